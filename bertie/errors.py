@@ -1,0 +1,52 @@
+"""The errors a user may see, and the exit code each one ends the program with.
+
+BertieError
+├── SettingsError      2  the user must change a flag, a file name or a setting
+├── DataError          3  a text, table, corpus or model file holds something we can't use
+├── ResourceError      4  memory, disk or a missing device
+└── Interrupted        5  stopped by a signal; ``--resume`` goes on
+
+Messages say what is wrong with which values, where (dotted key, ``file:line``, offset), and what to do.
+Anything else that escapes is a bug of ours (exit code 1).
+"""
+
+
+class BertieError(Exception):
+    """Stop with a message meant for the user."""
+
+    exit_code = 2
+
+
+class SettingsError(BertieError):
+    """A flag, a setting or a path that the user must change."""
+
+    exit_code = 2
+
+
+class DataError(BertieError):
+    """Content that can't be used: a broken file, an unknown column, a model that doesn't fit."""
+
+    exit_code = 3
+
+
+class ResourceError(BertieError):
+    """Not enough memory or disk, or a device that isn't there."""
+
+    exit_code = 4
+
+
+class Interrupted(BertieError):
+    """Stopped by a signal after saving; ``--resume`` goes on from there."""
+
+    exit_code = 5
+
+
+def missing_extra(package: str, extra: str, purpose: str) -> SettingsError:
+    """Build the error for an optional package that isn't installed.
+
+    Args:
+        package: the import name that failed.
+        extra: the extra of ours that brings it.
+        purpose: what the user wanted, as a clause ("to read .parquet files").
+    """
+    return SettingsError(f"{package} is needed {purpose}; install it with: pip install 'bertie[{extra}]'")

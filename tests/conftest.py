@@ -1,0 +1,18 @@
+"""Fixtures for the whole suite: where the real data lie. Fixtures of one room live beside that room's tests."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """Return the folder of real data, from the environment variable BERTIE_TEST_DATA; skip when it is unset."""
+    folder = os.environ.get("BERTIE_TEST_DATA")
+    if not folder:
+        pytest.skip("BERTIE_TEST_DATA is not set")
+    path = Path(folder)
+    if not path.is_dir():
+        pytest.fail(f"BERTIE_TEST_DATA is {folder!r}, which is not a folder")
+    return path
