@@ -1,5 +1,4 @@
-"""The parts a model is arranged from: attention, embeddings, feed-forward, blocks. Shapes in, shapes out.
+"""Parts of a Transformer: shapes in, shapes out. They know no architecture, no task and no file.
 
-Letters: T tokens in the batch, B sequences, H hidden, N heads, D head size, V vocabulary, M masked positions.
-To add a part: one file, one module or function, a plain reference in its test. No part knows an architecture.
+To add a part, write one file for it and test it against a plain reference.
 """

@@ -1,0 +1,201 @@
+"""The packed batch: the one thing that travels from data to model.
+
+All sequences stand one after another in flat tensors, and offsets say where each begins; there is no padding and no
+attention mask. Padded tensors enter by `Batch.from_padded` and leave by `Batch.unpack`, so that an encoder of ours
+drops into anybody's own torch module.
+
+Shapes: T tokens, B sequences, S longest sequence, M target slots.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Hold B sequences of T tokens in all, without padding.
+
+    The name of a target begins with the axis it runs along: `sequence.` (B, ...), `token.` (T, ...) or `slot.` (M, ...).
+    Slots are chosen tokens; `slot.position` (M,) holds their places in the flat axis, in rising order.
+    """
+
+    tokens: Tensor
+    """(T,) int64 piece ids."""
+    segments: Tensor
+    """(T,) int64, 0 for the first text of a pair and 1 for the second."""
+    positions: Tensor
+    """(T,) int64 place of each token within its own sequence."""
+    offsets: Tensor
+    """(B+1,) int32, offsets[0] = 0 and offsets[-1] = T."""
+    rows: Tensor
+    """(B,) int64, which item each sequence belongs to."""
+    max_length: int
+    """Length of the longest sequence."""
+    targets: dict[str, Tensor] = field(default_factory=dict)
+    """What the loss compares with; see the class docstring for the names."""
+    target: Batch | None = None
+    """The decoder's side of a sequence-to-sequence batch."""
+
+    def __len__(self) -> int:
+        return self.offsets.shape[0] - 1
+
+    @property
+    def num_tokens(self) -> int:
+        """T."""
+        return self.tokens.shape[0]
+
+    @property
+    def lengths(self) -> Tensor:
+        """(B,) int64."""
+        return self.offsets.diff().long()
+
+    @property
+    def starts(self) -> Tensor:
+        """(B,) int64, the flat index of each sequence's first token ([CLS])."""
+        return self.offsets[:-1].long()
+
+    @classmethod
+    def pack(
+        cls,
+        tokens: Any,
+        segments: Any,
+        offsets: Any,
+        *,
+        rows: Any = None,
+        targets: Mapping[str, Any] | None = None,
+    ) -> Batch:
+        """Build a batch from flat arrays; positions are worked out here.
+
+        Args:
+            tokens: (T,) integers, numpy or torch.
+            segments: (T,) integers.
+            offsets: (B+1,) integers, rising from 0 to T; no sequence may be empty.
+            rows: (B,) integers; 0..B-1 when None.
+            targets: named arrays, see the class.
+
+        Raises:
+            ValueError: offsets that don't fit the tokens.
+        """
+        flat = torch.as_tensor(tokens, dtype=torch.int64)
+        edges = torch.as_tensor(offsets, dtype=torch.int32)
+        lengths = edges.diff().long()
+        num_sequences = lengths.shape[0]
+        if num_sequences == 0 or int(edges[0]) != 0 or int(edges[-1]) != flat.shape[0] or int(lengths.min()) < 1:
+            raise ValueError(f"offsets must rise from 0 to {flat.shape[0]} with no empty sequence; got {edges.tolist()}")
+        positions = torch.arange(flat.shape[0]) - torch.repeat_interleave(edges[:-1].long(), lengths)
+        return cls(
+            tokens=flat,
+            segments=torch.as_tensor(segments, dtype=torch.int64),
+            positions=positions,
+            offsets=edges,
+            rows=torch.arange(num_sequences) if rows is None else torch.as_tensor(rows, dtype=torch.int64),
+            max_length=int(lengths.max()),
+            targets={name: torch.as_tensor(value) for name, value in (targets or {}).items()},
+        )
+
+    @classmethod
+    def from_padded(
+        cls, input_ids: Tensor, attention_mask: Tensor | None = None, token_type_ids: Tensor | None = None
+    ) -> Batch:
+        """Drop the padding of (B, S) tensors as Hugging Face models take them.
+
+        Args:
+            input_ids: (B, S).
+            attention_mask: (B, S), 1 on real tokens, which must stand at the left; all real when None.
+            token_type_ids: (B, S); all 0 when None.
+
+        Raises:
+            ValueError: a row without tokens, or padding before or between tokens.
+        """
+        mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        keep = mask.bool()
+        lengths = keep.sum(1)
+        expected = torch.arange(input_ids.shape[1], device=keep.device)[None, :] < lengths[:, None]
+        if not torch.equal(keep, expected) or int(lengths.min()) == 0:
+            raise ValueError("attention_mask must be 1 on the left of every row, 0 on its right, with at least one 1")
+        offsets = torch.zeros(len(lengths) + 1, dtype=torch.int32, device=keep.device)
+        offsets[1:] = lengths.cumsum(0)
+        segments = torch.zeros_like(input_ids) if token_type_ids is None else token_type_ids
+        batch = cls.pack(input_ids[keep].cpu(), segments[keep].cpu(), offsets.cpu())
+        return batch.to(input_ids.device)
+
+    def unpack(self, values: Tensor, *, padding: float = 0.0) -> Tensor:
+        """Give (T, ...) values back as (B, S, ...), S the longest sequence, the rest filled with `padding`."""
+        shape = (len(self), self.max_length, *values.shape[1:])
+        padded = values.new_full(shape, padding)
+        rows = torch.repeat_interleave(torch.arange(len(self), device=values.device), self.lengths)
+        return padded.index_put((rows, self.positions), values)
+
+    def select(self, indices: Sequence[int] | Tensor) -> Batch:
+        """Take the sequences at `indices`, in that order, with their targets."""
+        chosen = torch.as_tensor(indices, dtype=torch.int64, device=self.tokens.device)
+        lengths = self.lengths[chosen]
+        offsets = torch.zeros(len(chosen) + 1, dtype=torch.int32, device=self.tokens.device)
+        offsets[1:] = lengths.cumsum(0)
+        within = torch.arange(int(offsets[-1]), device=offsets.device)
+        within -= torch.repeat_interleave(offsets[:-1].long(), lengths)
+        source = torch.repeat_interleave(self.starts[chosen], lengths) + within  # (T',) old place of every token kept
+        return replace(
+            self,
+            tokens=self.tokens[source],
+            segments=self.segments[source],
+            positions=self.positions[source],
+            offsets=offsets,
+            rows=self.rows[chosen],
+            max_length=int(lengths.max()),
+            targets=self._select_targets(chosen, source),
+            target=None if self.target is None else self.target.select(chosen),
+        )
+
+    def _select_targets(self, chosen: Tensor, source: Tensor) -> dict[str, Tensor]:
+        """Carry each target along its own axis."""
+        taken: dict[str, Tensor] = {}
+        slots = None
+        if "slot.position" in self.targets:
+            place = torch.full((self.num_tokens,), -1, dtype=torch.int64, device=source.device)
+            place[source] = torch.arange(len(source), device=source.device)
+            moved = place[self.targets["slot.position"]]
+            kept = (moved >= 0).nonzero().flatten()
+            slots = kept[moved[kept].argsort()]
+            taken["slot.position"] = moved[slots]
+        for name, value in self.targets.items():
+            axis = name.split(".")[0]
+            if axis == "sequence":
+                taken[name] = value[chosen]
+            elif axis == "token":
+                taken[name] = value[source]
+            elif name != "slot.position":
+                assert slots is not None, f"target {name} needs slot.position"
+                taken[name] = value[slots]
+        return taken
+
+    def split(self, max_tokens: int) -> list[Batch]:
+        """Cut into batches of consecutive sequences with at most `max_tokens` tokens each (one sequence at least)."""
+        groups: list[list[int]] = [[]]
+        room = max_tokens
+        for index, length in enumerate(self.lengths.tolist()):
+            if groups[-1] and length > room:
+                groups.append([])
+                room = max_tokens
+            groups[-1].append(index)
+            room -= length
+        return [self] if len(groups) == 1 else [self.select(group) for group in groups]
+
+    def to(self, device: torch.device | str) -> Batch:
+        """Move every tensor."""
+        return replace(
+            self,
+            tokens=self.tokens.to(device, non_blocking=True),
+            segments=self.segments.to(device, non_blocking=True),
+            positions=self.positions.to(device, non_blocking=True),
+            offsets=self.offsets.to(device, non_blocking=True),
+            rows=self.rows.to(device, non_blocking=True),
+            targets={name: value.to(device, non_blocking=True) for name, value in self.targets.items()},
+            target=None if self.target is None else self.target.to(device),
+        )

@@ -1,0 +1,118 @@
+"""Embedding tables: word + position + segment, then LayerNorm and dropout (BERT, section 3).
+
+The lookup carries its own gradient, in full precision and deterministic: the one a compiler generates adds in an
+order that changes from run to run, and a half-precision sum over a thousand occurrences of "the" loses most of them.
+
+Shapes: T tokens, H hidden, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from bertie.batch import Batch
+from bertie.nn.dropout import Dropout, Noise
+
+
+@torch.library.custom_op("bertie::lookup", mutates_args=())
+def lookup(weight: Tensor, indices: Tensor) -> Tensor:
+    """Take rows: weight (V, H), indices (T,) -> (T, H)."""
+    return weight.index_select(0, indices)
+
+
+@lookup.register_fake
+def _(weight: Tensor, indices: Tensor) -> Tensor:
+    return weight.new_empty(indices.shape[0], weight.shape[1])
+
+
+@torch.library.custom_op("bertie::lookup_backward", mutates_args=())
+def _backward(gradient: Tensor, indices: Tensor, num_rows: int) -> Tensor:
+    """Sum the gradient (T, H) of equal indices into (V, H), always in the same order."""
+    return torch.ops.aten.embedding_dense_backward(gradient.contiguous(), indices, num_rows, -1, False)  # type: ignore[no-any-return]
+
+
+@_backward.register_fake
+def _(gradient: Tensor, indices: Tensor, num_rows: int) -> Tensor:
+    return gradient.new_empty(num_rows, gradient.shape[1])
+
+
+def _setup(ctx: torch.autograd.function.FunctionCtx, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+    ctx.save_for_backward(inputs[1])
+    ctx.num_rows = inputs[0].shape[0]  # type: ignore[attr-defined]
+
+
+def _differentiate(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:
+    (indices,) = ctx.saved_tensors  # type: ignore[attr-defined]
+    return _backward(gradient, indices, ctx.num_rows), None  # type: ignore[attr-defined]
+
+
+lookup.register_autograd(_differentiate, setup_context=_setup)
+
+
+class Table(nn.Module):
+    """A learned table of vectors, without the padding row of `nn.Embedding`.
+
+    Args:
+        num_rows: entries.
+        size: width H of a vector.
+    """
+
+    def __init__(self, num_rows: int, size: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(num_rows, size))
+
+    def forward(self, indices: Tensor) -> Tensor:
+        """Look up (T,) indices: (T, H)."""
+        rows: Tensor = lookup(self.weight, indices)
+        return rows
+
+
+class Embeddings(nn.Module):
+    """Sum word, position and segment vectors, normalise, drop.
+
+    Args:
+        vocab_size: V.
+        hidden_size: H.
+        max_positions: longest sequence.
+        num_segments: segment ids that may occur.
+        layer_norm_eps: epsilon of the LayerNorm.
+        dropout: rate.
+        site: dropout's number in the network.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        hidden_size: int,
+        *,
+        max_positions: int,
+        num_segments: int,
+        layer_norm_eps: float,
+        dropout: float,
+        site: int,
+    ) -> None:
+        super().__init__()
+        self.word = Table(vocab_size, hidden_size)
+        self.position = Table(max_positions, hidden_size)
+        self.segment = Table(num_segments, hidden_size)
+        self.norm = nn.LayerNorm(hidden_size, eps=layer_norm_eps)
+        self.dropout = Dropout(dropout, site=site)
+
+    def forward(self, batch: Batch, noise: Noise | None) -> Tensor:
+        """Embed a batch.
+
+        Returns:
+            (T, H).
+
+        Raises:
+            ValueError: a sequence longer than the table of positions.
+        """
+        if batch.max_length > self.position.weight.shape[0]:
+            raise ValueError(
+                f"a sequence has {batch.max_length} tokens, the model takes at most {self.position.weight.shape[0]}; "
+                "cut the texts or use a smaller length"
+            )
+        summed = self.word(batch.tokens) + self.position(batch.positions) + self.segment(batch.segments)
+        embedded: Tensor = self.dropout(self.norm(summed), noise)
+        return embedded

@@ -1,0 +1,56 @@
+"""The position-wise feed-forward layer ("Attention is all you need", 3.3) with BERT's GELU.
+
+Two forms of GELU are in use: the exact one with erf (Hugging Face's `gelu`) and the tanh approximation of the original
+code (`gelu_tanh`); they differ by less than 1e-3.
+
+Shapes: T tokens, H hidden, I intermediate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Literal, get_args
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Activation = Literal["gelu", "gelu_tanh", "relu"]
+
+_FUNCTIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
+    "gelu": F.gelu,
+    "gelu_tanh": partial(F.gelu, approximate="tanh"),
+    "relu": F.relu,
+}
+
+
+def activation_function(name: Activation) -> Callable[[Tensor], Tensor]:
+    """Look up an activation by its name.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    if name not in _FUNCTIONS:
+        raise ValueError(f"activation must be one of {', '.join(get_args(Activation))}; got {name!r}")
+    return _FUNCTIONS[name]
+
+
+class FeedForward(nn.Module):
+    """Widen, activate, narrow.
+
+    Args:
+        hidden_size: H.
+        intermediate_size: I.
+        activation: name of the non-linearity.
+    """
+
+    def __init__(self, hidden_size: int, intermediate_size: int, activation: Activation) -> None:
+        super().__init__()
+        self.up = nn.Linear(hidden_size, intermediate_size)
+        self.down = nn.Linear(intermediate_size, hidden_size)
+        self.activation = activation_function(activation)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Map (T, H) to (T, H)."""
+        narrowed: Tensor = self.down(self.activation(self.up(hidden)))
+        return narrowed

@@ -1,0 +1,210 @@
+"""Attention by groups of like length: softmax(Q K^T) V in plain batched products, forward and backward.
+
+The exact path of every device, and the CPU's only one until a compiled kernel takes over behind the same operator.
+Sequences whose lengths share a multiple of 16 form one group; within a group the short ones are filled up by repeating
+their last token behind a mask, so filler reaches no output. It is a registered operator, opaque to compilation, and its
+backward pass works the weights out again instead of keeping them.
+
+Shapes: T query tokens, K key tokens, B sequences, N heads, D head size; a group has G sequences, padded to Q and S.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from bertie.nn.dropout import mask_from_words
+
+_STEP = 16
+
+
+@dataclass(frozen=True, eq=False)
+class _Group:
+    """One group: where its tokens lie and which weights it must not see."""
+
+    queries: Tensor
+    """(G, Q) flat query indices; filler repeats the last."""
+    keys: Tensor
+    """(G, S) flat key indices."""
+    real: Tensor | None
+    """Indices into the G*Q padded queries that are real, in flat order; None when all are."""
+    rows: Tensor
+    """Flat query indices of the real ones."""
+    real_keys: Tensor | None
+    key_rows: Tensor
+    hidden: Tensor | None
+    """(G, 1, Q, S) or (G, 1, 1, S) True where a query must not look; None when it may look everywhere."""
+
+
+@lru_cache(maxsize=4)
+def _groups(
+    query_edges: tuple[int, ...], key_edges: tuple[int, ...], causal: bool, window: int, device: torch.device
+) -> list[_Group]:
+    """Sort the sequences into groups; cached, since all layers of a pass share one layout."""
+    starts, key_starts = torch.tensor(query_edges), torch.tensor(key_edges)
+    lengths, key_lengths = starts.diff(), key_starts.diff()
+    buckets = ((lengths + _STEP - 1) // _STEP) * 2**32 + (key_lengths + _STEP - 1) // _STEP
+    groups = []
+    for bucket in buckets.unique().tolist():
+        members = (buckets == bucket).nonzero().flatten()
+        if int(lengths[members[0]]) == 0 or int(key_lengths[members[0]]) == 0:
+            continue  # the empty sequences that fill fixed slots
+        queries, real, rows = _padded_indices(starts[members], lengths[members])
+        keys, real_keys, key_rows = _padded_indices(key_starts[members], key_lengths[members])
+        hidden = _hidden(lengths[members], key_lengths[members], causal, window)
+        parts = [queries, keys, real, rows, real_keys, key_rows, hidden]
+        moved = [None if part is None else part.to(device) for part in parts]
+        assert moved[0] is not None and moved[1] is not None and moved[3] is not None and moved[5] is not None
+        groups.append(_Group(moved[0], moved[1], moved[2], moved[3], moved[4], moved[5], moved[6]))
+    return groups
+
+
+def _padded_indices(starts: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
+    """Return (G, longest) flat indices, which of them are real (None: all), and the real ones' flat indices."""
+    within = torch.arange(int(lengths.max()))[None, :]
+    indices = starts[:, None] + torch.minimum(within, lengths[:, None] - 1)
+    valid = (within < lengths[:, None]).flatten()
+    real = None if bool(valid.all()) else valid.nonzero().flatten()
+    rows = indices.flatten() if real is None else indices.flatten()[real]
+    return indices, real, rows
+
+
+def _hidden(lengths: Tensor, key_lengths: Tensor, causal: bool, window: int) -> Tensor | None:
+    """Build the mask of one group, or None when every query may see every key."""
+    keys = torch.arange(int(key_lengths.max()))
+    filler = keys[None, :] >= key_lengths[:, None]  # (G, S)
+    if not causal and window < 0:
+        return filler[:, None, None, :] if bool(filler.any()) else None
+    queries = torch.arange(int(lengths.max()))
+    distance = keys[None, None, :] - queries[None, :, None] - (key_lengths - lengths)[:, None, None]  # (G, Q, S)
+    hidden = filler[:, None, :].expand(distance.shape).clone()
+    if causal:
+        hidden |= distance > 0
+    if window >= 0:
+        hidden |= distance.abs() > window
+    # A filler query may see nothing at all; its row would be 0/0, so it looks at the first key and is thrown away.
+    hidden[:, :, 0] &= ~hidden.all(-1)
+    return hidden[:, None]
+
+
+def _gather(values: Tensor, indices: Tensor) -> Tensor:
+    """Take (T, N, D) values into a group: (G*N, length, D), contiguous."""
+    heads, size = values.shape[1:]
+    taken = values.index_select(0, indices.flatten()).view(*indices.shape, heads, size)
+    return taken.transpose(1, 2).reshape(-1, indices.shape[1], size)
+
+
+def _scatter(output: Tensor, rows: Tensor, real: Tensor | None, grouped: Tensor) -> None:
+    """Put a group's (G*N, length, D) results back to their flat rows of `output` (T, N, D)."""
+    heads, size = output.shape[1:]
+    flat = grouped.view(-1, heads, grouped.shape[1], size).transpose(1, 2).reshape(-1, heads, size)
+    output.index_copy_(0, rows, flat if real is None else flat.index_select(0, real))
+
+
+def _weights(query: Tensor, key: Tensor, group: _Group, heads: int) -> Tensor:
+    """Work out the softmax of one group: (G*N, Q, S), in the dtype of `query`."""
+    scores = torch.bmm(query, key.transpose(1, 2)).mul_(1.0 / math.sqrt(query.shape[-1]))
+    if group.hidden is not None:
+        scores.view(-1, heads, *scores.shape[1:]).masked_fill_(group.hidden, -math.inf)
+    return torch.softmax(scores, -1)
+
+
+def _edges(offsets: Tensor) -> tuple[int, ...]:
+    return tuple(offsets.tolist())
+
+
+@torch.library.custom_op("bertie::grouped_attention", mutates_args=())
+def grouped_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    query_offsets: Tensor,
+    key_offsets: Tensor,
+    causal: bool,
+    window: int,
+    dropout: float,
+    first: int,
+    second: int,
+) -> list[Tensor]:
+    """Attend as `attention.attend` does; `window` -1 is none, `first` and `second` are the dropout's key words.
+
+    Returns:
+        A list of one tensor: the output (T, N, D).
+    """
+    output = torch.zeros_like(query)
+    heads = query.shape[1]
+    for number, group in enumerate(_groups(_edges(query_offsets), _edges(key_offsets), causal, window, query.device)):
+        weights = _weights(_gather(query, group.queries), _gather(key, group.keys), group, heads)
+        if dropout > 0.0:
+            weights.mul_(mask_from_words(weights.shape, dropout, first, second + number, weights.device))
+            weights.mul_(1.0 / (1.0 - dropout))
+        _scatter(output, group.rows, group.real, torch.bmm(weights, _gather(value, group.keys)))
+    return [output]
+
+
+@grouped_attention.register_fake
+def _(query: Tensor, *_: object) -> list[Tensor]:
+    return [torch.empty_like(query)]
+
+
+@torch.library.custom_op("bertie::grouped_attention_backward", mutates_args=())
+def _backward(
+    gradient: Tensor,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    query_offsets: Tensor,
+    key_offsets: Tensor,
+    causal: bool,
+    window: int,
+    dropout: float,
+    first: int,
+    second: int,
+) -> list[Tensor]:
+    """Return the gradients of query, key and value, each of its own shape."""
+    results = [torch.zeros_like(query), torch.zeros_like(key), torch.zeros_like(value)]
+    heads, scale = query.shape[1], 1.0 / math.sqrt(query.shape[-1])
+    for number, group in enumerate(_groups(_edges(query_offsets), _edges(key_offsets), causal, window, query.device)):
+        q, k, v = _gather(query, group.queries), _gather(key, group.keys), _gather(value, group.keys)
+        g = _gather(gradient, group.queries)
+        if group.real is not None:  # filler queries repeat a real one, whose gradient must count once
+            flat = torch.zeros(group.queries.numel(), 1, dtype=g.dtype, device=g.device)
+            flat[group.real] = 1
+            g.view(-1, heads, *g.shape[1:]).mul_(flat.view(-1, 1, g.shape[1], 1))
+        weights = _weights(q, k, group, heads)
+        inner = torch.bmm(g, v.transpose(1, 2))  # (G*N, Q, S), the gradient of the weights
+        dropped = weights
+        if dropout > 0.0:
+            keep = mask_from_words(weights.shape, dropout, first, second + number, weights.device)
+            factor = keep.to(weights.dtype).mul_(1.0 / (1.0 - dropout))
+            dropped = weights * factor
+            inner.mul_(factor)
+        _scatter(results[2], group.key_rows, group.real_keys, torch.bmm(dropped.transpose(1, 2), g))
+        scores = torch.ops.aten._softmax_backward_data(inner, weights, -1, weights.dtype).mul_(scale)
+        _scatter(results[0], group.rows, group.real, torch.bmm(scores, k))
+        _scatter(results[1], group.key_rows, group.real_keys, torch.bmm(scores.transpose(1, 2), q))
+    return results
+
+
+@_backward.register_fake
+def _(gradient: Tensor, query: Tensor, key: Tensor, value: Tensor, *_: object) -> list[Tensor]:
+    return [torch.empty_like(query), torch.empty_like(key), torch.empty_like(value)]
+
+
+def _setup(ctx: torch.autograd.function.FunctionCtx, inputs: tuple[object, ...], output: object) -> None:
+    ctx.save_for_backward(*inputs[:5])  # type: ignore[arg-type]
+    ctx.settings = inputs[5:]  # type: ignore[attr-defined]
+
+
+def _differentiate(
+    ctx: torch.autograd.function.FunctionCtx, gradients: list[Tensor]
+) -> tuple[Tensor | None, ...]:
+    grads = _backward(gradients[0].contiguous(), *ctx.saved_tensors, *ctx.settings)  # type: ignore[attr-defined]
+    return (*grads, *([None] * 7))
+
+
+grouped_attention.register_autograd(_differentiate, setup_context=_setup)

@@ -1,0 +1,30 @@
+"""First weights: truncated normal for matrices and tables, 0 for biases, LayerNorm at identity.
+
+As in the original code (standard deviation 0.02, cut at two of them); Hugging Face draws a plain normal.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+
+def initialize(module: nn.Module, *, deviation: float, generator: torch.Generator) -> None:
+    """Draw every parameter of `module`, in the order of its parameters' names.
+
+    Args:
+        module: changed in place.
+        deviation: standard deviation before the cut at two deviations.
+        generator: where the draws come from; one on the CPU makes the weights equal on every device.
+    """
+    norms = {id(part.weight) for part in module.modules() if isinstance(part, nn.LayerNorm)}
+    with torch.no_grad():
+        for _, parameter in sorted(module.named_parameters()):
+            if id(parameter) in norms:
+                parameter.fill_(1.0)
+            elif parameter.dim() == 1:
+                parameter.zero_()
+            else:
+                values = torch.empty(parameter.shape)
+                nn.init.trunc_normal_(values, 0.0, deviation, -2 * deviation, 2 * deviation, generator=generator)
+                parameter.copy_(values)

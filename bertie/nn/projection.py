@@ -1,0 +1,102 @@
+"""Logits over a vocabulary as a value: hidden vectors, the output matrix and its bias, not yet multiplied.
+
+A table of T x V logits is by far the largest tensor of BERT pre-training. The head hands on `Logits`; `cross_entropy`
+multiplies a few hundred rows at a time and turns them into their own gradient in place, and only decoding and export
+ever ask for the table (`materialise`).
+
+Shapes: M rows (masked positions), H hidden, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+_MAX_ROWS = 2048  # rows multiplied at a time: bounds the buffer at 2048 x V
+
+
+@dataclass(frozen=True, eq=False)
+class Logits:
+    """hidden @ weight.T + bias, waiting to be asked for."""
+
+    hidden: Tensor
+    """(M, H)."""
+    weight: Tensor
+    """(V, H), for BERT the word embeddings."""
+    bias: Tensor
+    """(V,)."""
+
+    def materialise(self) -> Tensor:
+        """Multiply: (M, V)."""
+        return torch.nn.functional.linear(self.hidden, self.weight, self.bias)
+
+    def cross_entropy(self, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Sum the cross-entropy of the rows against `targets` (M,).
+
+        Returns:
+            The sum, a scalar in fp32 that carries gradients, and the number of rows whose best guess is the target.
+        """
+        weight = self.weight.to(self.hidden.dtype)
+        total, correct = _CrossEntropy.apply(self.hidden, weight, self.bias, targets)
+        return total, correct
+
+
+class _CrossEntropy(torch.autograd.Function):
+    """Loss and gradients in one pass: the gradient of a row of logits is softmax - onehot, needed once and thrown away.
+
+    The matrix products run in the dtype of `hidden`, the softmax in fp32.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: torch.autograd.function.FunctionCtx, hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        total = hidden.new_zeros((), dtype=torch.float32)
+        correct = hidden.new_zeros((), dtype=torch.float32)
+        needs_gradient = any(ctx.needs_input_grad)  # type: ignore[attr-defined]
+        d_hidden = torch.empty_like(hidden)
+        d_weight = torch.zeros_like(weight) if needs_gradient else weight
+        d_bias = torch.zeros_like(bias, dtype=torch.float32)
+        for start in range(0, len(targets), _MAX_ROWS):
+            rows = hidden[start : start + _MAX_ROWS]
+            logits = torch.mm(rows, weight.t())
+            chosen = targets[start : start + _MAX_ROWS]
+            sums = _consume(logits, bias, chosen, d_bias if needs_gradient else None)
+            total += sums[0]
+            correct += sums[1]
+            if needs_gradient:
+                torch.mm(logits, weight, out=d_hidden[start : start + _MAX_ROWS])
+                d_weight.addmm_(logits.t(), rows)
+        if needs_gradient:
+            ctx.save_for_backward(d_hidden, d_weight, d_bias)
+        ctx.mark_non_differentiable(correct)
+        return total, correct
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        d_hidden, d_weight, d_bias = ctx.saved_tensors  # type: ignore[attr-defined]
+        scale = gradients[0]
+        return d_hidden * scale.to(d_hidden.dtype), d_weight * scale.to(d_weight.dtype), d_bias * scale, None
+
+
+def _consume(logits: Tensor, bias: Tensor, targets: Tensor, d_bias: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Sum the loss of `logits` (rows, V) and overwrite them with their gradient; add its column sums to `d_bias`."""
+    total = logits.new_zeros((), dtype=torch.float32)
+    correct = logits.new_zeros((), dtype=torch.float32)
+    step = max(1, (1 << 21) // logits.shape[1])  # some 2 million fp32 values at a time stay in the cache
+    for rows, chosen in zip(logits.split(step), targets.split(step), strict=True):
+        exact = rows.float().add_(bias)
+        best, guess = exact.max(1, keepdim=True)
+        right = exact.gather(1, chosen[:, None])
+        exact.sub_(best).exp_()
+        sums = exact.sum(1, keepdim=True)
+        total += (sums.log() + best - right).sum()
+        correct += (guess == chosen[:, None]).sum()
+        if d_bias is not None:
+            exact.div_(sums)
+            exact.scatter_add_(1, chosen[:, None], exact.new_full((len(chosen), 1), -1.0))
+            d_bias += exact.sum(0)
+            rows.copy_(exact)
+    return total, correct
