@@ -1,0 +1,119 @@
+"""The encoder's own vectors, for whoever wants to build on them: no loss, nothing to learn.
+
+Shapes: S tokens of one sequence, H hidden, B sequences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from bertie.batch import Batch
+from bertie.errors import SettingsError
+from bertie.nn.dropout import Noise
+from bertie.tasks.task import Keys, Loss, Truncation, texts
+from bertie.tokenizer.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """Vectors of one item."""
+
+    tokens: list[str]
+    """The S pieces, [CLS] and [SEP] among them."""
+    hidden: NDArray[np.float32]
+    """(S, H), the last hidden states."""
+    pooled: NDArray[np.float32] | None
+    """(H,), what the pooler makes of the first token; None for a model without a pooler."""
+
+
+class Outputs(NamedTuple):
+    """Vectors of a batch."""
+
+    hidden: Tensor
+    """(T, H)."""
+    pooled: Tensor | None
+    """(B, H)."""
+
+
+@dataclass(frozen=True)
+class FeaturesTask:
+    """Give the last hidden states."""
+
+    max_length: int = 512
+    """Tokens of the longest sequence."""
+    truncation: Truncation = "error"
+    """What to do with a longer text."""
+    pooler: bool = True
+    """Whether the model has a pooler."""
+
+    name: ClassVar[str] = "features"
+    architecture: ClassVar[str] = "{}Model"
+
+    def encode(self, items: Sequence[Any], tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
+        """Pack texts or pairs."""
+        first, second = texts(items)
+        pieces = tokenizer.pack(first, second, max_length=self.max_length, truncation=self.truncation)
+        return Batch.pack(pieces.tokens, pieces.segments, pieces.offsets)
+
+    def head(self, encoder: Any) -> FeaturesHead:
+        """Make the pooler, if the model has one."""
+        return FeaturesHead(encoder.pool() if self.pooler else None)
+
+    def counts(self, batch: Batch) -> dict[str, float]:
+        """Say that there is nothing to learn.
+
+        Raises:
+            SettingsError: always.
+        """
+        raise SettingsError("features has no loss: it can't be trained; choose another --task")
+
+    def loss(self, outputs: Outputs, batch: Batch) -> Loss:
+        """Say that there is nothing to learn.
+
+        Raises:
+            SettingsError: always.
+        """
+        raise SettingsError("features has no loss: it can't be trained; choose another --task")
+
+    def decode(self, outputs: Outputs, batch: Batch, items: Sequence[Any], tokenizer: Tokenizer) -> list[Features]:
+        """Cut the flat vectors into items."""
+        edges, ids = batch.offsets.tolist(), batch.tokens.tolist()
+        hidden = outputs.hidden.float().cpu().numpy()
+        pooled = None if outputs.pooled is None else outputs.pooled.float().cpu().numpy()
+        return [
+            Features(
+                [tokenizer.tokens[token] for token in ids[start:end]],
+                hidden[start:end].copy(),
+                None if pooled is None else pooled[row].copy(),
+            )
+            for row, (start, end) in enumerate(zip(edges, edges[1:], strict=False))
+        ]
+
+    def score(self, predictions: Sequence[Features], items: Sequence[Any]) -> dict[str, float]:
+        """Score nothing: vectors are neither right nor wrong."""
+        return {}
+
+
+class FeaturesHead(nn.Module):
+    """The pooler, or nothing.
+
+    Args:
+        pooler: the encoder's stem, None for a model without one.
+    """
+
+    def __init__(self, pooler: nn.Module | None) -> None:
+        super().__init__()
+        self.pooler = pooler
+
+    def forward(self, hidden: Tensor, batch: Batch, noise: Noise | None) -> Outputs:
+        """Hand the hidden vectors on, (T, H) and (B, H)."""
+        return Outputs(hidden, None if self.pooler is None else self.pooler(hidden, batch))
+
+
+TASK = FeaturesTask

@@ -1,0 +1,119 @@
+"""Next sentence prediction (BERT, 3.1, task 2): does B follow A, or does it come from elsewhere?
+
+Labels as in the original code: 0 = B follows A, 1 = B is random; their names travel with every prediction.
+
+Shapes: T tokens, B sequences, H hidden.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from bertie.batch import Batch
+from bertie.data.instances import Instances
+from bertie.errors import DataError
+from bertie.nn.dropout import Noise
+from bertie.tasks.task import Keys, Loss, Term, Truncation, texts
+from bertie.tokenizer.tokenizer import Tokenizer
+
+LABELS = ("is_next", "random")
+
+
+@dataclass(frozen=True)
+class Follows:
+    """What was said of one pair."""
+
+    label: str
+    """is_next or random."""
+    score: float
+    """Probability of that label."""
+
+
+@dataclass(frozen=True)
+class NextSentence:
+    """Tell whether the second text follows the first."""
+
+    max_length: int = 512
+    """Tokens of the longest pair."""
+    truncation: Truncation = "error"
+    """What to do with a longer pair."""
+
+    name: ClassVar[str] = "next_sentence"
+    architecture: ClassVar[str] = "{}ForNextSentencePrediction"
+
+    def encode(self, items: Instances | Sequence[Any], tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
+        """Pack instances, whose labels come along, or pairs of texts.
+
+        Raises:
+            DataError: a text without a second one, or a label that is neither of the two.
+        """
+        if isinstance(items, Instances):
+            targets = {"sequence.label": items.labels}
+            return Batch.pack(items.tokens, items.segments, items.offsets, targets=targets)
+        first, second = texts(items)
+        if second is None:
+            raise DataError("next_sentence takes pairs of texts; only one text was given")
+        labels = [getattr(item, "label", None) for item in items]
+        pieces = tokenizer.pack(first, second, max_length=self.max_length, truncation=self.truncation)
+        targets = {} if None in labels else {"sequence.label": [_number(str(label)) for label in labels]}
+        return Batch.pack(pieces.tokens, pieces.segments, pieces.offsets, targets=targets)
+
+    def head(self, encoder: Any) -> NextSentenceHead:
+        """Make the head on the encoder's own pooler."""
+        return NextSentenceHead(encoder.pool(), encoder.config.hidden_size)
+
+    def counts(self, batch: Batch) -> dict[str, float]:
+        """Count the pairs."""
+        return {"nsp": float(len(batch))}
+
+    def loss(self, outputs: Tensor, batch: Batch) -> Loss:
+        """Cross-entropy over the two labels."""
+        labels, scores = batch.targets["sequence.label"], outputs.float()
+        total = cross_entropy(scores, labels, reduction="sum")
+        correct = (scores.argmax(1) == labels).sum()
+        return Loss({"nsp": Term(1.0, total, len(batch))}, {"nsp_accuracy": (correct, len(batch))})
+
+    def decode(self, outputs: Tensor, batch: Batch, items: Sequence[Any], tokenizer: Tokenizer) -> list[Follows]:
+        """Name the likelier label of each pair and its probability."""
+        scores, labels = outputs.float().softmax(1).max(1)
+        return [Follows(LABELS[label], score) for label, score in zip(labels.tolist(), scores.tolist(), strict=True)]
+
+    def score(self, predictions: Sequence[Follows], items: Sequence[Any]) -> dict[str, float]:
+        """Measure the share of right labels."""
+        right = sum(guess.label == LABELS[_number(item.label)] for guess, item in zip(predictions, items, strict=True))
+        return {"accuracy": right / len(predictions)}
+
+
+def _number(label: str) -> int:
+    if label in LABELS:
+        return LABELS.index(label)
+    if label in ("0", "1"):
+        return int(label)
+    raise DataError(f"a next_sentence label is is_next (0) or random (1); got {label!r}")
+
+
+class NextSentenceHead(nn.Module):
+    """Two logits from the pooled vector.
+
+    Args:
+        pooler: the encoder's stem.
+        hidden_size: H.
+    """
+
+    def __init__(self, pooler: nn.Module, hidden_size: int) -> None:
+        super().__init__()
+        self.pooler = pooler
+        self.next_sentence = nn.Linear(hidden_size, 2)
+
+    def forward(self, hidden: Tensor, batch: Batch, noise: Noise | None) -> Tensor:
+        """Map (T, H) to (B, 2)."""
+        logits: Tensor = self.next_sentence(self.pooler(hidden, batch))
+        return logits
+
+
+TASK = NextSentence

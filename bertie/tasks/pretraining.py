@@ -1,0 +1,113 @@
+"""BERT's pre-training: masked LM plus next sentence, their means added (BERT, 3.1).
+
+It holds no objective of its own: it arranges `masked_lm` and `next_sentence` on one forward pass.
+
+Shapes: T tokens, B sequences, M slots, H hidden.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, NamedTuple
+
+from torch import Tensor, nn
+
+from bertie.batch import Batch
+from bertie.nn.dropout import Noise
+from bertie.nn.projection import Logits
+from bertie.tasks.masked_lm import MaskedLM
+from bertie.tasks.next_sentence import NextSentence
+from bertie.tasks.task import Keys, Loss, Truncation
+from bertie.tokenizer.tokenizer import Tokenizer
+
+
+class Outputs(NamedTuple):
+    """What the two heads say."""
+
+    tokens: Logits
+    """Logits of the M slots."""
+    next_sentence: Tensor
+    """(B, 2)."""
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """Guess masked tokens and whether the second text follows the first."""
+
+    max_length: int = 512
+    """Tokens of the longest sequence."""
+    truncation: Truncation = "error"
+    """What to do with a longer text."""
+    mask_rate: float = 0.15
+    """Share of a sequence's tokens that are chosen."""
+    max_masked: int | None = None
+    """Most tokens chosen in one sequence; no cap when None."""
+    top_k: int = 5
+    """Guesses a mask when filling."""
+
+    name: ClassVar[str] = "pretraining"
+    architecture: ClassVar[str] = "{}ForPreTraining"
+
+    @property
+    def masked_lm(self) -> MaskedLM:
+        """The first half, with these settings."""
+        return MaskedLM(self.max_length, self.truncation, self.mask_rate, self.max_masked, self.top_k)
+
+    @property
+    def next_sentence(self) -> NextSentence:
+        """The second half."""
+        return NextSentence(self.max_length, self.truncation)
+
+    def encode(self, items: Any, tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
+        """Corrupt as masked_lm does; the labels of next_sentence come along when the items have them."""
+        batch = self.masked_lm.encode(items, tokenizer, keys)
+        if not hasattr(items, "labels"):
+            return batch
+        labels = self.next_sentence.encode(items, tokenizer).targets
+        return replace(batch, targets={**batch.targets, **labels})
+
+    def head(self, encoder: Any) -> PretrainingHead:
+        """Put both heads side by side."""
+        masked, following = self.masked_lm.head(encoder), self.next_sentence.head(encoder)
+        return PretrainingHead(masked.token_logits, following.pooler, following.next_sentence)
+
+    def counts(self, batch: Batch) -> dict[str, float]:
+        """Count chosen tokens and pairs."""
+        return {**self.masked_lm.counts(batch), **self.next_sentence.counts(batch)}
+
+    def loss(self, outputs: Outputs, batch: Batch) -> Loss:
+        """Both terms, each with weight 1."""
+        masked = self.masked_lm.loss(outputs.tokens, batch)
+        following = self.next_sentence.loss(outputs.next_sentence, batch)
+        return Loss({**masked.terms, **following.terms}, {**masked.figures, **following.figures})
+
+    def decode(self, outputs: Outputs, batch: Batch, items: Sequence[Any], tokenizer: Tokenizer) -> list[Any]:
+        """Fill the masks; a pre-trained model is used for that."""
+        return self.masked_lm.decode(outputs.tokens, batch, items, tokenizer)
+
+    def score(self, predictions: Sequence[Any], items: Sequence[Any]) -> dict[str, float]:
+        """Score the filled masks."""
+        return self.masked_lm.score(predictions, items)
+
+
+class PretrainingHead(nn.Module):
+    """The stems of both tasks under one roof, as in BertForPreTraining.
+
+    Args:
+        token_logits: stem of masked_lm.
+        pooler: stem of next_sentence.
+        next_sentence: (H, 2) linear layer.
+    """
+
+    def __init__(self, token_logits: nn.Module, pooler: nn.Module, next_sentence: nn.Module) -> None:
+        super().__init__()
+        self.token_logits, self.pooler, self.next_sentence = token_logits, pooler, next_sentence
+
+    def forward(self, hidden: Tensor, batch: Batch, noise: Noise | None) -> Outputs:
+        """Map (T, H) to the outputs of both heads."""
+        tokens = self.token_logits(hidden[batch.targets["slot.position"]])
+        return Outputs(tokens, self.next_sentence(self.pooler(hidden, batch)))
+
+
+TASK = Pretraining
