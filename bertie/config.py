@@ -1,0 +1,331 @@
+"""A command's signature as a schema: TOML files, Python calls and flags are checked against it here, in one place.
+
+A parameter whose type is a dataclass is a *group*: ``[training]`` in a file, ``--training.save-every`` as a flag,
+``training={"save_every": 100}`` or an instance in Python. TOML has no null: a key that is absent keeps its default, so
+what may be None must default to None. Flags themselves are parsed in ``bertie.cli``; nothing here knows argv.
+"""
+
+import dataclasses
+import functools
+import inspect
+import json
+import math
+import os
+import re
+import tomllib
+import typing
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from bertie import __version__
+from bertie.errors import SettingsError
+from bertie.registry import did_you_mean
+
+T = TypeVar("T")
+
+
+class PositionalMarker:
+    """Marks a parameter that is typed without its name; see ``Positional``."""
+
+
+Positional = Annotated[T, PositionalMarker()]
+"""``model: Positional[Path]`` makes ``bertie predict MODEL`` of what would be ``bertie predict --model MODEL``."""
+
+
+def signature(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """Read a command function's parameters, their annotations resolved to types.
+
+    Args:
+        function: a command function; every parameter must be annotated.
+
+    Returns:
+        Parameters by name, in order; ``annotation`` keeps ``Annotated`` markers. ``**overrides`` is left out.
+    """
+    hints = typing.get_type_hints(function, include_extras=True)
+    return {
+        name: parameter.replace(annotation=hints[name])
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.kind is not parameter.VAR_KEYWORD
+    }
+
+
+def group_type(annotation: Any) -> type | None:
+    """Return the dataclass behind an annotation, or None when it isn't a group."""
+    bare = typing.get_args(annotation)[0] if typing.get_origin(annotation) is Annotated else annotation
+    return bare if isinstance(bare, type) and dataclasses.is_dataclass(bare) else None
+
+
+def known_keys(function: Callable[..., Any]) -> dict[str, Any]:
+    """List every dotted key a command takes, groups included, with its annotation.
+
+    Args:
+        function: a command function.
+
+    Returns:
+        Annotations by dotted key; "training" and "training.save_every" are both keys.
+    """
+    keys: dict[str, Any] = {}
+
+    def visit(prefix: str, annotations: Mapping[str, Any]) -> None:
+        for name, annotation in annotations.items():
+            keys[prefix + name] = annotation
+            if group := group_type(annotation):
+                hints = typing.get_type_hints(group, include_extras=True)
+                fields = {field.name: hints[field.name] for field in dataclasses.fields(group) if field.init}
+                visit(f"{prefix}{name}.", fields)
+
+    visit("", {name: parameter.annotation for name, parameter in signature(function).items()})
+    return keys
+
+
+def plain(value: Any, key: str = "value") -> Any:
+    """Turn settings into what TOML and JSON can hold: dataclasses to dictionaries, paths to text, tuples to lists.
+
+    Args:
+        value: a setting.
+        key: its dotted name, for the error.
+
+    Raises:
+        SettingsError: the value, or something in it, has no form in a file.
+    """
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = [field.name for field in dataclasses.fields(value) if field.init]
+        return {name: plain(getattr(value, name), f"{key}.{name}") for name in fields}
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, Mapping):
+        return {str(name): plain(item, f"{key}.{name}") for name, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item, f"{key}[{place}]") for place, item in enumerate(value)]
+    if hasattr(value, "item"):  # a numpy number
+        return plain(value.item(), key)
+    raise SettingsError(f"{key}: can't use a value of type {type(value).__name__}: {value!r:.80}")
+
+
+def validate(function: Callable[..., Any], values: Mapping[str, Any], *, source: str = "") -> dict[str, Any]:
+    """Check settings against a command's signature and give them their types.
+
+    Types are strict, as TOML's are: no number in quotes, no true for 1, no nan; an integer may stand for a float.
+    A group given in part keeps the rest of the parameter's default.
+
+    Args:
+        function: a command function.
+        values: settings by parameter name; groups as dictionaries or dataclass instances.
+        source: where they came from, to open an error message with: a file's name.
+
+    Returns:
+        Keyword arguments for the function: the given parameters only.
+
+    Raises:
+        SettingsError: an unknown key, a missing parameter, or a value of the wrong type, by its dotted key.
+    """
+    place = f"{source}: " if source else ""
+    given = {name: plain(value, place + name) for name, value in values.items()}
+    known = known_keys(function)
+    _refuse_unknown(given, known, place)
+    parameters = signature(function)
+    for name, parameter in parameters.items():
+        has_default = parameter.default is not parameter.empty
+        if has_default and group_type(parameter.annotation) and isinstance(given.get(name), dict):
+            given[name] = _merged(plain(parameter.default, name), given[name])
+    checked_values = _parse(function, given, known, place)
+    return {name: getattr(checked_values, name) for name in parameters if name in given}
+
+
+def checked(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap a command so that a Python call is checked as a file is: text becomes a path, a dictionary a group.
+
+    Args:
+        function: a command function.
+
+    Returns:
+        The same function; wrong arguments raise ``SettingsError`` with "did you mean".
+    """
+    shape = inspect.signature(function)
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in shape.parameters.values()):
+        return function  # it checks its own, against the command that it runs
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        positional = shape.bind_partial(*args).arguments
+        if twice := positional.keys() & kwargs.keys():
+            raise TypeError(f"{function.__name__}() got multiple values for argument {min(twice)!r}")
+        return function(**validate(function, {**positional, **kwargs}))
+
+    return call
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """Read a settings file.
+
+    Args:
+        path: a TOML file, or a run folder that holds a ``config.toml``.
+
+    Returns:
+        What the file says, as plain values; ``command`` is among them when the file names one.
+
+    Raises:
+        SettingsError: the file isn't there, can't be read, or is no TOML.
+    """
+    file = Path(path)
+    if file.is_dir():
+        file = file / "config.toml"
+    try:
+        with file.open("rb") as stream:
+            return tomllib.load(stream)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{file}: not valid TOML: {error}") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{file}: not UTF-8 text at byte {error.start}; settings files are TOML") from error
+    except OSError as error:
+        raise SettingsError(f"can't read settings from {file}: {error.strerror}") from error
+
+
+def write(path: str | Path, *, command: str, parameters: Mapping[str, Any]) -> None:
+    """Write the settings file that repeats a run; it appears whole or not at all.
+
+    Args:
+        path: the file to write, by convention ``config.toml`` in the run folder.
+        command: the command's name.
+        parameters: its parameters, defaults included; ``locals()`` on a command's first line gives them.
+
+    Raises:
+        SettingsError: a value has no form in TOML.
+    """
+    file = Path(path)
+    text = render(command=command, parameters=parameters)
+    unfinished = file.with_name(f".{file.name}.{os.getpid()}")
+    with unfinished.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    unfinished.replace(file)
+
+
+def render(*, command: str, parameters: Mapping[str, Any]) -> str:
+    """Return the text ``write`` writes: ``command = "..."`` on top, then the keys, then a table per group."""
+    lines = [f"# bertie {__version__}; repeat with: bertie run FILE", f"command = {_toml(command, 'command')}"]
+
+    def table(values: Mapping[str, Any], prefix: str) -> None:
+        groups = {name: value for name, value in values.items() if isinstance(value, dict)}
+        for name, value in values.items():
+            if value is not None and name not in groups:
+                lines.append(f"{_toml_key(name)} = {_toml(value, prefix + name)}")
+        for name, value in groups.items():
+            heading = ".".join(_toml_key(part) for part in [*prefix.split(".")[:-1], name])
+            lines.extend(["", f"[{heading}]"])
+            table(value, f"{prefix}{name}.")
+
+    table({name: plain(value, name) for name, value in parameters.items()}, "")
+    return "\n".join(lines) + "\n"
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Compare two sets of settings, for a resumed run that must not have changed.
+
+    Args:
+        old: settings as a file or a call has them.
+        new: the same, later.
+
+    Returns:
+        Old and new value by dotted key, where they differ; None stands for a key that is absent.
+    """
+    before, after = _flat(plain(dict(old))), _flat(plain(dict(new)))
+    keys = [*before, *(key for key in after if key not in before)]
+    return {key: (before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)}
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            flat.update(_flat(value, f"{prefix}{name}."))
+        elif value is not None:
+            flat[prefix + name] = value
+    return flat
+
+
+def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for name, value in over.items():
+        both = isinstance(value, dict) and isinstance(merged.get(name), dict)
+        merged[name] = _merged(merged[name], value) if both else value
+    return merged
+
+
+def _refuse_unknown(values: Mapping[str, Any], known: Mapping[str, Any], place: str, prefix: str = "") -> None:
+    for name, value in values.items():
+        key = prefix + name
+        if key not in known:
+            # A right name at the wrong depth is the commonest slip: offer its place before names that look alike.
+            same_name = [other for other in known if other.rpartition(".")[2] == name]
+            hint = f"did you mean {same_name[0]!r}?" if same_name else did_you_mean(key, known)
+            raise SettingsError(f"{place}unknown key {key!r}; {hint}")
+        if isinstance(value, dict) and group_type(known[key]):
+            _refuse_unknown(value, known, place, f"{key}.")
+
+
+def _parse(function: Callable[..., Any], given: Mapping[str, Any], known: Mapping[str, Any], place: str) -> Any:
+    from pydantic import ValidationError
+
+    try:
+        return _adapter(function).validate_json(json.dumps(given))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = _error_key(first["loc"], known)
+        if first["type"] == "missing":
+            raise SettingsError(f"{place}{key} is required") from None
+        reason = first["msg"].replace("Input should", "should").replace("an object", "a table of settings")
+        raise SettingsError(f"{place}{key} {reason}, not {first['input']!r:.80}") from None
+
+
+@functools.cache
+def _adapter(function: Callable[..., Any]) -> Any:
+    """Build the strict parser of a command's parameters, as of a dataclass that has them as fields."""
+    from pydantic import ConfigDict, TypeAdapter
+
+    fields: list[tuple[str, Any, Any]] = []
+    for name, parameter in signature(function).items():
+        # Defaults are filled in by the function itself; here they only say what may be left out.
+        optional = parameter.default is not parameter.empty
+        fields.append(
+            (name, parameter.annotation, dataclasses.field(default=None) if optional else dataclasses.field())
+        )
+    shape = dataclasses.make_dataclass(function.__name__, fields, kw_only=True)
+    shape.__pydantic_config__ = ConfigDict(strict=True, allow_inf_nan=False)  # type: ignore[attr-defined]
+    return TypeAdapter(shape)
+
+
+def _error_key(location: tuple[int | str, ...], known: Mapping[str, Any]) -> str:
+    key = ""
+    for part in location:
+        if isinstance(part, int):
+            key += f"[{part}]"
+        elif (longer := f"{key}.{part}".lstrip(".")) in known:
+            key = longer
+        # Other parts name the members of a union, which the user never sees.
+    return key
+
+
+def _toml_key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _toml(name, name)
+
+
+def _toml(value: Any, key: str) -> str:
+    if isinstance(value, str):
+        if any(0xD800 <= ord(character) <= 0xDFFF for character in value):
+            raise SettingsError(f"{key}: {value!r:.80} is not valid UTF-8, so no settings file can hold it")
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
+        return repr(value)
+    if isinstance(value, list):
+        return f"[{', '.join(_toml(item, key) for item in value)}]"
+    if isinstance(value, dict):
+        items = (f"{_toml_key(name)} = {_toml(item, key)}" for name, item in value.items() if item is not None)
+        return f"{{ {', '.join(items)} }}"
+    raise SettingsError(f"{key}: {value!r} has no form in a settings file")
