@@ -1,0 +1,114 @@
+"""What a run draws from: instances of a prepared corpus, or items of a table.
+
+Every draw says where the feed stands after it, so a resumed run goes on with the very next batch. What is drawn is a
+function of the seed and that position alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bertie.corpus.shards import Corpus
+from bertie.data.instances import draw_instances
+from bertie.data.random import permutation
+from bertie.data.sampler import Sampler
+from bertie.tasks.task import Task
+from bertie.tokenizer.tokenizer import Tokenizer
+from bertie.training.loop import Draw
+from bertie.training.schedule import Stage, stage_at
+
+
+@dataclass(frozen=True)
+class BatchSettings:
+    """How much one update sees."""
+
+    batch_tokens: int = 8192
+    """Tokens of one update at most (pre-training)."""
+    micro_tokens: int = 16384
+    """Tokens of one forward pass at most; an update of more is split and its gradients are added."""
+
+
+Progress = Callable[[int, int], float]
+"""(steps, tokens) -> fraction of the run that is done."""
+
+
+def corpus_feed(
+    corpus: Corpus,
+    task: Task,
+    tokenizer: Tokenizer,
+    *,
+    stages: tuple[Stage, ...],
+    settings: BatchSettings,
+    seed: int,
+    pairs: bool,
+    progress: Progress,
+    state: dict[str, Any],
+) -> Iterator[Draw]:
+    """Yield pre-training steps without end, from where `state` says on (an empty one: from the start).
+
+    Args:
+        corpus: prepared text.
+        task: encodes the instances.
+        tokenizer: of the corpus.
+        stages: lengths and their shares of the run.
+        settings: sizes of a step.
+        seed: of order, pairs and masks.
+        pairs: whether instances are pairs for next sentence prediction.
+        progress: tells how much of the run is done, which picks the stage.
+        state: `state` of an earlier draw.
+    """
+    samplers: dict[int, Sampler] = {}
+    step, tokens = state.get("step", 0), state.get("tokens", 0)
+    number, within = state.get("stage", 0), state.get("stage_step", 0)
+    while True:
+        current = max(number, stage_at(progress(step, tokens), stages))
+        if current != number:
+            number, within = current, 0
+        if number not in samplers:
+            samplers = {
+                number: Sampler(
+                    corpus, seed=seed, length=stages[number].length, batch_tokens=settings.batch_tokens, pairs=pairs
+                )
+            }
+        instances = draw_instances(corpus, samplers[number], within)
+        batch = task.encode(instances, tokenizer, instances.keys)
+        step, within, tokens = step + 1, within + 1, tokens + batch.num_tokens
+        after = {"step": step, "tokens": tokens, "stage": number, "stage_step": within}
+        epoch, place = samplers[number].locate(within - 1)
+        yield Draw(batch.split(settings.micro_tokens), after, f"epoch {epoch}, batch {place}, stage {number}")
+
+
+def table_feed(
+    items: Sequence[Any],
+    task: Task,
+    tokenizer: Tokenizer,
+    *,
+    batch_size: int,
+    micro_tokens: int,
+    seed: int,
+    state: dict[str, Any],
+) -> Iterator[Draw]:
+    """Yield fine-tuning steps without end: a new order each epoch, `batch_size` items a step (the last one smaller).
+
+    Args:
+        items: the training table.
+        task: encodes them.
+        tokenizer: of the model.
+        batch_size: items of one update.
+        micro_tokens: tokens of one forward pass at most.
+        seed: of the order.
+        state: `state` of an earlier draw.
+    """
+    step = state.get("step", 0)
+    per_epoch = -(-len(items) // batch_size)
+    order, ordered_epoch = permutation(seed, 0, len(items)), 0
+    while True:
+        epoch, place = divmod(step, per_epoch)
+        if epoch != ordered_epoch:
+            order, ordered_epoch = permutation(seed, epoch, len(items)), epoch
+        chosen = [items[index] for index in order[place * batch_size : (place + 1) * batch_size]]
+        batch = task.encode(chosen, tokenizer)
+        step += 1
+        yield Draw(batch.split(micro_tokens), {"step": step}, f"epoch {epoch}, batch {place}")

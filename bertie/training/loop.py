@@ -1,0 +1,137 @@
+"""The one loop, a generator: forward, backward, clip, step, yield.
+
+Logging, evaluating, saving and stopping are plain `if`s around it (`run.py`); nothing is called back. Every term of
+the loss is divided once, by its count over all micro-batches of the step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from bertie.batch import Batch
+from bertie.errors import DataError
+from bertie.nn.dropout import Noise
+from bertie.tasks.task import Task
+from bertie.training.precision import compute
+
+
+@dataclass(frozen=True)
+class Draw:
+    """The micro-batches of one step, and where the feed stands after them."""
+
+    batches: list[Batch]
+    state: dict[str, Any] = field(default_factory=dict)
+    """What the feed needs to go on from here."""
+    origin: str = ""
+    """Names the data for an error message ("epoch 2, batch 17")."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one update did."""
+
+    number: int
+    """Updates done, this one counted."""
+    tokens: int
+    """Tokens of this step."""
+    learning_rate: float
+    gradient_norm: float
+    """Global norm before clipping."""
+    figures: dict[str, float]
+    """loss, a `<term>_loss` each when there are several terms, and the task's figures, as means."""
+    state: dict[str, Any]
+    """Of the feed, after this step."""
+
+
+def train(
+    model: nn.Module,
+    task: Task,
+    draws: Iterable[Draw],
+    *,
+    optimizer: torch.optim.Optimizer,
+    rate: Callable[[int], float],
+    clip_norm: float,
+    precision: Literal["fp32", "bf16"],
+    device: torch.device,
+    seed: int,
+    start: int = 0,
+) -> Iterator[Step]:
+    """Update `model` once a draw.
+
+    Args:
+        model: changed in place; put into training mode before each step.
+        task: says what the loss is.
+        draws: what each step sees.
+        optimizer: its learning rate is set before each update.
+        rate: learning rate of step n, counted from 0.
+        clip_norm: largest global gradient norm; 0 for no clipping.
+        precision: of the products.
+        device: where the batches go.
+        seed: of the dropout.
+        start: steps done before.
+
+    Yields:
+        One `Step` after each update.
+
+    Raises:
+        DataError: the loss or gradient isn't finite; nothing was updated by that step.
+    """
+    for number, draw in enumerate(draws, start):
+        model.train()
+        figures = _accumulate(model, task, draw, number=number, precision=precision, device=device, seed=seed)
+        norm = float(nn.utils.clip_grad_norm_(model.parameters(), clip_norm if clip_norm > 0 else math.inf))
+        if not math.isfinite(figures["loss"]) or not math.isfinite(norm):
+            optimizer.zero_grad(set_to_none=True)
+            raise DataError(
+                f"step {number + 1}: loss {figures['loss']}, gradient norm {norm}; nothing was updated. "
+                f"The data are {draw.origin or 'unnamed'}; try a lower learning rate or --precision fp32"
+            )
+        learning_rate = rate(number)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        tokens = sum(batch.num_tokens for batch in draw.batches)
+        yield Step(number + 1, tokens, learning_rate, norm, figures, draw.state)
+
+
+def _accumulate(
+    model: nn.Module,
+    task: Task,
+    draw: Draw,
+    *,
+    number: int,
+    precision: Literal["fp32", "bf16"],
+    device: torch.device,
+    seed: int,
+) -> dict[str, float]:
+    """Add up the gradients of a step's micro-batches and return its figures as means."""
+    counts: dict[str, float] = {}
+    for batch in draw.batches:
+        for name, count in task.counts(batch).items():
+            counts[name] = counts.get(name, 0.0) + count
+    sums: dict[str, tuple[float, float]] = {}
+
+    def add(name: str, value: float, count: float) -> None:
+        before = sums.get(name, (0.0, 0.0))
+        sums[name] = (before[0] + value, before[1] + count)
+
+    for micro_batch, batch in enumerate(draw.batches):
+        moved = batch.to(device)
+        with compute(precision, device):
+            loss = task.loss(model(moved, Noise(seed, number, micro_batch)), moved)
+            total = loss.total(counts)
+        total.backward()  # type: ignore[no-untyped-call]
+        add("loss", float(total.detach()), 0.0)  # divided already
+        if len(loss.terms) > 1:
+            for name, term in loss.terms.items():
+                add(f"{name}_loss", float(term.sum.detach()), term.count)
+        for name, (value, count) in loss.figures.items():
+            add(name, float(value), count)
+    return {name: value / (count or 1.0) for name, (value, count) in sums.items()}

@@ -1,0 +1,110 @@
+"""AdamW, and Adam as the paper ran it, on two groups of parameters: decayed and not.
+
+Biases and LayerNorms are never decayed; embeddings are (BERT, appendix A.2, and the original code).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class OptimizerSettings:
+    """How weights are updated."""
+
+    name: Literal["adamw", "bert_adam"] = "adamw"
+    """adamw, or bert_adam: the paper's form, without bias correction."""
+    weight_decay: float = 0.01
+    """Decoupled decay of matrices and tables."""
+    beta1: float = 0.9
+    """Decay of the mean of gradients."""
+    beta2: float = 0.999
+    """Decay of the mean of their squares."""
+    epsilon: float = 1e-6
+    """Added to the root in the denominator."""
+    clip_norm: float = 1.0
+    """Largest global norm of the gradient; 0 switches clipping off."""
+
+
+def build(model: nn.Module, settings: OptimizerSettings) -> torch.optim.Optimizer:
+    """Make the optimizer; its learning rate is set by the loop before each update."""
+    norms = {id(value) for part in model.modules() if isinstance(part, nn.LayerNorm) for value in part.parameters()}
+    parameters = [value for value in model.parameters() if value.requires_grad]
+    free = [value for value in parameters if value.dim() < 2 or id(value) in norms]
+    plain = {id(value) for value in free}
+    groups = [
+        {"params": [value for value in parameters if id(value) not in plain], "weight_decay": settings.weight_decay},
+        {"params": free, "weight_decay": 0.0},
+    ]
+    betas = (settings.beta1, settings.beta2)
+    if settings.name == "bert_adam":
+        return BertAdam(groups, betas=betas, eps=settings.epsilon)
+    return torch.optim.AdamW(groups, lr=0.0, betas=betas, eps=settings.epsilon, fused=True)
+
+
+class BertAdam(torch.optim.Optimizer):
+    """Adam with decoupled decay and no bias correction, as in the original code.
+
+    m and v as usual; w -= rate * (m / (sqrt(v) + eps) + decay * w).
+
+    Args:
+        params: groups, each with its own `weight_decay`.
+        betas: decay of both means.
+        eps: added to the root.
+    """
+
+    def __init__(self, params: Any, *, betas: tuple[float, float], eps: float) -> None:
+        super().__init__(params, {"lr": 0.0, "betas": betas, "eps": eps, "weight_decay": 0.0})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """Update every parameter that has a gradient."""
+        for group in self.param_groups:
+            (beta1, beta2), rate = group["betas"], group["lr"]
+            weights = [value for value in group["params"] if value.grad is not None]
+            if not weights:
+                continue
+            gradients = [value.grad for value in weights]
+            for value in weights:
+                if not self.state[value]:
+                    self.state[value] = {"exp_avg": torch.zeros_like(value), "exp_avg_sq": torch.zeros_like(value)}
+            means = [self.state[value]["exp_avg"] for value in weights]
+            squares = [self.state[value]["exp_avg_sq"] for value in weights]
+            torch._foreach_lerp_(means, gradients, 1 - beta1)
+            torch._foreach_mul_(squares, beta2)
+            torch._foreach_addcmul_(squares, gradients, gradients, 1 - beta2)
+            roots = torch._foreach_sqrt(squares)
+            torch._foreach_add_(roots, group["eps"])
+            updates = torch._foreach_div(means, roots)
+            torch._foreach_add_(updates, weights, alpha=group["weight_decay"])
+            torch._foreach_add_(weights, updates, alpha=-rate)
+
+
+def state_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Name every tensor of weights and optimizer, for a checkpoint."""
+    tensors = {f"model.{name}": value.detach() for name, value in model.named_parameters()}
+    for name, value in model.named_parameters():
+        for key, part in optimizer.state.get(value, {}).items():
+            tensors[f"optimizer.{key}.{name}"] = part
+    return tensors
+
+
+def restore_tensors(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Put back what `state_tensors` named.
+
+    Raises:
+        KeyError: a parameter that the checkpoint lacks.
+    """
+    keys = sorted({name.split(".")[1] for name in tensors if name.startswith("optimizer.")})
+    with torch.no_grad():
+        for name, value in model.named_parameters():
+            value.copy_(tensors[f"model.{name}"])
+            found = {key: tensors[f"optimizer.{key}.{name}"] for key in keys if f"optimizer.{key}.{name}" in tensors}
+            if found:
+                # fused AdamW keeps its step count where the weights are
+                optimizer.state[value] = {key: part.to(value.device) for key, part in found.items()}

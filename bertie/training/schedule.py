@@ -1,0 +1,119 @@
+"""How far a run is, and the learning rate there: pure functions.
+
+A run ends after a number of steps, of tokens, or of seconds; the rate is a function of the fraction done, so that a
+budget in minutes decays to zero by the clock just as a budget in steps does by counting.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from bertie.errors import SettingsError
+
+
+@dataclass(frozen=True)
+class ScheduleSettings:
+    """The learning rate over a run."""
+
+    learning_rate: float
+    """Peak."""
+    warmup: float = 0.1
+    """Share of the run in which the rate climbs from 0 to the peak."""
+    shape: Literal["linear", "constant"] = "linear"
+    """linear falls to 0 at the end of the run; constant stays at the peak after the warm-up."""
+
+
+def learning_rate(fraction: float, settings: ScheduleSettings) -> float:
+    """Work out the rate at a fraction (0 to 1) of the run.
+
+    As in the original code the falling line starts at fraction 0, so there is a small step down where warm-up ends:
+    peak x fraction / warmup, then peak x (1 - fraction).
+    """
+    if fraction < settings.warmup:
+        return settings.learning_rate * fraction / settings.warmup
+    if settings.shape == "constant":
+        return settings.learning_rate
+    return settings.learning_rate * max(0.0, 1.0 - fraction)
+
+
+@dataclass(frozen=True)
+class Horizon:
+    """Where a run ends: exactly one of the three is set."""
+
+    steps: int | None = None
+    """Updates."""
+    tokens: int | None = None
+    """Tokens trained on."""
+    seconds: float | None = None
+    """Time, evaluations and saves included, over all resumed parts."""
+
+    def __post_init__(self) -> None:
+        chosen = [value for value in (self.steps, self.tokens, self.seconds) if value is not None]
+        if len(chosen) != 1 or chosen[0] <= 0:
+            raise SettingsError(
+                "give one of --steps, --tokens, --epochs or --budget, above 0; "
+                f"got steps {self.steps}, tokens {self.tokens}, seconds {self.seconds}"
+            )
+
+    def fraction(self, *, step: int, tokens: int, seconds: float) -> float:
+        """Tell how much of the run is done; 1 or more is the end."""
+        if self.steps is not None:
+            return step / self.steps
+        if self.tokens is not None:
+            return tokens / self.tokens
+        assert self.seconds is not None
+        return seconds / self.seconds
+
+
+def parse_duration(text: str) -> float:
+    """Read "20m", "90s", "1.5h", "2h30m" or plain seconds, as seconds.
+
+    Raises:
+        SettingsError: anything else.
+    """
+    parts = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?", text.strip())
+    if parts is None or not any(parts.groups()):
+        raise SettingsError(f"a duration is written like 20m, 90s or 1h30m; got {text!r}")
+    hours, minutes, seconds = (float(part or 0) for part in parts.groups())
+    return hours * 3600 + minutes * 60 + seconds
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of a run with its own sequence length."""
+
+    length: int
+    """Tokens of its longest sequence."""
+    share: float
+    """Part of the run, 0 to 1."""
+
+
+def parse_stages(text: str | None, *, length: int) -> tuple[Stage, ...]:
+    """Read "128:90%,512:10%"; None is one stage of `length`.
+
+    Raises:
+        SettingsError: another form, or shares that don't add up to 100 %.
+    """
+    if text is None:
+        return (Stage(length, 1.0),)
+    stages = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d+)\s*:\s*(\d+(?:\.\d+)?)\s*%\s*", part)
+        if match is None:
+            raise SettingsError(f"--stages is written like 128:90%,512:10%; got {part!r}")
+        stages.append(Stage(int(match[1]), float(match[2]) / 100))
+    if abs(sum(stage.share for stage in stages) - 1.0) > 1e-6:
+        raise SettingsError(f"the shares of --stages must add up to 100%; {text!r} does not")
+    return tuple(stages)
+
+
+def stage_at(fraction: float, stages: tuple[Stage, ...]) -> int:
+    """Number of the stage that runs at a fraction of the run."""
+    edge = 0.0
+    for number, stage in enumerate(stages):
+        edge += stage.share
+        if fraction < edge - 1e-9:
+            return number
+    return len(stages) - 1
