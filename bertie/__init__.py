@@ -4,6 +4,7 @@ Every command is a function here (``bertie.pretrain(...)`` is ``bertie pretrain 
 model. Names resolve on first use, so ``import bertie`` loads neither torch nor anything else that is heavy.
 """
 
+from importlib import import_module
 from typing import Any
 
 __version__ = "0.1.0"
@@ -24,24 +25,18 @@ def load(path: Any, task: Any = None, **settings: Any) -> Any:
         SettingsError: the task's name is unknown, or the path doesn't exist.
         DataError: the folder holds no model we can read.
     """
-    from importlib import import_module
-
     return import_module("bertie.inference.predictor").load(path, task=task, **settings)
 
 
 def __getattr__(name: str) -> Any:
     """Resolve ``bertie.pretrain`` and its siblings to the commands of the same name."""
-    from bertie import registry
-
+    # Not "from bertie import registry": for a submodule not yet loaded, that asks this very function first.
+    registry = import_module("bertie.registry")
     if name.startswith("_") or name not in registry.choices("commands"):
         raise AttributeError(f"module 'bertie' has no attribute {name!r}")
-    from bertie.config import checked
-
-    return checked(getattr(registry.load("commands", name), name))
+    return import_module("bertie.config").checked(getattr(registry.load("commands", name), name))
 
 
 def __dir__() -> list[str]:
     """List the commands beside what is defined here."""
-    from bertie import registry
-
-    return sorted({*globals(), *registry.choices("commands")})
+    return sorted({*globals(), *import_module("bertie.registry").choices("commands")})

@@ -89,7 +89,13 @@ def plain(value: Any, key: str = "value") -> Any:
     Raises:
         SettingsError: the value, or something in it, has no form in a file.
     """
-    if value is None or isinstance(value, str | bool | int | float):
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, float):
+        return float(value)  # numpy's float64 is a float that writes itself differently
+    if isinstance(value, str):
+        if any("\ud800" <= character <= "\udfff" for character in value):  # undecodable bytes of a file's name
+            raise SettingsError(f"{key}: {value!r:.80} is not valid UTF-8")
         return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = [field.name for field in dataclasses.fields(value) if field.init]
@@ -105,7 +111,9 @@ def plain(value: Any, key: str = "value") -> Any:
     raise SettingsError(f"{key}: can't use a value of type {type(value).__name__}: {value!r:.80}")
 
 
-def validate(function: Callable[..., Any], values: Mapping[str, Any], *, source: str = "") -> dict[str, Any]:
+def validate(
+    function: Callable[..., Any], values: Mapping[str, Any], *, source: str = "", partial: bool = False
+) -> dict[str, Any]:
     """Check settings against a command's signature and give them their types.
 
     Types are strict, as TOML's are: no number in quotes, no true for 1, no nan; an integer may stand for a float.
@@ -115,6 +123,7 @@ def validate(function: Callable[..., Any], values: Mapping[str, Any], *, source:
         function: a command function.
         values: settings by parameter name; groups as dictionaries or dataclass instances.
         source: where they came from, to open an error message with: a file's name.
+        partial: whether parameters without default may be missing, because flags will bring them.
 
     Returns:
         Keyword arguments for the function: the given parameters only.
@@ -129,8 +138,10 @@ def validate(function: Callable[..., Any], values: Mapping[str, Any], *, source:
     parameters = signature(function)
     for name, parameter in parameters.items():
         has_default = parameter.default is not parameter.empty
+        if name not in given and not has_default and not partial:
+            raise SettingsError(f"{place}{name} is required")
         if has_default and group_type(parameter.annotation) and isinstance(given.get(name), dict):
-            given[name] = _merged(plain(parameter.default, name), given[name])
+            given[name] = merged(plain(parameter.default, name), given[name])
     checked_values = _parse(function, given, known, place)
     return {name: getattr(checked_values, name) for name in parameters if name in given}
 
@@ -223,6 +234,15 @@ def render(*, command: str, parameters: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Return plain settings with others laid over them; groups are merged key by key."""
+    result = dict(base)
+    for name, value in over.items():
+        both_groups = isinstance(value, dict) and isinstance(result.get(name), dict)
+        result[name] = merged(result[name], value) if both_groups else value
+    return result
+
+
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Compare two sets of settings, for a resumed run that must not have changed.
 
@@ -246,14 +266,6 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         elif value is not None:
             flat[prefix + name] = value
     return flat
-
-
-def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for name, value in over.items():
-        both = isinstance(value, dict) and isinstance(merged.get(name), dict)
-        merged[name] = _merged(merged[name], value) if both else value
-    return merged
 
 
 def _refuse_unknown(values: Mapping[str, Any], known: Mapping[str, Any], place: str, prefix: str = "") -> None:
@@ -287,13 +299,10 @@ def _adapter(function: Callable[..., Any]) -> Any:
     """Build the strict parser of a command's parameters, as of a dataclass that has them as fields."""
     from pydantic import ConfigDict, TypeAdapter
 
-    fields: list[tuple[str, Any, Any]] = []
-    for name, parameter in signature(function).items():
-        # Defaults are filled in by the function itself; here they only say what may be left out.
-        optional = parameter.default is not parameter.empty
-        fields.append(
-            (name, parameter.annotation, dataclasses.field(default=None) if optional else dataclasses.field())
-        )
+    # A key may be left out here: the function itself fills in its defaults, and ``validate`` knows what is required.
+    fields = [
+        (name, parameter.annotation, dataclasses.field(default=None)) for name, parameter in signature(function).items()
+    ]
     shape = dataclasses.make_dataclass(function.__name__, fields, kw_only=True)
     shape.__pydantic_config__ = ConfigDict(strict=True, allow_inf_nan=False)  # type: ignore[attr-defined]
     return TypeAdapter(shape)
@@ -316,8 +325,6 @@ def _toml_key(name: str) -> str:
 
 def _toml(value: Any, key: str) -> str:
     if isinstance(value, str):
-        if any(0xD800 <= ord(character) <= 0xDFFF for character in value):
-            raise SettingsError(f"{key}: {value!r:.80} is not valid UTF-8, so no settings file can hold it")
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, bool):
         return "true" if value else "false"

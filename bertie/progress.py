@@ -8,13 +8,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from rich.text import Text
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 LINE_INTERVAL_SECONDS = 5.0
 _quiet = False
+_display: "Progress | None" = None  # what shows the bars now on the terminal; bars inside a bar join it
 
 
 def set_quiet(quiet: bool) -> None:
@@ -81,41 +82,28 @@ class _LineBar(Bar):
 
 
 class _TerminalBar(Bar):
-    """A rich progress bar."""
+    """A rich progress bar; a bar opened inside another one appears below it and goes when it is done."""
 
     def __enter__(self) -> "Bar":
-        columns: tuple[ProgressColumn, ...] = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TaskProgressColumn(),
-            _StateColumn(self),
-            TimeRemainingColumn(),
-        )
-        self._progress = Progress(*columns, console=Console(stderr=True))
-        self._progress.start()
-        self._task = self._progress.add_task(self.title, total=self.total)
+        global _display
+        self._owns_display = _display is None
+        self._display = _display = _display or _start_display()
+        self._task = self._display.add_task(self.title, total=self.total, state=_amount(self))
         return self
 
     def advance(self, amount: float = 1, **figures: str) -> None:
         super().advance(amount, **figures)
-        self._progress.update(self._task, completed=self.done)
+        self._display.update(self._task, completed=self.done, state=_amount(self) + _figures(self))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._progress.stop()
-
-
-class _StateColumn(ProgressColumn):
-    """Amount done and the figures beside it."""
-
-    def __init__(self, bar: Bar) -> None:
-        super().__init__()
-        self._bar = bar
-
-    def render(self, task: Task) -> Text:
-        """Draw the column."""
-        return Text(_amount(self._bar) + _figures(self._bar))
+        global _display
+        if self._owns_display:
+            self._display.stop()
+            _display = None
+        else:
+            self._display.remove_task(self._task)
 
 
 @contextmanager
@@ -135,6 +123,23 @@ def bar(title: str, *, total: float | None = None, unit: str = "") -> Iterator[B
         kind = _TerminalBar if sys.stderr.isatty() else _LineBar
     with kind(title, total=total, unit=unit) as shown:
         yield shown
+
+
+def _start_display() -> "Progress":
+    # Imported here, so that commands whose stderr is a file never pay for it.
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    display = Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[state]}", markup=False),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )
+    display.start()
+    return display
 
 
 def _amount(bar: Bar) -> str:
