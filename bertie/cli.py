@@ -6,6 +6,7 @@ The only file that knows argv, and the only one that prints results. What a comm
 
 import contextlib
 import dataclasses
+import difflib
 import errno
 import importlib
 import inspect
@@ -207,11 +208,11 @@ def _settings_from_file(function: Callable[..., Any], words: list[str]) -> dict[
     from bertie import config
 
     path: str | None = None
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for place, word in enumerate(words):
         if word == "--":
             break
         if word == "--config":
-            path = following
+            path = next(iter(words[place + 1 :]), None)
         elif word.startswith("--config="):
             path = word.partition("=")[2]
     if not path:
@@ -229,6 +230,7 @@ def _settings_from_file(function: Callable[..., Any], words: list[str]) -> dict[
 def _refuse_unknown_flags(function: Callable[..., Any], words: list[str]) -> None:
     from bertie import config
 
+    command = function.__name__.replace("_", "-")
     parameters = config.signature(function)
     flags = {"--config", "--help", "--json", "--no-json", "--quiet", "--no-quiet"}
     for key, annotation in config.known_keys(function).items():
@@ -241,13 +243,11 @@ def _refuse_unknown_flags(function: Callable[..., Any], words: list[str]) -> Non
             return
         flag = word.partition("=")[0].replace("_", "-")
         if word.startswith("--") and flag not in flags:
-            if flag[2:].replace("-", "_") in parameters and not config.group_type(
-                parameters[flag[2:].replace("-", "_")]
-            ):
-                raise SettingsError(
-                    f"{flag[2:].upper()} is given without {flag}; see bertie {function.__name__} --help"
-                )
-            hint = registry.did_you_mean(flag, flags).partition(" (")[0]
+            parameter = parameters.get(flag[2:].replace("-", "_"))
+            if parameter and _is_positional(parameter):
+                raise SettingsError(f"{flag[2:].upper()} is given without {flag}; see bertie {command} --help")
+            near = difflib.get_close_matches(flag, flags, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"see bertie {command} --help"
             raise SettingsError(f"unknown flag {flag}; {hint}")
 
 

@@ -65,8 +65,8 @@ class Report:
         tables = [_two_columns(singles)] if singles else []
         tables += [_table_of(name, rows) for name, rows in records.items()]
         with console.capture() as capture:
-            for table in tables:
-                console.print(table)
+            for place, table in enumerate(tables):
+                console.print(*([""] if place else []), table, sep="\n")
         lines = [self.title, *capture.get().splitlines()]
         return "\n".join(line.rstrip() for line in lines).rstrip()
 
@@ -104,7 +104,7 @@ def _table_of(name: str, rows: list[dict[str, Any]]) -> "Table":
     from rich.text import Text
 
     columns = list(dict.fromkeys(column for row in rows for column in row))
-    table = Table(box=SIMPLE, title=Text(name.replace("_", " ")), title_justify="left")
+    table = Table(box=SIMPLE, show_edge=False, title=Text(name.replace("_", " ")), title_justify="left")
     for column in columns:
         numeric = all(isinstance(row.get(column), int | float | None) for row in rows)
         table.add_column(Text(column.replace("_", " ")), justify="right" if numeric else "left")
