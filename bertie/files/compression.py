@@ -1,0 +1,126 @@
+"""Open a file's bytes as a stream, decompressed by its suffix: .gz, .xz, .zst or none.
+
+Broken and cut-off compressed data is an error that names the file, never a quiet end of the text. Archives of several
+files (zip, tar) are not accepted.
+"""
+
+import gzip
+import io
+import lzma
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from bertie.errors import DataError, SettingsError, missing_extra
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+COMPRESSIONS = (".gz", ".xz", ".zst")
+# zstandard's decompressor has no limit on what one call returns, so it gets its input in small bites.
+_ZSTD_INPUT_BYTES = 8192
+
+
+class _Reader(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+class ByteStream(io.RawIOBase):
+    """The decompressed bytes of one file, from beginning to end."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        """The file itself."""
+        try:
+            self._file = self.path.open("rb")
+        except FileNotFoundError as error:
+            raise SettingsError(f"{path}: no such file") from error
+        except (IsADirectoryError, PermissionError) as error:
+            raise SettingsError(f"can't read {path}: {error.strerror}") from error
+        self._compression = self.path.suffix.lower() if self.path.suffix.lower() in COMPRESSIONS else ""
+        self._reader, self._broken = _decompressor(self._file, self._compression)
+
+    @property
+    def position(self) -> int:
+        """How many bytes of the file, as it lies on disk, have been read."""
+        return self._file.tell()
+
+    def readable(self) -> bool:
+        """Say that this can be read."""
+        return True
+
+    def readinto(self, buffer: "WriteableBuffer") -> int:
+        """Fill a buffer from the stream.
+
+        Raises:
+            DataError: the compressed data is broken or ends too early.
+        """
+        view = memoryview(buffer).cast("B")
+        try:
+            data = self._reader.read(len(view))
+        except self._broken as error:
+            what = self._compression.removeprefix(".") or "file"
+            raise DataError(
+                f"{self.path}: broken {what} data near byte {self.position} of the file ({error}); "
+                "the file was damaged or not copied to its end"
+            ) from error
+        view[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        """Close the file."""
+        # An object whose opening failed is closed too, by the garbage collector.
+        if hasattr(self, "_file"):
+            self._file.close()
+        super().close()
+
+
+def format_suffix(path: str | Path) -> str:
+    """Return the suffix that says what is in a file, in lower case, without its compression: ".txt" of "a.txt.gz"."""
+    path = Path(path)
+    if path.suffix.lower() in COMPRESSIONS:
+        path = path.with_suffix("")
+    return path.suffix.lower()
+
+
+def _decompressor(file: io.BufferedReader, compression: str) -> tuple[_Reader, tuple[type[Exception], ...]]:
+    """Choose the reader, and the errors by which it says that the data is broken."""
+    if compression == ".gz":
+        return gzip.GzipFile(fileobj=file), (EOFError, zlib.error, gzip.BadGzipFile)
+    if compression == ".xz":
+        return lzma.LZMAFile(file), (EOFError, lzma.LZMAError)
+    if compression == ".zst":
+        try:
+            import zstandard
+        except ImportError as error:
+            raise missing_extra("zstandard", "data", "to read .zst files") from error
+        return _ZstdReader(file, zstandard.ZstdDecompressor()), (EOFError, zstandard.ZstdError)
+    return file, ()
+
+
+class _ZstdReader:
+    """Reads Zstandard frames one after another, and notices a cut-off end (the package's own stream reader doesn't)."""
+
+    def __init__(self, file: io.BufferedReader, decompressor: Any) -> None:
+        self._file = file
+        self._decompressor = decompressor
+        self._frame: Any = None
+        self._input = b""
+        self._ready = memoryview(b"")
+
+    def read(self, size: int, /) -> bytes:
+        """Return at most ``size`` bytes; none at the end."""
+        while not self._ready:
+            data = self._input or self._file.read(_ZSTD_INPUT_BYTES)
+            self._input = b""
+            if not data:
+                if self._frame is not None:
+                    raise EOFError("the last frame is cut off")
+                return b""
+            frame = self._frame or self._decompressor.decompressobj()
+            self._ready = memoryview(frame.decompress(data))
+            self._input = frame.unused_data if frame.eof else b""
+            self._frame = None if frame.eof else frame
+        piece = bytes(self._ready[:size])
+        self._ready = self._ready[size:]
+        return piece
