@@ -9,6 +9,7 @@ Shapes: M rows (masked positions), H hidden, V vocabulary.
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 
 import torch
@@ -43,6 +44,23 @@ class Logits:
         return total, correct
 
 
+_kept = threading.local()
+
+
+def _buffer(num_rows: int, weight: Tensor) -> Tensor:
+    """Lend (num_rows, V) values of scratch, of this thread's own.
+
+    On a CPU writing a fresh tensor costs several times writing one that is mapped already; GPUs keep their own pool.
+    """
+    if weight.is_cuda:
+        return weight.new_empty(num_rows, weight.shape[0])
+    needed = num_rows * weight.shape[0]
+    scratch: Tensor | None = getattr(_kept, "scratch", None)
+    if scratch is None or scratch.dtype != weight.dtype or scratch.shape[0] < needed:
+        scratch = _kept.scratch = torch.empty(needed, dtype=weight.dtype)
+    return scratch[:needed].view(num_rows, weight.shape[0])
+
+
 class _CrossEntropy(torch.autograd.Function):
     """Loss and gradients in one pass: the gradient of a row of logits is softmax - onehot, needed once and thrown away.
 
@@ -61,7 +79,7 @@ class _CrossEntropy(torch.autograd.Function):
         d_bias = torch.zeros_like(bias, dtype=torch.float32)
         for start in range(0, len(targets), _MAX_ROWS):
             rows = hidden[start : start + _MAX_ROWS]
-            logits = torch.mm(rows, weight.t())
+            logits = torch.mm(rows, weight.t(), out=_buffer(len(rows), weight))
             chosen = targets[start : start + _MAX_ROWS]
             sums = _consume(logits, bias, chosen, d_bias if needs_gradient else None)
             total += sums[0]
@@ -85,7 +103,7 @@ def _consume(logits: Tensor, bias: Tensor, targets: Tensor, d_bias: Tensor | Non
     """Sum the loss of `logits` (rows, V) and overwrite them with their gradient; add its column sums to `d_bias`."""
     total = logits.new_zeros((), dtype=torch.float32)
     correct = logits.new_zeros((), dtype=torch.float32)
-    step = max(1, (1 << 21) // logits.shape[1])  # some 2 million fp32 values at a time stay in the cache
+    step = max(1, (1 << 19) // logits.shape[1])  # half a million fp32 values at a time stay in the cache
     for rows, chosen in zip(logits.split(step), targets.split(step), strict=True):
         exact = rows.float().add_(bias)
         best, guess = exact.max(1, keepdim=True)

@@ -7,7 +7,6 @@ function of the seed and that position alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from bertie.corpus.shards import Corpus
@@ -20,16 +19,6 @@ from bertie.training.loop import Draw
 from bertie.training.schedule import Stage, stage_at
 
 
-@dataclass(frozen=True)
-class BatchSettings:
-    """How much one update sees."""
-
-    batch_tokens: int = 8192
-    """Tokens of one update at most (pre-training)."""
-    micro_tokens: int = 16384
-    """Tokens of one forward pass at most; an update of more is split and its gradients are added."""
-
-
 Progress = Callable[[int, int], float]
 """(steps, tokens) -> fraction of the run that is done."""
 
@@ -40,7 +29,8 @@ def corpus_feed(
     tokenizer: Tokenizer,
     *,
     stages: tuple[Stage, ...],
-    settings: BatchSettings,
+    batch_tokens: int,
+    micro_tokens: int,
     seed: int,
     pairs: bool,
     progress: Progress,
@@ -53,7 +43,8 @@ def corpus_feed(
         task: encodes the instances.
         tokenizer: of the corpus.
         stages: lengths and their shares of the run.
-        settings: sizes of a step.
+        batch_tokens: tokens of one update at most.
+        micro_tokens: tokens of one forward pass at most; an update of more is split and its gradients are added.
         seed: of order, pairs and masks.
         pairs: whether instances are pairs for next sentence prediction.
         progress: tells how much of the run is done, which picks the stage.
@@ -69,7 +60,7 @@ def corpus_feed(
         if number not in samplers:
             samplers = {
                 number: Sampler(
-                    corpus, seed=seed, length=stages[number].length, batch_tokens=settings.batch_tokens, pairs=pairs
+                    corpus, seed=seed, length=stages[number].length, batch_tokens=batch_tokens, pairs=pairs
                 )
             }
         instances = draw_instances(corpus, samplers[number], within)
@@ -77,7 +68,7 @@ def corpus_feed(
         step, within, tokens = step + 1, within + 1, tokens + batch.num_tokens
         after = {"step": step, "tokens": tokens, "stage": number, "stage_step": within}
         epoch, place = samplers[number].locate(within - 1)
-        yield Draw(batch.split(settings.micro_tokens), after, f"epoch {epoch}, batch {place}, stage {number}")
+        yield Draw(batch.split(micro_tokens), after, f"epoch {epoch}, batch {place}, stage {number}")
 
 
 def table_feed(

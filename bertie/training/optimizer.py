@@ -6,29 +6,12 @@ Biases and LayerNorms are never decayed; embeddings are (BERT, appendix A.2, and
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-
-@dataclass(frozen=True)
-class OptimizerSettings:
-    """How weights are updated."""
-
-    name: Literal["adamw", "bert_adam"] = "adamw"
-    """adamw, or bert_adam: the paper's form, without bias correction."""
-    weight_decay: float = 0.01
-    """Decoupled decay of matrices and tables."""
-    beta1: float = 0.9
-    """Decay of the mean of gradients."""
-    beta2: float = 0.999
-    """Decay of the mean of their squares."""
-    epsilon: float = 1e-6
-    """Added to the root in the denominator."""
-    clip_norm: float = 1.0
-    """Largest global norm of the gradient; 0 switches clipping off."""
+from bertie.training.settings import OptimizerSettings
 
 
 def build(model: nn.Module, settings: OptimizerSettings) -> torch.optim.Optimizer:

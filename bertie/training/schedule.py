@@ -8,34 +8,22 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal
 
 from bertie.errors import SettingsError
+from bertie.training.settings import ScheduleSettings
 
 
-@dataclass(frozen=True)
-class ScheduleSettings:
-    """The learning rate over a run."""
-
-    learning_rate: float
-    """Peak."""
-    warmup: float = 0.1
-    """Share of the run in which the rate climbs from 0 to the peak."""
-    shape: Literal["linear", "constant"] = "linear"
-    """linear falls to 0 at the end of the run; constant stays at the peak after the warm-up."""
-
-
-def learning_rate(fraction: float, settings: ScheduleSettings) -> float:
+def learning_rate(fraction: float, peak: float, settings: ScheduleSettings) -> float:
     """Work out the rate at a fraction (0 to 1) of the run.
 
     As in the original code the falling line starts at fraction 0, so there is a small step down where warm-up ends:
     peak x fraction / warmup, then peak x (1 - fraction).
     """
     if fraction < settings.warmup:
-        return settings.learning_rate * fraction / settings.warmup
+        return peak * fraction / settings.warmup
     if settings.shape == "constant":
-        return settings.learning_rate
-    return settings.learning_rate * max(0.0, 1.0 - fraction)
+        return peak
+    return peak * max(0.0, 1.0 - fraction)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,233 @@
+"""A run from its first step, or from its newest checkpoint, to its horizon: the plain `if`s around the loop.
+
+It logs, evaluates, saves and stops; what is trained and on what is decided by the commands, the arithmetic of a step by
+`loop.py`, files by `checkpoint.py`, `journal.py` and `runfolder.py`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from bertie import progress
+from bertie.data.loader import prefetch
+from bertie.errors import Interrupted, ResourceError
+from bertie.tasks.task import Task
+from bertie.training import checkpoint
+from bertie.training.feed import Progress
+from bertie.training.interrupt import Stop, interrupts
+from bertie.training.journal import Journal
+from bertie.training.loop import Draw, Step, train
+from bertie.training.optimizer import build, restore_tensors, state_tensors
+from bertie.training.precision import compute
+from bertie.training.runfolder import RunFolder
+from bertie.training.schedule import Horizon, learning_rate
+from bertie.training.settings import OptimizerSettings, ScheduleSettings, TrainingSettings
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """What is trained, on what, and how."""
+
+    model: nn.Module
+    task: Task
+    feed: Callable[[Progress, dict[str, Any]], Iterator[Draw]]
+    """Yields draws without end, from a state on."""
+    horizon: Horizon
+    peak: float
+    """Learning rate at the end of the warm-up."""
+    optimizer: OptimizerSettings
+    schedule: ScheduleSettings
+    training: TrainingSettings
+    precision: Literal["fp32", "bf16"]
+    device: torch.device
+    seed: int
+    evaluate: Callable[[], dict[str, float]] | None = None
+    """Figures on the dev data."""
+
+
+@dataclass
+class Position:
+    """How far a run is."""
+
+    step: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    """Spent before this process."""
+    feed: dict[str, Any] = field(default_factory=dict)
+    window: list[dict[str, float]] = field(default_factory=list)
+    """Figures of the steps since the last logged one."""
+    timed_tokens: int = 0
+    timed_seconds: float = 0.0
+    """What the next line's tokens per second are counted from; evaluations and saves are left out."""
+
+
+class _Clock:
+    """Seconds of the whole run, earlier processes included."""
+
+    def __init__(self, before: float) -> None:
+        self._before, self._start = before, time.monotonic()
+
+    def __call__(self) -> float:
+        return self._before + time.monotonic() - self._start
+
+
+def run(job: Job, folder: RunFolder) -> Position:
+    """Train to the horizon, going on from the newest valid checkpoint if there is one.
+
+    Args:
+        job: what to do.
+        folder: where it is written; held by this process.
+
+    Returns:
+        Where the run ended.
+
+    Raises:
+        Interrupted: a signal came; everything up to here is saved.
+        DataError: a loss that isn't finite.
+    """
+    job.model.to(job.device)
+    optimizer = build(job.model, job.optimizer)
+    position = _restore(job, optimizer, folder)
+    clock = _Clock(position.seconds)
+    with (
+        Journal(folder.metrics) as journal,
+        interrupts() as stop,
+        progress.bar("Training", total=job.horizon.steps, unit="steps") as bar,
+    ):
+        bar.advance(position.step)
+        if job.evaluate is not None and position.step == 0:
+            _evaluate(job, journal, position, clock)
+        saved, position.timed_tokens, position.timed_seconds = position.step, position.tokens, clock()
+        for step in _steps(job, optimizer, position, clock):
+            position.step, position.feed = step.number, step.state
+            position.tokens += step.tokens
+            position.window.append(step.figures)
+            done = job.horizon.fraction(step=position.step, tokens=position.tokens, seconds=clock()) >= 1.0
+            if step.number % job.training.log_every == 0 or done:
+                record = _log(journal, position, step, clock)
+                bar.advance(0, loss=f"{record['loss']:.3f}", tokens_per_second=f"{record['tokens_per_second']:,.0f}")
+            bar.advance(1)
+            if job.evaluate is not None and (done or _due(step.number, job.training.evaluate_every)):
+                _evaluate(job, journal, position, clock)
+                position.timed_tokens, position.timed_seconds = position.tokens, clock()
+            if done or stop.requested or _due(step.number, job.training.save_every):
+                _save(job, optimizer, folder, journal, position, clock)
+                saved = position.step
+                position.timed_tokens, position.timed_seconds = position.tokens, clock()
+            _stop(stop, folder, saved, done=done)
+            if done:
+                break
+    position.seconds = clock()
+    return position
+
+
+def _steps(job: Job, optimizer: torch.optim.Optimizer, position: Position, clock: _Clock) -> Iterator[Step]:
+    """Draw ahead and train; nothing when the run is done already."""
+
+    def fraction(step: int, tokens: int) -> float:
+        return job.horizon.fraction(step=step, tokens=tokens, seconds=clock())
+
+    if fraction(position.step, position.tokens) >= 1.0:
+        return
+    draws = prefetch(job.feed(fraction, position.feed))
+    try:
+        yield from train(
+            job.model,
+            job.task,
+            draws,
+            optimizer=optimizer,
+            rate=lambda number: learning_rate(fraction(number, position.tokens), job.peak, job.schedule),
+            clip_norm=job.optimizer.clip_norm,
+            precision=job.precision,
+            device=job.device,
+            seed=job.seed,
+            start=position.step,
+        )
+    finally:
+        draws.close()
+
+
+def _due(step: int, every: int | None) -> bool:
+    return every is not None and step % every == 0
+
+
+def _restore(job: Job, optimizer: torch.optim.Optimizer, folder: RunFolder) -> Position:
+    """Load the newest valid checkpoint and cut the journal back to it."""
+    found = checkpoint.load_newest(folder.checkpoints)
+    Journal.cut(folder.metrics, step=-1 if found is None else found.step)
+    if found is None:
+        return Position()
+    restore_tensors(job.model, optimizer, found.tensors)
+    torch.set_rng_state(found.tensors["random.torch"])
+    state = found.state
+    progress.note(f"going on after step {found.step}, {state['seconds']:.0f} s into the run")
+    return Position(found.step, state["tokens"], state["seconds"], state["feed"], state["window"])
+
+
+def _save(
+    job: Job,
+    optimizer: torch.optim.Optimizer,
+    folder: RunFolder,
+    journal: Journal,
+    position: Position,
+    clock: _Clock,
+) -> None:
+    """Write a checkpoint; a full disk costs a warning, not the run."""
+    journal.sync()
+    tensors = {**state_tensors(job.model, optimizer), "random.torch": torch.get_rng_state()}
+    state = {
+        "tokens": position.tokens,
+        "seconds": clock(),
+        "feed": position.feed,
+        "window": position.window,
+    }
+    try:
+        checkpoint.save(
+            folder.checkpoints, step=position.step, tensors=tensors, state=state, keep=job.training.keep
+        )
+    except ResourceError as error:
+        progress.warn(f"no checkpoint at step {position.step}: {error}")
+
+
+def _log(journal: Journal, position: Position, step: Step, clock: _Clock) -> dict[str, Any]:
+    """Write one line of means over the steps since the last line."""
+    seconds = clock()
+    means = {
+        name: sum(figures[name] for figures in position.window) / len(position.window) for name in position.window[0]
+    }
+    record = {
+        "kind": "train",
+        "step": step.number,
+        "seconds": round(seconds, 3),
+        "tokens": position.tokens,
+        "tokens_per_second": round(
+            (position.tokens - position.timed_tokens) / max(1e-6, seconds - position.timed_seconds), 1
+        ),
+        "learning_rate": step.learning_rate,
+        "gradient_norm": step.gradient_norm,
+        **means,
+    }
+    journal.write(record)
+    position.window, position.timed_tokens, position.timed_seconds = [], position.tokens, seconds
+    return record
+
+
+def _evaluate(job: Job, journal: Journal, position: Position, clock: _Clock) -> None:
+    assert job.evaluate is not None
+    with compute(job.precision, job.device):
+        figures = job.evaluate()
+    journal.write(
+        {"kind": "dev", "step": position.step, "seconds": round(clock(), 3), "tokens": position.tokens, **figures}
+    )
+
+
+def _stop(stop: Stop, folder: RunFolder, saved: int, *, done: bool) -> None:
+    """End the process's part of the run when a signal came."""
+    if stop.requested and not done:
+        raise Interrupted(f"{stop.requested}: saved at step {saved}; go on with --resume --out {folder.path}")
