@@ -20,7 +20,7 @@ check: $(VENV)/installed-dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy --strict
-	$(VENV)/bin/lint-imports --verbose
+	$(VENV)/bin/lint-imports --no-logo
 
 # The first python that is new enough; a name on the path may still be a broken shim, so each is run.
 $(VENV)/bin/python:

@@ -1,0 +1,61 @@
+"""The import law: the contracts of pyproject.toml hold, and the rooms that promise it start without torch."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TORCH_FREE_ROOMS = ("tokenizer", "files", "corpus", "runners")
+TORCH_FREE_COMMANDS = ("command", "train_tokenizer", "prepare_corpus", "run", "show")
+GROUND = ("bertie", "bertie.errors", "bertie.registry", "bertie.config", "bertie.progress", "bertie.cli")
+
+
+def loaded_after(code: str) -> set[str]:
+    """Run code in a fresh interpreter and return the names of the modules it ended up with."""
+    script = f"{code}\nimport sys\nsys.stderr.write('\\n'.join(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    return set(done.stderr.splitlines())
+
+
+def test_floors_hold() -> None:
+    command = [Path(sys.executable).parent / "lint-imports", "--no-cache", "--no-logo"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "0 broken" in done.stdout
+
+
+@pytest.mark.parametrize("room", TORCH_FREE_ROOMS)
+def test_rooms_import_without_torch(room: str) -> None:
+    names = [f"bertie.{room}"] + [
+        f"bertie.{room}.{path.stem}" for path in sorted((ROOT / "bertie" / room).glob("*.py"))
+    ]
+    names = [name.removesuffix(".__init__") for name in names]
+    assert "torch" not in loaded_after(f"import {', '.join(names)}")
+
+
+def test_ground_and_early_commands_import_without_torch() -> None:
+    commands = [name for name in TORCH_FREE_COMMANDS if (ROOT / "bertie" / "commands" / f"{name}.py").exists()]
+    names = [*GROUND, *(f"bertie.commands.{name}" for name in commands)]
+    assert "torch" not in loaded_after(f"import {', '.join(names)}")
+
+
+@pytest.mark.parametrize("words", [["--help"], [], ["--version"], ["pretrian"]])
+def test_overview_loads_nothing_heavy(words: list[str]) -> None:
+    loaded = loaded_after(f"from bertie.cli import main\nmain({words!r})")
+    assert "bertie.cli" in loaded
+    assert not loaded & {"torch", "numpy", "tyro", "pydantic", "rich", "tokenizers", "transformers"}
+    assert not [name for name in loaded if name.startswith("bertie.commands")]
+
+
+def test_import_bertie_loads_nothing_else() -> None:
+    loaded = loaded_after("import bertie")
+    assert {name for name in loaded if name.startswith("bertie")} == {"bertie"}
+    assert not loaded & {"torch", "numpy", "tyro", "pydantic", "rich"}
+
+
+def test_help_of_a_torch_free_command_loads_no_torch() -> None:
+    loaded = loaded_after("from bertie.cli import main\nmain(['run', '--help'])")
+    assert "tyro" in loaded
+    assert "torch" not in loaded
