@@ -155,7 +155,9 @@ def _shape(function: Callable[..., Any], settings: dict[str, Any]) -> type:
         required = name not in settings and parameter.default is parameter.empty
         default = tyro.MISSING if required else settings.get(name, parameter.default)
         positional = _is_positional(parameter)
-        details = tyro.conf.arg(help=helps.get(name, ""), metavar=name.upper() if positional else None)
+        details = tyro.conf.arg(
+            name=config.public_name(name), help=helps.get(name, ""), metavar=name.upper() if positional else None
+        )
         annotation: Any = Annotated[parameter.annotation, details]
         if positional:
             annotation = Annotated[annotation, tyro.conf.Positional]

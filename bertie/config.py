@@ -2,7 +2,9 @@
 
 A parameter whose type is a dataclass is a *group*: ``[training]`` in a file, ``--training.save-every`` as a flag,
 ``training={"save_every": 100}`` or an instance in Python. TOML has no null: a key that is absent keeps its default, so
-what may be None must default to None. Flags themselves are parsed in ``bertie.cli``; nothing here knows argv.
+what may be None must default to None. A parameter that would be a Python keyword ends in an underscore, and only Python
+sees it: ``from_`` is ``from`` in a file and ``--from`` as a flag. Flags are parsed in ``bertie.cli``; nothing here
+knows argv.
 """
 
 import dataclasses
@@ -50,6 +52,11 @@ def signature(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     }
 
 
+def public_name(name: str) -> str:
+    """Return a parameter's name as users write it: ``from`` for ``from_``."""
+    return name.removesuffix("_")
+
+
 def group_type(annotation: Any) -> type | None:
     """Return the dataclass behind an annotation, or None when it isn't a group."""
     bare = typing.get_args(annotation)[0] if typing.get_origin(annotation) is Annotated else annotation
@@ -75,7 +82,7 @@ def known_keys(function: Callable[..., Any]) -> dict[str, Any]:
                 fields = {field.name: hints[field.name] for field in dataclasses.fields(group) if field.init}
                 visit(f"{prefix}{name}.", fields)
 
-    visit("", {name: parameter.annotation for name, parameter in signature(function).items()})
+    visit("", {public_name(name): parameter.annotation for name, parameter in signature(function).items()})
     return keys
 
 
@@ -132,18 +139,18 @@ def validate(
         SettingsError: an unknown key, a missing parameter, or a value of the wrong type, by its dotted key.
     """
     place = f"{source}: " if source else ""
-    given = {name: plain(value, place + name) for name, value in values.items()}
+    parameters = signature(function)
+    given = {public_name(name): plain(value, place + public_name(name)) for name, value in values.items()}
     known = known_keys(function)
     _refuse_unknown(given, known, place)
-    parameters = signature(function)
-    for name, parameter in parameters.items():
+    for name, parameter in ((public_name(name), parameter) for name, parameter in parameters.items()):
         has_default = parameter.default is not parameter.empty
         if name not in given and not has_default and not partial:
             raise SettingsError(f"{place}{name} is required")
         if has_default and group_type(parameter.annotation) and isinstance(given.get(name), dict):
             given[name] = merged(plain(parameter.default, name), given[name])
     checked_values = _parse(function, given, known, place)
-    return {name: getattr(checked_values, name) for name in parameters if name in given}
+    return {name: getattr(checked_values, name) for name in parameters if public_name(name) in given}
 
 
 def checked(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -230,7 +237,7 @@ def render(*, command: str, parameters: Mapping[str, Any]) -> str:
             lines.extend(["", f"[{heading}]"])
             table(value, f"{prefix}{name}.")
 
-    table({name: plain(value, name) for name, value in parameters.items()}, "")
+    table({public_name(name): plain(value, name) for name, value in parameters.items()}, "")
     return "\n".join(lines) + "\n"
 
 
@@ -261,10 +268,11 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tup
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in values.items():
+        key = prefix + public_name(name)
         if isinstance(value, dict):
-            flat.update(_flat(value, f"{prefix}{name}."))
+            flat.update(_flat(value, f"{key}."))
         elif value is not None:
-            flat[prefix + name] = value
+            flat[key] = value
     return flat
 
 
@@ -284,7 +292,8 @@ def _parse(function: Callable[..., Any], given: Mapping[str, Any], known: Mappin
     from pydantic import ValidationError
 
     try:
-        return _adapter(function).validate_json(json.dumps(given))
+        names = {public_name(name): name for name in signature(function)}
+        return _adapter(function).validate_json(json.dumps({names[key]: value for key, value in given.items()}))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = _error_key(first["loc"], known)
@@ -313,7 +322,7 @@ def _error_key(location: tuple[int | str, ...], known: Mapping[str, Any]) -> str
     for part in location:
         if isinstance(part, int):
             key += f"[{part}]"
-        elif (longer := f"{key}.{part}".lstrip(".")) in known:
+        elif (longer := public_name(f"{key}.{part}".lstrip("."))) in known:
             key = longer
         # Other parts name the members of a union, which the user never sees.
     return key
