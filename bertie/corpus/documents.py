@@ -1,0 +1,174 @@
+"""Files of text to a stream of documents, in constant memory: which file is in which form.
+
+Sentences, filters and token ids come later; here a document is a list of paragraphs.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from bertie import progress
+from bertie.corpus.plain_text import DocumentEnd, Part, Separator, is_wiki, join_wrapped, plain_parts, wiki_parts
+from bertie.errors import DataError, SettingsError
+from bertie.files.compression import format_suffix
+from bertie.files.rows import Rows, open_rows
+from bertie.files.text import BadUtf8, TextStream, expand, open_text
+from bertie.registry import did_you_mean
+
+TEXT_COLUMNS = ("text", "sentence", "content", "document", "body", "article")
+PART_CHARACTERS = 2_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One document, or one part of a very long one."""
+
+    paragraphs: list[str]
+    """Its paragraphs, none of them blank, no line breaks inside."""
+
+    source: str
+    """The file it comes from."""
+
+    continues: bool = False
+    """True for a further part of the document before it: long ones come in parts, so that memory is bounded."""
+
+
+@dataclass
+class Tally:
+    """What was met while reading; filled by ``read_documents`` as it goes."""
+
+    sources: list[tuple[str, int]] = field(default_factory=list)
+    """The files begun so far, and their sizes in bytes as they lie on disk."""
+
+    bytes_read: int = 0
+    """Bytes of the files read so far, as they lie on disk."""
+
+    num_replaced: int = 0
+    """Broken UTF-8 sequences replaced by U+FFFD."""
+
+
+def read_documents(
+    paths: str | Path | Iterable[str | Path],
+    *,
+    bad_utf8: BadUtf8 = "stop",
+    separator: Separator = "blank-line",
+    text_column: str | None = None,
+    join_lines: bool = True,
+    tally: Tally | None = None,
+) -> Iterator[Document]:
+    """Read the documents of text files and tables, one after another, file by file in the order of their names.
+
+    A .txt file that begins with ``<doc `` is in WikiExtractor's form. In any other .txt file each line is a paragraph,
+    and ``separator`` says where documents end; hard-wrapped lines are joined first. In tables each row is a document.
+
+    Args:
+        paths: files, folders and glob patterns; .txt, .jsonl, .csv, .tsv and .parquet, compressed or not.
+        bad_utf8: ``stop`` at bytes that are not UTF-8, or ``replace`` and count them.
+        separator: in .txt files, what parts documents: ``blank-line``, or ``file`` for one file a document.
+        text_column: the column of tables that holds the text; found by its name when None.
+        join_lines: join hard-wrapped lines; False where each line is a sentence by agreement.
+        tally: filled while reading.
+
+    Yields:
+        Documents with at least one paragraph.
+
+    Raises:
+        SettingsError: a file or column doesn't exist or its kind is unknown.
+        DataError: a file is broken or not UTF-8, or there is no text at all.
+    """
+    tally = tally if tally is not None else Tally()
+    files = expand(paths)
+    num_documents = 0
+    noted_column: str | None = None
+    for path in files:
+        size = path.stat().st_size
+        tally.sources.append((str(path), size))
+        bytes_before, replaced_before, documents_before = tally.bytes_read, tally.num_replaced, num_documents
+        source: TextStream | Rows
+        if format_suffix(path) == ".txt":
+            source = open_text(path, bad_utf8=bad_utf8)
+            parts = _text_parts(source, str(path), separator=separator, join_lines=join_lines)
+        else:
+            source = open_rows(path, bad_utf8=bad_utf8)
+            column = _choose_column(source.columns, text_column, path)
+            if column != noted_column and text_column is None and column is not None:
+                progress.note(f"{path}: text from column {column!r} (columns: {', '.join(source.columns)})")
+                noted_column = column
+            parts = _row_parts(source, str(path), column=column, join_lines=join_lines)
+        with source:
+            for document in _assemble(parts, str(path)):
+                num_documents += not document.continues
+                tally.bytes_read = bytes_before + source.position
+                tally.num_replaced = replaced_before + source.num_replaced
+                yield document
+            tally.num_replaced = replaced_before + source.num_replaced
+        tally.bytes_read = bytes_before + size
+        if num_documents == documents_before:
+            progress.warn(f"{path} holds no text")
+        if tally.num_replaced > replaced_before:
+            count = tally.num_replaced - replaced_before
+            progress.warn(f"{path}: {count} byte sequences that are not UTF-8 were replaced by U+FFFD")
+    if num_documents == 0:
+        raise DataError(f"no text in any of {len(files)} files, such as {files[0]}")
+
+
+def _text_parts(stream: TextStream, name: str, *, separator: Separator, join_lines: bool) -> Iterator[Part]:
+    first = next(stream, "")
+    lines: Iterable[str] = chain([first], stream)
+    if is_wiki(first):
+        return wiki_parts(lines, name=name)
+    return plain_parts(join_wrapped(lines, name=name) if join_lines else lines, separator=separator)
+
+
+def _row_parts(table: Rows, name: str, *, column: str | None, join_lines: bool) -> Iterator[Part]:
+    if column is None:
+        return
+    for line, (text,) in table.rows([column]):
+        if text is None:
+            continue
+        if not isinstance(text, str):
+            raise DataError(f"{name}:{line}: column {column!r} holds {_shown(text)}, which is no text")
+        lines: Iterable[str] = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+        yield from plain_parts(join_wrapped(lines, name=f"{name}:{line}") if join_lines else lines, separator="file")
+
+
+def _choose_column(columns: list[str], wanted: str | None, path: Path) -> str | None:
+    if not columns:
+        return None
+    if wanted is not None:
+        if wanted not in columns:
+            raise SettingsError(f"{path}: no column {wanted!r}; {did_you_mean(wanted, columns)}")
+        return wanted
+    by_lower_name = {name.strip().lower(): name for name in reversed(columns)}
+    for name in TEXT_COLUMNS:
+        if name in by_lower_name:
+            return by_lower_name[name]
+    raise SettingsError(
+        f"{path}: can't tell which column holds the text (columns: {', '.join(columns)}); name it with --text-column"
+    )
+
+
+def _assemble(parts: Iterator[Part], source: str) -> Iterator[Document]:
+    """Gather paragraphs into documents, and very long ones into parts."""
+    paragraphs: list[str] = []
+    num_characters = 0
+    continues = False
+    for part in parts:
+        if isinstance(part, DocumentEnd):
+            if paragraphs:
+                yield Document(paragraphs, source, continues)
+            paragraphs, num_characters, continues = [], 0, False
+            continue
+        if paragraphs and num_characters + len(part) > PART_CHARACTERS:
+            yield Document(paragraphs, source, continues)
+            paragraphs, num_characters, continues = [], 0, True
+        paragraphs.append(part)
+        num_characters += len(part)
+    assert not paragraphs, "parts end with the end of a document"
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:40]}..."
