@@ -14,17 +14,25 @@ def python_files() -> list[Path]:
 
 
 def long_functions(source: str) -> dict[str, int]:
-    """Return the lines of every function that is too long, docstring included, by name."""
+    """Return the lines of every body that is too long, by function name.
+
+    Signature and docstring aren't counted: a command's signature is its schema, one parameter a line, and its
+    docstring is its help.
+    """
     functions = (
         node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     )
-    lengths = {node.name: (node.end_lineno or node.lineno) - node.lineno + 1 for node in functions}
+    lengths = {}
+    for node in functions:
+        body = node.body[1:] if ast.get_docstring(node) is not None else node.body
+        if body:
+            lengths[node.name] = (node.end_lineno or node.lineno) - body[0].lineno + 1
     return {name: lines for name, lines in lengths.items() if lines > MAX_FUNCTION_LINES}
 
 
 def test_the_measure_itself() -> None:
-    body = "\n".join("    pass" for _ in range(MAX_FUNCTION_LINES))
-    assert long_functions(f"def long():\n{body}\n") == {"long": MAX_FUNCTION_LINES + 1}
+    body = "\n".join("    pass" for _ in range(MAX_FUNCTION_LINES + 1))
+    assert long_functions(f'def long(\n    a,\n):\n    """Help."""\n{body}\n') == {"long": MAX_FUNCTION_LINES + 1}
     assert long_functions("def short():\n    pass\n") == {}
 
 
