@@ -57,7 +57,8 @@ def _buffer(num_rows: int, weight: Tensor) -> Tensor:
     needed = num_rows * weight.shape[0]
     scratch: Tensor | None = getattr(_kept, "scratch", None)
     if scratch is None or scratch.dtype != weight.dtype or scratch.shape[0] < needed:
-        scratch = _kept.scratch = torch.empty(needed, dtype=weight.dtype)
+        with torch.inference_mode(False):  # made while evaluating, it must still serve the training after it
+            scratch = _kept.scratch = torch.empty(needed, dtype=weight.dtype)
     return scratch[:needed].view(num_rows, weight.shape[0])
 
 
