@@ -1,0 +1,291 @@
+"""The prepared corpus on disk: token ids in one flat memory-mapped file, with sentence and document offsets.
+
+A corpus folder holds::
+
+    manifest.json   format version, counts, statistics, settings, sources, sizes and sha256 of the other files
+    tokens.bin      the ids of all sentences one after another: uint16 up to 65,536 entries, else uint32
+    sentences.bin   int64: where each sentence begins in tokens.bin, and the end of the last one
+    documents.bin   int64: where each document begins, counted in sentences, and the end of the last one
+    tokenizer/      the files of the tokenizer that made it
+
+All numbers are little-endian. There are no special tokens and no objective in it: pairs and masks are drawn while
+loading. How text becomes ids is the work of ``corpus.prepare``.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bertie.errors import DataError, SettingsError
+from bertie.files.atomic import sha256_file, write_text
+
+FORMAT = "bertie corpus"
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+TOKENIZER_FOLDER = "tokenizer"
+TOKENS, SENTENCES, DOCUMENTS = "tokens.bin", "sentences.bin", "documents.bin"
+_OFFSETS = np.dtype("<i8")
+# Hashing this much takes a fraction of a second; larger files are hashed only when asked to.
+_ALWAYS_VERIFIED_BYTES = 64 * 1024 * 1024
+
+Integers = npt.NDArray[np.int64]
+
+
+def token_dtype(vocab_size: int) -> np.dtype[Any]:
+    """Return the smallest type on disk that holds the ids of a vocabulary."""
+    return np.dtype("<u2") if vocab_size <= 65_536 else np.dtype("<u4")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Block:
+    """Some documents, or parts of documents, as token ids."""
+
+    tokens: npt.NDArray[Any]
+    """(T,) the ids of all sentences one after another."""
+
+    sentence_lengths: Integers
+    """Tokens of each sentence; none is 0."""
+
+    num_sentences: Integers
+    """Sentences of each part; may be 0."""
+
+    continues: npt.NDArray[np.bool_]
+    """True for a part that goes on with the document before it."""
+
+
+class CorpusWriter:
+    """Writes the files of a corpus block by block, in constant memory."""
+
+    def __init__(self, folder: Path, *, vocab_size: int) -> None:
+        """Begin a corpus in an empty folder.
+
+        Args:
+            folder: where to write; making it appear as a whole is the caller's work (``files.atomic.atomic_folder``).
+            vocab_size: entries of the vocabulary; decides the type of the ids on disk.
+        """
+        self.num_documents = 0
+        self.num_sentences = 0
+        self.num_tokens = 0
+        self.num_one_sentence_documents = 0
+        self.longest_sentence = 0
+        self._vocab_size = vocab_size
+        self._folder = folder
+        self._dtype = token_dtype(vocab_size)
+        self._last_boundary = 0
+        self._files = {name: _HashedFile(folder / name) for name in (TOKENS, SENTENCES, DOCUMENTS)}
+        self._files[SENTENCES].write(np.zeros(1, _OFFSETS))
+        self._files[DOCUMENTS].write(np.zeros(1, _OFFSETS))
+
+    def append(self, block: Block) -> None:
+        """Add some documents behind those already written; documents without a sentence leave no trace."""
+        self._files[TOKENS].write(block.tokens.astype(self._dtype, copy=False))
+        self._files[SENTENCES].write((self.num_tokens + np.cumsum(block.sentence_lengths)).astype(_OFFSETS))
+        begins = self.num_sentences + np.cumsum(block.num_sentences) - block.num_sentences
+        self._add_boundaries(begins[~block.continues])
+        self.num_tokens += len(block.tokens)
+        self.num_sentences += len(block.sentence_lengths)
+        self.longest_sentence = max(self.longest_sentence, int(block.sentence_lengths.max(initial=0)))
+
+    def finish(self, manifest: dict[str, Any]) -> None:
+        """Write what is still missing, and the manifest last.
+
+        Args:
+            manifest: what the writer doesn't know: ``tokenizer_fingerprint``, settings, sources, statistics. The
+                tokenizer's files, when they lie in the folder already, are listed with the others.
+        """
+        self._add_boundaries(np.array([self.num_sentences]))
+        files = {name: file.finish() for name, file in self._files.items()}
+        for path in sorted((self._folder / TOKENIZER_FOLDER).glob("*")):
+            name = f"{TOKENIZER_FOLDER}/{path.name}"
+            files[name] = {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
+        known = {
+            "format": FORMAT,
+            "version": FORMAT_VERSION,
+            "num_documents": self.num_documents,
+            "num_sentences": self.num_sentences,
+            "num_tokens": self.num_tokens,
+            "vocab_size": self._vocab_size,
+            "token_dtype": self._dtype.name,
+        }
+        identity = [known, manifest["tokenizer_fingerprint"], [files[name]["sha256"] for name in self._files]]
+        fingerprint = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+        content = known | {"fingerprint": fingerprint} | manifest | {"files": files}
+        write_text(self._folder / MANIFEST, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+    def close(self) -> None:
+        """Close the files; what is written so far is of no use without ``finish``."""
+        for file in self._files.values():
+            file.close()
+
+    def _add_boundaries(self, begins: Integers) -> None:
+        # A document begins where the one before it ends, so one without sentences begins where the next one does.
+        boundaries = np.unique(np.concatenate([[self._last_boundary], begins])).astype(_OFFSETS)
+        self._files[DOCUMENTS].write(boundaries[1:])
+        self.num_documents += len(boundaries) - 1
+        self.num_one_sentence_documents += int(np.count_nonzero(np.diff(boundaries) == 1))
+        self._last_boundary = int(boundaries[-1])
+
+
+class Corpus:
+    """A prepared corpus, opened to be read; its arrays are memory-mapped."""
+
+    def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
+        """See ``Corpus.open``."""
+        self.path = path
+        """The folder."""
+        self.manifest = manifest
+        """The content of manifest.json."""
+        self.num_documents: int = manifest["num_documents"]
+        self.num_sentences: int = manifest["num_sentences"]
+        self.num_tokens: int = manifest["num_tokens"]
+        self.vocab_size: int = manifest["vocab_size"]
+        self.fingerprint: str = manifest["fingerprint"]
+        """Differs when the ids, the offsets or the tokenizer differ; doesn't depend on where the files lie."""
+        self.tokenizer_fingerprint: str = manifest["tokenizer_fingerprint"]
+        self._tokens = _mapped(path / TOKENS, token_dtype(self.vocab_size))
+        self.sentence_starts: Integers = _mapped(path / SENTENCES, _OFFSETS)
+        """(num_sentences + 1,) int64: where each sentence begins, in tokens."""
+        self.document_offsets: Integers = _mapped(path / DOCUMENTS, _OFFSETS)
+        """(num_documents + 1,) int64: where each document begins, in sentences."""
+
+    @classmethod
+    def open(cls, path: str | Path, *, verify: bool = False) -> "Corpus":
+        """Open a corpus folder.
+
+        The sizes of all files are compared with the manifest; of small files, or when asked to, the sha256 as well.
+
+        Args:
+            path: the folder that ``bertie prepare-corpus`` wrote.
+            verify: compute the sha256 of every file, however large.
+
+        Raises:
+            SettingsError: there is no such folder, or it holds no prepared corpus.
+            DataError: a file is missing, cut off or changed, or the format is of another version.
+        """
+        path = Path(path)
+        manifest = _read_manifest(path)
+        for name, entry in manifest["files"].items():
+            _check_file(path / name, entry["bytes"], entry["sha256"], verify=verify)
+        sizes = {
+            TOKENS: manifest["num_tokens"] * token_dtype(manifest["vocab_size"]).itemsize,
+            SENTENCES: (manifest["num_sentences"] + 1) * _OFFSETS.itemsize,
+            DOCUMENTS: (manifest["num_documents"] + 1) * _OFFSETS.itemsize,
+        }
+        for name, size in sizes.items():
+            if manifest["files"].get(name, {}).get("bytes") != size or not size:
+                raise _broken(path / MANIFEST, f"its counts don't fit the size of {name}")
+        corpus = cls(path, manifest)
+        if corpus.sentence_starts[-1] != corpus.num_tokens:
+            raise _broken(path / SENTENCES, f"it doesn't end at token {corpus.num_tokens:,}")
+        if corpus.document_offsets[-1] != corpus.num_sentences:
+            raise _broken(path / DOCUMENTS, f"it doesn't end at sentence {corpus.num_sentences:,}")
+        return corpus
+
+    @property
+    def tokenizer_path(self) -> Path:
+        """The folder with the files of the tokenizer that made this corpus."""
+        return self.path / TOKENIZER_FOLDER
+
+    @cached_property
+    def sentence_lengths(self) -> Integers:
+        """(num_sentences,) int64: the tokens of each sentence, none 0; worked out and kept at first use."""
+        return np.diff(self.sentence_starts)
+
+    def gather(self, starts: npt.ArrayLike, lengths: npt.ArrayLike) -> Integers:
+        """Read ranges of tokens.
+
+        Args:
+            starts: (R,) where each range begins, in tokens from the beginning of the corpus.
+            lengths: (R,) how many tokens each range has.
+
+        Returns:
+            (T,) int64: the ids of all ranges one after another.
+        """
+        first = np.asarray(starts, dtype=np.int64)
+        count = np.asarray(lengths, dtype=np.int64)
+        ends = np.cumsum(count)
+        # Position t of the result, in range r, is token first[r] + (t - where r begins in the result).
+        shift = np.repeat(first - ends + count, count)
+        shift += np.arange(len(shift))
+        return self._tokens[shift].astype(np.int64)
+
+
+class _HashedFile:
+    """A file that is written once from beginning to end, and its sha256."""
+
+    def __init__(self, path: Path) -> None:
+        self._file: IO[bytes] = path.open("xb")
+        self._hash = hashlib.sha256()
+        self._num_bytes = 0
+
+    def write(self, values: npt.NDArray[Any]) -> None:
+        data = np.ascontiguousarray(values).data.cast("B") if values.size else b""
+        self._file.write(data)
+        self._hash.update(data)
+        self._num_bytes += len(data)
+
+    def finish(self) -> dict[str, Any]:
+        self._file.close()
+        return {"bytes": self._num_bytes, "sha256": self._hash.hexdigest()}
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise SettingsError(
+            f"no prepared corpus at {folder} ({MANIFEST} is missing); make one with: bertie prepare-corpus"
+        ) from error
+    except ValueError as error:
+        raise _broken(path, f"it is no valid JSON ({error})") from error
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise SettingsError(f"{path} is not the manifest of a prepared corpus")
+    if manifest.get("version") != FORMAT_VERSION:
+        raise DataError(
+            f"{path}: format version {manifest.get('version')!r}, but this bertie reads {FORMAT_VERSION}; "
+            "prepare the corpus again"
+        )
+    counts = ("num_documents", "num_sentences", "num_tokens", "vocab_size")
+    texts = ("fingerprint", "tokenizer_fingerprint")
+    files = manifest.get("files")
+    whole = all(type(manifest.get(name)) is int and manifest[name] > 0 for name in counts)
+    whole = whole and all(isinstance(manifest.get(name), str) for name in texts)
+    whole = whole and isinstance(files, dict) and all(_is_file_entry(*item) for item in files.items())
+    if not whole:
+        raise _broken(path, "a count, a fingerprint or the list of files is missing or wrong")
+    return manifest
+
+
+def _is_file_entry(name: str, entry: Any) -> bool:
+    # A name from a file must not lead out of the folder.
+    inside = not Path(name).is_absolute() and ".." not in Path(name).parts
+    return inside and isinstance(entry, dict) and {"bytes", "sha256"} <= entry.keys()
+
+
+def _check_file(path: Path, num_bytes: int, sha256: str, *, verify: bool) -> None:
+    if not path.is_file():
+        raise _broken(path, "it is missing")
+    size = path.stat().st_size
+    if size != num_bytes:
+        raise _broken(path, f"it has {size:,} bytes instead of {num_bytes:,}")
+    if (verify or size <= _ALWAYS_VERIFIED_BYTES) and sha256_file(path) != sha256:
+        raise _broken(path, "its content was changed (its sha256 is not the one in the manifest)")
+
+
+def _broken(path: Path, reason: str) -> DataError:
+    return DataError(f"{path}: broken corpus: {reason}; copy the folder anew or prepare the corpus again")
+
+
+def _mapped(path: Path, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    # A plain array over the map: numpy's memmap class makes every slice and sum slower.
+    return np.memmap(path, dtype=dtype, mode="r").view(np.ndarray)
