@@ -275,8 +275,11 @@ def _readable_errors(command: str, words: list[str]) -> Iterator[None]:
 
 def _sentence(box: str) -> str:
     """Say in one line what a box of tyro's says in many."""
-    lines = [line[2:-2].rstrip() for line in box.splitlines() if line.startswith("│")]
-    body = list(itertools.takewhile(lambda line: not line.startswith("──"), lines))
+    # A title, perhaps a rule, what is wrong, a rule, advice; coloured on a terminal, of dashes where UTF-8 is missing.
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", box)
+    lines = [line[2:-2].rstrip() for line in plain.splitlines()[1:]]
+    is_rule = re.compile(r"\s*[─-]{5,}").fullmatch
+    body = list(itertools.takewhile(lambda line: not is_rule(line), itertools.dropwhile(is_rule, lines)))
     if body and body[0].startswith("Missing from"):
         # A name stands four columns in, its help eight.
         return "missing: " + ", ".join(line.strip() for line in body if re.match(r" {4}\S", line))

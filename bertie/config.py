@@ -141,6 +141,8 @@ def validate(
     place = f"{source}: " if source else ""
     parameters = signature(function)
     given = {public_name(name): plain(value, place + public_name(name)) for name, value in values.items()}
+    if len(given) < len(values):
+        raise SettingsError(f"{place}{next(name for name in values if name != public_name(name))[:-1]} is given twice")
     known = known_keys(function)
     _refuse_unknown(given, known, place)
     for name, parameter in ((public_name(name), parameter) for name, parameter in parameters.items()):
@@ -227,15 +229,15 @@ def render(*, command: str, parameters: Mapping[str, Any]) -> str:
     """Return the text ``write`` writes: ``command = "..."`` on top, then the keys, then a table per group."""
     lines = [f"# bertie {__version__}; repeat with: bertie run FILE", f"command = {_toml(command, 'command')}"]
 
-    def table(values: Mapping[str, Any], prefix: str) -> None:
-        groups = {name: value for name, value in values.items() if isinstance(value, dict)}
+    def table(values: Mapping[str, Any], heading: str) -> None:
         for name, value in values.items():
-            if value is not None and name not in groups:
-                lines.append(f"{_toml_key(name)} = {_toml(value, prefix + name)}")
-        for name, value in groups.items():
-            heading = ".".join(_toml_key(part) for part in [*prefix.split(".")[:-1], name])
-            lines.extend(["", f"[{heading}]"])
-            table(value, f"{prefix}{name}.")
+            if value is not None and not isinstance(value, dict):
+                lines.append(f"{_toml_key(name)} = {_toml(value, f'{heading}.{name}'.lstrip('.'))}")
+        for name, value in values.items():
+            if isinstance(value, dict):
+                inner = f"{heading}.{_toml_key(name)}" if heading else _toml_key(name)
+                lines.extend(["", f"[{inner}]"])
+                table(value, inner)
 
     table({public_name(name): plain(value, name) for name, value in parameters.items()}, "")
     return "\n".join(lines) + "\n"
@@ -279,7 +281,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def _refuse_unknown(values: Mapping[str, Any], known: Mapping[str, Any], place: str, prefix: str = "") -> None:
     for name, value in values.items():
         key = prefix + name
-        if key not in known:
+        if key not in known or "." in name:
             # A right name at the wrong depth is the commonest slip: offer its place before names that look alike.
             same_name = [other for other in known if other.rpartition(".")[2] == name]
             hint = f"did you mean {same_name[0]!r}?" if same_name else did_you_mean(key, known)

@@ -31,7 +31,7 @@ def run(file: Positional[Path], **overrides: Any) -> Report:
     name = command_of(file)
     function = getattr(registry.load("commands", name), name)
     settings = {key: value for key, value in config.read(file).items() if key != "command"}
-    changes = {key: config.plain(value, key) for key, value in overrides.items()}
+    changes = {config.public_name(key): config.plain(value, key) for key, value in overrides.items()}
     values = config.validate(function, config.merged(settings, changes), source=str(file))
     report: Report = function(**values)
     return report

@@ -1,0 +1,339 @@
+"""The command line over small fake commands: flags, files, help, exit codes, and what goes to which stream."""
+
+import errno
+import io
+import json
+import os
+import subprocess
+import sys
+import types
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import bertie
+from bertie import cli, config, progress, registry
+from bertie.commands.command import Report
+from bertie.config import Positional
+from bertie.errors import DataError, Interrupted, ResourceError, SettingsError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How to train."""
+
+    save_every: int = 100
+    """Steps between checkpoints."""
+
+    rate: float = 1e-4
+    """Peak learning rate."""
+
+    kind: Literal["adamw", "paper"] = "adamw"
+    """The update."""
+
+    def __post_init__(self) -> None:
+        if self.save_every < 1:
+            raise SettingsError(f"save_every must be positive, not {self.save_every}")
+
+
+def teach(
+    model: Positional[Path],
+    texts: Positional[tuple[str, ...]] = (),
+    *,
+    out: Path,
+    from_: str | None = None,
+    steps: int | None = None,
+    resume: bool = False,
+    training: Training = Training(rate=3e-4),
+) -> Report:
+    """Teach a model something.
+
+    At some length, over
+    two lines.
+
+    Args:
+        model: the model, which this text describes
+            over two lines.
+        texts: what to teach: words.
+        out: the run folder.
+        from_: where to go on from.
+        steps: how many.
+        resume: go on.
+        training: the training itself.
+
+    Returns:
+        What was learnt.
+    """
+    progress.note("teaching")
+    values: dict[str, Any] = config.plain(dict(locals()))
+    return Report(title="taught", values=values, next_command="bertie predict out/model")
+
+
+def gather(files: Positional[tuple[Path, ...]]) -> Report:
+    """Gather at least one file."""
+    return Report(title="gathered", text=f"{len(files)} files: 模型 [MASK]")
+
+
+def fail(how: Positional[str]) -> Report:
+    """Fail in a chosen way."""
+    errors = {
+        "settings": SettingsError("out exists"),
+        "data": DataError("a.txt:3: no label"),
+        "resource": ResourceError("no GPU"),
+        "interrupted": Interrupted("stopped at step 3"),
+        "keyboard": KeyboardInterrupt(),
+        "memory": MemoryError(),
+        "disk": OSError(errno.ENOSPC, "No space left on device", "out/model.safetensors"),
+        "absent": FileNotFoundError(errno.ENOENT, "No such file or directory", "nowhere.txt"),
+        "folder": IsADirectoryError(errno.EISDIR, "Is a directory", b"somewhere"),
+        "torch": RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.\nmore"),
+        "bug": ZeroDivisionError("division by zero"),
+        "pipe": BrokenPipeError(errno.EPIPE, "Broken pipe"),
+    }
+    raise errors[how]
+
+
+@pytest.fixture(autouse=True)
+def commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put the fakes in the place of the commands."""
+    fakes = {"teach": teach, "gather_up": gather, "fail": fail}
+    gather.__name__ = "gather_up"
+    real = registry.load
+
+    def load(folder: str, name: str) -> types.ModuleType:
+        return real(folder, name) if name not in fakes else types.SimpleNamespace(**fakes)  # type: ignore[return-value]
+
+    monkeypatch.setattr(registry, "choices", lambda folder: sorted([*fakes, "run"]))
+    monkeypatch.setattr(registry, "summary", lambda folder, name: f"summary of {name}")
+    monkeypatch.setattr(registry, "load", load)
+    monkeypatch.setattr(progress, "_quiet", False)
+
+
+def taught(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
+    """Run a command with --json and return what it printed."""
+    code = cli.main([*words, "--json"])
+    captured = capsys.readouterr()
+    assert code == 0, captured.err
+    values: dict[str, Any] = json.loads(captured.out)
+    return values
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """Run a command that must end with code 2 and one line on stderr; return the line."""
+    assert cli.main(list(words)) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error: ")
+    assert captured.err.count("\n") == 1
+    return captured.err.removeprefix("error: ").strip()
+
+
+def test_flags_and_arguments(capsys: pytest.CaptureFixture[str]) -> None:
+    values = taught(
+        capsys,
+        "teach",
+        "m",
+        "a",
+        "b",
+        "--out=o",
+        "--from",
+        "x",
+        "--training.save-every",
+        "7",
+        "--training.rate",
+        "1e-5",
+    )
+    assert values == {
+        "model": "m",
+        "texts": ["a", "b"],
+        "out": "o",
+        "from_": "x",
+        "steps": None,
+        "resume": False,
+        "training": {"save_every": 7, "rate": 1e-5, "kind": "adamw"},
+    }
+
+
+def test_words_after_two_dashes_are_arguments(capsys: pytest.CaptureFixture[str]) -> None:
+    code = cli.main(["teach", "m", "--out", "o", "--json", "--", "--steps", "-x"])
+    assert code == 0
+    assert json.loads(capsys.readouterr().out)["texts"] == ["--steps", "-x"]
+
+
+def test_underscores_and_repeats(capsys: pytest.CaptureFixture[str]) -> None:
+    values = taught(capsys, "teach", "m", "--out", "o", "--training.save_every", "3", "--steps", "1", "--steps", "2")
+    assert (values["training"]["save_every"], values["steps"]) == (3, 2)
+
+
+def test_defaults_then_file_then_flags(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text('model = "m"\nout = "o"\nresume = true\nfrom = "y"\n[training]\nsave_every = 7\nkind = "paper"\n')
+    values = taught(capsys, "teach", "--config", str(file), "--training.kind", "adamw", "--no-resume")
+    assert values["training"] == {"save_every": 7, "rate": 3e-4, "kind": "adamw"}
+    assert (values["model"], values["from_"], values["resume"]) == ("m", "y", False)
+    assert taught(capsys, "teach", f"--config={file}", "n")["model"] == "n"
+
+
+def test_run_repeats_a_written_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = taught(capsys, "teach", "m", "a", "--out", "o", "--from", "x", "--training.rate", "0.5")
+    config.write(tmp_path / "config.toml", command="teach", parameters=first)
+    assert taught(capsys, "run", str(tmp_path / "config.toml")) == first
+    assert taught(capsys, "run", str(tmp_path), "--out", "p") == {**first, "out": "p"}
+    report = bertie.run(tmp_path, out="p", from_="z", training={"save_every": 9})
+    training = {**first["training"], "save_every": 9}
+    assert report.values == {**first, "out": "p", "from_": "z", "training": training}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("teach", "missing: MODEL, --out PATH; see bertie teach --help"),
+        ("teach m", "missing: --out PATH; see bertie teach --help"),
+        ("teach m --out", "Missing value for argument '--out'. Expected 1 values; see bertie teach --help"),
+        ("teach m --out o --stps 3", "unknown flag --stps; did you mean --steps?"),
+        ("teach m --out o --trainng.rate=3", "unknown flag --trainng.rate; did you mean --training.rate?"),
+        ("teach m --out o --zzzzz", "unknown flag --zzzzz; see bertie teach --help"),
+        ("teach --model m --out o", "MODEL is given without --model; see bertie teach --help"),
+        ("teach m --out o --steps abc", "--steps: 'abc' is not INT; see bertie teach --help"),
+        ("teach m --out o --steps 1.5", "--steps: '1.5' is not INT; see bertie teach --help"),
+        ("teach m --out o --training.kind sgd", "invalid choice 'sgd' for argument '--training.kind'. Expected one of"),
+        ("teach m --out o --training.rate nan", "training.rate should be a finite number, not nan"),
+        ("teach m --out o --training.save-every 0", "save_every must be positive, not 0"),
+        ("teach m --out o --config nowhere.toml", "can't read settings from nowhere.toml: No such file or directory"),
+        ("gather-up", "missing: FILES; see bertie gather-up --help"),
+        ("taech", "unknown command 'taech'; did you mean 'teach'? (choices: fail, gather-up, run, teach)"),
+        ("--teach", "unknown flag --teach before a command; usage: bertie COMMAND [--FLAGS], see bertie --help"),
+        ("run nowhere.toml", "can't read settings from nowhere.toml: No such file or directory"),
+        ("run", "missing: FILE; see bertie run --help"),
+    ],
+)
+def test_what_the_user_must_change(words: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert refused(capsys, *words.split()).startswith(message)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_a_terminal_gets_one_line_too(
+    encoding: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "40")
+    name = "a" * 100
+    assert cli.main(["teach", "m", "--out", "o", "--steps", name]) == 2
+    assert capsys.readouterr().err == f"error: --steps: '{name}' is not INT; see bertie teach --help\n"
+    assert os.environ["COLUMNS"] == "40"
+
+
+def test_files_of_another_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text('command = "fail"\nhow = "bug"\n')
+    assert "holds settings of 'fail', not of 'teach'" in refused(capsys, "teach", "--config", str(file))
+    file.write_text('command = "teech"\n')
+    assert "unknown command 'teech'; did you mean 'teach'?" in refused(capsys, "run", str(file))
+    file.write_text("model = 3\n")
+    assert "names no command" in refused(capsys, "run", str(file))
+    assert f"{file}: model should be a valid string, not 3" in refused(capsys, "teach", "--config", str(file))
+
+
+@pytest.mark.parametrize(
+    ("how", "code", "message"),
+    [
+        ("settings", 2, "error: out exists\n"),
+        ("data", 3, "error: a.txt:3: no label\n"),
+        ("resource", 4, "error: no GPU\n"),
+        ("interrupted", 5, "error: stopped at step 3\n"),
+        ("keyboard", 5, "error: interrupted\n"),
+        ("memory", 4, "error: out of memory; smaller batches"),
+        (
+            "torch",
+            4,
+            "error: out of memory: DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.;",
+        ),
+        ("disk", 4, "error: no space left on device: out/model.safetensors; free some"),
+        ("absent", 2, "error: no such file or directory: nowhere.txt\n"),
+        ("folder", 2, "error: is a directory: somewhere\n"),
+    ],
+)
+def test_exit_codes(
+    how: str, code: int, message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("BERTIE_DEBUG", raising=False)
+    assert cli.main(["fail", how]) == code
+    written = capsys.readouterr().err
+    assert written.startswith(message)
+    assert written.count("\n") == 1
+    monkeypatch.setenv("BERTIE_DEBUG", "1")
+    assert cli.main(["fail", how]) == code
+    assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("how", ["bug", "pipe"])
+def test_a_bug_shows_its_traceback(how: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["fail", how]) == 1
+    written = capsys.readouterr().err
+    assert "Traceback" in written
+    assert written.endswith("error: this is a bug in bertie; please report it with the lines above\n")
+
+
+def test_streams(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["teach", "m", "--out", "o"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.startswith("taught\n  model ")
+    assert captured.err == "teaching\nnext: bertie predict out/model\n"
+    cli.main(["teach", "m", "--out", "o", "--quiet"])
+    assert capsys.readouterr().err == ""
+    cli.main(["teach", "m", "--out", "o", "--json"])
+    assert capsys.readouterr().err == "teaching\n"
+
+
+def test_overview_lists_commands_in_the_order_of_a_life(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([]) == 0
+    text = capsys.readouterr().out
+    lines = [line.split()[0] for line in text.splitlines() if line.startswith("  ")]
+    assert lines == ["run", "fail", "gather-up", "teach"]
+    assert "  gather-up  summary of gather_up\n" in text
+
+
+def test_help_of_a_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["teach", "--help"]) == 0
+    text = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    for part in (
+        "Teach a model something. At some length, over two lines.",
+        "the model, which this text describes over two lines.",
+        "--from {None}|STR where to go on from.",
+        "--training.save-every INT Steps between checkpoints. (default: 100)",
+        "--quiet",
+        "Settings file; flags win over it.",
+    ):
+        assert part in text
+    assert "Args" not in text
+    assert "What was learnt" not in text
+
+
+@given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12), max_size=5))
+def test_any_words_end_with_a_code_for_the_user(words: list[str]) -> None:
+    assert cli.main(["teach", *words, "--quiet"]) in (0, 2)
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    script = "from bertie.cli import main; raise SystemExit(main(['--help']))"
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-c", script], stdout=writing, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_terminal_without_the_letters_still_gets_the_figures() -> None:
+    script = "from bertie import cli; cli._print('模型 0.5')"
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, check=True)
+    assert done.stdout == b"\\u6a21\\u578b 0.5\n"

@@ -1,0 +1,85 @@
+"""Progress: lines on a pipe, a bar on a terminal, silence when quiet, and warnings always."""
+
+import io
+
+import pytest
+
+from bertie import progress
+
+
+@pytest.fixture(autouse=True)
+def loud(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "_quiet", False)
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_notes_and_warnings(capsys: pytest.CaptureFixture[str]) -> None:
+    progress.note("reading")
+    progress.set_quiet(True)
+    progress.note("unseen")
+    progress.warn("2 lines are empty")
+    captured = capsys.readouterr()
+    assert captured.err == "reading\nwarning: 2 lines are empty\n"
+    assert captured.out == ""
+
+
+def test_lines_come_seldom_and_once_at_the_end(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    with progress.bar("Training", total=1000, unit="steps") as bar:
+        for step in range(12):
+            now[0] += 1
+            bar.advance(1, loss=f"{step}.5")
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [
+        "Training: 5/1,000 steps  loss 4.5",
+        "Training: 10/1,000 steps  loss 9.5",
+        "Training: 12/1,000 steps  loss 11.5 (done after 12.0 s)",
+    ]
+
+
+def test_an_error_inside_is_said_and_passed_on(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(KeyError), progress.bar("Reading", unit="MB") as bar:
+        bar.advance(1.5)
+        raise KeyError("x")
+    assert "Reading: 1.5 MB (stopped after" in capsys.readouterr().err
+
+
+def test_quiet_bars_still_count(capsys: pytest.CaptureFixture[str]) -> None:
+    progress.set_quiet(True)
+    with progress.bar("Reading", total=3) as bar:
+        bar.advance(2)
+        assert bar.done == 2
+    assert capsys.readouterr().err == ""
+
+
+def test_terminals_get_a_bar_and_bars_may_nest(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    with progress.bar("Outer [MASK]", total=2, unit="epochs") as outer:
+        with progress.bar("Inner", total=4) as inner:
+            inner.advance(4)
+        outer.advance(1, loss="2.31")
+    assert "Outer [MASK]" in terminal.getvalue()
+    assert "Inner" in terminal.getvalue()
+    assert "1/2 epochs  loss 2.31" in terminal.getvalue()
+    assert progress._display is None
+
+
+def test_a_reader_of_stderr_that_goes_away_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    monkeypatch.setattr("sys.stderr", Gone())
+    progress.note("anybody there?")
+    progress.note("no")
