@@ -42,8 +42,16 @@ class Noise:
 
     def at(self, site: int) -> tuple[int, int]:
         """Return the two signed 32-bit words that key one site of the network."""
-        word = mix64(self.key, site)
-        return _signed(word & 0xFFFFFFFF), _signed(word >> 32)
+        return _words_of(mix64(self.key, site))
+
+
+def branch(first: int, second: int, number: int) -> tuple[int, int]:
+    """Derive the two key words of one part of a site; words that merely differ by 1 would draw correlated masks."""
+    return _words_of(mix64(first, second, number))
+
+
+def _words_of(key: int) -> tuple[int, int]:
+    return _signed(key & 0xFFFFFFFF), _signed(key >> 32)
 
 
 def _signed(word: int) -> int:
@@ -73,15 +81,16 @@ def keep_mask(shape: tuple[int, ...], rate: float, noise: Noise, site: int, devi
         rate: probability of a False, in steps of 2**-16.
         noise: the key of this forward pass.
         site: number of the place in the network; every dropout of a model has its own.
+        device: where the mask is made.
     """
     return mask_from_words(shape, rate, *noise.at(site), device)
 
 
 def mask_from_words(shape: tuple[int, ...], rate: float, first: int, second: int, device: torch.device) -> Tensor:
-    """Draw as `keep_mask` does from the two key words of `Noise.at`; any signed 32-bit `second` will do."""
+    """Draw as `keep_mask` does from the two key words of `Noise.at` or `branch`."""
     count = math.prod(shape)
     word = _indices((count + 1) // 2, device).bitwise_xor(first).mul_(_FIRST)
-    word = _scramble(word, 15).add_(_signed(second & 0xFFFFFFFF)).mul_(_SECOND)
+    word = _scramble(word, 15).add_(second).mul_(_SECOND)
     lanes = _scramble(word, 16).view(torch.int16)[:count]  # two draws of 16 bits from each word
     return lanes.view(shape) >= round(rate * 65536) - 32768
 

@@ -17,7 +17,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from bertie.nn.dropout import mask_from_words
+from bertie.nn.dropout import branch, mask_from_words
 
 _STEP = 16
 
@@ -140,7 +140,7 @@ def grouped_attention(
     for number, group in enumerate(_groups(_edges(query_offsets), _edges(key_offsets), causal, window, query.device)):
         weights = _weights(_gather(query, group.queries), _gather(key, group.keys), group, heads)
         if dropout > 0.0:
-            weights.mul_(mask_from_words(weights.shape, dropout, first, second + number, weights.device))
+            weights.mul_(mask_from_words(weights.shape, dropout, *branch(first, second, number), weights.device))
             weights.mul_(1.0 / (1.0 - dropout))
         _scatter(output, group.rows, group.real, torch.bmm(weights, _gather(value, group.keys)))
     return [output]
@@ -179,7 +179,7 @@ def _backward(
         inner = torch.bmm(g, v.transpose(1, 2))  # (G*N, Q, S), the gradient of the weights
         dropped = weights
         if dropout > 0.0:
-            keep = mask_from_words(weights.shape, dropout, first, second + number, weights.device)
+            keep = mask_from_words(weights.shape, dropout, *branch(first, second, number), weights.device)
             factor = keep.to(weights.dtype).mul_(1.0 / (1.0 - dropout))
             dropped = weights * factor
             inner.mul_(factor)
