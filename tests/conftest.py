@@ -1,9 +1,14 @@
-"""Fixtures for the whole suite: where the real data lie. Fixtures of one room live beside that room's tests."""
+"""Settings and fixtures of the whole suite; fixtures of one room live beside that room's tests."""
 
 import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A machine that is busy with something else must not fail a property.
+settings.register_profile("bertie", deadline=None)
+settings.load_profile("bertie")
 
 
 @pytest.fixture(scope="session")
