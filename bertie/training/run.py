@@ -154,7 +154,7 @@ def _steps(job: Job, optimizer: torch.optim.Optimizer, position: Position, clock
 
 
 def _due(step: int, every: int | None) -> bool:
-    return every is not None and step % every == 0
+    return every is not None and every > 0 and step % every == 0
 
 
 def _restore(job: Job, optimizer: torch.optim.Optimizer, folder: RunFolder) -> Position:

@@ -42,8 +42,8 @@ class TrainingSettings:
     """Steps between two lines of metrics.jsonl."""
     evaluate_every: int | None = None
     """Steps between two evaluations on the dev data; at the end only when None."""
-    save_every: int | None = 200
-    """Steps between two checkpoints; at the end only when None."""
+    save_every: int = 200
+    """Steps between two checkpoints; 0: at the end only."""
     keep: int = 2
     """Checkpoints kept."""
     micro_tokens: int = 16384
