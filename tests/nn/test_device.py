@@ -1,0 +1,34 @@
+"""Names of devices and thread counts, right and wrong."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from bertie.errors import ResourceError, SettingsError
+from bertie.nn.device import resolve_device, set_threads
+
+
+def test_auto_takes_the_gpu_when_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    for there, expected in ((True, "cuda"), (False, "cpu")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
+        assert resolve_device("auto").type == expected
+
+
+def test_wrong_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SettingsError, match="--device gpu: not a device"):
+        resolve_device("gpu")
+    with pytest.raises(ResourceError, match="no CUDA GPU"):
+        resolve_device("cuda:1")
+
+
+def test_threads() -> None:
+    before = torch.get_num_threads()
+    try:
+        assert set_threads(1) == 1 == torch.get_num_threads()
+        assert set_threads(None) == 1
+        with pytest.raises(SettingsError, match="at least 1; got 0"):
+            set_threads(0)
+    finally:
+        torch.set_num_threads(before)
