@@ -15,7 +15,8 @@ GROUND = ("bertie", "bertie.errors", "bertie.registry", "bertie.config", "bertie
 def loaded_after(code: str) -> set[str]:
     """Run code in a fresh interpreter and return the names of the modules it ended up with."""
     script = f"{code}\nimport sys\nsys.stderr.write('\\n'.join(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
     return set(done.stderr.splitlines())
 
 
