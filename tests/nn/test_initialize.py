@@ -28,7 +28,7 @@ def seeded(module: nn.Module, seed: int = 1) -> dict[str, torch.Tensor]:
     for parameter in module.parameters():
         nn.init.constant_(parameter, 7.0)  # every value must be written
     initialize(module, deviation=0.02, generator=torch.Generator().manual_seed(seed))
-    return dict(module.named_parameters())
+    return {name: value.detach() for name, value in module.named_parameters()}
 
 
 def test_matrices_are_truncated_normal() -> None:
