@@ -17,6 +17,7 @@ Separator = Literal["blank-line", "file"]
 _SAMPLE_LINES = 2000
 _MIN_WIDTH, _MAX_WIDTH = 30, 140
 _MIN_WRAPPED_LINES = 10
+_MAX_JOINED_LINES = 2000
 _SENTENCE_END = re.compile(r"[.!?。！？…:;][\"'”’」』)）\]]*$")
 _IDEOGRAPH = re.compile("[\u3000-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uffef]")
 _WIKI_TITLE = re.compile(r'\btitle="(.*)"')
@@ -126,7 +127,7 @@ def join_wrapped(lines: Iterable[str], *, name: str) -> Iterator[str]:
     parts: list[str] = []
     last = ""
     for line in lines:
-        if parts and not _continues(last, line, width):
+        if parts and (len(parts) >= _MAX_JOINED_LINES or not _continues(last, line, width)):
             yield "".join(parts)
             parts = []
         if not line.strip():
@@ -168,7 +169,8 @@ def wrapped_width(lines: list[str]) -> int | None:
 def _continues(line: str, following: str, width: int) -> bool:
     """Tell whether the following line's first word (a Chinese character is a word) found no room behind this line."""
     words = following.split(maxsplit=1)
-    if not line or not words:
+    # A line far beyond the width wasn't wrapped; it is a paragraph of its own.
+    if not line or not words or len(line) > 2 * width:
         return False
     room_needed = 1 if _IDEOGRAPH.match(words[0]) else 1 + len(words[0])
     return len(line) + room_needed > width

@@ -12,6 +12,7 @@ All numbers are little-endian. There are no special tokens and no objective in i
 loading. How text becomes ids is the work of ``corpus.prepare``.
 """
 
+import contextlib
 import hashlib
 import json
 from dataclasses import dataclass
@@ -121,7 +122,9 @@ class CorpusWriter:
     def close(self) -> None:
         """Close the files; what is written so far is of no use without ``finish``."""
         for file in self._files.values():
-            file.close()
+            # On a full disk closing fails once more; the first failure is the one to report.
+            with contextlib.suppress(OSError):
+                file.close()
 
     def _add_boundaries(self, begins: Integers) -> None:
         # A document begins where the one before it ends, so one without sentences begins where the next one does.

@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -32,7 +32,7 @@ def available_processes() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def run(work: Work[Item, Result], items: Iterable[Item], *, num_processes: int) -> Iterator[Result]:
+def run(work: Work[Item, Result], items: Iterable[Item], *, num_processes: int) -> Generator[Result]:
     """Work on items in several processes and yield the results in the items' order.
 
     Args:
