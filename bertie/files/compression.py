@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 COMPRESSIONS = (".gz", ".xz", ".zst")
-# zstandard's decompressor has no limit on what one call returns, so it gets its input in small bites.
-_ZSTD_INPUT_BYTES = 8192
+# zstandard's decompressor has no limit on what one call returns: up to 32 MiB for this much input.
+_ZSTD_INPUT_BYTES = 1024
 
 
 class _Reader(Protocol):
