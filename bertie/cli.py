@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _dispatch(list(sys.argv[1:] if arguments is None else arguments))
     except SystemExit as stop:  # help was printed
-        return stop.code if isinstance(stop.code, int) else 0
+        return stop.code if isinstance(stop.code, int) and stop.code else _print("", end="")
     except BaseException as error:
         return _explain(error)
 
@@ -80,7 +80,7 @@ def _dispatch(words: list[str]) -> int:
     parameters, output = parse(function, words)
     progress.set_quiet(output.quiet)
     report: Report = function(**parameters)
-    width = {"width": shutil.get_terminal_size().columns} if sys.stdout.isatty() else {}
+    width = {"width": shutil.get_terminal_size().columns} if sys.stdout and sys.stdout.isatty() else {}
     code = _print(report.as_json() if output.json else report.as_text(**width))
     if report.next_command and not (output.json or output.quiet):
         progress.note(f"next: {report.next_command}")
@@ -264,6 +264,8 @@ def _readable_errors(command: str, words: list[str]) -> Iterator[None]:
             os.environ["COLUMNS"] = "10000"  # no line breaks inside the message
         with contextlib.redirect_stderr(boxes):
             yield
+    except BrokenPipeError:
+        raise SystemExit(0) from None  # the reader of the help has seen enough
     except SystemExit as stop:
         if not stop.code:
             raise
@@ -289,15 +291,17 @@ def _sentence(box: str) -> str:
     return text.rstrip(".")
 
 
-def _print(text: str) -> int:
+def _print(text: str, end: str = "\n") -> int:
     """Print a result; a reader that has gone away, as ``head`` does, is no error."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal without the letters still gets the figures
     try:
-        print(text, flush=True)
-    except BrokenPipeError:
+        print(text, end=end, flush=True)
+    except OSError as error:
         # Python flushes stdout once more on its way out, and would complain there.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            raise
     return 0
 
 

@@ -218,11 +218,14 @@ def write(path: str | Path, *, command: str, parameters: Mapping[str, Any]) -> N
     file = Path(path)
     text = render(command=command, parameters=parameters)
     unfinished = file.with_name(f".{file.name}.{os.getpid()}")
-    with unfinished.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    unfinished.replace(file)
+    try:
+        with unfinished.open("w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        unfinished.replace(file)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def render(*, command: str, parameters: Mapping[str, Any]) -> str:
@@ -335,15 +338,11 @@ def _toml_key(name: str) -> str:
 
 
 def _toml(value: Any, key: str) -> str:
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
-        return repr(value)
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        raise SettingsError(f"{key}: {value!r} has no form in a settings file")
     if isinstance(value, list):
         return f"[{', '.join(_toml(item, key) for item in value)}]"
     if isinstance(value, dict):
         items = (f"{_toml_key(name)} = {_toml(item, key)}" for name, item in value.items() if item is not None)
         return f"{{ {', '.join(items)} }}"
-    raise SettingsError(f"{key}: {value!r} has no form in a settings file")
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # numbers, true and text are as in JSON

@@ -119,7 +119,7 @@ def bar(title: str, *, total: float | None = None, unit: str = "") -> Iterator[B
         A bar to ``advance``.
     """
     kind: type[Bar] = Bar
-    if not _quiet:
+    if not _quiet and sys.stderr is not None:
         kind = _TerminalBar if sys.stderr.isatty() else _LineBar
     with kind(title, total=total, unit=unit) as shown:
         yield shown
@@ -153,6 +153,8 @@ def _figures(bar: Bar) -> str:
 
 
 def _write(line: str) -> None:
+    if sys.stderr is None:  # closed by whoever started us; print would take stdout in its place
+        return
     # A reader of stderr that went away must not end a run of hours.
     try:
         print(line, file=sys.stderr, flush=True)

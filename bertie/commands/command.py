@@ -13,6 +13,7 @@ or a frozen dataclass of such fields with a default. The names config, json and 
 import json
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Report:
 
     def as_json(self) -> str:
         """Write the figures as one line of JSON; what is no finite number becomes null."""
-        return json.dumps(_finite(self.as_dict()), ensure_ascii=False, allow_nan=False)
+        return json.dumps(_jsonable(self.as_dict()), ensure_ascii=False, allow_nan=False)
 
     def as_text(self, width: int = UNBOUNDED_WIDTH) -> str:
         """Lay out what a person reads: the title, a table of figures, and a table for each list of records.
@@ -128,11 +129,15 @@ def _figure(value: Any) -> str:
     return str(value)
 
 
-def _finite(value: Any) -> Any:
+def _jsonable(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {str(name): _finite(item) for name, item in value.items()}
+        return {str(name): _jsonable(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [_jsonable(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "tolist"):  # an array or a number of numpy's
+        return _jsonable(value.tolist())
     return value

@@ -1,7 +1,9 @@
 """Reports: one line of JSON for programs, tables for people."""
 
 import json
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bertie.commands.command import Report
@@ -11,6 +13,16 @@ def test_json_holds_the_values_and_no_nan() -> None:
     report = Report(title="t", values={"a": float("nan"), "b": [1.5, {"c": float("inf")}], "d": "模型"}, text="unseen")
     assert report.as_json() == '{"a": null, "b": [1.5, {"c": null}], "d": "模型"}'
     assert json.loads(report.as_json())["b"] == [1.5, {"c": None}]
+
+
+def test_json_takes_paths_and_numpy() -> None:
+    values = {"path": Path("a") / "b", "n": np.int64(3), "x": np.float32(0.5), "hidden": np.zeros((1, 2), np.float32)}
+    assert json.loads(Report(title="t", values=values).as_json()) == {
+        "path": "a/b",
+        "n": 3,
+        "x": 0.5,
+        "hidden": [[0.0, 0.0]],
+    }
 
 
 def test_text_takes_the_place_of_tables() -> None:
