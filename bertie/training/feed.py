@@ -63,7 +63,7 @@ def corpus_feed(
                     corpus, seed=seed, length=stages[number].length, batch_tokens=batch_tokens, pairs=pairs
                 )
             }
-        instances = draw_instances(corpus, samplers[number], within)
+        instances = draw_instances(samplers[number], within, tokenizer)
         batch = task.encode(instances, tokenizer, instances.keys)
         step, within, tokens = step + 1, within + 1, tokens + batch.num_tokens
         after = {"step": step, "tokens": tokens, "stage": number, "stage_step": within}

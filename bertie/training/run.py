@@ -21,6 +21,7 @@ from bertie.tasks.task import Task
 from bertie.training import checkpoint
 from bertie.training.feed import Progress
 from bertie.training.interrupt import Stop, interrupts
+from bertie.training import journal as journals
 from bertie.training.journal import Journal
 from bertie.training.loop import Draw, Step, train
 from bertie.training.optimizer import build, restore_tensors, state_tensors
@@ -160,7 +161,7 @@ def _due(step: int, every: int | None) -> bool:
 def _restore(job: Job, optimizer: torch.optim.Optimizer, folder: RunFolder) -> Position:
     """Load the newest valid checkpoint and cut the journal back to it."""
     found = checkpoint.load_newest(folder.checkpoints)
-    Journal.cut(folder.metrics, step=-1 if found is None else found.step)
+    journals.cut(folder.metrics, step=-1 if found is None else found.step)
     if found is None:
         return Position()
     restore_tensors(job.model, optimizer, found.tensors)

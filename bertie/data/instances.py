@@ -1,0 +1,76 @@
+"""Instances of a plan as tokens: [CLS] A [SEP] B [SEP], gathered from the corpus for a whole batch at once.
+
+Shapes: T tokens, B sequences.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bertie.corpus.shards import Corpus
+from bertie.data.plan import Plan
+from bertie.data.random import stream
+from bertie.data.sampler import Sampler
+from bertie.tokenizer.tokenizer import Tokenizer
+
+_MASKS = 0x3A5C  # what the keys of instances are for
+
+
+@dataclass(frozen=True, eq=False)
+class Instances:
+    """B instances, not yet corrupted."""
+
+    tokens: NDArray[np.int64]
+    """(T,) piece ids with [CLS] and [SEP]."""
+    segments: NDArray[np.int64]
+    """(T,)."""
+    offsets: NDArray[np.int32]
+    """(B+1,)."""
+    labels: NDArray[np.int64]
+    """(B,) 0 B follows A, 1 B is random, -1 no B."""
+    keys: NDArray[np.uint64]
+    """(B,) the streams their masks are drawn from."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def draw_instances(sampler: Sampler, step: int, tokenizer: Tokenizer) -> Instances:
+    """Gather the instances of a step."""
+    epoch, chosen = sampler.instances(step)
+    return gather(sampler.corpus, sampler.plan(epoch), chosen, tokenizer, seed=sampler.seed, epoch=epoch)
+
+
+def gather(
+    corpus: Corpus, plan: Plan, chosen: NDArray[np.int64], tokenizer: Tokenizer, *, seed: int, epoch: int
+) -> Instances:
+    """Gather instances of a plan by their numbers.
+
+    Args:
+        corpus: prepared text.
+        plan: of an epoch.
+        chosen: (B,) numbers of instances.
+        tokenizer: whose [CLS] and [SEP] are put in.
+        seed: of the masks' keys.
+        epoch: of the masks' keys.
+    """
+    a_length, b_length, labels = plan.a_length[chosen], plan.b_length[chosen], plan.labels[chosen]
+    has_b = labels >= 0
+    lengths = a_length + b_length + 2 + has_b
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    total = int(offsets[-1])
+    tokens, segments, is_text = np.zeros(total, np.int64), np.zeros(total, np.int64), np.ones(total, bool)
+    begin, middle, end = offsets[:-1], offsets[:-1] + a_length + 1, offsets[1:] - 1
+    for places, piece in ((begin, tokenizer.start), (middle, tokenizer.separator), (end, tokenizer.separator)):
+        tokens[places] = piece
+        is_text[places] = False
+    starts = np.stack([plan.a_start[chosen], plan.b_start[chosen]], 1).ravel()
+    tokens[is_text] = corpus.gather(starts, np.stack([a_length, b_length], 1).ravel())
+    # Segment 1 begins after the middle [SEP]: a running sum of +1 there and -1 at the next sequence.
+    change = np.zeros(total + 1, np.int64)
+    change[middle[has_b] + 1] += 1
+    change[offsets[1:][has_b]] -= 1
+    segments = np.cumsum(change[:-1])
+    keys = stream(seed, _MASKS, epoch, chosen)
+    return Instances(tokens, segments, offsets.astype(np.int32), labels, keys)

@@ -1,0 +1,77 @@
+"""Which instances a step sees: a pure function of (corpus, seed, step).
+
+Within an epoch the plan's order is cut into batches of at most `batch_tokens` tokens. Batches are the same for any
+number of processes, each of which takes its own part of them.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bertie.corpus.shards import Corpus
+from bertie.data.plan import Plan, pair_plan, text_plan
+from bertie.errors import DataError, SettingsError
+
+
+class Sampler:
+    """Addresses the batches of a run by their step.
+
+    Args:
+        corpus: prepared text.
+        seed: of plans and orders.
+        length: tokens of the longest instance.
+        batch_tokens: tokens of a batch at most.
+        pairs: whether instances are pairs.
+
+    Raises:
+        SettingsError: a batch too small for one instance.
+    """
+
+    def __init__(self, corpus: Corpus, *, seed: int, length: int, batch_tokens: int, pairs: bool) -> None:
+        if batch_tokens < length:
+            raise SettingsError(f"--batch-tokens {batch_tokens} is less than one sequence of --length {length}")
+        self.corpus, self.seed, self.length, self.batch_tokens, self.pairs = corpus, seed, length, batch_tokens, pairs
+        self._epochs: dict[int, tuple[Plan, NDArray[np.int64]]] = {}
+        self._first_steps = [0]  # first step of each epoch that is known
+
+    def plan(self, epoch: int) -> Plan:
+        """Return the plan of an epoch."""
+        return self._epoch(epoch)[0]
+
+    def num_batches(self, epoch: int) -> int:
+        """Count the batches of an epoch."""
+        return len(self._epoch(epoch)[1]) - 1
+
+    def locate(self, step: int) -> tuple[int, int]:
+        """Tell (epoch, batch within it) of a step."""
+        while self._first_steps[-1] <= step:
+            epoch = len(self._first_steps) - 1
+            self._first_steps.append(self._first_steps[-1] + self.num_batches(epoch))
+        epoch = int(np.searchsorted(self._first_steps, step, side="right")) - 1
+        return epoch, step - self._first_steps[epoch]
+
+    def instances(self, step: int) -> tuple[int, NDArray[np.int64]]:
+        """Return the epoch of a step and its instances' numbers in that epoch's plan."""
+        epoch, batch = self.locate(step)
+        edges = self._epoch(epoch)[1]
+        return epoch, np.arange(edges[batch], edges[batch + 1])
+
+    def _epoch(self, epoch: int) -> tuple[Plan, NDArray[np.int64]]:
+        if epoch not in self._epochs:
+            make = pair_plan if self.pairs else text_plan
+            plan = make(self.corpus, seed=self.seed, epoch=epoch, length=self.length)
+            if len(plan) == 0:
+                raise DataError("the corpus has no text to draw from")
+            if len(self._epochs) > 1:
+                del self._epochs[min(self._epochs)]
+            self._epochs[epoch] = plan, _edges(plan.lengths, self.batch_tokens)
+        return self._epochs[epoch]
+
+
+def _edges(lengths: NDArray[np.int64], budget: int) -> NDArray[np.int64]:
+    """Cut instances into batches of at most `budget` tokens: [0, first of batch 1, ..., number of instances]."""
+    ends = np.cumsum(lengths)
+    edges = [0]
+    while edges[-1] < len(lengths):
+        before = ends[edges[-1] - 1] if edges[-1] else 0
+        edges.append(int(np.searchsorted(ends, before + budget, side="right")))
+    return np.asarray(edges, np.int64)

@@ -1,0 +1,103 @@
+"""Learn a WordPiece vocabulary from text, to the same bytes every time.
+
+The objective is byte-pair merging with ## on continuations, as in every WordPiece trainer that is public; the
+likelihood criterion of the original was never released. The package's trainer numbers continuation pieces in the order
+of a hash map and then breaks ties by those numbers, so that no two trainings agree. The cure: hand it the alphabet and
+every single-character continuation, sorted, before it starts; then build a plain tokenizer from the vocabulary alone.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from tokenizers import Tokenizer as RustTokenizer
+from tokenizers import models, normalizers, pre_tokenizers, trainers
+
+from bertie import progress
+from bertie.errors import DataError
+from bertie.tokenizer.tokenizer import SPECIALS, Tokenizer, readable
+
+_CJK_FIRST, _CJK_LAST = "\u3400", "\u9fff"
+_LATIN_ALPHABET, _CJK_ALPHABET = 1000, 8000
+
+
+def train(
+    texts: Iterable[str],
+    *,
+    vocab_size: int,
+    lowercase: bool = True,
+    strip_accents: bool | None = None,
+    min_frequency: int = 2,
+    alphabet_limit: int | None = None,
+) -> Tokenizer:
+    """Learn a vocabulary.
+
+    Args:
+        texts: paragraphs, read once; kept as words and their counts.
+        vocab_size: pieces wanted, special ones counted; fewer come out of a small corpus, with a warning.
+        lowercase: lower-case everything first.
+        strip_accents: drop accents; with lower-casing only when None.
+        min_frequency: merges rarer than this are not made.
+        alphabet_limit: characters that may become pieces, commonest first; 1,000, and 8,000 where a twentieth or more
+            of the text is Chinese characters, when None.
+
+    Returns:
+        A plain tokenizer; [PAD] [UNK] [CLS] [SEP] [MASK] are 0 to 4.
+
+    Raises:
+        DataError: no text, or a vocabulary too small for the alphabet.
+    """
+    normalizer = normalizers.BertNormalizer(
+        clean_text=True, handle_chinese_chars=True, strip_accents=strip_accents, lowercase=lowercase
+    )
+    splitter = pre_tokenizers.BertPreTokenizer()
+    words: Counter[str] = Counter()
+    with readable("counting words"):
+        for text in texts:
+            words.update(word for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text)))
+    alphabet = _alphabet(words, alphabet_limit)
+    extra = [f"##{character}" for character in alphabet]
+    if len(SPECIALS) + 2 * len(alphabet) > vocab_size:
+        raise DataError(
+            f"--vocab-size {vocab_size} has no room for the {len(alphabet)} characters of the text, alone and as "
+            f"continuations; take at least {len(SPECIALS) + 2 * len(alphabet)}, or a smaller --alphabet-limit"
+        )
+    rust = RustTokenizer(models.WordPiece(unk_token="[UNK]", max_input_chars_per_word=100))
+    rust.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=vocab_size,
+        min_frequency=min_frequency,
+        show_progress=False,
+        special_tokens=[*SPECIALS, *extra],
+        initial_alphabet=alphabet,
+        limit_alphabet=len(alphabet),
+    )
+    with readable("training"):
+        rust.train_from_iterator(_repeated(words), trainer)
+    pieces = sorted(rust.get_vocab().items(), key=lambda item: item[1])
+    if len(pieces) < vocab_size:
+        progress.warn(f"the text gave {len(pieces):,} pieces, not {vocab_size:,}; a larger corpus gives more")
+    return Tokenizer.build([piece for piece, _ in pieces], lowercase=lowercase, strip_accents=strip_accents)
+
+
+def _alphabet(words: Counter[str], limit: int | None) -> list[str]:
+    """Return the commonest characters, sorted."""
+    counts: Counter[str] = Counter()
+    for word, number in words.items():
+        for character in word:
+            counts[character] += number
+    if not counts:
+        raise DataError("there is no text to learn a vocabulary from")
+    if limit is None:
+        chinese = sum(number for character, number in counts.items() if _CJK_FIRST <= character <= _CJK_LAST)
+        limit = _CJK_ALPHABET if chinese * 20 >= sum(counts.values()) else _LATIN_ALPHABET
+    commonest = sorted(counts, key=lambda character: (-counts[character], character))[:limit]
+    return sorted(commonest)
+
+
+def _repeated(words: Counter[str]) -> Iterator[str]:
+    """Yield every word as often as it was counted, in batches of one word, sorted so that the order never varies."""
+    for word, number in sorted(words.items()):
+        while number > 0:
+            step = min(number, 10_000)
+            yield " ".join([word] * step)
+            number -= step
