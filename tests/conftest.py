@@ -1,14 +1,66 @@
 """Settings and fixtures of the whole suite; fixtures of one room live beside that room's tests."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
 
+if TYPE_CHECKING:
+    from bertie.tasks.task import TaskModel
+    from bertie.tokenizer.tokenizer import Tokenizer
+
 # A machine that is busy with something else must not fail a property.
 settings.register_profile("bertie", deadline=None)
 settings.load_profile("bertie")
+
+
+VOCABULARY = """[PAD] [UNK] [CLS] [SEP] [MASK] an the of is was in it this that film story day cat dog bird fish house river
+city good bad great poor very not never ran sat saw ate went slept red blue old new two three ##ed ##ing ##ly
+##er ##est . , ! ? ' - 北 京 的 猫 鱼 好"""
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> "Tokenizer":
+    """Return a lower-casing tokenizer of some hundred pieces that spells every English word."""
+    from bertie.tokenizer.tokenizer import Tokenizer
+
+    folder = tmp_path_factory.mktemp("tiny-tokenizer")
+    pieces = [*VOCABULARY.split(), *LETTERS, *(f"##{letter}" for letter in LETTERS)]
+    (folder / "vocab.txt").write_text("".join(f"{piece}\n" for piece in pieces), encoding="utf-8")
+    (folder / "tokenizer_config.json").write_text('{"do_lower_case": true}', encoding="utf-8")
+    return Tokenizer.load(folder)
+
+
+@pytest.fixture(scope="session")
+def build_model(tiny_tokenizer: "Tokenizer") -> Callable[..., "TaskModel"]:
+    """Return a function that puts a task's head on a BERT of two layers, with random weights from `seed`."""
+    import torch
+
+    from bertie.models.bert import BertConfig
+    from bertie.nn.initialize import initialize
+    from bertie.tasks.task import TaskModel
+
+    def build(task: Any, *, seed: int = 0, dropout: float = 0.0, deviation: float = 0.1) -> TaskModel:
+        config = BertConfig(
+            tiny_tokenizer.vocab_size,
+            hidden_size=32,
+            num_layers=2,
+            num_heads=2,
+            intermediate_size=64,
+            max_positions=64,
+            dropout=dropout,
+            attention_dropout=dropout,
+        )
+        encoder = config.build()
+        model = TaskModel(encoder, task.head(encoder))
+        initialize(model, deviation=deviation, generator=torch.Generator().manual_seed(seed))
+        return model
+
+    return build
 
 
 @pytest.fixture(scope="session")

@@ -75,7 +75,7 @@ def attend(
     if query.is_cuda and query.dtype in _HALF and dropout == 0.0:
         return _flash(query, key, value, layout, causal=causal, window=window)
     first, second = (noise or Noise.draw()).at(site) if dropout > 0.0 else (0, 0)
-    return grouped_attention(
+    (output,) = grouped_attention(
         query,
         key,
         value,
@@ -86,7 +86,9 @@ def attend(
         dropout,
         first,
         second,
-    )[0]
+    )
+    assert isinstance(output, Tensor)
+    return output
 
 
 def _flash(query: Tensor, key: Tensor, value: Tensor, layout: Layout, *, causal: bool, window: int | None) -> Tensor:

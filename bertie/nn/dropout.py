@@ -128,7 +128,7 @@ class Dropout(nn.Module):
         if self.rate == 0.0 or not self.training:
             return values
         keep = keep_mask(tuple(values.shape), self.rate, noise or Noise.draw(), self.site, values.device)
-        dropped: Tensor = _Drop.apply(values, keep, 1.0 / (1.0 - self.rate))
+        dropped: Tensor = _Drop.apply(values, keep, 1.0 / (1.0 - self.rate))  # type: ignore[no-untyped-call]
         return dropped
 
     def extra_repr(self) -> str:

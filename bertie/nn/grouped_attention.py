@@ -49,7 +49,7 @@ def _groups(
     lengths, key_lengths = starts.diff(), key_starts.diff()
     buckets = ((lengths + _STEP - 1) // _STEP) * 2**32 + (key_lengths + _STEP - 1) // _STEP
     groups = []
-    for bucket in buckets.unique().tolist():
+    for bucket in torch.unique(buckets).tolist():
         members = (buckets == bucket).nonzero().flatten()
         if int(lengths[members[0]]) == 0 or int(key_lengths[members[0]]) == 0:
             continue  # the empty sequences that fill fixed slots
@@ -200,9 +200,7 @@ def _setup(ctx: torch.autograd.function.FunctionCtx, inputs: tuple[object, ...],
     ctx.settings = inputs[5:]  # type: ignore[attr-defined]
 
 
-def _differentiate(
-    ctx: torch.autograd.function.FunctionCtx, gradients: list[Tensor]
-) -> tuple[Tensor | None, ...]:
+def _differentiate(ctx: torch.autograd.function.FunctionCtx, gradients: list[Tensor]) -> tuple[Tensor | None, ...]:
     grads = _backward(gradients[0].contiguous(), *ctx.saved_tensors, *ctx.settings)  # type: ignore[attr-defined]
     return (*grads, *([None] * 7))
 

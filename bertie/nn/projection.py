@@ -40,7 +40,7 @@ class Logits:
             The sum, a scalar in fp32 that carries gradients, and the number of rows whose best guess is the target.
         """
         weight = self.weight.to(self.hidden.dtype)
-        total, correct = _CrossEntropy.apply(self.hidden, weight, self.bias, targets)
+        total, correct = _CrossEntropy.apply(self.hidden, weight, self.bias, targets)  # type: ignore[no-untyped-call]
         return total, correct
 
 
@@ -105,7 +105,7 @@ def _consume(logits: Tensor, bias: Tensor, targets: Tensor, d_bias: Tensor | Non
     total = logits.new_zeros((), dtype=torch.float32)
     correct = logits.new_zeros((), dtype=torch.float32)
     step = max(1, (1 << 19) // logits.shape[1])  # half a million fp32 values at a time stay in the cache
-    for rows, chosen in zip(logits.split(step), targets.split(step), strict=True):
+    for rows, chosen in zip(torch.split(logits, step), torch.split(targets, step), strict=True):
         exact = rows.float().add_(bias)
         best, guess = exact.max(1, keepdim=True)
         right = exact.gather(1, chosen[:, None])

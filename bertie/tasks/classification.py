@@ -61,12 +61,13 @@ class Classification:
         targets: dict[str, Any] = {"sequence.cut": pieces.truncated}
         labels = [getattr(item, "label", None) for item in items]
         if None not in labels:
-            targets["sequence.label"] = [self._number(str(label)) for label in labels]
+            targets["sequence.label"] = [self._number(str(label), number) for number, label in enumerate(labels, 1)]
         return Batch.pack(pieces.tokens, pieces.segments, pieces.offsets, targets=targets)
 
-    def _number(self, label: str) -> int:
+    def _number(self, label: str, number: int) -> int:
+        """Return the place of text `number`'s label among the classes."""
         if label not in self.labels:
-            raise DataError(f"label {label!r} is unknown; the model knows {', '.join(self.labels)}")
+            raise DataError(f"text {number} has label {label!r}; the model knows {', '.join(self.labels)}")
         return self.labels.index(label)
 
     def head(self, encoder: Any) -> ClassificationHead:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -59,7 +60,7 @@ class FeaturesTask:
         """Pack texts or pairs."""
         first, second = texts(items)
         pieces = tokenizer.pack(first, second, max_length=self.max_length, truncation=self.truncation)
-        return Batch.pack(pieces.tokens, pieces.segments, pieces.offsets)
+        return Batch.pack(pieces.tokens, pieces.segments, pieces.offsets, targets={"sequence.cut": pieces.truncated})
 
     def head(self, encoder: Any) -> FeaturesHead:
         """Make the pooler, if the model has one."""
@@ -71,7 +72,7 @@ class FeaturesTask:
         Raises:
             SettingsError: always.
         """
-        raise SettingsError("features has no loss: it can't be trained; choose another --task")
+        raise SettingsError("features has no loss: it can be neither trained nor measured; choose another --task")
 
     def loss(self, outputs: Outputs, batch: Batch) -> Loss:
         """Say that there is nothing to learn.
@@ -79,7 +80,7 @@ class FeaturesTask:
         Raises:
             SettingsError: always.
         """
-        raise SettingsError("features has no loss: it can't be trained; choose another --task")
+        raise SettingsError("features has no loss: it can be neither trained nor measured; choose another --task")
 
     def decode(self, outputs: Outputs, batch: Batch, items: Sequence[Any], tokenizer: Tokenizer) -> list[Features]:
         """Cut the flat vectors into items."""
@@ -92,7 +93,7 @@ class FeaturesTask:
                 hidden[start:end].copy(),
                 None if pooled is None else pooled[row].copy(),
             )
-            for row, (start, end) in enumerate(zip(edges, edges[1:], strict=False))
+            for row, (start, end) in enumerate(pairwise(edges))
         ]
 
     def score(self, predictions: Sequence[Features], items: Sequence[Any]) -> dict[str, float]:

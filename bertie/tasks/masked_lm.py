@@ -10,7 +10,7 @@ Shapes: T tokens, B sequences, M slots, H hidden, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -25,6 +25,8 @@ from bertie.nn.dropout import Noise
 from bertie.nn.projection import Logits
 from bertie.tasks.task import Keys, Loss, Term, Truncation, texts
 from bertie.tokenizer.tokenizer import Tokenizer
+
+_ROWS = 512  # masks decoded at a time: bounds their table of scores at 512 x V
 
 
 @dataclass(frozen=True)
@@ -66,19 +68,28 @@ class MaskedLM:
             keys: (B,) streams of the masks; None leaves the tokens as they are.
 
         Returns:
-            A batch with `slot.position` (M,) and `slot.token` (M,), the piece that was there.
+            A batch with `slot.position` (M,) and `slot.token` (M,), the piece that was there. Texts without `keys` have
+            the latter only where each has a label, which is then what its masks hide.
+
+        Raises:
+            DataError: a label that has not one piece for each mask.
         """
+        targets: dict[str, Any] = {}
         if isinstance(items, Instances):
             tokens, segments, offsets = items.tokens, items.segments, items.offsets
         else:
             first, second = texts(items)
             pieces = tokenizer.pack(first, second, max_length=self.max_length, truncation=self.truncation)
             tokens, segments, offsets = pieces.tokens, pieces.segments, pieces.offsets
+            targets["sequence.cut"] = pieces.truncated
         if keys is None:
-            positions = np.flatnonzero(tokens == tokenizer.mask)
-            original = tokens[positions]
+            targets["slot.position"] = np.flatnonzero(tokens == tokenizer.mask)
+            labels = [getattr(item, "label", None) for item in items] if not isinstance(items, Instances) else [None]
+            if None not in labels:
+                counts = np.histogram(targets["slot.position"], offsets)[0]
+                targets["slot.token"] = _hidden_pieces([str(label) for label in labels], counts.tolist(), tokenizer)
         else:
-            positions, original, tokens = choose_masked(
+            targets["slot.position"], targets["slot.token"], tokens = choose_masked(
                 tokens,
                 offsets,
                 keys,
@@ -88,9 +99,7 @@ class MaskedLM:
                 vocab_size=tokenizer.vocab_size,
                 mask_id=tokenizer.mask,
             )
-        return Batch.pack(
-            tokens, segments, offsets, targets={"slot.position": positions, "slot.token": original}
-        )
+        return Batch.pack(tokens, segments, offsets, targets=targets)
 
     def head(self, encoder: Any) -> MaskedLMHead:
         """Make the head on the encoder's own token logits."""
@@ -115,23 +124,37 @@ class MaskedLM:
         Raises:
             DataError: an item without a mask.
         """
-        scores = outputs.materialise().float().softmax(-1)  # (M, V)
-        best, ids = scores.topk(min(self.top_k, scores.shape[1]), dim=1)
         sequence = torch.searchsorted(batch.offsets.long(), batch.targets["slot.position"], right=True) - 1
+        rows = batch.rows[sequence]
         guesses: list[list[list[Fill]]] = [[] for _ in items]
-        for row, values, tokens in zip(batch.rows[sequence].tolist(), best.tolist(), ids.tolist(), strict=True):
-            guesses[row].append(
-                [Fill(tokenizer.tokens[token], score, token) for score, token in zip(values, tokens, strict=True)]
-            )
+        for start in range(0, len(rows), _ROWS):
+            some = slice(start, start + _ROWS)
+            scores = replace(outputs, hidden=outputs.hidden[some]).materialise().float().softmax(-1)  # (rows, V)
+            best, ids = scores.topk(min(self.top_k, scores.shape[1]), dim=1)
+            for row, values, tokens in zip(rows[some].tolist(), best.tolist(), ids.tolist(), strict=True):
+                guesses[row].append(
+                    [Fill(tokenizer.tokens[token], score, token) for score, token in zip(values, tokens, strict=True)]
+                )
         for number, found in enumerate(guesses):
             if not found:
                 raise DataError(f"text {number + 1} has no [MASK] to fill: {texts([items[number]])[0][0][:80]!r}")
         return [found[0] if len(found) == 1 else found for found in guesses]
 
     def score(self, predictions: Sequence[Any], items: Sequence[Any]) -> dict[str, float]:
-        """Measure how often the best guess of an item's only mask is its label; nothing for items without labels."""
-        pairs = [(guess, item.label) for guess, item in zip(predictions, items, strict=True) if item.label is not None]
-        return {"accuracy": sum(guess[0].token == label for guess, label in pairs) / len(pairs)} if pairs else {}
+        """Score nothing further: `mlm_accuracy` of the loss compares best guesses with what the masks hide."""
+        return {}
+
+
+def _hidden_pieces(labels: Sequence[str], counts: Sequence[int], tokenizer: Tokenizer) -> list[int]:
+    """Cut labels into the pieces that the masks of their texts hide."""
+    encoded = tokenizer.encode_batch(labels)
+    for number, (label, pieces, count) in enumerate(zip(labels, encoded, counts, strict=True), 1):
+        if len(pieces) != count:
+            raise DataError(
+                f"text {number} has {count} [MASK] and its label {label!r} {len(pieces)} pieces; "
+                "give one [MASK] for each piece"
+            )
+    return [piece for pieces in encoded for piece in pieces]
 
 
 class MaskedLMHead(nn.Module):

@@ -17,6 +17,7 @@ from torch.nn.functional import cross_entropy
 from bertie.batch import Batch
 from bertie.data.instances import Instances
 from bertie.errors import DataError
+from bertie.metrics.classification import accuracy
 from bertie.nn.dropout import Noise
 from bertie.tasks.task import Keys, Loss, Term, Truncation, texts
 from bertie.tokenizer.tokenizer import Tokenizer
@@ -53,14 +54,16 @@ class NextSentence:
             DataError: a text without a second one, or a label that is neither of the two.
         """
         if isinstance(items, Instances):
-            targets = {"sequence.label": items.labels}
-            return Batch.pack(items.tokens, items.segments, items.offsets, targets=targets)
+            labels = {"sequence.label": items.labels}
+            return Batch.pack(items.tokens, items.segments, items.offsets, targets=labels)
         first, second = texts(items)
         if second is None:
             raise DataError("next_sentence takes pairs of texts; only one text was given")
-        labels = [getattr(item, "label", None) for item in items]
+        given = [getattr(item, "label", None) for item in items]
         pieces = tokenizer.pack(first, second, max_length=self.max_length, truncation=self.truncation)
-        targets = {} if None in labels else {"sequence.label": [_number(str(label)) for label in labels]}
+        targets: dict[str, Any] = {"sequence.cut": pieces.truncated}
+        if None not in given:
+            targets["sequence.label"] = [_number(str(label), number) for number, label in enumerate(given, 1)]
         return Batch.pack(pieces.tokens, pieces.segments, pieces.offsets, targets=targets)
 
     def head(self, encoder: Any) -> NextSentenceHead:
@@ -85,16 +88,17 @@ class NextSentence:
 
     def score(self, predictions: Sequence[Follows], items: Sequence[Any]) -> dict[str, float]:
         """Measure the share of right labels."""
-        right = sum(guess.label == LABELS[_number(item.label)] for guess, item in zip(predictions, items, strict=True))
-        return {"accuracy": right / len(predictions)}
+        gold = [LABELS[_number(str(item.label), number)] for number, item in enumerate(items, 1)]
+        return {"accuracy": accuracy(gold, [guess.label for guess in predictions])}
 
 
-def _number(label: str) -> int:
+def _number(label: str, number: int) -> int:
+    """Return what text `number`'s label stands for."""
     if label in LABELS:
         return LABELS.index(label)
     if label in ("0", "1"):
         return int(label)
-    raise DataError(f"a next_sentence label is is_next (0) or random (1); got {label!r}")
+    raise DataError(f"text {number} has label {label!r}; a next_sentence label is is_next (0) or random (1)")
 
 
 class NextSentenceHead(nn.Module):

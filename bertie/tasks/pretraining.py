@@ -74,11 +74,14 @@ class Pretraining:
 
     def counts(self, batch: Batch) -> dict[str, float]:
         """Count chosen tokens and pairs."""
-        return {**self.masked_lm.counts(batch), **self.next_sentence.counts(batch)}
+        pairs = self.next_sentence.counts(batch) if "sequence.label" in batch.targets else {}
+        return {**self.masked_lm.counts(batch), **pairs}
 
     def loss(self, outputs: Outputs, batch: Batch) -> Loss:
-        """Both terms, each with weight 1."""
+        """Both terms, each with weight 1; texts from elsewhere than a corpus have no labels and the first one only."""
         masked = self.masked_lm.loss(outputs.tokens, batch)
+        if "sequence.label" not in batch.targets:
+            return masked
         following = self.next_sentence.loss(outputs.next_sentence, batch)
         return Loss({**masked.terms, **following.terms}, {**masked.figures, **following.figures})
 

@@ -1,0 +1,230 @@
+"""Measure a model: on labelled items by its task's score, on ready batches by its task's loss.
+
+Streaming: predictions are kept, outputs and logits are not. How scores look is the affair of commands and reports.
+
+Shapes: B sequences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from bertie import progress
+from bertie.batch import Batch
+from bertie.data.random import stream
+from bertie.errors import DataError
+from bertie.inference.forward import MAX_TOKENS, Part, forward, numbered
+from bertie.metrics.classification import confusion, per_class
+from bertie.tasks.task import Keys, Loss, Task
+from bertie.tokenizer.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """An item that got a wrong label."""
+
+    number: int
+    """Its place among the items, from 0."""
+    item: Any
+    gold: str
+    """The label it should have got."""
+    guess: str
+    """The label it got."""
+    score: float
+    """Probability that the model gave its guess."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a model reached on some items."""
+
+    scores: dict[str, float]
+    """The task's scores; for items without labels the figures of its loss."""
+    loss: float | None
+    """Mean loss; None where the items have no labels for it."""
+    num_items: int
+    num_cut: int = 0
+    """Items that truncation made shorter."""
+    predictions: list[Any] = field(default_factory=list)
+    """One an item, in their order; empty for items without labels."""
+    labels: tuple[str, ...] = ()
+    """Names of the classes; empty for a task without."""
+    confusion: list[list[int]] = field(default_factory=list)
+    """Row = gold label, column = guess, in the order of `labels`."""
+    per_class: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Precision, recall, F1 and support of every label."""
+    worst: list[Mistake] = field(default_factory=list)
+    """Mistakes the model was surest of, surest first."""
+
+
+class _Tally:
+    """Adds up losses and figures over batches; each is divided once, by its own count."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, tuple[float, float]] = {}
+        self.weights: dict[str, float] = {}
+
+    def add(self, loss: Loss) -> None:
+        for name, term in loss.terms.items():
+            self.weights[name] = term.weight
+            self._add(f"{name}_loss", float(term.sum), term.count)
+        for name, (value, count) in loss.figures.items():
+            self._add(name, float(value), count)
+
+    def _add(self, name: str, value: float, count: float) -> None:
+        before = self.sums.get(name, (0.0, 0.0))
+        self.sums[name] = (before[0] + value, before[1] + count)
+
+    def means(self) -> dict[str, float]:
+        """Return `loss`, `<term>_loss` where there are several terms, and the figures."""
+        means = {name: value / (count or 1.0) for name, (value, count) in self.sums.items()}
+        total = {"loss": sum(weight * means[f"{name}_loss"] for name, weight in self.weights.items())}
+        if len(self.weights) == 1:
+            del means[f"{next(iter(self.weights))}_loss"]
+        return {**total, **means}
+
+
+def evaluate_batches(
+    model: nn.Module, task: Task, batches: Iterable[Batch], *, device: torch.device | None = None
+) -> dict[str, float]:
+    """Measure the loss on ready batches, such as those of a dev corpus.
+
+    Args:
+        model: put into evaluation mode and back.
+        task: whose loss is measured.
+        batches: with targets.
+        device: where the batches go; where the model is when None.
+
+    Returns:
+        `loss`, `<term>_loss` each when there are several terms, and the task's figures, all as means over everything.
+
+    Raises:
+        DataError: no batches.
+    """
+    place = device or next(model.parameters()).device
+    tally = _Tally()
+    with _resting(model), torch.inference_mode():
+        for batch in batches:
+            moved = batch.to(place)
+            tally.add(task.loss(model(moved), moved))
+    if not tally.weights:
+        raise DataError("nothing to evaluate on: there is no batch")
+    return tally.means()
+
+
+def evaluate(
+    model: nn.Module,
+    task: Task,
+    items: Sequence[Any],
+    tokenizer: Tokenizer,
+    *,
+    max_tokens: int = MAX_TOKENS,
+    seed: int = 0,
+    num_worst: int = 10,
+    bar: progress.Bar | None = None,
+) -> Evaluation:
+    """Measure a model on items.
+
+    Labelled items are predicted and scored. Items without labels serve the tasks that make their own: tokens are masked
+    by streams of `seed` and the item's number, and the loss and its figures are the scores.
+
+    Args:
+        model: put into evaluation mode and back.
+        task: what is measured.
+        items: with labels, all of them, or without.
+        tokenizer: of the model.
+        max_tokens: tokens of a batch at most.
+        seed: of the masks, where items have no labels.
+        num_worst: mistakes to keep.
+        bar: is advanced by the number of items done.
+
+    Raises:
+        DataError: no items, an item that can't be used, some with labels and some without, or none where the task
+            needs them.
+        SettingsError: a task that can't be measured.
+    """
+    labelled = _are_labelled(items)
+    predictions: list[Any] = [None] * len(items) if labelled else []
+    tally, num_cut = _Tally(), 0
+    draw_keys = None if labelled else lambda numbers: _keys(seed, numbers)
+    with _resting(model):
+        for part in forward(model, task, items, tokenizer, max_tokens=max_tokens, draw_keys=draw_keys):
+            with torch.inference_mode():
+                _measure(task, part, tally, labelled=labelled)
+                if labelled:
+                    with numbered(part.numbers):
+                        decoded = task.decode(part.outputs, part.batch, part.items, tokenizer)
+                    for number, prediction in zip(part.numbers, decoded, strict=True):
+                        predictions[number] = prediction
+            if "sequence.cut" in part.batch.targets:
+                num_cut += int((part.batch.targets["sequence.cut"] > 0).sum())
+            if bar is not None:
+                bar.advance(len(part.items))
+    figures = tally.means() if tally.weights else {}
+    loss = figures.pop("loss", None)
+    if not labelled:
+        return Evaluation(figures, loss, len(items), num_cut)
+    scores = task.score(predictions, items)
+    return Evaluation(scores, loss, len(items), num_cut, predictions, **_by_class(task, items, predictions, num_worst))
+
+
+def _measure(task: Task, part: Part, tally: _Tally, *, labelled: bool) -> None:
+    """Add a batch's loss; labelled items may lack what the loss needs, others may not."""
+    try:
+        tally.add(task.loss(part.outputs, part.batch))
+    except KeyError as error:
+        if not labelled:
+            raise DataError(
+                f"{task.name} is measured on items with labels, and these have none; name the column that holds them"
+            ) from error
+
+
+def _keys(seed: int, numbers: range) -> Keys:
+    return stream(seed, np.asarray(numbers, dtype=np.uint64))
+
+
+def _are_labelled(items: Sequence[Any]) -> bool:
+    """Tell whether all items have labels, or none."""
+    if not len(items):
+        raise DataError("nothing to evaluate on: there is no item")
+    bare = [number for number, item in enumerate(items) if getattr(item, "label", None) is None]
+    if bare and len(bare) < len(items):
+        raise DataError(f"text {bare[0] + 1} has no label, others have; label all of them or none")
+    return not bare
+
+
+def _by_class(task: Task, items: Sequence[Any], predictions: Sequence[Any], num_worst: int) -> dict[str, Any]:
+    """Work out confusion, per-class scores and the worst mistakes, for a task whose predictions are labels."""
+    labels: tuple[str, ...] = tuple(getattr(task, "labels", ()))
+    if not labels:
+        return {}
+    gold, guesses = [str(item.label) for item in items], [prediction.label for prediction in predictions]
+    wrong = [
+        Mistake(number, items[number], gold[number], guesses[number], predictions[number].score)
+        for number in range(len(items))
+        if gold[number] != guesses[number]
+    ]
+    return {
+        "labels": labels,
+        "confusion": confusion(gold, guesses, labels).tolist(),
+        "per_class": per_class(gold, guesses, labels),
+        "worst": sorted(wrong, key=lambda mistake: -mistake.score)[:num_worst],
+    }
+
+
+@contextmanager
+def _resting(model: nn.Module) -> Iterator[None]:
+    """Switch dropout off for a while."""
+    before = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(before)

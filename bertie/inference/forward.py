@@ -1,0 +1,138 @@
+"""Run a model over a stream of items, in batches of at most so many tokens and of sequences of like length.
+
+A window of items is encoded at once, by the task itself, and its sequences are then shared out: nothing is tokenised
+twice, and a batch for use is bit for bit the batch that learning would see. What becomes of the outputs is decided by
+`predictor.py` and `evaluate.py`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from bertie.batch import Batch
+from bertie.errors import DataError
+from bertie.tasks.task import Keys, Task
+from bertie.tokenizer.tokenizer import Tokenizer
+
+MAX_TOKENS = 8192
+# A window holds so many items or characters: enough to find neighbours of like length, little enough to keep.
+WINDOW_ITEMS = 4096
+WINDOW_CHARACTERS = 1 << 20
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A batch that went through the model."""
+
+    numbers: list[int]
+    """Places of its items in the stream, from 0."""
+    items: list[Any]
+    batch: Batch
+    """On the model's device; its `rows` count within `items`."""
+    outputs: Any
+    """Of the task's head."""
+
+
+def forward(
+    model: nn.Module,
+    task: Task,
+    items: Iterable[Any],
+    tokenizer: Tokenizer,
+    *,
+    max_tokens: int = MAX_TOKENS,
+    draw_keys: Callable[[range], Keys] | None = None,
+) -> Iterator[Part]:
+    """Encode and run items, window by window, the longest of a window first.
+
+    Args:
+        model: in evaluation mode.
+        task: encodes the items.
+        items: of any number; one window of some thousands is held at a time.
+        tokenizer: of the model.
+        max_tokens: tokens of a batch at most; an item that has more makes a batch of its own.
+        draw_keys: gives the streams of corruption for the items of those numbers; None for no corruption.
+
+    Yields:
+        Every item once; outputs are inference tensors, to be used under `torch.inference_mode`.
+
+    Raises:
+        DataError: an item that can't be encoded, by its number in the stream.
+    """
+    device = next(model.parameters()).device
+    done = 0
+    for window in _windows(items):
+        numbers = range(done, done + len(window))
+        with numbered(numbers):
+            whole = task.encode(window, tokenizer, None if draw_keys is None else draw_keys(numbers))
+        for places, share in _shares(whole, len(window), max_tokens):
+            batch = share.to(device)
+            with torch.inference_mode():
+                outputs = model(batch)
+            yield Part([done + place for place in places], [window[place] for place in places], batch, outputs)
+        done += len(window)
+
+
+@contextmanager
+def numbered(numbers: Sequence[int]) -> Iterator[None]:
+    """Let an error about "text 3", which counts within a batch, name the text by its place in the stream."""
+    try:
+        yield
+    except DataError as error:
+        found = re.match(r"text (\d+)\b", str(error))
+        if found is None or int(found[1]) > len(numbers):
+            raise
+        raise DataError(f"text {numbers[int(found[1]) - 1] + 1}{str(error)[found.end() :]}") from error
+
+
+def _windows(items: Iterable[Any]) -> Iterator[list[Any]]:
+    """Cut a stream into lists of at most `WINDOW_ITEMS` items and about `WINDOW_CHARACTERS` characters."""
+    window: list[Any] = []
+    characters = 0
+    for item in items:
+        window.append(item)
+        characters += _characters(item)
+        if len(window) >= WINDOW_ITEMS or characters >= WINDOW_CHARACTERS:
+            yield window
+            window, characters = [], 0
+    if window:
+        yield window
+
+
+def _characters(item: Any) -> int:
+    """Count the characters of a text, of a tuple of texts, or of an object's texts."""
+    if isinstance(item, str):
+        return len(item)
+    parts = item if isinstance(item, tuple) else vars(item).values() if hasattr(item, "__dict__") else ()
+    return sum(len(part) for part in parts if isinstance(part, str))
+
+
+def _shares(whole: Batch, num_items: int, max_tokens: int) -> Iterator[tuple[list[int], Batch]]:
+    """Share a window's sequences out, longest items first, all sequences of an item together."""
+    rows = whole.rows.numpy()
+    sizes = np.bincount(rows, weights=whole.lengths.numpy(), minlength=num_items)
+    by_item = np.argsort(rows, kind="stable")
+    edges = np.searchsorted(rows[by_item], np.arange(num_items + 1))
+
+    def share(items: list[int]) -> tuple[list[int], Batch]:
+        sequences = [by_item[edges[item] : edges[item + 1]] for item in items]
+        chosen = whole.select(torch.from_numpy(np.concatenate(sequences)))
+        local = np.repeat(np.arange(len(items)), [len(part) for part in sequences])
+        return items, replace(chosen, rows=torch.from_numpy(local))
+
+    group: list[int] = []
+    room = max_tokens
+    for item in np.argsort(-sizes, kind="stable").tolist():
+        if group and sizes[item] > room:
+            yield share(group)
+            group, room = [], max_tokens
+        group.append(item)
+        room -= int(sizes[item])
+    yield share(group)
