@@ -285,3 +285,53 @@ NAMES = (
     ("head.next_sentence", "cls.seq_relationship"),
     ("head.classifier", "classifier"),
 )
+# Names that old or tied files hold beside these; they say nothing new.
+REDUNDANT = ("bert.embeddings.position_ids", "cls.predictions.decoder.bias")
+TIED = {"cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight"}
+_PARTS = ("q", "k", "v")
+
+
+def to_foreign(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Rename a network's parameters as Hugging Face has them; the fused product is cut in three, tied ones are left out.
+
+    Raises:
+        KeyError: a parameter that the table doesn't know.
+    """
+    renamed: dict[str, Tensor] = {}
+    for name, value in state.items():
+        if name.endswith("token_logits.embedding"):
+            continue
+        if ".attention.qkv." in name:
+            for part, piece in zip(_PARTS, value.chunk(3), strict=True):
+                renamed[_rename(name.replace(".qkv.", f".{part}."), NAMES)] = piece
+        else:
+            renamed[_rename(name, NAMES)] = value
+    return renamed
+
+
+def from_foreign(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Undo `to_foreign`.
+
+    Raises:
+        KeyError: a name that the table doesn't know, or a part of a fused product without the others.
+    """
+    backwards = tuple((theirs, ours) for ours, theirs in NAMES)
+    renamed = {_rename(name, backwards): value for name, value in state.items()}
+    for name in [name for name in renamed if ".attention.q." in name]:
+        pieces = [renamed.pop(name.replace(".attention.q.", f".attention.{part}.")) for part in _PARTS]
+        renamed[name.replace(".attention.q.", ".attention.qkv.")] = torch.cat(pieces)
+    return renamed
+
+
+def _rename(name: str, table: tuple[tuple[str, str], ...]) -> str:
+    for before, after in table:
+        pattern = re.escape(before).replace(r"\{\}", r"(?P<layer>\d+)")
+        if match := re.fullmatch(rf"{pattern}(?P<suffix>\.weight|\.bias|)", name):
+            found = match.groupdict()
+            return after.format(found.get("layer")) + found["suffix"]
+    raise KeyError(name)
+
+
+CONFIG = BertConfig
+MODEL_TYPE = "bert"
+PREFIX = "bert"

@@ -1,0 +1,302 @@
+"""The Hugging Face folder, our own form on disk: config.json, model.safetensors, tokenizer files, README.md.
+
+What is ours alone (task and its settings, golden ids, fingerprints) stands in one `bertie` object of config.json; in
+folders that others wrote it is absent, and the task is inferred from `architectures`. Tensors come from safetensors
+only, never from a pickle, and nothing a folder says is ever run.
+"""
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from bertie import registry
+from bertie.errors import DataError, SettingsError
+from bertie.files.atomic import atomic_folder, write_text
+from bertie.formats.format import Bundle, initialize_head
+from bertie.tasks.task import Task, TaskModel
+from bertie.tokenizer.tokenizer import Tokenizer
+
+_INFERRED = {
+    "ForPreTraining": "pretraining",
+    "ForMaskedLM": "masked_lm",
+    "ForNextSentencePrediction": "next_sentence",
+    "ForSequenceClassification": "classification",
+    "Model": "features",
+}
+_MAX_CONFIG_BYTES = 16 * 1024 * 1024
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt")
+
+
+def resolve(path_or_hub_id: str | Path) -> Path:
+    """Return a local folder: the path itself, or a hub model's snapshot in huggingface_hub's cache.
+
+    Raises:
+        SettingsError: neither a folder nor a model the hub, or in offline mode the cache, has.
+    """
+    path = Path(path_or_hub_id)
+    if path.is_dir():
+        return path
+    text = str(path_or_hub_id)
+    if text.startswith((".", "/", "~")) or text.count("/") > 1:
+        raise SettingsError(f"{text}: no such model folder")
+    from huggingface_hub import snapshot_download
+
+    try:
+        folder = snapshot_download(text, allow_patterns=["*.json", "*.txt", "*.safetensors", "README.md"])
+    except Exception as error:  # the hub's own errors, the network's, bad names: all end here for the user
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise SettingsError(
+            f"{text} is no local folder, and the hub has no such model for us ({first}); give a folder that holds "
+            "config.json and model.safetensors"
+        ) from error
+    return Path(folder)
+
+
+def read(
+    path: str | Path,
+    *,
+    task: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    new_head: bool = False,
+    seed: int = 0,
+) -> Bundle:
+    """Read a model folder.
+
+    Args:
+        path: the folder.
+        task: what to do with it; what it was made for when None.
+        settings: fields of the task that override the stored ones.
+        new_head: whether head parameters that the folder lacks may be drawn anew.
+        seed: of what is drawn.
+
+    Raises:
+        SettingsError: no such folder, or a head that isn't in it.
+        DataError: a broken file, a tensor missing, unused or of another shape, a vocabulary that doesn't fit.
+    """
+    folder = Path(path)
+    values = _read_config(folder)
+    notes: list[str] = []
+    architecture = _architecture(values, folder)
+    module = registry.load("models", architecture)
+    config = module.CONFIG.from_foreign(values)
+    state, foreign = _read_state(folder, module)
+    tokenizer = _read_tokenizer(folder, values, config.vocab_size)
+    ours = values.get("bertie", {})
+    name = task or ours.get("task") or _infer(values, foreign, folder)
+    objective = _make_task(name, ours, values, state, settings or {})
+    encoder = config.build()
+    model = TaskModel(encoder, objective.head(encoder))
+    drawn = _fill(model, state, folder, new_head=new_head, seed=seed)
+    if drawn:
+        notes.append(f"{folder}: drawn anew from seed {seed}: {', '.join(drawn)}")
+    unused = sorted(set(state) - set(model.state_dict()))
+    if any(name.startswith("encoder.") for name in unused):
+        raise DataError(f"{folder}: the encoder has no place for {', '.join(unused)}")
+    if unused:
+        notes.append(f"{folder}: not needed for {name}, left out: {', '.join(unused)}")
+    extra = {key: value for key, value in ours.items() if key not in ("task", "settings", "golden_ids")}
+    card = folder / "README.md"
+    text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
+    return Bundle(model.eval(), objective, tokenizer, config, architecture, text, extra, tuple(notes))
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    file = folder / "config.json"
+    if not file.is_file():
+        raise SettingsError(f"{folder} is no model folder: it holds no config.json")
+    if file.stat().st_size > _MAX_CONFIG_BYTES:
+        raise DataError(f"{file} is larger than {_MAX_CONFIG_BYTES} bytes; that is no model's config")
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{file} is not JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise DataError(f"{file} holds no JSON object")
+    return values
+
+
+def _architecture(values: Mapping[str, Any], folder: Path) -> str:
+    """Find the file of models/ for a config's `model_type`."""
+    kind = values.get("model_type", "bert")
+    known = registry.choices("models")
+    if kind not in known:
+        raise DataError(f"{folder}/config.json: model_type {kind!r} is not among {', '.join(known)}")
+    return str(kind)
+
+
+def _read_state(folder: Path, module: Any) -> tuple[dict[str, Tensor], set[str]]:
+    """Read all tensors under our names, and return the names the file had as well."""
+    found: dict[str, Tensor] = {}
+    for file in _weight_files(folder):
+        try:
+            with safe_open(file, framework="pt") as tensors:
+                for name in tensors.keys():
+                    if name in found:
+                        raise DataError(f"{file}: tensor {name} is in two files")
+                    found[name] = tensors.get_tensor(name).clone()
+        except SafetensorError as error:
+            raise DataError(f"{file} is damaged: {error}") from error
+    modern = {_modern(name, module.PREFIX): value for name, value in found.items()}
+    for name, twin in module.TIED.items():
+        if name in modern and twin in modern and not torch.equal(modern[name], modern[twin]):
+            raise DataError(f"{folder}: {name} differs from {twin}; an output matrix of its own is not supported")
+    kept = {
+        name: value.float() if value.is_floating_point() else value
+        for name, value in modern.items()
+        if name not in module.TIED and name not in module.REDUNDANT
+    }
+    for name, value in kept.items():
+        if not torch.isfinite(value).all():
+            raise DataError(f"{folder}: tensor {name} holds values that are not finite")
+    try:
+        return module.from_foreign(kept), set(found)
+    except KeyError as error:
+        raise DataError(f"{folder}: tensor {error.args[0]} is unknown to {module.MODEL_TYPE}") from error
+
+
+def _modern(name: str, prefix: str) -> str:
+    """Write a tensor's name as today's files do: weight and bias for gamma and beta, the encoder's prefix in front."""
+    for old, now in ((".gamma", ".weight"), (".beta", ".bias")):
+        name = name.removesuffix(old) + now if name.endswith(old) else name
+    return f"{prefix}.{name}" if name.startswith(("embeddings.", "encoder.", "pooler.")) else name
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    if single.is_file():
+        return [single]
+    if index.is_file():
+        try:
+            names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataError(f"{index} is no index of safetensors files") from error
+        for name in names:
+            if os.path.basename(name) != name or not (folder / name).is_file():
+                raise DataError(f"{index} names {name!r}, which is not a file of this folder")
+        return [folder / name for name in names]
+    pickles = sorted(file.name for file in folder.iterdir() if file.suffix in _PICKLES)
+    if pickles:
+        raise SettingsError(
+            f"{folder} holds {pickles[0]}, a pickle, which could run code when read; type: "
+            f"bertie convert {folder} {folder}-safetensors"
+        )
+    raise SettingsError(f"{folder} holds no model.safetensors")
+
+
+def _read_tokenizer(folder: Path, values: Mapping[str, Any], vocab_size: int) -> Tokenizer:
+    tokenizer = Tokenizer.load(folder)
+    if tokenizer.vocab_size > vocab_size:
+        raise DataError(
+            f"{folder}: the tokenizer has {tokenizer.vocab_size} pieces and the model only {vocab_size} embeddings"
+        )
+    golden = values.get("bertie", {}).get("golden_ids")
+    if golden is not None and golden != tokenizer.golden_ids():
+        raise DataError(
+            f"{folder}: the tokenizer cuts the stored test text otherwise than when the model was written; its files "
+            "were changed, or this version of the tokenizers package behaves otherwise"
+        )
+    return tokenizer
+
+
+def _infer(values: Mapping[str, Any], names: set[str], folder: Path) -> str:
+    """Tell the task from `architectures`, or from the heads that are there."""
+    for architecture in values.get("architectures") or ():
+        for ending, task in _INFERRED.items():
+            if architecture.endswith(ending):
+                return task
+        raise SettingsError(
+            f"{folder} is a {architecture}; bertie has no task for that. Say what to do with it by --task, one of "
+            f"{', '.join(registry.choices('tasks'))}"
+        )
+    if any(name.startswith("cls.seq_relationship") for name in names):
+        return "pretraining"
+    return "masked_lm" if any(name.startswith("cls.predictions") for name in names) else "features"
+
+
+def _make_task(
+    name: str, ours: Mapping[str, Any], values: Mapping[str, Any], state: Mapping[str, Tensor], settings: Mapping[str, Any]
+) -> Task:
+    """Make the task from what the folder stores, what its config says, and the caller's own settings."""
+    kind = registry.load("tasks", name).TASK
+    fields = {field.name for field in dataclasses.fields(kind)}
+    stored = dict(ours.get("settings", {})) if ours.get("task") == name else {}
+    if "labels" in fields and "labels" not in stored:
+        if values.get("problem_type") in ("regression", "multi_label_classification"):
+            raise SettingsError(f"the folder is for {values['problem_type']}; bertie has no task for that")
+        by_number = values.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}
+        stored["labels"] = [by_number[key] for key in sorted(by_number, key=int)]
+    if "pooler" in fields:
+        stored["pooler"] = "head.pooler.dense.weight" in state
+    if "max_length" in fields and "max_length" not in stored and "max_position_embeddings" in values:
+        stored["max_length"] = min(512, values["max_position_embeddings"])
+    given = {**stored, **settings}
+    unknown = sorted(set(given) - fields)
+    if unknown:
+        raise SettingsError(f"{name} has no setting {unknown[0]!r}; {registry.did_you_mean(unknown[0], fields)}")
+    made: Task = kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in given.items()})
+    return made
+
+
+def _fill(model: TaskModel, state: Mapping[str, Tensor], folder: Path, *, new_head: bool, seed: int) -> list[str]:
+    """Copy tensors into the network; return the names of head parameters that were drawn."""
+    own = model.state_dict()
+    tied = {name for name in own if name.endswith("token_logits.embedding")}
+    for name, value in state.items():
+        if name in own and value.shape != own[name].shape:
+            if name.startswith("head.") and new_head:
+                continue
+            raise DataError(f"{folder}: {name} is {tuple(value.shape)}, config.json says {tuple(own[name].shape)}")
+    fitting = {name: value for name, value in state.items() if name in own and value.shape == own[name].shape}
+    missing = sorted(set(own) - set(fitting) - tied)
+    if lost := [name for name in missing if name.startswith("encoder.")]:
+        raise DataError(f"{folder}: the file lacks {', '.join(lost[:3])}{' ...' if len(lost) > 3 else ''}")
+    if missing and not new_head:
+        raise SettingsError(
+            f"{folder} has no {', '.join(missing)}, so it can't be used for this task as it is; fine-tune it first, or "
+            "load it with another task"
+        )
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name in fitting:
+                parameter.copy_(fitting[name])
+    names = {name.removeprefix("head.") for name in missing}
+    return initialize_head(model.head, model.encoder, seed=seed, names=names) if missing else []
+
+
+def write(bundle: Bundle, path: str | Path) -> None:
+    """Write a model folder, whole or not at all; it must not exist.
+
+    What is written is loaded by transformers' class of the task's `architecture`, with no key missing or unexpected.
+    """
+    module = registry.load("models", bundle.architecture)
+    kind = module.CONFIG.__name__.removesuffix("Config")
+    settings = {field.name: getattr(bundle.task, field.name) for field in dataclasses.fields(bundle.task)}  # type: ignore[arg-type]
+    values = {
+        "architectures": [bundle.task.architecture.format(kind)],
+        **bundle.config.to_foreign(),
+        "bertie": {
+            **bundle.extra,
+            "task": bundle.task.name,
+            "settings": settings,
+            "golden_ids": bundle.tokenizer.golden_ids(),
+        },
+    }
+    if "labels" in settings:
+        values["id2label"] = {str(number): label for number, label in enumerate(settings["labels"])}
+        values["label2id"] = {label: number for number, label in enumerate(settings["labels"])}
+    state = module.to_foreign(bundle.model.state_dict())
+    tensors = {name: value.detach().cpu().float().contiguous().clone() for name, value in state.items()}
+    with atomic_folder(path) as folder:
+        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+        write_text(folder / "config.json", json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+        bundle.tokenizer.save(folder)
+        if bundle.card:
+            write_text(folder / "README.md", bundle.card)
