@@ -1,0 +1,107 @@
+"""Prepare a corpus: raw text to sentences of token ids that pre-training draws from.
+
+Composition only; the work is done in ``bertie.corpus``.
+"""
+
+import shlex
+import time
+from pathlib import Path
+from typing import Any, Literal
+
+from bertie import progress
+from bertie.commands.command import Report
+from bertie.config import Positional
+from bertie.corpus.prepare import PrepareSettings, prepare
+from bertie.corpus.shards import Corpus
+from bertie.errors import DataError
+
+_PLAN_LENGTH = 128
+_MANY_UNKNOWN = 0.05
+_MANY_ONE_SENTENCE_DOCUMENTS = 0.5
+
+
+def prepare_corpus(
+    files: Positional[tuple[Path, ...]],
+    *,
+    tokenizer: Path,
+    out: Path,
+    language: str = "auto",
+    sentences: Literal["split", "line"] = "split",
+    documents: Literal["blank-line", "file"] = "blank-line",
+    bad_utf8: Literal["stop", "replace"] = "stop",
+    text_column: str | None = None,
+    processes: int | None = None,
+) -> Report:
+    """Turn raw text into a corpus of sentences as token ids, ready for pretrain.
+
+    Args:
+        files: .txt, .jsonl, .csv, .tsv and .parquet files, also with .gz, .xz or .zst behind; folders; glob patterns.
+        tokenizer: folder or file of the tokenizer.
+        out: folder to make; must not exist.
+        language: en, zh or another language code; auto tells Chinese from the rest for each document.
+        sentences: split paragraphs into sentences; or line: each line is a sentence already.
+        documents: what parts documents in .txt files: blank-line, or file: each file is one document, and its blank
+            lines part paragraphs.
+        bad_utf8: stop at bytes that are not UTF-8; or replace each broken sequence and count it.
+        text_column: column of tables that holds the text; found by its name when not given.
+        processes: processes to work with; the result doesn't depend on it. One a processor when not given, fewer for little text.
+
+    Returns:
+        Counts, speed, and the share of next-sentence pairs that must be random.
+    """
+    settings = PrepareSettings(
+        language=language, sentences=sentences, documents=documents, bad_utf8=bad_utf8, text_column=text_column
+    )
+    started = time.perf_counter()
+    corpus = prepare(list(files), tokenizer=tokenizer, out=out, settings=settings, num_processes=processes)
+    seconds = time.perf_counter() - started
+    values = _figures(corpus, seconds)
+    _warn(corpus, values)
+    place = shlex.quote(str(out))
+    return Report(
+        title=f"Corpus {out}",
+        values=values,
+        next_command=f"bertie pretrain --corpus {place} --out out/model --model.size mini --budget 20m",
+    )
+
+
+def _figures(corpus: Corpus, seconds: float) -> dict[str, Any]:
+    statistics = corpus.manifest["statistics"]
+    return {
+        "documents": corpus.num_documents,
+        "documents_by_language": statistics["documents_by_language"],
+        "sentences": corpus.num_sentences,
+        "tokens": corpus.num_tokens,
+        "longest_sentence": statistics["longest_sentence"],
+        "one_sentence_document_share": statistics["num_one_sentence_documents"] / corpus.num_documents,
+        "random_next_share": _random_next_share(corpus),
+        "unknown_rate": statistics["num_unknown"] / corpus.num_tokens,
+        "replaced_byte_sequences": statistics["num_replaced"],
+        "text_megabytes": statistics["text_bytes"] / 1e6,
+        "seconds": seconds,
+        "megabytes_per_second": statistics["text_bytes"] / 1e6 / seconds,
+        "tokens_per_second": corpus.num_tokens / seconds,
+        "fingerprint": corpus.fingerprint,
+    }
+
+
+def _random_next_share(corpus: Corpus) -> float | None:
+    """Return the share of pairs whose second part is random: half of the chunks, and all of one sentence."""
+    from bertie.data.plan import pair_plan
+
+    try:
+        return float(pair_plan(corpus, seed=0, epoch=0, length=_PLAN_LENGTH).labels.mean())
+    except DataError as error:
+        # The corpus still serves objectives without pairs.
+        progress.warn(str(error))
+        return None
+
+
+def _warn(corpus: Corpus, values: dict[str, Any]) -> None:
+    by_blank_line = corpus.manifest["settings"]["documents"] == "blank-line"
+    share = values["one_sentence_document_share"]
+    if share > _MANY_ONE_SENTENCE_DOCUMENTS:
+        hint = "; if each .txt file is one document, say --documents file" if by_blank_line else ""
+        progress.warn(f"{share:.0%} of the documents have a single sentence, which makes no true next pair{hint}")
+    if values["unknown_rate"] > _MANY_UNKNOWN:
+        progress.warn(f"{values['unknown_rate']:.1%} of the tokens are unknown: is this tokenizer for this language?")

@@ -1,0 +1,247 @@
+"""Raw text to a prepared corpus: documents, sentences and token ids, in several processes and constant memory.
+
+The bytes written don't depend on the number of processes. What a corpus folder holds is said in ``corpus.shards``;
+pairs and masks are drawn later, in ``bertie.data``.
+"""
+
+import shutil
+from collections import Counter, deque
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bertie import progress
+from bertie.corpus.documents import Document, Tally, read_documents
+from bertie.corpus.encoding import Encoder
+from bertie.corpus.plain_text import Separator
+from bertie.corpus.sentences import AUTO, Mode, check_language, detect_language, split
+from bertie.corpus.shards import TOKENIZER_FOLDER, Block, Corpus, CorpusWriter
+from bertie.errors import DataError, ResourceError
+from bertie.files.atomic import atomic_folder
+from bertie.files.compression import COMPRESSIONS
+from bertie.files.text import BadUtf8, expand
+from bertie.runners.local import available_processes, run
+from bertie.tokenizer.tokenizer import Tokenizer
+
+# Large enough that handing it over costs nothing beside the work, small enough for many processes.
+_CHUNK_CHARACTERS = 500_000
+# A process takes half a second to start.
+_LEAST_MEGABYTES_PER_PROCESS = 4
+# Bytes on disk for each byte of input, at least; compressed input grows first.
+_LEAST_GROWTH, _LEAST_GROWTH_COMPRESSED = 0.4, 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareSettings:
+    """How text is read and cut."""
+
+    language: str = AUTO
+    """Language of the sentences: en, zh, another code, or auto: Chinese or not, decided for each document."""
+
+    sentences: Mode = "split"
+    """``split`` paragraphs into sentences, or ``line``: each line is one."""
+
+    documents: Separator = "blank-line"
+    """What parts documents in .txt files: ``blank-line``, or ``file``: each file is one."""
+
+    bad_utf8: BadUtf8 = "stop"
+    """``stop`` at bytes that are not UTF-8, or ``replace`` and count them."""
+
+    text_column: str | None = None
+    """The column of tables that holds the text; found by its name when not given."""
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """Some documents, or parts, on their way to another process."""
+
+    parts: list[list[str]]
+    languages: list[str]
+    continues: list[bool]
+
+
+@dataclass(frozen=True)
+class _Encoded:
+    """A chunk as ids, and what was counted on the way."""
+
+    block: Block
+    num_unknown: int
+    num_text_bytes: int
+
+
+def prepare(
+    paths: list[Path],
+    *,
+    tokenizer: Path,
+    out: Path,
+    settings: PrepareSettings | None = None,
+    num_processes: int | None = None,
+) -> Corpus:
+    """Make a corpus folder from raw text.
+
+    Args:
+        paths: files, folders and glob patterns, see ``corpus.documents``.
+        tokenizer: folder or file of the tokenizer; its files are copied into the corpus.
+        out: the folder to make; it appears whole or not at all.
+        settings: how text is read and cut.
+        num_processes: how many processes work on it; by default one a processor, fewer for little text.
+
+    Returns:
+        The new corpus, opened.
+
+    Raises:
+        SettingsError: a path, column or language is unknown, or ``out`` exists.
+        DataError: a file is broken, or there is no text.
+        ResourceError: the disk is full, or a process was killed.
+    """
+    settings = settings or PrepareSettings()
+    check_language(settings.language)
+    files = expand(paths)
+    loaded = Tokenizer.load(tokenizer)
+    if num_processes is None:
+        num_megabytes = sum(path.stat().st_size for path in files) // 10**6
+        num_processes = min(available_processes(), 1 + num_megabytes // _LEAST_MEGABYTES_PER_PROCESS)
+    with atomic_folder(out) as folder:
+        _check_space(files, folder, out)
+        loaded.save(folder / TOKENIZER_FOLDER)
+        tally = Tally()
+        writer = CorpusWriter(folder, vocab_size=loaded.vocab_size)
+        try:
+            statistics = _write(writer, files, folder / TOKENIZER_FOLDER, settings, tally, num_processes)
+            if not writer.num_tokens:
+                raise DataError(f"no sentence with a token in any of {len(files)} files, such as {files[0]}")
+            writer.finish(
+                {
+                    "tokenizer_fingerprint": loaded.fingerprint,
+                    "statistics": statistics | {"num_replaced": tally.num_replaced},
+                    "settings": asdict(settings),
+                    "sources": [{"path": path, "bytes": size} for path, size in tally.sources],
+                }
+            )
+        finally:
+            writer.close()
+    return Corpus.open(out)
+
+
+def _write(
+    writer: CorpusWriter,
+    files: list[Path],
+    tokenizer: Path,
+    settings: PrepareSettings,
+    tally: Tally,
+    num_processes: int,
+) -> dict[str, Any]:
+    """Write all blocks in order; return the statistics."""
+    num_unknown = num_text_bytes = 0
+    languages: Counter[str] = Counter()
+    positions: deque[int] = deque()
+    work = _Encode(str(tokenizer), settings.sentences)
+    chunks = _chunks(files, settings, tally, languages, positions)
+    total = sum(path.stat().st_size for path in files) / 1e6
+    shown = 0
+    results = closing(run(work, chunks, num_processes=num_processes))
+    with progress.bar("Preparing", total=total, unit="MB") as bar, results as encoded_chunks:
+        for encoded in encoded_chunks:
+            writer.append(encoded.block)
+            num_unknown += encoded.num_unknown
+            num_text_bytes += encoded.num_text_bytes
+            position = positions.popleft()
+            bar.advance((position - shown) / 1e6, tokens=f"{writer.num_tokens:,}")
+            shown = position
+    return {
+        "text_bytes": num_text_bytes,
+        "documents_by_language": dict(sorted(languages.items())),
+        "num_one_sentence_documents": writer.num_one_sentence_documents,
+        "longest_sentence": writer.longest_sentence,
+        "num_unknown": num_unknown,
+    }
+
+
+def _chunks(
+    files: list[Path], settings: PrepareSettings, tally: Tally, languages: Counter[str], positions: deque[int]
+) -> Iterator[_Chunk]:
+    """Gather documents into chunks; count languages, and note how far the files were read for each chunk."""
+    documents = read_documents(
+        files,
+        bad_utf8=settings.bad_utf8,
+        separator=settings.documents,
+        text_column=settings.text_column,
+        join_lines=settings.sentences == "split",
+        tally=tally,
+    )
+    chunk = _Chunk([], [], [])
+    num_characters = 0
+    language = settings.language
+    for document in documents:
+        if not document.continues:
+            language = _language(document, settings)
+            languages[language] += 1
+        chunk.parts.append(document.paragraphs)
+        chunk.languages.append(language)
+        chunk.continues.append(document.continues)
+        num_characters += sum(map(len, document.paragraphs))
+        if num_characters >= _CHUNK_CHARACTERS:
+            positions.append(tally.bytes_read)
+            yield chunk
+            chunk, num_characters = _Chunk([], [], []), 0
+    if chunk.parts:
+        positions.append(tally.bytes_read)
+        yield chunk
+
+
+def _language(document: Document, settings: PrepareSettings) -> str:
+    return detect_language(document.paragraphs) if settings.language == AUTO else settings.language
+
+
+@dataclass(frozen=True)
+class _Encode:
+    """The work of one process: a chunk of documents to a block of ids."""
+
+    tokenizer: str
+    mode: Mode
+
+    def __call__(self, chunk: _Chunk) -> _Encoded:
+        """Split and encode; sentences without a token are dropped."""
+        encoder = _encoder(self.tokenizer)
+        sentences: list[str] = []
+        ends = []
+        for paragraphs, language in zip(chunk.parts, chunk.languages, strict=True):
+            for paragraph in paragraphs:
+                sentences += split(paragraph, language=language, mode=self.mode)
+            ends.append(len(sentences))
+        tokens, lengths = encoder.encode(sentences)
+        num_kept = np.concatenate([[0], np.cumsum(lengths > 0)])
+        block = Block(
+            tokens=tokens,
+            sentence_lengths=lengths[lengths > 0],
+            num_sentences=np.diff(num_kept[[0, *ends]]),
+            continues=np.array(chunk.continues),
+        )
+        num_text_bytes = sum(len(paragraph.encode()) for paragraph in chain.from_iterable(chunk.parts))
+        return _Encoded(block, int(np.count_nonzero(tokens == encoder.tokenizer.unknown)), num_text_bytes)
+
+
+@lru_cache(maxsize=1)
+def _encoder(tokenizer: str) -> Encoder:
+    # Kept for the life of the process, with the words it has seen.
+    return Encoder(Tokenizer.load(tokenizer))
+
+
+def _check_space(files: list[Path], folder: Path, out: Path) -> None:
+    """Stop before hours of work that can't fit on the disk; what is needed is guessed low."""
+    needed = sum(
+        path.stat().st_size * (_LEAST_GROWTH_COMPRESSED if path.suffix in COMPRESSIONS else _LEAST_GROWTH)
+        for path in files
+    )
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise ResourceError(
+            f"not enough space for {out}: at least {needed / 1e6:,.0f} MB needed, {free / 1e6:,.0f} MB free; "
+            "free some or write to another disk"
+        )
