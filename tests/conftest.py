@@ -16,10 +16,9 @@ if TYPE_CHECKING:
 settings.register_profile("bertie", deadline=None)
 settings.load_profile("bertie")
 
-
-VOCABULARY = """[PAD] [UNK] [CLS] [SEP] [MASK] an the of is was in it this that film story day cat dog bird fish house river
-city good bad great poor very not never ran sat saw ate went slept red blue old new two three ##ed ##ing ##ly
-##er ##est . , ! ? ' - 北 京 的 猫 鱼 好"""
+VOCABULARY = """[PAD] [UNK] [CLS] [SEP] [MASK] an the of is was in it this that film story day cat dog bird fish house
+river city good bad great poor very not never ran sat saw ate went slept red blue old new two three ##ed ##ing ##ly ##er
+##est . , ! ? ' - 北 京 的 猫 鱼 好"""
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 

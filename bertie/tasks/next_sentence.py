@@ -57,8 +57,9 @@ class NextSentence:
             labels = {"sequence.label": items.labels}
             return Batch.pack(items.tokens, items.segments, items.offsets, targets=labels)
         first, second = texts(items)
-        if second is None:
-            raise DataError("next_sentence takes pairs of texts; only one text was given")
+        if second is None or None in second:
+            alone = 0 if second is None else second.index(None)
+            raise DataError(f"text {alone + 1} has no second text; next_sentence takes pairs")
         given = [getattr(item, "label", None) for item in items]
         pieces = tokenizer.pack(first, second, max_length=self.max_length, truncation=self.truncation)
         targets: dict[str, Any] = {"sequence.cut": pieces.truncated}

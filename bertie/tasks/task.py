@@ -9,6 +9,7 @@ Shapes: T tokens, B sequences, H hidden.
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
@@ -18,6 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bertie.batch import Batch
+from bertie.errors import DataError
+from bertie.data.table import Text as Text
 from bertie.nn.dropout import Noise
 from bertie.tokenizer.tokenizer import Tokenizer
 
@@ -56,15 +59,6 @@ class Loss:
         for part in parts[1:]:
             total = total + part
         return total
-
-
-@dataclass(frozen=True)
-class Text:
-    """One item: a text, or a pair of texts, with the label that a table gave it."""
-
-    text: str
-    pair: str | None = None
-    label: str | None = None
 
 
 class Task(Protocol):
@@ -114,12 +108,15 @@ class TaskModel(nn.Module):
         return self.head(self.encoder(batch, noise), batch, noise)
 
 
-def texts(items: Sequence[Any]) -> tuple[list[str], list[str] | None]:
-    """Split items (strings, pairs of strings or `Text`) into first texts and second texts, None when there are none.
+def texts(items: Sequence[Any]) -> tuple[list[str], list[str | None] | None]:
+    """Split items (strings, pairs of strings or `Text`) into first and second texts; None where there is no second.
 
-    A mixture of single texts and pairs is given an empty second text where there is none.
+    Raises:
+        DataError: something else.
     """
+    for number, item in enumerate(items, 1):
+        if not isinstance(item, str | Text) and not (isinstance(item, tuple) and len(item) == 2):
+            raise DataError(f"text {number} is {reprlib.repr(item)}; give a string, a tuple of two strings, or a Text")
     whole = [item if isinstance(item, Text) else Text(item) if isinstance(item, str) else Text(*item) for item in items]
-    if all(item.pair is None for item in whole):
-        return [item.text for item in whole], None
-    return [item.text for item in whole], [item.pair or "" for item in whole]
+    second = [item.pair for item in whole]
+    return [item.text for item in whole], second if any(pair is not None for pair in second) else None

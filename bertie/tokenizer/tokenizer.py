@@ -166,7 +166,7 @@ class Tokenizer:
     def pack(
         self,
         texts: Sequence[str],
-        pairs: Sequence[str] | None = None,
+        pairs: Sequence[str | None] | None = None,
         *,
         max_length: int,
         truncation: Literal["error", "truncate"] = "error",
@@ -177,7 +177,7 @@ class Tokenizer:
 
         Args:
             texts: first texts.
-            pairs: second texts, as many.
+            pairs: second texts, as many; None for a text without one.
             max_length: tokens of the longest sequence.
             truncation: what happens to longer ones.
 
@@ -185,7 +185,10 @@ class Tokenizer:
             DataError: a longer one under `error`, by its number; a text with a lone surrogate.
         """
         first = self.encode_batch(texts)
-        second = [None] * len(first) if pairs is None else self.encode_batch(pairs)
+        second: list[list[int] | None] = [None] * len(first)
+        if pairs is not None:
+            encoded = self.encode_batch(["" if pair is None else pair for pair in pairs])
+            second = [None if pair is None else ids for pair, ids in zip(pairs, encoded, strict=True)]
         tokens: list[int] = []
         segments: list[int] = []
         offsets, cut = [0], []
