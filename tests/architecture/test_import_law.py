@@ -9,7 +9,15 @@ import pytest
 ROOT = Path(__file__).parents[2]
 TORCH_FREE_ROOMS = ("tokenizer", "files", "corpus", "runners")
 TORCH_FREE_COMMANDS = ("command", "train_tokenizer", "prepare_corpus", "run", "show")
-GROUND = ("bertie", "bertie.errors", "bertie.registry", "bertie.config", "bertie.progress", "bertie.cli")
+GROUND = (
+    "bertie",
+    "bertie.errors",
+    "bertie.registry",
+    "bertie.config",
+    "bertie.progress",
+    "bertie.flags",
+    "bertie.cli",
+)
 
 
 def loaded_after(code: str) -> set[str]:

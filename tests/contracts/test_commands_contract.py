@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from bertie import cli, config, registry
+from bertie import cli, config, flags, registry
 from bertie.commands.command import Report
 
 COMMANDS = registry.choices("commands")
@@ -48,7 +48,7 @@ def test_function_returns_a_report(name: str) -> None:
 def test_every_parameter_is_explained(name: str) -> None:
     function = function_of(name)
     parameters = config.signature(function)
-    assert {parameter for parameter in parameters if not cli.argument_help(function).get(parameter)} == set()
+    assert {parameter for parameter in parameters if not flags.argument_help(function).get(parameter)} == set()
     assert not RESERVED & {config.public_name(parameter) for parameter in parameters}
 
 

@@ -1,0 +1,267 @@
+"""From the words after a command's name to its parameters: tyro over the command's signature.
+
+What tyro parses comes back as values, is checked once more as a file's values are (``bertie.config``), and what tyro
+prints about wrong words comes back as one line. Files are read where ``--config`` names one: defaults < file < flags.
+"""
+
+import contextlib
+import dataclasses
+import difflib
+import functools
+import inspect
+import io
+import itertools
+import os
+import re
+import types
+import typing
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from tyro.constructors import (
+    ConstructorRegistry,
+    PrimitiveConstructorSpec,
+    PrimitiveTypeInfo,
+    UnsupportedTypeAnnotationError,
+)
+
+from bertie import config
+from bertie.errors import SettingsError
+
+SECTION = re.compile(r"^(Args|Returns|Raises|Yields|Examples?):\s*$", re.MULTILINE)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Output:
+    """How to print: the flags every command has."""
+
+    json: bool
+    quiet: bool
+
+
+def parse(function: Callable[..., Any], words: list[str]) -> tuple[dict[str, Any], Output]:
+    """Turn the words after a command's name into its parameters: defaults, then ``--config``, then flags.
+
+    Args:
+        function: the command function.
+        words: arguments and flags.
+
+    Returns:
+        Keyword arguments for the function, and how to print its report.
+
+    Raises:
+        SettingsError: an unknown flag, a missing argument, a wrong value, or a bad settings file.
+        SystemExit: help was asked for and printed.
+    """
+    command = function.__name__.replace("_", "-")
+    parameters = config.signature(function)
+    _refuse_unknown_flags(function, words)
+    shape = _shape(function, _settings_from_file(function, words))
+    with _readable_errors(command, words):
+        marks = (tyro.conf.AvoidSubcommands,)
+        parsed: Any = tyro.cli(shape, args=words, prog=f"bertie {command}", config=marks, registry=_rules())
+    values = {name: getattr(parsed, name) for name in parameters}
+    empty = [
+        name.upper() for name in values if values[name] == () and parameters[name].default is inspect.Parameter.empty
+    ]
+    if empty:  # tyro takes no words for a tuple of none; a parameter without default wants at least one
+        raise SettingsError(f"missing: {', '.join(empty)}; see bertie {command} --help")
+    return config.validate(function, values), Output(json=parsed.json, quiet=parsed.quiet)
+
+
+def _shape(function: Callable[..., Any], settings: dict[str, Any]) -> type:
+    """Build the dataclass that tyro fills: a command's parameters, a file's settings as defaults, our own flags."""
+    helps = argument_help(function)
+    fields: list[tuple[str, Any, Any]] = []
+    for name, parameter in config.signature(function).items():
+        required = name not in settings and parameter.default is parameter.empty
+        default = tyro.MISSING if required else settings.get(name, parameter.default)
+        positional = _is_positional(parameter)
+        at_least_one = required and positional and typing.get_origin(typing.get_args(parameter.annotation)[0]) is tuple
+        details = tyro.conf.arg(
+            name=config.public_name(name),
+            help=helps.get(name, ""),
+            metavar=name.upper() if positional else None,
+            help_behavior_hint="(at least one)" if at_least_one else None,
+        )
+        annotation: Any = Annotated[parameter.annotation, details]
+        if positional:
+            annotation = Annotated[annotation, tyro.conf.Positional]
+        fields.append((name, annotation, default))
+    for name, kind, default, text in (
+        ("config", Path | None, None, "Settings file; flags win over it."),
+        ("json", bool, False, "Print the result as JSON."),
+        ("quiet", bool, False, "No progress and no remarks on stderr."),
+    ):
+        fields.append((name, Annotated[kind, tyro.conf.arg(help=text)], default))
+    shape = dataclasses.make_dataclass(
+        function.__name__,
+        # A dictionary may be a parameter's default, but a dataclass takes one from a function only.
+        [
+            (name, kind, dataclasses.field(default_factory=functools.partial(lambda value: value, default)))
+            for name, kind, default in fields
+        ],
+        kw_only=True,
+        frozen=True,
+    )
+    shape.__doc__ = SECTION.split(inspect.getdoc(function) or "")[0]
+    return shape
+
+
+def _rules() -> ConstructorRegistry:
+    """Teach tyro to write ``X | None`` as X, and to take a dictionary as ``key=value,key=value``."""
+    rules = ConstructorRegistry()
+    rules.primitive_rule(_optional)
+    rules.primitive_rule(_pairs)
+    return rules
+
+
+def _optional(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    members = set(typing.get_args(info.type))
+    if (
+        typing.get_origin(info.type) not in (typing.Union, types.UnionType)
+        or type(None) not in members
+        or len(members) != 2
+    ):
+        return None
+    (member,) = members - {type(None)}
+    inner = ConstructorRegistry.get_primitive_spec(PrimitiveTypeInfo.make(member, info.markers))
+    if isinstance(inner, UnsupportedTypeAnnotationError) or inner.nargs != 1:
+        return None  # a tuple: tyro has a form of its own for "none or several"
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar=inner.metavar,
+        instance_from_str=lambda words: None if words == ["None"] else inner.instance_from_str(words),
+        is_instance=lambda value: value is None or inner.is_instance(value),
+        str_from_instance=lambda value: ["None"] if value is None else inner.str_from_instance(value),
+        choices=None if inner.choices is None else (*inner.choices, "None"),
+    )
+
+
+def _pairs(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[dict[str, Any]] | None:
+    if typing.get_origin(info.type) is not dict:
+        return None
+    kind = typing.get_args(info.type)[1]
+
+    def read(words: list[str]) -> dict[str, Any]:
+        pairs = [pair.partition("=") for pair in words[0].split(",")]
+        if wrong := [key + equals for key, equals, _ in pairs if not equals or not key]:
+            raise ValueError(f"{wrong[0]!r} is not of the form KEY=VALUE")
+        return {key: kind(value) for key, _, value in pairs}
+
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="KEY=VALUE,...",
+        instance_from_str=read,
+        is_instance=lambda value: isinstance(value, dict),
+        str_from_instance=lambda value: [",".join(f"{key}={item}" for key, item in value.items())],
+    )
+
+
+def argument_help(function: Callable[..., Any]) -> dict[str, str]:
+    """Read what a docstring's ``Args`` section says of each parameter.
+
+    Args:
+        function: a command function with a Google docstring.
+
+    Returns:
+        One paragraph per parameter named there.
+    """
+    parts = SECTION.split(inspect.getdoc(function) or "")  # text, then a heading and its text in turn
+    section = dict(zip(parts[1::2], parts[2::2], strict=True)).get("Args", "")
+    helps: dict[str, str] = {}
+    name = ""
+    for line in section.splitlines():
+        if start := re.match(r" {4}\*{0,2}(\w+)(?: \(.*?\))?: *(.*)", line):
+            name, helps[start[1]] = start[1], start[2]
+        elif name and line.strip():
+            helps[name] = f"{helps[name]} {line.strip()}"
+    return helps
+
+
+def _is_positional(parameter: inspect.Parameter) -> bool:
+    return any(isinstance(mark, config.PositionalMarker) for mark in getattr(parameter.annotation, "__metadata__", ()))
+
+
+def _settings_from_file(function: Callable[..., Any], words: list[str]) -> dict[str, Any]:
+    """Read the file that ``--config`` names, if any, checked against the command."""
+    path: str | None = None
+    for place, word in enumerate(words):
+        if word == "--":
+            break
+        if word == "--config":
+            path = next(iter(words[place + 1 :]), None)
+        elif word.startswith("--config="):
+            path = word.partition("=")[2]
+    if not path:
+        return {}
+    settings = config.read(path)
+    command = settings.pop("command", function.__name__)
+    if str(command).replace("-", "_") != function.__name__:
+        wanted = function.__name__.replace("_", "-")
+        raise SettingsError(
+            f"{path} holds settings of {command!r}, not of {wanted!r}; repeat it with: bertie run {path}"
+        )
+    return config.validate(function, settings, source=path, partial=True)
+
+
+def _refuse_unknown_flags(function: Callable[..., Any], words: list[str]) -> None:
+    command = function.__name__.replace("_", "-")
+    parameters = config.signature(function)
+    flags = {"--config", "--help", "--json", "--no-json", "--quiet", "--no-quiet"}
+    for key, annotation in config.known_keys(function).items():
+        if config.group_type(annotation) or (key in parameters and _is_positional(parameters[key])):
+            continue
+        group, dot, name = key.replace("_", "-").rpartition(".")
+        flags |= {f"--{group}{dot}{name}", f"--{group}{dot}no-{name}"}
+    for word in words:
+        if word == "--":
+            return
+        flag = word.partition("=")[0].replace("_", "-")
+        if word.startswith("--") and flag not in flags:
+            parameter = parameters.get(flag[2:].replace("-", "_"))
+            if parameter and _is_positional(parameter):
+                raise SettingsError(f"{flag[2:].upper()} is given without {flag}; see bertie {command} --help")
+            near = difflib.get_close_matches(flag, flags, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"see bertie {command} --help"
+            raise SettingsError(f"unknown flag {flag}; {hint}")
+
+
+@contextlib.contextmanager
+def _readable_errors(command: str, words: list[str]) -> Iterator[None]:
+    """Turn what tyro prints about wrong words into one ``SettingsError``; let its help through."""
+    boxes = io.StringIO()
+    columns = os.environ.get("COLUMNS")
+    asks_help = bool({"-h", "--help"} & set(words))
+    try:
+        if not asks_help:
+            os.environ["COLUMNS"] = "10000"  # no line breaks inside the message
+        with contextlib.redirect_stderr(boxes):
+            yield
+    except BrokenPipeError:
+        raise SystemExit(0) from None  # the reader of the help has seen enough
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        raise SettingsError(f"{_sentence(boxes.getvalue())}; see bertie {command} --help") from None
+    finally:
+        if not asks_help:
+            os.environ.pop("COLUMNS") if columns is None else os.environ.update(COLUMNS=columns)
+
+
+def _sentence(box: str) -> str:
+    """Say in one line what a box of tyro's says in many."""
+    # A title, perhaps a rule, what is wrong, a rule, advice; coloured on a terminal, of dashes where UTF-8 is missing.
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", box)
+    lines = [line[2:-2].rstrip() for line in plain.splitlines()[1:]]
+    is_rule = re.compile(r"\s*[─-]{5,}").fullmatch
+    body = list(itertools.takewhile(lambda line: not is_rule(line), itertools.dropwhile(is_rule, lines)))
+    if body and body[0].startswith("Missing from"):
+        # A name stands four columns in, its help eight.
+        return "missing: " + ", ".join(line.strip() for line in body if re.match(r" {4}\S", line))
+    text = " ".join(line.strip() for line in body)
+    text = re.sub(r"^Error parsing (\S+): ", r"\1: ", text).rstrip(".")
+    text = re.sub(r"invalid literal for int\(\) with base 10: (.*)", r"\1 is not a whole number", text)
+    return re.sub(r"could not convert string to float: (.*)", r"\1 is not a number", text)
