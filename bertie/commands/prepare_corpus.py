@@ -44,7 +44,8 @@ def prepare_corpus(
             lines part paragraphs.
         bad_utf8: stop at bytes that are not UTF-8; or replace each broken sequence and count it.
         text_column: column of tables that holds the text; found by its name when not given.
-        processes: processes to work with; the result doesn't depend on it. One a processor when not given, fewer for little text.
+        processes: processes to work with; the result doesn't depend on it. One a processor, fewer for little text, when
+            not given.
 
     Returns:
         Counts, speed, and the share of next-sentence pairs that must be random.

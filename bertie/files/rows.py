@@ -42,7 +42,7 @@ def open_rows(path: str | Path, *, bad_utf8: BadUtf8 = "stop") -> "Rows":
     if suffix == ".jsonl":
         return _JsonLines(path, bad_utf8=bad_utf8)
     if suffix == ".parquet":
-        return _Parquet(path)
+        return _Parquet(path, bad_utf8=bad_utf8)
     return _Delimited(path, delimiter="\t" if suffix == ".tsv" else ",", bad_utf8=bad_utf8)
 
 
@@ -193,13 +193,14 @@ class _JsonLines(Rows):
 
 
 class _Parquet(Rows):
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, bad_utf8: BadUtf8) -> None:
         try:
             from pyarrow import ArrowException
             from pyarrow.parquet import ParquetFile
         except ImportError as error:
             raise missing_extra("pyarrow", "data", "to read .parquet files") from error
         self._path = Path(path)
+        self._strict = bad_utf8 == "stop"
         self._broken = ArrowException
         self._row = 0
         with ExitStack() as resources:
@@ -219,7 +220,7 @@ class _Parquet(Rows):
     def rows(self, columns: Sequence[str]) -> Iterator[tuple[int, list[Any]]]:
         try:
             for batch in self._file.iter_batches(_PARQUET_BATCH_ROWS, columns=list(columns), use_threads=False):
-                for row in zip(*(batch.column(name).to_pylist() for name in columns), strict=True):
+                for row in zip(*(self._values(batch.column(name)) for name in columns), strict=True):
                     self._row += 1
                     yield self._row, list(row)
         except self._broken as error:
@@ -227,6 +228,30 @@ class _Parquet(Rows):
 
     def close(self) -> None:
         self._resources.close()
+
+    def _values(self, column: Any) -> list[Any]:
+        try:
+            values: list[Any] = column.to_pylist()
+        except UnicodeDecodeError:
+            # Nothing makes a writer of Parquet check what it calls text.
+            values = column.cast("binary").to_pylist()
+            for place, value in enumerate(values):
+                if value is not None:
+                    values[place] = self._decoded(value, self._row + place + 1)
+        return values
+
+    def _decoded(self, value: bytes, row: int) -> str:
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError as error:
+            if self._strict:
+                raise DataError(
+                    f"{self._path}:{row}: byte {value[error.start]:#04x} is not UTF-8; mend it, or replace such bytes "
+                    "with --bad-utf8 replace"
+                ) from error
+            text = value.decode("utf-8", "replace")
+            self.num_replaced += text.count("\ufffd") - value.count("\ufffd".encode())
+            return text
 
 
 def _seekable(path: Path) -> IO[bytes]:

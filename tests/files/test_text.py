@@ -99,7 +99,9 @@ def test_stops_at_the_exact_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         data = bytearray("ä".encode() * 30_000)
         data[offset] = 0xFF
         first_bad = offset - (offset % 2)  # the first byte of the broken character
-        with pytest.raises(DataError, match=rf"a\.txt\.gz: byte .* at offset {first_bad} is not UTF-8.*--bad-utf8 replace"):
+        with pytest.raises(
+            DataError, match=rf"a\.txt\.gz: byte .* at offset {first_bad} is not UTF-8.*--bad-utf8 replace"
+        ):
             read(write(tmp_path, bytes(data), ".gz"))
 
 
@@ -112,7 +114,7 @@ def test_replaces_and_counts(tmp_path: Path) -> None:
 
 def test_utf_16_is_named(tmp_path: Path) -> None:
     for encoding in ("utf-16-le", "utf-16-be"):
-        with pytest.raises(DataError, match="UTF-16.*iconv"):
+        with pytest.raises(DataError, match=r"UTF-16.*iconv"):
             read(write(tmp_path, "\ufeffhello".encode(encoding)), bad_utf8="replace")
 
 
