@@ -1,0 +1,68 @@
+"""The package as Python users see it: every command a function, ``load``, and nothing imported before its time."""
+
+import importlib
+import subprocess
+import sys
+import tomllib
+import types
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+import bertie
+from bertie import registry
+from bertie.errors import SettingsError
+
+
+def test_every_command_is_a_function_with_its_help() -> None:
+    for name in registry.choices("commands"):
+        function = getattr(bertie, name)
+        assert callable(function)
+        assert function.__name__ == name
+        assert function.__doc__
+        assert name in dir(bertie)
+
+
+def test_commands_check_what_they_are_given(tmp_path: Path) -> None:
+    (tmp_path / "vocab.txt").write_text("a\nb\n")
+    assert bertie.show(str(tmp_path)).values["vocab_size"] == 2
+    with pytest.raises(SettingsError, match="unknown key 'pth'; did you mean 'path'"):
+        bertie.show(pth="x")
+
+
+def test_what_is_not_there_is_an_attribute_error() -> None:
+    for name in ("nonsense", "_private", "command"):
+        with pytest.raises(AttributeError, match=f"module 'bertie' has no attribute '{name}'"):
+            getattr(bertie, name)
+
+
+def test_load_hands_over_to_the_predictor(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    predictor = types.SimpleNamespace(load=lambda *words, **settings: asked.append((words, settings)))
+    monkeypatch.setitem(sys.modules, "bertie.inference.predictor", predictor)
+    bertie.load("out/model", task="features", device="cpu")
+    assert asked == [(("out/model",), {"task": "features", "device": "cpu"})]
+
+
+def test_submodules_import_by_name() -> None:
+    assert importlib.import_module("bertie.registry") is registry
+    script = "from bertie import registry, cli; print(registry.__name__, cli.__name__)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "bertie.registry bertie.cli\n"
+
+
+def test_one_version() -> None:
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["version"] == bertie.__version__
+    try:
+        assert metadata.version("bertie") == bertie.__version__
+    except metadata.PackageNotFoundError:
+        pytest.skip("bertie is not installed here")
+
+
+def test_the_tested_set_is_exact() -> None:
+    lines = (Path(__file__).parents[1] / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = [line for line in lines if line and not line.startswith("#")]
+    assert all(line.count("==") == 1 and "+" not in line for line in pins)
+    assert "torch==2.13.0" in pins
