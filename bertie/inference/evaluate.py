@@ -159,7 +159,7 @@ def evaluate(
             with torch.inference_mode():
                 _measure(task, part, tally, labelled=labelled)
                 if labelled:
-                    with numbered(part.numbers):
+                    with numbered(part.numbers, part.items):
                         decoded = task.decode(part.outputs, part.batch, part.items, tokenizer)
                     for number, prediction in zip(part.numbers, decoded, strict=True):
                         predictions[number] = prediction

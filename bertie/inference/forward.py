@@ -70,7 +70,7 @@ def forward(
     done = 0
     for window in _windows(items):
         numbers = range(done, done + len(window))
-        with numbered(numbers):
+        with numbered(numbers, window):
             whole = task.encode(window, tokenizer, None if draw_keys is None else draw_keys(numbers))
         for places, share in _shares(whole, len(window), max_tokens):
             batch = share.to(device)
@@ -81,15 +81,18 @@ def forward(
 
 
 @contextmanager
-def numbered(numbers: Sequence[int]) -> Iterator[None]:
-    """Let an error about "text 3", which counts within a batch, name the text by its place in the stream."""
+def numbered(numbers: Sequence[int], items: Sequence[Any]) -> Iterator[None]:
+    """Let an error about "text 3", which counts within a batch, name its place in the stream and its line in a file."""
     try:
         yield
     except DataError as error:
         found = re.match(r"text (\d+)\b", str(error))
         if found is None or int(found[1]) > len(numbers):
             raise
-        raise DataError(f"text {numbers[int(found[1]) - 1] + 1}{str(error)[found.end() :]}") from error
+        place = int(found[1]) - 1
+        line = getattr(items[place], "line", 0)
+        where = f"text {numbers[place] + 1}{f' (line {line})' if line else ''}"
+        raise DataError(f"{where}{str(error)[found.end() :]}") from error
 
 
 def _windows(items: Iterable[Any]) -> Iterator[list[Any]]:

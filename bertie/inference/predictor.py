@@ -7,20 +7,18 @@ at labels (`evaluate.py`) or knows a terminal (`plain_text.py`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from bertie import progress
 from bertie.errors import SettingsError
+from bertie.formats.format import Bundle
+from bertie.formats.huggingface import read, resolve
 from bertie.inference.forward import MAX_TOKENS, forward, numbered
 from bertie.nn.device import resolve_device, set_threads
-from bertie.registry import did_you_mean
-
-if TYPE_CHECKING:
-    from bertie.formats.format import Bundle
 
 
 class Predictor:
@@ -74,8 +72,9 @@ class Predictor:
         """
         waiting: dict[int, Any] = {}
         following = 0
-        for part in forward(self.model, self.task, items, self.tokenizer, max_tokens=self.max_tokens):
-            with torch.inference_mode(), numbered(part.numbers):
+        bare = (_without_label(item) for item in items)
+        for part in forward(self.model, self.task, bare, self.tokenizer, max_tokens=self.max_tokens):
+            with torch.inference_mode(), numbered(part.numbers, part.items):
                 decoded = self.task.decode(part.outputs, part.batch, part.items, self.tokenizer)
             self._count_cut(part.batch.targets.get("sequence.cut"))
             if bar is not None:
@@ -98,11 +97,16 @@ class Predictor:
     def __repr__(self) -> str:
         encoder = type(self.model.encoder).__name__
         millions = sum(value.numel() for value in self.model.parameters()) / 1e6
-        settings = "".join(f", {part.name}={getattr(self.task, part.name)!r}" for part in fields(self.task))
+        settings = "".join(f", {name}={value!r}" for name, value in vars(self.task).items())
         return (
             f"Predictor({self.task.name} on {encoder} with {millions:.1f} million parameters, device={self.device}, "
             f"max_tokens={self.max_tokens}{settings})"
         )
+
+
+def _without_label(item: Any) -> Any:
+    """Take off the label that a table gave an item: predicting doesn't look at it."""
+    return item if getattr(item, "label", None) is None else replace(item, label=None)
 
 
 def load(
@@ -128,15 +132,12 @@ def load(
         SettingsError: no such folder or model, an unknown task or setting, a task that the model has no head for.
         DataError: the folder holds no model we can read.
     """
-    from bertie.formats.huggingface import read, resolve
-
     resolve_device(device)  # a wrong name should not wait for a large model
-    bundle = read(resolve(path), task=task)
-    known = [part.name for part in fields(bundle.task)]
-    for name in settings:
-        if name not in known:
-            raise SettingsError(f"{bundle.task.name} has no setting {name!r}; {did_you_mean(name, known)}")
+    bundle = read(resolve(path), task=task, settings=settings)
+    length = getattr(bundle.task, "max_length", 0)
+    if length > bundle.config.max_positions:
+        raise SettingsError(f"max_length {length} is more than the {bundle.config.max_positions} positions of {path}")
     for line in bundle.notes:
         progress.note(line)
     set_threads(threads)
-    return Predictor(replace(bundle, task=replace(bundle.task, **settings)), max_tokens=max_tokens, device=device)
+    return Predictor(bundle, max_tokens=max_tokens, device=device)
