@@ -87,7 +87,9 @@ class Batch:
         lengths = edges.diff().long()
         num_sequences = lengths.shape[0]
         if num_sequences == 0 or int(edges[0]) != 0 or int(edges[-1]) != flat.shape[0] or int(lengths.min()) < 1:
-            raise ValueError(f"offsets must rise from 0 to {flat.shape[0]} with no empty sequence; got {edges.tolist()}")
+            raise ValueError(
+                f"offsets must rise from 0 to {flat.shape[0]} with no empty sequence; got {edges.tolist()}"
+            )
         positions = torch.arange(flat.shape[0]) - torch.repeat_interleave(edges[:-1].long(), lengths)
         return cls(
             tokens=flat,

@@ -5,6 +5,7 @@ Sentences, filters and token ids come later; here a document is a list of paragr
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,21 @@ class Tally:
     num_replaced: int = 0
     """Broken UTF-8 sequences replaced by U+FFFD."""
 
+    text_column: str | None = None
+    """The column that text was last read from, when it was found by its name."""
+
+    num_wrapped: int = 0
+    """Texts whose hard-wrapped lines were joined: files, or rows of tables."""
+
+    def count_wrapped(self, name: str, width: int) -> None:
+        """Count a text whose lines were joined; the first of them is worth a note."""
+        if not self.num_wrapped:
+            progress.note(
+                f"{name}: its lines are wrapped at about {width} characters, so they are joined into paragraphs "
+                "(said of the first such text only)"
+            )
+        self.num_wrapped += 1
+
 
 def read_documents(
     paths: str | Path | Iterable[str | Path],
@@ -81,29 +97,20 @@ def read_documents(
     tally = tally if tally is not None else Tally()
     files = expand(paths)
     num_documents = 0
-    noted_column: str | None = None
     for path in files:
         size = path.stat().st_size
         tally.sources.append((str(path), size))
         bytes_before, replaced_before, documents_before = tally.bytes_read, tally.num_replaced, num_documents
-        source: TextStream | Rows
-        if format_suffix(path) == ".txt":
-            source = open_text(path, bad_utf8=bad_utf8)
-            parts = _text_parts(source, str(path), separator=separator, join_lines=join_lines)
-        else:
-            source = open_rows(path, bad_utf8=bad_utf8)
-            column = _choose_column(source.columns, text_column, path)
-            if column != noted_column and text_column is None and column is not None:
-                progress.note(f"{path}: text from column {column!r} (columns: {', '.join(source.columns)})")
-                noted_column = column
-            parts = _row_parts(source, str(path), column=column, join_lines=join_lines)
-        with source:
+        with open_text(path, bad_utf8=bad_utf8) if _is_plain(path) else open_rows(path, bad_utf8=bad_utf8) as source:
+            if isinstance(source, Rows):
+                parts = _row_parts(source, path, column=text_column, join_lines=join_lines, tally=tally)
+            else:
+                parts = _text_parts(source, path, separator=separator, join_lines=join_lines, tally=tally)
             for document in _assemble(parts, str(path)):
                 num_documents += not document.continues
                 tally.bytes_read = bytes_before + source.position
-                tally.num_replaced = replaced_before + source.num_replaced
                 yield document
-            tally.num_replaced = replaced_before + source.num_replaced
+            tally.num_replaced += source.num_replaced
         tally.bytes_read = bytes_before + size
         if num_documents == documents_before:
             progress.warn(f"{path} holds no text")
@@ -114,33 +121,44 @@ def read_documents(
         raise DataError(f"no text in any of {len(files)} files, such as {files[0]}")
 
 
-def _text_parts(stream: TextStream, name: str, *, separator: Separator, join_lines: bool) -> Iterator[Part]:
+def _is_plain(path: Path) -> bool:
+    return format_suffix(path) == ".txt"
+
+
+def _text_parts(
+    stream: TextStream, path: Path, *, separator: Separator, join_lines: bool, tally: Tally
+) -> Iterator[Part]:
     first = next(stream, "")
     lines: Iterable[str] = chain([first], stream)
     if is_wiki(first):
-        return wiki_parts(lines, name=name)
-    return plain_parts(join_wrapped(lines, name=name) if join_lines else lines, separator=separator)
+        return wiki_parts(lines, name=str(path))
+    if join_lines:
+        lines = join_wrapped(lines, found=partial(tally.count_wrapped, str(path)))
+    return plain_parts(lines, separator=separator)
 
 
-def _row_parts(table: Rows, name: str, *, column: str | None, join_lines: bool) -> Iterator[Part]:
-    if column is None:
+def _row_parts(table: Rows, path: Path, *, column: str | None, join_lines: bool, tally: Tally) -> Iterator[Part]:
+    if not table.columns:
         return
+    if column is None:
+        column = _find_column(table.columns, path)
+        if column != tally.text_column:
+            progress.note(f"{path}: text from column {column!r} (columns: {', '.join(table.columns)})")
+            tally.text_column = column
+    elif column not in table.columns:
+        raise SettingsError(f"{path}: no column {column!r}; {did_you_mean(column, table.columns)}")
     for line, (text,) in table.rows([column]):
         if text is None:
             continue
         if not isinstance(text, str):
-            raise DataError(f"{name}:{line}: column {column!r} holds {_shown(text)}, which is no text")
+            raise DataError(f"{path}:{line}: column {column!r} holds {_shown(text)}, which is no text")
         lines: Iterable[str] = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-        yield from plain_parts(join_wrapped(lines, name=f"{name}:{line}") if join_lines else lines, separator="file")
+        if join_lines:
+            lines = join_wrapped(lines, found=partial(tally.count_wrapped, f"{path}:{line}"))
+        yield from plain_parts(lines, separator="file")
 
 
-def _choose_column(columns: list[str], wanted: str | None, path: Path) -> str | None:
-    if not columns:
-        return None
-    if wanted is not None:
-        if wanted not in columns:
-            raise SettingsError(f"{path}: no column {wanted!r}; {did_you_mean(wanted, columns)}")
-        return wanted
+def _find_column(columns: list[str], path: Path) -> str:
     by_lower_name = {name.strip().lower(): name for name in reversed(columns)}
     for name in TEXT_COLUMNS:
         if name in by_lower_name:

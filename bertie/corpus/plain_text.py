@@ -7,7 +7,7 @@ Works on any stream of lines and holds one paragraph at a time. Which file is in
 import html
 import itertools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Literal
 
 from bertie import progress
@@ -18,7 +18,7 @@ _SAMPLE_LINES = 2000
 _MIN_WIDTH, _MAX_WIDTH = 30, 140
 _MIN_WRAPPED_LINES = 10
 _MAX_JOINED_LINES = 2000
-_SENTENCE_END = re.compile(r"[.!?。！？…:;][\"'”’」』)）\]]*$")
+_SENTENCE_END = re.compile(r"[.!?。！？…][\"'”’」』)）\]]*$")
 _IDEOGRAPH = re.compile("[\u3000-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uffef]")
 _WIKI_TITLE = re.compile(r'\btitle="(.*)"')
 
@@ -103,15 +103,16 @@ def wiki_parts(lines: Iterable[str], *, name: str) -> Iterator[Part]:
         progress.warn(f"{name}: {num_outside} lines outside <doc ...> and </doc> left out")
 
 
-def join_wrapped(lines: Iterable[str], *, name: str) -> Iterator[str]:
+def join_wrapped(lines: Iterable[str], *, found: Callable[[int], None]) -> Iterator[str]:
     """Join lines that were broken to fit a width, so that sentences are whole again; leave other text alone.
 
-    Whether the text is wrapped is judged by its first lines, and said in a note. A line goes on in the next one when
-    that one's first word wouldn't have fitted behind it; so a paragraph ends at a short line even without a blank one.
+    Whether the text is wrapped is judged by its first lines. A line goes on in the next one when
+    that one's first word wouldn't have fitted behind it, and when it is at least half full and ends in the middle of a
+    sentence. So a paragraph ends at a short line even without a blank one behind it.
 
     Args:
         lines: the lines of one file.
-        name: the file's name, for the note.
+        found: told the width when the text is wrapped.
 
     Yields:
         Joined lines, and blank lines where they were.
@@ -123,11 +124,11 @@ def join_wrapped(lines: Iterable[str], *, name: str) -> Iterator[str]:
     if width is None:
         yield from lines
         return
-    progress.note(f"{name}: its lines are wrapped at about {width} characters; joined into paragraphs")
+    found(width)
     parts: list[str] = []
     last = ""
     for line in lines:
-        if parts and (len(parts) >= _MAX_JOINED_LINES or not _continues(last, line, width)):
+        if parts and (len(parts) >= _MAX_JOINED_LINES or not _goes_on(last, line, width)):
             yield "".join(parts)
             parts = []
         if not line.strip():
@@ -159,18 +160,25 @@ def wrapped_width(lines: list[str]) -> int | None:
     width = lengths[len(lengths) * 9 // 10]
     if not _MIN_WIDTH <= width <= _MAX_WIDTH:
         return None
-    pairs = [(line, following) for line, following in itertools.pairwise(lines) if line and following]
-    full = [line for line, following in pairs if _continues(line, following, width)]
+    pairs = [(line, following) for line, following in itertools.pairwise(lines) if line and following.strip()]
+    full = [line for line, following in pairs if _is_full(line, following, width)]
     num_sentence_ends = sum(1 for line in full if _SENTENCE_END.search(line))
-    wrapped = len(full) > 0.6 * len(pairs) and num_sentence_ends < 0.5 * len(full)
+    # Wrapping at words makes lines of many lengths; those of a list made by a program are often alike.
+    ragged = len({len(line) for line in full}) > 2 or any(_IDEOGRAPH.search(line) for line in full)
+    wrapped = len(full) > 0.6 * len(pairs) and num_sentence_ends < 0.5 * len(full) and ragged
     return width if wrapped and len(full) >= _MIN_WRAPPED_LINES - 1 else None
 
 
-def _continues(line: str, following: str, width: int) -> bool:
-    """Tell whether the following line's first word (a Chinese character is a word) found no room behind this line."""
-    words = following.split(maxsplit=1)
-    # A line far beyond the width wasn't wrapped; it is a paragraph of its own.
-    if not line or not words or len(line) > 2 * width:
+def _goes_on(line: str, following: str, width: int) -> bool:
+    """Tell whether a line of wrapped text goes on in the following one."""
+    if not following.strip() or len(line) > 2 * width:  # a line far beyond the width wasn't wrapped
         return False
-    room_needed = 1 if _IDEOGRAPH.match(words[0]) else 1 + len(words[0])
+    inside_sentence = len(line) >= width // 2 and not _SENTENCE_END.search(line)
+    return inside_sentence or _is_full(line, following, width)
+
+
+def _is_full(line: str, following: str, width: int) -> bool:
+    """Tell whether the following line's first word (a Chinese character is a word) found no room behind this line."""
+    word = following.split(maxsplit=1)[0]
+    room_needed = 1 if _IDEOGRAPH.match(word) else 1 + len(word)
     return len(line) + room_needed > width

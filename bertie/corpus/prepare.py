@@ -119,7 +119,8 @@ def prepare(
             writer.finish(
                 {
                     "tokenizer_fingerprint": loaded.fingerprint,
-                    "statistics": statistics | {"num_replaced": tally.num_replaced},
+                    "statistics": statistics
+                    | {"num_replaced": tally.num_replaced, "num_wrapped_texts": tally.num_wrapped},
                     "settings": asdict(settings),
                     "sources": [{"path": path, "bytes": size} for path, size in tally.sources],
                 }

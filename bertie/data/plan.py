@@ -85,7 +85,13 @@ def pair_plan(corpus: Corpus, *, seed: int, epoch: int, length: int) -> Plan:
     active, chunk, rows = np.arange(len(documents)), 0, []
     while active.size:
         row, consumed = _round(
-            starts, edges, documents[active], place[active], ends[active], targets[active], stream(own[active], chunk + 16)
+            starts,
+            edges,
+            documents[active],
+            place[active],
+            ends[active],
+            targets[active],
+            stream(own[active], chunk + 16),
         )
         rows.append(row)
         place[active] += consumed

@@ -28,7 +28,18 @@ _PAIRS = (
     ("text", "pair"),
 )
 _TEXTS = ("text", "sentence", "content", "review", "body", "comment", "question", "title", "premise", "sentence1")
-_LABELS = ("label", "labels", "target", "class", "category", "gold_label", "quality", "sentiment", "is_duplicate", "tag")
+_LABELS = (
+    "label",
+    "labels",
+    "target",
+    "class",
+    "category",
+    "gold_label",
+    "quality",
+    "sentiment",
+    "is_duplicate",
+    "tag",
+)
 _ROLES = ("text", "pair", "label")
 
 
@@ -101,7 +112,9 @@ def _rows(
             chosen = [name for name in names if name.lower() in _KNOWN or (columns and name in columns.values())]
             rows = [(line, ["" if value is None else str(value) for value in row]) for line, row in table.rows(chosen)]
             if not chosen and names:
-                raise DataError(f"{file}: none of its columns is known ({', '.join(names)}); say which by --columns text=NAME")
+                raise DataError(
+                    f"{file}: none of its columns is known ({', '.join(names)}); say which by --columns text=NAME"
+                )
             return chosen, rows
     with open_text(file, bad_utf8=bad_utf8) as stream:
         records = list(_records(stream, file))
@@ -146,9 +159,13 @@ def _chosen(file: Path, header: Sequence[str], columns: Mapping[str, str]) -> di
     mapping = {}
     for role, name in columns.items():
         if role not in _ROLES:
-            raise SettingsError(f"--columns {role}={name}: a column is text, pair or label; {did_you_mean(role, _ROLES)}")
+            raise SettingsError(
+                f"--columns {role}={name}: a column is text, pair or label; {did_you_mean(role, _ROLES)}"
+            )
         if name not in header:
-            raise SettingsError(f"{file} has no column {name!r}; it has {', '.join(header)}; {did_you_mean(name, header)}")
+            raise SettingsError(
+                f"{file} has no column {name!r}; it has {', '.join(header)}; {did_you_mean(name, header)}"
+            )
         mapping[role] = header.index(name)
     if "text" not in mapping:
         raise SettingsError("--columns must say where the text is: text=NAME")
@@ -173,7 +190,9 @@ def _found(file: Path, header: Sequence[str], rows: Sequence[tuple[int, list[str
     if "text" not in mapping:
         mapping = {**_by_content(rows, len(header)), **mapping}
     if "text" not in mapping:
-        raise DataError(f"{file}: can't tell which column holds the text ({', '.join(header)}); say --columns text=NAME")
+        raise DataError(
+            f"{file}: can't tell which column holds the text ({', '.join(header)}); say --columns text=NAME"
+        )
     return mapping
 
 

@@ -34,9 +34,7 @@ class Bundle:
     """What the reader had to infer, drop or draw anew, one sentence each."""
 
 
-def new(
-    config: Config, task: Task, tokenizer: Tokenizer, seed: int, *, architecture: str = "bert"
-) -> Bundle:
+def new(config: Config, task: Task, tokenizer: Tokenizer, seed: int, *, architecture: str = "bert") -> Bundle:
     """Make a network of random weights.
 
     Args:

@@ -8,6 +8,7 @@ only, never from a pickle, and nothing a folder says is ever run.
 import dataclasses
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -222,7 +223,11 @@ def _infer(values: Mapping[str, Any], names: set[str], folder: Path) -> str:
 
 
 def _make_task(
-    name: str, ours: Mapping[str, Any], values: Mapping[str, Any], state: Mapping[str, Tensor], settings: Mapping[str, Any]
+    name: str,
+    ours: Mapping[str, Any],
+    values: Mapping[str, Any],
+    state: Mapping[str, Tensor],
+    settings: Mapping[str, Any],
 ) -> Task:
     """Make the task from what the folder stores, what its config says, and the caller's own settings."""
     kind = registry.load("tasks", name).TASK
@@ -271,8 +276,8 @@ def _fill(model: TaskModel, state: Mapping[str, Tensor], folder: Path, *, new_he
     return initialize_head(model.head, model.encoder, seed=seed, names=names) if missing else []
 
 
-def write(bundle: Bundle, path: str | Path) -> None:
-    """Write a model folder, whole or not at all; it must not exist.
+def write(bundle: Bundle, path: str | Path, *, overwrite: bool = False) -> None:
+    """Write a model folder, whole or not at all; it must not exist unless `overwrite`, which removes the old one.
 
     What is written is loaded by transformers' class of the task's `architecture`, with no key missing or unexpected.
     """
@@ -294,6 +299,8 @@ def write(bundle: Bundle, path: str | Path) -> None:
         values["label2id"] = {label: number for number, label in enumerate(settings["labels"])}
     state = module.to_foreign(bundle.model.state_dict())
     tensors = {name: value.detach().cpu().float().contiguous().clone() for name, value in state.items()}
+    if overwrite and Path(path).is_dir():
+        shutil.rmtree(path)
     with atomic_folder(path) as folder:
         save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
         write_text(folder / "config.json", json.dumps(values, indent=2, ensure_ascii=False) + "\n")

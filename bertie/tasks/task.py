@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bertie.batch import Batch
-from bertie.errors import DataError
 from bertie.data.table import Text as Text
+from bertie.errors import DataError
 from bertie.nn.dropout import Noise
 from bertie.tokenizer.tokenizer import Tokenizer
 

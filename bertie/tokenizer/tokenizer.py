@@ -21,7 +21,9 @@ from bertie.files.atomic import write_text
 from bertie.tokenizer.pieces import Pieces
 
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-GOLDEN_TEXT = "The café's 3 naïve Über-cats didn't cost $12.50 (really!). 北京的猫在2024年吃了三条鱼，很好。 E=mc² ＡＢＣ"
+GOLDEN_TEXT = (
+    "The café's 3 naïve Über-cats didn't cost $12.50 (really!). 北京的猫在2024年吃了三条鱼，很好。 E=mc² ＡＢＣ"
+)
 
 
 @contextmanager
@@ -84,7 +86,9 @@ class Tokenizer:
         return _from_vocabulary(file)
 
     @classmethod
-    def build(cls, tokens: Sequence[str], *, lowercase: bool, strip_accents: bool | None = None, cjk: bool = True) -> "Tokenizer":
+    def build(
+        cls, tokens: Sequence[str], *, lowercase: bool, strip_accents: bool | None = None, cjk: bool = True
+    ) -> "Tokenizer":
         """Make a plain tokenizer from the pieces in the order of their ids."""
         vocabulary = {token: number for number, token in enumerate(tokens)}
         rust = RustTokenizer(models.WordPiece(vocabulary, unk_token="[UNK]", max_input_chars_per_word=100))
@@ -93,7 +97,9 @@ class Tokenizer:
         )
         rust.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         rust.decoder = decoders.WordPiece(prefix="##")
-        rust.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in SPECIALS if name in vocabulary])
+        rust.add_special_tokens(
+            [AddedToken(name, special=True, normalized=False) for name in SPECIALS if name in vocabulary]
+        )
         return cls(rust)
 
     @property
@@ -104,7 +110,9 @@ class Tokenizer:
     @cached_property
     def tokens(self) -> list[str]:
         """Pieces in the order of their ids."""
-        return [piece for piece, _ in sorted(self._rust.get_vocab(with_added_tokens=True).items(), key=lambda item: item[1])]
+        return [
+            piece for piece, _ in sorted(self._rust.get_vocab(with_added_tokens=True).items(), key=lambda item: item[1])
+        ]
 
     def token_id(self, piece: str) -> int:
         """Look up a piece.
@@ -121,7 +129,9 @@ class Tokenizer:
     def settings(self) -> dict[str, Any]:
         """The normaliser's settings."""
         normalizer = json.loads(self._rust.to_str())["normalizer"] or {}
-        return {name: normalizer.get(name) for name in ("lowercase", "strip_accents", "handle_chinese_chars", "clean_text")}
+        return {
+            name: normalizer.get(name) for name in ("lowercase", "strip_accents", "handle_chinese_chars", "clean_text")
+        }
 
     @property
     def lowercase(self) -> bool:
@@ -209,7 +219,10 @@ class Tokenizer:
             offsets.append(len(tokens))
             cut.append(excess)
         return Pieces(
-            np.asarray(tokens, np.int64), np.asarray(segments, np.int64), np.asarray(offsets, np.int32), np.asarray(cut, np.int64)
+            np.asarray(tokens, np.int64),
+            np.asarray(segments, np.int64),
+            np.asarray(offsets, np.int32),
+            np.asarray(cut, np.int64),
         )
 
     def decode(self, ids: Sequence[int]) -> str:

@@ -18,7 +18,6 @@ from bertie.tokenizer.tokenizer import Tokenizer
 from bertie.training.loop import Draw
 from bertie.training.schedule import Stage, stage_at
 
-
 Progress = Callable[[int, int], float]
 """(steps, tokens) -> fraction of the run that is done."""
 
@@ -59,9 +58,7 @@ def corpus_feed(
             number, within = current, 0
         if number not in samplers:
             samplers = {
-                number: Sampler(
-                    corpus, seed=seed, length=stages[number].length, batch_tokens=batch_tokens, pairs=pairs
-                )
+                number: Sampler(corpus, seed=seed, length=stages[number].length, batch_tokens=batch_tokens, pairs=pairs)
             }
         instances = draw_instances(samplers[number], within, tokenizer)
         batch = task.encode(instances, tokenizer, instances.keys)

@@ -1,4 +1,7 @@
-"""SIGTERM and SIGINT as a flag that the run looks at between two steps."""
+"""SIGTERM and SIGINT as a flag that the run looks at between two steps.
+
+Saving and leaving are the run's work; what the exit code is, the command line's.
+"""
 
 import signal
 import threading
@@ -11,14 +14,18 @@ class Stop:
     """Whether somebody asked the run to stop."""
 
     requested: str | None = None
-    """Name of the signal that came; None as long as none did."""
+    """Name of the first signal that came; None as long as none did."""
 
 
 @contextmanager
 def interrupts() -> Iterator[Stop]:
-    """Catch SIGTERM and SIGINT while the context lasts; a second SIGINT stops at once.
+    """Catch SIGTERM and SIGINT while the context lasts; a SIGINT after either of them raises KeyboardInterrupt at once.
 
-    Outside the main thread, where Python allows no handlers, nothing is caught.
+    A signal that is being ignored, as a shell has its background jobs ignore SIGINT, stays ignored. Outside the main
+    thread, where Python allows no handlers, nothing is caught.
+
+    Yields:
+        The flag.
     """
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
@@ -26,13 +33,17 @@ def interrupts() -> Iterator[Stop]:
         return
 
     def note(number: int, frame: FrameType | None) -> None:
-        if stop.requested and number == signal.SIGINT:
+        if stop.requested is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
-        stop.requested = signal.Signals(number).name
+        stop.requested = stop.requested or signal.Signals(number).name
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    # None: a handler that Python didn't install and couldn't put back.
+    caught = {number: handler for number, handler in before.items() if handler not in (None, signal.SIG_IGN)}
     try:
+        for number in caught:
+            signal.signal(number, note)
         yield stop
     finally:
-        for number, handler in before.items():
+        for number, handler in caught.items():
             signal.signal(number, handler)

@@ -1,24 +1,38 @@
-"""metrics.jsonl: one line a logged step or evaluation, cut back to the checkpoint when a run is resumed."""
+"""metrics.jsonl: one line a logged step or evaluation, cut back to the checkpoint when a run is resumed.
+
+A journal is a by-product: a full disk makes its lines wait in memory and never ends a run.
+"""
 
 import json
 import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from bertie.files.atomic import write_text
+from bertie import progress
+from bertie.errors import ResourceError
+from bertie.files.atomic import disk_errors
 
 
 class Journal:
     """Appends records to a file; a context manager.
 
     Args:
-        path: the file, made when it isn't there.
+        path: the file, made when it isn't there; one that a crash may have torn must be `cut` first.
+
+    Raises:
+        ResourceError: the disk is full.
+        SettingsError: the file can't be written to.
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("a", encoding="utf-8")
+        self._path = path
+        self._waiting = b""  # what a full disk didn't take yet
+        self._warned = False
+        with disk_errors(path):
+            self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
 
     def __enter__(self) -> "Journal":
         return self
@@ -26,40 +40,82 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        """Write what still waits, and close."""
+        self._append(b"")
+        if self._waiting:
+            progress.warn(f"{self._path}: the disk stayed full; the last {self._waiting.count(10)} lines are lost")
+        os.close(self._descriptor)
 
     def write(self, record: dict[str, Any]) -> None:
-        """Append one record; numbers that aren't finite are written as null."""
-        plain = {key: _plain(value) for key, value in record.items()}
-        self._file.write(json.dumps(plain, allow_nan=False) + "\n")
-        self._file.flush()
+        """Append one record, its keys in their order; numbers that aren't finite are written as null."""
+        self._append((json.dumps(_plain(record), allow_nan=False) + "\n").encode())
 
     def sync(self) -> None:
         """Make sure that everything written so far survives a power cut."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        self._append(b"", sync=True)
 
-
-def _plain(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    def _append(self, line: bytes, *, sync: bool = False) -> None:
+        self._waiting += line
+        try:
+            with disk_errors(self._path):
+                while self._waiting:
+                    # A write may take a part only: the rest goes on behind it, now or at the next line.
+                    self._waiting = self._waiting[os.write(self._descriptor, self._waiting) :]
+                if sync:
+                    os.fsync(self._descriptor)
+        except ResourceError as error:
+            if not self._warned:
+                progress.warn(f"{error}; until then its lines wait in memory")
+            self._warned = True
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """Read the records; a last line that a crash tore is left out."""
-    if not path.exists():
-        return []
-    records = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            record = json.loads(line)
-        except ValueError:
-            break
-        records.append(record)
-    return records
+    """Read the records up to the first line that isn't whole; none when there is no file."""
+    return [record for _, record in _records(path)]
 
 
 def cut(path: Path, *, step: int) -> None:
-    """Keep only records of `step` and before."""
-    if path.exists():
-        kept = [record for record in read(path) if record["step"] <= step]
-        write_text(path, "".join(json.dumps(record) + "\n" for record in kept))
+    """Cut the file back, in place, to the whole records of `step` and before.
+
+    Steps only grow in a journal and everything up to a checkpoint was synced before it was made, so the first later,
+    torn or unreadable line is where the file ends.
+
+    Raises:
+        SettingsError: the file can't be written to.
+    """
+    if not path.exists():
+        return
+    end = 0
+    for line_end, record in _records(path):
+        if record.get("step", 0) > step:
+            break
+        end = line_end
+    if end < path.stat().st_size:
+        with disk_errors(path), path.open("r+b") as file:
+            file.truncate(end)
+            os.fsync(file.fileno())
+
+
+def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the byte where each line ends, and what it holds, up to the first one that isn't a whole record."""
+    if not path.exists():
+        return
+    end = 0
+    with path.open("rb") as file:
+        for line in file:
+            end += len(line)
+            try:
+                record = json.loads(line) if line.endswith(b"\n") else None
+            except ValueError:
+                return
+            if not isinstance(record, dict):
+                return
+            yield end, record
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

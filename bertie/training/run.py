@@ -19,9 +19,9 @@ from bertie.data.loader import prefetch
 from bertie.errors import Interrupted, ResourceError
 from bertie.tasks.task import Task
 from bertie.training import checkpoint
+from bertie.training import journal as journals
 from bertie.training.feed import Progress
 from bertie.training.interrupt import Stop, interrupts
-from bertie.training import journal as journals
 from bertie.training.journal import Journal
 from bertie.training.loop import Draw, Step, train
 from bertie.training.optimizer import build, restore_tensors, state_tensors
@@ -189,9 +189,7 @@ def _save(
         "window": position.window,
     }
     try:
-        checkpoint.save(
-            folder.checkpoints, step=position.step, tensors=tensors, state=state, keep=job.training.keep
-        )
+        checkpoint.save(folder.checkpoints, step=position.step, tensors=tensors, state=state, keep=job.training.keep)
     except ResourceError as error:
         progress.warn(f"no checkpoint at step {position.step}: {error}")
 
