@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from bertie.tasks.task import TaskModel
     from bertie.tokenizer.tokenizer import Tokenizer
 
+# On a busy machine threads that spin while they wait for each other make small tensors twenty times slower.
+# Read when torch is loaded, which no test has done yet.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # A machine that is busy with something else must not fail a property.
 settings.register_profile("bertie", deadline=None)
 settings.load_profile("bertie")
