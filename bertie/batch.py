@@ -21,7 +21,7 @@ from torch import Tensor
 class Batch:
     """Hold B sequences of T tokens in all, without padding.
 
-    The name of a target begins with the axis it runs along: `sequence.` (B, ...), `token.` (T, ...) or `slot.` (M, ...).
+    A target's name begins with the axis it runs along: `sequence.` (B, ...), `token.` (T, ...) or `slot.` (M, ...).
     Slots are chosen tokens; `slot.position` (M,) holds their places in the flat axis, in rising order.
     """
 

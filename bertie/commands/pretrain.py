@@ -245,7 +245,9 @@ def _finish(bundle: "Bundle", folder: "RunFolder", position: "Position", data: "
     from bertie.training.journal import read
 
     records = read(folder.metrics)
-    last = {kind: next((row for row in reversed(records) if row["kind"] == kind), {}) for kind in ("train", "dev")}
+    last: dict[str, Any] = {
+        kind: next((row for row in reversed(records) if row["kind"] == kind), {}) for kind in ("train", "dev")
+    }
     names = ("loss", "mlm_loss", "mlm_accuracy", "nsp_loss", "nsp_accuracy")
     values: dict[str, Any] = {
         "folder": str(folder.path),

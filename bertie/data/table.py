@@ -1,4 +1,4 @@
-"""Labelled tables: .tsv, .csv, .jsonl and .parquet files to texts, pairs and labels, the columns found by name or content.
+"""Labelled tables: .tsv, .csv, .jsonl and .parquet files to texts, pairs and labels; columns by name or content.
 
 TSV is never quoted, CSV is. Labels stay strings. What was found is said in one line, so that a wrong guess is seen.
 """

@@ -7,7 +7,6 @@ only, never from a pickle, and nothing a folder says is ever run.
 
 import dataclasses
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -139,7 +138,7 @@ def _read_state(folder: Path, module: Any) -> tuple[dict[str, Tensor], set[str]]
     for file in _weight_files(folder):
         try:
             with safe_open(file, framework="pt") as tensors:
-                for name in tensors.keys():
+                for name in tensors.keys():  # noqa: SIM118 - not a dictionary
                     if name in found:
                         raise DataError(f"{file}: tensor {name} is in two files")
                     found[name] = tensors.get_tensor(name).clone()
@@ -180,7 +179,7 @@ def _weight_files(folder: Path) -> list[Path]:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(f"{index} is no index of safetensors files") from error
         for name in names:
-            if os.path.basename(name) != name or not (folder / name).is_file():
+            if Path(name).name != name or not (folder / name).is_file():
                 raise DataError(f"{index} names {name!r}, which is not a file of this folder")
         return [folder / name for name in names]
     pickles = sorted(file.name for file in folder.iterdir() if file.suffix in _PICKLES)

@@ -292,7 +292,7 @@ _PARTS = ("q", "k", "v")
 
 
 def to_foreign(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename a network's parameters as Hugging Face has them; the fused product is cut in three, tied ones are left out.
+    """Rename a network's parameters as Hugging Face has them: the fused product is cut in three, tied ones go.
 
     Raises:
         KeyError: a parameter that the table doesn't know.

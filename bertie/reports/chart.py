@@ -129,17 +129,13 @@ def dots(rows: Sequence[tuple[str, Sequence[float]]], *, number_format: str = "{
     for number, (name, seeds) in enumerate(rows):
         y, mean = step * number + 24, sum(seeds) / max(1, len(seeds))
         spread = (sum((value - mean) ** 2 for value in seeds) / max(1, len(seeds) - 1)) ** 0.5
+        first, last, middle = across(min(seeds)), across(max(seeds)), across(mean)
+        words = f"{number_format.format(mean)} ± {number_format.format(spread)}"
         parts.append(f'<text class="name" x="{left - 14}" y="{y + 5}" text-anchor="end">{escape(name)}</text>')
-        parts.append(
-            f'<line class="span c{number % 6}" x1="{across(min(seeds)):.1f}" x2="{across(max(seeds)):.1f}" y1="{y}" y2="{y}"/>'
-        )
+        parts.append(f'<line class="span c{number % 6}" x1="{first:.1f}" x2="{last:.1f}" y1="{y}" y2="{y}"/>')
         parts += [f'<circle class="c{number % 6}" cx="{across(value):.1f}" cy="{y}" r="4.5"/>' for value in seeds]
-        parts.append(
-            f'<line class="mean" x1="{across(mean):.1f}" x2="{across(mean):.1f}" y1="{y - 11}" y2="{y + 11}"/>'
-        )
-        parts.append(
-            f'<text class="name" x="{left + width}" y="{y + 5}">{number_format.format(mean)} ± {number_format.format(spread)}</text>'
-        )
+        parts.append(f'<line class="mean" x1="{middle:.1f}" x2="{middle:.1f}" y1="{y - 11}" y2="{y + 11}"/>')
+        parts.append(f'<text class="name" x="{left + width}" y="{y + 5}">{words}</text>')
     return f'<figure class="chart wide">{"".join(parts)}</svg></figure>'
 
 

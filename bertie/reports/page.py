@@ -9,7 +9,7 @@ STYLE = """
 @media (prefers-color-scheme:dark){:root{--paper:#12151c;--card:#1a1f29;--ink:#e8eaf0;--soft:#98a2b3;--line:#2c3340;
 --accent:#58b7d6;--c0:#58b7d6;--c1:#f0935f;--c2:#9ac873;--c3:#b794e0;--c4:#e0bb62;--c5:#ef87a9;--heat:88,183,214}}
 *{box-sizing:border-box}body{margin:0;background:var(--paper);color:var(--ink);line-height:1.5;
-font-family:system-ui,-apple-system,"Segoe UI","Noto Sans","Noto Sans CJK SC","PingFang SC","Microsoft YaHei",sans-serif}
+font-family:system-ui,-apple-system,"Segoe UI","Noto Sans","Noto Sans CJK SC","PingFang SC",sans-serif}
 main{max-width:1120px;margin:0 auto;padding:40px 28px 64px}header p{margin:0;color:var(--soft)}
 h1{font-size:30px;letter-spacing:-.02em;margin:2px 0 24px;overflow-wrap:anywhere}
 h2{font-size:18px;margin:40px 0 12px;letter-spacing:-.01em}h2+p{margin:0 0 14px;color:var(--soft);max-width:74ch}

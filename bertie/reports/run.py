@@ -127,7 +127,7 @@ def _figure(value: float | str) -> str:
 
 def _curves(records: Sequence[Mapping[str, Any]]) -> str:
     """Draw every figure that the records hold, training and dev in one frame."""
-    drawn = []
+    drawn: list[str] = []
     for title, name, form in _CURVES:
         series = []
         for kind in ("train", "dev"):
@@ -146,10 +146,11 @@ def _masked(sentences: Sequence[MaskedSentence]) -> str:
     for sentence in sentences:
         left = _text(sentence.pieces[: sentence.place])
         right = _text(sentence.pieces[sentence.place + 1 :])
+        before, after = _guesses(sentence, sentence.before), _guesses(sentence, sentence.after)
         rows.append(
             f'<div class="cloze"><p dir="auto">{escape(left)} <span class="hole">{escape(sentence.answer)}</span> '
-            f'{escape(right)}</p><div class="guesses"><span>before</span><div>{_guesses(sentence, sentence.before)}</div>'
-            f"<span>after</span><div>{_guesses(sentence, sentence.after)}</div></div></div>"
+            f'{escape(right)}</p><div class="guesses"><span>before</span><div>{before}</div>'
+            f"<span>after</span><div>{after}</div></div></div>"
         )
     return f'<div class="panel">{"".join(rows)}</div>'
 

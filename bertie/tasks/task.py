@@ -69,7 +69,7 @@ class Task(Protocol):
     architecture: ClassVar[str]
     """Name of the class that loads it in transformers, with {} for the encoder's ("{}ForMaskedLM")."""
 
-    def encode(self, items: Sequence[Any], tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
+    def encode(self, items: Any, tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
         """Turn items into a batch; `keys` (B,) are the streams corruption is drawn from, None for none."""
 
     def head(self, encoder: Any) -> nn.Module:

@@ -58,8 +58,9 @@ class Tokenizer:
         if missing:
             raise DataError(f"{source} lacks the special tokens {', '.join(missing)}")
         self._rust, self.source = rust, source
-        self.pad, self.unknown, self.start, self.separator, self.mask = (rust.token_to_id(name) for name in SPECIALS)
-        self.special_ids = tuple(sorted(rust.token_to_id(name) for name in SPECIALS))
+        places = [int(rust.token_to_id(name) or 0) for name in SPECIALS]
+        self.pad, self.unknown, self.start, self.separator, self.mask = places
+        self.special_ids = tuple(sorted(places))
 
     @classmethod
     def load(cls, path: str | Path) -> "Tokenizer":
@@ -206,9 +207,9 @@ class Tokenizer:
             room = max_length - (2 if b is None else 3)
             excess = max(0, len(a) + len(b or ()) - room)
             if excess and truncation == "error":
+                length = excess + max_length
                 raise DataError(
-                    f"text {number + 1} has {len(a) + len(b or ()) + max_length - room} tokens, more than {max_length}; "
-                    "shorten it, or ask for truncation"
+                    f"text {number + 1} has {length} tokens, more than {max_length}; shorten it, or ask for truncation"
                 )
             keep_a, keep_b = _kept(len(a), len(b or ()), room)
             tokens += [self.start, *a[:keep_a], self.separator]
