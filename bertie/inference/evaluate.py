@@ -46,7 +46,7 @@ class Evaluation:
     """What a model reached on some items."""
 
     scores: dict[str, float]
-    """The task's scores; for items without labels the figures of its loss."""
+    """The task's scores; the figures of its loss where it has none, and for items without labels."""
     loss: float | None
     """Mean loss; None where the items have no labels for it."""
     num_items: int
@@ -171,7 +171,7 @@ def evaluate(
     loss = figures.pop("loss", None)
     if not labelled:
         return Evaluation(figures, loss, len(items), num_cut)
-    scores = task.score(predictions, items)
+    scores = task.score(predictions, items) or figures
     return Evaluation(scores, loss, len(items), num_cut, predictions, **_by_class(task, items, predictions, num_worst))
 
 
