@@ -22,10 +22,9 @@ _MAX_CHARACTERS = 4_000_000
 _WORDS_PER_TEXT = 100
 _TEXTS_PER_BATCH = 200
 _SENTENCES_PER_BATCH = 512
-_UNITS = re.compile(
-    "[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002fa1f]"
-    "|[^ \u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002fa1f]+"
-)
+# Characters that every BERT tokenizer sets apart; others that it may set apart too can stay inside a word.
+_CJK = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002a6df"
+_UNITS = re.compile(f"[{_CJK}]|[^ {_CJK}]+")
 _PROBE = (
     "The  café's 3 naïve Über-cats, didn't cost $12.50 (really!) ΣΑΣ İ \u0301x e\u0301 a\u0301 b a\tb a\x1cb ##x ",
     "北京的cat在2024年，吃了三条鱼。“很好” 𠀀 豈\u0301 한국어 かな ﹏ｘ x的 的x",

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 LETTERS = string.ascii_lowercase + string.digits
-WORDS = ("the", "cat", "dog", "sat", "ran", "##s", "##ing", "on", "mat")
+WORDS = ("the", "cat", "dog", "sat", "ran", "##ing", "on", "mat")
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
