@@ -18,7 +18,7 @@ from bertie.batch import Batch
 from bertie.errors import DataError
 from bertie.metrics.classification import accuracy, macro_f1
 from bertie.nn.dropout import Noise
-from bertie.tasks.task import Keys, Loss, Term, Truncation, texts
+from bertie.tasks.task import Keys, Loss, Term, Truncation, check_length, texts
 from bertie.tokenizer.tokenizer import Tokenizer
 
 
@@ -47,6 +47,9 @@ class Classification:
 
     name: ClassVar[str] = "classification"
     architecture: ClassVar[str] = "{}ForSequenceClassification"
+
+    def __post_init__(self) -> None:
+        check_length(self.max_length)
 
     def encode(self, items: Sequence[Any], tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
         """Pack texts or pairs, with `sequence.label` (B,) when every item has a label.

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from bertie.batch import Batch
 from bertie.errors import SettingsError
 from bertie.nn.dropout import Noise
-from bertie.tasks.task import Keys, Loss, Truncation, texts
+from bertie.tasks.task import Keys, Loss, Truncation, check_length, texts
 from bertie.tokenizer.tokenizer import Tokenizer
 
 
@@ -55,6 +55,9 @@ class FeaturesTask:
 
     name: ClassVar[str] = "features"
     architecture: ClassVar[str] = "{}Model"
+
+    def __post_init__(self) -> None:
+        check_length(self.max_length)
 
     def encode(self, items: Sequence[Any], tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
         """Pack texts or pairs."""

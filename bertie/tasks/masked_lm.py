@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from bertie.batch import Batch
 from bertie.data.instances import Instances
 from bertie.data.masking import choose_masked
-from bertie.errors import DataError
+from bertie.errors import DataError, SettingsError
 from bertie.nn.dropout import Noise
 from bertie.nn.projection import Logits
-from bertie.tasks.task import Keys, Loss, Term, Truncation, texts
+from bertie.tasks.task import Keys, Loss, Term, Truncation, check_length, texts
 from bertie.tokenizer.tokenizer import Tokenizer
 
 _ROWS = 512  # masks decoded at a time: bounds their table of scores at 512 x V
@@ -58,6 +58,15 @@ class MaskedLM:
 
     name: ClassVar[str] = "masked_lm"
     architecture: ClassVar[str] = "{}ForMaskedLM"
+
+    def __post_init__(self) -> None:
+        check_length(self.max_length)
+        if self.top_k < 1:
+            raise SettingsError(f"top_k must be at least 1; got {self.top_k}")
+        if not 0.0 < self.mask_rate <= 1.0:
+            raise SettingsError(f"mask_rate must be above 0 and at most 1; got {self.mask_rate}")
+        if self.max_masked is not None and self.max_masked < 1:
+            raise SettingsError(f"max_masked must be at least 1; got {self.max_masked}")
 
     def encode(self, items: Instances | Sequence[Any], tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
         """Corrupt by `keys`, or make a slot of every [MASK] that the texts hold.

@@ -19,7 +19,7 @@ from bertie.data.instances import Instances
 from bertie.errors import DataError
 from bertie.metrics.classification import accuracy
 from bertie.nn.dropout import Noise
-from bertie.tasks.task import Keys, Loss, Term, Truncation, texts
+from bertie.tasks.task import Keys, Loss, Term, Truncation, check_length, texts
 from bertie.tokenizer.tokenizer import Tokenizer
 
 LABELS = ("is_next", "random")
@@ -46,6 +46,9 @@ class NextSentence:
 
     name: ClassVar[str] = "next_sentence"
     architecture: ClassVar[str] = "{}ForNextSentencePrediction"
+
+    def __post_init__(self) -> None:
+        check_length(self.max_length)
 
     def encode(self, items: Instances | Sequence[Any], tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
         """Pack instances, whose labels come along, or pairs of texts.

@@ -49,6 +49,9 @@ class Pretraining:
     name: ClassVar[str] = "pretraining"
     architecture: ClassVar[str] = "{}ForPreTraining"
 
+    def __post_init__(self) -> None:
+        _ = self.masked_lm  # which checks the settings of both
+
     @property
     def masked_lm(self) -> MaskedLM:
         """The first half, with these settings."""

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from bertie.batch import Batch
 from bertie.data.table import Text as Text
-from bertie.errors import DataError
+from bertie.errors import DataError, SettingsError
 from bertie.nn.dropout import Noise
 from bertie.tokenizer.tokenizer import Tokenizer
 
@@ -106,6 +106,16 @@ class TaskModel(nn.Module):
         if self.training and noise is None:
             noise = Noise.draw()
         return self.head(self.encoder(batch, noise), batch, noise)
+
+
+def check_length(max_length: int) -> None:
+    """Refuse a length that leaves no room for a pair of texts.
+
+    Raises:
+        SettingsError: it is too short.
+    """
+    if max_length < 5:
+        raise SettingsError(f"max_length must be at least 5, for [CLS] a [SEP] b [SEP]; got {max_length}")
 
 
 def texts(items: Sequence[Any]) -> tuple[list[str], list[str | None] | None]:

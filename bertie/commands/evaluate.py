@@ -1,0 +1,118 @@
+"""Measure a model on a table: scores, confusion, every class, and the mistakes it was surest of."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from bertie import progress
+from bertie.commands.command import Report
+from bertie.config import Positional
+
+if TYPE_CHECKING:
+    from bertie.inference.evaluate import Evaluation
+
+_MAX_CLASSES = 12  # a wider confusion matrix is no table to look at; --json has it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores(Report):
+    """What a model reached."""
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """The scores by name."""
+        return dict(self.values["scores"])
+
+    def as_table(self) -> dict[str, Any]:
+        """Leave out a confusion matrix too wide to read, and texts too long to."""
+        shown = dict(self.values)
+        if len(shown.get("confusion", ())) > _MAX_CLASSES:
+            del shown["confusion"]
+        worst = [{**row, "text": _short(row["text"])} for row in shown.pop("worst", ())]
+        return {**shown, "surest mistakes": worst} if worst else shown
+
+
+def evaluate(
+    model: Positional[str],
+    file: Positional[Path],
+    *,
+    columns: dict[str, str] | None = None,
+    task: str | None = None,
+    length: int | None = None,
+    truncation: Literal["truncate", "error"] | None = None,
+    batch_tokens: int = 8192,
+    device: str = "auto",
+    threads: int | None = None,
+    seed: int = 0,
+) -> Scores:
+    """Measure a model on a table: scores, confusion, every class, and the mistakes it was surest of.
+
+    A masked LM needs no labels: tokens are masked at random, and its loss and accuracy on them are measured.
+
+    Args:
+        model: model folder or hub id.
+        file: .tsv, .csv, .jsonl or .parquet with texts and labels; or .txt, one text a line, for a masked LM.
+        columns: what the columns hold, such as text=body,label=tag; found out when not given.
+        task: what to do with the model; what it was made for when not given.
+        length: tokens of the longest text; what the model brings when not given.
+        truncation: cut longer texts, or stop at them (error); what the model brings when not given.
+        batch_tokens: tokens of a batch at most; fewer need less memory.
+        device: auto, cpu, cuda.
+        threads: CPU threads; all cores when not given.
+        seed: of the masks.
+
+    Returns:
+        Scores, confusion matrix, figures of every class, and the worst mistakes.
+    """
+    from bertie.data.table import read_table, refuse_unseen
+    from bertie.inference.evaluate import evaluate as measure
+    from bertie.inference.predictor import load
+
+    wishes = {"max_length": length, "truncation": truncation}
+    settings = {name: value for name, value in wishes.items() if value is not None}
+    predictor = load(model, task=task, device=device, threads=threads, max_tokens=batch_tokens, **settings)
+    labels = getattr(predictor.task, "labels", ())
+    items = read_table(file, columns=columns, labelled=bool(labels)).items
+    if labels:
+        refuse_unseen(items, labels, file)
+    with progress.bar("Evaluating", total=len(items), unit="texts") as bar:
+        found = measure(
+            predictor.model, predictor.task, items, predictor.tokenizer, max_tokens=batch_tokens, seed=seed, bar=bar
+        )
+    return Scores(
+        title=f"{predictor.task.name} by {model} on {file}",
+        values={"model": model, "file": str(file), "task": predictor.task.name, **_figures(found)},
+    )
+
+
+def _figures(found: "Evaluation") -> dict[str, Any]:
+    """Arrange an evaluation as tables."""
+    from bertie.inference.plain_text import sides
+
+    values: dict[str, Any] = {
+        "items": found.num_items,
+        "items_cut": found.num_cut,
+        "loss": found.loss,
+        "scores": found.scores,
+    }
+    if found.labels:
+        values["classes"] = [{"label": label, **found.per_class[label]} for label in found.labels]
+        values["confusion"] = [
+            {"gold": label, **{f"guess {name}": count for name, count in zip(found.labels, row, strict=True)}}
+            for label, row in zip(found.labels, found.confusion, strict=True)
+        ]
+        values["worst"] = [
+            {
+                "line": getattr(wrong.item, "line", 0) or wrong.number + 1,
+                "gold": wrong.gold,
+                "guess": wrong.guess,
+                "score": wrong.score,
+                **sides(wrong.item),
+            }
+            for wrong in found.worst
+        ]
+    return values
+
+
+def _short(text: str, columns: int = 60) -> str:
+    return text if len(text) <= columns else f"{text[: columns - 1]}…"
