@@ -19,7 +19,7 @@ from bertie.files.text import BadUtf8, TextStream, expand, open_text
 from bertie.registry import did_you_mean
 
 TEXT_COLUMNS = ("text", "sentence", "content", "document", "body", "article")
-PART_CHARACTERS = 2_000_000
+PART_CHARACTERS = 500_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,6 +96,9 @@ def _segment(paragraph: str, language: str) -> list[str]:
 
     No sentence ends at a window's edge: the last piece of one and the first of the next are one sentence.
     """
+    if len(paragraph) <= _WINDOW_CHARACTERS:
+        whole: list[str] = sentencex.segment(language, paragraph)
+        return whole
     groups: list[list[str]] = [[]]
     for start in range(0, len(paragraph), _WINDOW_CHARACTERS):
         pieces = sentencex.segment(language, paragraph[start : start + _WINDOW_CHARACTERS])

@@ -78,10 +78,14 @@ class CorpusWriter:
         self._vocab_size = vocab_size
         self._folder = folder
         self._dtype = token_dtype(vocab_size)
-        self._last_boundary = 0
         self._files = {name: _HashedFile(folder / name) for name in (TOKENS, SENTENCES, DOCUMENTS)}
-        self._files[SENTENCES].write(np.zeros(1, _OFFSETS))
-        self._files[DOCUMENTS].write(np.zeros(1, _OFFSETS))
+        self._last_boundary = 0
+        try:
+            for name in (SENTENCES, DOCUMENTS):
+                self._files[name].write(np.zeros(1, _OFFSETS))
+        except BaseException:
+            self.close()
+            raise
 
     def append(self, block: Block) -> None:
         """Add some documents behind those already written; documents without a sentence leave no trace."""

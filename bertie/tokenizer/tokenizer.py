@@ -266,7 +266,8 @@ def _kept(a: int, b: int, room: int) -> tuple[int, int]:
 def _from_vocabulary(file: Path) -> Tokenizer:
     """Build from vocab.txt and the tokenizer_config.json beside it."""
     try:
-        tokens = file.read_text(encoding="utf-8-sig").splitlines()
+        # Only "\n" ends a line here: the Chinese vocabulary holds U+2028 as a piece, which splitlines would cut at.
+        tokens = file.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise DataError(f"{file} is not UTF-8 at byte {error.start}") from error
     while tokens and not tokens[-1]:

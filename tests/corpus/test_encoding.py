@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from bertie.corpus import encoding
@@ -44,6 +44,7 @@ HOSTILE = st.text(
 @settings(max_examples=300, deadline=None)
 @given(sentences=st.lists(st.one_of(st.text(st.characters(exclude_categories=("Cs",)), max_size=40), HOSTILE)))
 def test_equals_whole_sentences(encoder: Encoder, sentences: list[str]) -> None:
+    assume(not any("[" in sentence for sentence in sentences))  # special tokens have a test of their own
     assert by_sentence(encoder, sentences) == encoder.tokenizer.encode_batch(sentences)
 
 

@@ -1,7 +1,6 @@
 """A corpus comes back as it was written, and one that was damaged is refused by the file's name."""
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -193,18 +192,3 @@ def test_no_corpus(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(SettingsError, match=r"no prepared corpus at .*bertie prepare-corpus"):
             Corpus.open(path)
-
-
-@pytest.mark.bench
-def test_gather_speed(tmp_path: Path) -> None:
-    """Print how long a batch of 200 ranges takes."""
-    sentences = [[number % 1000] * 40 for number in range(20_000)]
-    write(tmp_path / "corpus", [[(False, sentences)]])
-    corpus = Corpus.open(tmp_path / "corpus")
-    random = np.random.default_rng(0)
-    starts = random.integers(0, corpus.num_tokens - 200, 200)
-    lengths = random.integers(1, 128, 200)
-    begun = time.perf_counter()
-    for _ in range(100):
-        corpus.gather(starts, lengths)
-    print(f"{(time.perf_counter() - begun) * 10:.3f} ms for {lengths.sum()} tokens in 200 ranges")

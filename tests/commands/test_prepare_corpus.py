@@ -1,0 +1,104 @@
+"""The command prints what a corpus is worth, warns of what will go wrong, and starts without torch."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import bertie
+from bertie.cli import main
+from bertie.corpus.shards import Corpus
+
+VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "cat", "sat", "ran", "dog", "."]
+
+
+@pytest.fixture
+def tokenizer(tmp_path: Path) -> Path:
+    path = tmp_path / "vocab.txt"
+    path.write_text("\n".join(VOCABULARY) + "\n")
+    return path
+
+
+def write(folder: Path, *documents: str) -> Path:
+    path = folder / "text.txt"
+    path.write_text("\n\n".join(documents) + "\n")
+    return path
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
+    code = main(["prepare-corpus", *map(str, words)])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+STORY = "The cat sat. The dog ran. The cat ran. " * 10
+
+
+def test_figures(tmp_path: Path, tokenizer: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path, *[STORY] * 20)
+    out = tmp_path / "corpus"
+    code, output, errors = run(capsys, path, "--tokenizer", tokenizer, "--out", out)
+    assert code == 0
+    assert "random next share" in output
+    assert "Preparing" in errors
+    assert f"next: bertie pretrain --corpus {out} --out out/model --model.size mini --budget 20m" in errors
+    assert "warning" not in errors
+    report = bertie.prepare_corpus([path], tokenizer=tokenizer, out=tmp_path / "again", processes=1)
+    values = report.values
+    assert (values["documents"], values["sentences"], values["tokens"]) == (20, 600, 2400)
+    assert values["one_sentence_document_share"] == 0
+    assert 0.3 < values["random_next_share"] < 0.8
+    assert values["unknown_rate"] == 0
+    assert values["fingerprint"] == Corpus.open(out).fingerprint
+    assert json.loads(report.as_json())["documents_by_language"] == {"en": 20}
+
+
+def test_warnings(tmp_path: Path, tokenizer: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path, *["The elephant trumpeted."] * 7, *["The cat sat. The dog ran."] * 3)
+    code, _, errors = run(capsys, path, "--tokenizer", tokenizer, "--out", tmp_path / "a")
+    assert code == 0
+    assert "70% of the documents have a single sentence" in errors
+    assert "--documents file" in errors
+    assert "of the tokens are unknown" in errors
+    code, output, errors = run(
+        *(capsys, path, "--tokenizer", tokenizer, "--out", tmp_path / "b", "--documents", "file", "--json")
+    )
+    assert code == 0
+    assert "next sentence prediction" in errors
+    assert json.loads(output)["random_next_share"] is None
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["nowhere.txt"], 2, "no such file"),
+        (["text.pdf"], 2, "known are .txt"),
+        (["text.txt", "--language", "enlish"], 2, "--language 'enlish' is unknown"),
+        (["text.txt", "--processes", "0"], 2, "--processes 0 is too few"),
+        (["empty.txt"], 3, "no text in any of 1 files"),
+        (["bad.txt"], 3, "bad.txt: byte 0xff at offset 4 is not UTF-8"),
+        (["table.tsv"], 2, "--text-column"),
+    ],
+)
+def test_what_goes_wrong(
+    tmp_path: Path, tokenizer: Path, capsys: pytest.CaptureFixture[str], words: list[str], code: int, message: str
+) -> None:
+    write(tmp_path, STORY)
+    (tmp_path / "empty.txt").touch()
+    (tmp_path / "text.pdf").touch()
+    (tmp_path / "bad.txt").write_bytes(b"abc \xff")
+    (tmp_path / "table.tsv").write_text("a\tb\n1\t2\n")
+    before = sorted(tmp_path.iterdir())
+    found = run(capsys, tmp_path / words[0], *words[1:], "--tokenizer", tokenizer, "--out", tmp_path / "corpus")
+    assert found[0] == code
+    assert message in " ".join(found[2].split())
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_works_without_torch(tmp_path: Path, tokenizer: Path) -> None:
+    path = write(tmp_path, STORY, STORY)
+    words = ["prepare-corpus", str(path), "--tokenizer", str(tokenizer), "--out", str(tmp_path / "corpus")]
+    code = f"import sys\nfrom bertie.cli import main\ncode = main({words!r})\nsys.exit(code or 'torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
