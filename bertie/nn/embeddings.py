@@ -14,25 +14,29 @@ from torch import Tensor, nn
 from bertie.batch import Batch
 from bertie.nn.dropout import Dropout, Noise
 
+# Defined by their schemas: the decorator `custom_op` would load the whole compiler, two seconds, at the first call.
+torch.library.define("bertie::lookup", "(Tensor weight, Tensor indices) -> Tensor")
+torch.library.define("bertie::lookup_backward", "(Tensor gradient, Tensor indices, int num_rows) -> Tensor")
 
-@torch.library.custom_op("bertie::lookup", mutates_args=())
-def lookup(weight: Tensor, indices: Tensor) -> Tensor:
+
+@torch.library.impl("bertie::lookup", "CompositeExplicitAutograd")
+def _lookup(weight: Tensor, indices: Tensor) -> Tensor:
     """Take rows: weight (V, H), indices (T,) -> (T, H)."""
     return weight.index_select(0, indices)
 
 
-@lookup.register_fake
+@torch.library.register_fake("bertie::lookup")  # type: ignore[untyped-decorator]
 def _(weight: Tensor, indices: Tensor) -> Tensor:
     return weight.new_empty(indices.shape[0], weight.shape[1])
 
 
-@torch.library.custom_op("bertie::lookup_backward", mutates_args=())
-def _backward(gradient: Tensor, indices: Tensor, num_rows: int) -> Tensor:
+@torch.library.impl("bertie::lookup_backward", "CompositeExplicitAutograd")
+def _lookup_backward(gradient: Tensor, indices: Tensor, num_rows: int) -> Tensor:
     """Sum the gradient (T, H) of equal indices into (V, H), always in the same order."""
     return torch.ops.aten.embedding_dense_backward(gradient.contiguous(), indices, num_rows, -1, False)  # type: ignore[no-any-return]
 
 
-@_backward.register_fake
+@torch.library.register_fake("bertie::lookup_backward")  # type: ignore[untyped-decorator]
 def _(gradient: Tensor, indices: Tensor, num_rows: int) -> Tensor:
     return gradient.new_empty(num_rows, gradient.shape[1])
 
@@ -44,10 +48,11 @@ def _setup(ctx: torch.autograd.function.FunctionCtx, inputs: tuple[Tensor, Tenso
 
 def _differentiate(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:
     (indices,) = ctx.saved_tensors  # type: ignore[attr-defined]
-    return _backward(gradient, indices, ctx.num_rows), None  # type: ignore[attr-defined]
+    return torch.ops.bertie.lookup_backward.default(gradient, indices, ctx.num_rows), None  # type: ignore[attr-defined]
 
 
-lookup.register_autograd(_differentiate, setup_context=_setup)
+torch.library.register_autograd("bertie::lookup", _differentiate, setup_context=_setup)
+lookup = torch.ops.bertie.lookup.default
 
 
 class Table(nn.Module):

@@ -117,8 +117,17 @@ def _edges(offsets: Tensor) -> tuple[int, ...]:
     return tuple(offsets.tolist())
 
 
-@torch.library.custom_op("bertie::grouped_attention", mutates_args=())
-def grouped_attention(
+# Schemas rather than the decorator `custom_op`, which would load the whole compiler, two seconds, at the first call.
+_ARGUMENTS = (
+    "Tensor query, Tensor key, Tensor value, Tensor query_offsets, Tensor key_offsets, "
+    "bool causal, int window, float dropout, int first, int second"
+)
+torch.library.define("bertie::grouped_attention", f"({_ARGUMENTS}) -> Tensor[]")
+torch.library.define("bertie::grouped_attention_backward", f"(Tensor gradient, {_ARGUMENTS}) -> Tensor[]")
+
+
+@torch.library.impl("bertie::grouped_attention", "CompositeExplicitAutograd")
+def _forward(
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -146,12 +155,12 @@ def grouped_attention(
     return [output]
 
 
-@grouped_attention.register_fake
+@torch.library.register_fake("bertie::grouped_attention")  # type: ignore[untyped-decorator]
 def _(query: Tensor, *_: object) -> list[Tensor]:
     return [torch.empty_like(query)]
 
 
-@torch.library.custom_op("bertie::grouped_attention_backward", mutates_args=())
+@torch.library.impl("bertie::grouped_attention_backward", "CompositeExplicitAutograd")
 def _backward(
     gradient: Tensor,
     query: Tensor,
@@ -190,7 +199,7 @@ def _backward(
     return results
 
 
-@_backward.register_fake
+@torch.library.register_fake("bertie::grouped_attention_backward")  # type: ignore[untyped-decorator]
 def _(gradient: Tensor, query: Tensor, key: Tensor, value: Tensor, *_: object) -> list[Tensor]:
     return [torch.empty_like(query), torch.empty_like(key), torch.empty_like(value)]
 
@@ -201,8 +210,10 @@ def _setup(ctx: torch.autograd.function.FunctionCtx, inputs: tuple[object, ...],
 
 
 def _differentiate(ctx: torch.autograd.function.FunctionCtx, gradients: list[Tensor]) -> tuple[Tensor | None, ...]:
-    grads = _backward(gradients[0].contiguous(), *ctx.saved_tensors, *ctx.settings)  # type: ignore[attr-defined]
-    return (*grads, *([None] * 7))
+    differentiate = torch.ops.bertie.grouped_attention_backward.default
+    results = differentiate(gradients[0].contiguous(), *ctx.saved_tensors, *ctx.settings)  # type: ignore[attr-defined]
+    return (*results, *([None] * 7))
 
 
-grouped_attention.register_autograd(_differentiate, setup_context=_setup)
+torch.library.register_autograd("bertie::grouped_attention", _differentiate, setup_context=_setup)
+grouped_attention = torch.ops.bertie.grouped_attention.default

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -151,6 +153,16 @@ def test_load_opens_what_was_written(make: Make, folder: Path) -> None:
     found = load(folder).predict("the [MASK] sat")
     assert [fill.token for fill in found] == [fill.token for fill in expected]
     assert [fill.score for fill in found] == pytest.approx([fill.score for fill in expected], abs=1e-6)
+
+
+def test_predicting_loads_no_compiler(folder: Path) -> None:
+    """It would take longer than everything else that one prediction takes."""
+    script = (
+        f"import sys\nfrom bertie.inference.predictor import load\nload({str(folder)!r}).predict('[MASK]')\n"
+        "print(sorted({'torch._dynamo', 'torch._inductor', 'sympy', 'transformers'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_load_takes_another_task_and_settings(folder: Path) -> None:

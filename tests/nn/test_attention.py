@@ -173,6 +173,14 @@ def test_evaluating_first_does_not_spoil_training() -> None:
     assert torch.equal(found, expected) and query.grad is not None
 
 
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_the_operator_is_well_defined(dropout: float) -> None:
+    layout = self_layout([6, 21])
+    parts = [part.requires_grad_() for part in inputs(layout)]
+    settings = (layout.query_offsets, layout.key_offsets, True, 3, dropout, 1, 2)
+    torch.library.opcheck(torch.ops.bertie.grouped_attention.default, (*parts, *settings))
+
+
 def test_compiles_as_one_graph() -> None:
     torch._dynamo.reset()
     layout = self_layout([6, 21])

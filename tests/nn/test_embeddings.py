@@ -45,6 +45,14 @@ def test_gradient_is_the_same_every_time() -> None:
     assert all(torch.equal(found[0], other) for other in found)
 
 
+def test_the_operator_is_well_defined() -> None:
+    ours, _ = tables()
+    torch.library.opcheck(torch.ops.bertie.lookup.default, (ours.weight, torch.tensor([1, 1, 2])))
+    torch.library.opcheck(
+        torch.ops.bertie.lookup_backward.default, (torch.randn(3, SIZE), torch.tensor([1, 1, 2]), ROWS)
+    )
+
+
 def test_compiles_as_one_graph() -> None:
     torch._dynamo.reset()
     ours, _ = tables()
