@@ -188,7 +188,8 @@ def _finish(bundle: "Bundle", folder: "RunFolder", position: "Position", items: 
     from bertie.formats.huggingface import write
     from bertie.inference.evaluate import evaluate
     from bertie.reports.card import model_card
-    from bertie.reports.run import ClassifierReport, RunReport
+    from bertie.reports.parts import classifier
+    from bertie.reports.run import RunReport
     from bertie.reports.run import write as write_report
     from bertie.training.journal import read
 
@@ -197,18 +198,13 @@ def _finish(bundle: "Bundle", folder: "RunFolder", position: "Position", items: 
         "steps": position.step,
         "seconds": round(position.seconds, 1),
     }
-    classifier = None
+    shown = None
     if items:
         found = evaluate(bundle.model, bundle.task, items, bundle.tokenizer)
         values["scores"] = {name: round(score, 4) for name, score in found.scores.items()}
         values["dev_items"] = found.num_items
         values["dev_items_cut"] = found.num_cut
-        classifier = ClassifierReport(
-            list(found.labels),
-            found.confusion,
-            found.per_class,
-            [(wrong.item.text, wrong.gold, wrong.guess, wrong.score) for wrong in found.worst],
-        )
+        shown = classifier(found)
     settings, command = folder.config.read_text(encoding="utf-8"), f"bertie run {folder.config}"
     scores = values.get("scores", {})
     card = model_card(task=bundle.task.name, command=command, scores=scores, settings=settings)
@@ -222,7 +218,7 @@ def _finish(bundle: "Bundle", folder: "RunFolder", position: "Position", items: 
             records=read(folder.metrics),
             settings=settings,
             command=command,
-            classifier=classifier,
+            classifier=shown,
         ),
     )
     folder.mark_finished(values)

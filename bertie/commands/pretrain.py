@@ -99,6 +99,7 @@ def pretrain(
     parameters = dict(locals())
     from bertie.corpus.shards import Corpus
     from bertie.nn.device import resolve_device, set_threads
+    from bertie.reports.parts import masked_sentences
     from bertie.tokenizer.tokenizer import Tokenizer
     from bertie.training.feed import corpus_feed
     from bertie.training.precision import resolve
@@ -149,7 +150,7 @@ def pretrain(
         clozes, before = _guesses(bundle, text, dev, place, seed=seed)
         position = run(job, folder)
         after = _guesses(bundle, text, dev, place, seed=seed)[1]
-        return _finish(bundle, folder, position, text, list(zip(clozes, before, after, strict=True)))
+        return _finish(bundle, folder, position, text, masked_sentences(clozes, before, after, tokenizer))
 
 
 def _start(
@@ -235,12 +236,12 @@ def _guesses(bundle: "Bundle", corpus: "Corpus", dev: Path | None, place: Any, *
     return clozes, guess(bundle.model.to(place), clozes, bundle.tokenizer, device=place)
 
 
-def _finish(bundle: "Bundle", folder: "RunFolder", position: "Position", data: "Corpus", clozes: list[Any]) -> Report:
+def _finish(bundle: "Bundle", folder: "RunFolder", position: "Position", data: "Corpus", masked: Any) -> Report:
     """Write the model and the report of a run that reached its end."""
     from bertie.data.plan import pair_plan
     from bertie.formats.huggingface import write
     from bertie.reports.card import model_card
-    from bertie.reports.run import MaskedSentence, RunReport
+    from bertie.reports.run import RunReport
     from bertie.reports.run import write as write_report
     from bertie.training.journal import read
 
@@ -271,11 +272,6 @@ def _finish(bundle: "Bundle", folder: "RunFolder", position: "Position", data: "
     card = model_card(task=bundle.task.name, command=command, scores=scores, settings=settings, data=data.fingerprint)
     extra = {"data": data.fingerprint, "steps": position.step, "tokens": position.tokens}
     write(replace(bundle, card=card, extra=extra), folder.model, overwrite=True)
-    tokens = bundle.tokenizer.tokens
-    masked = [
-        MaskedSentence([tokens[piece] for piece in cloze.ids], cloze.place, tokens[cloze.answer], before, after)
-        for cloze, before, after in clozes
-    ]
     write_report(
         folder.report,
         RunReport(
