@@ -80,7 +80,7 @@ class Batch:
             targets: named arrays, see the class.
 
         Raises:
-            ValueError: offsets that don't fit the tokens.
+            ValueError: offsets or segments that don't fit the tokens.
         """
         flat = torch.as_tensor(tokens, dtype=torch.int64)
         edges = torch.as_tensor(offsets, dtype=torch.int32)
@@ -90,10 +90,13 @@ class Batch:
             raise ValueError(
                 f"offsets must rise from 0 to {flat.shape[0]} with no empty sequence; got {edges.tolist()}"
             )
+        halves = torch.as_tensor(segments, dtype=torch.int64)
+        if halves.shape != flat.shape:
+            raise ValueError(f"{flat.shape[0]} tokens need as many segments; got {tuple(halves.shape)}")
         positions = torch.arange(flat.shape[0]) - torch.repeat_interleave(edges[:-1].long(), lengths)
         return cls(
             tokens=flat,
-            segments=torch.as_tensor(segments, dtype=torch.int64),
+            segments=halves,
             positions=positions,
             offsets=edges,
             rows=torch.arange(num_sequences) if rows is None else torch.as_tensor(rows, dtype=torch.int64),
@@ -119,7 +122,7 @@ class Batch:
         keep = mask.bool()
         lengths = keep.sum(1)
         expected = torch.arange(input_ids.shape[1], device=keep.device)[None, :] < lengths[:, None]
-        if not torch.equal(keep, expected) or int(lengths.min()) == 0:
+        if not torch.equal(keep, expected) or not bool(lengths.all()):
             raise ValueError("attention_mask must be 1 on the left of every row, 0 on its right, with at least one 1")
         offsets = torch.zeros(len(lengths) + 1, dtype=torch.int32, device=keep.device)
         offsets[1:] = lengths.cumsum(0)
@@ -190,14 +193,15 @@ class Batch:
         return [self] if len(groups) == 1 else [self.select(group) for group in groups]
 
     def to(self, device: torch.device | str) -> Batch:
-        """Move every tensor."""
+        """Move every tensor; onto a GPU without waiting for it."""
+        wait = torch.device(device).type == "cpu"  # what comes back must have arrived before it is read
         return replace(
             self,
-            tokens=self.tokens.to(device, non_blocking=True),
-            segments=self.segments.to(device, non_blocking=True),
-            positions=self.positions.to(device, non_blocking=True),
-            offsets=self.offsets.to(device, non_blocking=True),
-            rows=self.rows.to(device, non_blocking=True),
-            targets={name: value.to(device, non_blocking=True) for name, value in self.targets.items()},
+            tokens=self.tokens.to(device, non_blocking=not wait),
+            segments=self.segments.to(device, non_blocking=not wait),
+            positions=self.positions.to(device, non_blocking=not wait),
+            offsets=self.offsets.to(device, non_blocking=not wait),
+            rows=self.rows.to(device, non_blocking=not wait),
+            targets={name: value.to(device, non_blocking=not wait) for name, value in self.targets.items()},
             target=None if self.target is None else self.target.to(device),
         )

@@ -84,6 +84,17 @@ def test_pack_refuses_offsets_that_do_not_fit(offsets: list[int]) -> None:
         Batch.pack([1, 2, 3, 4, 5], [0] * 5, offsets)
 
 
+@pytest.mark.parametrize("segments", [[0], [0] * 6, []])
+def test_pack_refuses_segments_that_do_not_fit(segments: list[int]) -> None:
+    with pytest.raises(ValueError, match="5 tokens need as many segments"):
+        Batch.pack([1, 2, 3, 4, 5], segments, [0, 5])
+
+
+def test_from_padded_refuses_no_rows() -> None:
+    with pytest.raises(ValueError, match="no empty sequence"):
+        Batch.from_padded(torch.zeros(0, 3, dtype=torch.int64))
+
+
 @given(LENGTHS, st.integers(0, 3))
 def test_padded_tensors_come_in_and_go_out(lengths: list[int], extra: int) -> None:
     width = max(lengths) + extra

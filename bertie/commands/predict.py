@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -10,6 +11,8 @@ from bertie import progress
 from bertie.commands.command import UNBOUNDED_WIDTH, Report
 from bertie.config import Positional
 from bertie.errors import DataError, SettingsError
+
+_MANY = 200  # texts that are worth a progress bar
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +83,8 @@ def predict(
     wishes = {"top_k": top_k, "max_length": length, "truncation": truncation}
     settings = {name: value for name, value in wishes.items() if value is not None}
     predictor = load(model, task=task, device=device, threads=threads, max_tokens=batch_tokens, **settings)
-    with progress.bar("Predicting", total=len(items), unit="texts") as bar:
+    many = len(items) >= _MANY
+    with progress.bar("Predicting", total=len(items), unit="texts") if many else nullcontext() as bar:
         predictions = predictor.predict(items, bar=bar)
     return Predictions(title=f"{predictor.task.name} by {model}", items=items, predictions=predictions)
 

@@ -6,7 +6,7 @@ at labels (`evaluate.py`) or knows a terminal (`plain_text.py`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,7 @@ class Predictor:
             DataError: an item that can't be used, by its number.
         """
         # A tuple is a pair, that is one item; what can't be gone through is one item of some task's own kind.
-        if isinstance(items, str | tuple) or not isinstance(items, Iterable):
+        if isinstance(items, str | bytes | tuple | Mapping) or not isinstance(items, Iterable):
             return next(self.stream([items], bar=bar))
         return list(self.stream(items, bar=bar))
 

@@ -172,7 +172,15 @@ def test_wishes(folders: dict[str, str], capsys: pytest.CaptureFixture[str]) -> 
 
 def test_long_texts_are_cut_aloud(folders: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["predict", folders["film"], "the cat " * 30]) == 0
-    assert "warning: texts longer than 16 tokens are cut" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "warning: texts longer than 16 tokens are cut" in said and "Predicting" not in said  # one text needs no bar
+
+
+def test_a_long_file_shows_a_bar(folders: dict[str, str], capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("cat\n" * 200, encoding="utf-8")
+    assert main(["predict", folders["film"], "--file", str(tmp_path / "a.txt")]) == 0
+    captured = capsys.readouterr()
+    assert "Predicting: 200/200 texts" in captured.err and len(captured.out.splitlines()) == 200
 
 
 def test_texts_beside_labels_fit_the_terminal(folders: dict[str, str]) -> None:

@@ -162,6 +162,23 @@ def test_dropout_differs_between_groups_of_unlike_length() -> None:
     assert 0.45 < float(((short.flatten() == 0) == (long.flatten()[: 16**3] == 0)).float().mean()) < 0.55
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("masks", [{}, {"causal": True}, {"window": 3}, {"causal": True, "window": 3}])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_kernels_of_a_gpu_equal_the_reference(dtype: torch.dtype, masks: dict[str, object]) -> None:
+    layout = Layout.of(batch_of([9, 1, 70]).to("cuda"))
+    generator = torch.Generator("cuda").manual_seed(1)
+    parts = [torch.randn(80, HEADS, 64, device="cuda", generator=generator, requires_grad=True) for _ in range(3)]
+    found = attend(*(part.to(dtype) for part in parts), layout, **masks)  # type: ignore[arg-type]
+    expected = reference_attend(*parts, layout, **masks)  # type: ignore[arg-type]
+    tolerance = 1e-5 if dtype == torch.float32 else 0.03
+    torch.testing.assert_close(found.float(), expected, rtol=0, atol=tolerance)
+    gradients = [torch.autograd.grad(output.float().square().sum(), parts) for output in (found, expected)]
+    for one, other in zip(*gradients, strict=True):
+        assert float((one - other).norm() / other.norm()) < tolerance
+
+
 def test_evaluating_first_does_not_spoil_training() -> None:
     layout = self_layout([6, 21])
     parts = inputs(layout)
