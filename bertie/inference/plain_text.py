@@ -51,7 +51,8 @@ def show(items: Sequence[Any], predictions: Sequence[Any], width: int) -> str:
         elif hasattr(prediction, "hidden"):
             lines = _vectors(prediction)
         else:
-            lines = [f"  {name}: {value}" for name, value in _fields(prediction).items()]
+            parts = _fields(prediction) if is_dataclass(prediction) else {"prediction": prediction}
+            lines = [f"  {name}: {value}" for name, value in parts.items()]
         blocks.append("\n".join([_printable(_joined(item)), *lines]))
     return "\n\n".join(blocks)
 

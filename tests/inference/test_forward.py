@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -82,11 +81,6 @@ def test_a_stream_is_read_a_window_at_a_time(
     assert next(parts).numbers == [8] and len(taken) == 9  # characters, not items, close this window
 
 
-@dataclass(frozen=True)
-class Row(Text):
-    line: int = 0
-
-
 def test_errors_name_the_place_in_the_stream(
     build_model: Callable[..., TaskModel], tiny_tokenizer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -101,7 +95,7 @@ def test_errors_name_the_place_in_the_stream(
     with pytest.raises(DataError, match=r"^text 7 holds a lone surrogate"):
         run("a\ud800")
     with pytest.raises(DataError, match=r"^text 7 \(line 12\) holds a lone surrogate"):
-        run(Row("a\udfff", line=12))
+        run(Text("a\udfff", line=12))
     with pytest.raises(DataError, match=r"^text 7 holds a lone surrogate"):
         run(("fine", "b\udc00"))
 
