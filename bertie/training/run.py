@@ -99,9 +99,8 @@ def run(job: Job, folder: RunFolder) -> Position:
     with (
         Journal(folder.metrics) as journal,
         interrupts() as stop,
-        progress.bar("Training", total=job.horizon.steps, unit="steps") as bar,
+        progress.bar("Training", total=job.horizon.amount, unit=job.horizon.unit) as bar,
     ):
-        bar.advance(position.step)
         if job.evaluate is not None and position.step == 0:
             _evaluate(job, journal, position, clock)
         saved, position.timed_tokens, position.timed_seconds = position.step, position.tokens, clock()
@@ -113,13 +112,14 @@ def run(job: Job, folder: RunFolder) -> Position:
             if step.number % job.training.log_every == 0 or done:
                 record = _log(journal, position, step, clock)
                 bar.advance(0, loss=f"{record['loss']:.3f}", tokens_per_second=f"{record['tokens_per_second']:,.0f}")
-            bar.advance(1)
+            reached = job.horizon.reached(step=position.step, tokens=position.tokens, seconds=clock())
+            bar.advance(reached - bar.done)
             if job.evaluate is not None and (done or _due(step.number, job.training.evaluate_every)):
                 _evaluate(job, journal, position, clock)
                 position.timed_tokens, position.timed_seconds = position.tokens, clock()
             if done or stop.requested or _due(step.number, job.training.save_every):
-                _save(job, optimizer, folder, journal, position, clock)
-                saved = position.step
+                if _save(job, optimizer, folder, journal, position, clock):
+                    saved = position.step
                 position.timed_tokens, position.timed_seconds = position.tokens, clock()
             _stop(stop, folder, saved, done=done)
             if done:
@@ -178,8 +178,8 @@ def _save(
     journal: Journal,
     position: Position,
     clock: _Clock,
-) -> None:
-    """Write a checkpoint; a full disk costs a warning, not the run."""
+) -> bool:
+    """Write a checkpoint and tell whether it is there; a full disk costs a warning, not the run."""
     journal.sync()
     tensors = {**state_tensors(job.model, optimizer), "random.torch": torch.get_rng_state()}
     state = {
@@ -192,6 +192,8 @@ def _save(
         checkpoint.save(folder.checkpoints, step=position.step, tensors=tensors, state=state, keep=job.training.keep)
     except ResourceError as error:
         progress.warn(f"no checkpoint at step {position.step}: {error}")
+        return False
+    return True
 
 
 def _log(journal: Journal, position: Position, step: Step, clock: _Clock) -> dict[str, Any]:

@@ -45,14 +45,23 @@ class Horizon:
                 f"got steps {self.steps}, tokens {self.tokens}, seconds {self.seconds}"
             )
 
+    @property
+    def amount(self) -> float:
+        """How much there is to do, in `unit`."""
+        return self.steps or self.tokens or self.seconds or 0.0
+
+    @property
+    def unit(self) -> str:
+        """What the run is counted in: steps, tokens or seconds."""
+        return "steps" if self.steps is not None else "tokens" if self.tokens is not None else "seconds"
+
+    def reached(self, *, step: int, tokens: int, seconds: float) -> float:
+        """Tell how much is done, in `unit`, `amount` at most."""
+        return min(self.amount, {"steps": step, "tokens": tokens, "seconds": round(seconds)}[self.unit])
+
     def fraction(self, *, step: int, tokens: int, seconds: float) -> float:
         """Tell how much of the run is done; 1 or more is the end."""
-        if self.steps is not None:
-            return step / self.steps
-        if self.tokens is not None:
-            return tokens / self.tokens
-        assert self.seconds is not None
-        return seconds / self.seconds
+        return {"steps": step, "tokens": tokens, "seconds": seconds}[self.unit] / self.amount
 
 
 def parse_duration(text: str) -> float:

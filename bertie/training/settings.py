@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from bertie.errors import SettingsError
+
 
 @dataclass(frozen=True)
 class OptimizerSettings:
@@ -48,3 +50,8 @@ class TrainingSettings:
     """Checkpoints kept."""
     micro_tokens: int = 16384
     """Tokens of one forward pass at most; a larger update is split and its gradients are added."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("log_every", 1), ("save_every", 0), ("keep", 1), ("micro_tokens", 1)):
+            if getattr(self, name) < least:
+                raise SettingsError(f"training.{name} must be at least {least}; got {getattr(self, name)}")
