@@ -51,7 +51,7 @@ def _run(folder: Path) -> Report:
     settings = config.read(folder)
     command = settings.pop("command", None)
     latest, num_lines = _latest_metrics(folder / "metrics.jsonl")
-    finished = (folder / "model").is_dir()
+    finished = _finished(folder)
     values = {
         "kind": "run",
         "path": str(folder),
@@ -69,6 +69,12 @@ def _run(folder: Path) -> Report:
     if not finished:
         following = f"bertie run {shlex.quote(str(folder / 'config.toml'))} --resume"
     return Report(title=f"run in {folder}", values=values, next_command=following)
+
+
+def _finished(folder: Path) -> bool:
+    """Tell whether a run wrote everything: its figures are the last thing it leaves."""
+    file = folder / "run.json"
+    return file.exists() and "values" in _object(file.read_bytes(), str(file))
 
 
 def _latest_metrics(file: Path) -> tuple[dict[str, dict[str, Any]], int]:

@@ -43,6 +43,7 @@ def test_a_run(tmp_path: Path) -> None:
     }
     assert report.next_command == f"bertie run {tmp_path}/config.toml --resume"
     (tmp_path / "model").mkdir()
+    (tmp_path / "run.json").write_text('{"values": {}}')
     assert show(tmp_path / "metrics.jsonl").values["state"] == "finished"
     assert (show(tmp_path).next_command or "").startswith(f"bertie finetune {tmp_path}/model")
 
