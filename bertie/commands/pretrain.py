@@ -34,6 +34,8 @@ class ModelSettings:
     """gelu (erf, as Hugging Face) or gelu_tanh (as the original code)."""
     max_positions: int = 512
     """Longest sequence the model will ever take."""
+    initializer_range: float = 0.02
+    """Standard deviation of the first weights; 0.02 as in the paper."""
 
 
 def pretrain(
@@ -166,8 +168,9 @@ def _start(
         shape = registry.load("models", settings.architecture).CONFIG.sized(
             settings.size, vocab_size=tokenizer.vocab_size
         )
-        changes = {name: getattr(settings, name) for name in ("dropout", "attention_dropout", "activation")}
-        return new(replace(shape, **changes, max_positions=settings.max_positions), objective, tokenizer, seed)
+        names = ("dropout", "attention_dropout", "activation", "initializer_range", "max_positions")
+        changes = {name: getattr(settings, name) for name in names}
+        return new(replace(shape, **changes), objective, tokenizer, seed)
     bundle = read(resolve(source), task=objective.name, new_head=True, seed=seed)
     if bundle.tokenizer.fingerprint != tokenizer.fingerprint:
         raise DataError(

@@ -66,7 +66,7 @@ def pair_plan(corpus: Corpus, *, seed: int, epoch: int, length: int) -> Plan:
         length: tokens of the longest instance, [CLS] and both [SEP] counted.
 
     Raises:
-        DataError: fewer than two documents.
+        DataError: fewer than two documents, or none with two sentences.
     """
     if corpus.num_documents < 2:
         raise DataError(
@@ -98,6 +98,12 @@ def pair_plan(corpus: Corpus, *, seed: int, epoch: int, length: int) -> Plan:
         active = active[place[active] < ends[active]]
         chunk += 1
     merged = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+    if not (merged["num_sentences"] > 1).any():
+        raise DataError(
+            "no document of the corpus has two sentences that fit one sequence, so no sentence follows another; put "
+            "several sentences into a document (empty lines only between documents), raise --length, or train with "
+            "--task masked_lm"
+        )
     _truncate(merged, most)
     order = permutation(seed, epoch, len(merged["labels"]))
     del merged["key"]

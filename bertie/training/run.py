@@ -136,7 +136,11 @@ def _steps(job: Job, optimizer: torch.optim.Optimizer, position: Position, clock
 
     if fraction(position.step, position.tokens) >= 1.0:
         return
-    draws = prefetch(job.feed(fraction, position.feed))
+    draws: Any = job.feed(fraction, position.feed)
+    if job.device.type != "cpu":
+        # On a CPU a second thread that builds tensors wakes a second pool of threads, which halves the speed; drawing
+        # a batch takes about a hundredth of a step.
+        draws = prefetch(draws)
     try:
         yield from train(
             job.model,
