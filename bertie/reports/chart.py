@@ -1,4 +1,4 @@
-"""Charts as inline SVG: lines, a heat map, dots with their mean. No scripts, no fonts from elsewhere.
+"""Line charts as inline SVG: axes, gaps, a smooth line over faint points, and values under the pointer. No scripts.
 
 Colours come from the page's CSS variables, so that one drawing serves light and dark.
 """
@@ -6,11 +6,19 @@ Colours come from the page's CSS variables, so that one drawing serves light and
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from html import escape
+from itertools import pairwise
 
-_WIDTH, _HEIGHT = 520, 250
-_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 14, 34
-_MAX_POINTS = 400
+from bertie.reports.figures import compact, number
+from bertie.reports.scale import Scale, drawable, enclosing, fitting, logarithmic
+from bertie.reports.text import safe
+
+Point = tuple[float, float | None]
+NUM_COLOURS = 6
+_SIZES = {"large": (540, 252), "small": (350, 190)}
+_RIGHT, _TOP, _BOTTOM = 12, 10, 24
+_NUM_BUCKETS = 160
+_NUM_BANDS = 48
+_FEWEST_TO_SMOOTH = 30
 
 
 @dataclass(frozen=True)
@@ -18,150 +26,224 @@ class Series:
     """One line of a chart."""
 
     name: str
-    points: Sequence[tuple[float, float | None]]
-    """(x, y); None or a number that isn't finite leaves a gap."""
+    points: Sequence[Point]
+    """(x, y) with x ascending; None or a number that isn't finite leaves a gap."""
     marked: bool = False
     """Draw a dot at every point, for series of few points."""
+    smooth: bool = False
+    """Draw a running mean over the faint points; without effect on fewer than 30 of them."""
+    colour: int | None = None
+    """0 to 5; its place among the series, when not given."""
 
 
-def lines(title: str, series: Sequence[Series], *, x_label: str, y_format: str = "{:g}") -> str:
-    """Draw line charts in one frame.
+@dataclass(frozen=True)
+class _Frame:
+    """The plotting area of one chart."""
+
+    width: int
+    height: int
+    left: float
+    x: Scale
+    y: Scale
+
+    def across(self, x: float) -> float:
+        return self.left + self.x.share(x) * (self.width - self.left - _RIGHT)
+
+    def down(self, y: float) -> float:
+        return self.height - _BOTTOM - self.y.share(y) * (self.height - _TOP - _BOTTOM)
+
+
+def lines(
+    title: str,
+    series: Sequence[Series],
+    *,
+    x_label: str,
+    y_format: Callable[[float], str] = number,
+    y_ticks: Callable[[float], str] | None = None,
+    log: bool = False,
+    size: str = "small",
+) -> str:
+    """Draw lines in one frame.
 
     Args:
         title: above the frame.
-        series: at most six; more share colours.
+        series: at most six have a colour of their own.
         x_label: what x counts.
-        y_format: of the numbers at the left.
+        y_format: writes a value, in the legend and under the pointer.
+        y_ticks: writes the round values at the axis; as `y_format` when not given.
+        log: make the y axis logarithmic; values of zero and below become gaps.
+        size: large or small.
 
     Returns:
-        A `<figure>`; a remark in place of the drawing when no point is finite.
+        A `<figure>`; a remark in place of the drawing when no point has a place.
     """
-    drawn = [Series(part.name, _thin(part.points), part.marked) for part in series]
-    finite = [(x, y) for part in drawn for x, y in part.points if y is not None and math.isfinite(y)]
-    if not finite:
-        return f'<figure class="chart"><figcaption>{escape(title)}</figcaption><p class="empty">no data</p></figure>'
-    xs, ys = (
-        _ticks(min(x for x, _ in finite), max(x for x, _ in finite)),
-        _ticks(min(y for _, y in finite), max(y for _, y in finite)),
-    )
-
-    def place(x: float, y: float) -> tuple[float, float]:
-        across = (x - xs[0]) / (xs[-1] - xs[0]) * (_WIDTH - _LEFT - _RIGHT)
-        up = (y - ys[0]) / (ys[-1] - ys[0]) * (_HEIGHT - _TOP - _BOTTOM)
-        return _LEFT + across, _HEIGHT - _BOTTOM - up
-
-    parts = [f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(title)}">']
-    for tick in ys:
-        _, y = place(xs[0], tick)
-        parts.append(f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(
-            f'<text class="tick" x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{y_format.format(tick)}</text>'
+    kept = [
+        (
+            (place if part.colour is None else part.colour) % NUM_COLOURS,
+            part,
+            [(x, y if drawable(y, log=log) else None) for x, y in part.points if drawable(x)],
         )
-    for tick in xs:
-        x, _ = place(tick, ys[0])
-        parts.append(
-            f'<text class="tick" x="{x:.1f}" y="{_HEIGHT - _BOTTOM + 16}" text-anchor="middle">{_short(tick)}</text>'
+        for place, part in enumerate(series)
+    ]
+    real = [(x, y) for _, _, points in kept for x, y in points if y is not None]
+    if not real:
+        return (
+            f'<figure class="chart {size}"><figcaption>{safe(title)}</figcaption><p class="empty">no data</p></figure>'
         )
-    for number, part in enumerate(drawn):
-        parts += _line(part, number % 6, place)
-    parts.append(
-        f'<text class="tick" x="{_WIDTH - _RIGHT}" y="{_HEIGHT - 2}" text-anchor="end">{escape(x_label)}</text></svg>'
-    )
-    legend = "".join(
-        f'<span><i class="swatch c{number % 6}"></i>{escape(part.name)}</span>' for number, part in enumerate(drawn)
-    )
+    ends = min(y for _, y in real), max(y for _, y in real)
+    y_scale = logarithmic(*ends) if log else enclosing(*ends)
+    names = [(y_ticks or y_format)(tick) for tick in y_scale.ticks]
+    width, height = _SIZES[size]
+    left = 14 + 6.4 * max(len(name) for name in (*names, x_label))
+    frame = _Frame(width, height, left, _x_scale([x for x, _ in real]), y_scale)
+    drawn = "".join(_line(frame, colour, part, points) for colour, part, points in kept)
+    last = [(colour, part.name, _last(part, points)) for colour, part, points in kept]
+    said = ", ".join(f"{name} {y_format(value)}" for _, name, value in last if value is not None)
+    about = f"{title} over {x_label}; at the end: {said}"
     return (
-        f'<figure class="chart"><figcaption>{escape(title)}<span class="legend">{legend}</span></figcaption>'
-        f"{''.join(parts)}</figure>"
+        f'<figure class="chart {size}"><figcaption>{safe(title)}{_legend(last, y_format)}</figcaption>'
+        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{safe(about)}">'
+        f"{_axes(frame, names, x_label)}{drawn}{_bands(frame, kept, x_label, y_format)}</svg></figure>"
     )
 
 
-def _line(part: Series, colour: int, place: Callable[[float, float], tuple[float, float]]) -> list[str]:
-    """Draw one series: a path with gaps, and a dot with a title for every marked point."""
-    path, pen_down, dots = "", False, []
-    for x, y in part.points:
-        if y is None or not math.isfinite(y):
-            pen_down = False
-            continue
-        across, down = place(x, y)
-        path += f"{'L' if pen_down else 'M'}{across:.1f} {down:.1f}"
-        pen_down = True
-        if part.marked:
-            hint = f"<title>{escape(part.name)}: {y:g} at {_short(x)}</title>"
-            dots.append(f'<circle class="c{colour}" cx="{across:.1f}" cy="{down:.1f}" r="3">{hint}</circle>')
-    return [f'<path class="line c{colour}" d="{path}"/>', *dots]
+def _x_scale(xs: Sequence[float]) -> Scale:
+    """Let the axis end with the data, and begin at zero when they begin near it."""
+    low, high = min(xs), max(xs)
+    return fitting(0.0 if 0 < low <= 0.1 * high else low, high)
 
 
-def heat_map(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
-    """Draw a confusion matrix as a table whose shades are shares of each row; rows are gold, columns guesses."""
-    head = "".join(f"<th>{escape(label)}</th>" for label in labels)
-    rows = ""
-    for number, (label, row) in enumerate(zip(labels, counts, strict=True)):
-        total = max(1, sum(row))
-        cells = "".join(
-            f'<td class="{"right" if column == number else ""}" style="--share:{count / total:.3f}">{count:,}'
-            f"<small>{count / total:.0%}</small></td>"
-            for column, count in enumerate(row)
+def _legend(last: Sequence[tuple[int, str, float | None]], y_format: Callable[[float], str]) -> str:
+    """Return names, colours and last values."""
+    entries = ""
+    for colour, name, value in last:
+        said = "–" if value is None else safe(y_format(value))
+        entries += f'<span><i class="swatch c{colour}"></i>{safe(name)} <b>{said}</b></span>'
+    return f'<span class="legend">{entries}</span>'
+
+
+def _axes(frame: _Frame, names: Sequence[str], x_label: str) -> str:
+    right, bottom = frame.width - _RIGHT, frame.height - _BOTTOM
+    parts = []
+    for tick, name in zip(frame.y.ticks, names, strict=True):
+        y = frame.down(tick)
+        kind = "base" if tick == frame.y.ticks[0] else "grid"
+        parts.append(f'<path class="{kind}" d="M{frame.left:.1f} {y:.1f}H{right}"/>')
+        parts.append(f'<text class="tick end" x="{frame.left - 8:.1f}" y="{y + 4:.1f}">{safe(name)}</text>')
+    for tick in frame.x.ticks:
+        x = frame.across(tick)
+        parts.append(f'<path class="base" d="M{x:.1f} {bottom}v4"/>')
+        parts.append(f'<text class="tick mid" x="{x:.1f}" y="{bottom + 17}">{compact(tick)}</text>')
+    # In the corner that both axes leave free.
+    parts.append(f'<text class="tick end" x="{frame.left - 8:.1f}" y="{bottom + 17}">{safe(x_label)}</text>')
+    return "".join(parts)
+
+
+def _line(frame: _Frame, colour: int, part: Series, points: Sequence[Point]) -> str:
+    """Draw one series: its path with gaps, dots where asked for, and a dot at its end."""
+    smooth = _is_smoothed(part, points)
+    shown = thin(points)
+    drawing = ""
+    if smooth:
+        drawing = _path(frame, shown, f"raw c{colour}")
+        shown = smoothed(points)
+    drawing += _path(frame, shown, f"line c{colour}")
+    real = [(x, y) for x, y in shown if y is not None]
+    # A point alone between two gaps has no line to be seen by.
+    alone = [real_point for real_point in real if part.marked] or _alone(shown)
+    for x, y in dict.fromkeys([*alone, *real[-1:]]):
+        drawing += f'<circle class="c{colour}" cx="{frame.across(x):.1f}" cy="{frame.down(y):.1f}" r="3"/>'
+    return drawing
+
+
+def _path(frame: _Frame, points: Sequence[Point], kind: str) -> str:
+    path, pen_down = "", False
+    for x, y in points:
+        if y is not None:
+            path += f"{'L' if pen_down else 'M'}{frame.across(x):.1f} {frame.down(y):.1f}"
+        pen_down = y is not None
+    return f'<path class="{kind}" d="{path}"/>' if path else ""
+
+
+def _alone(points: Sequence[Point]) -> list[tuple[float, float]]:
+    ys = [None, *(y for _, y in points), None]
+    return [
+        (x, y) for place, (x, y) in enumerate(points) if y is not None and ys[place] is None and ys[place + 2] is None
+    ]
+
+
+def _bands(
+    frame: _Frame,
+    kept: Sequence[tuple[int, Series, Sequence[Point]]],
+    x_label: str,
+    y_format: Callable[[float], str],
+) -> str:
+    """Lay invisible strips over the frame: under the pointer each shows a line, a dot a series, and their values."""
+    xs = sorted({x for _, _, points in kept for x, y in points if y is not None})
+    xs = [xs[place] for place in _evenly(len(xs), _NUM_BANDS)]
+    places = [frame.across(x) for x in xs]
+    edges = [frame.left, *((a + b) / 2 for a, b in pairwise(places)), float(frame.width - _RIGHT)]
+    real = [(colour, part, {x: y for x, y in points if y is not None}) for colour, part, points in kept]
+    strips = []
+    for x, place, start, stop in zip(xs, places, edges, edges[1:], strict=False):
+        here = [(colour, part.name, values[x]) for colour, part, values in real if x in values]
+        words = "\n".join([f"{x_label} {number(x)}", *(f"{name}: {y_format(y)}" for _, name, y in here)])
+        dots = "".join(
+            f'<circle class="c{colour}" cx="{place:.1f}" cy="{frame.down(y):.1f}" r="3.5"/>' for colour, _, y in here
         )
-        rows += f"<tr><th>{escape(label)}</th>{cells}</tr>"
-    return (
-        f'<div class="scroll"><table class="heat"><thead><tr><th class="corner">gold \\ guess</th>{head}</tr></thead>'
-        f"<tbody>{rows}</tbody></table></div>"
-    )
+        strips.append(
+            f'<g class="band"><title>{safe(words)}</title><rect x="{start:.1f}" y="{_TOP}" '
+            f'width="{max(0.0, stop - start):.1f}" height="{frame.height - _TOP - _BOTTOM}"/>'
+            f'<path class="guide" d="M{place:.1f} {_TOP}V{frame.height - _BOTTOM}"/>{dots}</g>'
+        )
+    return "".join(strips)
 
 
-def dots(rows: Sequence[tuple[str, Sequence[float]]], *, number_format: str = "{:.3f}") -> str:
-    """Draw one row of dots a name, a bar from least to most and a tick at the mean."""
-    values = [value for _, seeds in rows for value in seeds if math.isfinite(value)]
-    if not values:
-        return '<p class="empty">no data</p>'
-    ticks = _ticks(min(values), max(values))
-    left, width, step = 170, 470, 44
-    height = step * len(rows) + 30
-
-    def across(value: float) -> float:
-        return left + (value - ticks[0]) / (ticks[-1] - ticks[0]) * (width - 20)
-
-    parts = [f'<svg viewBox="0 0 {left + width + 110} {height}" role="img" aria-label="scores by seed">']
-    for tick in ticks:
-        parts.append(f'<line class="grid" x1="{across(tick):.1f}" x2="{across(tick):.1f}" y1="4" y2="{height - 24}"/>')
-        parts.append(f'<text class="tick" x="{across(tick):.1f}" y="{height - 8}" text-anchor="middle">{tick:g}</text>')
-    for number, (name, seeds) in enumerate(rows):
-        y, mean = step * number + 24, sum(seeds) / max(1, len(seeds))
-        spread = (sum((value - mean) ** 2 for value in seeds) / max(1, len(seeds) - 1)) ** 0.5
-        first, last, middle = across(min(seeds)), across(max(seeds)), across(mean)
-        words = f"{number_format.format(mean)} ± {number_format.format(spread)}"
-        parts.append(f'<text class="name" x="{left - 14}" y="{y + 5}" text-anchor="end">{escape(name)}</text>')
-        parts.append(f'<line class="span c{number % 6}" x1="{first:.1f}" x2="{last:.1f}" y1="{y}" y2="{y}"/>')
-        parts += [f'<circle class="c{number % 6}" cx="{across(value):.1f}" cy="{y}" r="4.5"/>' for value in seeds]
-        parts.append(f'<line class="mean" x1="{middle:.1f}" x2="{middle:.1f}" y1="{y - 11}" y2="{y + 11}"/>')
-        parts.append(f'<text class="name" x="{left + width}" y="{y + 5}">{words}</text>')
-    return f'<figure class="chart wide">{"".join(parts)}</svg></figure>'
+def _is_smoothed(part: Series, points: Sequence[Point]) -> bool:
+    return part.smooth and len(points) >= _FEWEST_TO_SMOOTH
 
 
-def _thin(points: Sequence[tuple[float, float | None]]) -> list[tuple[float, float | None]]:
-    """Take evenly spaced points, the first and last always, when there are more than a screen shows."""
-    if len(points) <= _MAX_POINTS:
+def _last(part: Series, points: Sequence[Point]) -> float | None:
+    """Return the last value of the line as it is drawn."""
+    drawn = smoothed(points) if _is_smoothed(part, points) else points
+    return next((y for _, y in reversed(drawn) if y is not None), None)
+
+
+def smoothed(points: Sequence[Point]) -> list[Point]:
+    """Replace y by a mean over its neighbours, at no more places than a screen can show; gaps stay.
+
+    The window is a thirtieth of the points to either side. It narrows at the start, so that a steep first fall isn't
+    flattened, and is cut off at the end, so that the last value is a mean too.
+    """
+    half = max(2, len(points) // 30)
+    kept = _evenly(len(points), 3 * _NUM_BUCKETS)
+    gaps = (next((place for place in range(*ends) if points[place][1] is None), None) for ends in pairwise(kept))
+    found: list[Point] = []
+    for place in sorted({*kept, *(gap for gap in gaps if gap is not None)}):
+        x, y = points[place]
+        window = points[place - min(half, place) : place + min(half, place) + 1]
+        near = [value for _, value in window if value is not None]
+        found.append((x, None if y is None else math.fsum(near) / len(near)))
+    return found
+
+
+def thin(points: Sequence[Point]) -> list[Point]:
+    """Leave of thousands of points what a screen can show: of every stretch its least, its largest and its gaps."""
+    if len(points) <= 3 * _NUM_BUCKETS:
         return list(points)
-    step = (len(points) - 1) / (_MAX_POINTS - 1)
-    return [points[round(number * step)] for number in range(_MAX_POINTS)]
+    kept = {0, len(points) - 1}
+    for bucket in range(_NUM_BUCKETS):
+        stretch = range(bucket * len(points) // _NUM_BUCKETS, (bucket + 1) * len(points) // _NUM_BUCKETS)
+        real = [(y, place) for place in stretch if (y := points[place][1]) is not None]
+        if real:
+            kept |= {min(real)[1], max(real)[1]}
+        kept |= {place for place in stretch[:1] if not real}
+        kept |= set([place for place in stretch if points[place][1] is None][:1])
+    return [points[place] for place in sorted(kept)]
 
 
-def _ticks(low: float, high: float) -> list[float]:
-    """Choose four to seven round numbers that enclose a range."""
-    if high <= low:
-        spread = abs(low) * 0.1 or 1.0
-        low, high = low - spread, high + spread
-    rough = (high - low) / 5
-    size = 10.0 ** math.floor(math.log10(rough))
-    step = next(size * factor for factor in (1, 2, 2.5, 5, 10) if size * factor >= rough * 0.999)
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [round(number * step, 12) for number in range(first, last + 1)]
-
-
-def _short(value: float) -> str:
-    """Write 12000 as 12k."""
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= size:
-            return f"{value / size:g}{letter}"
-    return f"{value:g}"
+def _evenly(count: int, wanted: int) -> list[int]:
+    """Choose evenly spaced places, the first and the last among them."""
+    if count <= wanted:
+        return list(range(count))
+    return [round(place * (count - 1) / (wanted - 1)) for place in range(wanted)]

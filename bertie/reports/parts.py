@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from bertie.inference.cloze import Cloze
 from bertie.inference.evaluate import Evaluation
-from bertie.reports.run import ClassifierReport, MaskedSentence
+from bertie.reports.classifier import ClassifierReport
+from bertie.reports.masked import MaskedSentence
 from bertie.tokenizer.tokenizer import Tokenizer
 
 Guesses = Sequence[tuple[str, float]]

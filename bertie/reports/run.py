@@ -1,52 +1,35 @@
 """The report of a run: one HTML file with its curves, what it guesses, its mistakes, and how to repeat it."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from html import escape
 from pathlib import Path
 from typing import Any, Literal
 
 from bertie import __version__
 from bertie.files.atomic import write_text
-from bertie.reports.chart import Series, dots, heat_map, lines
-from bertie.reports.page import cards, page, section, table
+from bertie.reports.bars import bars
+from bertie.reports.classifier import ClassifierReport, chip, sections, text
+from bertie.reports.curves import curves, first_and_last
+from bertie.reports.figures import name_of, shown
+from bertie.reports.machine import these_versions, this_machine
+from bertie.reports.masked import MaskedSentence, masked_section
+from bertie.reports.page import cards, facts, folded, meter, page, section, table
+from bertie.reports.text import safe
 
-# (title, figure in the records, format of the axis), in the order of the page
-_CURVES = (
-    ("Loss", "loss", "{:g}"),
-    ("Masked LM loss", "mlm_loss", "{:g}"),
-    ("Masked LM accuracy", "mlm_accuracy", "{:.0%}"),
-    ("Next sentence loss", "nsp_loss", "{:g}"),
-    ("Next sentence accuracy", "nsp_accuracy", "{:.0%}"),
-    ("Accuracy", "accuracy", "{:.0%}"),
-    ("Macro F1", "macro_f1", "{:g}"),
-    ("Learning rate", "learning_rate", "{:g}"),
-    ("Tokens a second", "tokens_per_second", "{:,.0f}"),
+_KINDS = {
+    "pretrain": "Pre-training run",
+    "finetune": "Fine-tuning run",
+    "demo": "The whole life, from raw text to a classifier",
+}
+# What is shown big, most wanted first; dev before train.
+_BIG = (
+    *("accuracy_pretrained", "accuracy_random", "accuracy", "macro_f1", "mlm_accuracy", "mlm_loss", "nsp_accuracy"),
+    *("loss", "seconds", "minutes", "tokens", "tokens_trained_on", "tokens_per_second"),
 )
-
-
-@dataclass(frozen=True)
-class MaskedSentence:
-    """A sentence with a hole, and what the model put into it before and after training."""
-
-    pieces: Sequence[str]
-    place: int
-    """Index of the hole in `pieces`."""
-    answer: str
-    before: Sequence[tuple[str, float]]
-    after: Sequence[tuple[str, float]]
-
-
-@dataclass(frozen=True)
-class ClassifierReport:
-    """What a classifier got right and wrong on the dev table."""
-
-    labels: Sequence[str]
-    confusion: Sequence[Sequence[int]]
-    """Row = gold, column = guess."""
-    per_class: Mapping[str, Mapping[str, float]]
-    worst: Sequence[tuple[str, str, str, float]]
-    """(text, gold, guess, probability of the guess), surest first."""
+_IMPROVING = ("loss", "accuracy", "f1")
+_NUM_BIG = 6
+_UNSHOWN = {"folder", "report"}
 
 
 @dataclass(frozen=True)
@@ -56,16 +39,18 @@ class Comparison:
     title: str
     rows: Sequence[tuple[str, Sequence[float]]]
     remark: str = ""
+    unit: str = ""
+    """% writes shares of one in percent; anything else stands behind the numbers."""
 
 
 @dataclass(frozen=True)
 class RunReport:
-    """Everything a report shows; empty parts are left out."""
+    """Everything a report shows; parts that are empty are left out."""
 
     title: str
     kind: Literal["pretrain", "finetune", "demo"]
     summary: Mapping[str, Any]
-    """Big figures on top, by name."""
+    """Figures on top, by name; the most telling ones are shown big."""
     records: Sequence[Mapping[str, Any]] = ()
     """Lines of metrics.jsonl."""
     settings: str = ""
@@ -77,121 +62,112 @@ class RunReport:
     comparisons: Sequence[Comparison] = ()
     predictions: Sequence[tuple[str, str, float]] = ()
     """(text, label, probability) of a few texts nobody labelled."""
-    notes: Sequence[str] = field(default_factory=tuple)
-
-
-_KINDS = {
-    "pretrain": "pre-training run",
-    "finetune": "fine-tuning run",
-    "demo": "the whole life, from text to classifier",
-}
+    notes: Sequence[str] = ()
+    """What a reader should know, a sentence each."""
+    machine: Mapping[str, str] = field(default_factory=this_machine)
+    """What the run ran on; this machine, when not given."""
+    versions: Mapping[str, str] = field(default_factory=these_versions)
 
 
 def write(path: Path, run: RunReport) -> None:
-    """Write the report, whole or not at all."""
+    """Write the report, whole or not at all.
+
+    Raises:
+        ResourceError: the disk is full.
+        SettingsError: the place can't be written to.
+    """
     write_text(path, render(run))
 
 
 def render(run: RunReport) -> str:
     """Return the report's HTML."""
-    sections = [
-        cards({name.replace("_", " "): _figure(value) for name, value in run.summary.items() if _shown(name, value)}),
-        *(section(part.title, dots(part.rows), remark=part.remark) for part in run.comparisons),
-        section("Curves", _curves(run.records)),
-        section(
-            "Ten holes, before and after",
-            _masked(run.masked),
-            remark="Sentences of held-out text where there is some, with one word hidden. Shades are probabilities.",
+    parts = [
+        _summary(run),
+        *(
+            section(part.title, bars(part.title, part.rows, unit=part.unit), remark=part.remark)
+            for part in run.comparisons
         ),
-        *_classifier(run.classifier),
-        section("Texts nobody labelled", table(("text", "label", "probability"), run.predictions)),
+        section("Curves", curves(run.records) or _missing("No figure was logged."), remark=_about_curves(run)),
+        masked_section(run.masked),
+        *_classifier(run),
+        section(
+            "Texts nobody labelled",
+            table(
+                ("text", "label", "probability"),
+                [(text(of), chip(label), meter(share)) for of, label, share in run.predictions],
+            ),
+        ),
         section("Good to know", _notes(run.notes)),
-        section("Repeat it", _settings(run.command, run.settings)),
+        section("Repeat it", _settings(run)),
     ]
-    return page(
-        run.title, _KINDS[run.kind], sections, footer=f"Written by bertie {__version__}. This page loads nothing."
-    )
+    return page(run.title, _KINDS[run.kind], parts, footer=f"Written by bertie {__version__}. This page loads nothing.")
 
 
-def _shown(name: str, value: Any) -> bool:
-    return isinstance(value, int | float | str) and name not in ("folder", "report")
+def _summary(run: RunReport) -> str:
+    """Show the most telling figures big, the others small."""
+    values = {name: value for name, value in run.summary.items() if name not in _UNSHOWN and _is_figure(value)}
+    # What was measured on held-out data tells more than what was trained on.
+    wanted = [found for name in _BIG if (found := next((way for way in _ways(name) if way in values), ""))]
+    if not wanted:
+        wanted = list(values)
+    big = wanted[:_NUM_BIG]
+    head = [(name_of(_plain(name)), shown(name, values[name]), _about(run, name)) for name in big]
+    return cards(head) + facts({name_of(name): shown(name, values[name]) for name in values if name not in big})
 
 
-def _figure(value: float | str) -> str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, int) or abs(value) >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:.4g}"
+def _ways(name: str) -> tuple[str, ...]:
+    return f"dev_{name}", name, f"train_{name}"
 
 
-def _curves(records: Sequence[Mapping[str, Any]]) -> str:
-    """Draw every figure that the records hold, training and dev in one frame."""
-    drawn: list[str] = []
-    for title, name, form in _CURVES:
-        series = []
-        for kind in ("train", "dev"):
-            points = [(float(row["step"]), row[name]) for row in records if row.get("kind") == kind and name in row]
-            if points:
-                series.append(Series(kind, points, marked=kind == "dev" and len(points) <= 60))
-        if series and not (title == "Loss" and any("mlm_loss" in row for row in records) and len(drawn) > 3):
-            drawn.append(lines(title, series, x_label="steps", y_format=form))
-    return f'<div class="charts">{"".join(drawn)}</div>' if drawn else ""
+def _is_figure(value: Any) -> bool:
+    return isinstance(value, str) or (isinstance(value, int | float) and math.isfinite(value))
 
 
-def _masked(sentences: Sequence[MaskedSentence]) -> str:
-    if not sentences:
+def _plain(name: str) -> str:
+    return name.removeprefix("dev_").removeprefix("train_")
+
+
+def _about(run: RunReport, name: str) -> str:
+    """Say what a figure was measured on and, when it has a curve, where that began."""
+    plain = _plain(name)
+    kind = "train" if name.startswith("train_") else "dev"
+    said = [] if name == plain else [kind]
+    if any(word in plain for word in _IMPROVING) and (ends := first_and_last(run.records, kind, plain)):
+        said = [*said, f"{shown(name, ends[0])} at first"]
+    return ", ".join(said)
+
+
+def _about_curves(run: RunReport) -> str:
+    if not run.records:
         return ""
-    rows = []
-    for sentence in sentences:
-        left = _text(sentence.pieces[: sentence.place])
-        right = _text(sentence.pieces[sentence.place + 1 :])
-        before, after = _guesses(sentence, sentence.before), _guesses(sentence, sentence.after)
-        rows.append(
-            f'<div class="cloze"><p dir="auto">{escape(left)} <span class="hole">{escape(sentence.answer)}</span> '
-            f'{escape(right)}</p><div class="guesses"><span>before</span><div>{before}</div>'
-            f"<span>after</span><div>{after}</div></div></div>"
-        )
-    return f'<div class="panel">{"".join(rows)}</div>'
+    said = ["Faint: every logged value; bold: a running mean. Above each chart stand the last values."]
+    if any("mlm_loss" in row for row in run.records):
+        said.append("MLM: masked language model; NSP: next sentence prediction.")
+    if not any(row.get("kind") == "dev" for row in run.records):
+        said.append("No dev set was given: what is shown was measured on the data trained on.")
+    return " ".join(said)
 
 
-def _text(pieces: Sequence[str]) -> str:
-    """Join pieces: continuations to what is before them."""
-    return " ".join(pieces).replace(" ##", "")
-
-
-def _guesses(sentence: MaskedSentence, guesses: Sequence[tuple[str, float]]) -> str:
-    return "".join(
-        f'<span class="guess{" hit" if token == sentence.answer else ""}" style="--share:{score:.3f}">{escape(token)}'
-        f"<small>{score:.0%}</small></span>"
-        for token, score in guesses
-    )
-
-
-def _classifier(report: ClassifierReport | None) -> list[str]:
-    if report is None:
+def _classifier(run: RunReport) -> list[str]:
+    if run.classifier is not None:
+        return sections(run.classifier)
+    if run.kind != "finetune":
         return []
-    scores = [
-        (label, row["precision"], row["recall"], row["f1"], int(row["support"]))
-        for label, row in report.per_class.items()
-    ]
-    return [
-        section("Confusion", heat_map(report.labels, report.confusion) if len(report.labels) <= 40 else ""),
-        section("By class", table(("label", "precision", "recall", "F1", "items"), scores)),
-        section(
-            "Worst errors",
-            table(("text", "gold", "guess", "probability"), report.worst),
-            remark="Mistakes the model was surest of: often where the data are wrong, or hard.",
-        ),
-    ]
+    return [section("By class", _missing("No dev table was given, so nothing is known of what the model gets wrong."))]
+
+
+def _missing(what: str) -> str:
+    return f'<p class="empty">{safe(what)}</p>'
 
 
 def _notes(notes: Sequence[str]) -> str:
-    return f'<ul class="notes">{"".join(f"<li>{escape(line)}</li>" for line in notes)}</ul>' if notes else ""
+    lines = "".join(f'<li dir="auto">{safe(line)}</li>' for line in notes)
+    return f'<ul class="notes">{lines}</ul>' if lines else ""
 
 
-def _settings(command: str, settings: str) -> str:
-    parts = f'<div class="panel"><pre>{escape(command)}</pre></div>' if command else ""
-    if settings:
-        parts += f'<details class="panel"><summary>config.toml</summary><pre>{escape(settings)}</pre></details>'
-    return parts
+def _settings(run: RunReport) -> str:
+    """Show the command, the settings, and what the run ran on."""
+    parts = f'<div class="panel"><pre>{safe(run.command)}</pre></div>' if run.command else ""
+    if run.settings:
+        parts += folded("config.toml", f"<pre>{safe(run.settings)}</pre>")
+    return parts + facts({**run.machine, **run.versions})

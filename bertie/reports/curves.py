@@ -1,0 +1,93 @@
+"""The curves of a run: every figure that its records hold, training and dev in one frame."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bertie.reports.chart import Point, Series, lines
+from bertie.reports.figures import compact, is_share, name_of, number, percent, percent_tick, shown
+from bertie.reports.page import folded, table
+from bertie.reports.text import safe
+
+Records = Sequence[Mapping[str, Any]]
+
+# The first found of each line is drawn large.
+_LARGE = (("mlm_loss", "loss"), ("mlm_accuracy", "accuracy", "macro_f1", "nsp_accuracy"))
+_ORDER = ("nsp_accuracy", "nsp_loss", "loss", "macro_f1")
+_LAST = ("learning_rate", "tokens_per_second", "gradient_norm")
+_COUNTS = {"kind", "step", "seconds", "tokens", "epoch"}
+_MOST_ROWS = 40
+
+
+def curves(records: Records) -> str:
+    """Draw a chart for every figure; nothing when the records hold none."""
+    present = list(
+        dict.fromkeys(name for row in records for name in row if name not in _COUNTS and _holds(records, name))
+    )
+    large = [name for names in _LARGE if (name := next((name for name in names if name in present), ""))]
+    rest = [name for name in present if name not in (*large, *_LAST)]
+    rest.sort(key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER))
+    small = [*rest, *(name for name in _LAST if name in present)]
+    drawn = [_chart(records, name, "large") for name in large] + [_chart(records, name, "small") for name in small]
+    return f'<div class="charts">{"".join(drawn)}</div>{_evaluations(records)}' if drawn else ""
+
+
+def first_and_last(records: Records, kind: str, name: str) -> tuple[float, float] | None:
+    """Return the first and the last value of a figure; None when there are not two."""
+    values = [y for _, y in _points(records, kind, name) if y is not None and math.isfinite(y)]
+    return (values[0], values[-1]) if len(values) > 1 else None
+
+
+def _chart(records: Records, name: str, size: str) -> str:
+    series = []
+    for colour, kind in enumerate(("train", "dev")):
+        points = _points(records, kind, name)
+        if any(y is not None for _, y in points):
+            calm = name == "learning_rate"
+            series.append(
+                Series(
+                    kind,
+                    points,
+                    marked=kind == "dev" and len(points) <= 40,
+                    smooth=kind == "train" and not calm,
+                    colour=colour,
+                )
+            )
+    share = is_share(name)
+    return lines(
+        name_of(name),
+        series,
+        x_label="step",
+        y_format=percent if share else number,
+        y_ticks=percent_tick if share else compact if name == "tokens_per_second" else number,
+        log=name == "gradient_norm",
+        size=size,
+    )
+
+
+def _points(records: Records, kind: str, name: str) -> list[Point]:
+    """Return (step, value) of one figure in the order of steps; what is no number is a gap."""
+    rows = [row for row in records if row.get("kind") == kind and name in row and _is_number(row.get("step"))]
+    points = [(float(row["step"]), float(row[name]) if _is_number(row[name]) else None) for row in rows]
+    return sorted(points, key=lambda point: point[0])
+
+
+def _holds(records: Records, name: str) -> bool:
+    return any(_is_number(row.get(name)) for row in records if row.get("kind") in ("train", "dev"))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
+
+
+def _evaluations(records: Records) -> str:
+    """Write the dev figures as a table, for those who want the numbers or can't see the curves."""
+    rows = [row for row in records if row.get("kind") == "dev" and _is_number(row.get("step"))]
+    if not rows:
+        return ""
+    stride = -(-len(rows) // _MOST_ROWS)
+    rows = [row for place, row in enumerate(rows) if place % stride == 0 or place == len(rows) - 1]
+    names = list(dict.fromkeys(name for row in rows for name in row if name not in _COUNTS and _holds(rows, name)))
+    cells = [[number(row["step"]), *(safe(shown(name, row.get(name))) for name in names)] for row in rows]
+    head = ["step", *(name_of(name) for name in names)]
+    return folded("Dev figures as a table", table(head, cells, numbers=range(len(head))))

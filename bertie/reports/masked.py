@@ -1,0 +1,80 @@
+"""Sentences with a hole, and what a model put into it before and after training, as a section of a page."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bertie.reports.page import section
+from bertie.reports.text import safe, spaced
+
+
+@dataclass(frozen=True)
+class MaskedSentence:
+    """A sentence with a hole, and what the model put into it before and after training."""
+
+    pieces: Sequence[str]
+    place: int
+    """Index of the hole in `pieces`."""
+    answer: str
+    """The piece that was there."""
+    before: Sequence[tuple[str, float]]
+    """(piece, probability), best first."""
+    after: Sequence[tuple[str, float]]
+
+
+def masked_section(sentences: Sequence[MaskedSentence]) -> str:
+    """Draw every sentence with its guesses, under a line that counts the right ones."""
+    if not sentences:
+        return ""
+    cells = "".join(_sentence(sentence) for sentence in sentences)
+    return section("Hidden words, before and after", f'<div class="clozes">{cells}</div>', remark=_score(sentences))
+
+
+def _score(sentences: Sequence[MaskedSentence]) -> str:
+    """Say how often the hidden word was the first guess, and how often among the guesses."""
+    first = [sum(_rank(sentence.answer, guesses) == 1 for sentence, guesses in part) for part in _parts(sentences)]
+    among = [sum(_rank(sentence.answer, guesses) > 0 for sentence, guesses in part) for part in _parts(sentences)]
+    depth = max((len(sentence.after) for sentence in sentences), default=0)
+    return (
+        f"One word of each sentence was hidden. First guess right: {first[0]} of {len(sentences)} before training, "
+        f"{first[1]} after; among the first {depth}: {among[0]} before, {among[1]} after."
+    )
+
+
+def _parts(
+    sentences: Sequence[MaskedSentence],
+) -> tuple[list[tuple[MaskedSentence, Sequence[tuple[str, float]]]], ...]:
+    return [(one, one.before) for one in sentences], [(one, one.after) for one in sentences]
+
+
+def _rank(answer: str, guesses: Sequence[tuple[str, float]]) -> int:
+    """Return the place of the answer among the guesses, from 1; 0 when it isn't there."""
+    return next((place for place, (piece, _) in enumerate(guesses, 1) if piece == answer), 0)
+
+
+def _sentence(sentence: MaskedSentence) -> str:
+    pieces = list(sentence.pieces)
+    pieces[sentence.place] = sentence.answer
+    words = ""
+    for place, (word, space) in enumerate(spaced(pieces)):
+        mark = f'<mark title="the hidden word">{safe(word)}</mark>' if place == sentence.place else safe(word)
+        words += f"{' ' if space else ''}{mark}"
+    lists = "".join(
+        f'<div><h3>{name}</h3><ol class="guesses">{_guesses(sentence.answer, guesses)}</ol></div>'
+        for name, guesses in (("before", sentence.before), ("after", sentence.after))
+        if guesses
+    )
+    return f'<article class="cloze"><p dir="auto">{words}</p><div class="two">{lists}</div></article>'
+
+
+def _guesses(answer: str, guesses: Sequence[tuple[str, float]]) -> str:
+    rows = ""
+    for piece, score in guesses:
+        share = min(1.0, max(0.0, score)) if score == score else 0.0  # NaN is no share
+        hit = ' class="hit"' if piece == answer else ""
+        right = '<span class="unseen"> (right)</span>' if hit else ""
+        said = f"{share:.0%}" if share >= 0.005 or share == 0 else "<1%"
+        rows += (
+            f'<li{hit}><i style="width:{100 * share:.1f}%"></i><bdi>{safe(piece)}</bdi>{right}'
+            f"<small>{safe(said)}</small></li>"
+        )
+    return rows
