@@ -7,6 +7,7 @@ only, never from a pickle, and nothing a folder says is ever run.
 
 import dataclasses
 import json
+import shlex
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +21,8 @@ from torch import Tensor
 from bertie import registry
 from bertie.errors import DataError, SettingsError
 from bertie.files.atomic import atomic_folder, write_text
+from bertie.formats._places import resolve as resolve
+from bertie.formats._places import weight_files
 from bertie.formats.format import Bundle, initialize_head
 from bertie.tasks.task import Task, TaskModel
 from bertie.tokenizer.tokenizer import Tokenizer
@@ -33,31 +36,6 @@ _INFERRED = {
 }
 _MAX_CONFIG_BYTES = 16 * 1024 * 1024
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
-
-
-def resolve(path_or_hub_id: str | Path) -> Path:
-    """Return a local folder: the path itself, or a hub model's snapshot in huggingface_hub's cache.
-
-    Raises:
-        SettingsError: neither a folder nor a model the hub, or in offline mode the cache, has.
-    """
-    path = Path(path_or_hub_id)
-    if path.is_dir():
-        return path
-    text = str(path_or_hub_id)
-    if text.startswith((".", "/", "~")) or text.count("/") > 1:
-        raise SettingsError(f"{text}: no such model folder")
-    from huggingface_hub import snapshot_download
-
-    try:
-        folder = snapshot_download(text, allow_patterns=["*.json", "*.txt", "*.safetensors", "README.md"])
-    except Exception as error:  # the hub's own errors, the network's, bad names: all end here for the user
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise SettingsError(
-            f"{text} is no local folder, and the hub has no such model for us ({first}); give a folder that holds "
-            "config.json and model.safetensors"
-        ) from error
-    return Path(folder)
 
 
 def read(
@@ -162,6 +140,25 @@ def _read_state(folder: Path, module: Any) -> tuple[dict[str, Tensor], set[str]]
         raise DataError(f"{folder}: tensor {error.args[0]} is unknown to {module.MODEL_TYPE}") from error
 
 
+def tensor_names(folder: str | Path) -> set[str]:
+    """Return the names of a folder's tensors, as today's files spell them, without reading the tensors.
+
+    Raises:
+        SettingsError: no safetensors file there.
+        DataError: it is damaged, or of an unknown kind of model.
+    """
+    place = Path(folder)
+    module = registry.load("models", _architecture(_read_config(place), place))
+    names: set[str] = set()
+    for file in _weight_files(place):
+        try:
+            with safe_open(file, framework="pt") as tensors:
+                names |= {_modern(name, module.PREFIX) for name in tensors.keys()}  # noqa: SIM118 - not a dictionary
+        except SafetensorError as error:
+            raise DataError(f"{file} is damaged: {error}") from error
+    return names
+
+
 def _modern(name: str, prefix: str) -> str:
     """Write a tensor's name as today's files do: weight and bias for gamma and beta, the encoder's prefix in front."""
     for old, now in ((".gamma", ".weight"), (".beta", ".bias")):
@@ -170,25 +167,19 @@ def _modern(name: str, prefix: str) -> str:
 
 
 def _weight_files(folder: Path) -> list[Path]:
-    single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
-    if single.is_file():
-        return [single]
-    if index.is_file():
-        try:
-            names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DataError(f"{index} is no index of safetensors files") from error
-        for name in names:
-            if Path(name).name != name or not (folder / name).is_file():
-                raise DataError(f"{index} names {name!r}, which is not a file of this folder")
-        return [folder / name for name in names]
+    if files := weight_files(folder, "model.safetensors"):
+        return files
     pickles = sorted(file.name for file in folder.iterdir() if file.suffix in _PICKLES)
     if pickles:
+        target = shlex.quote(f"{folder.resolve()}-safetensors")
         raise SettingsError(
             f"{folder} holds {pickles[0]}, a pickle, which could run code when read; type: "
-            f"bertie convert {folder} {folder}-safetensors"
+            f"bertie convert {shlex.quote(str(folder))} {target}"
         )
-    raise SettingsError(f"{folder} holds no model.safetensors")
+    raise SettingsError(
+        f"{folder} holds no model.safetensors; if the hub has the model as pytorch_model.bin only, type: "
+        "bertie convert OWNER/MODEL FOLDER"
+    )
 
 
 def _read_tokenizer(folder: Path, values: Mapping[str, Any], vocab_size: int) -> Tokenizer:
@@ -235,8 +226,7 @@ def _make_task(
     if "labels" in fields and "labels" not in stored:
         if values.get("problem_type") in ("regression", "multi_label_classification"):
             raise SettingsError(f"the folder is for {values['problem_type']}; bertie has no task for that")
-        by_number = values.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}
-        stored["labels"] = [by_number[key] for key in sorted(by_number, key=int)]
+        stored["labels"] = _labels(values, state.get("head.classifier.bias"))
     if "pooler" in fields:
         stored["pooler"] = "head.pooler.dense.weight" in state
     if "max_length" in fields and "max_length" not in stored and "max_position_embeddings" in values:
@@ -247,6 +237,25 @@ def _make_task(
         raise SettingsError(f"{name} has no setting {unknown[0]!r}; {registry.did_you_mean(unknown[0], fields)}")
     made: Task = kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in given.items()})
     return made
+
+
+def _labels(values: Mapping[str, Any], bias: Tensor | None) -> list[str]:
+    """Return the labels in the order of their numbers.
+
+    A config without names has LABEL_0, LABEL_1, ...; old programs wrote two of them whatever the number of classes,
+    so that the file's own bias (C,) counts.
+
+    Raises:
+        DataError: `id2label` is no table from 0, 1, 2 ... to names.
+    """
+    by_number = values.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}
+    try:
+        labels = [str(by_number[str(number)]) for number in range(len(by_number))]
+    except (KeyError, TypeError) as error:
+        raise DataError("config.json: id2label must give a name to each of 0, 1, 2 ... without a gap") from error
+    if bias is not None and all(label == f"LABEL_{number}" for number, label in enumerate(labels)):
+        return [f"LABEL_{number}" for number in range(len(bias))]
+    return labels
 
 
 def _fill(model: TaskModel, state: Mapping[str, Tensor], folder: Path, *, new_head: bool, seed: int) -> list[str]:

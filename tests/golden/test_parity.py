@@ -125,7 +125,7 @@ def test_hidden_and_pooled(shape: str, tmp_path: Path, largest: dict[str, float]
 
 def test_a_model_without_pooler(tmp_path: Path, largest: dict[str, float]) -> None:
     torch.manual_seed(0)
-    model = transformers.BertModel(
+    model = transformers.BertModel(  # type: ignore[no-untyped-call]
         transformers.BertConfig(vocab_size=103, **SHAPES["small"]), add_pooling_layer=False
     ).eval()
     model.save_pretrained(tmp_path / "theirs")
