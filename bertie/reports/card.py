@@ -1,62 +1,221 @@
-"""The README.md of a model folder: front matter for the hub, then what it is, how it was made and how to use it."""
+"""The README.md of a model folder: front matter for the hub, then what it is, how to use it and how it was made.
+
+The card claims what was measured and nothing else; what isn't known, such as a licence, isn't there.
+"""
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-_PIPELINES = {
-    "pretraining": "fill-mask",
-    "masked_lm": "fill-mask",
-    "classification": "text-classification",
-    "features": "feature-extraction",
+from bertie import __version__
+from bertie.reports.figures import name_of
+from bertie.reports.text import fit
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What a card says of one task."""
+
+    title: str
+    pipeline: str
+    """The hub's word for the task; empty when it has none."""
+    loader: str
+    """The class of transformers that reads the folder."""
+    output: str
+    """Where that class puts what it found."""
+    limits: tuple[str, ...]
+
+
+_LIMITS = (
+    "No more was measured than stands above.",
+    "What was wrong or one-sided in the text it learned from is in the model too.",
+    "Measure it on data of your own before relying on it.",
+)
+_CLOZE = "It fills [MASK] and is made to be fine-tuned; it writes no text of its own."
+_KINDS = {
+    "pretraining": _Kind(
+        "A pre-trained BERT encoder", "fill-mask", "AutoModelForPreTraining", "prediction_logits", (_CLOZE,)
+    ),
+    "masked_lm": _Kind("A masked language model", "fill-mask", "AutoModelForMaskedLM", "logits", (_CLOZE,)),
+    "next_sentence": _Kind(
+        "A next sentence model",
+        "",
+        "AutoModelForNextSentencePrediction",
+        "logits",
+        ("It tells whether a second text follows a first one: 0 means that it does, 1 that it was drawn at random.",),
+    ),
+    "classification": _Kind(
+        "A BERT text classifier",
+        "text-classification",
+        "AutoModelForSequenceClassification",
+        "logits",
+        (
+            "It knows its own labels and no others: any text at all gets one of them.",
+            "Its probabilities are as it gives them and were not calibrated.",
+        ),
+    ),
+    "features": _Kind(
+        "A BERT encoder", "feature-extraction", "AutoModel", "last_hidden_state", ("It turns texts into vectors.",)
+    ),
 }
-_CLASSES = {
-    "pretraining": "AutoModelForPreTraining",
-    "masked_lm": "AutoModelForMaskedLM",
-    "next_sentence": "AutoModelForNextSentencePrediction",
-    "classification": "AutoModelForSequenceClassification",
-    "features": "AutoModel",
-}
 
 
-def model_card(*, task: str, command: str, scores: Mapping[str, float], settings: str, data: str = "") -> str:
+def model_card(
+    *,
+    task: str,
+    command: str,
+    scores: Mapping[str, float],
+    settings: str,
+    data: str = "",
+    name: str = "",
+    labels: Sequence[str] = (),
+    languages: Sequence[str] = (),
+    license_id: str = "",
+    base_model: str = "",
+    dev_data: str = "",
+    num_parameters: int | None = None,
+    steps: int | None = None,
+    tokens: int | None = None,
+    seed: int | None = None,
+) -> str:
     """Write the card.
 
     Args:
-        task: what the model does.
+        task: what the model does; a file of bertie/tasks.
         command: repeats the run.
-        scores: as measured; the card claims nothing else.
+        scores: as measured on held-out data.
         settings: text of config.toml.
-        data: fingerprint of the corpus.
+        data: fingerprint of what it learned from.
+        name: of the model; the heading says what it is when there is none.
+        labels: that a classifier gives.
+        languages: of the text, as the hub writes them, such as en and zh; left out when not known.
+        license_id: as the hub writes it; left out when not known.
+        base_model: hub id of the model it started from; empty for one of your own and for random weights.
+        dev_data: name of what it was measured on.
+        num_parameters: weights of the network.
+        steps: updates done.
+        tokens: tokens trained on.
+        seed: of the run.
     """
-    front = ["---", "library_name: bertie"]
-    if task in _PIPELINES:
-        front.append(f"pipeline_tag: {_PIPELINES[task]}")
-    front += ["tags:", "- bert", f"- {task}", "---"]
-    measured = "\n".join(f"| {name.replace('_', ' ')} | {value:.4f} |" for name, value in scores.items())
-    table = (
-        f"| score | value |\n| --- | --- |\n{measured}" if measured else "Nothing was measured: no dev data were given."
+    kind = _KINDS.get(task) or _Kind(
+        f"A BERT model for {task.replace('_', ' ')}", "", "AutoModel", "last_hidden_state", ()
     )
-    example = '"Paris is the [MASK] of France."' if _PIPELINES.get(task) == "fill-mask" else '"A text of yours."'
-    return "\n".join(
-        [
-            *front,
-            f"# A BERT model for {task.replace('_', ' ')}",
-            "",
-            "## Scores",
-            "",
-            table,
-            "",
-            "## Use",
-            "",
-            f"```python\nimport bertie\n\nbertie.load({json.dumps('PATH')}).predict({example})\n```",
-            "",
-            f"It is a plain Hugging Face folder: `transformers.{_CLASSES.get(task, 'AutoModel')}` loads it too.",
-            "",
-            "## How it was made",
-            "",
-            f"`{command}` repeats the run{f'; corpus {data[:16]}' if data else ''}.",
-            "",
-            f"```toml\n{settings.strip()}\n```",
-            "",
+    measured = {key: value for key, value in scores.items() if math.isfinite(value)}
+    made = {
+        "started from": base_model,
+        "parameters": _count(num_parameters),
+        "updates": _count(steps),
+        "tokens trained on": _count(tokens),
+        "seed": "" if seed is None else str(seed),
+        "fingerprint of the data": data[:16],
+        "written by": f"bertie {__version__}",
+    }
+    parts = [
+        _front_matter(task, kind, measured, name, languages, license_id, base_model, dev_data),
+        f"# {_line(name or kind.title)}",
+        f"{kind.title}{_parameters(num_parameters)}, made with bertie. {_labels(labels)}".rstrip(),
+        f"## Use\n\n{_fenced(_ours(task, kind, languages), 'python')}\n\nIt is a plain Hugging Face folder:\n\n"
+        f"{_fenced(_theirs(kind, task), 'python')}",
+        f"## Scores\n\n{_scores(scores, dev_data)}",
+        "## How it was made\n\n"
+        + "\n".join(f"- {what}: {_line(value)}" for what, value in made.items() if value)
+        + f"\n\n{_fenced(command, 'sh')}\n\nIts `config.toml`, all settings included:\n\n{_fenced(settings, 'toml')}",
+        f"## Limits\n\n{' '.join([*kind.limits, *_LIMITS])}",
+    ]
+    return fit("\n\n".join(parts) + "\n")
+
+
+def _front_matter(
+    task: str,
+    kind: _Kind,
+    scores: Mapping[str, float],
+    name: str,
+    languages: Sequence[str],
+    license_id: str,
+    base_model: str,
+    dev_data: str,
+) -> str:
+    """Write what the hub reads: YAML, every text in JSON's quotes, which are YAML's too."""
+    lines = ["---"]
+    if languages:
+        lines += ["language:", *(f"- {_quoted(language)}" for language in languages)]
+    if license_id:
+        lines.append(f"license: {_quoted(license_id)}")
+    lines.append("library_name: bertie")
+    if kind.pipeline:
+        lines.append(f"pipeline_tag: {kind.pipeline}")
+    if base_model:
+        lines.append(f"base_model: {_quoted(base_model)}")
+    lines += ["tags:", "- bert", f"- {_quoted(task)}"]
+    if scores:
+        where = _quoted(dev_data or "held-out data")
+        lines += [
+            *("model-index:", f"- name: {_quoted(name or kind.title)}", "  results:", "  - task:"),
+            f"      type: {kind.pipeline or _quoted(task)}",
+            *("    dataset:", f"      name: {where}", f"      type: {where}", "    metrics:"),
         ]
+        for key, value in scores.items():
+            lines += [
+                f"    - type: {_quoted(key.removeprefix('dev_'))}",
+                f"      name: {_quoted(name_of(key.removeprefix('dev_')))}",
+                f"      value: {value:.6f}",  # YAML takes 1e-05 for a word
+            ]
+    return "\n".join([*lines, "---"])
+
+
+def _ours(task: str, kind: _Kind, languages: Sequence[str]) -> str:
+    example = "A text of yours."
+    if kind.pipeline == "fill-mask":
+        example = "北京是中国的首[MASK]。" if list(languages) == ["zh"] else "Paris is the [MASK] of France."
+    # A tuple is a pair of texts, that is one item.
+    text = f'("{example}", "Another one.")' if task == "next_sentence" else f'"{example}"'
+    return f'import bertie\n\nmodel = bertie.load("PATH")\nprint(model.predict({text}))'
+
+
+def _theirs(kind: _Kind, task: str) -> str:
+    text = '"A text of yours.", "Another one."' if task == "next_sentence" else '"A text of yours."'
+    return (
+        f"from transformers import {', '.join(sorted((kind.loader, 'AutoTokenizer')))}\n\n"
+        f'tokenizer = AutoTokenizer.from_pretrained("PATH")\nmodel = {kind.loader}.from_pretrained("PATH")\n'
+        f'output = model(**tokenizer({text}, return_tensors="pt"))\nprint(output.{kind.output}.shape)'
     )
+
+
+def _scores(scores: Mapping[str, float], dev_data: str) -> str:
+    if not scores:
+        return "Nothing was measured: no dev data were given."
+    rows = "\n".join(
+        f"| {_line(name_of(name.removeprefix('dev_')))} | {f'{value:.4f}' if math.isfinite(value) else 'not finite'} |"
+        for name, value in scores.items()
+    )
+    return f"Measured on {_line(dev_data or 'the dev data of the run')}.\n\n| score | value |\n| --- | ---: |\n{rows}"
+
+
+def _parameters(count: int | None) -> str:
+    return "" if count is None else f" of {count:,} parameters"
+
+
+def _labels(labels: Sequence[str]) -> str:
+    return f"Labels: {', '.join(_line(label) for label in labels)}." if labels else ""
+
+
+def _count(value: int | None) -> str:
+    return "" if value is None else f"{value:,}"
+
+
+def _line(text: str) -> str:
+    """Write text so that Markdown shows it as it is, on one line and within a cell."""
+    return "".join(f"\\{sign}" if sign in "\\`*_{}[]<>#|!" else sign for sign in " ".join(text.split()))
+
+
+def _fenced(text: str, language: str) -> str:
+    """Put text between fences longer than any that it holds."""
+    fence = "```"
+    while fence in text:
+        fence += "`"
+    return f"{fence}{language}\n{text.strip()}\n{fence}"
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(fit(text), ensure_ascii=False)

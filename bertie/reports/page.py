@@ -20,10 +20,19 @@ def page(title: str, kind: str, parts: Sequence[str], *, footer: str) -> str:
         parts: HTML, in order; empty ones are left out. Those with a heading get a link at the top.
         footer: plain text at the end.
     """
-    body = "\n".join(part for part in parts if part)
-    headings = re.findall(r'<section id="([^"]*)"><h2>([^<]*)</h2>', body)
-    links = "".join(f'<a href="#{place}">{heading}</a>' for place, heading in headings)
-    menu = f'<nav aria-label="On this page">{links}</nav>' if len(headings) > 1 else ""
+    places: dict[str, str] = {}
+
+    def name_place(found: re.Match[str]) -> str:
+        place = base = re.sub(r"\W+", "-", found[1].lower()).strip("-") or "part"
+        while place in places:
+            place = f"{base}-{len(places)}"
+        places[place] = found[1]
+        return f'<section id="{place}"><h2>{found[1]}</h2>'
+
+    # Text from outside is escaped, so that only sections of our own look like one.
+    body = re.sub("<section><h2>([^<]*)</h2>", name_place, "\n".join(part for part in parts if part))
+    links = "".join(f'<a href="#{place}">{heading}</a>' for place, heading in places.items())
+    menu = f'<nav aria-label="On this page">{links}</nav>' if len(places) > 1 else ""
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
@@ -45,9 +54,8 @@ def section(title: str, content: str, *, remark: str = "") -> str:
     """
     if not content:
         return ""
-    place = re.sub(r"\W+", "-", title.lower()).strip("-")
     below = f'<p class="remark">{safe(remark)}</p>' if remark else ""
-    return f'<section id="{safe(place)}"><h2>{safe(title)}</h2>{below}{content}</section>'
+    return f"<section><h2>{safe(title)}</h2>{below}{content}</section>"
 
 
 def cards(values: Sequence[tuple[str, str, str]]) -> str:

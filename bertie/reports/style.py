@@ -3,14 +3,14 @@
 The six colours of series are told apart with any colour vision, and stand out from both papers by 3 to 1 or more.
 """
 
-_LIGHT = """--paper:#f6f7f9;--card:#fff;--ink:#141c2b;--soft:#586274;--line:#e3e6eb;--grid:#eceef2;--accent:#0a6ab8;
---good:#0a7d5c;--bad:#b8401f;--c0:#0a6ab8;--c1:#d4570a;--c2:#0a8a66;--c3:#a8468c;--c4:#927108;--c5:#5b5bd6;
+LIGHT = """--paper:#f6f7f9;--card:#fff;--ink:#141c2b;--soft:#586274;--line:#e3e6eb;--grid:#eceef2;--accent:#0a6ab8;
+--good:#0a7d5c;--c0:#0a6ab8;--c1:#d4570a;--c2:#15a06f;--c3:#741562;--c4:#615023;--c5:#340895;
 --heat:10,106,184;--wrong:200,80,30;--shadow:0 1px 2px rgba(20,28,43,.05),0 4px 14px rgba(20,28,43,.04)"""
-_DARK = """--paper:#0d1117;--card:#161b24;--ink:#e7ebf2;--soft:#9aa6b8;--line:#283040;--grid:#222937;--accent:#5cb3f5;
---good:#4ccba2;--bad:#ff8e66;--c0:#5cb3f5;--c1:#ff9a4d;--c2:#4ccba2;--c3:#e58cc6;--c4:#e3c04f;--c5:#a5a2ff;
+DARK = """--paper:#0d1117;--card:#161b24;--ink:#e7ebf2;--soft:#9aa6b8;--line:#283040;--grid:#222937;--accent:#5cb3f5;
+--good:#4ccba2;--c0:#5cb3f5;--c1:#ff9a4d;--c2:#b8efde;--c3:#f518af;--c4:#d8ce94;--c5:#8d4edd;
 --heat:92,179,245;--wrong:255,142,102;--shadow:none"""
 
-_COLOURS = "".join(f".c{number}{{--c:var(--c{number})}}" for number in range(6))
+_COLOURS = "".join(f".c{place}{{--c:var(--c{place})}}" for place in range(6))
 
 _SHEET = """
 *{box-sizing:border-box}
@@ -111,4 +111,4 @@ pre{white-space:pre-wrap;overflow-wrap:anywhere}}
 """
 
 # Paper is white: a dark screen must not print light text on it.
-STYLE = f":root{{{_LIGHT}}}@media screen and (prefers-color-scheme:dark){{:root{{{_DARK}}}}}{_COLOURS}{_SHEET}"
+STYLE = f":root{{{LIGHT}}}@media screen and (prefers-color-scheme:dark){{:root{{{DARK}}}}}{_COLOURS}{_SHEET}"

@@ -18,9 +18,14 @@ _JOINING = set("-–/_@’'")
 _ENDINGS = {"s", "t", "re", "ve", "ll", "d", "m", "em"}
 
 
+def fit(text: object) -> str:
+    """Write anything as text without the characters that no page and no file of settings may hold."""
+    return str(text).translate(_UNFIT)
+
+
 def safe(text: object) -> str:
     """Write anything as text that a page shows as it is, and never as markup."""
-    return escape(str(text).translate(_UNFIT))
+    return escape(fit(text))
 
 
 def shorten(text: str, width: int) -> str:

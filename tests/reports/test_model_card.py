@@ -1,0 +1,111 @@
+"""Model cards: the hub's own reader understands them, hostile names stay text, and their examples run."""
+
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from huggingface_hub import ModelCard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bertie.reports.card import model_card
+
+if TYPE_CHECKING:
+    from bertie.tokenizer.tokenizer import Tokenizer
+
+anything = st.text(st.characters(codec=None, exclude_categories=()), max_size=20)
+
+
+def card(**changes: Any) -> str:
+    given: dict[str, Any] = {
+        "task": "classification",
+        "command": "bertie run out/films/config.toml",
+        "scores": {"accuracy": 0.875, "macro_f1": 0.00001},
+        "settings": 'command = "finetune"\nseed = 3\n',
+    }
+    return model_card(**given | changes)
+
+
+def test_the_hub_reads_it() -> None:
+    data = ModelCard(card(languages=["en", "zh"], base_model="bert-base-uncased", dev_data="films", name="films")).data
+    assert data.library_name == "bertie" and data.pipeline_tag == "text-classification"
+    assert data.language == ["en", "zh"] and data.base_model == "bert-base-uncased" and data.license is None
+    assert [(found.metric_type, found.metric_value, found.dataset_name) for found in data.eval_results] == [
+        ("accuracy", 0.875, "films"),
+        ("macro_f1", 0.00001, "films"),
+    ]
+
+
+def test_what_is_not_known_is_not_said() -> None:
+    text = card(scores={})
+    data = ModelCard(text).data
+    assert data.license is None and data.language is None and data.base_model is None and data.eval_results is None
+    assert "Nothing was measured: no dev data were given." in text
+    assert "seed:" not in text and "parameters" not in text
+
+
+def test_what_is_known_is_said() -> None:
+    text = card(
+        labels=["fresh", "rotten"], seed=0, steps=1200, tokens=4_096_000, num_parameters=11_200_000, data="ab" * 32
+    )
+    for line in ("- seed: 0", "- updates: 1,200", "- tokens trained on: 4,096,000", "- fingerprint of the data: abab"):
+        assert line in text
+    assert "of 11,200,000 parameters, made with bertie. Labels: fresh, rotten." in text
+    assert "| Accuracy | 0.8750 |" in text and 'command = "finetune"\nseed = 3' in text
+
+
+@settings(max_examples=60)
+@given(anything, anything, anything, st.floats())
+def test_sound_for_any_text(name: str, label: str, language: str, score: float) -> None:
+    text = card(
+        name=name, labels=[label], languages=[language], base_model=name, dev_data=label, scores={label: score}, seed=1
+    )
+    text.encode("utf-8")
+    data = ModelCard(text).data
+    assert data.library_name == "bertie" and data.tags == ["bert", "classification"]
+    assert (data.eval_results is not None) == math.isfinite(score)
+
+
+def test_settings_can_not_leave_their_fence() -> None:
+    text = card(settings='x = "```\n# not a heading"')
+    assert re.search(r'^````toml\nx = "```\n# not a heading"\n````$', text, re.MULTILINE)
+
+
+def test_markdown_in_names_stays_text() -> None:
+    text = card(labels=["a_b|c", "<script>\n# x"], name="# y")
+    assert r"Labels: a\_b\|c, \<script\> \# x." in text and r"# \# y" in text
+
+
+def test_a_task_of_somebody_else() -> None:
+    data = ModelCard(card(task="word_order")).data
+    assert data.pipeline_tag is None and data.tags == ["bert", "word_order"]
+
+
+@pytest.mark.parametrize("task", ["classification", "pretraining", "masked_lm", "next_sentence", "features"])
+def test_its_examples_run(
+    task: str, tiny_tokenizer: "Tokenizer", tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from dataclasses import replace
+
+    from bertie import registry
+    from bertie.formats.format import new
+    from bertie.formats.huggingface import write
+    from bertie.models.bert import BertConfig
+
+    config = BertConfig(
+        tiny_tokenizer.vocab_size, hidden_size=32, num_layers=1, num_heads=2, intermediate_size=64, max_positions=64
+    )
+    kind: Callable[..., Any] = registry.load("tasks", task).TASK
+    of_task = {"labels": ("a", "b")} if task == "classification" else {}
+    bundle = new(config, kind(max_length=64, **of_task), tiny_tokenizer, seed=0)
+    write(replace(bundle, card=card(task=task, scores={})), tmp_path / "model")
+    blocks = re.findall(
+        r"```python\n(.*?)```", (tmp_path / "model" / "README.md").read_text(encoding="utf-8"), re.DOTALL
+    )
+    assert len(blocks) == 2
+    for block in blocks:
+        exec(block.replace("PATH", str(tmp_path / "model")), {})
+    assert "torch.Size([1," in capsys.readouterr().out
