@@ -24,6 +24,7 @@ from bertie.nn.embeddings import Embeddings
 from bertie.nn.feedforward import Activation, activation_function
 from bertie.nn.initialize import initialize
 from bertie.nn.projection import Logits
+from bertie.nn.rounding import pad_rows
 
 # name: (layers L, hidden H); heads are H/64 and the intermediate size 4H, as in all released sizes
 SIZES = {
@@ -202,11 +203,11 @@ class Bert(nn.Module):
         """
         if self.training and noise is None:
             noise = Noise.draw()
-        hidden = self.embeddings(batch, noise)
+        hidden = pad_rows(self.embeddings(batch, noise), step=128)
         layout = Layout.of(batch)
         for block in self.blocks:
             hidden = block(hidden, layout, noise)
-        return hidden  # type: ignore[no-any-return]
+        return hidden[: batch.num_tokens]
 
     def initialize(self, seed: int) -> None:
         """Draw first weights from `seed`."""
@@ -260,7 +261,9 @@ class TokenLogits(nn.Module):
 
     def forward(self, hidden: Tensor) -> Logits:
         """Map (M, H) to logits over V."""
-        return Logits(self.norm(self.activation(self.dense(hidden))), self.embedding, self.bias)
+        count = hidden.shape[0]
+        transformed = self.norm(self.activation(self.dense(pad_rows(hidden, step=64))))[:count]
+        return Logits(transformed, self.embedding, self.bias)
 
 
 # (pattern of a parameter's name here, its name in Hugging Face folders); {} stands for a layer's number.
@@ -285,9 +288,12 @@ NAMES = (
     ("head.next_sentence", "cls.seq_relationship"),
     ("head.classifier", "classifier"),
 )
-# Names that old or tied files hold beside these; they say nothing new.
-REDUNDANT = ("bert.embeddings.position_ids", "cls.predictions.decoder.bias")
-TIED = {"cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight"}
+# Names that old files hold beside these and that say nothing new, and second names of tied tensors.
+REDUNDANT = ("bert.embeddings.position_ids",)
+TIED = {
+    "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
+    "cls.predictions.decoder.bias": "cls.predictions.bias",
+}
 _PARTS = ("q", "k", "v")
 
 

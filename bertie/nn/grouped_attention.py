@@ -1,9 +1,10 @@
 """Attention by groups of like length: softmax(Q K^T) V in plain batched products, forward and backward.
 
 The exact path of every device, and the CPU's only one until a compiled kernel takes over behind the same operator.
-Sequences whose lengths share a multiple of 16 form one group; within a group the short ones are filled up by repeating
-their last token behind a mask, so filler reaches no output. It is a registered operator, opaque to compilation, and its
-backward pass works the weights out again instead of keeping them.
+Sequences whose lengths share a multiple of 16 form one group; the short ones are filled up by repeating their last
+token behind a mask, and the group itself by repeating a sequence, so that few shapes occur; filler reaches no output.
+It is a registered operator, opaque to compilation, and its backward pass works the weights out again instead of keeping
+them.
 
 Shapes: T query tokens, K key tokens, B sequences, N heads, D head size; a group has G sequences, padded to Q and S.
 """
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor
 
 from bertie.nn.dropout import branch, mask_from_words
+from bertie.nn.rounding import rounded_group
 
 _STEP = 16
 
@@ -53,9 +55,11 @@ def _groups(
         members = (buckets == bucket).nonzero().flatten()
         if int(lengths[members[0]]) == 0 or int(key_lengths[members[0]]) == 0:
             continue  # the empty sequences that fill fixed slots
-        queries, real, rows = _padded_indices(starts[members], lengths[members])
-        keys, real_keys, key_rows = _padded_indices(key_starts[members], key_lengths[members])
-        hidden = _hidden(lengths[members], key_lengths[members], causal, window)
+        spare = rounded_group(len(members)) - len(members)
+        all_members = torch.cat([members, members[-1:].expand(spare)])
+        queries, real, rows = _padded_indices(starts[all_members], lengths[all_members], spare)
+        keys, real_keys, key_rows = _padded_indices(key_starts[all_members], key_lengths[all_members], spare)
+        hidden = _hidden(lengths[all_members], key_lengths[all_members], causal, window)
         parts = [queries, keys, real, rows, real_keys, key_rows, hidden]
         moved = [None if part is None else part.to(device) for part in parts]
         assert moved[0] is not None and moved[1] is not None and moved[3] is not None and moved[5] is not None
@@ -63,11 +67,21 @@ def _groups(
     return groups
 
 
-def _padded_indices(starts: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
-    """Return (G, longest) flat indices, which of them are real (None: all), and the real ones' flat indices."""
-    within = torch.arange(int(lengths.max()))[None, :]
+def _width(lengths: Tensor) -> int:
+    """Return the padded length of a group: the next multiple of the step, so that few shapes occur."""
+    return -(-int(lengths.max()) // _STEP) * _STEP
+
+
+def _padded_indices(starts: Tensor, lengths: Tensor, spare: int) -> tuple[Tensor, Tensor | None, Tensor]:
+    """Return (G, padded length) flat indices, which of them are real (None: all), and the real ones' flat indices.
+
+    The last `spare` sequences repeat another one and are not real.
+    """
+    within = torch.arange(_width(lengths))[None, :]
     indices = starts[:, None] + torch.minimum(within, lengths[:, None] - 1)
-    valid = (within < lengths[:, None]).flatten()
+    valid = within < lengths[:, None]
+    valid[len(lengths) - spare :] = False
+    valid = valid.flatten()
     real = None if bool(valid.all()) else valid.nonzero().flatten()
     rows = indices.flatten() if real is None else indices.flatten()[real]
     return indices, real, rows
@@ -75,11 +89,11 @@ def _padded_indices(starts: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor | N
 
 def _hidden(lengths: Tensor, key_lengths: Tensor, causal: bool, window: int) -> Tensor | None:
     """Build the mask of one group, or None when every query may see every key."""
-    keys = torch.arange(int(key_lengths.max()))
+    keys = torch.arange(_width(key_lengths))
     filler = keys[None, :] >= key_lengths[:, None]  # (G, S)
     if not causal and window < 0:
         return filler[:, None, None, :] if bool(filler.any()) else None
-    queries = torch.arange(int(lengths.max()))
+    queries = torch.arange(_width(lengths))
     distance = keys[None, None, :] - queries[None, :, None] - (key_lengths - lengths)[:, None, None]  # (G, Q, S)
     hidden = filler[:, None, :].expand(distance.shape).clone()
     if causal:

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from bertie.nn.rounding import pad_rows
+
 _MAX_ROWS = 2048  # rows multiplied at a time: bounds the buffer at 2048 x V
 
 
@@ -79,14 +81,15 @@ class _CrossEntropy(torch.autograd.Function):
         d_weight = torch.zeros_like(weight) if needs_gradient else weight
         d_bias = torch.zeros_like(bias, dtype=torch.float32)
         for start in range(0, len(targets), _MAX_ROWS):
-            rows = hidden[start : start + _MAX_ROWS]
-            logits = torch.mm(rows, weight.t(), out=_buffer(len(rows), weight))
             chosen = targets[start : start + _MAX_ROWS]
-            sums = _consume(logits, bias, chosen, d_bias if needs_gradient else None)
+            rows = pad_rows(hidden[start : start + _MAX_ROWS], step=64)
+            logits = torch.mm(rows, weight.t(), out=_buffer(len(rows), weight))
+            sums = _consume(logits[: len(chosen)], bias, chosen, d_bias if needs_gradient else None)
             total += sums[0]
             correct += sums[1]
             if needs_gradient:
-                torch.mm(logits, weight, out=d_hidden[start : start + _MAX_ROWS])
+                logits[len(chosen) :].zero_()
+                d_hidden[start : start + _MAX_ROWS] = torch.mm(logits, weight)[: len(chosen)]
                 d_weight.addmm_(logits.t(), rows)
         if needs_gradient:
             ctx.save_for_backward(d_hidden, d_weight, d_bias)

@@ -1,0 +1,29 @@
+"""Round the rows of large CPU products to a few sizes.
+
+The CPU library compiles a kernel for every new shape and keeps the last thousand or so. Packed batches have another
+number of tokens each, so a run would compile dozens of kernels a step and hold gigabytes of them; rounded up, it
+compiles some dozens in all. What is added reaches no output.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+
+def rounded(count: int, *, step: int) -> int:
+    """Return `count` up to a multiple of `step`; small counts, where waiting matters more, stay as they are."""
+    return count if count < 2 * step else -(-count // step) * step
+
+
+def rounded_group(count: int) -> int:
+    """Return 1, 2, 4, 8 or a multiple of 8, `count` at least."""
+    return 1 << (count - 1).bit_length() if count <= 8 else -(-count // 8) * 8
+
+
+def pad_rows(values: Tensor, *, step: int) -> Tensor:
+    """Append rows of zeros to (T, ...) values on a CPU; elsewhere nothing is added."""
+    count = values.shape[0]
+    if values.device.type != "cpu" or torch.compiler.is_compiling():
+        return values
+    spare = rounded(count, step=step) - count
+    return pad(values, (*[0, 0] * (values.dim() - 1), 0, spare)) if spare else values

@@ -1,0 +1,35 @@
+"""Rounded shapes: few sizes, and what is added is zeros that are cut off again."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bertie.nn.rounding import pad_rows, rounded, rounded_group
+
+
+@given(count=st.integers(0, 100_000), step=st.integers(1, 512))
+def test_rounded_up_by_less_than_a_step(count: int, step: int) -> None:
+    up = rounded(count, step=step)
+    assert count <= up < count + step
+    assert up % step == 0 or up == count < 2 * step
+
+
+@given(count=st.integers(1, 10_000))
+def test_groups_grow_by_an_eighth_or_to_a_power_of_two(count: int) -> None:
+    up = rounded_group(count)
+    assert count <= up < 2 * count + 8
+    assert up in (1, 2, 4, 8) or up % 8 == 0
+
+
+def test_few_shapes_in_a_run() -> None:
+    assert {rounded(count, step=128) for count in range(3969, 4097)} == {4096}
+
+
+@pytest.mark.parametrize("shape", [(300, 4), (300,), (300, 2, 3)])
+def test_zeros_behind(shape: tuple[int, ...]) -> None:
+    values = torch.randn(shape)
+    padded = pad_rows(values, step=128)
+    assert padded.shape == (384, *shape[1:])
+    assert torch.equal(padded[:300], values)
+    assert not padded[300:].any()
