@@ -19,12 +19,11 @@ def resolve(path_or_hub_id: str | Path, *, pickles: bool = False) -> Path:
     Raises:
         SettingsError: neither a folder nor a model the hub, or in offline mode the cache, has.
     """
-    path = Path(path_or_hub_id)
-    if path.is_dir():
+    path, text = Path(path_or_hub_id), str(path_or_hub_id)
+    if text and path.is_dir():
         return path
-    text = str(path_or_hub_id)
-    if text.startswith((".", "/", "~")) or text.count("/") > 1:
-        raise SettingsError(f"{text}: no such model folder")
+    if not text or text.startswith((".", "/", "~")) or text.count("/") > 1:
+        raise SettingsError(f"{text or '(empty)'}: no such model folder")
     from huggingface_hub import snapshot_download
 
     patterns = ["*.json", "*.txt", "*.safetensors", "README.md", *(["pytorch_model*.bin"] if pickles else [])]

@@ -91,7 +91,7 @@ def _child(out: Path, files: Sequence[Path]) -> None:
 
 
 def _main() -> int:
-    """Do the child's work on the paths that stdin lists, the output first; the last line on stderr is the reason when it fails."""
+    """Do the child's work on the paths that stdin lists, the output first; the last line on stderr is why it failed."""
     try:
         out, *files = map(Path, json.load(sys.stdin))
         _child(out, files)

@@ -21,6 +21,7 @@ from torch import Tensor
 from bertie import registry
 from bertie.errors import DataError, SettingsError
 from bertie.files.atomic import atomic_folder, write_text
+from bertie.formats._config import architecture, encoder_config, read_config
 from bertie.formats._places import resolve as resolve
 from bertie.formats._places import weight_files
 from bertie.formats.format import Bundle, initialize_head
@@ -34,7 +35,7 @@ _INFERRED = {
     "ForSequenceClassification": "classification",
     "Model": "features",
 }
-_MAX_CONFIG_BYTES = 16 * 1024 * 1024
+_TYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 
 
@@ -60,18 +61,17 @@ def read(
         DataError: a broken file, a tensor missing, unused or of another shape, a vocabulary that doesn't fit.
     """
     folder = Path(path)
-    values = _read_config(folder)
+    values = read_config(folder)
     notes: list[str] = []
-    architecture = _architecture(values, folder)
-    module = registry.load("models", architecture)
-    config = module.CONFIG.from_foreign(values)
+    kind = architecture(values, folder)
+    module = registry.load("models", kind)
+    config = encoder_config(values, module, folder)
     state, foreign = _read_state(folder, module)
     tokenizer = _read_tokenizer(folder, values, config.vocab_size)
     ours = values.get("bertie", {})
     name = task or ours.get("task") or _infer(values, foreign, folder)
     objective = _make_task(name, ours, values, state, settings or {})
-    encoder = config.build()
-    model = TaskModel(encoder, objective.head(encoder))
+    model = _build(config, objective, state, folder)
     drawn = _fill(model, state, folder, new_head=new_head, seed=seed)
     if drawn:
         notes.append(f"{folder}: drawn anew from seed {seed}: {', '.join(drawn)}")
@@ -83,31 +83,7 @@ def read(
     extra = {key: value for key, value in ours.items() if key not in ("task", "settings", "golden_ids")}
     card = folder / "README.md"
     text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
-    return Bundle(model.eval(), objective, tokenizer, config, architecture, text, extra, tuple(notes))
-
-
-def _read_config(folder: Path) -> dict[str, Any]:
-    file = folder / "config.json"
-    if not file.is_file():
-        raise SettingsError(f"{folder} is no model folder: it holds no config.json")
-    if file.stat().st_size > _MAX_CONFIG_BYTES:
-        raise DataError(f"{file} is larger than {_MAX_CONFIG_BYTES} bytes; that is no model's config")
-    try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{file} is not JSON: {error}") from error
-    if not isinstance(values, dict):
-        raise DataError(f"{file} holds no JSON object")
-    return values
-
-
-def _architecture(values: Mapping[str, Any], folder: Path) -> str:
-    """Find the file of models/ for a config's `model_type`."""
-    kind = values.get("model_type", "bert")
-    known = registry.choices("models")
-    if kind not in known:
-        raise DataError(f"{folder}/config.json: model_type {kind!r} is not among {', '.join(known)}")
-    return str(kind)
+    return Bundle(model.eval(), objective, tokenizer, config, kind, text, extra, tuple(notes))
 
 
 def _read_state(folder: Path, module: Any) -> tuple[dict[str, Tensor], set[str]]:
@@ -122,17 +98,21 @@ def _read_state(folder: Path, module: Any) -> tuple[dict[str, Tensor], set[str]]
                     found[name] = tensors.get_tensor(name).clone()
         except SafetensorError as error:
             raise DataError(f"{file} is damaged: {error}") from error
-    modern = {_modern(name, module.PREFIX): value for name, value in found.items()}
+    modern: dict[str, Tensor] = {}
+    for old, value in found.items():
+        name = _modern(old, module.PREFIX)
+        if name in modern:
+            raise DataError(f"{folder}: {name} is there twice, once as {old}")
+        modern[name] = value
     for name, twin in module.TIED.items():
-        if name in modern and twin in modern and not torch.equal(modern[name], modern[twin]):
-            raise DataError(f"{folder}: {name} differs from {twin}; an output matrix of its own is not supported")
-    kept = {
-        name: value.float() if value.is_floating_point() else value
-        for name, value in modern.items()
-        if name not in module.TIED and name not in module.REDUNDANT
-    }
+        if name in modern and not torch.equal(modern[name], modern.setdefault(twin, modern[name])):
+            raise DataError(f"{folder}: {name} differs from {twin}; an untied output layer is not supported")
+    kept = {name: value for name, value in modern.items() if name not in module.TIED and name not in module.REDUNDANT}
     for name, value in kept.items():
-        if not torch.isfinite(value).all():
+        if value.dtype not in _TYPES:
+            raise DataError(f"{folder}: tensor {name} is of type {value.dtype}; weights are floating point")
+        kept[name] = value.float()
+        if not torch.isfinite(kept[name]).all():
             raise DataError(f"{folder}: tensor {name} holds values that are not finite")
     try:
         return module.from_foreign(kept), set(found)
@@ -148,7 +128,7 @@ def tensor_names(folder: str | Path) -> set[str]:
         DataError: it is damaged, or of an unknown kind of model.
     """
     place = Path(folder)
-    module = registry.load("models", _architecture(_read_config(place), place))
+    module = registry.load("models", architecture(read_config(place), place))
     names: set[str] = set()
     for file in _weight_files(place):
         try:
@@ -199,12 +179,12 @@ def _read_tokenizer(folder: Path, values: Mapping[str, Any], vocab_size: int) ->
 
 def _infer(values: Mapping[str, Any], names: set[str], folder: Path) -> str:
     """Tell the task from `architectures`, or from the heads that are there."""
-    for architecture in values.get("architectures") or ():
+    for kind in values.get("architectures") or ():
         for ending, task in _INFERRED.items():
-            if architecture.endswith(ending):
+            if kind.endswith(ending):
                 return task
         raise SettingsError(
-            f"{folder} is a {architecture}; bertie has no task for that. Say what to do with it by --task, one of "
+            f"{folder} is a {kind}; bertie has no task for that. Say what to do with it by --task, one of "
             f"{', '.join(registry.choices('tasks'))}"
         )
     if any(name.startswith("cls.seq_relationship") for name in names):
@@ -235,7 +215,10 @@ def _make_task(
     unknown = sorted(set(given) - fields)
     if unknown:
         raise SettingsError(f"{name} has no setting {unknown[0]!r}; {registry.did_you_mean(unknown[0], fields)}")
-    made: Task = kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in given.items()})
+    try:
+        made: Task = kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in given.items()})
+    except TypeError as error:
+        raise DataError(f"settings of {name} are of the wrong type: {given!r:.300}") from error
     return made
 
 
@@ -258,6 +241,24 @@ def _labels(values: Mapping[str, Any], bias: Tensor | None) -> list[str]:
     return labels
 
 
+def _build(config: Any, task: Task, state: Mapping[str, Tensor], folder: Path) -> TaskModel:
+    """Make the network, but only after one without memory has shown that the file's encoder fits the config."""
+    if config.num_layers > len(state):
+        raise DataError(f"{folder}: config.json's num_hidden_layers {config.num_layers} is more than the file has")
+    try:
+        with torch.device("meta"):
+            shapes = {f"encoder.{name}": value.shape for name, value in config.build().state_dict().items()}
+    except (RuntimeError, OverflowError) as error:
+        raise DataError(f"{folder}/config.json asks for an impossible network: {error}") from error
+    if lost := sorted(set(shapes) - set(state)):
+        raise DataError(f"{folder}: the file lacks {', '.join(lost[:3])}{' ...' if len(lost) > 3 else ''}")
+    for name, shape in shapes.items():
+        if state[name].shape != shape:
+            raise DataError(f"{folder}: {name} is {tuple(state[name].shape)}, config.json says {tuple(shape)}")
+    encoder = config.build()
+    return TaskModel(encoder, task.head(encoder))
+
+
 def _fill(model: TaskModel, state: Mapping[str, Tensor], folder: Path, *, new_head: bool, seed: int) -> list[str]:
     """Copy tensors into the network; return the names of head parameters that were drawn."""
     own = model.state_dict()
@@ -269,8 +270,6 @@ def _fill(model: TaskModel, state: Mapping[str, Tensor], folder: Path, *, new_he
             raise DataError(f"{folder}: {name} is {tuple(value.shape)}, config.json says {tuple(own[name].shape)}")
     fitting = {name: value for name, value in state.items() if name in own and value.shape == own[name].shape}
     missing = sorted(set(own) - set(fitting) - tied)
-    if lost := [name for name in missing if name.startswith("encoder.")]:
-        raise DataError(f"{folder}: the file lacks {', '.join(lost[:3])}{' ...' if len(lost) > 3 else ''}")
     if missing and not new_head:
         raise SettingsError(
             f"{folder} has no {', '.join(missing)}, so it can't be used for this task as it is; fine-tune it first, or "

@@ -276,7 +276,12 @@ def _from_vocabulary(file: Path) -> Tokenizer:
         double = next(token for number, token in enumerate(tokens) if token in tokens[:number])
         raise DataError(f"{file} holds {double!r} twice")
     beside = file.with_name("tokenizer_config.json")
-    settings = json.loads(beside.read_text(encoding="utf-8")) if beside.is_file() else {}
+    try:
+        settings = json.loads(beside.read_text(encoding="utf-8")) if beside.is_file() else {}
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{beside} is not JSON: {error}") from error
+    if not isinstance(settings, dict):
+        raise DataError(f"{beside} holds no JSON object")
     guess = not any(token.isalpha() and token != token.lower() for token in tokens)
     return Tokenizer.build(
         tokens,

@@ -1,0 +1,105 @@
+"""Read a Hugging Face folder's config.json as a stranger's: every value that is used is checked before it is used.
+
+It knows no tensors and no tasks, and it is no choice among the formats.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bertie import registry
+from bertie.errors import DataError, SettingsError
+from bertie.models.model import Config
+
+_MAX_BYTES = 16 * 1024 * 1024
+_MAX_SIZE = 1 << 31
+# What the encoders here don't do: a config that asks for it means another network.
+_OFF = ("is_decoder", "add_cross_attention")
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Read config.json.
+
+    Raises:
+        SettingsError: there is none.
+        DataError: it is no JSON object, too large, or our own part of it is broken.
+    """
+    file = folder / "config.json"
+    if not file.is_file():
+        raise SettingsError(f"{folder} is no model folder: it holds no config.json")
+    if file.stat().st_size > _MAX_BYTES:
+        raise DataError(f"{file} is larger than {_MAX_BYTES} bytes; that is no model's config")
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{file} is not JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise DataError(f"{file} holds no JSON object")
+    ours, names = values.get("bertie", {}), values.get("architectures") or []
+    if not isinstance(ours, dict) or not isinstance(ours.get("settings", {}), dict):
+        raise DataError(f"{file}: bertie and bertie.settings must be JSON objects")
+    if not isinstance(ours.get("task", ""), str):
+        raise DataError(f"{file}: bertie.task must be a task's name; got {ours['task']!r}")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise DataError(f"{file}: architectures must be a list of names; got {names!r}")
+    return values
+
+
+def architecture(values: Mapping[str, Any], folder: Path) -> str:
+    """Find the file of models/ for a config's `model_type`.
+
+    Raises:
+        DataError: there is no such file.
+    """
+    kind = values.get("model_type", "bert")
+    known = registry.choices("models")
+    if kind not in known:
+        raise DataError(f"{folder}/config.json: model_type {kind!r} is not among {', '.join(known)}")
+    return str(kind)
+
+
+def encoder_config(values: Mapping[str, Any], module: Any, folder: Path) -> Config:
+    """Make the encoder's settings of a config.
+
+    Args:
+        values: config.json.
+        module: the file of models/ that answers to it.
+        folder: for messages.
+
+    Raises:
+        DataError: a value of the wrong type or out of range.
+        SettingsError: something the encoder doesn't have.
+    """
+    where = f"{folder}/config.json"
+    for field in dataclasses.fields(module.CONFIG):
+        name = module.CONFIG.FOREIGN[field.name]
+        if name in values:
+            _check(values[name], field, f"{where}: {name}")
+    for name in _OFF:
+        if values.get(name):
+            raise DataError(f"{where}: {name} is {values[name]!r}; bertie has encoders without cross-attention only")
+    try:
+        config: Config = module.CONFIG.from_foreign(values)
+    except SettingsError as error:
+        raise SettingsError(f"{where}: {error}") from error
+    return config
+
+
+def _check(value: Any, field: "dataclasses.Field[Any]", name: str) -> None:
+    """Refuse a value that isn't of its field's kind: a size, a rate, a small number or a name."""
+    kind = str(field.type)
+    if value is None and (field.name == "pad_id" or "None" in kind):
+        return
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if kind == "int":
+        lowest = 0 if field.name == "pad_id" else 1
+        if not isinstance(value, int) or not number or not lowest <= value < _MAX_SIZE:
+            raise DataError(f"{name} must be a whole number from {lowest} to {_MAX_SIZE - 1}; got {value!r}")
+    elif kind.startswith("float"):
+        highest = 1.0 if "dropout" in field.name else 1e6
+        if not number or not 0 <= value < highest:
+            raise DataError(f"{name} must be a number from 0 to below {highest:g}; got {value!r}")
+    elif not isinstance(value, str):
+        raise DataError(f"{name} must be a name; got {value!r}")
