@@ -11,8 +11,8 @@ from bertie.reports.text import safe
 
 Records = Sequence[Mapping[str, Any]]
 
-# The first found of each line is drawn large.
-_LARGE = (("mlm_loss", "loss"), ("mlm_accuracy", "accuracy", "macro_f1", "nsp_accuracy"))
+# The first found of each line stands in front.
+_FIRST = (("mlm_loss", "loss"), ("mlm_accuracy", "accuracy", "macro_f1", "nsp_accuracy"))
 _ORDER = ("nsp_accuracy", "nsp_loss", "loss", "macro_f1")
 _LAST = ("learning_rate", "tokens_per_second", "gradient_norm")
 _COUNTS = {"kind", "step", "seconds", "tokens", "epoch"}
@@ -24,12 +24,18 @@ def curves(records: Records) -> str:
     present = list(
         dict.fromkeys(name for row in records for name in row if name not in _COUNTS and _holds(records, name))
     )
-    large = [name for names in _LARGE if (name := next((name for name in names if name in present), ""))]
-    rest = [name for name in present if name not in (*large, *_LAST)]
+    first = [name for names in _FIRST if (name := next((name for name in names if name in present), ""))]
+    rest = [name for name in present if name not in (*first, *_LAST)]
     rest.sort(key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER))
-    small = [*rest, *(name for name in _LAST if name in present)]
-    drawn = [_chart(records, name, "large") for name in large] + [_chart(records, name, "small") for name in small]
+    ordered = [*first, *rest, *(name for name in _LAST if name in present)]
+    num_large = _num_large(len(ordered))
+    drawn = [_chart(records, name, "large" if place < num_large else "small") for place, name in enumerate(ordered)]
     return f'<div class="charts">{"".join(drawn)}</div>{_evaluations(records)}' if drawn else ""
+
+
+def _num_large(count: int) -> int:
+    """Choose how many charts are large, two a row, so that the others fill rows of three."""
+    return next((large for large in range(2, count + 1, 2) if (count - large) % 3 == 0), 0 if count == 3 else count)
 
 
 def first_and_last(records: Records, kind: str, name: str) -> tuple[float, float] | None:

@@ -140,7 +140,7 @@ def _about(run: RunReport, name: str) -> str:
 def _about_curves(run: RunReport) -> str:
     if not run.records:
         return ""
-    said = ["Faint: every logged value; bold: a running mean. Above each chart stand the last values."]
+    said = ["Faint: every logged value; bold: a running mean. Above each chart stands where the bold lines end."]
     if any("mlm_loss" in row for row in run.records):
         said.append("MLM: masked language model; NSP: next sentence prediction.")
     if not any(row.get("kind") == "dev" for row in run.records):

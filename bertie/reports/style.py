@@ -31,7 +31,7 @@ h3{font-size:12px;font-weight:500;margin:0 0 4px;color:var(--soft)}
 .remark{margin:0;color:var(--soft);max-width:104ch}
 .card,.chart,.panel,.cloze{background:var(--card);
 border:1px solid var(--line);border-radius:12px;box-shadow:var(--shadow)}
-.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(165px,1fr));gap:12px}
+.cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(165px,1fr));gap:12px}
 .card{padding:13px 14px 11px;display:grid;grid-row:span 3;grid-template-rows:subgrid;row-gap:0}
 .card h3{margin:0;font-size:12.5px;line-height:1.35}
 .card b{display:block;font-size:27px;line-height:1.25;letter-spacing:-.025em;font-weight:680;overflow-wrap:anywhere}

@@ -165,6 +165,15 @@ def test_many_labels_become_a_list_of_confusions(read_page: Read) -> None:
     assert [" ".join(row.words().split()) for row in page.all("tbody")[1].all("tr")] == ["label 3 label 4 7"]
 
 
+@pytest.mark.parametrize("count", range(1, 14))
+def test_charts_fill_their_rows(count: int, read_page: Read) -> None:
+    many = [{"kind": "train", "step": step, **{f"figure_{n}": 1.0 for n in range(count)}} for step in (1, 2)]
+    page = read_page(render(RunReport("x", "pretrain", {}, records=many)))
+    num_large, num_small = len(page.all("figure", "large")), len(page.all("figure", "small"))
+    assert num_large + num_small == count
+    assert num_small % 3 == 0 and (num_large % 2 == 0 or count == 1)
+
+
 def test_other_figures_get_a_chart_too(read_page: Read) -> None:
     many = [{"kind": "dev", "step": step, "span_f1": step / 100, "note": "text"} for step in (0, 50, 100)]
     page = read_page(render(RunReport("x", "finetune", {}, records=many)))
