@@ -37,10 +37,10 @@ def demo(
     train: Path | None = None,
     dev: Path | None = None,
     out: Path | None = None,
-    vocab_size: int = 8192,
+    vocab_size: int = 4096,
     size: str = "2/128",
-    budget: str = "110s",
-    epochs: int = 2,
+    budget: str = "120s",
+    epochs: int = 1,
     seeds: int = 3,
 ) -> Report:
     """Show the whole life on real text, offline, in minutes: vocabulary, corpus, pre-training, classifier, report.
@@ -81,6 +81,7 @@ def demo(
         out=folder / "encoder",
         model=ModelSettings(size=size, max_positions=128),
         budget=budget,
+        length=64,
         batch_tokens=4096,
         learning_rate=2e-3,
         training=every,
@@ -191,7 +192,7 @@ def _report(
             command="bertie demo",
             masked=_masked(folder),
             classifier=classifier(measured),
-            comparisons=[Comparison("What pre-training bought", list(scores.items()), remark)],
+            comparisons=[Comparison("What pre-training bought", list(scores.items()), remark, unit="%")],
             predictions=[(text, each.label, each.score) for text, each in zip(_UNLABELLED, verdicts, strict=True)],
         ),
     )

@@ -207,7 +207,16 @@ def _finish(bundle: "Bundle", folder: "RunFolder", position: "Position", items: 
         shown = classifier(found)
     settings, command = folder.config.read_text(encoding="utf-8"), f"bertie run {folder.config}"
     scores = values.get("scores", {})
-    card = model_card(task=bundle.task.name, command=command, scores=scores, settings=settings)
+    card = model_card(
+        task=bundle.task.name,
+        command=command,
+        scores=scores,
+        settings=settings,
+        name=folder.path.name,
+        labels=getattr(bundle.task, "labels", ()),
+        num_parameters=sum(value.numel() for value in bundle.model.parameters()),
+        steps=position.step,
+    )
     write(replace(bundle, card=card, extra={"scores": scores}), folder.model, overwrite=True)
     write_report(
         folder.report,

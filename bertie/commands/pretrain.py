@@ -259,8 +259,12 @@ def _finish(bundle: "Bundle", folder: "RunFolder", position: "Position", data: "
         "tokens": position.tokens,
         "seconds": round(position.seconds, 1),
         "tokens_per_second": round(position.tokens / max(1e-9, position.seconds)),
-        **{f"train_{name}": round(last["train"][name], 4) for name in names if name in last["train"]},
-        **{f"dev_{name}": round(last["dev"][name], 4) for name in names if name in last["dev"]},
+        **{
+            f"{kind}_{name}": round(row[name], 4)
+            for kind, row in last.items()
+            for name in names
+            if row.get(name) is not None
+        },
     }
     notes = [f"The model was pre-trained on {data.num_tokens:,} tokens of {data.num_documents:,} documents."]
     if bundle.task.name == "pretraining":
@@ -272,7 +276,17 @@ def _finish(bundle: "Bundle", folder: "RunFolder", position: "Position", data: "
     settings = folder.config.read_text(encoding="utf-8")
     command = f"bertie run {folder.config}"
     scores = {name: value for name, value in values.items() if name.startswith("dev_")}
-    card = model_card(task=bundle.task.name, command=command, scores=scores, settings=settings, data=data.fingerprint)
+    card = model_card(
+        task=bundle.task.name,
+        command=command,
+        scores=scores,
+        settings=settings,
+        data=data.fingerprint,
+        name=folder.path.name,
+        num_parameters=sum(value.numel() for value in bundle.model.parameters()),
+        steps=position.step,
+        tokens=position.tokens,
+    )
     extra = {"data": data.fingerprint, "steps": position.step, "tokens": position.tokens}
     write(replace(bundle, card=card, extra=extra), folder.model, overwrite=True)
     write_report(
