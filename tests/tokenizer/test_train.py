@@ -1,0 +1,97 @@
+"""A vocabulary of the same bytes every time."""
+
+import hashlib
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bertie.commands.train_tokenizer import train_tokenizer
+from bertie.errors import DataError, SettingsError
+from bertie.tokenizer.tokenizer import SPECIALS, Tokenizer
+from bertie.tokenizer.train import train
+
+ROOT = Path(__file__).parents[2]
+
+
+def text(count: int = 3000) -> list[str]:
+    draw = random.Random(0)
+    words = ["".join(draw.choices("abcdefghij", k=draw.randint(2, 8))) for _ in range(400)]
+    return [" ".join(draw.choices(words, k=12)) for _ in range(count)]
+
+
+def hashes(folder: Path) -> list[str]:
+    return [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())]
+
+
+def test_processes_agree(tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("\n\n".join(text()))
+    found = []
+    for number in range(4):
+        words = ["train-tokenizer", "text.txt", "--out", f"out{number}", "--vocab-size", "500", "--quiet"]
+        environment = {
+            **os.environ,
+            "PYTHONHASHSEED": str(number),
+            "RAYON_NUM_THREADS": str(1 + number % 3),
+            "PYTHONPATH": str(ROOT),
+        }
+        subprocess.run([sys.executable, "-m", "bertie", *words], cwd=tmp_path, env=environment, check=True)
+        found.append(hashes(tmp_path / f"out{number}"))
+    assert all(each == found[0] for each in found)
+
+
+def test_pieces() -> None:
+    tokenizer = train(text(), vocab_size=300)
+    assert tokenizer.tokens[:5] == list(SPECIALS)
+    assert tokenizer.vocab_size == 300
+    assert len(set(tokenizer.tokens)) == 300
+    assert {"a", "##a", "j", "##j"} <= set(tokenizer.tokens)
+    ids = tokenizer.encode_batch(text(50))
+    assert not any(tokenizer.unknown in row for row in ids)
+    # '##x' in a text is two signs and a letter, not the continuation piece
+    assert tokenizer.encode_batch(["##a"]) == [[1, 1, tokenizer.token_id("a")]]
+
+
+def test_case_and_accents() -> None:
+    assert "é" in train(["É É é é e"], vocab_size=30, lowercase=True, strip_accents=False).tokens
+    lower = train(["Été ABC abc"] * 3, vocab_size=40)
+    assert not any(token != token.lower() for token in lower.tokens[5:])
+    assert "é" not in lower.tokens
+    assert "A" in train(["ABC abc"] * 3, vocab_size=40, lowercase=False).tokens
+
+
+def test_chinese_gets_its_characters() -> None:
+    characters = [chr(0x4E00 + number) for number in range(2000)]
+    tokenizer = train(["".join(characters)] * 2, vocab_size=6000)
+    assert set(characters) <= set(tokenizer.tokens)
+
+
+def test_too_little(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(DataError, match="no text"):
+        train(["", "  "], vocab_size=100)
+    with pytest.raises(DataError, match=r"no room for the 10 characters.* 25"):
+        train(text(), vocab_size=20)
+    train(["abc abc"], vocab_size=1000)
+    assert "not 1,000" in capsys.readouterr().err
+
+
+def test_the_command(tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("\n\n".join(text(300)))
+    report = train_tokenizer((str(tmp_path / "text.txt"),), out=tmp_path / "out", vocab_size=200)
+    assert report.values["pieces"] == 200
+    assert report.values["unknown_share"] == 0
+    assert report.values["pieces_per_word"] > 1
+    assert (report.next_command or "").startswith("bertie prepare-corpus")
+    assert Tokenizer.load(tmp_path / "out").vocab_size == 200
+    with pytest.raises(SettingsError, match="exists"):
+        train_tokenizer((str(tmp_path / "text.txt"),), out=tmp_path / "out", vocab_size=200)
+
+
+def test_bytes_that_are_not_text(tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_bytes(b"some text\nbro\xffken\n")
+    with pytest.raises(DataError, match=r"text\.txt"):
+        train_tokenizer((str(tmp_path / "text.txt"),), out=tmp_path / "out", vocab_size=200)
+    assert not (tmp_path / "out").exists()
