@@ -36,9 +36,11 @@ class Instances:
         return len(self.labels)
 
 
-def draw_instances(sampler: Sampler, step: int, tokenizer: Tokenizer) -> Instances:
-    """Gather the instances of a step."""
-    epoch, chosen = sampler.instances(step)
+def draw_instances(
+    sampler: Sampler, step: int, tokenizer: Tokenizer, *, rank: int = 0, num_ranks: int = 1
+) -> Instances:
+    """Gather the instances of a step, or the part of them that is one process's."""
+    epoch, chosen = sampler.instances(step, rank=rank, num_ranks=num_ranks)
     return gather(sampler.corpus, sampler.plan(epoch), chosen, tokenizer, seed=sampler.seed, epoch=epoch)
 
 

@@ -44,6 +44,9 @@ def prefetch(source: Iterator[T], *, depth: int = 2) -> Generator[T, None, None]
                     return
         except BaseException as caught:
             error = caught
+        finally:
+            if isinstance(source, Generator):
+                source.close()
         put(_End(error))
 
     thread = threading.Thread(target=work, name="bertie-prefetch", daemon=True)

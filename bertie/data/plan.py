@@ -2,14 +2,19 @@
 
 The original recipe (BERT, appendix A.1, and its data script): sentences of a document are collected until a target
 length, the chunk is cut in two, and half of the second halves are exchanged for text from elsewhere. A plan is a pure
-function of (corpus, seed, epoch, length). All documents are worked through in lock-step: round k makes the k-th chunk
-of every document that has one, in a few array operations.
+function of (corpus, seed, epoch, length).
+
+Where a chunk ends, and with which sentence the next one begins, depends on the sentence it begins with and on nothing
+before it. So both are worked out for all sentences at once, and then the chain from the first sentence is followed.
 
 Deviations, said aloud: B never comes from A's own document (the original gives up after ten tries), so a corpus needs
 two documents; and every draw has its own key instead of one long stream.
 """
 
+from array import array
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +28,7 @@ Integers = NDArray[np.int64]
 # What a draw is for; part of its key.
 _SHORT, _TARGET, _CUT, _COIN, _PARTNER, _START, _FRONT_A, _FRONT_B = range(8)
 _SHORT_RATE = 0.1
+_BLOCK = 2**18  # sentences looked at at once: bounds the memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +51,7 @@ class Plan:
     def __len__(self) -> int:
         return len(self.a_start)
 
-    @property
+    @cached_property
     def lengths(self) -> Integers:
         """(N,) tokens with [CLS] and one [SEP] a segment."""
         return self.a_length + self.b_length + 2 + (self.b_length > 0)
@@ -75,85 +81,87 @@ def pair_plan(corpus: Corpus, *, seed: int, epoch: int, length: int) -> Plan:
         )
     if length < 5:
         raise DataError(f"--length {length} leaves no room for a pair; it must be at least 5")
-    starts, edges = np.asarray(corpus.sentence_starts, np.int64), np.asarray(corpus.document_offsets, np.int64)
-    documents = np.flatnonzero(np.diff(edges) > 0)
-    most = length - 3
-    own = stream(seed, epoch, documents)  # one key a document
-    short = uniform(stream(own, _SHORT)) < _SHORT_RATE
-    targets = np.where(short, integers(stream(own, _TARGET), 2, most + 1), most)
-    place, ends = edges[documents].copy(), edges[documents + 1]
-    active, chunk, rows = np.arange(len(documents)), 0, []
-    while active.size:
-        row, consumed = _round(
-            starts,
-            edges,
-            documents[active],
-            place[active],
-            ends[active],
-            targets[active],
-            stream(own[active], chunk + 16),
-        )
-        rows.append(row)
-        place[active] += consumed
-        active = active[place[active] < ends[active]]
-        chunk += 1
-    merged = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
-    if not (merged["num_sentences"] > 1).any():
+    chunks = _Chunks(corpus, seed=seed, epoch=epoch, most=length - 3)
+    place = _chain(chunks.follow, len(chunks.starts) - 1)
+    rows = chunks.pairs(place)
+    if not (rows["num_sentences"] > 1).any():
         raise DataError(
             "no document of the corpus has two sentences that fit one sequence, so no sentence follows another; put "
             "several sentences into a document (empty lines only between documents), raise --length, or train with "
             "--task masked_lm"
         )
-    _truncate(merged, most)
-    order = permutation(seed, epoch, len(merged["labels"]))
-    del merged["key"]
-    return Plan(**{name: values[order] for name, values in merged.items()})
+    front_a, front_b = (stream(seed, epoch, purpose, place) for purpose in (_FRONT_A, _FRONT_B))
+    _truncate(rows, length - 3, front_a, front_b)
+    order = permutation(seed, epoch, len(place))
+    return Plan(**{name: values[order] for name, values in rows.items()})
 
 
-def _round(
-    starts: Integers,
-    edges: Integers,
-    documents: Integers,
-    place: Integers,
-    ends: Integers,
-    targets: Integers,
-    keys: NDArray[np.uint64],
-) -> tuple[dict[str, Integers], Integers]:
-    """Make the next chunk of every active document.
-
-    Returns:
-        The instances before truncation, and how many sentences each document has used up.
-    """
-    # The chunk ends with the first sentence that brings it to the target, or with the document.
-    last = np.searchsorted(starts, starts[place] + targets, side="left")
-    stop = np.clip(last, place + 1, ends)
-    count = stop - place
-    cut = np.where(count > 1, integers(stream(keys, _CUT), 1, np.maximum(count, 2)), 1)
-    is_random = (count == 1) | (uniform(stream(keys, _COIN)) < 0.5)
-    a_length = starts[place + cut] - starts[place]
-    other = integers(stream(keys, _PARTNER), 0, len(edges) - 2)
-    other += other >= documents  # any document but this one
-    first = integers(stream(keys, _START), edges[other], np.maximum(edges[other + 1], edges[other] + 1))
-    wanted = np.maximum(targets - a_length, 1)
-    until = np.searchsorted(starts, starts[first] + wanted, side="left")
-    until = np.clip(until, first + 1, np.maximum(edges[other + 1], first + 1))
-    b_first, b_stop = np.where(is_random, first, place + cut), np.where(is_random, until, stop)
-    row = {
-        "a_start": starts[place],
-        "a_length": a_length,
-        "b_start": starts[b_first],
-        "b_length": starts[b_stop] - starts[b_first],
-        "labels": is_random.astype(np.int64),
-        "num_sentences": count,
-        "document": documents,
-        "partner": np.where(is_random, other, documents),
-        "key": keys.view(np.int64),
-    }
-    # Sentences that a random B displaced are used again.
-    return row, np.where(is_random, cut, count)
+def _chain(follow: Callable[[Integers], Integers], count: int) -> Integers:
+    """Visit places 0..count-1 from 0 on: after place p comes `follow(p)`, which is larger."""
+    visited = array("q")
+    place = 0
+    for begin in range(0, count, _BLOCK):
+        end = min(begin + _BLOCK, count)
+        after = follow(np.arange(begin, end)).tolist()
+        while place < end:
+            visited.append(place)
+            place = after[place - begin]
+    return np.asarray(visited)
 
 
-def _truncate(rows: dict[str, Integers], most: int) -> None:
+class _Chunks:
+    """The chunk that begins at a sentence, for any sentences asked for."""
+
+    def __init__(self, corpus: Corpus, *, seed: int, epoch: int, most: int) -> None:
+        self.starts, self.edges = corpus.sentence_starts, corpus.document_offsets
+        self._seed, self._epoch = seed, epoch
+        document = np.arange(corpus.num_documents)
+        is_short = uniform(self._keys(_SHORT, document)) < _SHORT_RATE
+        self._targets = np.where(is_short, integers(self._keys(_TARGET, document), 2, most + 1), most)
+
+    def _keys(self, purpose: int, number: Integers) -> NDArray[np.uint64]:
+        return stream(self._seed, self._epoch, purpose, number)
+
+    def _cut(self, place: Integers) -> tuple[Integers, Integers, Integers, NDArray[np.bool_]]:
+        """Return documents, where the chunks stop, sentences in A, and whether B is random."""
+        document = np.searchsorted(self.edges, place, side="right") - 1
+        # The chunk ends with the first sentence that brings it to the target, or with the document.
+        stop = np.searchsorted(self.starts, self.starts[place] + self._targets[document], side="left")
+        stop = np.minimum(stop, self.edges[document + 1])
+        count = stop - place
+        cut = np.where(count > 1, integers(self._keys(_CUT, place), 1, np.maximum(count, 2)), 1)
+        is_random = (count == 1) | (uniform(self._keys(_COIN, place)) < 0.5)
+        return document, stop, cut, is_random
+
+    def follow(self, place: Integers) -> Integers:
+        """Tell which sentence the next chunk begins with; those that a random B displaced are used again."""
+        _, stop, cut, is_random = self._cut(place)
+        return np.where(is_random, place + cut, stop)
+
+    def pairs(self, place: Integers) -> dict[str, Integers]:
+        """Make the pairs of the chunks that begin at these sentences, as columns of a plan, not yet truncated."""
+        starts, edges = self.starts, self.edges
+        document, stop, cut, is_random = self._cut(place)
+        a_length = starts[place + cut] - starts[place]
+        other = integers(self._keys(_PARTNER, place), 0, len(edges) - 2)
+        other += other >= document  # any document but this one
+        first = integers(self._keys(_START, place), edges[other], edges[other + 1])
+        wanted = np.maximum(self._targets[document] - a_length, 1)
+        until = np.minimum(np.searchsorted(starts, starts[first] + wanted, side="left"), edges[other + 1])
+        b_first, b_stop = np.where(is_random, first, place + cut), np.where(is_random, until, stop)
+        return {
+            "a_start": starts[place],
+            "a_length": a_length,
+            "b_start": starts[b_first],
+            "b_length": starts[b_stop] - starts[b_first],
+            "labels": is_random.astype(np.int64),
+            "num_sentences": stop - place,
+            "document": document,
+            "partner": np.where(is_random, other, document),
+        }
+
+
+def _truncate(rows: dict[str, Integers], most: int, keys_a: NDArray[np.uint64], keys_b: NDArray[np.uint64]) -> None:
     """Cut pairs to `most` tokens, in place.
 
     The original takes one token after another from the longer side (B on ties), from its front or its end by a coin.
@@ -165,16 +173,16 @@ def _truncate(rows: dict[str, Integers], most: int) -> None:
     rest = excess - gap  # from here on both sides take turns, B first
     lost_a = np.where(a > b, gap, 0) + rest // 2
     lost_b = np.where(b > a, gap, 0) + (rest + 1) // 2
-    keys = rows["key"].view(np.uint64)
-    for side, lost, purpose in (("a", lost_a, _FRONT_A), ("b", lost_b, _FRONT_B)):
-        rows[f"{side}_start"] = rows[f"{side}_start"] + binomial_half(stream(keys, purpose), lost)
+    for side, lost, keys in (("a", lost_a, keys_a), ("b", lost_b, keys_b)):
+        rows[f"{side}_start"] = rows[f"{side}_start"] + binomial_half(keys, lost)
         rows[f"{side}_length"] = rows[f"{side}_length"] - lost
 
 
 def text_plan(corpus: Corpus, *, seed: int, epoch: int, length: int) -> Plan:
-    """Plan single segments for masked LM alone: consecutive tokens of one document, as long as fits.
+    """Plan single segments for masked LM alone: consecutive whole sentences of one document, as many as fit.
 
-    Each epoch begins a document at another place, so that its cuts move.
+    A sentence that fits no segment is cut into several. A tenth of the segments gets less room, drawn anew in each
+    epoch, so that the others begin elsewhere.
 
     Args:
         corpus: prepared text.
@@ -185,26 +193,36 @@ def text_plan(corpus: Corpus, *, seed: int, epoch: int, length: int) -> Plan:
     if length < 3:
         raise DataError(f"--length {length} leaves no room for text; it must be at least 3")
     most = length - 2
-    starts, edges = np.asarray(corpus.sentence_starts, np.int64), np.asarray(corpus.document_offsets, np.int64)
-    document = np.flatnonzero(np.diff(starts[edges]) > 0)
-    begin, end = starts[edges[document]], starts[edges[document + 1]]
-    shift = integers(stream(seed, epoch, document), 1, most + 1)
-    shift = np.where(end - begin <= most, most, shift)  # a document that fits stays whole
-    count = 1 + -(-np.maximum(end - begin - shift, 0) // most)
-    owner = np.repeat(np.arange(len(document)), count)
-    number = np.arange(len(owner)) - np.repeat(np.cumsum(count) - count, count)
-    a_start = begin[owner] + np.where(number == 0, 0, shift[owner] + (number - 1) * most)
-    a_stop = np.minimum(begin[owner] + shift[owner] + number * most, end[owner])
-    order = permutation(seed, epoch, len(owner))
-    zeros = np.zeros(len(owner), np.int64)
-    columns = {
-        "a_start": a_start,
-        "a_length": a_stop - a_start,
-        "b_start": zeros,
-        "b_length": zeros,
-        "labels": zeros - 1,
-        "num_sentences": zeros,
-        "document": document[owner],
-        "partner": document[owner],
-    }
-    return Plan(**{name: values[order] for name, values in columns.items()})
+    starts, edges = _cut_long(corpus.sentence_starts, corpus.document_offsets, most)
+
+    def follow(place: Integers) -> Integers:
+        is_short = uniform(stream(seed, epoch, _SHORT, place)) < _SHORT_RATE
+        room = np.where(is_short, integers(stream(seed, epoch, _TARGET, place), 1, most + 1), most)
+        stop = np.maximum(np.searchsorted(starts, starts[place] + room, side="right") - 1, place + 1)
+        return np.minimum(stop, edges[np.searchsorted(edges, place, side="right")])
+
+    place = _chain(follow, len(starts) - 1)
+    place = place[permutation(seed, epoch, len(place))]
+    stop, document = follow(place), np.searchsorted(edges, place, side="right") - 1
+    none = np.zeros(len(place), np.int64)
+    return Plan(
+        a_start=starts[place],
+        a_length=starts[stop] - starts[place],
+        b_start=none,
+        b_length=none,
+        labels=none - 1,
+        num_sentences=stop - place,
+        document=document,
+        partner=document,
+    )
+
+
+def _cut_long(starts: Integers, edges: Integers, most: int) -> tuple[Integers, Integers]:
+    """Cut sentences of more than `most` tokens into several; returns the new sentence starts and document edges."""
+    lengths = np.diff(starts)
+    if lengths.max() <= most:
+        return starts, edges
+    parts = -(-lengths // most)
+    after = np.concatenate([[0], np.cumsum(parts)])
+    within = np.arange(after[-1]) - np.repeat(after[:-1], parts)
+    return np.append(np.repeat(starts[:-1], parts) + most * within, starts[-1]), after[edges]

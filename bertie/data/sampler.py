@@ -1,7 +1,8 @@
-"""Which instances a step sees: a pure function of (corpus, seed, step).
+"""Which instances a step sees: a pure function of (corpus, seed, step, number of processes).
 
-Within an epoch the plan's order is cut into batches of at most `batch_tokens` tokens. Batches are the same for any
-number of processes, each of which takes its own part of them.
+Within an epoch the plan's order is cut into batches of at most `batch_tokens` tokens. What the full batches leave at
+the end of an epoch is shared with the one before it, so that no update rests on a handful of sequences. Batches are
+the same for any number of processes, each of which takes its own part of them.
 """
 
 import numpy as np
@@ -49,11 +50,27 @@ class Sampler:
         epoch = int(np.searchsorted(self._first_steps, step, side="right")) - 1
         return epoch, step - self._first_steps[epoch]
 
-    def instances(self, step: int) -> tuple[int, NDArray[np.int64]]:
-        """Return the epoch of a step and its instances' numbers in that epoch's plan."""
+    def instances(self, step: int, *, rank: int = 0, num_ranks: int = 1) -> tuple[int, NDArray[np.int64]]:
+        """Return the epoch of a step and its instances' numbers in that epoch's plan.
+
+        Args:
+            step: from 0.
+            rank: of the process that asks; its part is consecutive and has about as many tokens as every other.
+            num_ranks: processes that share the batch.
+
+        Raises:
+            SettingsError: fewer instances than processes.
+        """
         epoch, batch = self.locate(step)
-        edges = self._epoch(epoch)[1]
-        return epoch, np.arange(edges[batch], edges[batch + 1])
+        plan, edges = self._epoch(epoch)
+        numbers = np.arange(edges[batch], edges[batch + 1])
+        if len(numbers) < num_ranks:
+            raise SettingsError(
+                f"step {step} has {len(numbers)} sequences for {num_ranks} processes; raise --batch-tokens above "
+                f"{self.batch_tokens}, or use fewer processes"
+            )
+        parts = _shares(plan.lengths[numbers], num_ranks)
+        return epoch, numbers[parts[rank] : parts[rank + 1]]
 
     def _epoch(self, epoch: int) -> tuple[Plan, NDArray[np.int64]]:
         if epoch not in self._epochs:
@@ -74,4 +91,17 @@ def _edges(lengths: NDArray[np.int64], budget: int) -> NDArray[np.int64]:
     while edges[-1] < len(lengths):
         before = ends[edges[-1] - 1] if edges[-1] else 0
         edges.append(int(np.searchsorted(ends, before + budget, side="right")))
+    if len(edges) > 2:  # the last two batches: half of their tokens each
+        before = ends[edges[-3] - 1] if edges[-3] else 0
+        edges[-2] = min(edges[-2], int(np.searchsorted(ends, (before + ends[-1]) / 2)) + 1)
     return np.asarray(edges, np.int64)
+
+
+def _shares(lengths: NDArray[np.int64], num_parts: int) -> NDArray[np.int64]:
+    """Cut a batch into consecutive parts of about as many tokens each, none of them empty."""
+    middles = np.cumsum(lengths) - lengths / 2
+    inner = np.arange(1, num_parts)
+    edges = np.searchsorted(middles, lengths.sum() * inner / num_parts)
+    edges = np.maximum.accumulate(np.maximum(edges, inner) - inner) + inner  # rising by one at least ...
+    edges = np.minimum(edges, len(lengths) - num_parts + inner)  # ... and leaving one for each that follows
+    return np.concatenate([[0], edges, [len(lengths)]])

@@ -41,3 +41,19 @@ def test_closing_stops_an_endless_source() -> None:
     assert next(drawn) == 0
     drawn.close()
     assert not alive()
+
+
+def test_closing_closes_the_source() -> None:
+    closed = []
+
+    def source() -> Iterator[int]:
+        try:
+            yield from range(100)
+        finally:
+            closed.append(threading.current_thread().name)
+
+    kept = source()  # a reference of our own, so that nothing but closing ends it
+    drawn = prefetch(kept)
+    assert next(drawn) == 0
+    drawn.close()
+    assert closed == ["bertie-prefetch"]

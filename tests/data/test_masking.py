@@ -61,6 +61,7 @@ def test_shares_and_uniform_replacements() -> None:
     assert abs(kept.mean() - 0.1) < 0.006
     replaced = now[~masked & ~kept]
     assert not np.isin(replaced, SPECIALS).any()
+    assert (replaced.min(), replaced.max()) == (5, VOCABULARY - 1)
     seen = np.bincount(replaced, minlength=VOCABULARY)[5:]
     expected = len(replaced) / len(seen)
     chi = ((seen - expected) ** 2 / expected).sum()
