@@ -85,6 +85,8 @@ def read_table(
     """
     file = Path(path)
     if format_suffix(file) == ".txt":
+        if columns:
+            raise SettingsError(f"{file}: a .txt holds one text a line and no columns; leave --columns out")
         with open_text(file, bad_utf8=bad_utf8) as stream:
             lines = [(number, [line.rstrip("\n")]) for number, line in enumerate(stream, 1)]
         header, rows, mapping = ["text"], lines, {"text": 0}
@@ -97,39 +99,66 @@ def read_table(
     said = ", ".join(f"{role} from column {name!r}" for role, name in names.items())
     progress.note(f"{file}: {len(rows):,} rows, {said}")
     items = [_item(file, line, fields, mapping) for line, fields in rows]
-    if labelled:
-        _all_labelled(file, items, header)
-    return Table(file, items, names)
+    return Table(file, _labelled(file, items, header) if labelled else items, names)
 
 
 def _rows(
     file: Path, columns: Mapping[str, str] | None, bad_utf8: BadUtf8
 ) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Read header and rows; a .tsv or .csv without header gets column numbers as names."""
+    given = set(columns.values()) if columns else set()
     if format_suffix(file) not in (".tsv", ".csv"):
-        with open_rows(file, bad_utf8=bad_utf8) as table:
-            names = list(table.columns)
-            chosen = [name for name in names if name.lower() in _KNOWN or (columns and name in columns.values())]
-            rows = [(line, ["" if value is None else str(value) for value in row]) for line, row in table.rows(chosen)]
-            if not chosen and names:
-                raise DataError(
-                    f"{file}: none of its columns is known ({', '.join(names)}); say which by --columns text=NAME"
-                )
-            return chosen, rows
+        return _named_rows(file, given, bad_utf8)
     with open_text(file, bad_utf8=bad_utf8) as stream:
         records = list(_records(stream, file))
     if not records:
         raise DataError(f"{file} is empty")
-    first = records[0][1]
-    named = {name.strip().lower() for name in first}
-    given = set(columns.values()) if columns else set()
-    has_header = bool(named & _KNOWN) or bool(given & set(first))
-    header = [name.strip() for name in first] if has_header else [str(number) for number in range(len(first))]
-    rows = records[1:] if has_header else records
-    for line, fields in rows:
-        if len(fields) != len(header):
-            raise DataError(f"{file}:{line}: {len(fields)} fields, the first line has {len(header)}")
-    return header, rows
+    first = [name.strip() for name in records[0][1]]
+    for line, fields in records:
+        if len(fields) != len(first):
+            raise DataError(f"{file}:{line}: {len(fields)} fields, the first line has {len(first)}")
+    for mark in ";\t,":
+        parts = first[0].lower().split(mark)
+        if len(first) == 1 and len(parts) > 1 and set(parts) <= _KNOWN:
+            raise DataError(f"{file}: its columns are parted by {mark!r}; a .csv has commas, a .tsv has tabs")
+    numbers = [str(number) for number in range(len(first))]
+    by_name = not all(name.isdecimal() for name in given)
+    has_header = by_name or bool({name.lower() for name in first} & _KNOWN) or first == numbers
+    has_header = has_header or _looks_like_header(records)
+    return first if has_header and (by_name or not given) else numbers, records[has_header:]
+
+
+def _named_rows(file: Path, given: set[str], bad_utf8: BadUtf8) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Read a .jsonl or .parquet: the columns asked for, or else those whose names are known."""
+    with open_rows(file, bad_utf8=bad_utf8) as table:
+        names = list(table.columns)
+        unknown = sorted(given - set(names))
+        if unknown and names:
+            raise _no_column(file, unknown[0], names)
+        chosen = [name for name in names if (name in given if given else name.lower() in _KNOWN)]
+        if not chosen and names:
+            raise DataError(
+                f"{file}: none of its columns is known ({', '.join(names)}); say which by --columns text=NAME"
+            )
+        rows = []
+        for line, values in table.rows(chosen):
+            for name, value in zip(chosen, values, strict=True):
+                if isinstance(value, list | dict):
+                    raise DataError(f"{file}:{line}: {name!r} holds {value!r:.60}; a text or label is one string")
+            rows.append((line, ["" if value is None else str(value) for value in values]))
+    return chosen, rows
+
+
+def _looks_like_header(records: Sequence[tuple[int, list[str]]]) -> bool:
+    """Tell whether the first line is a header of unknown names: short, and its label is no row's."""
+    first, rows = records[0][1], records[1:]
+    found = _by_content(rows, len(first))
+    if "label" not in found or len(set(first)) < len(first) or any(not name or name.isdecimal() for name in first):
+        return False
+    labels = Counter(fields[found["label"]] for _, fields in rows)
+    longest = max(len(name) for name in first)
+    shortest = min(len(fields[found["text"]]) for _, fields in rows)
+    return first[found["label"]] not in labels and min(labels.values()) > 1 and longest < shortest + 12
 
 
 _KNOWN = {name for pair in _PAIRS for name in pair} | set(_TEXTS) | set(_LABELS)
@@ -163,13 +192,15 @@ def _chosen(file: Path, header: Sequence[str], columns: Mapping[str, str]) -> di
                 f"--columns {role}={name}: a column is text, pair or label; {did_you_mean(role, _ROLES)}"
             )
         if name not in header:
-            raise SettingsError(
-                f"{file} has no column {name!r}; it has {', '.join(header)}; {did_you_mean(name, header)}"
-            )
+            raise _no_column(file, name, header)
         mapping[role] = header.index(name)
     if "text" not in mapping:
         raise SettingsError("--columns must say where the text is: text=NAME")
     return mapping
+
+
+def _no_column(file: Path, name: str, names: Sequence[str]) -> SettingsError:
+    return SettingsError(f"{file} has no column {name!r}; it has {', '.join(names)}; {did_you_mean(name, names)}")
 
 
 def _found(file: Path, header: Sequence[str], rows: Sequence[tuple[int, list[str]]]) -> dict[str, int]:
@@ -228,15 +259,22 @@ def _item(file: Path, line: int, fields: Sequence[str], mapping: Mapping[str, in
     return Text(values["text"], values.get("pair"), None if label is None else label.strip(), line)
 
 
-def _all_labelled(file: Path, items: Sequence[Text], header: Sequence[str]) -> None:
-    """Refuse rows without a label."""
-    for item in items:
+def _labelled(file: Path, items: Sequence[Text], header: Sequence[str]) -> list[Text]:
+    """Refuse rows without a label; leave out pairs labelled "-", on which a data set's annotators did not agree."""
+    kept = [item for item in items if item.label != "-" or item.pair is None]
+    if not kept:
+        raise DataError(f"{file}: every row has the label '-', which means that it has none")
+    if len(kept) < len(items):
+        line = next(item.line for item in items if item.label == "-")
+        progress.warn(f"{file}: {len(items) - len(kept)} rows labelled '-' (no gold label; line {line}) are left out")
+    for item in kept:
         if item.label is None:
             raise DataError(
                 f"{file}: no column holds labels ({', '.join(header)}); say which by --columns text=NAME,label=NAME"
             )
         if item.label == "" or item.label.lower() == "nan":
             raise DataError(f"{file}:{item.line}: the label is {item.label or 'empty'!r}; complete or remove the row")
+    return kept
 
 
 def label_names(items: Sequence[Text]) -> tuple[str, ...]:
@@ -256,9 +294,10 @@ def refuse_unseen(items: Sequence[Text], labels: Sequence[str], path: Path) -> N
     """
     unseen = Counter(str(item.label) for item in items if item.label not in labels)
     if unseen:
-        name, count = unseen.most_common(1)[0]
+        (name, count), *others = unseen.most_common()
         line = next(item.line for item in items if str(item.label) == name)
+        more = "".join(f", {other!r} ({rows})" for other, rows in others[:5]) + (", ..." if others[5:] else "")
         raise DataError(
-            f"{path}:{line}: label {name!r} ({count} rows) does not occur in the training table, which has "
+            f"{path}:{line}: label {name!r} ({count} rows){more} does not occur in the training table, which has "
             f"{', '.join(labels)}; remove these rows or train with such examples"
         )

@@ -66,6 +66,70 @@ def test_columns_that_the_user_names(tmp_path: Path) -> None:
         read_table(path, columns={"label": "tag"})
 
 
+def test_headers_in_words_of_their_own(tmp_path: Path) -> None:
+    rows = "".join(f"a {'very ' * (n % 5)}good film, the {n}th\t{'+-'[n % 2]}\n" for n in range(20))
+    with_header = read_table(table(tmp_path, "a.tsv", "phrase\tpolarity\n" + rows), labelled=True)
+    assert with_header.mapping == {"text": "phrase", "label": "polarity"}
+    assert len(with_header.items) == 20
+    without = read_table(table(tmp_path, "b.tsv", rows), labelled=True)
+    assert without.mapping == {"text": "0", "label": "1"}
+    assert [item.text for item in without.items] == [item.text for item in with_header.items]
+    # A first row with a label of its own is a row all the same: it is long, or it is not the only one of its kind.
+    for first, last in ((f"{'long ' * 20}text\tnone\n", ""), ("fine\tnone\n", "a film that ends the table\tother\n")):
+        found = read_table(table(tmp_path, "c.tsv", first + rows + last), labelled=True)
+        assert (found.mapping["text"], found.items[0].label) == ("0", "none")
+
+
+def test_columns_by_number(tmp_path: Path) -> None:
+    columns = {"text": "1", "label": "0"}
+    bare = table(tmp_path, "bare.tsv", "1\tone text\n0\tanother\n")
+    assert [item.label for item in read_table(bare, columns=columns).items] == ["1", "0"]
+    named = table(tmp_path, "named.csv", "label,text\n1,one text\n")
+    assert read_table(named, columns=columns).items == [Text("one text", None, "1", 2)]
+    numbered = table(tmp_path, "numbered.csv", "0,1\nx,one text\n")
+    assert read_table(numbered, columns=columns).items == [Text("one text", None, "x", 2)]
+    with pytest.raises(SettingsError, match=r"no column '5'; it has 0, 1"):
+        read_table(bare, columns={"text": "5"})
+
+
+def test_columns_of_json_lines(tmp_path: Path) -> None:
+    path = table(tmp_path, "a.jsonl", '{"body": "x", "mood": 3, "tags": ["a"], "label": null}\n')
+    assert read_table(path, columns={"text": "body", "label": "mood"}).items == [Text("x", None, "3", 1)]
+    with pytest.raises(SettingsError, match=r"no column 'bodi'; it has body, mood, tags, label.*did you mean 'body'"):
+        read_table(path, columns={"text": "bodi", "label": "mood"})
+    with pytest.raises(DataError, match=r"a\.jsonl:1: 'tags' holds \['a'\]; a text or label is one string"):
+        read_table(path, columns={"text": "body", "label": "tags"})
+    with pytest.raises(DataError, match=r"a\.jsonl:1: the label is 'empty'"):
+        read_table(path, columns={"text": "body", "label": "label"}, labelled=True)
+    with pytest.raises(DataError, match=r"none of its columns is known \(a, b\).*--columns text=NAME"):
+        read_table(table(tmp_path, "b.jsonl", '{"a": "x", "b": 3}\n'))
+
+
+def test_a_setting_that_can_take_no_effect(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="one text a line and no columns"):
+        read_table(table(tmp_path, "a.txt", "one\n"), columns={"text": "body"})
+
+
+def test_pairs_without_a_gold_label(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"premise": "a", "hypothesis": "b", "label": label} for label in ("neutral", "-", "-")]
+    path = table(tmp_path, "a.jsonl", "\n".join(json.dumps(row) for row in rows))
+    assert [item.label for item in read_table(path, labelled=True).items] == ["neutral"]
+    assert "2 rows labelled '-' (no gold label; line 2) are left out" in capsys.readouterr().err
+    path = table(tmp_path, "b.jsonl", "\n".join(json.dumps(row) for row in rows[1:]))
+    with pytest.raises(DataError, match="every row has the label '-'"):
+        read_table(path, labelled=True)
+    signs = table(tmp_path, "c.tsv", "text\tlabel\ngood\t+\nbad\t-\n")
+    assert label_names(read_table(signs, labelled=True).items) == ("+", "-")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "mark"), [("a.csv", "text;label\nx;y\n", "';'"), ("a.tsv", "text,label\nx,y\n", "','")]
+)
+def test_columns_parted_by_another_mark(tmp_path: Path, name: str, content: str, mark: str) -> None:
+    with pytest.raises(DataError, match=f"its columns are parted by {mark}"):
+        read_table(table(tmp_path, name, content))
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -96,6 +160,8 @@ def test_labels() -> None:
     with pytest.raises(DataError, match=r"dev\.tsv:4: label 'maybe' \(2 rows\)"):
         items = [Text("a", None, "yes", 3), Text("b", None, "maybe", 4), Text("c", None, "maybe", 5)]
         refuse_unseen(items, ("no", "yes"), Path("dev.tsv"))
+    with pytest.raises(DataError, match=r"label 'a' \(2 rows\), 'b' \(1\) does not occur.*which has c;"):
+        refuse_unseen([Text("", None, name) for name in "abca"], ("c",), Path("dev.tsv"))
 
 
 @pytest.mark.realdata
@@ -109,6 +175,7 @@ def test_labels() -> None:
         ("lingnli/dev.jsonl.gz", 7371, {"text": "premise", "pair": "hypothesis", "label": "label"}, 3),
         ("zh/chnsenticorp/dev.tsv.gz", 1200, {"text": "0", "label": "1"}, 2),
         ("zh/tnews/dev.tsv.gz", 10000, {"text": "0", "label": "1"}, 15),
+        ("zh/ocnli/dev.jsonl.gz", 2950, {"text": "sentence1", "pair": "sentence2", "label": "label"}, 3),
         ("zh/afqmc/dev.tsv.gz", 4316, {"text": "0", "pair": "1", "label": "2"}, 2),
     ],
 )
