@@ -249,23 +249,7 @@ def _finish(bundle: "Bundle", folder: "RunFolder", position: "Position", data: "
     from bertie.training.journal import read
 
     records = read(folder.metrics)
-    last: dict[str, Any] = {
-        kind: next((row for row in reversed(records) if row["kind"] == kind), {}) for kind in ("train", "dev")
-    }
-    names = ("loss", "mlm_loss", "mlm_accuracy", "nsp_loss", "nsp_accuracy")
-    values: dict[str, Any] = {
-        "folder": str(folder.path),
-        "steps": position.step,
-        "tokens": position.tokens,
-        "seconds": round(position.seconds, 1),
-        "tokens_per_second": round(position.tokens / max(1e-9, position.seconds)),
-        **{
-            f"{kind}_{name}": round(row[name], 4)
-            for kind, row in last.items()
-            for name in names
-            if row.get(name) is not None
-        },
-    }
+    values = _figures(folder, records, position)
     notes = [f"The model was pre-trained on {data.num_tokens:,} tokens of {data.num_documents:,} documents."]
     if bundle.task.name == "pretraining":
         longest = bundle.task.max_length  # type: ignore[attr-defined]
@@ -304,6 +288,27 @@ def _finish(bundle: "Bundle", folder: "RunFolder", position: "Position", data: "
     )
     folder.mark_finished(values)
     return _report(folder, values)
+
+
+def _figures(folder: "RunFolder", records: list[dict[str, Any]], position: "Position") -> dict[str, Any]:
+    """Collect what a run reached: its length, and the last figures of training and dev."""
+    last: dict[str, Any] = {
+        kind: next((row for row in reversed(records) if row["kind"] == kind), {}) for kind in ("train", "dev")
+    }
+    names = ("loss", "mlm_loss", "mlm_accuracy", "nsp_loss", "nsp_accuracy")
+    return {
+        "folder": str(folder.path),
+        "steps": position.step,
+        "tokens": position.tokens,
+        "seconds": round(position.seconds, 1),
+        "tokens_per_second": round(position.tokens / max(1e-9, position.seconds)),
+        **{
+            f"{kind}_{name}": round(row[name], 4)
+            for kind, row in last.items()
+            for name in names
+            if row.get(name) is not None
+        },
+    }
 
 
 def _report(folder: "RunFolder", values: dict[str, Any]) -> Report:
