@@ -4,7 +4,7 @@ All sequences stand one after another in flat tensors, and offsets say where eac
 attention mask. Padded tensors enter by `Batch.from_padded` and leave by `Batch.unpack`, so that an encoder of ours
 drops into anybody's own torch module.
 
-Shapes: T tokens, B sequences, S longest sequence, M target slots.
+Shapes: T tokens, B sequences, I items, S longest sequence, M target slots.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ from torch import Tensor
 class Batch:
     """Hold B sequences of T tokens in all, without padding.
 
-    A target's name begins with the axis it runs along: `sequence.` (B, ...), `token.` (T, ...) or `slot.` (M, ...).
-    Slots are chosen tokens; `slot.position` (M,) holds their places in the flat axis, in rising order.
+    A target's name begins with the axis it runs along: `item.` (I, ...), `sequence.` (B, ...), `token.` (T, ...) or
+    `slot.` (M, ...). Slots are chosen tokens; `slot.position` (M,) holds their places in the flat axis, rising. A long
+    text is one item in several sequences; sequences of an item follow one another, and where any target runs along
+    items they are never parted.
     """
 
     tokens: Tensor
@@ -34,7 +36,7 @@ class Batch:
     offsets: Tensor
     """(B+1,) int32, offsets[0] = 0 and offsets[-1] = T."""
     rows: Tensor
-    """(B,) int64, which item each sequence belongs to."""
+    """(B,) int64, which item each sequence belongs to, from 0, never falling."""
     max_length: int
     """Length of the longest sequence."""
     targets: dict[str, Tensor] = field(default_factory=dict)
@@ -59,6 +61,19 @@ class Batch:
     def starts(self) -> Tensor:
         """(B,) int64, the flat index of each sequence's first token ([CLS])."""
         return self.offsets[:-1].long()
+
+    @property
+    def num_items(self) -> int:
+        """I."""
+        return int(self.rows[-1]) + 1
+
+    def item_means(self, values: Tensor) -> Tensor:
+        """Average (B, ...) values over the sequences of each item: (I, ...)."""
+        if self.num_items == len(self):
+            return values
+        sums = values.new_zeros(self.num_items, *values.shape[1:]).index_add(0, self.rows, values)
+        counts = torch.bincount(self.rows, minlength=self.num_items)
+        return sums / counts.view(-1, *[1] * (values.dim() - 1))
 
     @classmethod
     def pack(
@@ -138,7 +153,10 @@ class Batch:
         return padded.index_put((rows, self.positions), values)
 
     def select(self, indices: Sequence[int] | Tensor) -> Batch:
-        """Take the sequences at `indices`, in that order, with their targets."""
+        """Take the sequences at `indices`, in that order, with their targets; items are numbered anew.
+
+        Sequences of one item must stand together in `indices`.
+        """
         chosen = torch.as_tensor(indices, dtype=torch.int64, device=self.tokens.device)
         lengths = self.lengths[chosen]
         offsets = torch.zeros(len(chosen) + 1, dtype=torch.int32, device=self.tokens.device)
@@ -146,19 +164,22 @@ class Batch:
         within = torch.arange(int(offsets[-1]), device=offsets.device)
         within -= torch.repeat_interleave(offsets[:-1].long(), lengths)
         source = torch.repeat_interleave(self.starts[chosen], lengths) + within  # (T',) old place of every token kept
+        old_rows = self.rows[chosen]
+        fresh = torch.ones_like(old_rows)
+        fresh[1:] = (old_rows.diff() != 0).long()  # 1 where another item begins
         return replace(
             self,
             tokens=self.tokens[source],
             segments=self.segments[source],
             positions=self.positions[source],
             offsets=offsets,
-            rows=self.rows[chosen],
+            rows=fresh.cumsum(0) - 1,
             max_length=int(lengths.max()),
-            targets=self._select_targets(chosen, source),
+            targets=self._select_targets(chosen, source, old_rows[fresh.bool()]),
             target=None if self.target is None else self.target.select(chosen),
         )
 
-    def _select_targets(self, chosen: Tensor, source: Tensor) -> dict[str, Tensor]:
+    def _select_targets(self, chosen: Tensor, source: Tensor, items: Tensor) -> dict[str, Tensor]:
         """Carry each target along its own axis."""
         taken: dict[str, Tensor] = {}
         slots = None
@@ -171,7 +192,9 @@ class Batch:
             taken["slot.position"] = moved[slots]
         for name, value in self.targets.items():
             axis = name.split(".")[0]
-            if axis == "sequence":
+            if axis == "item":
+                taken[name] = value[items]
+            elif axis == "sequence":
                 taken[name] = value[chosen]
             elif axis == "token":
                 taken[name] = value[source]
@@ -180,17 +203,27 @@ class Batch:
                 taken[name] = value[slots]
         return taken
 
-    def split(self, max_tokens: int) -> list[Batch]:
-        """Cut into batches of consecutive sequences with at most `max_tokens` tokens each (one sequence at least)."""
-        groups: list[list[int]] = [[]]
-        room = max_tokens
-        for index, length in enumerate(self.lengths.tolist()):
-            if groups[-1] and length > room:
-                groups.append([])
-                room = max_tokens
-            groups[-1].append(index)
-            room -= length
-        return [self] if len(groups) == 1 else [self.select(group) for group in groups]
+    def split(self, max_tokens: int, *, whole_items: bool | None = None) -> list[Batch]:
+        """Cut into batches of consecutive sequences with at most `max_tokens` tokens each (one of them at least).
+
+        Args:
+            max_tokens: of a batch.
+            whole_items: whether sequences of an item stay together; None: where a target runs along items.
+        """
+        if whole_items is None:
+            whole_items = any(name.startswith("item.") for name in self.targets)
+        unit = self.rows if whole_items else torch.arange(len(self), device=self.rows.device)
+        sizes = torch.bincount(unit, weights=self.lengths.double()).long().tolist()
+        groups = [0]  # unit -> batch
+        room = max_tokens - sizes[0]
+        for size in sizes[1:]:
+            fits = size <= room
+            room = room - size if fits else max_tokens - size
+            groups.append(groups[-1] + (not fits))
+        if groups[-1] == 0:
+            return [self]
+        batch_of = torch.tensor(groups, device=unit.device)[unit]
+        return [self.select((batch_of == number).nonzero().flatten()) for number in range(groups[-1] + 1)]
 
     def to(self, device: torch.device | str) -> Batch:
         """Move every tensor; onto a GPU without waiting for it."""

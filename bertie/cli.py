@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # The order in which a user meets them; a command not named here comes after these.
 LIFE = (
     *("demo", "check", "train_tokenizer", "prepare_corpus", "pretrain", "finetune", "evaluate", "predict"),
-    *("export", "convert", "serve", "show", "run"),
+    *("search", "export", "convert", "serve", "show", "run"),
 )
 USAGE = """usage: bertie COMMAND [ARGUMENTS] [--FLAGS]
 
@@ -67,7 +67,7 @@ def _dispatch(words: list[str]) -> int:
     progress.set_quiet(output.quiet)
     report: Report = function(**parameters)
     width = {"width": shutil.get_terminal_size().columns} if sys.stdout and sys.stdout.isatty() else {}
-    code = _print(report.as_json() if output.json else report.as_text(**width))
+    code = _print(report.as_json() if output.json else report.as_text(**width)) or report.exit_code
     if report.next_command and not (output.json or output.quiet):
         progress.note(f"next: {report.next_command}")
     return code

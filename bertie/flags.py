@@ -57,8 +57,11 @@ def parse(function: Callable[..., Any], words: list[str]) -> tuple[dict[str, Any
     """
     command = function.__name__.replace("_", "-")
     parameters = config.signature(function)
+    settings = _settings_from_file(function, words)
+    words, named = _named_arguments(function, words)
     _refuse_unknown_flags(function, words)
-    shape = _shape(function, _settings_from_file(function, words))
+    words = _gathered(function, words)
+    shape = _shape(function, settings | named)
     with _readable_errors(command, words):
         marks = (tyro.conf.AvoidSubcommands,)
         parsed: Any = tyro.cli(shape, args=words, prog=f"bertie {command}", config=marks, registry=_rules())
@@ -144,6 +147,7 @@ def _pairs(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[dict[str, Any]] 
     if typing.get_origin(info.type) is not dict:
         return None
     kind = typing.get_args(info.type)[1]
+    kind = str if kind is Any else kind  # whoever takes anything gives it a type by its name
 
     def read(words: list[str]) -> dict[str, Any]:
         pairs = [pair.partition("=") for pair in words[0].split(",")]
@@ -205,6 +209,59 @@ def _settings_from_file(function: Callable[..., Any], words: list[str]) -> dict[
             f"{path} holds settings of {command!r}, not of {wanted!r}; repeat it with: bertie run {path}"
         )
     return config.validate(function, settings, source=path, partial=True)
+
+
+def _named_arguments(function: Callable[..., Any], words: list[str]) -> tuple[list[str], dict[str, Any]]:
+    """Take out arguments that are typed by their names, as they may be beside a file, where all settings have one."""
+    if not any(word.partition("=")[0] == "--config" for word in words):
+        return words, {}
+    parameters = config.signature(function)
+    rest: list[str] = []
+    named: dict[str, Any] = {}
+    waiting = iter(words)
+    for word in waiting:
+        if word == "--":
+            rest += [word, *waiting]
+            break
+        flag, equals, value = word.partition("=")
+        parameter = parameters.get(flag[2:].replace("-", "_")) if flag.startswith("--") else None
+        if parameter is None or not _is_positional(parameter):
+            rest.append(word)
+            continue
+        named[parameter.name] = value if equals else next(waiting, None)
+        if not named[parameter.name]:
+            raise SettingsError(f"{flag} wants a value")
+    return rest, config.validate(function, named, partial=True)
+
+
+def _gathered(function: Callable[..., Any], words: list[str]) -> list[str]:
+    """Write a flag that takes several words and is typed several times once: `--pair a --pair b` is `--pair a b`."""
+    takes_many = {
+        f"--{key.replace('_', '-')}"
+        for key, annotation in config.known_keys(function).items()
+        if typing.get_origin(annotation) is tuple
+    }
+    groups: list[list[str]] = [[]]
+    by_flag: dict[str, list[str]] = {}
+    current = groups[0]
+    for place, word in enumerate(words):
+        if word == "--":
+            groups.append(words[place:])
+            break
+        flag, equals, value = word.partition("=")
+        flag = flag.replace("_", "-")
+        if flag in takes_many:
+            if flag not in by_flag:
+                by_flag[flag] = [flag]
+                groups.append(by_flag[flag])
+            current = by_flag[flag]
+            current += [value] if equals else []
+        elif word.startswith("--"):
+            current = [word]
+            groups.append(current)
+        else:
+            current.append(word)
+    return [word for group in groups for word in group]
 
 
 def _refuse_unknown_flags(function: Callable[..., Any], words: list[str]) -> None:

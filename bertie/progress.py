@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 LINE_INTERVAL_SECONDS = 5.0
 _quiet = False
 _display: "Progress | None" = None  # what shows the bars now on the terminal; bars inside a bar join it
+_collected: list[str] | None = None  # where warnings go in place of stderr
 
 
 def set_quiet(quiet: bool) -> None:
@@ -32,7 +33,21 @@ def note(line: str) -> None:
 
 def warn(line: str) -> None:
     """Write one warning to stderr, quiet or not: something the user should know but need not stop for."""
-    _write(f"warning: {line}")
+    if _collected is None:
+        _write(f"warning: {line}")
+    else:
+        _collected.append(line)
+
+
+@contextmanager
+def collected() -> Iterator[list[str]]:
+    """Gather warnings in a list while the context lasts, for who reports them otherwise than on stderr."""
+    global _collected
+    before, _collected = _collected, []
+    try:
+        yield _collected
+    finally:
+        _collected = before
 
 
 class Bar:

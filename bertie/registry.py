@@ -7,6 +7,7 @@ imports. What a choice must hold is its folder's contract, not known here.
 
 import ast
 import difflib
+import sys
 from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
@@ -69,7 +70,7 @@ def load(folder: str, name: str) -> ModuleType:
 
 
 def load_foreign(name: str) -> Any:
-    """Import a third party's choice by its dotted name, such as ``package.module:Class``.
+    """Import a third party's choice by its dotted name, such as ``package.module:Class``, from here or installed.
 
     Args:
         name: the module's dotted name, a colon, and the attribute's name.
@@ -83,6 +84,8 @@ def load_foreign(name: str) -> Any:
     module_name, colon, attribute = name.partition(":")
     if not colon or not module_name or not attribute:
         raise SettingsError(f"{name!r} is not a name of the form package.module:Class")
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))  # as `python -m` has it; whoever types the name means the file beside him
     try:
         module = import_module(module_name)
     except ModuleNotFoundError as error:

@@ -25,7 +25,7 @@ def make(lengths: list[int], *, seed: int = 0) -> Batch:
         random.integers(0, 100, total),
         random.integers(0, 2, total),
         offsets,
-        rows=random.integers(0, 5, len(lengths)),
+        rows=np.arange(len(lengths)),
         targets={
             "sequence.label": random.integers(0, 3, len(lengths)),
             "sequence.vector": random.random((len(lengths), 2)),
@@ -53,7 +53,6 @@ def sequences(batch: Batch) -> list[dict[str, object]]:
                 "tokens": batch.tokens[start:end].tolist(),
                 "segments": batch.segments[start:end].tolist(),
                 "positions": batch.positions[start:end].tolist(),
-                "row": int(batch.rows[number]),
                 "label": int(batch.targets["sequence.label"][number]),
                 "vector": batch.targets["sequence.vector"][number].tolist(),
                 "tags": batch.targets["token.tag"][start:end].tolist(),
@@ -156,6 +155,41 @@ def test_split_keeps_order_and_budget(lengths: list[int], max_tokens: int) -> No
     assert [piece for part in parts for piece in sequences(part)] == sequences(batch)
     for one, following in pairwise(parts):  # greedy: the next sequence would not have fitted
         assert one.num_tokens + int(following.lengths[0]) > max_tokens
+
+
+def windowed(sizes: list[int]) -> Batch:
+    """Build a batch of items with so many sequences of three tokens each."""
+    rows = [row for row, size in enumerate(sizes) for _ in range(size)]
+    count = len(rows)
+    targets = {"item.label": [10 * row for row in range(len(sizes))], "sequence.number": list(range(count))}
+    return Batch.pack(list(range(3 * count)), [0] * 3 * count, range(0, 3 * count + 1, 3), rows=rows, targets=targets)
+
+
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=5), st.integers(1, 20))
+def test_sequences_of_an_item_are_never_parted_where_a_target_runs_along_items(sizes: list[int], budget: int) -> None:
+    batch = windowed(sizes)
+    parts = batch.split(budget)
+    assert torch.cat([part.tokens for part in parts]).tolist() == batch.tokens.tolist()
+    labels = [label for part in parts for label in part.targets["item.label"].tolist()]
+    assert labels == [10 * row for row in range(len(sizes))]
+    for part in parts:
+        assert part.num_items == len(part.targets["item.label"]) == int(part.rows.max()) + 1
+        assert part.num_tokens <= budget or part.num_items == 1
+    loose = batch.split(budget, whole_items=False)
+    assert all(part.num_tokens <= budget or len(part) == 1 for part in loose)
+
+
+def test_select_numbers_items_anew() -> None:
+    chosen = windowed([2, 1, 3]).select([3, 4, 0])
+    assert chosen.rows.tolist() == [0, 0, 1] and chosen.targets["item.label"].tolist() == [20, 0]
+    assert chosen.targets["sequence.number"].tolist() == [3, 4, 0]
+
+
+def test_means_over_the_sequences_of_an_item() -> None:
+    batch = windowed([2, 1])
+    values = torch.tensor([[1.0, 2.0], [3.0, 6.0], [5.0, 7.0]])
+    assert batch.item_means(values).tolist() == [[2.0, 4.0], [5.0, 7.0]]
+    assert batch.item_means(values[:, 0]).tolist() == [2.0, 5.0]
 
 
 def test_the_decoder_side_is_selected_too() -> None:

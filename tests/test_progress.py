@@ -83,3 +83,15 @@ def test_a_reader_of_stderr_that_goes_away_ends_nothing(monkeypatch: pytest.Monk
     monkeypatch.setattr("sys.stderr", Gone())
     progress.note("anybody there?")
     progress.note("no")
+
+
+def test_warnings_can_be_collected(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress.collected() as outer:
+        progress.warn("one")
+        with progress.collected() as inner:
+            progress.warn("two")
+        progress.warn("three")
+    assert (outer, inner) == (["one", "three"], ["two"])
+    assert capsys.readouterr().err == ""
+    progress.warn("four")
+    assert capsys.readouterr().err == "warning: four\n"

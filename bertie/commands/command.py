@@ -39,6 +39,9 @@ class Report:
     text: str | None = None
     """Printed in place of the tables when set; ``--json`` doesn't look at it."""
 
+    exit_code: int = 0
+    """What the program ends with after printing; 3 where the report itself says that the data can't be used."""
+
     def as_dict(self) -> dict[str, Any]:
         """Return the figures, ready for JSON."""
         return self.values

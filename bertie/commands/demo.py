@@ -152,7 +152,7 @@ def _report(
     from bertie.data.table import read_table
     from bertie.inference.evaluate import evaluate
     from bertie.inference.predictor import load
-    from bertie.reports.parts import classifier
+    from bertie.reports.parts import findings
     from bertie.reports.run import Comparison, RunReport
     from bertie.reports.run import write as write_report
     from bertie.training.journal import read
@@ -174,7 +174,8 @@ def _report(
     best = folder / "classifier-pre-trained-0"
     model = load(best / "model")
     verdicts = model.predict(list(_UNLABELLED))
-    measured = evaluate(model.model, model.task, read_table(files.dev, labelled=True).items, model.tokenizer)
+    items = read_table(files.dev, labelled=True).items
+    measured = evaluate(model.model, model.task, items, model.tokenizer)
     spread = {start: statistics.stdev(part) if len(part) > 1 else 0.0 for start, part in scores.items()}
     remark = (
         f"Accuracy on films the classifier never saw, {len(scores['random'])} seeds each, the same steps and settings. "
@@ -191,7 +192,7 @@ def _report(
             settings=config.render(command="pretrain", parameters=config.read(folder / "encoder")),
             command="bertie demo",
             masked=_masked(folder),
-            classifier=classifier(measured),
+            findings=findings(measured, model.task, items),
             comparisons=[Comparison("What pre-training bought", list(scores.items()), remark, unit="%")],
             predictions=[(text, each.label, each.score) for text, each in zip(_UNLABELLED, verdicts, strict=True)],
         ),

@@ -1,15 +1,18 @@
 """Measure a model on a table: scores, confusion, every class, and the mistakes it was surest of."""
 
+import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from bertie import progress
+from bertie import config, progress
 from bertie.commands.command import Report
 from bertie.config import Positional
 
 if TYPE_CHECKING:
     from bertie.inference.evaluate import Evaluation
+    from bertie.inference.predictor import Predictor
 
 _MAX_CLASSES = 12  # a wider confusion matrix is no table to look at; --json has it
 
@@ -39,11 +42,13 @@ def evaluate(
     columns: dict[str, str] | None = None,
     task: str | None = None,
     length: int | None = None,
-    truncation: Literal["truncate", "error"] | None = None,
+    truncation: Literal["truncate", "error", "window"] | None = None,
+    settings: dict[str, Any] | None = None,
     batch_tokens: int = 8192,
     device: str = "auto",
     threads: int | None = None,
     seed: int = 0,
+    report: Path | None = None,
 ) -> Scores:
     """Measure a model on a table: scores, confusion, every class, and the mistakes it was surest of.
 
@@ -55,33 +60,58 @@ def evaluate(
         columns: what the columns hold, such as text=body,label=tag; found out when not given.
         task: what to do with the model; what it was made for when not given.
         length: tokens of the longest text; what the model brings when not given.
-        truncation: cut longer texts, or stop at them (error); what the model brings when not given.
+        truncation: cut longer texts, stop at them (error), or slide a window over them; what the model brings when
+            not given.
+        settings: further settings of the task, instead of those that the model brings, such as stride=32.
         batch_tokens: tokens of a batch at most; fewer need less memory.
         device: auto, cpu, cuda.
         threads: CPU threads; all cores when not given.
         seed: of the masks.
+        report: HTML file to write: classes, calibration, worst errors, and examples drawn in their texts.
 
     Returns:
         Scores, confusion matrix, figures of every class, and the worst mistakes.
     """
-    from bertie.data.table import read_table, refuse_unseen
+    parameters = dict(locals())
     from bertie.inference.evaluate import evaluate as measure
     from bertie.inference.predictor import load
 
     wishes = {"max_length": length, "truncation": truncation}
-    settings = {name: value for name, value in wishes.items() if value is not None}
-    predictor = load(model, task=task, device=device, threads=threads, max_tokens=batch_tokens, **settings)
-    labels = getattr(predictor.task, "labels", ())
-    items = read_table(file, columns=columns, labelled=bool(labels)).items
-    if labels:
-        refuse_unseen(items, labels, file)
+    given = {**{name: value for name, value in wishes.items() if value is not None}, **(settings or {})}
+    predictor = load(model, task=task, device=device, threads=threads, max_tokens=batch_tokens, **given)
+    items = predictor.task.read(file, columns=columns, labelled=predictor.task.needs_labels).items
+    if predictor.task.needs_labels:
+        predictor.task.admit(items, file)
     with progress.bar("Evaluating", total=len(items), unit="texts") as bar:
         found = measure(
             predictor.model, predictor.task, items, predictor.tokenizer, max_tokens=batch_tokens, seed=seed, bar=bar
         )
-    return Scores(
-        title=f"{predictor.task.name} by {model} on {file}",
-        values={"model": model, "file": str(file), "task": predictor.task.name, **_figures(found)},
+    values = {"model": model, "file": str(file), "task": predictor.task.name, **_figures(found)}
+    if report is not None:
+        _write_report(report, predictor, items, found, parameters)
+        values["report"] = str(report)
+    return Scores(title=f"{predictor.task.name} by {model} on {file}", values=values)
+
+
+def _write_report(
+    path: Path, predictor: "Predictor", items: Sequence[Any], found: "Evaluation", parameters: dict[str, Any]
+) -> None:
+    """Write what was found as a page."""
+    from bertie.reports.parts import findings
+    from bertie.reports.run import RunReport, write
+
+    model, file = str(parameters["model"]), parameters["file"]
+    figures = {"loss": found.loss, "items": found.num_items, "items_cut": found.num_cut, **found.scores}
+    write(
+        path,
+        RunReport(
+            title=f"{Path(model).name} on {file.name}",
+            kind="evaluate",
+            summary={**figures, "task": predictor.task.name},
+            command=shlex.join(["bertie", "evaluate", model, str(file), "--report", str(path)]),
+            settings=config.render(command="evaluate", parameters=parameters),
+            findings=findings(found, predictor.task, items),
+        ),
     )
 
 
@@ -97,10 +127,12 @@ def _figures(found: "Evaluation") -> dict[str, Any]:
     }
     if found.labels:
         values["classes"] = [{"label": label, **found.per_class[label]} for label in found.labels]
+    if found.confusion:
         values["confusion"] = [
             {"gold": label, **{f"guess {name}": count for name, count in zip(found.labels, row, strict=True)}}
             for label, row in zip(found.labels, found.confusion, strict=True)
         ]
+    if found.worst:
         values["worst"] = [
             {
                 "line": getattr(wrong.item, "line", 0) or wrong.number + 1,

@@ -1,19 +1,21 @@
-"""Fine-tune a pre-trained model on a labelled table."""
+"""Fine-tune a pre-trained model on labelled data."""
 
 import hashlib
-import json
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from bertie import config, progress, registry
+from bertie import config, progress
 from bertie.commands.command import Report
 from bertie.config import Positional
-from bertie.errors import SettingsError
-from bertie.training.settings import OptimizerSettings, ScheduleSettings, TrainingSettings
+from bertie.errors import DataError, SettingsError
+from bertie.training.settings import LoraSettings, OptimizerSettings, ScheduleSettings, TrainingSettings
 
 if TYPE_CHECKING:
+    from bertie.data.items import Table
     from bertie.formats.format import Bundle
+    from bertie.tasks.task import Task, TaskModel
+    from bertie.training.activations import Activations
     from bertie.training.run import Position
     from bertie.training.runfolder import RunFolder
     from bertie.training.schedule import Horizon
@@ -42,24 +44,29 @@ def finetune(
     budget: str | None = None,
     batch_size: int = 32,
     length: int = 128,
-    truncation: Literal["truncate", "error"] = "truncate",
+    truncation: Literal["truncate", "error", "window"] | None = None,
+    stride: int | None = None,
+    settings: dict[str, Any] | None = None,
     learning_rate: float = 5e-5,
     optimizer: OptimizerSettings = OptimizerSettings(),
     schedule: ScheduleSettings = ScheduleSettings(),
     training: TrainingSettings = TrainingSettings(save_every=0),
+    freeze: int = 0,
+    freeze_cache: float = 8.0,
+    lora: LoraSettings = LoraSettings(),
     precision: Literal["auto", "fp32", "bf16"] = "auto",
     device: str = "auto",
     threads: int | None = None,
     seed: int = 0,
     resume: bool = False,
 ) -> FinetuneReport:
-    """Fine-tune a pre-trained model on a labelled table.
+    """Fine-tune a pre-trained model on labelled data.
 
     Args:
         model: folder or hub id of the pre-trained model.
-        train: table to learn from (.tsv, .csv, .jsonl).
+        train: file to learn from, in one of the task's forms (a .tsv, .csv, .jsonl of texts and labels, ...).
         out: run folder; must not exist unless --resume.
-        task: what the model shall do; a file of bertie/tasks.
+        task: what the model shall do; a file of bertie/tasks, or a class of yours as package.module:Class.
         dev: table to measure on.
         columns: what the columns hold, such as text=body,label=tag; found out when not given.
         steps: updates to do; give one of steps, epochs, budget. Three epochs when none is given.
@@ -67,57 +74,65 @@ def finetune(
         budget: time to spend, such as 10m.
         batch_size: items of one update.
         length: tokens of the longest item.
-        truncation: what to do with longer items: cut them (and say how many) or stop.
+        truncation: what to do with longer items: cut them (and say how many), stop (error), or slide a window over
+            them; the task's own choice when not given.
+        stride: tokens from one window to the next; the task's own choice when not given.
+        settings: further settings of the task, such as label_smoothing=0.1,class_weights=balanced.
         learning_rate: peak.
         optimizer: how weights are updated.
         schedule: the learning rate over the run.
-        training: how the run is logged, evaluated and saved.
+        training: how the run is logged, evaluated and saved, and whether dev scores choose weights and end.
+        freeze: embeddings and so many blocks from below don't learn, and run without dropout; -1: all but the head.
+        freeze_cache: gigabytes of disk in `out` at most for what frozen layers make of the training table; 0: none.
+        lora: small updates that learn in place of the encoder's matrices.
         precision: auto is bf16 products on fp32 weights where the processor has bf16, else fp32.
         device: auto, cpu, cuda.
         threads: CPU threads; all cores when not given.
-        seed: of the new head, the order and dropout.
+        seed: of the new head and LoRA's updates, the order and dropout.
         resume: go on with the run in `out`.
 
     Returns:
         Scores on the dev table.
     """
     parameters = dict(locals())
-    from bertie.data.table import label_names, read_table, refuse_unseen
     from bertie.nn.device import resolve_device, set_threads
+    from bertie.nn.lora import merge
+    from bertie.tasks.task import task_class
     from bertie.training.feed import table_feed
     from bertie.training.precision import resolve
     from bertie.training.run import Job, run
     from bertie.training.runfolder import RunFolder
+    from bertie.training.trainable import choose
 
-    table = read_table(train, columns=columns, labelled=True)
-    dev_items = [] if dev is None else read_table(dev, columns=columns, labelled=True).items
-    labels = label_names(table.items)
-    if len(labels) < 2:
-        raise SettingsError(f"{train}: every row has the label {labels[0]!r}; classification needs two or more")
+    if training.selects and dev is None:
+        raise SettingsError("training.best and training.patience go by the scores on a dev table; give one with --dev")
+    kind = task_class(task)
+    table = kind.read(train, columns=columns, labelled=True)
+    dev_items = [] if dev is None else kind.read(dev, columns=columns, labelled=True).items
+    wishes = {"max_length": length, "truncation": truncation, "stride": stride}
+    bundle = _start(model, kind, task, table, {**wishes, **(settings or {})}, seed=seed)
     if dev is not None:
-        refuse_unseen(dev_items, labels, dev)
+        bundle.task.admit(dev_items, dev)
     place = resolve_device(device)
     chosen = resolve(precision, place)
     parameters |= {"threads": set_threads(threads), "precision": chosen, "device": place.type}
-    bundle = _start(model, task, {"labels": labels, "max_length": length, "truncation": truncation}, seed=seed)
     horizon = _horizon(len(table.items), batch_size, steps, epochs, budget)
+    epoch_steps = -(-len(table.items) // batch_size)
+    network = choose(bundle.model, freeze=freeze, lora=lora, seed=seed)
     with RunFolder.open(
         out, "finetune", parameters, resume=resume, data=_fingerprint(table.items), write_config=config.write
     ) as folder:
         if folder.finished:
             progress.note(f"{out} is finished already; nothing was done")
             return _report(folder, folder.values)
+        again = horizon.steps is None or horizon.steps > epoch_steps
+        known = _activations(network, bundle, table.items, folder, freeze_cache if again else 0.0, chosen, place)
+        sizes = {"batch_size": batch_size, "micro_tokens": training.micro_tokens}
         job = Job(
-            model=bundle.model,
+            model=network,
             task=bundle.task,
             feed=lambda done, state: table_feed(
-                table.items,
-                bundle.task,
-                bundle.tokenizer,
-                batch_size=batch_size,
-                micro_tokens=training.micro_tokens,
-                seed=seed,
-                state=state,
+                table.items, bundle.task, bundle.tokenizer, **sizes, seed=seed, state=state, activations=known
             ),
             horizon=horizon,
             peak=learning_rate,
@@ -128,22 +143,29 @@ def finetune(
             device=place,
             seed=seed,
             evaluate=_evaluation(bundle, dev_items),
+            epoch_steps=epoch_steps,
         )
         position = run(job, folder)
+        merge(bundle.model)
         return _finish(bundle, folder, position, dev_items)
 
 
-def _start(model: str, task: str, settings: dict[str, Any], *, seed: int) -> "Bundle":
-    """Read the pre-trained model and put a new head on it."""
+def _start(
+    model: str, kind: "type[Task]", task: str, table: "Table[Any]", wishes: dict[str, Any], *, seed: int
+) -> "Bundle":
+    """Read the pre-trained model and put a new head on it, with what the training table decides."""
     from bertie.formats.huggingface import read, resolve
+    from bertie.tasks.task import parse_settings
 
-    known = {field.name for field in fields(registry.load("tasks", task).TASK)}
-    if "labels" not in known:
-        raise SettingsError(f"--task {task} is not fine-tuned on a table of labels; use classification")
-    bundle = read(resolve(model), task=task, settings=settings, new_head=True, seed=seed)
+    given = parse_settings(kind, {name: value for name, value in wishes.items() if value is not None})
+    try:
+        given |= kind.learn(table.items, given)
+    except (DataError, SettingsError) as error:
+        raise type(error)(f"{table.path}: {error}") from error
+    bundle = read(resolve(model), task=task, settings=given, new_head=True, seed=seed)
     limit = bundle.config.max_positions
-    if settings["max_length"] > limit:
-        raise SettingsError(f"--length {settings['max_length']} is more than the {limit} positions of {model}")
+    if given["max_length"] > limit:
+        raise SettingsError(f"--length {given['max_length']} is more than the {limit} positions of {model}")
     for line in bundle.notes:
         progress.note(line)
     return bundle
@@ -166,8 +188,38 @@ def _horizon(num_items: int, batch_size: int, steps: int | None, epochs: int | N
 
 
 def _fingerprint(items: Any) -> str:
-    """Hash the training table, for a resumed run."""
-    return hashlib.sha256(json.dumps([[item.text, item.pair, item.label] for item in items]).encode()).hexdigest()
+    """Hash the training items, for a resumed run."""
+    digest = hashlib.sha256()
+    for item in items:
+        digest.update(repr(item).encode("utf-8", "backslashreplace"))
+    return digest.hexdigest()
+
+
+def _activations(
+    network: "TaskModel",
+    bundle: "Bundle",
+    items: Any,
+    folder: "RunFolder",
+    gigabytes: float,
+    precision: Literal["fp32", "bf16"],
+    device: Any,
+) -> "Activations | None":
+    """Work out what frozen layers make of the training table; None without such layers, or without room."""
+    from bertie.training.activations import remember
+    from bertie.training.trainable import FrozenModel
+
+    if not isinstance(network, FrozenModel) or gigabytes <= 0.0:
+        return None
+    return remember(
+        network,
+        bundle.task,
+        items,
+        bundle.tokenizer,
+        folder=folder.path,
+        gigabytes=gigabytes,
+        precision=precision,
+        device=device,
+    )
 
 
 def _evaluation(bundle: "Bundle", items: Any) -> Any:
@@ -188,7 +240,7 @@ def _finish(bundle: "Bundle", folder: "RunFolder", position: "Position", items: 
     from bertie.formats.huggingface import write
     from bertie.inference.evaluate import evaluate
     from bertie.reports.card import model_card
-    from bertie.reports.parts import classifier
+    from bertie.reports.parts import findings
     from bertie.reports.run import RunReport
     from bertie.reports.run import write as write_report
     from bertie.training.journal import read
@@ -197,22 +249,31 @@ def _finish(bundle: "Bundle", folder: "RunFolder", position: "Position", items: 
         "folder": str(folder.path),
         "steps": position.step,
         "seconds": round(position.seconds, 1),
+        **position.chosen,
     }
     shown = None
     if items:
         found = evaluate(bundle.model, bundle.task, items, bundle.tokenizer)
+        tuned = bundle.task.tune(found.predictions, items)
+        if tuned:  # a threshold, chosen on these very items: said, and stored with the model
+            bundle = replace(bundle, task=bundle.task.adjusted(tuned))
+            found = evaluate(bundle.model, bundle.task, items, bundle.tokenizer)
+            values["tuned_on_dev"] = tuned
         values["scores"] = {name: round(score, 4) for name, score in found.scores.items()}
         values["dev_items"] = found.num_items
         values["dev_items_cut"] = found.num_cut
-        shown = classifier(found)
+        shown = findings(found, bundle.task, items)
     settings, command = folder.config.read_text(encoding="utf-8"), f"bertie run {folder.config}"
-    scores = values.get("scores", {})
+    scores, given = values.get("scores", {}), config.read(folder.config)
     card = model_card(
         task=bundle.task.name,
         command=command,
         scores=scores,
         settings=settings,
         name=folder.path.name,
+        base_model="" if Path(given["model"]).exists() else given["model"],
+        dev_data=Path(given["dev"]).name if items else "",
+        seed=given["seed"],
         labels=getattr(bundle.task, "labels", ()),
         num_parameters=sum(value.numel() for value in bundle.model.parameters()),
         steps=position.step,
@@ -227,11 +288,27 @@ def _finish(bundle: "Bundle", folder: "RunFolder", position: "Position", items: 
             records=read(folder.metrics),
             settings=settings,
             command=command,
-            classifier=shown,
+            findings=shown,
+            notes=_notes(values),
         ),
     )
     folder.mark_finished(values)
     return _report(folder, values)
+
+
+def _notes(values: dict[str, Any]) -> list[str]:
+    """Say what a reader of the scores should know."""
+    notes = []
+    if cut := values.get("dev_items_cut"):
+        notes.append(f"{cut:,} of {values['dev_items']:,} dev items were longer than the model takes and were cut.")
+    if kept := values.get("weights_chosen_on_dev"):
+        notes.append(f"The weights of step {kept['step']} were chosen by these dev scores: others may be lower.")
+    if "ended_early_on_dev" in values:
+        notes.append("The run ended early because these dev scores grew no more.")
+    for name, value in values.get("tuned_on_dev", {}).items():
+        shown = f"{value:.4g}" if isinstance(value, float) else str(value)
+        notes.append(f"{name} = {shown} was chosen on these dev items themselves: scores on others may be lower.")
+    return notes
 
 
 def _report(folder: "RunFolder", values: dict[str, Any]) -> FinetuneReport:

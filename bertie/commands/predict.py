@@ -1,16 +1,21 @@
-"""Predict with a model: labels, fillings of [MASK], vectors, for texts from arguments, stdin or a file."""
+"""Predict with a model: labels, fillings of [MASK], choices, vectors, for texts from arguments, stdin or a file."""
 
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from bertie import progress
+from bertie.commands._stdin import lines_of_stdin
 from bertie.commands.command import UNBOUNDED_WIDTH, Report
 from bertie.config import Positional
+from bertie.data.items import Choice
 from bertie.errors import DataError, SettingsError
+
+if TYPE_CHECKING:
+    from bertie.tasks.task import Task
 
 _MANY = 200  # texts that are worth a progress bar
 
@@ -50,26 +55,39 @@ def predict(
     columns: dict[str, str] | None = None,
     task: str | None = None,
     top_k: int | None = None,
+    joint: bool = False,
+    targets: tuple[str, ...] = (),
+    answer_length: int | None = None,
+    likelihood: bool = False,
     length: int | None = None,
-    truncation: Literal["truncate", "error"] | None = None,
+    truncation: Literal["truncate", "error", "window"] | None = None,
+    settings: dict[str, Any] | None = None,
     batch_tokens: int = 8192,
     device: str = "auto",
     threads: int | None = None,
 ) -> Predictions:
-    """Predict with a model: labels, fillings of [MASK], vectors, for texts from arguments, stdin or a file.
+    """Predict with a model: labels, fillings of [MASK], choices, vectors, for texts from arguments, stdin or a file.
 
-    Without texts and file, standard input is read, one text a line; a tab parts the two texts of a pair.
+    Without texts and file, standard input is read, one text a line; a tab parts the two texts of a pair, or a text and
+    its choices. --joint, --targets, --answer-length and --likelihood are for masked language models, one at a time.
 
     Args:
         model: model folder or hub id.
         texts: texts to predict for; a tab parts the two texts of a pair.
-        pair: second texts, one for each text.
+        pair: second texts, one for each text; for multiple choice the choices of a single text.
         file: .txt (one text a line), .tsv, .csv, .jsonl or .parquet to read the texts from.
         columns: what the columns of the file hold, such as text=body,pair=title; found out when not given.
         task: what to do with the model; what it was made for when not given.
-        top_k: guesses for each [MASK].
+        top_k: guesses for each [MASK], or for all masks of a text together.
+        joint: fill all [MASK] of a text together instead of each on its own.
+        targets: answers to rank for the one [MASK] of each text, of any number of words, parted by commas.
+        answer_length: find whole answers of 1 to this many pieces for the one [MASK] of each text.
+        likelihood: score whole texts instead: pseudo-log-likelihood (natural logarithm; pieces to the right in the same
+            word are hidden too) and perplexity.
         length: tokens of the longest text; what the model brings when not given.
-        truncation: cut longer texts, or stop at them (error); what the model brings when not given.
+        truncation: cut longer texts, stop at them (error), or slide a window over them; what the model brings when
+            not given.
+        settings: further settings of the task, instead of those that the model brings, such as stride=32.
         batch_tokens: tokens of a batch at most; fewer need less memory.
         device: auto, cpu, cuda.
         threads: CPU threads; all cores when not given.
@@ -79,50 +97,80 @@ def predict(
     """
     from bertie.inference.predictor import load
 
-    items = _items(texts, pair, file, columns)
+    asked = _asked(joint=joint, targets=targets, answer_length=answer_length, likelihood=likelihood, top_k=top_k)
     wishes = {"top_k": top_k, "max_length": length, "truncation": truncation}
-    settings = {name: value for name, value in wishes.items() if value is not None}
-    predictor = load(model, task=task, device=device, threads=threads, max_tokens=batch_tokens, **settings)
+    given = {**{name: value for name, value in wishes.items() if value is not None}, **(settings or {})}
+    predictor = load(model, task=task, device=device, threads=threads, max_tokens=batch_tokens, **given)
+    items = _items(texts, pair, file, columns, predictor.task)
     many = len(items) >= _MANY
     with progress.bar("Predicting", total=len(items), unit="texts") if many else nullcontext() as bar:
-        predictions = predictor.predict(items, bar=bar)
+        predictions = asked(predictor, items, bar=bar)
     return Predictions(title=f"{predictor.task.name} by {model}", items=items, predictions=predictions)
 
 
-def _items(texts: Sequence[str], pair: Sequence[str], file: Path | None, columns: dict[str, str] | None) -> list[Any]:
-    """Gather the texts from where they are."""
-    from bertie.data.table import read_table
+def _asked(
+    *, joint: bool, targets: Sequence[str], answer_length: int | None, likelihood: bool, top_k: int | None
+) -> Callable[..., list[Any]]:
+    """Return what answers the flags: a function of (predictor, items, bar=)."""
+    given = {
+        "--joint": joint,
+        "--targets": bool(targets),
+        "--answer-length": answer_length is not None,
+        "--likelihood": likelihood,
+    }
+    chosen = [flag for flag, wanted in given.items() if wanted]
+    if len(chosen) > 1:
+        raise SettingsError(f"{' and '.join(chosen)} are different questions; ask one at a time")
+    if likelihood and top_k is not None:
+        raise SettingsError("--top-k goes with guesses, and --likelihood makes none; leave it out")
+    if likelihood:
+        from bertie.inference.likelihood import pseudo_log_likelihood
 
+        return pseudo_log_likelihood
+    if joint:
+        from bertie.inference.filling import fill_jointly
+
+        return fill_jointly
+    if targets:
+        from bertie.inference.answers import rank_targets
+
+        words = [word.strip() for target in targets for word in target.split(",")]
+        return lambda predictor, items, bar: [own[:top_k] for own in rank_targets(predictor, items, words, bar=bar)]
+    if answer_length is not None:
+        from bertie.inference.answers import find_answers
+
+        return partial(find_answers, max_pieces=answer_length)
+    return lambda predictor, items, bar: predictor.predict(items, bar=bar)
+
+
+def _items(
+    texts: Sequence[str], pair: Sequence[str], file: Path | None, columns: dict[str, str] | None, task: "Task"
+) -> list[Any]:
+    """Gather the items from where they are; a file is read as the task reads its files."""
     if file is not None:
         if texts or pair:
             raise SettingsError("give texts or --file, not both")
-        return list(read_table(file, columns=columns).items)
+        return list(task.read(file, columns=columns).items)
     if columns is not None:
         raise SettingsError("--columns goes with --file")
+    if pair and task.takes_choices:
+        if len(texts) != 1:
+            raise SettingsError(f"{len(texts)} texts with choices by --pair; give one text, or several by --file")
+        return [Choice(texts[0], tuple(pair))]
     if pair:
         if len(pair) != len(texts):
             raise SettingsError(f"{len(texts)} texts and {len(pair)} second texts by --pair; give as many of both")
         return list(zip(texts, pair, strict=True))
     if not texts:
-        texts = _lines_of_stdin()
-    return [_parted(text, number) for number, text in enumerate(texts, 1)]
+        texts = lines_of_stdin('no texts: give them as arguments ("a text" "another"), by --file, or on standard input')
+    return [_parted(text, number, choices=task.takes_choices) for number, text in enumerate(texts, 1)]
 
 
-def _lines_of_stdin() -> list[str]:
-    if sys.stdin is None or sys.stdin.isatty():
-        raise SettingsError('no texts: give them as arguments ("a text" "another"), by --file, or on standard input')
-    try:
-        text = sys.stdin.buffer.read().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"standard input is not UTF-8 at byte {error.start}") from error
-    if not text:
-        raise DataError("standard input is empty")
-    return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
-
-
-def _parted(text: str, number: int) -> str | tuple[str, str]:
-    """Part a pair at its tab."""
+def _parted(text: str, number: int, *, choices: bool) -> Any:
+    """Part a pair at its tab, or a text and its choices at theirs."""
     parts = text.split("\t")
+    if choices:
+        return Choice(parts[0], tuple(parts[1:]))
     if len(parts) > 2:
         raise DataError(f"text {number} holds {len(parts) - 1} tabs; one parts a pair, and a table is read by --file")
     return (parts[0], parts[1]) if len(parts) == 2 else text

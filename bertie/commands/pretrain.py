@@ -109,6 +109,8 @@ def pretrain(
     from bertie.training.runfolder import RunFolder
     from bertie.training.schedule import parse_stages
 
+    if training.selects or training.evaluate_each_epoch:
+        raise SettingsError("training.best, .patience and .evaluate_each_epoch are finetune's; pretrain goes by steps")
     text = Corpus.open(corpus)
     tokenizer = Tokenizer.load(corpus / "tokenizer")
     parts = parse_stages(stages, length=length)

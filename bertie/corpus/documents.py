@@ -52,6 +52,9 @@ class Tally:
     text_column: str | None = None
     """The column that text was last read from, when it was found by its name."""
 
+    num_empty: int = 0
+    """Documents without text, which are left out: titles alone, rows with an empty column."""
+
     num_wrapped: int = 0
     """Texts whose hard-wrapped lines were joined: files, or rows of tables."""
 
@@ -106,7 +109,7 @@ def read_documents(
                 parts = _row_parts(source, path, column=text_column, join_lines=join_lines, tally=tally)
             else:
                 parts = _text_parts(source, path, separator=separator, join_lines=join_lines, tally=tally)
-            for document in _assemble(parts, str(path)):
+            for document in _assemble(parts, str(path), tally):
                 num_documents += not document.continues
                 tally.bytes_read = bytes_before + source.position
                 yield document
@@ -148,7 +151,8 @@ def _row_parts(table: Rows, path: Path, *, column: str | None, join_lines: bool,
     elif column not in table.columns:
         raise SettingsError(f"{path}: no column {column!r}; {did_you_mean(column, table.columns)}")
     for line, (text,) in table.rows([column]):
-        if text is None:
+        if text is None or (isinstance(text, str) and not text.strip()):
+            tally.num_empty += 1
             continue
         if not isinstance(text, str):
             raise DataError(f"{path}:{line}: column {column!r} holds {_shown(text)}, which is no text")
@@ -168,7 +172,7 @@ def _find_column(columns: list[str], path: Path) -> str:
     )
 
 
-def _assemble(parts: Iterator[Part], source: str) -> Iterator[Document]:
+def _assemble(parts: Iterator[Part], source: str, tally: Tally) -> Iterator[Document]:
     """Gather paragraphs into documents, and very long ones into parts."""
     paragraphs: list[str] = []
     num_characters = 0
@@ -177,6 +181,8 @@ def _assemble(parts: Iterator[Part], source: str) -> Iterator[Document]:
         if isinstance(part, DocumentEnd):
             if paragraphs:
                 yield Document(paragraphs, source, continues)
+            else:
+                tally.num_empty += 1
             paragraphs, num_characters, continues = [], 0, False
             continue
         if paragraphs and num_characters + len(part) > PART_CHARACTERS:

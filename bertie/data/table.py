@@ -6,13 +6,16 @@ TSV is never quoted, CSV is. Labels stay strings. What was found is said in one 
 import csv
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bertie import progress
+from bertie.data.columns import Row, guess, looks_like_header
+from bertie.data.hub import is_dataset, open_dataset
+from bertie.data.items import Table, Text
 from bertie.errors import DataError, SettingsError
-from bertie.files.compression import format_suffix
-from bertie.files.rows import open_rows
+from bertie.files.compression import COMPRESSIONS, format_suffix
+from bertie.files.rows import SUFFIXES, open_rows
 from bertie.files.text import BadUtf8, open_text
 from bertie.registry import did_you_mean
 
@@ -26,7 +29,11 @@ _PAIRS = (
     ("#1 string", "#2 string"),
     ("question", "sentence"),
     ("text", "pair"),
+    ("anchor", "positive"),
+    ("query", "positive"),
 )
+# Beside a pair: texts that its second one must be told from.
+_NEGATIVES = ("negative", *(f"negative_{number}" for number in range(1, 10)))
 _TEXTS = ("text", "sentence", "content", "review", "body", "comment", "question", "title", "premise", "sentence1")
 _LABELS = (
     "label",
@@ -40,28 +47,7 @@ _LABELS = (
     "is_duplicate",
     "tag",
 )
-_ROLES = ("text", "pair", "label")
-
-
-@dataclass(frozen=True)
-class Text:
-    """One item: a text, or a pair of texts, with the label that a table gave it."""
-
-    text: str
-    pair: str | None = None
-    label: str | None = None
-    line: int = 0
-    """Where it stands in its file, from 1; 0 when it comes from elsewhere."""
-
-
-@dataclass(frozen=True, eq=False)
-class Table:
-    """What a file held."""
-
-    path: Path
-    items: list[Text]
-    mapping: dict[str, str]
-    """Role (text, pair, label) to the name of the column, or its number in a file without header."""
+_ROLES = ("text", "pair", "label", *_NEGATIVES)
 
 
 def read_table(
@@ -70,12 +56,12 @@ def read_table(
     columns: Mapping[str, str] | None = None,
     labelled: bool = False,
     bad_utf8: BadUtf8 = "stop",
-) -> Table:
+) -> Table[Text]:
     """Read a table into memory.
 
     Args:
-        path: .tsv, .csv, .jsonl or .parquet, also compressed; or .txt, one text a line.
-        columns: role (text, pair, label) to column name, or number from 0 where there is no header; found when None.
+        path: .tsv, .csv, .jsonl or .parquet, also compressed; .txt, one text a line; or a data set (`data/hub.py`).
+        columns: role (text, pair, label, negative) to column name, or number from 0 without header; found when None.
         labelled: whether every row needs a label.
         bad_utf8: what to do with bytes that are not UTF-8.
 
@@ -92,7 +78,7 @@ def read_table(
         header, rows, mapping = ["text"], lines, {"text": 0}
     else:
         header, rows = _rows(file, columns, bad_utf8)
-        mapping = _chosen(file, header, columns) if columns else _found(file, header, rows)
+        mapping = _chosen(file, header, columns) if columns else _found(file, header, rows, labelled=labelled)
     if not rows:
         raise DataError(f"{file} holds no rows")
     names = {role: header[place] for role, place in mapping.items()}
@@ -102,69 +88,129 @@ def read_table(
     return Table(file, _labelled(file, items, header) if labelled else items, names)
 
 
-def _rows(
-    file: Path, columns: Mapping[str, str] | None, bad_utf8: BadUtf8
-) -> tuple[list[str], list[tuple[int, list[str]]]]:
+def _rows(file: Path, columns: Mapping[str, str] | None, bad_utf8: BadUtf8) -> tuple[list[str], list[Row]]:
     """Read header and rows; a .tsv or .csv without header gets column numbers as names."""
     given = set(columns.values()) if columns else set()
-    if format_suffix(file) not in (".tsv", ".csv"):
-        return _named_rows(file, given, bad_utf8)
+    suffix = format_suffix(file)
+    if suffix not in (".tsv", ".csv"):
+        return _named_rows(file, columns or {}, bad_utf8)
     with open_text(file, bad_utf8=bad_utf8) as stream:
         records = list(_records(stream, file))
     if not records:
         raise DataError(f"{file} is empty")
     first = [name.strip() for name in records[0][1]]
-    for line, fields in records:
-        if len(fields) != len(first):
-            raise DataError(f"{file}:{line}: {len(fields)} fields, the first line has {len(first)}")
     for mark in ";\t,":
         parts = first[0].lower().split(mark)
         if len(first) == 1 and len(parts) > 1 and set(parts) <= _KNOWN:
             raise DataError(f"{file}: its columns are parted by {mark!r}; a .csv has commas, a .tsv has tabs")
-    numbers = [str(number) for number in range(len(first))]
     by_name = not all(name.isdecimal() for name in given)
-    has_header = by_name or bool({name.lower() for name in first} & _KNOWN) or first == numbers
-    has_header = has_header or _looks_like_header(records)
+    uneven = next((row for row in records if len(row[1]) != len(first)), None)
+    has_header = by_name or _is_header(first, records[1:], even=uneven is None)
+    width = len(first)
+    if uneven is not None:
+        if has_header or not given or suffix != ".tsv":
+            raise DataError(
+                f"{file}:{uneven[0]}: {len(uneven[1])} fields, the first line has {len(first)}; mend the line"
+                + (
+                    ", or say by number which columns to read, such as --columns text=3,label=1"
+                    if suffix == ".tsv"
+                    else ""
+                )
+            )
+        width, records = _wide_enough(file, records, max(map(int, given)))
+    if has_header:
+        again = next((line for line, fields in records[1:] if [name.strip() for name in fields] == first), None)
+        if again is not None and width > 1:
+            raise DataError(f"{file}:{again}: this is the header once more (were files put together?); remove the line")
+    numbers = [str(number) for number in range(width)]
     return first if has_header and (by_name or not given) else numbers, records[has_header:]
 
 
-def _named_rows(file: Path, given: set[str], bad_utf8: BadUtf8) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Read a .jsonl or .parquet: the columns asked for, or else those whose names are known."""
-    with open_rows(file, bad_utf8=bad_utf8) as table:
+def _is_header(first: Sequence[str], rows: Sequence[Row], *, even: bool) -> bool:
+    """Tell whether the first line names the columns; a name that is a value of its column as well is none."""
+    lowered = [name.lower() for name in first]
+    known = [place for place, name in enumerate(lowered) if name in _KNOWN]
+    if known:
+        whole = list(first)
+        others = (
+            fields for _, fields in rows if len(fields) == len(first) and [part.strip() for part in fields] != whole
+        )
+        return not any(fields[place].strip().lower() == lowered[place] for fields in others for place in known)
+    return lowered == [str(number) for number in range(len(first))] or (even and looks_like_header(first, rows))
+
+
+def _wide_enough(file: Path, records: Sequence[Row], needed: int) -> tuple[int, list[Row]]:
+    """Keep the rows of an uneven .tsv that have the columns asked for by number; say how many are uneven.
+
+    Returns:
+        The commonest number of fields, and the rows.
+
+    Raises:
+        DataError: more than one row in a hundred lacks a column.
+    """
+    width, _ = Counter(len(fields) for _, fields in records).most_common(1)[0]
+    kept = [row for row in records if len(row[1]) > needed]
+    short = [line for line, fields in records if len(fields) <= needed]
+    if needed < width and len(short) > max(1, len(records) // 100):
+        raise DataError(
+            f"{file}:{short[0]}: {len(short):,} of {len(records):,} rows have no column {needed}, this one the first; "
+            "mend or remove them"
+        )
+    if needed < width and short:
+        progress.warn(f"{file}: {len(short):,} rows without column {needed} are left out, the first at line {short[0]}")
+    longer = [line for line, fields in kept if len(fields) > width]
+    if longer:
+        progress.note(
+            f"{file}: {len(longer):,} rows have more than {width} fields, the first at line {longer[0]}; only the "
+            "columns asked for are read"
+        )
+    return width, kept
+
+
+def _named_rows(file: Path, columns: Mapping[str, str], bad_utf8: BadUtf8) -> tuple[list[str], list[Row]]:
+    """Read a .jsonl, .parquet or data set: the columns asked for, or else those whose names are known."""
+    given = set(columns.values())
+    if not is_dataset(file) and format_suffix(file) not in SUFFIXES:
+        hint = f"; a folder is read as a data set: hub:{file}:train" if file.is_dir() else ""
+        forms = ", ".join((".txt", *SUFFIXES))
+        raise SettingsError(
+            f"{file}: texts and labels are read from {forms}, each also with {', '.join(COMPRESSIONS)} behind it{hint}"
+        )
+    with open_dataset(file) if is_dataset(file) else open_rows(file, bad_utf8=bad_utf8) as table:
         names = list(table.columns)
         unknown = sorted(given - set(names))
         if unknown and names:
             raise _no_column(file, unknown[0], names)
-        chosen = [name for name in names if (name in given if given else name.lower() in _KNOWN)]
+        paired = any({name.lower() for name in names} >= set(pair) for pair in _PAIRS)
+        known = _KNOWN | set(_NEGATIVES) if paired else _KNOWN
+        chosen = [name for name in names if (name in given if given else name.lower() in known)]
         if not chosen and names:
             raise DataError(
                 f"{file}: none of its columns is known ({', '.join(names)}); say which by --columns text=NAME"
             )
+        labels = [name == columns.get("label") if given else name.lower() in _LABELS for name in chosen]
         rows = []
         for line, values in table.rows(chosen):
-            for name, value in zip(chosen, values, strict=True):
-                if isinstance(value, list | dict):
-                    raise DataError(f"{file}:{line}: {name!r} holds {value!r:.60}; a text or label is one string")
-            rows.append((line, ["" if value is None else str(value) for value in values]))
+            parts = zip(chosen, values, labels, strict=True)
+            rows.append((line, [_field(value, f"{file}:{line}: {name!r}", many=many) for name, value, many in parts]))
     return chosen, rows
 
 
-def _looks_like_header(records: Sequence[tuple[int, list[str]]]) -> bool:
-    """Tell whether the first line is a header of unknown names: short, and its label is no row's."""
-    first, rows = records[0][1], records[1:]
-    found = _by_content(rows, len(first))
-    if "label" not in found or len(set(first)) < len(first) or any(not name or name.isdecimal() for name in first):
-        return False
-    labels = Counter(fields[found["label"]] for _, fields in rows)
-    longest = max(len(name) for name in first)
-    shortest = min(len(fields[found["text"]]) for _, fields in rows)
-    return first[found["label"]] not in labels and min(labels.values()) > 1 and longest < shortest + 12
+def _field(value: Any, where: str, *, many: bool) -> str:
+    """Turn a value of a .jsonl or .parquet into text; where there may be many, labels into "comedy, drama"."""
+    if many and isinstance(value, list) and all(isinstance(part, str | int) for part in value):
+        if any("," in str(part) for part in value):
+            raise DataError(f"{where} holds {value!r:.60}; a label in a list can't have a comma")
+        return ", ".join(str(part) for part in value)
+    if isinstance(value, list | dict):
+        raise DataError(f"{where} holds {value!r:.60}; a text or label is one string, several labels a list of them")
+    return "" if value is None else str(value)
 
 
 _KNOWN = {name for pair in _PAIRS for name in pair} | set(_TEXTS) | set(_LABELS)
 
 
-def _records(stream: Iterator[str], file: Path) -> Iterator[tuple[int, list[str]]]:
+def _records(stream: Iterator[str], file: Path) -> Iterator[Row]:
     """Yield (line, fields) of a .tsv or .csv, empty lines left out."""
     if format_suffix(file) == ".tsv":
         for number, line in enumerate(stream, 1):
@@ -189,7 +235,7 @@ def _chosen(file: Path, header: Sequence[str], columns: Mapping[str, str]) -> di
     for role, name in columns.items():
         if role not in _ROLES:
             raise SettingsError(
-                f"--columns {role}={name}: a column is text, pair or label; {did_you_mean(role, _ROLES)}"
+                f"--columns {role}={name}: a column is text, pair, label or negative; {did_you_mean(role, _ROLES)}"
             )
         if name not in header:
             raise _no_column(file, name, header)
@@ -203,13 +249,14 @@ def _no_column(file: Path, name: str, names: Sequence[str]) -> SettingsError:
     return SettingsError(f"{file} has no column {name!r}; it has {', '.join(names)}; {did_you_mean(name, names)}")
 
 
-def _found(file: Path, header: Sequence[str], rows: Sequence[tuple[int, list[str]]]) -> dict[str, int]:
-    """Find text, pair and label by the names of the columns, or by what is in them."""
+def _found(file: Path, header: Sequence[str], rows: Sequence[Row], *, labelled: bool) -> dict[str, int]:
+    """Find text, pair and label by the names of the columns, or by what is in them; refuse to guess in doubt."""
     places = {name.lower(): place for place, name in reversed(list(enumerate(header)))}
     mapping: dict[str, int] = {}
     for first, second in _PAIRS:
         if first in places and second in places:
             mapping = {"text": places[first], "pair": places[second]}
+            mapping |= {name: places[name] for name in _NEGATIVES if name in places}
             break
     else:
         known = [name for name in _TEXTS if name in places]
@@ -219,7 +266,11 @@ def _found(file: Path, header: Sequence[str], rows: Sequence[tuple[int, list[str
     if labels:
         mapping["label"] = places[labels[0]]
     if "text" not in mapping:
-        mapping = {**_by_content(rows, len(header)), **mapping}
+        found = guess(rows, header)
+        doubt = found.text_doubt or (found.label_doubt if labelled and not labels else "")
+        if doubt:
+            raise DataError(f"{file}: {doubt}; say which by --columns text=NAME,label=NAME, or by number from 0")
+        mapping = {**found.mapping, **mapping}
     if "text" not in mapping:
         raise DataError(
             f"{file}: can't tell which column holds the text ({', '.join(header)}); say --columns text=NAME"
@@ -227,36 +278,11 @@ def _found(file: Path, header: Sequence[str], rows: Sequence[tuple[int, list[str
     return mapping
 
 
-def _by_content(rows: Sequence[tuple[int, list[str]]], width: int) -> dict[str, int]:
-    """Guess: texts are long and rarely repeat; the label has the fewest values, at least two, and is never empty."""
-    sample = [fields for _, fields in rows[:2000]]
-    lengths = [sum(len(fields[place]) for fields in sample) / max(1, len(sample)) for place in range(width)]
-    values = [{fields[place] for fields in sample} for place in range(width)]
-    longest = max(range(width), key=lambda place: lengths[place], default=None)
-    if longest is None:
-        return {}
-    repeated = [
-        place
-        for place in range(width)
-        if place != longest and 2 <= len(values[place]) <= max(2, len(sample) // 4) and "" not in values[place]
-    ]
-    mapping = {"text": longest}
-    if repeated:
-        mapping["label"] = min(repeated, key=lambda place: len(values[place]))
-    texts = [
-        place
-        for place in range(width)
-        if place not in repeated and lengths[place] > lengths[longest] / 3 and len(values[place]) > len(sample) / 2
-    ]
-    if len(texts) > 1:
-        mapping["text"], mapping["pair"] = texts[0], texts[1]
-    return mapping
-
-
 def _item(file: Path, line: int, fields: Sequence[str], mapping: Mapping[str, int]) -> Text:
     values = {role: fields[place] for role, place in mapping.items()}
     label = values.get("label")
-    return Text(values["text"], values.get("pair"), None if label is None else label.strip(), line)
+    negatives = tuple(values[name] for name in _NEGATIVES if values.get(name))
+    return Text(values["text"], values.get("pair"), None if label is None else label.strip(), line, negatives)
 
 
 def _labelled(file: Path, items: Sequence[Text], header: Sequence[str]) -> list[Text]:
@@ -268,34 +294,43 @@ def _labelled(file: Path, items: Sequence[Text], header: Sequence[str]) -> list[
         line = next(item.line for item in items if item.label == "-")
         progress.warn(f"{file}: {len(items) - len(kept)} rows labelled '-' (no gold label; line {line}) are left out")
     for item in kept:
-        if item.label is None:
+        label = item.label
+        if label is None:
             raise DataError(
                 f"{file}: no column holds labels ({', '.join(header)}); say which by --columns text=NAME,label=NAME"
             )
-        if item.label == "" or item.label.lower() == "nan":
-            raise DataError(f"{file}:{item.line}: the label is {item.label or 'empty'!r}; complete or remove the row")
+        if label == "" or str(label).lower() == "nan":
+            raise DataError(f"{file}:{item.line}: the label is {label or 'empty'!r}; complete or remove the row")
     return kept
 
 
-def label_names(items: Sequence[Text]) -> tuple[str, ...]:
+def labels_of(item: Text, *, many: bool = False) -> tuple[str, ...]:
+    """Return the labels of an item: its one label, or the parts of "comedy, drama" where it may have several."""
+    if isinstance(item.label, tuple):
+        return item.label
+    whole = str(item.label)
+    return tuple(part.strip() for part in whole.split(",") if part.strip()) if many else (whole,)
+
+
+def label_names(items: Sequence[Text], *, many: bool = False) -> tuple[str, ...]:
     """List the labels, whole numbers by size and everything else by the alphabet."""
-    names = {str(item.label) for item in items}
+    names = {label for item in items for label in labels_of(item, many=many)}
     try:
         return tuple(sorted(names, key=int))
     except ValueError:
         return tuple(sorted(names))
 
 
-def refuse_unseen(items: Sequence[Text], labels: Sequence[str], path: Path) -> None:
+def refuse_unseen(items: Sequence[Text], labels: Sequence[str], path: Path, *, many: bool = False) -> None:
     """Stop when a table has labels that the model was not trained on.
 
     Raises:
         DataError: which labels, how often and where.
     """
-    unseen = Counter(str(item.label) for item in items if item.label not in labels)
+    unseen = Counter(label for item in items for label in labels_of(item, many=many) if label not in labels)
     if unseen:
         (name, count), *others = unseen.most_common()
-        line = next(item.line for item in items if str(item.label) == name)
+        line = next(item.line for item in items if name in labels_of(item, many=many))
         more = "".join(f", {other!r} ({rows})" for other, rows in others[:5]) + (", ..." if others[5:] else "")
         raise DataError(
             f"{path}:{line}: label {name!r} ({count} rows){more} does not occur in the training table, which has "

@@ -39,7 +39,7 @@ def open_rows(path: str | Path, *, bad_utf8: BadUtf8 = "stop") -> "Rows":
         DataError: the file is broken.
     """
     suffix = format_suffix(path)
-    if suffix == ".jsonl":
+    if suffix in (".jsonl", ".json"):  # many data sets name their JSON lines .json
         return _JsonLines(path, bad_utf8=bad_utf8)
     if suffix == ".parquet":
         return _Parquet(path, bad_utf8=bad_utf8)

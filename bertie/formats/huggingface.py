@@ -22,19 +22,15 @@ from bertie import registry
 from bertie.errors import DataError, SettingsError
 from bertie.files.atomic import atomic_folder, write_text
 from bertie.formats._config import architecture, encoder_config, read_config
+from bertie.formats._objective import infer_task, make_task, stored_task
 from bertie.formats._places import resolve as resolve
 from bertie.formats._places import weight_files
+from bertie.formats._sentence_transformers import is_layout, read_layout, write_layout
 from bertie.formats.format import Bundle, initialize_head
-from bertie.tasks.task import Task, TaskModel
+from bertie.tasks.embedding import Embedding
+from bertie.tasks.task import Task, TaskModel, task_class, task_name
 from bertie.tokenizer.tokenizer import Tokenizer
 
-_INFERRED = {
-    "ForPreTraining": "pretraining",
-    "ForMaskedLM": "masked_lm",
-    "ForNextSentencePrediction": "next_sentence",
-    "ForSequenceClassification": "classification",
-    "Model": "features",
-}
 _TYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 
@@ -69,8 +65,13 @@ def read(
     state, foreign = _read_state(folder, module)
     tokenizer = _read_tokenizer(folder, values, config.vocab_size)
     ours = values.get("bertie", {})
-    name = task or ours.get("task") or _infer(values, foreign, folder)
-    objective = _make_task(name, ours, values, state, settings or {})
+    name = task or stored_task(values, folder)
+    name = name or ("embedding" if is_layout(folder) else infer_task(values, foreign, folder))
+    beside: dict[str, Any] = {}
+    if issubclass(task_class(name), Embedding):
+        beside, remarks = read_layout(folder, values, lowercase=tokenizer.lowercase)
+        notes += remarks
+    objective = make_task(name, values, state, {**beside, **(settings or {})})
     model = _build(config, objective, state, folder)
     drawn = _fill(model, state, folder, new_head=new_head, seed=seed)
     if drawn:
@@ -177,70 +178,6 @@ def _read_tokenizer(folder: Path, values: Mapping[str, Any], vocab_size: int) ->
     return tokenizer
 
 
-def _infer(values: Mapping[str, Any], names: set[str], folder: Path) -> str:
-    """Tell the task from `architectures`, or from the heads that are there."""
-    for kind in values.get("architectures") or ():
-        for ending, task in _INFERRED.items():
-            if kind.endswith(ending):
-                return task
-        raise SettingsError(
-            f"{folder} is a {kind}; bertie has no task for that. Say what to do with it by --task, one of "
-            f"{', '.join(registry.choices('tasks'))}"
-        )
-    if any(name.startswith("cls.seq_relationship") for name in names):
-        return "pretraining"
-    return "masked_lm" if any(name.startswith("cls.predictions") for name in names) else "features"
-
-
-def _make_task(
-    name: str,
-    ours: Mapping[str, Any],
-    values: Mapping[str, Any],
-    state: Mapping[str, Tensor],
-    settings: Mapping[str, Any],
-) -> Task:
-    """Make the task from what the folder stores, what its config says, and the caller's own settings."""
-    kind = registry.load("tasks", name).TASK
-    fields = {field.name for field in dataclasses.fields(kind)}
-    stored = dict(ours.get("settings", {})) if ours.get("task") == name else {}
-    if "labels" in fields and "labels" not in stored:
-        if values.get("problem_type") in ("regression", "multi_label_classification"):
-            raise SettingsError(f"the folder is for {values['problem_type']}; bertie has no task for that")
-        stored["labels"] = _labels(values, state.get("head.classifier.bias"))
-    if "pooler" in fields:
-        stored["pooler"] = "head.pooler.dense.weight" in state
-    if "max_length" in fields and "max_length" not in stored and "max_position_embeddings" in values:
-        stored["max_length"] = min(512, values["max_position_embeddings"])
-    given = {**stored, **settings}
-    unknown = sorted(set(given) - fields)
-    if unknown:
-        raise SettingsError(f"{name} has no setting {unknown[0]!r}; {registry.did_you_mean(unknown[0], fields)}")
-    try:
-        made: Task = kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in given.items()})
-    except TypeError as error:
-        raise DataError(f"settings of {name} are of the wrong type: {given!r:.300}") from error
-    return made
-
-
-def _labels(values: Mapping[str, Any], bias: Tensor | None) -> list[str]:
-    """Return the labels in the order of their numbers.
-
-    A config without names has LABEL_0, LABEL_1, ...; old programs wrote two of them whatever the number of classes,
-    so that the file's own bias (C,) counts.
-
-    Raises:
-        DataError: `id2label` is no table from 0, 1, 2 ... to names.
-    """
-    by_number = values.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}
-    try:
-        labels = [str(by_number[str(number)]) for number in range(len(by_number))]
-    except (KeyError, TypeError) as error:
-        raise DataError("config.json: id2label must give a name to each of 0, 1, 2 ... without a gap") from error
-    if bias is not None and all(label == f"LABEL_{number}" for number, label in enumerate(labels)):
-        return [f"LABEL_{number}" for number in range(len(bias))]
-    return labels
-
-
 def _build(config: Any, task: Task, state: Mapping[str, Tensor], folder: Path) -> TaskModel:
     """Make the network, but only after one without memory has shown that the file's encoder fits the config."""
     if config.num_layers > len(state):
@@ -275,10 +212,7 @@ def _fill(model: TaskModel, state: Mapping[str, Tensor], folder: Path, *, new_he
             f"{folder} has no {', '.join(missing)}, so it can't be used for this task as it is; fine-tune it first, or "
             "load it with another task"
         )
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if name in fitting:
-                parameter.copy_(fitting[name])
+    model.load_state_dict(fitting, strict=False)
     names = {name.removeprefix("head.") for name in missing}
     return initialize_head(model.head, model.encoder, seed=seed, names=names) if missing else []
 
@@ -294,9 +228,10 @@ def write(bundle: Bundle, path: str | Path, *, overwrite: bool = False) -> None:
     values = {
         "architectures": [bundle.task.architecture.format(kind)],
         **bundle.config.to_foreign(),
+        **bundle.task.foreign(),
         "bertie": {
             **bundle.extra,
-            "task": bundle.task.name,
+            "task": task_name(bundle.task),
             "settings": settings,
             "golden_ids": bundle.tokenizer.golden_ids(),
         },
@@ -312,5 +247,7 @@ def write(bundle: Bundle, path: str | Path, *, overwrite: bool = False) -> None:
         save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
         write_text(folder / "config.json", json.dumps(values, indent=2, ensure_ascii=False) + "\n")
         bundle.tokenizer.save(folder)
+        if isinstance(bundle.task, Embedding):
+            write_layout(folder, bundle.task, values["hidden_size"])
         if bundle.card:
             write_text(folder / "README.md", bundle.card)

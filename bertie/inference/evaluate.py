@@ -21,24 +21,27 @@ from bertie.batch import Batch
 from bertie.data.random import stream
 from bertie.errors import DataError
 from bertie.inference.forward import MAX_TOKENS, Part, forward, numbered
-from bertie.metrics.classification import confusion, per_class
-from bertie.tasks.task import Keys, Loss, Task
+from bertie.metrics.classification import confusion
+from bertie.tasks.task import Judgement, Keys, Loss, Task
 from bertie.tokenizer.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """An item that got a wrong label."""
+    """An item that was answered wrongly, or not quite rightly."""
 
     number: int
     """Its place among the items, from 0."""
     item: Any
+    prediction: Any
     gold: str
-    """The label it should have got."""
+    """The right answer in words."""
     guess: str
-    """The label it got."""
+    """The answer it got."""
     score: float
-    """Probability that the model gave its guess."""
+    """How sure the model was of its guess, 0 to 1."""
+    credit: float = 0.0
+    """What the guess was worth, below 1."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,9 @@ class Evaluation:
     per_class: dict[str, dict[str, float]] = field(default_factory=dict)
     """Precision, recall, F1 and support of every label."""
     worst: list[Mistake] = field(default_factory=list)
-    """Mistakes the model was surest of, surest first."""
+    """Mistakes the model was surest of and that were most wrong, worst first."""
+    certainty: list[tuple[float, float, int]] = field(default_factory=list)
+    """Items by how sure the model was, in tenths: (mean score, mean credit, items), empty tenths left out."""
 
 
 class _Tally:
@@ -150,7 +155,7 @@ def evaluate(
             needs them.
         SettingsError: a task that can't be measured.
     """
-    labelled = _are_labelled(items)
+    labelled = _are_labelled(task, items)
     predictions: list[Any] = [None] * len(items) if labelled else []
     tally, num_cut = _Tally(), 0
     draw_keys = None if labelled else lambda numbers: _keys(seed, numbers)
@@ -172,7 +177,8 @@ def evaluate(
     if not labelled:
         return Evaluation(figures, loss, len(items), num_cut)
     scores = task.score(predictions, items) or figures
-    return Evaluation(scores, loss, len(items), num_cut, predictions, **_by_class(task, items, predictions, num_worst))
+    judged = _judge(task, items, predictions, num_worst)
+    return Evaluation(scores, loss, len(items), num_cut, predictions, **judged)
 
 
 def _measure(task: Task, part: Part, tally: _Tally, *, labelled: bool) -> None:
@@ -190,33 +196,48 @@ def _keys(seed: int, numbers: range) -> Keys:
     return stream(seed, np.asarray(numbers, dtype=np.uint64))
 
 
-def _are_labelled(items: Sequence[Any]) -> bool:
-    """Tell whether all items have labels, or none."""
+def _are_labelled(task: Task, items: Sequence[Any]) -> bool:
+    """Tell whether all items have labels (or what else the task scores by), or none."""
     if not len(items):
         raise DataError("nothing to evaluate on: there is no item")
-    bare = [number for number, item in enumerate(items) if getattr(item, "label", None) is None]
+    bare = [number for number, item in enumerate(items) if not task.has_gold(item)]
     if bare and len(bare) < len(items):
         raise DataError(f"text {bare[0] + 1} has no label, others have; label all of them or none")
     return not bare
 
 
-def _by_class(task: Task, items: Sequence[Any], predictions: Sequence[Any], num_worst: int) -> dict[str, Any]:
-    """Work out confusion, per-class scores and the worst mistakes, for a task whose predictions are labels."""
-    labels: tuple[str, ...] = tuple(getattr(task, "labels", ()))
-    if not labels:
-        return {}
-    gold, guesses = [str(item.label) for item in items], [prediction.label for prediction in predictions]
-    wrong = [
-        Mistake(number, items[number], gold[number], guesses[number], predictions[number].score)
-        for number in range(len(items))
-        if gold[number] != guesses[number]
-    ]
+def _judge(task: Task, items: Sequence[Any], predictions: Sequence[Any], num_worst: int) -> dict[str, Any]:
+    """Work out per-class scores, the worst mistakes, calibration, and the confusion of a task that gives one label."""
+    judgements = [task.judge(*both) for both in zip(predictions, items, strict=True)]
+    found = [(number, judged) for number, judged in enumerate(judgements) if judged is not None]
+    worst = sorted(((number, judged) for number, judged in found if judged.credit < 1.0), key=_badness)[:num_worst]
+    classes = task.per_class(predictions, items)
+    one_label = set(classes) >= {text for _, judged in found for text in (judged.gold, judged.guess)}
+    gold, guesses = [judged.gold for _, judged in found], [judged.guess for _, judged in found]
     return {
-        "labels": labels,
-        "confusion": confusion(gold, guesses, labels).tolist(),
-        "per_class": per_class(gold, guesses, labels),
-        "worst": sorted(wrong, key=lambda mistake: -mistake.score)[:num_worst],
+        "labels": tuple(classes),
+        "per_class": classes,
+        "confusion": confusion(gold, guesses, tuple(classes)).tolist() if classes and one_label else [],
+        "worst": [
+            Mistake(number, items[number], predictions[number], judged.gold, judged.guess, judged.score, judged.credit)
+            for number, judged in worst
+        ],
+        "certainty": _by_certainty([judged for _, judged in found]),
     }
+
+
+def _badness(numbered: tuple[int, Judgement]) -> float:
+    return -numbered[1].score * (1.0 - numbered[1].credit)
+
+
+def _by_certainty(judgements: Sequence[Judgement]) -> list[tuple[float, float, int]]:
+    tenths: dict[int, list[Judgement]] = {}
+    for judged in judgements:
+        tenths.setdefault(min(9, int(judged.score * 10)), []).append(judged)
+    return [
+        (sum(one.score for one in group) / len(group), sum(one.credit for one in group) / len(group), len(group))
+        for _, group in sorted(tenths.items())
+    ]
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from torch import nn
 
 from bertie.batch import Batch
 from bertie.errors import DataError
-from bertie.tasks.task import Keys, Task
+from bertie.tasks.task import Keys, Task, TaskModel
 from bertie.tokenizer.tokenizer import Tokenizer
 
 MAX_TOKENS = 8192
@@ -75,9 +75,20 @@ def forward(
         for places, share in _shares(whole, len(window), max_tokens):
             batch = share.to(device)
             with torch.inference_mode():
-                outputs = model(batch)
+                outputs = _outputs(model, batch, max_tokens)
             yield Part([done + place for place in places], [window[place] for place in places], batch, outputs)
         done += len(window)
+
+
+def _outputs(model: nn.Module, batch: Batch, max_tokens: int) -> Any:
+    """Run the model; an item of more tokens than a batch holds goes through the encoder in parts."""
+    if batch.num_tokens <= max_tokens or not isinstance(model, TaskModel):
+        return model(batch)
+    parts = batch.split(max_tokens, whole_items=False)
+    if getattr(model.head, "token_by_token", False):  # hidden states of a very long text are large, its outputs small
+        return torch.cat([model(part) for part in parts])
+    hidden = torch.cat([model.encoder(part) for part in parts])  # (T, H)
+    return model.head(hidden, batch, None)
 
 
 @contextmanager
@@ -114,7 +125,7 @@ def _characters(item: Any) -> int:
     if isinstance(item, str):
         return len(item)
     parts = item if isinstance(item, tuple) else vars(item).values() if hasattr(item, "__dict__") else ()
-    return sum(len(part) for part in parts if isinstance(part, str))
+    return sum(_characters(part) for part in parts if isinstance(part, str | tuple))
 
 
 def _shares(whole: Batch, num_items: int, max_tokens: int) -> Iterator[tuple[list[int], Batch]]:
@@ -126,9 +137,7 @@ def _shares(whole: Batch, num_items: int, max_tokens: int) -> Iterator[tuple[lis
 
     def share(items: list[int]) -> tuple[list[int], Batch]:
         sequences = [by_item[edges[item] : edges[item + 1]] for item in items]
-        chosen = whole.select(torch.from_numpy(np.concatenate(sequences)))
-        local = np.repeat(np.arange(len(items)), [len(part) for part in sequences])
-        return items, replace(chosen, rows=torch.from_numpy(local))
+        return items, whole.select(torch.from_numpy(np.concatenate(sequences)))
 
     group: list[int] = []
     room = max_tokens

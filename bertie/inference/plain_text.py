@@ -1,17 +1,19 @@
 """What predictions look like on a terminal and as JSON.
 
-By their form, not by their task: guesses for masks, a label with its probability, vectors, or whatever fields they
-have. Nothing here predicts or prints.
+By their form, not by their task: guesses for masks, a label with its probability, spans of the text, vectors, or
+whatever fields they have. Nothing here predicts or prints.
 """
 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
 import numpy as np
+
+from bertie.data import items
 
 _BAR = 24  # columns of a probability of 1
 _NUMBERS = 6  # of a vector that are shown
@@ -20,18 +22,23 @@ _NUMBERS = 6  # of a vector that are shown
 def record(item: Any, prediction: Any) -> dict[str, Any]:
     """Return an item and its prediction as JSON can hold them, on one level.
 
-    Guesses for masks stand under `masks`, one list for each mask.
+    Guesses for masks stand under `masks`, one list for each mask; `fillings` are of all masks of a text together, and
+    `answers` are whole ones for its only mask.
     """
     if isinstance(prediction, list):
-        return {**sides(item), "masks": _plain(_masks(prediction))}
+        joint = "answers" if _holds(prediction, "answer") else "fillings" if _holds(prediction, "tokens") else None
+        return {**sides(item), **({joint: _plain(prediction)} if joint else {"masks": _plain(_masks(prediction))})}
     plain = _plain(prediction)
+    if hasattr(prediction, "null_score"):  # its own `text` is the answer
+        question, context = items.sides(item)
+        return {"question": question, "context": context, **plain}
     return {**sides(item), **(plain if isinstance(plain, dict) else {"prediction": plain})}
 
 
 def sides(item: Any) -> dict[str, str]:
     """Return the text of an item, and of a pair the second one."""
-    text, pair = item if isinstance(item, tuple) else (getattr(item, "text", item), getattr(item, "pair", None))
-    return {"text": str(text)} if pair is None else {"text": str(text), "pair": str(pair)}
+    text, pair = items.sides(item)
+    return {"text": text} if pair is None else {"text": text, "pair": pair}
 
 
 def show(items: Sequence[Any], predictions: Sequence[Any], width: int) -> str:
@@ -42,14 +49,24 @@ def show(items: Sequence[Any], predictions: Sequence[Any], width: int) -> str:
         predictions: one an item.
         width: columns; texts beside a label are cut to it.
     """
+    if predictions and hasattr(predictions[0], "perplexity"):
+        return _likelihoods(items, predictions, width)
+    if predictions and hasattr(predictions[0], "null_score"):
+        return "\n\n".join(_answer(*both, width) for both in zip(items, predictions, strict=True))
+    if predictions and hasattr(predictions[0], "choice"):
+        return "\n\n".join(_choices(*both) for both in zip(items, predictions, strict=True))
     if all(hasattr(prediction, "label") and hasattr(prediction, "score") for prediction in predictions):
         return _labels(items, predictions, width)
+    if predictions and all(hasattr(prediction, "similarity") for prediction in predictions):
+        return _similarities(items, predictions, width)
     blocks = []
     for item, prediction in zip(items, predictions, strict=True):
         if isinstance(prediction, list):
             lines = _guesses(_masks(prediction))
-        elif hasattr(prediction, "hidden"):
+        elif hasattr(prediction, "hidden") or hasattr(prediction, "vector"):
             lines = _vectors(prediction)
+        elif hasattr(prediction, "spans"):
+            lines = _spans(prediction)
         else:
             parts = _fields(prediction) if is_dataclass(prediction) else {"prediction": prediction}
             lines = [f"  {name}: {value}" for name, value in parts.items()]
@@ -67,24 +84,114 @@ def _labels(items: Sequence[Any], predictions: Sequence[Any], width: int) -> str
     return "\n".join(lines)
 
 
+def _likelihoods(items: Sequence[Any], predictions: Sequence[Any], width: int) -> str:
+    """One line an item: sum and mean of its log-probabilities, perplexity, text."""
+    lines = [f"{'sum':>10}  {'per piece':>9}  {'perplexity':>10}"]
+    for item, found in zip(items, predictions, strict=True):
+        front = f"{found.sum:>10.3f}  {found.per_piece:>9.3f}  {found.perplexity:>10.4g}  "
+        lines.append(front + _cut(_printable(_joined(item)), max(20, width - _columns(front))))
+    return "\n".join(lines)
+
+
+def _similarities(items: Sequence[Any], predictions: Sequence[Any], width: int) -> str:
+    """One line a pair: how alike the two are, and both texts."""
+    fronts = [f"{prediction.similarity: .4f}  " for prediction in predictions]
+    return "\n".join(
+        front + _cut(_printable(_joined(item)), max(20, width - len(front)))
+        for front, item in zip(fronts, items, strict=True)
+    )
+
+
+def show_hits(query: str, hits: Sequence[Mapping[str, Any]], width: int) -> str:
+    """Lay out what a search found: under the query one line a hit with score, line number and text.
+
+    Args:
+        query: what was looked for.
+        hits: score, line and text of each.
+        width: columns; texts are cut to it.
+    """
+    column = max([4, *(len(f"{hit['line']:,}") for hit in hits)])
+    lines = [_printable(query), f"   score  {'line':>{column}}  text"]
+    for hit in hits:
+        front = f" {hit['score']: .4f}  {hit['line']:>{column},}  "
+        lines.append(front + _cut(_printable(hit["text"]), max(20, width - len(front))))
+    return "\n".join(lines)
+
+
 def _guesses(masks: list[list[Any]]) -> list[str]:
     """One line a guess, with a bar as long as its probability; masks are numbered when there are several."""
-    column = max(_columns(guess.token) for guesses in masks for guess in guesses)
+    column = max((_columns(_words(guess)) for guesses in masks for guess in guesses), default=0)
     lines = []
     for number, guesses in enumerate(masks, 1):
         if len(masks) > 1:
             lines.append(f"  [MASK] {number}")
-        lines += [
-            f"  {_padded(guess.token, column)}  {guess.score:.4f}  {'█' * round(_BAR * guess.score)}".rstrip()
-            for guess in guesses
+        lines += [_barred(_words(guess), guess.score, column, _sums(guess)) for guess in guesses]
+    return lines or ["  nothing found"]
+
+
+def _choices(item: Any, prediction: Any) -> str:
+    """A text and one line a choice, likeliest first."""
+    choices = [_printable(choice) for choice in item.choices]
+    column = max(map(_columns, choices))
+    ranked = sorted(zip(choices, prediction.scores, strict=True), key=lambda both: -both[1])
+    return "\n".join([_printable(items.sides(item)[0]), *(_barred(*both, column) for both in ranked)])
+
+
+def _barred(words: str, score: float, column: int, more: str = "") -> str:
+    return f"  {_padded(words, column)}  {score:.4f}  {more}{'█' * round(_BAR * score)}".rstrip()
+
+
+def _sums(guess: Any) -> str:
+    """Return the logarithms of a whole answer: of all its pieces, and of one on average."""
+    return f"sum {guess.sum:8.3f}  per piece {guess.per_piece:7.3f}  " if hasattr(guess, "per_piece") else ""
+
+
+def _words(guess: Any) -> str:
+    """Return what a guess puts into a mask, or into all masks of a text."""
+    if hasattr(guess, "answer"):
+        return _printable(guess.answer)
+    return " … ".join(guess.tokens) if hasattr(guess, "tokens") else str(guess.token)
+
+
+def _holds(prediction: list[Any], name: str) -> bool:
+    return bool(prediction) and hasattr(prediction[0], name)
+
+
+def _spans(prediction: Any) -> list[str]:
+    """One line a span: label, text, its characters, probability; tags that are no spans stand beside their words."""
+    if not prediction.spans:
+        tagged = [f"{word}/{tag}" for word, tag in zip(prediction.words, prediction.tags, strict=True) if tag != "O"]
+        return [f"  {_printable(' '.join(tagged))}" if tagged else "  nothing found"]
+    rows = [
+        (_printable(span.label), _printable(span.text), f"{span.start}-{span.end}", f"{span.score:.4f}")
+        for span in prediction.spans
+    ]
+    widths = [max(_columns(row[place]) for row in rows) for place in range(len(rows[0]))]
+    return ["  " + "  ".join(_padded(*cell) for cell in zip(row, widths, strict=True)) for row in rows]
+
+
+def _answer(item: Any, reply: Any, width: int) -> str:
+    """The question, its answer with probability and characters, and the answer between what stands around it."""
+    question, context = items.sides(item)
+    if not reply.text:
+        return f"{_printable(question)}\n  (no answer)  {reply.score:.4f}"
+    room = min(60, max(10, (width - _columns(reply.text) - 8) // 2))
+    before, after = (context or "")[: reply.start][-room:], (context or "")[reply.end :][:room]
+    before = "…" * (len(before) < reply.start) + before.lstrip()
+    after = after.rstrip() + "…" * (reply.end + len(after) < len(context or ""))
+    return "\n".join(
+        [
+            _printable(question),
+            f"  {_printable(reply.text)}  {reply.score:.4f}  characters {reply.start}-{reply.end}",
+            f"  {_printable(f'{before}«{reply.text}»{after}')}",
         ]
-    return lines
+    )
 
 
 def _vectors(prediction: Any) -> list[str]:
     """Shapes and first numbers."""
     lines = []
-    for name in ("hidden", "pooled"):
+    for name in ("hidden", "pooled", "vector"):
         values = getattr(prediction, name, None)
         if values is not None:
             numbers = " ".join(f"{value: .4f}" for value in values.ravel()[:_NUMBERS])
@@ -109,13 +216,14 @@ def _plain(value: Any) -> Any:
         return {name: _plain(part) for name, part in _fields(value).items()}
     if isinstance(value, dict):
         return {name: _plain(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         return [_plain(part) for part in value]
     return value
 
 
 def _fields(value: Any) -> dict[str, Any]:
-    return {part.name: getattr(value, part.name) for part in fields(value)}
+    """Return what a prediction shows; a field without repr is for whoever works on with it."""
+    return {part.name: getattr(value, part.name) for part in fields(value) if part.repr}
 
 
 def _printable(text: str) -> str:

@@ -76,7 +76,7 @@ class Predictor:
         for part in forward(self.model, self.task, bare, self.tokenizer, max_tokens=self.max_tokens):
             with torch.inference_mode(), numbered(part.numbers, part.items):
                 decoded = self.task.decode(part.outputs, part.batch, part.items, self.tokenizer)
-            self._count_cut(part.batch.targets.get("sequence.cut"))
+            self.count_cut(part.batch.targets.get("sequence.cut"))
             if bar is not None:
                 bar.advance(len(part.items))
             waiting.update(zip(part.numbers, decoded, strict=True))
@@ -84,7 +84,7 @@ class Predictor:
                 yield waiting.pop(following)
                 following += 1
 
-    def _count_cut(self, cut: torch.Tensor | None) -> None:
+    def count_cut(self, cut: torch.Tensor | None) -> None:
         """Count cut items and warn of the first; a warning a call would drown a loop over single texts."""
         num_cut = 0 if cut is None else int((cut > 0).sum())
         if num_cut and not self.num_cut:
@@ -133,7 +133,7 @@ def load(
         DataError: the folder holds no model we can read.
     """
     resolve_device(device)  # a wrong name should not wait for a large model
-    bundle = read(resolve(path), task=task, settings=settings)
+    bundle = read(resolve(path), task=task, settings=settings)  # text such as "32" gets its field's type there
     length = getattr(bundle.task, "max_length", 0)
     if length > bundle.config.max_positions:
         raise SettingsError(f"max_length {length} is more than the {bundle.config.max_positions} positions of {path}")

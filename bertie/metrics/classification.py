@@ -51,3 +51,42 @@ def macro_f1(gold: Sequence[str], guesses: Sequence[str]) -> float:
     labels = sorted({*gold, *guesses})
     table = per_class(gold, guesses, labels)
     return sum(row["f1"] for row in table.values()) / max(1, len(labels))
+
+
+def matthews(gold: Sequence[str], guesses: Sequence[str]) -> float:
+    """Matthews' correlation of two labelings, -1 to 1, for any number of classes; 0 where either names one class only.
+
+    (right x total - sum over classes of gold x guessed) / root of both products of (total^2 - sum of squares).
+    """
+    counts = confusion(gold, guesses, sorted({*gold, *guesses})).astype(np.float64)
+    total, said, there = counts.sum(), counts.sum(0), counts.sum(1)
+    above = counts.trace() * total - said @ there
+    below = (total**2 - said @ said) * (total**2 - there @ there)
+    return float(above / np.sqrt(below)) if below > 0 else 0.0
+
+
+def multi_label(gold: NDArray[np.bool_], guesses: NDArray[np.bool_]) -> dict[str, float]:
+    """Score (I, C) decisions: micro F1 over all of them, macro F1 over classes, and items that are right throughout."""
+    both, said, there = (gold & guesses).sum(0), guesses.sum(0), gold.sum(0)
+    by_class = [2 * right / (a + b) if a + b else 0.0 for right, a, b in zip(both, said, there, strict=True)]
+    return {
+        "micro_f1": float(2 * both.sum() / max(1, said.sum() + there.sum())),
+        "macro_f1": float(np.mean(by_class)),
+        "accuracy": float((gold == guesses).all(1).mean()),
+    }
+
+
+def best_threshold(gold: NDArray[np.bool_], shares: NDArray[np.float64]) -> float:
+    """Find the probability from which on a label should be given, for the best micro F1 over (I, C) decisions.
+
+    The threshold lies half-way between two probabilities that occur; 0.5 when nothing is gold.
+    """
+    order = np.argsort(-shares.ravel(), kind="stable")
+    ranked, right = shares.ravel()[order], gold.ravel()[order].cumsum()
+    if not right.size or not right[-1]:
+        return 0.5
+    scores = 2 * right / (np.arange(1, right.size + 1) + right[-1])
+    scores[:-1][ranked[:-1] == ranked[1:]] = -1.0  # a cut can't part equal probabilities
+    last = int(scores.argmax())
+    below = ranked[last + 1] if last + 1 < ranked.size else 0.0
+    return float((ranked[last] + below) / 2)

@@ -191,21 +191,25 @@ class Bert(nn.Module):
             for number in range(config.num_layers)
         )
 
-    def forward(self, batch: Batch, noise: Noise | None = None) -> Tensor:
+    def forward(
+        self, batch: Batch, noise: Noise | None = None, hidden: Tensor | None = None, blocks: slice = slice(None)
+    ) -> Tensor:
         """Encode a packed batch.
 
         Args:
             batch: T tokens.
             noise: key of the dropout draws; drawn from torch's generator when None in training mode.
+            hidden: (T, H), what stands before the first of `blocks`; the embeddings when None.
+            blocks: the ones to go through.
 
         Returns:
             (T, H).
         """
         if self.training and noise is None:
             noise = Noise.draw()
-        hidden = pad_rows(self.embeddings(batch, noise), step=128)
+        hidden = pad_rows(self.embeddings(batch, noise) if hidden is None else hidden, step=128)
         layout = Layout.of(batch)
-        for block in self.blocks:
+        for block in list(self.blocks)[blocks]:
             hidden = block(hidden, layout, noise)
         return hidden[: batch.num_tokens]
 
@@ -287,6 +291,7 @@ NAMES = (
     ("head.token_logits.bias", "cls.predictions.bias"),
     ("head.next_sentence", "cls.seq_relationship"),
     ("head.classifier", "classifier"),
+    ("head.qa_outputs", "qa_outputs"),
 )
 # Names that old files hold beside these and that say nothing new, and second names of tied tensors.
 REDUNDANT = ("bert.embeddings.position_ids",)
@@ -335,6 +340,8 @@ def _rename(name: str, table: tuple[tuple[str, str], ...]) -> str:
         if match := re.fullmatch(rf"{pattern}(?P<suffix>\.weight|\.bias|)", name):
             found = match.groupdict()
             return after.format(found.get("layer")) + found["suffix"]
+    if name.startswith("head."):
+        return name  # of a third party's head, which no other program knows
     raise KeyError(name)
 
 

@@ -61,12 +61,17 @@ class TokenLogits(Protocol):
 
 @runtime_checkable
 class Encoder(Protocol):
-    """An `nn.Module` from a packed batch to hidden vectors, with the stems of its architecture's heads."""
+    """An `nn.Module` from a packed batch to hidden vectors, with the stems of its architecture's heads.
+
+    Its layers are the attributes `embeddings` and, from the lowest up, `blocks`.
+    """
 
     config: Any
 
-    def __call__(self, batch: Batch, noise: Noise | None = None) -> Tensor:
-        """Encode: (T, H)."""
+    def __call__(
+        self, batch: Batch, noise: Noise | None = None, hidden: Tensor | None = None, blocks: slice = slice(None)
+    ) -> Tensor:
+        """Encode: (T, H); by all layers, or by some blocks only, from the `hidden` (T, H) that stand before them."""
 
     def pool(self) -> nn.Module:
         """Make the `Pooler` of this architecture."""

@@ -25,6 +25,8 @@ class _Kind:
     output: str
     """Where that class puts what it found."""
     limits: tuple[str, ...]
+    item: str = "text"
+    """What it is asked about: a text, a pair of texts, a question with its context, or choices."""
 
 
 _LIMITS = (
@@ -44,6 +46,7 @@ _KINDS = {
         "AutoModelForNextSentencePrediction",
         "logits",
         ("It tells whether a second text follows a first one: 0 means that it does, 1 that it was drawn at random.",),
+        "pair",
     ),
     "classification": _Kind(
         "A BERT text classifier",
@@ -54,6 +57,43 @@ _KINDS = {
             "It knows its own labels and no others: any text at all gets one of them.",
             "Its probabilities are as it gives them and were not calibrated.",
         ),
+    ),
+    "regression": _Kind(
+        "A BERT model that gives a text a number",
+        "text-classification",
+        "AutoModelForSequenceClassification",
+        "logits",
+        ("Its numbers are on the scale of the table that it learned from, and may lie a little outside of it.",),
+    ),
+    "tagging": _Kind(
+        "A BERT tagger of words",
+        "token-classification",
+        "AutoModelForTokenClassification",
+        "logits",
+        ("It knows its own tags and no others.", "A word has the tag of its first piece."),
+    ),
+    "question_answering": _Kind(
+        "A BERT model that finds answers in a text",
+        "question-answering",
+        "AutoModelForQuestionAnswering",
+        "start_logits",
+        ("An answer is a run of words of the text it is given; it writes none of its own.",),
+        "question",
+    ),
+    "multiple_choice": _Kind(
+        "A BERT model that chooses how a text goes on",
+        "multiple-choice",
+        "AutoModelForMultipleChoice",
+        "logits",
+        ("One of the choices is always chosen, also where none is right.",),
+        "choices",
+    ),
+    "embedding": _Kind(
+        "A BERT sentence encoder",
+        "sentence-similarity",
+        "AutoModel",
+        "last_hidden_state",
+        ("Texts of like meaning get like vectors; transformers' own class gives those of the pieces, not yet pooled.",),
     ),
     "features": _Kind(
         "A BERT encoder", "feature-extraction", "AutoModel", "last_hidden_state", ("It turns texts into vectors.",)
@@ -115,8 +155,8 @@ def model_card(
         _front_matter(task, kind, measured, name, languages, license_id, base_model, dev_data),
         f"# {_line(name or kind.title)}",
         f"{kind.title}{_parameters(num_parameters)}, made with bertie. {_labels(labels)}".rstrip(),
-        f"## Use\n\n{_fenced(_ours(task, kind, languages), 'python')}\n\nIt is a plain Hugging Face folder:\n\n"
-        f"{_fenced(_theirs(kind, task), 'python')}",
+        f"## Use\n\n{_fenced(_ours(kind, languages), 'python')}\n\nIt is a plain Hugging Face folder:\n\n"
+        f"{_fenced(_theirs(kind), 'python')}",
         f"## Scores\n\n{_scores(scores, dev_data)}",
         "## How it was made\n\n"
         + "\n".join(f"- {what}: {_line(value)}" for what, value in made.items() if value)
@@ -164,21 +204,32 @@ def _front_matter(
     return "\n".join([*lines, "---"])
 
 
-def _ours(task: str, kind: _Kind, languages: Sequence[str]) -> str:
+def _ours(kind: _Kind, languages: Sequence[str]) -> str:
     example = "A text of yours."
     if kind.pipeline == "fill-mask":
         example = "北京是中国的首[MASK]。" if list(languages) == ["zh"] else "Paris is the [MASK] of France."
-    # A tuple is a pair of texts, that is one item.
-    text = f'("{example}", "Another one.")' if task == "next_sentence" else f'"{example}"'
-    return f'import bertie\n\nmodel = bertie.load("PATH")\nprint(model.predict({text}))'
+    asked = {
+        # A tuple is a pair of texts, that is one item.
+        "pair": f'("{example}", "Another one.")',
+        "question": '("Where was she born?", "She was born in Paris in 1903.")',
+        "choices": 'Choice("She opened the door", ("and went in.", "and it was blue."))',
+    }.get(kind.item, f'"{example}"')
+    needs = "from bertie.data.items import Choice\n" if kind.item == "choices" else ""
+    return f'import bertie\n{needs}\nmodel = bertie.load("PATH")\nprint(model.predict({asked}))'
 
 
-def _theirs(kind: _Kind, task: str) -> str:
-    text = '"A text of yours.", "Another one."' if task == "next_sentence" else '"A text of yours."'
+def _theirs(kind: _Kind) -> str:
+    asked = {
+        "pair": '"A text of yours.", "Another one."',
+        "question": '"Where was she born?", "She was born in Paris in 1903."',
+        "choices": '["She opened the door"] * 2, ["and went in.", "and it was blue."], padding=True',
+    }.get(kind.item, '"A text of yours."')
+    call = f'tokenizer({asked}, return_tensors="pt")'
+    given = f"**{{name: values[None] for name, values in {call}.items()}}" if kind.item == "choices" else f"**{call}"
     return (
         f"from transformers import {', '.join(sorted((kind.loader, 'AutoTokenizer')))}\n\n"
         f'tokenizer = AutoTokenizer.from_pretrained("PATH")\nmodel = {kind.loader}.from_pretrained("PATH")\n'
-        f'output = model(**tokenizer({text}, return_tensors="pt"))\nprint(output.{kind.output}.shape)'
+        f"output = model({given})\nprint(output.{kind.output}.shape)"
     )
 
 

@@ -12,7 +12,10 @@ from bertie.reports.text import safe
 Records = Sequence[Mapping[str, Any]]
 
 # The first found of each line stands in front.
-_FIRST = (("mlm_loss", "loss"), ("mlm_accuracy", "accuracy", "macro_f1", "nsp_accuracy"))
+_FIRST = (
+    ("mlm_loss", "loss"),
+    ("mlm_accuracy", "f1", "accuracy", "spearman", "micro_f1", "macro_f1", "nsp_accuracy"),
+)
 _ORDER = ("nsp_accuracy", "nsp_loss", "loss", "macro_f1")
 _LAST = ("learning_rate", "tokens_per_second", "gradient_norm")
 _COUNTS = {"kind", "step", "seconds", "tokens", "epoch"}

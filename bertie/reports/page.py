@@ -9,6 +9,7 @@ from bertie.reports.text import safe
 
 # Nothing may be loaded and nothing may run, whatever text a page shows.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+_LONGEST = 1500  # characters of a text in a table; a review may have a million
 
 
 def page(title: str, kind: str, parts: Sequence[str], *, footer: str) -> str:
@@ -101,3 +102,15 @@ def meter(share: float) -> str:
 def folded(title: str, content: str) -> str:
     """Return HTML behind a line that opens it."""
     return f'<details class="panel"><summary>{safe(title)}</summary>{content}</details>'
+
+
+def chip(label: str, *, wrong: bool = False) -> str:
+    """Return a label in a frame of its own; an empty one, such as of an item without any label, is said."""
+    said = safe(label) if label.strip() else "<i>none</i>"
+    return f'<bdi class="chip{" wrong" if wrong else ""}">{said}</bdi>'
+
+
+def text(of: str) -> str:
+    """Return a text of the user's, in its own direction; a very long one is cut."""
+    shown = of if len(of) <= _LONGEST else f"{of[:_LONGEST]}…"
+    return f'<span dir="auto" class="said">{safe(shown)}</span>'

@@ -1,4 +1,4 @@
-"""The report of a run: one HTML file with its curves, what it guesses, its mistakes, and how to repeat it."""
+"""The report of a run or an evaluation: one HTML file with curves, guesses, mistakes, and how to repeat it."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,25 +9,27 @@ from typing import Any, Literal
 from bertie import __version__
 from bertie.files.atomic import write_text
 from bertie.reports.bars import bars
-from bertie.reports.classifier import ClassifierReport, chip, sections, text
 from bertie.reports.curves import curves, first_and_last
 from bertie.reports.figures import name_of, shown
+from bertie.reports.findings import Findings, sections
 from bertie.reports.machine import these_versions, this_machine
 from bertie.reports.masked import MaskedSentence, masked_section
-from bertie.reports.page import cards, facts, folded, meter, page, section, table
+from bertie.reports.page import cards, chip, facts, folded, meter, page, section, table, text
 from bertie.reports.text import safe
 
 _KINDS = {
     "pretrain": "Pre-training run",
     "finetune": "Fine-tuning run",
+    "evaluate": "Evaluation",
     "demo": "The whole life, from raw text to a classifier",
 }
 # What is shown big, most wanted first; dev before train.
 _BIG = (
-    *("accuracy_pretrained", "accuracy_random", "accuracy", "macro_f1", "mlm_accuracy", "mlm_loss", "nsp_accuracy"),
+    *("accuracy_pretrained", "accuracy_random", "exact_match", "f1", "precision", "recall", "accuracy", "matthews"),
+    *("micro_f1", "macro_f1", "spearman", "pearson", "mlm_accuracy", "mlm_loss", "nsp_accuracy"),
     *("loss", "seconds", "minutes", "tokens", "tokens_trained_on", "tokens_per_second"),
 )
-_IMPROVING = ("loss", "accuracy", "f1")
+_IMPROVING = ("loss", "accuracy", "f1", "matthews", "spearman", "pearson", "exact_match")
 _NUM_BIG = 6
 _UNSHOWN = {"folder", "report"}
 
@@ -48,7 +50,7 @@ class RunReport:
     """Everything a report shows; parts that are empty are left out."""
 
     title: str
-    kind: Literal["pretrain", "finetune", "demo"]
+    kind: Literal["pretrain", "finetune", "evaluate", "demo"]
     summary: Mapping[str, Any]
     """Figures on top, by name; the most telling ones are shown big."""
     records: Sequence[Mapping[str, Any]] = ()
@@ -58,7 +60,8 @@ class RunReport:
     command: str = ""
     """Repeats the run."""
     masked: Sequence[MaskedSentence] = ()
-    classifier: ClassifierReport | None = None
+    findings: Findings | None = None
+    """What was found on labelled items; None when nothing was measured."""
     comparisons: Sequence[Comparison] = ()
     predictions: Sequence[tuple[str, str, float]] = ()
     """(text, label, probability) of a few texts nobody labelled."""
@@ -87,9 +90,9 @@ def render(run: RunReport) -> str:
             section(part.title, bars(part.title, part.rows, unit=part.unit), remark=part.remark)
             for part in run.comparisons
         ),
-        section("Curves", curves(run.records) or _missing("No figure was logged."), remark=_about_curves(run)),
+        _curves(run),
         masked_section(run.masked),
-        *_classifier(run),
+        *_findings(run),
         section(
             "Texts nobody labelled",
             table(
@@ -137,6 +140,12 @@ def _about(run: RunReport, name: str) -> str:
     return ", ".join(said)
 
 
+def _curves(run: RunReport) -> str:
+    if run.kind == "evaluate":
+        return ""  # nothing was trained
+    return section("Curves", curves(run.records) or _missing("No figure was logged."), remark=_about_curves(run))
+
+
 def _about_curves(run: RunReport) -> str:
     if not run.records:
         return ""
@@ -148,12 +157,13 @@ def _about_curves(run: RunReport) -> str:
     return " ".join(said)
 
 
-def _classifier(run: RunReport) -> list[str]:
-    if run.classifier is not None:
-        return sections(run.classifier)
+def _findings(run: RunReport) -> list[str]:
+    if run.findings is not None:
+        return sections(run.findings)
     if run.kind != "finetune":
         return []
-    return [section("By class", _missing("No dev table was given, so nothing is known of what the model gets wrong."))]
+    said = _missing("No dev table was given, so nothing is known of what the model gets wrong.")
+    return [section("Right and wrong", said)]
 
 
 def _missing(what: str) -> str:

@@ -5,10 +5,12 @@ The six colours of series are told apart with any colour vision, and stand out f
 
 LIGHT = """--paper:#f6f7f9;--card:#fff;--ink:#141c2b;--soft:#586274;--line:#e3e6eb;--grid:#eceef2;--accent:#0a6ab8;
 --good:#0a7d5c;--c0:#0a6ab8;--c1:#d4570a;--c2:#15a06f;--c3:#741562;--c4:#615023;--c5:#340895;
---heat:10,106,184;--wrong:200,80,30;--shadow:0 1px 2px rgba(20,28,43,.05),0 4px 14px rgba(20,28,43,.04)"""
+--heat:10,106,184;--wrong:200,80,30;--guess-right:rgba(10,106,184,.15);--guess-wrong:rgba(116,21,98,.17);
+--shadow:0 1px 2px rgba(20,28,43,.05),0 4px 14px rgba(20,28,43,.04)"""
 DARK = """--paper:#0d1117;--card:#161b24;--ink:#e7ebf2;--soft:#9aa6b8;--line:#283040;--grid:#222937;--accent:#5cb3f5;
 --good:#4ccba2;--c0:#5cb3f5;--c1:#ff9a4d;--c2:#b8efde;--c3:#f518af;--c4:#d8ce94;--c5:#8d4edd;
---heat:92,179,245;--wrong:255,142,102;--shadow:none"""
+--heat:92,179,245;--wrong:255,142,102;--guess-right:rgba(92,179,245,.22);--guess-wrong:rgba(245,24,175,.3);
+--shadow:none"""
 
 _COLOURS = "".join(f".c{place}{{--c:var(--c{place})}}" for place in range(6))
 
@@ -29,7 +31,7 @@ section{margin-top:44px}
 h2{font-size:20px;margin:0 0 4px;letter-spacing:-.015em;font-weight:650}
 h3{font-size:12px;font-weight:500;margin:0 0 4px;color:var(--soft)}
 .remark{margin:0;color:var(--soft);max-width:104ch}
-.card,.chart,.panel,.cloze{background:var(--card);
+.card,.chart,.panel,.cloze,.passage{background:var(--card);
 border:1px solid var(--line);border-radius:12px;box-shadow:var(--shadow)}
 .cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(165px,1fr));gap:12px}
 .card{padding:13px 14px 11px;display:grid;grid-row:span 3;grid-template-rows:subgrid;row-gap:0}
@@ -76,7 +78,30 @@ overflow-wrap:break-word}.chip.wrong{background:rgba(var(--wrong),.14)}
 .heat td{min-width:88px;padding:12px 14px;border-radius:9px;font-size:16px;
 font-weight:600;background:rgba(var(--heat),calc(.05 + var(--share)*.5))}
 .heat td.wrong{background:rgba(var(--wrong),calc(.04 + var(--share)*.55));font-weight:450}
+.heat.narrow td{min-width:46px;padding:6px 4px;font-size:13px}
+.heat.narrow small{font-size:10.5px}.heat.narrow th{max-width:none}.heat.narrow tbody th{padding:4px 8px}
+.heat.narrow thead th:not(.corner){writing-mode:vertical-rl;transform:rotate(180deg);text-align:start;padding:8px 4px}
 .heat small{display:block;font-size:12px;font-weight:400}.corner{font-weight:400}
+.pair>.chart{flex:0 1 560px}.pair>.chart+*{flex:1 1 300px}.square{max-width:600px}
+.chip i{font-weight:400;color:var(--soft)}
+.ideal{stroke:var(--soft);stroke-width:1.3;stroke-dasharray:5 4;fill:none}
+.gap{stroke:var(--c1);stroke-width:2.5;fill:none}
+.dots circle{fill-opacity:.45;stroke:none}
+.key{margin:0 2px;display:flex;flex-wrap:wrap;gap:2px 8px;font-size:13.5px;color:var(--soft)}
+.passages{display:grid;gap:12px;margin-top:12px}.passage{padding:14px 18px}
+.passage p{margin:0;overflow-wrap:anywhere;line-height:1.85}.passage .verdict{margin-top:8px;line-height:1.5}
+.question{font-size:15px;font-weight:620;color:var(--ink);margin:0 0 6px;overflow-wrap:anywhere}
+.verdict{display:flex;flex-wrap:wrap;align-items:center;gap:6px 20px;font-size:13.5px;color:var(--soft)}
+.verdict .chip{color:var(--ink)}.verdict .meter{max-width:190px;flex:1}
+.found{padding:2px 1px;border-radius:3px;color:var(--ink);border-bottom:2.5px solid transparent;
+box-decoration-break:clone;-webkit-box-decoration-break:clone}
+.found.wrong{background:var(--guess-wrong)}.found.missed{border-bottom:2.5px dashed var(--c1)}
+.found.right{background:var(--guess-right);border-bottom:2.5px solid var(--c0)}
+.tag{font-size:11px;font-weight:620;white-space:nowrap;margin:0 3px;color:var(--soft);vertical-align:2px}
+/* Small text: nearer to the ink than the colours of lines are. */
+.tag.right{color:color-mix(in srgb,var(--c0) 75%,var(--ink))}
+.tag.missed{color:color-mix(in srgb,var(--c1) 72%,var(--ink))}
+.tag.wrong{color:color-mix(in srgb,var(--c3) 75%,var(--ink))}
 .clozes{display:grid;grid-template-columns:repeat(2,minmax(0,1fr));gap:14px}
 .cloze{padding:16px 18px 14px}.cloze p{margin:0 0 12px;overflow-wrap:anywhere}
 mark{background:rgba(var(--heat),.16);color:inherit;font-weight:650;padding:1px 6px;border-radius:5px;
@@ -102,7 +127,7 @@ a:focus-visible,summary:focus-visible{outline:2px solid var(--accent);outline-of
 .chart.large,.chart.small{grid-column:1/-1}
 main{padding:24px 16px 40px}h1{font-size:26px}}
 @media print{body{border:0;background:#fff;font-size:12px}main{max-width:none;padding:0}nav{display:none}
-.card,.chart,.panel,.cloze{box-shadow:none;break-inside:avoid}*{print-color-adjust:exact;-webkit-print-color-adjust:exact}
+.card,.chart,.panel,.cloze,.passage{box-shadow:none;break-inside:avoid}*{print-color-adjust:exact;-webkit-print-color-adjust:exact}
 h2,.remark{break-after:avoid}.wide svg{min-width:0}.cards{grid-template-columns:repeat(6,1fr);gap:8px}
 .card b{font-size:19px}.charts,.clozes{gap:9px}.small figcaption,.large figcaption{font-size:11px}
 .legend{font-size:10px}

@@ -1,24 +1,30 @@
-"""Classification of a text or of a pair of texts: one label each (BERT, 4.1).
+"""Classification of a text or of a pair of texts: one label each, or any number of them (BERT, 4.1).
 
-Labels are strings and travel with the model. Dropout and one linear layer stand on the pooled first token.
+Labels are strings and travel with the model. Dropout and one linear layer stand on the pooled first token; a long text
+in several windows has the mean of their logits.
 
-Shapes: T tokens, B sequences, C classes, H hidden.
+Shapes: T tokens, B sequences, I items, C classes, H hidden.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from bertie.batch import Batch
-from bertie.errors import DataError
-from bertie.metrics.classification import accuracy, macro_f1
+from bertie.data.table import label_names, labels_of, refuse_unseen
+from bertie.data.windows import Truncation, lay_out
+from bertie.errors import DataError, SettingsError
+from bertie.metrics.classification import accuracy, best_threshold, macro_f1, matthews, multi_label, per_class
 from bertie.nn.dropout import Noise
-from bertie.tasks.task import Keys, Loss, Term, Truncation, check_length, texts
+from bertie.tasks.task import Judgement, Keys, Loss, Task, Term, check_length, encoded_texts
 from bertie.tokenizer.tokenizer import Tokenizer
 
 
@@ -27,51 +33,105 @@ class Verdict:
     """What was said of one item."""
 
     label: str
-    """The likeliest label."""
+    """The likeliest label; of several, the ones above the threshold joined by commas."""
     score: float
-    """Its probability."""
+    """Its probability; of several labels, the probability of all these decisions together."""
     scores: dict[str, float]
     """Probability of every label."""
 
 
 @dataclass(frozen=True)
-class Classification:
-    """Give each text, or pair of texts, one of several labels."""
+class Classification(Task):
+    """Give each text, or pair of texts, one of several labels, or any number of them."""
 
     labels: tuple[str, ...] = ()
     """Names of the classes in the order of the logits."""
     max_length: int = 128
     """Tokens of the longest sequence."""
     truncation: Truncation = "truncate"
-    """What to do with a longer one; cut texts are counted and reported."""
+    """What to do with a longer one: stop (error), cut it (counted and reported), or slide a window over it."""
+    stride: int | None = None
+    """Pieces from one window to the next; half a window when None."""
+    max_windows: int = 32
+    """Windows of one text at most; what they don't reach is cut, and counted."""
+    multi_label: bool = False
+    """Whether an item may have any number of labels."""
+    threshold: float = 0.5
+    """Probability from which on a label is given, with `multi_label`; chosen on the dev table after training."""
+    class_weights: tuple[float, ...] = ()
+    """What the loss of each class is multiplied with; all alike when empty."""
+    label_smoothing: float = 0.0
+    """Share of the target probability that is spread over all labels."""
 
     name: ClassVar[str] = "classification"
     architecture: ClassVar[str] = "{}ForSequenceClassification"
 
     def __post_init__(self) -> None:
         check_length(self.max_length)
+        if not 0.0 <= self.label_smoothing < 1.0:
+            raise SettingsError(f"label_smoothing must be from 0 to below 1; got {self.label_smoothing}")
+        if self.class_weights and len(self.class_weights) != len(self.labels):
+            raise SettingsError(
+                f"class_weights needs one number for each of {len(self.labels)} labels; got {len(self.class_weights)}"
+            )
+
+    @classmethod
+    def learn(cls, items: Sequence[Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Name the labels, and weigh the classes where `class_weights` is "balanced" (total / (C x occurrences))."""
+        many = settings.get("multi_label", any(isinstance(item.label, tuple) for item in items))
+        labels = label_names(items, many=many)
+        if len(labels) < 2 and not many:
+            raise SettingsError(f"every row has the label {labels[0]!r}; {cls.name} needs two or more")
+        learned: dict[str, Any] = {"labels": labels, "multi_label": many}
+        if settings.get("class_weights") == "balanced":
+            occurrences = [sum(label in labels_of(item, many=many) for item in items) for label in labels]
+            learned["class_weights"] = tuple(len(items) / (len(labels) * count) for count in occurrences)
+        return learned
+
+    def foreign(self) -> dict[str, Any]:
+        """Tell transformers which loss and activation go with the head."""
+        return {"problem_type": f"{'multi' if self.multi_label else 'single'}_label_classification"}
+
+    def admit(self, items: Sequence[Any], path: Path) -> None:
+        """Refuse labels that the model was not trained on."""
+        refuse_unseen(items, self.labels, path, many=self.multi_label)
 
     def encode(self, items: Sequence[Any], tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
-        """Pack texts or pairs, with `sequence.label` (B,) when every item has a label.
-
-        `sequence.cut` (B,) counts the tokens that truncation took.
+        """Pack texts or pairs, with `item.label` when every item has one: (I,) numbers, or (I, C) of 0 and 1.
 
         Raises:
             DataError: a label that the model doesn't know.
         """
-        first, second = texts(items)
-        pieces = tokenizer.pack(first, second, max_length=self.max_length, truncation=self.truncation)
-        targets: dict[str, Any] = {"sequence.cut": pieces.truncated}
-        labels = [getattr(item, "label", None) for item in items]
-        if None not in labels:
-            targets["sequence.label"] = [self._number(str(label), number) for number, label in enumerate(labels, 1)]
-        return Batch.pack(pieces.tokens, pieces.segments, pieces.offsets, targets=targets)
+        laid = lay_out(
+            *encoded_texts(items, tokenizer),
+            tokenizer,
+            max_length=self.max_length,
+            truncation=self.truncation,
+            stride=self.stride,
+            max_windows=self.max_windows,
+        )
+        targets: dict[str, Any] = {"sequence.cut": laid.pieces.truncated}
+        if all(getattr(item, "label", None) is not None for item in items):
+            numbers = [self._numbers(item, number) for number, item in enumerate(items, 1)]
+            targets["item.label"] = self._target(numbers)
+        pieces = laid.pieces
+        return Batch.pack(pieces.tokens, pieces.segments, pieces.offsets, rows=laid.rows, targets=targets)
 
-    def _number(self, label: str, number: int) -> int:
-        """Return the place of text `number`'s label among the classes."""
-        if label not in self.labels:
-            raise DataError(f"text {number} has label {label!r}; the model knows {', '.join(self.labels)}")
-        return self.labels.index(label)
+    def _numbers(self, item: Any, number: int) -> list[int]:
+        """Return the places of text `number`'s labels among the classes."""
+        given = labels_of(item, many=self.multi_label)
+        for label in given:
+            if label not in self.labels:
+                raise DataError(f"text {number} has label {label!r}; the model knows {', '.join(self.labels)}")
+        return [self.labels.index(label) for label in given]
+
+    def _target(self, numbers: list[list[int]]) -> Any:
+        if not self.multi_label:
+            return [places[0] for places in numbers]
+        table = np.zeros((len(numbers), len(self.labels)), np.float32)
+        for row, places in enumerate(numbers):
+            table[row, places] = 1.0
+        return table
 
     def head(self, encoder: Any) -> ClassificationHead:
         """Make the head on the encoder's own pooler."""
@@ -80,28 +140,82 @@ class Classification:
         )
 
     def counts(self, batch: Batch) -> dict[str, float]:
-        """Count the items."""
-        return {"classification": float(len(batch))}
+        """Count the items; with class weights, the sum of their weights, so that the loss is a weighted mean."""
+        if self.multi_label or not self.class_weights:
+            return {"classification": float(batch.num_items)}
+        return {"classification": float(torch.tensor(self.class_weights)[batch.targets["item.label"].cpu()].sum())}
 
     def loss(self, outputs: Tensor, batch: Batch) -> Loss:
-        """Cross-entropy over the labels."""
-        labels, scores = batch.targets["sequence.label"], outputs.float()
-        total = cross_entropy(scores, labels, reduction="sum")
-        correct = (scores.argmax(1) == labels).sum()
-        return Loss({"classification": Term(1.0, total, len(batch))}, {"accuracy": (correct, len(batch))})
+        """Cross-entropy over the labels; with several labels, the mean over the classes of binary cross-entropy."""
+        gold, scores = batch.targets["item.label"], batch.item_means(outputs.float())
+        weights = scores.new_tensor(self.class_weights) if self.class_weights else None
+        if self.multi_label:
+            smooth = gold * (1.0 - self.label_smoothing) + 0.5 * self.label_smoothing
+            losses = binary_cross_entropy_with_logits(scores, smooth, reduction="none", pos_weight=weights)
+            right = ((scores.sigmoid() >= self.threshold) == gold.bool()).all(1)
+            total = losses.mean(1).sum()
+        else:
+            total = cross_entropy(scores, gold, weights, reduction="sum", label_smoothing=self.label_smoothing)
+            right = scores.argmax(1) == gold
+        terms = {"classification": Term(1.0, total, self.counts(batch)["classification"])}
+        return Loss(terms, {"accuracy": (right.sum(), float(batch.num_items))})
 
     def decode(self, outputs: Tensor, batch: Batch, items: Sequence[Any], tokenizer: Tokenizer) -> list[Verdict]:
-        """Name the likeliest label of each item."""
+        """Name the likeliest label of each item, or all that reach the threshold."""
+        scores = batch.item_means(outputs.float())
+        if not self.multi_label:
+            rows = scores.softmax(1).tolist()
+            best = [max(range(len(row)), key=row.__getitem__) for row in rows]
+            return [
+                Verdict(self.labels[place], row[place], dict(zip(self.labels, row, strict=True)))
+                for place, row in zip(best, rows, strict=True)
+            ]
         verdicts = []
-        for row in outputs.float().softmax(1).tolist():
-            best = max(range(len(row)), key=row.__getitem__)
-            verdicts.append(Verdict(self.labels[best], row[best], dict(zip(self.labels, row, strict=True))))
+        for row in scores.sigmoid().tolist():
+            given = [label for label, share in zip(self.labels, row, strict=True) if share >= self.threshold]
+            sure = float(np.prod([share if share >= self.threshold else 1.0 - share for share in row]))
+            verdicts.append(Verdict(", ".join(given), sure, dict(zip(self.labels, row, strict=True))))
         return verdicts
 
     def score(self, predictions: Sequence[Verdict], items: Sequence[Any]) -> dict[str, float]:
-        """Work out accuracy and macro F1."""
+        """Work out accuracy and macro F1, of two classes Matthews' correlation; of several labels micro F1 too."""
+        if self.multi_label:
+            return multi_label(self._gold_table(items), self._guess_table(predictions))
         guesses, gold = [guess.label for guess in predictions], [str(item.label) for item in items]
-        return {"accuracy": accuracy(gold, guesses), "macro_f1": macro_f1(gold, guesses)}
+        scores = {"accuracy": accuracy(gold, guesses), "macro_f1": macro_f1(gold, guesses)}
+        return {**scores, "matthews": matthews(gold, guesses)} if len(self.labels) == 2 else scores
+
+    def tune(self, predictions: Sequence[Verdict], items: Sequence[Any]) -> dict[str, Any]:
+        """Choose the threshold of the best micro F1 on the dev table, for items with several labels."""
+        if not self.multi_label:
+            return {}
+        shares = np.array([[guess.scores[label] for label in self.labels] for guess in predictions])
+        return {"threshold": best_threshold(self._gold_table(items), shares)}
+
+    def judge(self, prediction: Verdict, item: Any) -> Judgement:
+        """Compare labels."""
+        gold = ", ".join(label for label in self.labels if label in labels_of(item, many=self.multi_label))
+        return Judgement(gold, prediction.label, float(gold == prediction.label), prediction.score)
+
+    def per_class(self, predictions: Sequence[Verdict], items: Sequence[Any]) -> dict[str, dict[str, float]]:
+        """Measure every label."""
+        if not self.multi_label:
+            gold = [str(item.label) for item in items]
+            return per_class(gold, [guess.label for guess in predictions], self.labels)
+        tables = self._gold_table(items), self._guess_table(predictions)
+        gold_rows, guess_rows = (np.where(table, "yes", "no").T.tolist() for table in tables)
+        return {
+            label: per_class(there, said, ("no", "yes"))["yes"]
+            for label, there, said in zip(self.labels, gold_rows, guess_rows, strict=True)
+        }
+
+    def _gold_table(self, items: Sequence[Any]) -> Any:
+        """(I, C) booleans."""
+        return self._target([self._numbers(item, number) for number, item in enumerate(items, 1)]).astype(bool)
+
+    def _guess_table(self, predictions: Sequence[Verdict]) -> Any:
+        shares = np.array([[guess.scores[label] for label in self.labels] for guess in predictions])
+        return shares.reshape(len(predictions), len(self.labels)) >= self.threshold
 
 
 class ClassificationHead(nn.Module):

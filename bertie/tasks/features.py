@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from bertie.batch import Batch
 from bertie.errors import SettingsError
 from bertie.nn.dropout import Noise
-from bertie.tasks.task import Keys, Loss, Truncation, check_length, texts
+from bertie.tasks.task import Cut, Keys, Loss, Task, check_length, texts
 from bertie.tokenizer.tokenizer import Tokenizer
 
 
@@ -43,18 +43,19 @@ class Outputs(NamedTuple):
 
 
 @dataclass(frozen=True)
-class FeaturesTask:
+class FeaturesTask(Task):
     """Give the last hidden states."""
 
     max_length: int = 512
     """Tokens of the longest sequence."""
-    truncation: Truncation = "error"
+    truncation: Cut = "error"
     """What to do with a longer text."""
     pooler: bool = True
     """Whether the model has a pooler."""
 
     name: ClassVar[str] = "features"
     architecture: ClassVar[str] = "{}Model"
+    needs_labels: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_length(self.max_length)

@@ -23,7 +23,7 @@ from bertie.data.masking import choose_masked
 from bertie.errors import DataError, SettingsError
 from bertie.nn.dropout import Noise
 from bertie.nn.projection import Logits
-from bertie.tasks.task import Keys, Loss, Term, Truncation, check_length, texts
+from bertie.tasks.task import Cut, Keys, Loss, Task, Term, check_length, texts
 from bertie.tokenizer.tokenizer import Tokenizer
 
 _ROWS = 512  # masks decoded at a time: bounds their table of scores at 512 x V
@@ -42,12 +42,12 @@ class Fill:
 
 
 @dataclass(frozen=True)
-class MaskedLM:
+class MaskedLM(Task):
     """Guess masked tokens."""
 
     max_length: int = 512
     """Tokens of the longest sequence."""
-    truncation: Truncation = "error"
+    truncation: Cut = "error"
     """What to do with a longer text."""
     mask_rate: float = 0.15
     """Share of a sequence's tokens, [CLS] and [SEP] counted, that are chosen."""
@@ -58,6 +58,7 @@ class MaskedLM:
 
     name: ClassVar[str] = "masked_lm"
     architecture: ClassVar[str] = "{}ForMaskedLM"
+    needs_labels: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_length(self.max_length)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -17,9 +18,9 @@ from torch.nn.functional import cross_entropy
 from bertie.batch import Batch
 from bertie.data.instances import Instances
 from bertie.errors import DataError
-from bertie.metrics.classification import accuracy
+from bertie.metrics.classification import accuracy, per_class
 from bertie.nn.dropout import Noise
-from bertie.tasks.task import Keys, Loss, Term, Truncation, check_length, texts
+from bertie.tasks.task import Cut, Judgement, Keys, Loss, Task, Term, check_length, texts
 from bertie.tokenizer.tokenizer import Tokenizer
 
 LABELS = ("is_next", "random")
@@ -33,15 +34,17 @@ class Follows:
     """is_next or random."""
     score: float
     """Probability of that label."""
+    scores: dict[str, float]
+    """Probability of both."""
 
 
 @dataclass(frozen=True)
-class NextSentence:
+class NextSentence(Task):
     """Tell whether the second text follows the first."""
 
     max_length: int = 512
     """Tokens of the longest pair."""
-    truncation: Truncation = "error"
+    truncation: Cut = "error"
     """What to do with a longer pair."""
 
     name: ClassVar[str] = "next_sentence"
@@ -67,7 +70,7 @@ class NextSentence:
         pieces = tokenizer.pack(first, second, max_length=self.max_length, truncation=self.truncation)
         targets: dict[str, Any] = {"sequence.cut": pieces.truncated}
         if None not in given:
-            targets["sequence.label"] = [_number(str(label), number) for number, label in enumerate(given, 1)]
+            targets["sequence.label"] = [_number(str(label), f"text {number}") for number, label in enumerate(given, 1)]
         return Batch.pack(pieces.tokens, pieces.segments, pieces.offsets, targets=targets)
 
     def head(self, encoder: Any) -> NextSentenceHead:
@@ -86,23 +89,41 @@ class NextSentence:
         return Loss({"nsp": Term(1.0, total, len(batch))}, {"nsp_accuracy": (correct, len(batch))})
 
     def decode(self, outputs: Tensor, batch: Batch, items: Sequence[Any], tokenizer: Tokenizer) -> list[Follows]:
-        """Name the likelier label of each pair and its probability."""
-        scores, labels = outputs.float().softmax(1).max(1)
-        return [Follows(LABELS[label], score) for label, score in zip(labels.tolist(), scores.tolist(), strict=True)]
+        """Name the likelier label of each pair, and give the probabilities of both."""
+        rows = [dict(zip(LABELS, row, strict=True)) for row in outputs.float().softmax(1).tolist()]
+        likelier = [max(LABELS, key=row.__getitem__) for row in rows]
+        return [Follows(label, row[label], row) for label, row in zip(likelier, rows, strict=True)]
 
     def score(self, predictions: Sequence[Follows], items: Sequence[Any]) -> dict[str, float]:
         """Measure the share of right labels."""
-        gold = [LABELS[_number(str(item.label), number)] for number, item in enumerate(items, 1)]
-        return {"accuracy": accuracy(gold, [guess.label for guess in predictions])}
+        return {"accuracy": accuracy(_gold(items), [guess.label for guess in predictions])}
+
+    def admit(self, items: Sequence[Any], path: Path) -> None:
+        """Refuse labels that are neither of the two."""
+        for item in items:
+            _number(str(item.label), f"{path}:{item.line}:")
+
+    def judge(self, prediction: Follows, item: Any) -> Judgement:
+        """Compare labels."""
+        (gold,) = _gold([item])
+        return Judgement(gold, prediction.label, float(gold == prediction.label), prediction.score)
+
+    def per_class(self, predictions: Sequence[Follows], items: Sequence[Any]) -> dict[str, dict[str, float]]:
+        """Measure both labels."""
+        return per_class(_gold(items), [guess.label for guess in predictions], LABELS)
 
 
-def _number(label: str, number: int) -> int:
-    """Return what text `number`'s label stands for."""
+def _gold(items: Sequence[Any]) -> list[str]:
+    return [LABELS[_number(str(item.label), f"text {number}")] for number, item in enumerate(items, 1)]
+
+
+def _number(label: str, where: str) -> int:
+    """Return what a label stands for."""
     if label in LABELS:
         return LABELS.index(label)
     if label in ("0", "1"):
         return int(label)
-    raise DataError(f"text {number} has label {label!r}; a next_sentence label is is_next (0) or random (1)")
+    raise DataError(f"{where} has label {label!r}; a next_sentence label is is_next (0) or random (1)")
 
 
 class NextSentenceHead(nn.Module):

@@ -18,7 +18,7 @@ from bertie.nn.dropout import Noise
 from bertie.nn.projection import Logits
 from bertie.tasks.masked_lm import MaskedLM
 from bertie.tasks.next_sentence import NextSentence
-from bertie.tasks.task import Keys, Loss, Truncation
+from bertie.tasks.task import Cut, Keys, Loss, Task
 from bertie.tokenizer.tokenizer import Tokenizer
 
 
@@ -32,12 +32,12 @@ class Outputs(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Pretraining:
+class Pretraining(Task):
     """Guess masked tokens and whether the second text follows the first."""
 
     max_length: int = 512
     """Tokens of the longest sequence."""
-    truncation: Truncation = "error"
+    truncation: Cut = "error"
     """What to do with a longer text."""
     mask_rate: float = 0.15
     """Share of a sequence's tokens that are chosen."""
@@ -48,6 +48,7 @@ class Pretraining:
 
     name: ClassVar[str] = "pretraining"
     architecture: ClassVar[str] = "{}ForPreTraining"
+    needs_labels: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         _ = self.masked_lm  # which checks the settings of both

@@ -1,31 +1,38 @@
 """The contract of `tasks/`: encode, head, loss, decode, score.
 
 Pre-training, fine-tuning, evaluation, prediction and serving differ only in which of the five verbs they use. A task is
-a frozen dataclass whose fields are its settings; the file named as the task holds a class `TASK` points to. The road is
-the same for learning and for use up to the head's outputs: then `loss` to the left, `decode` to the right.
+a frozen dataclass derived from `Task`; its fields are its settings, and the file named as the task holds `TASK`, the
+class. The road is the same for learning and for use up to the head's outputs: then `loss` to the left, `decode` to the
+right. Around the verbs stand a few questions that most tasks answer as `Task` itself does.
 
 Shapes: T tokens, B sequences, H hidden.
 """
 
 from __future__ import annotations
 
+import json
 import reprlib
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Protocol
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self, get_args, get_origin, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from bertie import registry
 from bertie.batch import Batch
-from bertie.data.table import Text as Text
+from bertie.data.items import Table
+from bertie.data.items import Text as Text
+from bertie.data.table import read_table
 from bertie.errors import DataError, SettingsError
 from bertie.nn.dropout import Noise
+from bertie.tokenizer.tokenizer import Cut as Cut
 from bertie.tokenizer.tokenizer import Tokenizer
 
 Keys = NDArray[np.uint64]
-Truncation = Literal["error", "truncate"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,31 +68,176 @@ class Loss:
         return total
 
 
-class Task(Protocol):
-    """What every task defines. Settings are its dataclass fields."""
+@dataclass(frozen=True)
+class Judgement:
+    """What a prediction is worth beside the right answer, for whoever wants to look at mistakes."""
+
+    gold: str
+    """The right answer in words."""
+    guess: str
+    """The prediction in words."""
+    credit: float
+    """1 for right, 0 for wrong, or in between."""
+    score: float
+    """How sure the model was, 0 to 1."""
+
+
+class Task(ABC):
+    """What every task defines. Settings are the fields of the frozen dataclass that derives from it."""
 
     name: ClassVar[str]
-    """The file's name, the word a user types."""
+    """The file's name, the word a user types; a third party's own word in classes that have no file here."""
     architecture: ClassVar[str]
     """Name of the class that loads it in transformers, with {} for the encoder's ("{}ForMaskedLM")."""
+    needs_labels: ClassVar[bool] = True
+    """Whether it is measured on labelled items; others make their own targets."""
+    whole_batch: ClassVar[bool] = False
+    """Whether the loss compares items of a batch with one another, so that a step must not be split."""
+    criterion: ClassVar[str] = "accuracy"
+    """The score, the higher the better, by which one model is preferred to another."""
+    takes_choices: ClassVar[bool] = False
+    """Whether an item is a text and any number of further ones to choose from."""
 
+    @abstractmethod
     def encode(self, items: Any, tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
-        """Turn items into a batch; `keys` (B,) are the streams corruption is drawn from, None for none."""
+        """Turn items into a batch; `keys` (B,) are the streams corruption is drawn from, None for none.
 
+        Targets that need an item's label are there only when every item has one. `sequence.cut` (B,) counts the pieces
+        that were cut off an item, on its first sequence.
+        """
+
+    @abstractmethod
     def head(self, encoder: Any) -> nn.Module:
         """Make the module from (hidden (T, H), batch, noise) to outputs, from the encoder's own stems."""
 
+    @abstractmethod
     def counts(self, batch: Batch) -> dict[str, float]:
         """Count what each term of the loss sums over; known before any forward pass."""
 
+    @abstractmethod
     def loss(self, outputs: Any, batch: Batch) -> Loss:
         """Compare outputs with the batch's targets."""
 
+    @abstractmethod
     def decode(self, outputs: Any, batch: Batch, items: Sequence[Any], tokenizer: Tokenizer) -> list[Any]:
         """Turn outputs into one prediction an item; `batch.rows` says whose sequence is whose."""
 
+    @abstractmethod
     def score(self, predictions: Sequence[Any], items: Sequence[Any]) -> dict[str, float]:
         """Compare predictions with the items' gold answers."""
+
+    @classmethod
+    def read(cls, path: str | Path, *, columns: Mapping[str, str] | None = None, labelled: bool = False) -> Table[Any]:
+        """Read a file of this task's kind of items; a table of texts, or pairs of texts, unless a task says otherwise.
+
+        Args:
+            path: the file.
+            columns: part of an item to column name; found out when None.
+            labelled: whether every item needs a label.
+        """
+        return read_table(path, columns=columns, labelled=labelled)
+
+    @classmethod
+    def learn(cls, items: Sequence[Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the settings that a training table decides, such as the names of the labels.
+
+        Args:
+            items: the training table, labelled.
+            settings: what the user has set; these win.
+
+        Raises:
+            SettingsError: this task can't be learned from a table.
+            DataError: a table with nothing to learn.
+        """
+        raise SettingsError(f"--task {cls.name} is not fine-tuned on a table; pretrain learns it from a corpus")
+
+    def foreign(self) -> dict[str, Any]:
+        """Return what config.json has to say of this task to other programs, such as `problem_type`."""
+        return {}
+
+    def has_gold(self, item: Any) -> bool:
+        """Tell whether a prediction for this item can be scored: by its label, unless the task knows better."""
+        return getattr(item, "label", None) is not None
+
+    def admit(self, items: Sequence[Any], path: Path) -> None:
+        """Refuse a labelled table that can't be measured on, such as one with labels the model doesn't know.
+
+        Raises:
+            DataError: what is wrong and where.
+        """
+        del items, path
+
+    def tune(self, predictions: Sequence[Any], items: Sequence[Any]) -> dict[str, Any]:
+        """Return settings of `decode` that are better for these predictions (a threshold); they travel with the model.
+
+        Args:
+            predictions: for a dev table, decoded with the settings as they are.
+            items: of that table.
+        """
+        del predictions, items
+        return {}
+
+    def adjusted(self, settings: Mapping[str, Any]) -> Self:
+        """Return this task with some of its settings changed."""
+        changed: Self = replace(self, **settings)  # type: ignore[type-var]
+        return changed
+
+    def judge(self, prediction: Any, item: Any) -> Judgement | None:
+        """Compare one prediction with its item's label; None for a task without right and wrong."""
+        del prediction, item
+        return None
+
+    def per_class(self, predictions: Sequence[Any], items: Sequence[Any]) -> dict[str, dict[str, float]]:
+        """Return precision, recall, f1 and support of every class; empty for a task without classes."""
+        del predictions, items
+        return {}
+
+
+def task_class(name: str) -> type[Task]:
+    """Find a task by the word a user types: a file here, or a third party's class as `package.module:Class`.
+
+    Raises:
+        SettingsError: there is none of that name.
+    """
+    if ":" not in name:
+        found: type[Task] = registry.load("tasks", name).TASK
+        return found
+    kind = registry.load_foreign(name)
+    if not (isinstance(kind, type) and issubclass(kind, Task)):
+        raise SettingsError(f"{name} is no task: a task is a class that derives from bertie.Task")
+    return kind
+
+
+def parse_settings(kind: type[Task], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Give settings that were typed as text the types of a task's fields.
+
+    Raises:
+        SettingsError: a setting that the task doesn't have, or a value that its field can't be.
+    """
+    hints = get_type_hints(kind)
+    names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    parsed: dict[str, Any] = {}
+    for name, value in given.items():
+        if name not in names:
+            raise SettingsError(f"{kind.name} has no setting {name!r}; {registry.did_you_mean(name, names)}")
+        parsed[name] = value
+        if get_origin(hints[name]) is Literal and value not in get_args(hints[name]):
+            raise SettingsError(f"{kind.name}.{name} is one of {', '.join(get_args(hints[name]))}; got {value!r}")
+        takes_text = "str" in str(hints[name]) or "Literal" in str(hints[name])
+        if isinstance(value, str) and not takes_text:
+            try:
+                parsed[name] = json.loads(value)
+            except ValueError:
+                if "tuple" not in str(hints[name]):  # a word such as "balanced" is for `learn` to turn into numbers
+                    raise SettingsError(f"{kind.name}.{name} can't be {value!r}") from None
+    return parsed
+
+
+def task_name(task: Task) -> str:
+    """Return the word by which `task_class` finds a task's class again."""
+    kind = type(task)
+    own = kind.__module__ == f"bertie.tasks.{kind.name}"
+    return kind.name if own else f"{kind.__module__}:{kind.__qualname__}"
 
 
 class TaskModel(nn.Module):
@@ -130,3 +282,18 @@ def texts(items: Sequence[Any]) -> tuple[list[str], list[str | None] | None]:
     whole = [item if isinstance(item, Text) else Text(item) if isinstance(item, str) else Text(*item) for item in items]
     second = [item.pair for item in whole]
     return [item.text for item in whole], second if any(pair is not None for pair in second) else None
+
+
+def encoded_texts(items: Sequence[Any], tokenizer: Tokenizer) -> tuple[list[list[int]], list[list[int] | None]]:
+    """Encode what `texts` splits: the pieces of the first and of the second texts, None where there is no second.
+
+    Raises:
+        DataError: an item that is no text, or a text with a lone surrogate.
+    """
+    first, second = texts(items)
+    if second is None:
+        return tokenizer.encode_batch(first), [None] * len(first)
+    encoded = tokenizer.encode_batch(["" if pair is None else pair for pair in second])
+    return tokenizer.encode_batch(first), [
+        None if pair is None else ids for pair, ids in zip(second, encoded, strict=True)
+    ]

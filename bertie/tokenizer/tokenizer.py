@@ -20,6 +20,8 @@ from bertie.errors import DataError, SettingsError
 from bertie.files.atomic import write_text
 from bertie.tokenizer.pieces import Pieces
 
+Cut = Literal["error", "truncate"]
+"""What happens to a text that is too long."""
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 GOLDEN_TEXT = (
     "The café's 3 naïve Über-cats didn't cost $12.50 (really!). 北京的猫在2024年吃了三条鱼，很好。 E=mc² ＡＢＣ"
@@ -180,7 +182,7 @@ class Tokenizer:
         pairs: Sequence[str | None] | None = None,
         *,
         max_length: int,
-        truncation: Literal["error", "truncate"] = "error",
+        truncation: Cut = "error",
     ) -> Pieces:
         """Encode texts, or pairs, as [CLS] a [SEP] (b [SEP]), one after another.
 
@@ -200,6 +202,17 @@ class Tokenizer:
         if pairs is not None:
             encoded = self.encode_batch(["" if pair is None else pair for pair in pairs])
             second = [None if pair is None else ids for pair, ids in zip(pairs, encoded, strict=True)]
+        return self.pack_ids(first, second, max_length=max_length, truncation=truncation)
+
+    def pack_ids(
+        self,
+        first: Sequence[Sequence[int]],
+        second: Sequence[Sequence[int] | None],
+        *,
+        max_length: int,
+        truncation: Cut = "error",
+    ) -> Pieces:
+        """Do what `pack` does with texts that are piece ids already."""
         tokens: list[int] = []
         segments: list[int] = []
         offsets, cut = [0], []

@@ -15,6 +15,7 @@ from bertie.data.random import permutation
 from bertie.data.sampler import Sampler
 from bertie.tasks.task import Task
 from bertie.tokenizer.tokenizer import Tokenizer
+from bertie.training.activations import Activations
 from bertie.training.loop import Draw
 from bertie.training.schedule import Stage, stage_at
 
@@ -77,6 +78,7 @@ def table_feed(
     micro_tokens: int,
     seed: int,
     state: dict[str, Any],
+    activations: Activations | None = None,
 ) -> Iterator[Draw]:
     """Yield fine-tuning steps without end: a new order each epoch, `batch_size` items a step (the last one smaller).
 
@@ -85,9 +87,10 @@ def table_feed(
         task: encodes them.
         tokenizer: of the model.
         batch_size: items of one update.
-        micro_tokens: tokens of one forward pass at most.
+        micro_tokens: tokens of one forward pass at most, unless the task's loss needs the whole batch.
         seed: of the order.
         state: `state` of an earlier draw.
+        activations: what frozen layers made of the items, to go with each batch.
     """
     step = state.get("step", 0)
     per_epoch = -(-len(items) // batch_size)
@@ -96,7 +99,10 @@ def table_feed(
         epoch, place = divmod(step, per_epoch)
         if epoch != ordered_epoch:
             order, ordered_epoch = permutation(seed, epoch, len(items)), epoch
-        chosen = [items[index] for index in order[place * batch_size : (place + 1) * batch_size]]
-        batch = task.encode(chosen, tokenizer)
+        chosen = order[place * batch_size : (place + 1) * batch_size]
+        batch = task.encode([items[index] for index in chosen], tokenizer)
+        if activations is not None:
+            batch = activations.attach(batch, chosen)
         step += 1
-        yield Draw(batch.split(micro_tokens), {"step": step}, f"epoch {epoch}, batch {place}")
+        parts = [batch] if task.whole_batch else batch.split(micro_tokens)
+        yield Draw(parts, {"step": step}, f"epoch {epoch}, batch {place}")

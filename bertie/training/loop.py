@@ -69,7 +69,7 @@ def train(
         task: says what the loss is.
         draws: what each step sees.
         optimizer: its learning rate is set before each update.
-        rate: learning rate of step n, counted from 0.
+        rate: learning rate of step n, counted from 0; a group of parameters with a `scale` has that share of it.
         clip_norm: largest global gradient norm; 0 for no clipping.
         precision: of the products.
         device: where the batches go.
@@ -94,7 +94,7 @@ def train(
             )
         learning_rate = rate(number)
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate
+            group["lr"] = learning_rate * group.get("scale", 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         tokens = sum(batch.num_tokens for batch in draw.batches)

@@ -1,29 +1,31 @@
-"""AdamW, and Adam as the paper ran it, on two groups of parameters: decayed and not.
+"""AdamW, and Adam as the paper ran it, on groups of parameters: decayed and not, and layer by layer when rates differ.
 
-Biases and LayerNorms are never decayed; embeddings are (BERT, appendix A.2, and the original code).
+Biases and LayerNorms are never decayed; embeddings are (BERT, appendix A.2, and the original code). Weights that don't
+learn (`requires_grad` False) are in no group and in no checkpoint: what is there of them is a digest.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from bertie.training.layers import rate_scales
 from bertie.training.settings import OptimizerSettings
 
 
 def build(model: nn.Module, settings: OptimizerSettings) -> torch.optim.Optimizer:
     """Make the optimizer; its learning rate is set by the loop before each update."""
     norms = {id(value) for part in model.modules() if isinstance(part, nn.LayerNorm) for value in part.parameters()}
-    parameters = [value for value in model.parameters() if value.requires_grad]
-    free = [value for value in parameters if value.dim() < 2 or id(value) in norms]
-    plain = {id(value) for value in free}
-    groups = [
-        {"params": [value for value in parameters if id(value) not in plain], "weight_decay": settings.weight_decay},
-        {"params": free, "weight_decay": 0.0},
-    ]
+    members: dict[tuple[float, float], list[nn.Parameter]] = {}
+    scales = rate_scales(model, settings.layer_decay)
+    for name, value in learning(model).items():
+        decay = 0.0 if value.dim() < 2 or id(value) in norms else settings.weight_decay
+        members.setdefault((scales[name], decay), []).append(value)
+    groups = [{"params": each, "scale": scale, "weight_decay": decay} for (scale, decay), each in members.items()]
     betas = (settings.beta1, settings.beta2)
     if settings.name == "bert_adam":
         return BertAdam(groups, betas=betas, eps=settings.epsilon)
@@ -68,10 +70,25 @@ class BertAdam(torch.optim.Optimizer):
             torch._foreach_add_(weights, updates, alpha=-rate)
 
 
+def learning(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Name the weights that learn; a tied one goes by its first name, its name in the encoder."""
+    return {name: value for name, value in model.named_parameters() if value.requires_grad}
+
+
+def frozen_digest(model: nn.Module) -> str:
+    """Hash the weights that don't learn, names included; empty when all learn."""
+    frozen = {name: value for name, value in model.named_parameters() if not value.requires_grad}
+    digest = hashlib.sha256()
+    for name, value in sorted(frozen.items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().numpy().data)
+    return digest.hexdigest() if frozen else ""
+
+
 def state_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Name every tensor of weights and optimizer, for a checkpoint."""
-    tensors = {f"model.{name}": value.detach() for name, value in model.named_parameters()}
-    for name, value in model.named_parameters():
+    """Name every tensor of the weights that learn and of the optimizer, for a checkpoint."""
+    tensors = {f"model.{name}": value.detach() for name, value in learning(model).items()}
+    for name, value in learning(model).items():
         for key, part in optimizer.state.get(value, {}).items():
             tensors[f"optimizer.{key}.{name}"] = part
     return tensors
@@ -85,7 +102,7 @@ def restore_tensors(model: nn.Module, optimizer: torch.optim.Optimizer, tensors:
     """
     keys = sorted({name.split(".")[1] for name in tensors if name.startswith("optimizer.")})
     with torch.no_grad():
-        for name, value in model.named_parameters():
+        for name, value in learning(model).items():
             value.copy_(tensors[f"model.{name}"])
             found = {key: tensors[f"optimizer.{key}.{name}"] for key in keys if f"optimizer.{key}.{name}" in tensors}
             if found:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
@@ -16,7 +17,7 @@ from torch import nn
 
 from bertie import progress
 from bertie.data.loader import prefetch
-from bertie.errors import Interrupted, ResourceError
+from bertie.errors import DataError, Interrupted, ResourceError
 from bertie.tasks.task import Task
 from bertie.training import checkpoint
 from bertie.training import journal as journals
@@ -24,10 +25,11 @@ from bertie.training.feed import Progress
 from bertie.training.interrupt import Stop, interrupts
 from bertie.training.journal import Journal
 from bertie.training.loop import Draw, Step, train
-from bertie.training.optimizer import build, restore_tensors, state_tensors
+from bertie.training.optimizer import build, frozen_digest, restore_tensors, state_tensors
 from bertie.training.precision import compute
 from bertie.training.runfolder import RunFolder
 from bertie.training.schedule import Horizon, learning_rate
+from bertie.training.selection import Selection
 from bertie.training.settings import OptimizerSettings, ScheduleSettings, TrainingSettings
 
 
@@ -50,6 +52,13 @@ class Job:
     seed: int
     evaluate: Callable[[], dict[str, float]] | None = None
     """Figures on the dev data."""
+    epoch_steps: int | None = None
+    """Steps of a pass over the training table; None where passes differ, as over a corpus."""
+
+    @cached_property
+    def frozen(self) -> str:
+        """Digest of the weights that don't learn, which stand in no checkpoint."""
+        return frozen_digest(self.model)
 
 
 @dataclass
@@ -66,6 +75,8 @@ class Position:
     timed_tokens: int = 0
     timed_seconds: float = 0.0
     """What the next line's tokens per second are counted from; evaluations and saves are left out."""
+    chosen: dict[str, Any] = field(default_factory=dict)
+    """What dev scores decided, for the run's figures."""
 
 
 class _Clock:
@@ -86,7 +97,7 @@ def run(job: Job, folder: RunFolder) -> Position:
         folder: where it is written; held by this process.
 
     Returns:
-        Where the run ended.
+        Where the run ended; the model has the weights that count, the last ones or the best.
 
     Raises:
         Interrupted: a signal came; everything up to here is saved.
@@ -94,7 +105,8 @@ def run(job: Job, folder: RunFolder) -> Position:
     """
     job.model.to(job.device)
     optimizer = build(job.model, job.optimizer)
-    position = _restore(job, optimizer, folder)
+    selection = Selection(job.training, job.task.criterion)
+    position = _restore(job, optimizer, selection, folder)
     clock = _Clock(position.seconds)
     with (
         Journal(folder.metrics) as journal,
@@ -102,29 +114,34 @@ def run(job: Job, folder: RunFolder) -> Position:
         progress.bar("Training", total=job.horizon.amount, unit=job.horizon.unit) as bar,
     ):
         if job.evaluate is not None and position.step == 0:
-            _evaluate(job, journal, position, clock)
+            _evaluate(job, selection, journal, position, clock)
         saved, position.timed_tokens, position.timed_seconds = position.step, position.tokens, clock()
-        for step in _steps(job, optimizer, position, clock):
+        for step in () if selection.exhausted else _steps(job, optimizer, position, clock):
             position.step, position.feed = step.number, step.state
             position.tokens += step.tokens
             position.window.append(step.figures)
             done = job.horizon.fraction(step=position.step, tokens=position.tokens, seconds=clock()) >= 1.0
-            if step.number % job.training.log_every == 0 or done:
+            measure = job.evaluate is not None and (done or _evaluation_due(job, step.number))
+            if step.number % job.training.log_every == 0 or done or measure:
                 record = _log(journal, position, step, clock)
                 bar.advance(0, loss=f"{record['loss']:.3f}", tokens_per_second=f"{record['tokens_per_second']:,.0f}")
             reached = job.horizon.reached(step=position.step, tokens=position.tokens, seconds=clock())
             bar.advance(reached - bar.done)
-            if job.evaluate is not None and (done or _due(step.number, job.training.evaluate_every)):
-                _evaluate(job, journal, position, clock)
+            if measure:
+                _evaluate(job, selection, journal, position, clock)
+                done = done or selection.exhausted
                 position.timed_tokens, position.timed_seconds = position.tokens, clock()
             if done or stop.requested or _due(step.number, job.training.save_every):
-                if _save(job, optimizer, folder, journal, position, clock):
+                if _save(job, optimizer, selection, folder, journal, position, clock):
                     saved = position.step
                 position.timed_tokens, position.timed_seconds = position.tokens, clock()
             _stop(stop, folder, saved, done=done)
             if done:
                 break
     position.seconds = clock()
+    unfinished = job.horizon.fraction(step=position.step, tokens=position.tokens, seconds=position.seconds) < 1.0
+    position.chosen = selection.facts(ended_early=selection.exhausted and unfinished)
+    selection.apply(job.model)
     return position
 
 
@@ -162,15 +179,25 @@ def _due(step: int, every: int | None) -> bool:
     return every is not None and every > 0 and step % every == 0
 
 
-def _restore(job: Job, optimizer: torch.optim.Optimizer, folder: RunFolder) -> Position:
+def _evaluation_due(job: Job, step: int) -> bool:
+    return _due(step, job.training.evaluate_every) or (job.training.evaluate_each_epoch and _due(step, job.epoch_steps))
+
+
+def _restore(job: Job, optimizer: torch.optim.Optimizer, selection: Selection, folder: RunFolder) -> Position:
     """Load the newest valid checkpoint and cut the journal back to it."""
     found = checkpoint.load_newest(folder.checkpoints)
     journals.cut(folder.metrics, step=-1 if found is None else found.step)
     if found is None:
         return Position()
-    restore_tensors(job.model, optimizer, found.tensors)
-    torch.set_rng_state(found.tensors["random.torch"])
     state = found.state
+    if state["frozen"] != job.frozen:
+        raise DataError(
+            f"{folder.path} can't go on: the weights that don't learn aren't those it began with; bring the old model "
+            "back, or choose another --out"
+        )
+    restore_tensors(job.model, optimizer, found.tensors)
+    selection.restore(state["selection"], found.tensors)
+    torch.set_rng_state(found.tensors["random.torch"])
     progress.note(f"going on after step {found.step}, {state['seconds']:.0f} s into the run")
     return Position(found.step, state["tokens"], state["seconds"], state["feed"], state["window"])
 
@@ -178,6 +205,7 @@ def _restore(job: Job, optimizer: torch.optim.Optimizer, folder: RunFolder) -> P
 def _save(
     job: Job,
     optimizer: torch.optim.Optimizer,
+    selection: Selection,
     folder: RunFolder,
     journal: Journal,
     position: Position,
@@ -185,12 +213,18 @@ def _save(
 ) -> bool:
     """Write a checkpoint and tell whether it is there; a full disk costs a warning, not the run."""
     journal.sync()
-    tensors = {**state_tensors(job.model, optimizer), "random.torch": torch.get_rng_state()}
+    tensors = {
+        **state_tensors(job.model, optimizer),
+        **selection.tensors(),
+        "random.torch": torch.get_rng_state(),
+    }
     state = {
         "tokens": position.tokens,
         "seconds": clock(),
         "feed": position.feed,
         "window": position.window,
+        "selection": selection.state(),
+        "frozen": job.frozen,
     }
     try:
         checkpoint.save(folder.checkpoints, step=position.step, tensors=tensors, state=state, keep=job.training.keep)
@@ -223,10 +257,12 @@ def _log(journal: Journal, position: Position, step: Step, clock: _Clock) -> dic
     return record
 
 
-def _evaluate(job: Job, journal: Journal, position: Position, clock: _Clock) -> None:
+def _evaluate(job: Job, selection: Selection, journal: Journal, position: Position, clock: _Clock) -> None:
+    """Measure on dev, write it down and compare it with what was measured before."""
     assert job.evaluate is not None
     with compute(job.precision, job.device):
         figures = job.evaluate()
+    selection.consider(position.step, figures, job.model)
     journal.write(
         {"kind": "dev", "step": position.step, "seconds": round(clock(), 3), "tokens": position.tokens, **figures}
     )

@@ -24,6 +24,13 @@ class OptimizerSettings:
     """Added to the root in the denominator."""
     clip_norm: float = 1.0
     """Largest global norm of the gradient; 0 switches clipping off."""
+    layer_decay: float = 1.0
+    """What the rate is multiplied with for each layer further down: the head has the whole rate, the top block this
+    share of it, the embeddings the smallest; 1: all alike."""
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.layer_decay <= 1.0:
+            raise SettingsError(f"optimizer.layer_decay must be above 0 and at most 1; got {self.layer_decay}")
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,12 @@ class TrainingSettings:
     """Steps between two lines of metrics.jsonl."""
     evaluate_every: int | None = None
     """Steps between two evaluations on the dev data; at the end only when None."""
+    evaluate_each_epoch: bool = False
+    """Evaluate after each pass over the training table."""
+    best: bool = False
+    """Keep the weights of the evaluation with the best score on dev; the last ones otherwise."""
+    patience: int | None = None
+    """Evaluations in a row without a better score after which the run ends early; never when None."""
     save_every: int = 200
     """Steps between two checkpoints; 0: at the end only."""
     keep: int = 2
@@ -52,6 +65,36 @@ class TrainingSettings:
     """Tokens of one forward pass at most; a larger update is split and its gradients are added."""
 
     def __post_init__(self) -> None:
-        for name, least in (("log_every", 1), ("save_every", 0), ("keep", 1), ("micro_tokens", 1)):
-            if getattr(self, name) < least:
-                raise SettingsError(f"training.{name} must be at least {least}; got {getattr(self, name)}")
+        least = {"log_every": 1, "save_every": 0, "keep": 1, "micro_tokens": 1, "evaluate_every": 1, "patience": 1}
+        for name, lowest in least.items():
+            value = getattr(self, name)
+            if value is not None and value < lowest:
+                raise SettingsError(f"training.{name} must be at least {lowest}; got {value}")
+        if self.selects and self.evaluate_every is None and not self.evaluate_each_epoch:
+            raise SettingsError(
+                f"training.{'best' if self.best else 'patience'} compares evaluations of one run; say how often with "
+                "--training.evaluate-every STEPS or --training.evaluate-each-epoch"
+            )
+
+    @property
+    def selects(self) -> bool:
+        """Whether dev scores decide which weights are kept or when the run ends."""
+        return self.best or self.patience is not None
+
+
+@dataclass(frozen=True)
+class LoraSettings:
+    """Small updates that are learned in place of the encoder's matrices (LoRA), and added to them when written."""
+
+    rank: int = 0
+    """Rank of each matrix's update; 0: no LoRA, all weights learn."""
+    alpha: float = 16.0
+    """Updates are multiplied with alpha / rank."""
+    targets: Literal["all", "attention", "feedforward"] = "all"
+    """Which matrices of a block get one."""
+
+    def __post_init__(self) -> None:
+        if self.rank < 0:
+            raise SettingsError(f"lora.rank must be at least 0; got {self.rank}")
+        if not self.alpha > 0.0:
+            raise SettingsError(f"lora.alpha must be above 0; got {self.alpha}")

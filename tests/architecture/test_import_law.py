@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 TORCH_FREE_ROOMS = ("tokenizer", "files", "corpus", "runners")
-TORCH_FREE_COMMANDS = ("command", "train_tokenizer", "prepare_corpus", "run", "show")
+TORCH_FREE_COMMANDS = ("command", "check", "train_tokenizer", "prepare_corpus", "run", "show")
 GROUND = (
     "bertie",
     "bertie.errors",

@@ -54,7 +54,7 @@ def test_json(folders: dict[str, str], table: str, capsys: pytest.CaptureFixture
     assert code == 0, said
     found = json.loads(out)
     assert found["items"] == 4 and found["items_cut"] == 1 and found["loss"] > 0
-    assert set(found["scores"]) == {"accuracy", "macro_f1"}
+    assert set(found["scores"]) == {"accuracy", "macro_f1", "matthews"}
     assert sum(row["guess bad"] + row["guess good"] for row in found["confusion"]) == 4
     wrong = [row["line"] for row in found["worst"]]
     assert len(wrong) == round(4 * (1 - found["scores"]["accuracy"])) and set(wrong) <= {2, 3, 4, 5}
@@ -87,6 +87,17 @@ def test_plain_texts_for_a_masked_lm(
     assert code == 0, said
     found = json.loads(out)
     assert found["loss"] > 0 and set(found["scores"]) == {"mlm_accuracy"} and "confusion" not in found
+
+
+def test_a_report(folders: dict[str, str], table: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "page.html"
+    code, out, said = run(capsys, folders["film"], table, "--length", "12", "--report", str(file), "--json")
+    assert code == 0, said
+    assert json.loads(out)["report"] == str(file)
+    page = file.read_text(encoding="utf-8")
+    for words in ("film on dev.tsv", "By class", "Calibration", "Worst errors", "length = 12", "bertie evaluate"):
+        assert words in page
+    assert "Curves" not in page
 
 
 def test_in_python(folders: dict[str, str], table: str) -> None:

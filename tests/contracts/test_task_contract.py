@@ -5,7 +5,7 @@ A new task needs an entry in `EXAMPLES`, nothing else here.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from random import Random
 from types import SimpleNamespace
@@ -20,14 +20,20 @@ from hypothesis import strategies as st
 from bertie import registry
 from bertie.batch import Batch
 from bertie.data.instances import Instances
+from bertie.data.items import Answer, Choice, Question, Words
 from bertie.data.random import stream
 from bertie.inference.forward import forward
 from bertie.inference.predictor import Predictor
 from bertie.tasks.classification import Classification
+from bertie.tasks.embedding import Embedding
 from bertie.tasks.features import FeaturesTask
 from bertie.tasks.masked_lm import MaskedLM
+from bertie.tasks.multiple_choice import MultipleChoice
 from bertie.tasks.next_sentence import NextSentence
 from bertie.tasks.pretraining import Pretraining
+from bertie.tasks.question_answering import QuestionAnswering
+from bertie.tasks.regression import Regression
+from bertie.tasks.tagging import Tagging
 from bertie.tasks.task import Task, TaskModel, Text
 
 TEXTS = (
@@ -58,6 +64,36 @@ def learn_from_texts(tokenizer: Any, task: Task, seed: int) -> Batch:
     return task.encode(items, tokenizer)
 
 
+def learn_from_numbers(tokenizer: Any, task: Task, seed: int) -> Batch:
+    return task.encode([Text(text, label=str(place % 5)) for place, text in enumerate(TEXTS)], tokenizer)
+
+
+def learn_from_likeness(tokenizer: Any, task: Task, seed: int) -> Batch:
+    return task.encode([Text(*pair, label=str(place % 5)) for place, pair in enumerate(PAIRS)], tokenizer)
+
+
+def learn_from_words(tokenizer: Any, task: Task, seed: int) -> Batch:
+    sentences = [tuple(text.split()) for text in TEXTS]
+    tags = ("O", "B-LOC", "I-LOC")
+    items = [Words(words, tuple(tags[len(word) % 3] for word in words)) for words in sentences]
+    return task.encode(items, tokenizer)
+
+
+def learn_from_answers(tokenizer: Any, task: Task, seed: int) -> Batch:
+    answers = [(Answer(context.split()[-1], context.rfind(" ") + 1),) if context else () for _, context in PAIRS]
+    return task.encode([Question(*pair, answer) for pair, answer in zip(PAIRS, answers, strict=True)], tokenizer)
+
+
+def learn_from_choices(tokenizer: Any, task: Task, seed: int) -> Batch:
+    # The right one is where the item's own text is: without that, texts and choices decide nothing.
+    others = [TEXTS[place - 1] for place in range(len(TEXTS))]
+    items = [
+        Choice(text, (text, other) if place % 2 else (other, text), str(1 - place % 2))
+        for place, (text, other) in enumerate(zip(TEXTS, others, strict=True))
+    ]
+    return task.encode(items, tokenizer)
+
+
 def learn_from_instances(tokenizer: Any, task: Task, seed: int) -> Batch:
     pieces = tokenizer.pack(TEXTS, TEXTS[::-1], max_length=48, truncation="truncate")
     labels, keys = np.arange(len(TEXTS)) % 2, stream(seed, np.arange(len(TEXTS)))
@@ -71,10 +107,35 @@ EXAMPLES = {
     "classification": Example(
         Classification(labels=("bad", "good"), max_length=16), [*TEXTS[:4], *PAIRS[4:]], learn_from_texts
     ),
+    "embedding": Example(
+        Embedding(objective="cosine", label_range=(0.0, 4.0), max_length=16, truncation="window", stride=5),
+        [*TEXTS[:4], *PAIRS[4:]],
+        learn_from_likeness,
+    ),
     "features": Example(FeaturesTask(max_length=40), [*TEXTS], None),
     "masked_lm": Example(MaskedLM(max_length=64, top_k=1000), MASKED, learn_from_instances),
+    "multiple_choice": Example(
+        MultipleChoice(max_length=14, truncation="window", stride=4),
+        [Choice(text, TEXTS[: 2 + place % 3]) for place, text in enumerate(TEXTS)],
+        learn_from_choices,
+    ),
     "next_sentence": Example(NextSentence(max_length=64), PAIRS, learn_from_instances),
+    "question_answering": Example(
+        QuestionAnswering(max_length=16, stride=3, max_query=5, max_answer=6, n_best=4, null_threshold=0.0),
+        PAIRS,
+        learn_from_answers,
+    ),
+    "regression": Example(
+        Regression(center=2.5, spread=2.0, max_length=16, truncation="window", stride=5),
+        [*TEXTS[:4], *PAIRS[4:]],
+        learn_from_numbers,
+    ),
     "pretraining": Example(Pretraining(max_length=64, top_k=1000), MASKED, learn_from_instances),
+    "tagging": Example(
+        Tagging(labels=("O", "B-LOC", "I-LOC"), max_length=16, stride=5, label_all_pieces=True),
+        [*TEXTS],
+        learn_from_words,
+    ),
 }
 LEARNING = [name for name, example in EXAMPLES.items() if example.draw is not None]
 
@@ -93,7 +154,7 @@ def figures(value: Any) -> list[float]:
         return [figure for part in fields(value) for figure in figures(getattr(value, part.name))]
     if isinstance(value, dict):
         return [figure for part in value.values() for figure in figures(part)]
-    if isinstance(value, list | tuple):
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         return [figure for part in value for figure in figures(part)]
     if isinstance(value, np.ndarray):
         return [float(figure) for figure in value.ravel()]
@@ -156,7 +217,8 @@ def test_labels_change_nothing_but_the_targets(tiny_tokenizer: Any, name: str) -
     labelled = example.task.encode([Text(*pair, label=label) for pair in pairs], tiny_tokenizer)
     for field in ("tokens", "segments", "positions", "offsets"):
         assert torch.equal(getattr(bare, field), getattr(labelled, field))
-    assert labelled.targets.keys() - bare.targets.keys() == {"sequence.label"}
+    axis = "item" if name == "classification" else "sequence"
+    assert labelled.targets.keys() - bare.targets.keys() == {f"{axis}.label"}
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -167,7 +229,7 @@ def test_padded_tensors_give_the_same_outputs(
     model, batch = build_model(example.task).eval(), example.task.encode(example.items, tiny_tokenizer)
     padded = [torch.nn.functional.pad(batch.unpack(values), (0, 3)) for values in (batch.tokens, batch.segments)]
     mask = torch.arange(padded[0].shape[1])[None, :] < batch.lengths[:, None]
-    again = replace(Batch.from_padded(padded[0], mask.long(), padded[1]), targets=batch.targets)
+    again = replace(Batch.from_padded(padded[0], mask.long(), padded[1]), rows=batch.rows, targets=batch.targets)
     with torch.inference_mode():
         decoded = [example.task.decode(model(one), one, example.items, tiny_tokenizer) for one in (batch, again)]
     assert_alike(decoded[1], decoded[0])

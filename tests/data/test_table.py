@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bertie.data.table import Text, label_names, read_table, refuse_unseen
+from bertie.data.items import Text
+from bertie.data.table import label_names, read_table, refuse_unseen
 from bertie.errors import DataError, SettingsError
 
 
@@ -93,12 +94,13 @@ def test_columns_by_number(tmp_path: Path) -> None:
 
 
 def test_columns_of_json_lines(tmp_path: Path) -> None:
-    path = table(tmp_path, "a.jsonl", '{"body": "x", "mood": 3, "tags": ["a"], "label": null}\n')
+    path = table(tmp_path, "a.jsonl", '{"body": "x", "mood": 3, "tags": ["a", "b"], "label": null}\n')
     assert read_table(path, columns={"text": "body", "label": "mood"}).items == [Text("x", None, "3", 1)]
     with pytest.raises(SettingsError, match=r"no column 'bodi'; it has body, mood, tags, label.*did you mean 'body'"):
         read_table(path, columns={"text": "bodi", "label": "mood"})
-    with pytest.raises(DataError, match=r"a\.jsonl:1: 'tags' holds \['a'\]; a text or label is one string"):
-        read_table(path, columns={"text": "body", "label": "tags"})
+    with pytest.raises(DataError, match=r"a\.jsonl:1: 'tags' holds \['a', 'b'\]; a text or label is one string"):
+        read_table(path, columns={"text": "tags", "label": "mood"})
+    assert read_table(path, columns={"text": "body", "label": "tags"}).items == [Text("x", None, "a, b", 1)]
     with pytest.raises(DataError, match=r"a\.jsonl:1: the label is 'empty'"):
         read_table(path, columns={"text": "body", "label": "label"}, labelled=True)
     with pytest.raises(DataError, match=r"none of its columns is known \(a, b\).*--columns text=NAME"):

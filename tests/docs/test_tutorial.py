@@ -1,4 +1,4 @@
-"""The tutorial is true: its blocks run from top to bottom, in an empty folder, and leave what they promise."""
+"""The tutorials are true: their blocks run from top to bottom, in an empty folder, and leave what they promise."""
 
 import json
 import os
@@ -7,33 +7,46 @@ import subprocess
 import sys
 from pathlib import Path
 
-TUTORIAL = Path(__file__).parents[2] / "docs" / "tutorial.md"
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = ("tutorial.md", "custom_head.md")  # the second goes on where the first ended
 
 
-def blocks() -> list[tuple[str, str]]:
-    """Return (language, code) of every fenced block."""
-    return re.findall(r"^```(\w+)\n(.*?)^```$", TUTORIAL.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+def blocks(page: str) -> list[tuple[str, str, str]]:
+    """Return (language, file, code) of every fenced block; a block with a file's name is saved, not run."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    return re.findall(r"^```(\w+) ?(\S*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
+def commands(language: str, code: str) -> list[list[str]]:
+    """Return the command lines of a block."""
+    if language == "python":
+        return [[sys.executable, "-W", "error", "-c", code]]
+    assert language == "sh", f"unknown block language {language}"
+    lines = code.replace("\\\n", " ").strip().splitlines()
+    return [["sh", "-ec", line.replace("bertie ", f"{sys.executable} -m bertie ", 1)] for line in lines]
+
+
+@pytest.mark.slow
 def test_every_block_runs(tmp_path: Path) -> None:
-    root = str(TUTORIAL.parents[1])
-    environment = {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "2"}
-    python, outputs = "", ""
-    for language, code in blocks():
-        if language == "python":
-            python, words = code, [sys.executable, "-W", "error", "-c", code]
-            runs = [words]
-        else:
-            assert language == "sh", f"unknown block language {language}"
-            lines = code.replace("\\\n", " ").strip().splitlines()
-            runs = [["sh", "-ec", line.replace("bertie ", f"{sys.executable} -m bertie ", 1)] for line in lines]
-        for words in runs:
-            done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True)
-            assert done.returncode == 0, f"{words[-1]}\n{done.stdout}\n{done.stderr}"
-            outputs += done.stdout
-    assert python, "the tutorial has no Python"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "2"}
+    outputs: dict[str, str] = dict.fromkeys(PAGES, "")
+    for page in PAGES:
+        for language, file, code in blocks(page):
+            if file:
+                assert code == (ROOT / "examples" / file).read_text(encoding="utf-8"), f"{page} shows another {file}"
+                (tmp_path / file).write_text(code, encoding="utf-8")
+                continue
+            for words in commands(language, code):
+                done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True)
+                assert done.returncode == 0, f"{words[-1]}\n{done.stdout}\n{done.stderr}"
+                outputs[page] += done.stdout
     assert (tmp_path / "out/encoder/report.html").stat().st_size > 2000
     assert (tmp_path / "out/taste/model/model.safetensors").exists()
     records = [json.loads(line) for line in (tmp_path / "out/encoder/metrics.jsonl").read_text().splitlines()]
     dev = [record["mlm_loss"] for record in records if record["kind"] == "dev"]
     assert dev[-1] < dev[0] - 1.0
+    assert (
+        "Verdict" in outputs["custom_head.md"] and "article_classifier by out/mine/model" in outputs["custom_head.md"]
+    )

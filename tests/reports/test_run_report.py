@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bertie.errors import SettingsError
-from bertie.reports.classifier import ClassifierReport
+from bertie.reports.findings import Findings, Wrong
 from bertie.reports.masked import MaskedSentence
+from bertie.reports.passages import Mark, Passage
 from bertie.reports.run import Comparison, RunReport, render, write
 
 Read = Callable[[str], Any]
@@ -50,7 +51,15 @@ def full(text: str = "plain") -> RunReport:
         settings=f"command = {text}",
         command=f"bertie run {text}",
         masked=[sentence] * 10,
-        classifier=ClassifierReport(labels, [[18, 2], [5, 15]], classes, [(text, text, "other", 0.99)]),
+        findings=Findings(
+            labels=labels,
+            confusion=[[18, 2], [5, 15]],
+            per_class=classes,
+            certainty=[(0.55, 0.6, 10), (0.97, 0.9, 30)],
+            estimates=[(1.0, 1.5), (4.0, 3.0)],
+            worst=[Wrong(text, text, "other", 0.99)],
+            examples=[Passage(text, [Mark(0, len(text), "wrong", text)], text, text, text, score=0.5)],
+        ),
         comparisons=[Comparison(text, [(text, [0.7, 0.8]), ("random", [0.6, 0.65])], text, "%")],
         predictions=[(text, text, 0.9)],
         notes=[text],
@@ -62,8 +71,8 @@ def full(text: str = "plain") -> RunReport:
 def test_everything_given_is_on_the_page(read_page: Read) -> None:
     page = read_page(render(full()))
     assert [heading.text for heading in page.all("h2")] == [
-        *("plain", "Curves", "Hidden words, before and after", "By class", "Worst errors"),
-        *("Texts nobody labelled", "Good to know", "Repeat it"),
+        *("plain", "Curves", "Hidden words, before and after", "By class", "Calibration", "Guesses", "Worst errors"),
+        *("Examples", "Texts nobody labelled", "Good to know", "Repeat it"),
     ]
     assert [link.text for link in page.all("a")] == [heading.text for heading in page.all("h2")]
     words = page.words()
@@ -160,7 +169,7 @@ def test_many_labels_become_a_list_of_confusions(read_page: Read) -> None:
     labels = [f"label {number}" for number in range(30)]
     counts = [[50 if gold == guess else int(gold == 3 and guess == 4) * 7 for guess in range(30)] for gold in range(30)]
     scores = {label: {"precision": 1.0, "recall": 1.0, "f1": 1.0, "support": 50.0} for label in labels}
-    page = read_page(render(RunReport("x", "finetune", {}, classifier=ClassifierReport(labels, counts, scores, []))))
+    page = read_page(render(RunReport("x", "finetune", {}, findings=Findings(labels, counts, scores))))
     assert not page.all("table", "heat")
     assert [" ".join(row.words().split()) for row in page.all("tbody")[1].all("tr")] == ["label 3 label 4 7"]
 

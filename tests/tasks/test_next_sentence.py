@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,9 +35,33 @@ def test_decode_and_score(tiny_tokenizer: Any) -> None:
     outputs = torch.tensor([[2.0, 0.0], [0.0, 3.0], [-1.0, 1.0]])
     decoded = TASK.decode(outputs, batch, items, tiny_tokenizer)
     assert [guess.label for guess in decoded] == ["is_next", "random", "random"]
-    assert decoded[0] == Follows("is_next", pytest.approx(0.880797, abs=1e-5))
+    likelier = pytest.approx(0.880797, abs=1e-5)
+    assert decoded[0] == Follows(
+        "is_next", likelier, {"is_next": likelier, "random": pytest.approx(0.119203, abs=1e-5)}
+    )
     assert TASK.score(decoded, items) == {"accuracy": pytest.approx(2 / 3)}
     loss = TASK.loss(outputs, batch)
     expected = torch.nn.functional.cross_entropy(outputs, torch.tensor([0, 1, 0]), reduction="sum")
     assert float(loss.terms["nsp"].sum) == pytest.approx(float(expected))
     assert [float(value) for value in loss.figures["nsp_accuracy"]] == [2.0, 3.0]
+
+
+def test_judgements_and_figures_of_both_labels(tiny_tokenizer: Any) -> None:
+    items = [Text("a", "b", "0"), Text("c", "d", "random"), Text("e", "f", "is_next")]
+    outputs = torch.tensor([[2.0, 0.0], [0.0, 3.0], [-1.0, 1.0]])
+    found = TASK.decode(outputs, TASK.encode(items, tiny_tokenizer), items, tiny_tokenizer)
+    judged = [TASK.judge(*both) for both in zip(found, items, strict=True)]
+    assert [(one.gold, one.guess, one.credit) for one in judged] == [
+        ("is_next", "is_next", 1.0),
+        ("random", "random", 1.0),
+        ("is_next", "random", 0.0),
+    ]
+    classes = TASK.per_class(found, items)
+    assert classes["is_next"] == {"precision": 1.0, "recall": 0.5, "f1": pytest.approx(2 / 3), "support": 2.0}
+    assert classes["random"]["precision"] == 0.5
+
+
+def test_a_table_of_other_labels_is_refused_by_its_line() -> None:
+    TASK.admit([Text("a", "b", "1", 2)], Path("dev.tsv"))
+    with pytest.raises(DataError, match=r"dev.tsv:3: has label 'yes'; a next_sentence label is"):
+        TASK.admit([Text("a", "b", "1", 2), Text("a", "b", "yes", 3)], Path("dev.tsv"))

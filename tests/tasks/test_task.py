@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import torch
 
-from bertie.errors import DataError
+from bertie.errors import DataError, SettingsError
 from bertie.nn.dropout import Noise
 from bertie.tasks.classification import Classification
-from bertie.tasks.task import Loss, TaskModel, Term, Text, texts
+from bertie.tasks.masked_lm import MaskedLM
+from bertie.tasks.task import Loss, TaskModel, Term, Text, parse_settings, texts
 
 
 def test_total_divides_each_term_by_its_global_count() -> None:
@@ -44,3 +45,9 @@ def test_the_network_uses_one_noise_for_encoder_and_head(
     torch.manual_seed(3)
     assert torch.equal(model(batch), model(batch, Noise(drawn)))  # a single draw for the whole network
     assert torch.equal(model.eval()(batch), model(batch))
+
+
+def test_a_setting_with_few_choices_takes_no_other() -> None:
+    assert parse_settings(Classification, {"truncation": "window"}) == {"truncation": "window"}
+    with pytest.raises(SettingsError, match=r"masked_lm.truncation is one of error, truncate; got 'window'"):
+        parse_settings(MaskedLM, {"truncation": "window"})

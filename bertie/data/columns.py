@@ -1,0 +1,94 @@
+"""Guess which columns of a table hold text, pair and label by what is in them, where their names don't say it.
+
+Texts are long, read like language and rarely repeat; a label has few values and is never empty. Where two columns
+answer equally well nothing is guessed, for a wrong guess trains a model on the wrong thing: the doubt is said instead.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+Row = tuple[int, list[str]]
+"""Line and fields."""
+
+_SAMPLE_ROWS = 2000
+# A language's words are parted by spaces, or need none.
+_PROSE = re.compile("\\S\\s+\\S|[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af]{2}")
+_LABEL_WORDS = {
+    *("yes", "no", "true", "false", "pos", "neg", "positive", "negative", "neutral", "spam", "ham"),
+    *("entailment", "not_entailment", "contradiction", "acceptable", "unacceptable", "paraphrase", "duplicate"),
+}
+
+
+@dataclass(frozen=True)
+class Guess:
+    """What seems to be where."""
+
+    mapping: dict[str, int]
+    """Role (text, pair, label) to the number of its column."""
+    text_doubt: str = ""
+    """Why the text can't be told; empty when it can."""
+    label_doubt: str = ""
+    """Why the label can't be told; empty when it can, or when no column looks like one."""
+
+
+def guess(rows: Sequence[Row], header: Sequence[str]) -> Guess:
+    """Look at the first rows.
+
+    Args:
+        rows: all of one length.
+        header: names of the columns, for the words of a doubt.
+    """
+    sample = [fields for _, fields in rows[:_SAMPLE_ROWS]]
+    places = range(len(header))
+    if not sample or not header:
+        return Guess({})
+    lengths = [sum(len(fields[place]) for fields in sample) / len(sample) for place in places]
+    values = [{fields[place] for fields in sample} for place in places]
+    prose = [place for place in places if _reads_like_language(sample, place)]
+    longest = max(prose or places, key=lambda place: lengths[place])
+    repeated = [
+        place
+        for place in places
+        if place != longest and 2 <= len(values[place]) <= max(2, len(sample) // 4) and "" not in values[place]
+    ]
+    texts = [
+        place
+        for place in prose
+        if place not in repeated and lengths[place] > lengths[longest] / 3 and len(values[place]) > len(sample) / 2
+    ]
+    if len(texts) > 2:
+        listed = ", ".join(header[place] for place in texts)
+        return Guess({}, text_doubt=f"the columns {listed} all read like texts")
+    mapping = {"text": texts[0], "pair": texts[1]} if len(texts) == 2 else {"text": longest}
+    labels = [place for place in repeated if place not in mapping.values()]
+    likely = labels if len(labels) == 1 else [place for place in labels if _are_labels(values[place])]
+    if len(likely) == 1:
+        return Guess({**mapping, "label": likely[0]})
+    listed = ", ".join(
+        f"{header[place]} ({len(values[place])} values such as {min(values[place])!r})" for place in labels
+    )
+    return Guess(mapping, label_doubt=f"several columns may hold the label: {listed}" if labels else "")
+
+
+def looks_like_header(first: Sequence[str], rows: Sequence[Row]) -> bool:
+    """Tell whether the first line is a header of unknown names: short, and its label is no row's."""
+    found = guess(rows, [str(place) for place in range(len(first))]).mapping
+    if "label" not in found or len(set(first)) < len(first) or any(not name or name.isdecimal() for name in first):
+        return False
+    labels = Counter(fields[found["label"]] for _, fields in rows)
+    longest = max(len(name) for name in first)
+    shortest = min(len(fields[found["text"]]) for _, fields in rows)
+    return first[found["label"]] not in labels and min(labels.values()) > 1 and longest < shortest + 12
+
+
+def _reads_like_language(sample: Sequence[Sequence[str]], place: int) -> bool:
+    """Tell whether half of a column's fields are of several words; addresses and hashes are of one."""
+    return 2 * sum(_PROSE.search(fields[place]) is not None for fields in sample) >= len(sample)
+
+
+def _are_labels(values: set[str]) -> bool:
+    """Tell whether values are 0, 1, 2, ... or words that are used for nothing else."""
+    words = {value.strip().lower() for value in values}
+    return words <= _LABEL_WORDS or words == {str(number) for number in range(len(words))}

@@ -1,0 +1,146 @@
+"""Schemes in which words are tagged with entities, found out and read as IOB2.
+
+Reads no files (`words.py`) and scores nothing (`metrics/entities.py`, whose rules say where an entity begins).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from bertie.errors import DataError
+from bertie.metrics.entities import Entity, entities
+
+Tags = tuple[str, ...]
+Where = Callable[[int, int], str]
+"""(sentence, word) -> "file:line"."""
+
+OUTSIDE = "O"
+UNTYPED = "entity"
+"""The type of entities whose tags are bare B and I."""
+_POSITIONED = re.compile(r"[BIMESLU]-.+")
+
+
+class _Scheme(NamedTuple):
+    """How an entity's words are tagged."""
+
+    name: str
+    begin: str
+    inside: str
+    end: str
+    single: str
+
+
+_IOB2 = _Scheme("IOB2", "B", "I", "I", "B")
+_IOB1 = _Scheme("IOB1", "I", "I", "I", "I")  # and B where an entity touches one of its own type
+_SCHEMES = (
+    _IOB2,
+    _IOB1,
+    _Scheme("BIOES", "B", "I", "E", "S"),
+    _Scheme("BMES", "B", "M", "E", "S"),
+    _Scheme("BILOU", "B", "I", "L", "U"),
+)
+
+
+def is_positioned(tag: str) -> bool:
+    """Tell whether a tag is a position and a type, such as B-PER."""
+    return _POSITIONED.fullmatch(tag) is not None
+
+
+def iob2(found: Sequence[Entity], num_words: int) -> Tags:
+    """Write entities that don't overlap as one tag a word."""
+    return _written(found, num_words, _IOB2)
+
+
+def _written(found: Sequence[Entity], num_words: int, scheme: _Scheme) -> Tags:
+    tags = [OUTSIDE] * num_words
+    before = Entity("", 0, 0)
+    for entity in found:
+        label, start, end = entity
+        touches = scheme is _IOB1 and before.label == label and before.end == start
+        tags[start:end] = [f"{scheme.inside}-{label}"] * (end - start)
+        tags[end - 1] = f"{scheme.end}-{label}"
+        tags[start] = f"{'B' if touches else scheme.single if end - start == 1 else scheme.begin}-{label}"
+        before = entity
+    return tuple(tags)
+
+
+def read_scheme(sentences: Sequence[Tags], where: Where) -> tuple[str, list[Tags], str]:
+    """Find the scheme of a file's tags and read them as IOB2.
+
+    IOB1, IOB2, BIOES, BMES and BILOU are entities, also with bare positions (B I O). Tags without positions are types
+    of entities where there is an O among them (neighbours of one type are one entity), else labels of single words,
+    such as parts of speech, which stay as they are.
+
+    Args:
+        sentences: of the whole file.
+        where: a word's place, for messages.
+
+    Returns:
+        The scheme's name, the tags, and a remark on tags that the scheme doesn't allow; empty without such.
+
+    Raises:
+        DataError: tags that fit no scheme.
+    """
+    counts = Counter(tag for tags in sentences for tag in tags)
+    inside = counts.keys() - {OUTSIDE}
+    positioned = {tag for tag in inside if is_positioned(tag)}
+    if positioned and positioned != inside:
+        odd = min(inside - positioned, key=lambda tag: (counts[tag], tag))
+        usual = max(positioned, key=lambda tag: counts[tag])
+        raise DataError(
+            f"{_first(odd, sentences, where)}: tag {odd!r} fits no scheme: it says no position, as {usual!r} does"
+        )
+    if not positioned and "B" in inside and inside <= set("BIMESLU"):
+        sentences = [tuple(tag if tag == OUTSIDE else f"{tag}-{UNTYPED}" for tag in tags) for tags in sentences]
+        positioned = inside
+    if inside and not positioned:
+        if OUTSIDE not in counts:
+            return "labels of words", list(sentences), ""
+        runs = [tuple(tag if tag == OUTSIDE else f"I-{tag}" for tag in tags) for tags in sentences]
+        return "plain types", [iob2(entities(tags), len(tags)) for tags in runs], ""
+    return _best_scheme(sentences, {tag[0] for tag in positioned}, where)
+
+
+def _best_scheme(sentences: Sequence[Tags], positions: set[str], where: Where) -> tuple[str, list[Tags], str]:
+    """Choose among the schemes with these positions the one that writes the fewest tags otherwise than they are."""
+    able = [scheme for scheme in _SCHEMES if positions <= {"B", *scheme[1:]}]
+    if not able:
+        known = ", ".join(f"{scheme.name} ({''.join(sorted({'B', *scheme[1:]}))})" for scheme in _SCHEMES[1:])
+        counts = Counter(tag[0] for tags in sentences for tag in tags if tag != OUTSIDE)
+        rare = min(positions, key=lambda position: (counts[position], position))
+        tag = next(tag for tags in sentences for tag in tags if tag[0] == rare and tag != OUTSIDE)
+        raise DataError(
+            f"{_first(tag, sentences, where)}: tag {tag!r} fits no scheme: the file has the positions "
+            f"{', '.join(sorted(positions))}; known are {known}"
+        )
+    found = [entities(tags) for tags in sentences]
+    misfits = {scheme: _misfits(sentences, found, scheme) for scheme in able}
+    scheme = min(able, key=lambda one: len(misfits[one]))
+    tags = [iob2(spans, len(given)) for spans, given in zip(found, sentences, strict=True)]
+    wrong = misfits[scheme]
+    if not wrong:
+        return scheme.name, tags, ""
+    row, word = wrong[0]
+    remark = (
+        f"{len(wrong)} tags are not as {scheme.name} has them, first {sentences[row][word]!r} at {where(row, word)}; "
+        "an entity is taken to begin at B, after O and where the type changes"
+    )
+    return scheme.name, tags, remark
+
+
+def _misfits(sentences: Sequence[Tags], found: Sequence[Sequence[Entity]], scheme: _Scheme) -> list[tuple[int, int]]:
+    """List the (sentence, word) whose tag is not what the scheme writes for the entities."""
+    wrong = []
+    for row, (tags, spans) in enumerate(zip(sentences, found, strict=True)):
+        written = _written(spans, len(tags), scheme)
+        if written != tags:
+            wrong += [(row, word) for word, tag in enumerate(tags) if tag != written[word]]
+    return wrong
+
+
+def _first(tag: str, sentences: Sequence[Tags], where: Where) -> str:
+    row = next(row for row, tags in enumerate(sentences) if tag in tags)
+    return where(row, sentences[row].index(tag))

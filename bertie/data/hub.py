@@ -1,0 +1,220 @@
+"""Data sets by id, `hub:NAME:SPLIT` or `hub:NAME:CONFIG:SPLIT`, as tables: from the hub, or from a folder on disk.
+
+NAME is an id such as `nyu-mll/glue`, or a folder. A folder whose files are named by their splits (`train.jsonl`,
+`data/test-00000-of-00002.parquet`, `train/part.csv`, one level deeper with a CONFIG) is read here; everything else by
+the package `datasets` (extra `hub`). Classes have their names, not their numbers, where the data set knows them.
+"""
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bertie.errors import DataError, SettingsError, missing_extra
+from bertie.files.compression import format_suffix
+from bertie.files.rows import SUFFIXES, Rows, open_rows
+from bertie.registry import did_you_mean
+
+_PREFIX = "hub:"
+_FORM = "hub:NAME:SPLIT or hub:NAME:CONFIG:SPLIT, such as hub:nyu-mll/glue:sst2:train or hub:folder:train"
+# What tells a folder of splits from a folder of shards.
+_SPLIT_WORDS = {"train", "training", "validation", "valid", "val", "dev", "development", "test", "testing", "eval"}
+_SHARD = re.compile(r"[-_.]\d+([-_.]of[-_.]\d+)?$")
+
+
+@dataclass(frozen=True)
+class DatasetId:
+    """A data set's id, taken apart."""
+
+    name: str
+    config: str | None
+    split: str
+
+    @classmethod
+    def parse(cls, text: str) -> "DatasetId":
+        """Take an id apart.
+
+        Raises:
+            SettingsError: it has another form.
+        """
+        parts = text.removeprefix(_PREFIX).split(":")
+        if not text.startswith(_PREFIX) or len(parts) not in (2, 3) or not all(parts):
+            raise SettingsError(f"{text} is no id of a data set; write {_FORM}")
+        return cls(parts[0], parts[1] if len(parts) == 3 else None, parts[-1])
+
+
+def is_dataset(path: str | Path) -> bool:
+    """Tell whether what stands where a file could is the id of a data set."""
+    return str(path).startswith(_PREFIX)
+
+
+def open_dataset(path: str | Path) -> Rows:
+    """Open one split of a data set.
+
+    Args:
+        path: its id.
+
+    Returns:
+        A context manager to read ``columns`` and ``rows`` from; the rows are numbered from 1.
+
+    Raises:
+        SettingsError: another form of id, no such data set, config or split, or `datasets` isn't installed.
+        DataError: a broken file.
+    """
+    wanted = DatasetId.parse(str(path))
+    folder = Path(wanted.name)
+    if folder.is_dir():
+        root = folder / wanted.config if wanted.config else folder
+        if wanted.config and not root.is_dir():
+            raise SettingsError(
+                f"{folder} has no config {wanted.config!r}; {did_you_mean(wanted.config, _configs(folder))}"
+            )
+        if splits := _splits(root):
+            return _Files(_chosen(splits, wanted.split, f"{root}"))
+        if not wanted.config and (configs := _configs(folder)):
+            raise SettingsError(
+                f"{folder} holds several data sets; say which, as in hub:{folder}:{configs[0]}:{wanted.split} "
+                f"({', '.join(configs)})"
+            )
+    return _Loaded(wanted)
+
+
+def _tables(folder: Path) -> list[Path]:
+    files = folder.iterdir() if folder.is_dir() else ()
+    return sorted(file for file in files if file.is_file() and format_suffix(file) in SUFFIXES and file.name[0] != ".")
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(entry for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != ".")
+
+
+def _split_name(file: Path) -> str:
+    """Return "train" of train-00000-of-00002.parquet and of train.jsonl.gz."""
+    stem = file.name[: file.name.lower().rindex(format_suffix(file))]
+    return _SHARD.sub("", stem)
+
+
+def _holds_splits(folder: Path) -> bool:
+    return any(_split_name(file) in _SPLIT_WORDS for file in _tables(folder))
+
+
+def _splits(root: Path) -> dict[str, list[Path]]:
+    """Find the files of each split: named by it, here or in data/, or in a folder named by it."""
+    splits: dict[str, list[Path]] = defaultdict(list)
+    for file in (*_tables(root), *_tables(root / "data")):
+        splits[_split_name(file)].append(file)
+    for folder in _folders(root):
+        if folder.name != "data" and not _holds_splits(folder) and (files := _tables(folder)):
+            splits[folder.name] += files
+    return dict(splits)
+
+
+def _configs(folder: Path) -> list[str]:
+    return [inner.name for inner in _folders(folder) if inner.name != "data" and _splits(inner)]
+
+
+def _chosen(splits: Mapping[str, Any], split: str, where: str) -> Any:
+    if split not in splits:
+        raise SettingsError(f"{where} has no split {split!r}; {did_you_mean(split, splits)}")
+    return splits[split]
+
+
+def _named(value: Any, names: Sequence[str] | None) -> Any:
+    """Return a class's name; None for -1, by which data sets say that a row has no label."""
+    if names is None or value is None or isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        return [_named(part, names) for part in value]
+    return names[value] if 0 <= value < len(names) else None
+
+
+class _Files(Rows):
+    """The files of a split, one after another."""
+
+    def __init__(self, files: list[Path]) -> None:
+        self._files, self._done = files, 0
+        self._open = open_rows(files[0])
+        self.columns = self._open.columns
+
+    @property
+    def position(self) -> int:
+        return self._done + self._open.position
+
+    def rows(self, columns: Sequence[str]) -> Iterator[tuple[int, list[Any]]]:
+        number = 0
+        for place, file in enumerate(self._files):
+            if place:
+                self._open.close()
+                self._done += self._files[place - 1].stat().st_size
+                self._open = open_rows(file)
+                if missing := sorted(set(columns) - set(self._open.columns)):
+                    raise DataError(f"{file} has no column {missing[0]!r}, as {self._files[0]} has")
+            classes = _class_names(file)
+            names = [classes.get(column) for column in columns]
+            for _, values in self._open.rows(columns):
+                number += 1
+                yield number, [_named(value, known) for value, known in zip(values, names, strict=True)]
+
+    def close(self) -> None:
+        self._open.close()
+
+
+def _class_names(file: Path) -> dict[str, list[str]]:
+    """Read the names of classes that `datasets` wrote into a Parquet file's schema, by column."""
+    if file.suffix.lower() != ".parquet":
+        return {}
+    from pyarrow.parquet import read_schema
+
+    try:
+        features = json.loads((read_schema(file).metadata or {})[b"huggingface"])["info"]["features"]
+    except (KeyError, ValueError, TypeError):
+        return {}
+    return _classes(features.items())
+
+
+def _classes(features: Iterable[tuple[str, Any]]) -> dict[str, list[str]]:
+    """Pick the names of classes out of the descriptions of columns: of a class, or of a list of classes."""
+    found = {}
+    for column, feature in features:
+        described = feature.get("feature", feature) if isinstance(feature, dict) else feature
+        if isinstance(described, dict) and described.get("_type") == "ClassLabel":
+            found[column] = list(described["names"])
+    return found
+
+
+class _Loaded(Rows):
+    """A split that `datasets` reads: from the hub, its cache, or a folder that it wrote or that it alone can read."""
+
+    def __init__(self, wanted: DatasetId) -> None:
+        try:
+            import datasets
+        except ImportError as error:
+            raise missing_extra("datasets", "hub", f"to read the data set {wanted.name}") from error
+        folder = Path(wanted.name)
+        saved = any((folder / name).is_file() for name in ("dataset_dict.json", "state.json"))
+        try:
+            whole = datasets.load_from_disk(str(folder)) if saved else datasets.load_dataset(wanted.name, wanted.config)
+        except Exception as error:  # its own errors, the network's, pyarrow's: all end here for the user
+            first = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise SettingsError(f"can't open the data set {wanted.name}: {first}") from error
+        splits = whole if isinstance(whole, dict) else {str(whole.split or "train"): whole}
+        self._split = _chosen(splits, wanted.split, wanted.name)
+        self.columns = list(self._split.column_names)
+        self._row = 0
+
+    @property
+    def position(self) -> int:
+        return self._row
+
+    def rows(self, columns: Sequence[str]) -> Iterator[tuple[int, list[Any]]]:
+        classes = _classes(self._split.features.to_dict().items())
+        names = [classes.get(column) for column in columns]
+        for row in self._split.select_columns(list(columns)):
+            self._row += 1
+            yield self._row, [_named(row[column], known) for column, known in zip(columns, names, strict=True)]
+
+    def close(self) -> None:
+        """Nothing to close: the package keeps its files mapped."""

@@ -1,0 +1,115 @@
+"""What tasks learn from and answer about: texts, words, questions, choices; one frozen dataclass a kind.
+
+Every kind has `label`, what its source says is right (None: nothing is said), and `line`, where it stands there. Files
+become items in `table`, `words`, `questions` and `choices`; nothing here reads or encodes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text, or a pair of texts."""
+
+    text: str
+    pair: str | None = None
+    label: str | tuple[str, ...] | None = None
+    """One label; a tuple for an item that may have any number of them."""
+    line: int = 0
+    """Where it stands in its file, from 1; 0 when it comes from elsewhere."""
+    negatives: tuple[str, ...] = ()
+    """Texts that the second one must be told from, for embeddings."""
+
+
+@dataclass(frozen=True)
+class Words:
+    """A text cut into words, each of which gets a tag."""
+
+    words: tuple[str, ...]
+    label: tuple[str, ...] | None = None
+    """One tag a word, IOB2 (B-PER I-PER O)."""
+    line: int = 0
+    text: str = ""
+    """The whole text that `offsets` count in; the words joined by spaces when empty."""
+    offsets: tuple[tuple[int, int], ...] = ()
+    """First character of each word and the one after its last; worked out from joined words when empty."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A run of characters of a context."""
+
+    text: str
+    start: int
+    """First character in the context; -1 where it isn't known, so that only scores can use the answer."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question about a context."""
+
+    text: str
+    context: str
+    label: tuple[Answer, ...] | None = None
+    """Right answers, any of which will do; an empty tuple for a question that the context doesn't answer."""
+    id: str = ""
+    line: int = 0
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A text and several ways to go on, one of which is right."""
+
+    text: str
+    choices: tuple[str, ...]
+    label: str | None = None
+    """Number of the right one, from 0."""
+    line: int = 0
+    lead: str = ""
+    """What every choice goes on from, such as a question about the text; it is put in front of each."""
+
+
+@dataclass(frozen=True, eq=False)
+class Table(Generic[Item]):
+    """What a file held."""
+
+    path: Path
+    items: list[Item]
+    mapping: dict[str, str]
+    """What each part of an item was read from: a column's name, or its number in a file without header."""
+
+
+def sides(item: Any) -> tuple[str, str | None]:
+    """Return an item's text and, where it has two, the second one; whatever kind of item it is."""
+    if isinstance(item, str):
+        return item, None
+    if isinstance(item, tuple):
+        return str(item[0]), str(item[1])
+    if isinstance(item, Question):
+        return item.text, item.context
+    if isinstance(item, Words):
+        return whole_text(item), None
+    if isinstance(item, Choice):
+        return f"{item.text} {item.lead}".strip(), "  /  ".join(item.choices)
+    return str(getattr(item, "text", item)), getattr(item, "pair", None)
+
+
+def whole_text(item: Words) -> str:
+    """Return the text that the words stand in."""
+    return item.text or " ".join(item.words)
+
+
+def word_offsets(item: Words) -> Sequence[tuple[int, int]]:
+    """Return the characters of each word in `whole_text`."""
+    if item.offsets or not item.words:
+        return item.offsets
+    edges, place = [], 0
+    for word in item.words:
+        edges.append((place, place + len(word)))
+        place += len(word) + 1
+    return edges

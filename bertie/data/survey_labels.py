@@ -1,0 +1,227 @@
+"""Look at labels before a model learns from them: which there are, how often, and what is wrong with them.
+
+One function a kind of label; `survey_labels` chooses by the items themselves.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bertie.corpus.findings import Finding, places
+from bertie.data.entities import OUTSIDE
+from bertie.data.items import Choice, Question, Text, Words
+from bertie.data.survey import name_of, names
+from bertie.data.table import labels_of
+from bertie.metrics.entities import entities
+
+_RARE = 10
+_LOPSIDED = 0.9
+_BINS = 8
+Values = dict[str, Any]
+
+
+def survey_labels(
+    items: Sequence[Any], path: Path, *, classes: bool, many: bool = False
+) -> tuple[Values, list[Finding]]:
+    """Count labels.
+
+    Args:
+        items: of one kind.
+        path: for findings.
+        classes: whether labels of texts are names of classes; else they are numbers, if most of them are.
+        many: whether a text may have several, parted by commas.
+
+    Returns:
+        Figures and findings; nothing of items that have no label.
+    """
+    first = items[0] if items else None
+    if isinstance(first, Question):
+        return _answers(items, path)
+    if isinstance(first, Words):
+        return _tags(items, path)
+    if isinstance(first, Choice):
+        return _choices(items, path)
+    labels = [item.label for item in items if isinstance(item, Text) and item.label is not None]
+    if not labels:
+        return {}, []
+    num_numbers = sum(math.isfinite(_number(label)) for label in labels)
+    if classes or 2 * num_numbers < len(labels):
+        return _classes(items, path, many=many)
+    return _numbers(items, path)
+
+
+def unseen(train: Sequence[Any], dev: Sequence[Any], dev_path: Path, *, many: bool = False) -> list[Finding]:
+    """Find classes, or tags, of the dev items that no training item has, and the other way round."""
+    known, asked = (Counter(label for item in items for label in _names(item, many)) for items in (train, dev))
+    found = []
+    for label in sorted(asked.keys() - known.keys()):
+        numbers = [number for number, item in enumerate(dev) if label in _names(item, many)]
+        what = f"label {label!r} ({len(numbers):,} items) is in no training item"
+        remedy = "is it spelled otherwise there? train with such examples, or remove these"
+        found.append(Finding("error", what, places(dev_path, names(dev, numbers)), remedy))
+    if missing := sorted(known.keys() - asked.keys()):
+        what = f"no dev item has the label{'s' if len(missing) > 1 else ''} {', '.join(missing[:_RARE])}"
+        found.append(Finding("warning", what, str(dev_path), "nothing will be measured there"))
+    return found
+
+
+def _names(item: Any, many: bool) -> tuple[str, ...]:
+    if isinstance(item, Words):
+        return tuple({entity.label for entity in entities(item.label)}) if item.label else ()
+    return () if not isinstance(item, Text) or _is_missing(item) else labels_of(item, many=many)
+
+
+def _is_missing(item: Text) -> bool:
+    return str(item.label or "").strip().lower() in ("", "nan", "none")
+
+
+def _missing(items: Sequence[Text], path: Path) -> tuple[list[Text], list[Finding]]:
+    """Part items with a label from those whose label is empty or NaN."""
+    lacking = [number for number, item in enumerate(items) if _is_missing(item)]
+    kept = [item for item in items if not _is_missing(item)]
+    if not lacking:
+        return kept, []
+    what = f"{len(lacking):,} of {len(items):,} labels are empty or NaN"
+    return kept, [Finding("error", what, places(path, names(items, lacking)), "complete or remove these rows")]
+
+
+def _classes(items: Sequence[Text], path: Path, *, many: bool) -> tuple[Values, list[Finding]]:
+    kept, found = _missing(items, path)
+    counts = Counter(label for item in kept for label in labels_of(item, many=many))
+    rows = [{"label": label, "items": count, "share": count / len(kept)} for label, count in counts.most_common()]
+    if len(counts) == 1 and not many:
+        what = f"every item has the label {next(iter(counts))!r}"
+        found.append(
+            Finding("error", what, str(path), "a classifier needs two labels or more; is this the right column?")
+        )
+    if once := [label for label, count in counts.items() if count == 1]:
+        numbers = [number for number, item in enumerate(items) if set(once) & set(labels_of(item, many=many))]
+        named = ", ".join(map(repr, once[:_RARE])) + (f" and {len(once) - _RARE} more" if len(once) > _RARE else "")
+        what = f"{len(once):,} label{'s have' if len(once) > 1 else ' has'} one example only: {named}"
+        remedy = "add examples, or give it to another class; a typing error?"
+        found.append(Finding("warning", what, places(path, names(items, numbers)), remedy))
+    if len(counts) > len(kept) / 2 and len(kept) > _RARE:
+        what = f"{len(counts):,} labels for {len(kept):,} items: are these classes?"
+        found.append(
+            Finding("warning", what, str(path), "choose the label's column by --columns, or --task regression")
+        )
+    label, count = counts.most_common(1)[0] if counts else ("", 0)
+    if len(counts) > 1 and count > _LOPSIDED * len(kept) and not many:
+        what = f"{count / len(kept):.1%} of the items have the label {label!r}: who always says so is that accurate"
+        remedy = "look at macro_f1 rather than accuracy, or set class_weights=balanced"
+        found.append(Finding("warning", what, str(path), remedy))
+    similar = [f"{a!r} and {b!r}" for a in counts for b in counts if a < b and a.strip().lower() == b.strip().lower()]
+    if similar:
+        what = f"labels differ in case only: {', '.join(similar[:_RARE])}"
+        found.append(Finding("warning", what, str(path), "write each label in one way"))
+    return {"labels": rows}, found
+
+
+def _numbers(items: Sequence[Text], path: Path) -> tuple[Values, list[Finding]]:
+    kept, found = _missing(items, path)
+    read = [_number(item.label) for item in kept]
+    values = [value for value in read if math.isfinite(value)]
+    wrong = [number for number, value in enumerate(read) if not math.isfinite(value)]
+    if wrong:
+        what = f"{len(wrong):,} of {len(items):,} labels are no numbers, such as {kept[wrong[0]].label!r}"
+        remedy = "mend them, choose another column, or --task classification"
+        found.append(Finding("error", what, places(path, names(kept, wrong)), remedy))
+    if not values:
+        return {}, found
+    if min(values) == max(values):
+        found.append(Finding("error", f"every label is {values[0]:g}", str(path), "there is nothing to learn"))
+    counts, edges = np.histogram(values, bins=_BINS)
+    rows = [
+        {"label": f"{low:.3g} to {high:.3g}", "items": int(count), "share": int(count) / len(values)}
+        for count, low, high in zip(counts, edges[:-1], edges[1:], strict=True)
+    ]
+    spread = {"min": min(values), "mean": sum(values) / len(values), "max": max(values)}
+    return {"label_values": spread, "labels": rows}, found
+
+
+def _number(label: Any) -> float:
+    try:
+        return float(str(label))
+    except ValueError:
+        return math.nan
+
+
+def _tags(items: Sequence[Words], path: Path) -> tuple[Values, list[Finding]]:
+    tagged = [item for item in items if item.label is not None]
+    uneven = [
+        number for number, item in enumerate(items) if item.label is not None and len(item.label) != len(item.words)
+    ]
+    found = []
+    if uneven:
+        item = items[uneven[0]]
+        what = f"{len(uneven):,} texts have other numbers of tags than of words (the first: {len(item.words)} words, "
+        what += f"{len(item.label or ())} tags)"
+        found.append(Finding("error", what, places(path, names(items, uneven)), "give every word one tag"))
+    spans = Counter(entity.label for item in tagged for entity in entities(item.label or ()))
+    tags = Counter(tag for item in tagged for tag in item.label or ())
+    counts = spans or tags
+    values: Values = {"words": sum(len(item.words) for item in items)}
+    if tags:
+        values["words_outside"] = tags[OUTSIDE] / tags.total()
+    values["labels"] = [
+        {"label": label, "items": count, "share": count / counts.total()} for label, count in counts.most_common()
+    ]
+    if tagged and not tags.keys() - {OUTSIDE}:
+        found.append(Finding("error", "no word has a tag but O", str(path), "is this the right column?"))
+    if once := [label for label, count in counts.items() if count == 1]:
+        what = f"one example only of {', '.join(once[:_RARE])}"
+        found.append(Finding("warning", what, str(path), "add examples; a typing error?"))
+    return values, found
+
+
+def _answers(items: Sequence[Question], path: Path) -> tuple[Values, list[Finding]]:
+    asked = [item for item in items if item.label is not None]
+    none = sum(not item.label for item in asked)
+    astray = [number for number, item in enumerate(items) if _astray(item)]
+    several = sum(len({answer.text for answer in item.label or ()}) > 1 for item in asked)
+    values = {"contexts": len({item.context for item in items})}
+    kinds = {"one answer": len(asked) - none - several, "several answers": several, "no answer": none}
+    values_of_labels = [
+        {"label": kind, "items": count, "share": count / len(asked)} for kind, count in kinds.items() if count
+    ]
+    found = []
+    if astray:
+        text = _astray(items[astray[0]])[0]
+        what = f"{len(astray):,} of {len(items):,} questions have answers that stand nowhere in the context, or in "
+        what += f"several places and not at their offset, such as {text!r:.60}"
+        remedy = "mend text or offset; scores count these answers, nothing is learned from them"
+        found.append(Finding("warning", what, places(path, names(items, astray)), remedy))
+    return {**values, "labels": values_of_labels}, found
+
+
+def _astray(item: Question) -> list[str]:
+    """Return the answers that don't stand where they say."""
+    return [
+        answer.text
+        for answer in item.label or ()
+        if answer.start < 0 or not item.context.startswith(answer.text, answer.start)
+    ]
+
+
+def _choices(items: Sequence[Choice], path: Path) -> tuple[Values, list[Finding]]:
+    marked = [(number, item) for number, item in enumerate(items) if item.label is not None]
+    wrong = [
+        number
+        for number, item in marked
+        if not str(item.label).isdecimal() or int(str(item.label)) >= len(item.choices)
+    ]
+    counts = Counter(str(item.label) for _, item in marked)
+    rows = [{"label": label, "items": count, "share": count / len(marked)} for label, count in sorted(counts.items())]
+    sizes = sorted({len(item.choices) for item in items})
+    found = []
+    if wrong:
+        what = f"{len(wrong):,} labels name no choice, such as {items[wrong[0]].label!r}"
+        found.append(Finding("error", what, places(path, names(items, wrong)), "labels count the choices from 0"))
+    if 1 in sizes or 0 in sizes:
+        lonely = [name_of(item, number) for number, item in enumerate(items) if len(item.choices) < 2]
+        found.append(Finding("warning", f"{len(lonely):,} items have nothing to choose from", places(path, lonely)))
+    return {"choices": sizes, "labels": rows}, found

@@ -1,0 +1,250 @@
+"""Look at how items fit a tokenizer and a length: how long they are, what is unknown, whether casing agrees; examples.
+
+Without a tokenizer lengths are counted in words; each Chinese character is one.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bertie.batch import Batch
+from bertie.corpus.findings import Finding, places
+from bertie.data.items import Choice, Question, Text, Words
+from bertie.data.survey import name_of, names, parts
+from bertie.metrics.entities import entities
+from bertie.tokenizer.tokenizer import Tokenizer
+
+Values = dict[str, Any]
+_WORD = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]|[^\\s\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]+")
+_ITEMS_AT_ONCE = 256
+_QUANTILES = (0.5, 0.9, 0.99)
+_MANY_CUT = 0.01
+_MANY_UNKNOWN = 0.005
+_MANY_PIECES_PER_WORD = 2.5
+_SAMPLE_CHARACTERS = 1_000_000
+_NO_CAPITALS, _MOSTLY_CAPITALS = 0.001, 0.6
+_LEAST_LETTERS = 1_000
+_SHOWN, _SHOWN_PIECES, _SHOWN_SEQUENCES = 5, 12, 4
+_EXAMPLES = 10
+_MAX_POSITIONS = 512  # of nearly every BERT
+
+
+def survey_lengths(
+    items: Sequence[Any],
+    path: Path,
+    *,
+    tokenizer: Tokenizer | None,
+    limit: int,
+    apart: bool = False,
+    windows: bool = False,
+    max_query: int | None = None,
+) -> tuple[Values, list[Finding]]:
+    """Measure items in pieces with [CLS] and [SEP], or in words without a tokenizer.
+
+    Args:
+        items: of any kind.
+        path: for findings.
+        tokenizer: of the model.
+        limit: the longest sequence.
+        apart: whether the texts of a pair are sequences of their own, as for embeddings.
+        windows: whether longer items are read in windows; they are cut else.
+        max_query: the longest question, of questions about contexts; as long as fits when None.
+    """
+    found: list[Finding] = []
+    if tokenizer is None:
+        counts = ([len(_WORD.findall(part)) for part in parts(item)] for item in items)
+        sequences = (_sequences(item, words, apart) for item, words in zip(items, counts, strict=True))
+        lengths = np.array([max(map(sum, every)) for every in sequences])
+        unit, values = "words", Values()
+    else:
+        lengths, firsts, values, found = _pieces(items, path, tokenizer, apart=apart)
+        unit = "pieces"
+        if isinstance(items[0], Question):
+            room = (limit - 3) // 2  # half of what a window holds, as in data/windows
+            found += _long_questions(items, path, firsts, room if max_query is None else min(room, max_query))
+    over = np.flatnonzero(lengths > limit).tolist()
+    quantiles = {f"{share:.0%}": int(np.quantile(lengths, share, method="higher")) for share in _QUANTILES}
+    values = {
+        "lengths": {"in": unit, **quantiles, "longest": int(lengths.max()), f"over {limit}": len(over)},
+        **values,
+    }
+    if over:
+        what = f"{len(over):,} of {len(items):,} items ({len(over) / len(items):.1%}) have more than {limit} {unit}"
+        severe = len(over) > _MANY_CUT * len(items) and not windows
+        enough = quantiles["99%"] if quantiles["99%"] > limit else int(lengths.max())
+        remedy = "they are read in windows" if windows else "they are cut; --truncation window reads them to the end"
+        if unit == "pieces" and (length := _rounded(enough)) <= _MAX_POSITIONS:
+            remedy += f"; --length {length} holds {'all' if enough == lengths.max() else '99 %'}"
+        found.append(Finding("warning" if severe else "note", what, places(path, names(items, over)), remedy))
+    return values, found
+
+
+def _sequences(item: Any, lengths: Sequence[int], apart: bool) -> list[list[int]]:
+    """Return the lengths of the parts of every sequence that a model sees of an item."""
+    if isinstance(item, Choice):
+        return [[lengths[0], choice] for choice in lengths[1:]] or [[lengths[0]]]
+    return [[length] for length in lengths] if apart else [list(lengths)]
+
+
+def _pieces(
+    items: Sequence[Any], path: Path, tokenizer: Tokenizer, *, apart: bool
+) -> tuple[NDArray[np.int64], NDArray[np.int64], Values, list[Finding]]:
+    """Return the length of each item and of its first part, figures, and findings about unknown pieces."""
+    lengths, firsts, strange = [], [], []
+    num_pieces = num_unknown = num_words = 0
+    unknown: Counter[str] = Counter()
+    for start in range(0, len(items), _ITEMS_AT_ONCE):
+        chunk = [parts(item) for item in items[start : start + _ITEMS_AT_ONCE]]
+        flat = [part for every in chunk for part in every]
+        num_words += sum(len(_WORD.findall(part)) for part in flat)
+        ids = iter(tokenizer.encode_batch(flat))
+        for number, every in enumerate(chunk, start):
+            rows = [next(ids) for _ in every]
+            sequences = _sequences(items[number], [len(row) for row in rows], apart)
+            lengths.append(max(sum(part) + len(part) + 1 for part in sequences))
+            firsts.append(len(rows[0]))
+            num_pieces += sum(map(len, rows))
+            if count := sum(row.count(tokenizer.unknown) for row in rows):
+                num_unknown += count
+                strange.append(number)
+                if len(unknown) < _ITEMS_AT_ONCE:
+                    unknown.update(_unknown_words(every, tokenizer))
+    values: Values = {
+        "pieces_per_word": num_pieces / max(1, num_words),
+        "unknown_share": num_unknown / max(1, num_pieces),
+    }
+    found = []
+    if num_unknown:
+        named = ", ".join(repr(word) for word, _ in unknown.most_common(_SHOWN))
+        what = f"{num_unknown:,} pieces ({values['unknown_share']:.2%}) are [UNK], such as {named}"
+        severe = values["unknown_share"] > _MANY_UNKNOWN
+        remedy = "is this vocabulary for this language and casing?" if severe else ""
+        found.append(Finding("warning" if severe else "note", what, places(path, names(items, strange)), remedy))
+    if values["pieces_per_word"] > _MANY_PIECES_PER_WORD:
+        what = f"a word is {values['pieces_per_word']:.1f} pieces on average: the vocabulary was made from other text"
+        found.append(Finding("warning", what, str(path), "choose a model for this language and subject"))
+    return np.array(lengths), np.array(firsts), values, found
+
+
+def _unknown_words(every: Sequence[str], tokenizer: Tokenizer) -> list[str]:
+    aligned = tokenizer.encode_batch_aligned(every)
+    return [
+        text[begin:end]
+        for text, (ids, edges) in zip(every, aligned, strict=True)
+        for piece, (begin, end) in zip(ids, edges, strict=True)
+        if piece == tokenizer.unknown
+    ]
+
+
+def _long_questions(items: Sequence[Question], path: Path, firsts: NDArray[np.int64], room: int) -> list[Finding]:
+    numbers = np.flatnonzero(firsts > room).tolist()
+    if not numbers:
+        return []
+    what = (
+        f"{len(numbers):,} questions have more than {room} pieces and are cut to that, or leave no room for a context"
+    )
+    return [
+        Finding("warning", what, places(path, names(items, numbers)), "shorten them, or raise --length and max_query")
+    ]
+
+
+def _rounded(length: int) -> int:
+    return -(-length // 8) * 8
+
+
+def survey_casing(items: Sequence[Any], path: Path, tokenizer: Tokenizer) -> tuple[Values, list[Finding]]:
+    """Compare the text's capitals with the vocabulary's."""
+    upper = lower = num_characters = 0
+    for sample in (part[:_SAMPLE_CHARACTERS] for item in items for part in parts(item)):
+        upper += sum(map(str.isupper, sample))
+        lower += sum(map(str.islower, sample))
+        num_characters += len(sample)
+        if num_characters >= _SAMPLE_CHARACTERS:
+            break
+    letters = upper + lower
+    share = upper / max(1, letters)
+    capitals = sum(piece != piece.lower() for piece in tokenizer.tokens if not piece.startswith("["))
+    kind = "uncased" if tokenizer.lowercase else "cased"
+    values = {"vocabulary": f"{kind}, {tokenizer.vocab_size:,} pieces", "capitals_share": share}
+    found = []
+    if letters >= _LEAST_LETTERS and not tokenizer.lowercase:
+        if not capitals and share > _NO_CAPITALS:
+            what = "the tokenizer keeps capitals, but no piece of its vocabulary has one: such words become [UNK]"
+            found.append(
+                Finding("warning", what, tokenizer.source, 'set "do_lower_case": true in tokenizer_config.json')
+            )
+        elif share < _NO_CAPITALS and capitals:
+            what = "the text has no capital letters, and the vocabulary is cased: names and beginnings look odd to it"
+            found.append(Finding("warning", what, str(path), "an uncased model suits this text"))
+        elif share > _MOSTLY_CAPITALS:
+            what = (
+                f"{share:.0%} of the letters are capitals, and the vocabulary is cased: it cuts such words into letters"
+            )
+            found.append(Finding("warning", what, str(path), "an uncased model suits this text, or change its case"))
+    if tokenizer.lowercase and share > _NO_CAPITALS and items and isinstance(items[0], Words):
+        what = "the vocabulary is uncased: capitals, by which names are told, are lost"
+        found.append(Finding("note", what, str(path), "a cased model finds names better"))
+    return values, found
+
+
+def examples(
+    items: Sequence[Any], encode: Callable[[Sequence[Any]], Batch] | None, tokenizer: Tokenizer | None
+) -> list[Values]:
+    """Show ten items, evenly spread over the file, as the model will see them.
+
+    Args:
+        items: of any kind.
+        encode: of the task, for items without label; None to show texts in place of pieces.
+        tokenizer: names the pieces.
+    """
+    shown = []
+    for number in sorted({place * len(items) // _EXAMPLES for place in range(_EXAMPLES)}):
+        item = items[number]
+        row: Values = {"line": name_of(item, number), "label": _label(item)}
+        if encode is None or tokenizer is None:
+            shown.append({**row, "text": "  |  ".join(parts(item))})
+            continue
+        batch = encode([replace(item, label=None) if getattr(item, "label", None) is not None else item])
+        cut = batch.targets.get("sequence.cut")
+        row |= {"cut": 0 if cut is None else int(cut[0]), "sequences": len(batch)}
+        pieces, edges = [tokenizer.tokens[piece] for piece in batch.tokens.tolist()], batch.offsets.tolist()
+        row["pieces"] = [" ".join(pieces[begin:end]) for begin, end in pairwise(edges[: _SHOWN_SEQUENCES + 1])]
+        if row["cut"] and len(batch) == 1 and isinstance(item, Text):
+            row["lost"] = _lost(item, batch, tokenizer)
+        shown.append(row)
+    return shown
+
+
+def _lost(item: Text, batch: Batch, tokenizer: Tokenizer) -> str:
+    """Return the beginnings of what was cut off the ends of a text and its pair."""
+    tails = []
+    for segment, ids in enumerate(tokenizer.encode_batch([item.text, *([] if item.pair is None else [item.pair])])):
+        num_special = 2 if segment == 0 else 1
+        kept = int((batch.segments == segment).sum()) - num_special
+        if kept < len(ids):
+            tails.append(tokenizer.decode(ids[kept : kept + _SHOWN_PIECES]))
+    return "  |  ".join(tails)
+
+
+def _label(item: Any) -> str:
+    """Write what an item's label says."""
+    label = getattr(item, "label", None)
+    if label is None:
+        return "-"
+    if isinstance(item, Question):
+        return " | ".join(dict.fromkeys(answer.text for answer in label)) or "(no answer)"
+    if isinstance(item, Choice) and str(label).isdecimal() and int(label) < len(item.choices):
+        return item.choices[int(label)]
+    if isinstance(item, Words):
+        spans = entities(label)
+        return "; ".join(f"{one.label}: {' '.join(item.words[one.start : one.end])}" for one in spans) or " ".join(
+            label
+        )
+    return ", ".join(label) if isinstance(label, tuple) else str(label)

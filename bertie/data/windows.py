@@ -1,0 +1,160 @@
+"""The one rule for texts longer than the model takes: refuse, cut, or slide a window over them.
+
+A window moves by `stride` pieces (as in the original SQuAD code) until it shows the end. A piece that several windows
+show belongs to the one where it has most context: the larger of min(pieces to its left, to its right) + 0.01 x the
+window's pieces, the first window on ties.
+
+Shapes: T tokens, B sequences.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bertie.errors import DataError, SettingsError
+from bertie.tokenizer.pieces import Pieces
+from bertie.tokenizer.tokenizer import Tokenizer
+
+Truncation = Literal["error", "truncate", "window"]
+Slide = Literal["longer", "second"]
+
+
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """Packed sequences, and which part of its item's sliding text each of them shows."""
+
+    pieces: Pieces
+    """`truncated` is set on the first sequence of an item."""
+    rows: NDArray[np.int64]
+    """(B,) the item of each."""
+    starts: NDArray[np.int64]
+    """(B,) the first piece it shows of the sliding text."""
+    counts: NDArray[np.int64]
+    """(B,) how many of its pieces it shows."""
+    places: NDArray[np.int64]
+    """(B,) where in the sequence these begin."""
+
+    @property
+    def shown(self) -> NDArray[np.int64]:
+        """Index in (T,) of every piece of a sliding text, window after window."""
+        begin = self.pieces.offsets[:-1] + self.places
+        before = np.cumsum(self.counts) - self.counts
+        return np.repeat(begin - before, self.counts) + np.arange(int(self.counts.sum()))
+
+    def owned(self) -> NDArray[np.bool_]:
+        """Tell for each of `shown` whether it belongs to this window: (sum of counts,)."""
+        owner = np.ones(int(self.counts.sum()), np.bool_)
+        edges = np.concatenate([[0], np.cumsum(self.counts)])
+        heads = np.flatnonzero(np.diff(self.rows, prepend=-1))
+        for first, end in zip(heads, [*heads[1:], len(self.rows)], strict=True):
+            if end - first == 1:
+                continue
+            # Going through the windows in order, remember for each piece the best context so far and where it was.
+            total = int((self.starts[first:end] + self.counts[first:end]).max())
+            best, at = np.full(total, -1.0), np.zeros(total, np.int64)
+            for window in range(first, end):
+                count, start = int(self.counts[window]), int(self.starts[window])
+                place = np.arange(count)
+                context = np.minimum(place, count - 1 - place) + 0.01 * count
+                better = np.flatnonzero(context > best[start : start + count])
+                best[start + better] = context[better]
+                at[start + better] = edges[window] + better
+            owner[edges[first] : edges[end]] = False
+            owner[at] = True
+        return owner
+
+    def shares(self) -> NDArray[np.float32]:
+        """Return what each token counts in its item's mean, (T,): 1 in all for every piece that some windows show."""
+        shares = np.repeat(1.0 / np.bincount(self.rows)[self.rows], self.pieces.lengths)
+        shares[self.shown] = self.owned()
+        return shares.astype(np.float32)
+
+
+def spans(length: int, *, room: int, stride: int) -> list[tuple[int, int]]:
+    """Cut `length` pieces into windows of at most `room`: [start, end) of each, at least one.
+
+    Raises:
+        SettingsError: a stride that would skip pieces or never move.
+    """
+    if not 1 <= stride <= room:
+        raise SettingsError(f"stride must be from 1 to {room}, the pieces of a window; got {stride}")
+    starts = [0, *range(stride, max(0, length - room) + stride, stride)] if length > room else [0]
+    return [(start, min(length, start + room)) for start in starts]
+
+
+def lay_out(
+    first: Sequence[Sequence[int]],
+    second: Sequence[Sequence[int] | None],
+    tokenizer: Tokenizer,
+    *,
+    max_length: int,
+    truncation: Truncation,
+    stride: int | None = None,
+    slide: Slide = "longer",
+    max_windows: int | None = None,
+) -> Windows:
+    """Make sequences of at most `max_length` tokens of texts, or pairs of texts, of any length.
+
+    Args:
+        first: pieces of the first texts.
+        second: pieces of the second ones; None for a text without.
+        tokenizer: whose pieces these are.
+        max_length: tokens of the longest sequence.
+        truncation: refuse longer items, cut them, or slide a window over them.
+        stride: pieces from one window to the next; half a window when None.
+        slide: which text of a pair slides: the longer one, or always the second (a context). The other is shown whole
+            in every window; one that fills more than half the room is cut to that, and counted as cut.
+        max_windows: windows of an item at most; what they don't reach is counted as cut.
+
+    Raises:
+        DataError: a longer item under `error`, by its number.
+        SettingsError: a stride that doesn't fit.
+    """
+    if truncation != "window":
+        pieces = tokenizer.pack_ids(first, second, max_length=max_length, truncation=truncation)
+        rows = np.arange(len(pieces))
+        slides_second = np.array([other is not None and slide == "second" for other in second], np.bool_)
+        places = np.where(slides_second, _second_places(pieces), 1)
+        whole = np.bincount(np.repeat(rows, pieces.lengths), weights=pieces.segments, minlength=len(rows)).astype(int)
+        firsts = pieces.lengths - whole - 2
+        counts = np.where(slides_second, whole - 1, firsts)
+        return Windows(pieces, rows, np.zeros(len(rows), np.int64), counts, places)
+    shown_first: list[Sequence[int]] = []
+    shown_second: list[Sequence[int] | None] = []
+    table: list[tuple[int, int, int, int, int]] = []  # row, start, count, place, cut
+    for row, (a, b) in enumerate(zip(first, second, strict=True)):
+        moves_second = b is not None and (slide == "second" or len(b) >= len(a))
+        moving, still = (b or (), a) if moves_second else (a, b)
+        room, cut = max_length - 2, 0
+        if still is not None and b is not None:
+            half = (max_length - 3) // 2
+            cut, still = max(0, len(still) - half), still[:half]
+            room = max_length - 3 - len(still)
+        parts = spans(len(moving), room=room, stride=min(room, stride or max(1, room // 2)))
+        if max_windows is not None and len(parts) > max_windows:
+            parts = parts[:max_windows]
+            cut += len(moving) - parts[-1][1]
+        place = 2 + len(still or ()) if moves_second else 1
+        for number, (start, end) in enumerate(parts):
+            shown_first.append(still or () if moves_second else moving[start:end])
+            shown_second.append(moving[start:end] if moves_second else still)
+            table.append((row, start, end - start, place, cut if number == 0 else 0))
+    if not table:
+        raise DataError("there is no item to lay out")
+    rows, starts, counts, places, cuts = np.array(table, np.int64).T
+    pieces = tokenizer.pack_ids(shown_first, shown_second, max_length=max_length)
+    return Windows(Pieces(pieces.tokens, pieces.segments, pieces.offsets, cuts), rows, starts, counts, places)
+
+
+def _second_places(pieces: Pieces) -> NDArray[np.int64]:
+    """Return where in each sequence its second text begins (meaningless for one without)."""
+    return np.array(
+        [
+            int(np.searchsorted(pieces.segments[start:end], 1))
+            for start, end in zip(pieces.offsets[:-1], pieces.offsets[1:], strict=True)
+        ],
+        np.int64,
+    )

@@ -1,0 +1,115 @@
+"""Which task a Hugging Face folder is for, and with which settings: what it stores, or what its config implies.
+
+It reads no files, and it is no choice among the formats.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from bertie import registry
+from bertie.errors import DataError, SettingsError
+from bertie.tasks.task import Task, parse_settings, task_class
+
+_INFERRED = {
+    "ForPreTraining": "pretraining",
+    "ForMaskedLM": "masked_lm",
+    "ForNextSentencePrediction": "next_sentence",
+    "ForSequenceClassification": "classification",
+    "ForTokenClassification": "tagging",
+    "ForQuestionAnswering": "question_answering",
+    "ForMultipleChoice": "multiple_choice",
+    "Model": "features",
+}
+
+
+def stored_task(values: Mapping[str, Any], folder: Path) -> str | None:
+    """Return the task that bertie stored in a config; None where it stored none.
+
+    Raises:
+        SettingsError: a third party's, which is code that a folder must not choose to run.
+    """
+    name = values.get("bertie", {}).get("task")
+    if name and ":" in name:
+        raise SettingsError(
+            f"{folder} was made for the task {name}, which is code outside bertie; say --task {name} if you trust it"
+        )
+    return name or None
+
+
+def infer_task(values: Mapping[str, Any], names: set[str], folder: Path) -> str:
+    """Tell the task from `architectures`, or from the heads that are there.
+
+    Raises:
+        SettingsError: an architecture that no task answers to.
+    """
+    for kind in values.get("architectures") or ():
+        for ending, task in _INFERRED.items():
+            if kind.endswith(ending):
+                return "regression" if task == "classification" and _is_regression(values) else task
+        raise SettingsError(
+            f"{folder} is a {kind}; bertie has no task for that. Say what to do with it by --task, one of "
+            f"{', '.join(registry.choices('tasks'))}"
+        )
+    if any(name.startswith("cls.seq_relationship") for name in names):
+        return "pretraining"
+    return "masked_lm" if any(name.startswith("cls.predictions") for name in names) else "features"
+
+
+def _is_regression(values: Mapping[str, Any]) -> bool:
+    kind = values.get("problem_type")
+    return kind == "regression" or (kind is None and list(values.get("id2label") or ()) == ["0"])
+
+
+def make_task(name: str, values: Mapping[str, Any], state: Mapping[str, Tensor], settings: Mapping[str, Any]) -> Task:
+    """Make the task from what the folder stores, what its config implies, and the caller's own settings.
+
+    Args:
+        name: the word a user types.
+        values: config.json.
+        state: the tensors, under our names.
+        settings: win over everything else.
+
+    Raises:
+        SettingsError: an unknown task or setting.
+        DataError: settings of the wrong type.
+    """
+    kind = task_class(name)
+    ours = values.get("bertie", {})
+    fields = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    stored = dict(ours.get("settings", {})) if ours.get("task") == name else {}
+    if "labels" in fields and "labels" not in stored and "labels" not in settings:
+        stored["labels"] = _labels(values, state.get("head.classifier.bias"))
+    if "multi_label" in fields and "multi_label" not in stored:
+        stored["multi_label"] = values.get("problem_type") == "multi_label_classification"
+    if "pooler" in fields:
+        stored["pooler"] = "head.pooler.dense.weight" in state
+    if "max_length" in fields and "max_length" not in stored and "max_position_embeddings" in values:
+        stored["max_length"] = min(512, values["max_position_embeddings"])
+    given = parse_settings(kind, {**stored, **settings})
+    try:
+        return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in given.items()})
+    except TypeError as error:
+        raise DataError(f"settings of {name} are of the wrong type: {given!r:.300}") from error
+
+
+def _labels(values: Mapping[str, Any], bias: Tensor | None) -> list[str]:
+    """Return the labels in the order of their numbers.
+
+    A config without names has LABEL_0, LABEL_1, ...; old programs wrote two of them whatever the number of classes,
+    so that the file's own bias (C,) counts.
+
+    Raises:
+        DataError: `id2label` is no table from 0, 1, 2 ... to names.
+    """
+    by_number = values.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}
+    try:
+        labels = [str(by_number[str(number)]) for number in range(len(by_number))]
+    except (KeyError, TypeError) as error:
+        raise DataError("config.json: id2label must give a name to each of 0, 1, 2 ... without a gap") from error
+    if bias is not None and all(label == f"LABEL_{number}" for number, label in enumerate(labels)):
+        return [f"LABEL_{number}" for number in range(len(bias))]
+    return labels

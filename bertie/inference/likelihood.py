@@ -1,0 +1,165 @@
+"""Pseudo-log-likelihood: how likely a masked LM finds whole texts, each piece guessed from all the others.
+
+Salazar et al. 2020 hide one piece at a time, which overrates long words: all but one piece of a name give the last one
+away. Here the pieces to the right in the same word are hidden too (Kauf and Ivanova 2023), unless asked otherwise.
+Logarithms are natural ones.
+
+Shapes: T tokens, B sequences, N questions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from bertie import progress
+from bertie.batch import Batch
+from bertie.errors import DataError
+from bertie.inference.forward import MAX_TOKENS, numbered
+from bertie.inference.predictor import Predictor
+from bertie.inference.slots import (
+    Ids,
+    by_budget,
+    log_probabilities,
+    packed_texts,
+    require_masked_lm,
+    sequences_of,
+    word_ends,
+)
+from bertie.tokenizer.pieces import Pieces
+from bertie.tokenizer.tokenizer import Tokenizer
+
+_WINDOW = 1024  # texts planned at a time
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """How likely a text is, [CLS] and [SEP] left out."""
+
+    sum: float
+    """The pseudo-log-likelihood: the sum of `scores`."""
+    per_piece: float
+    """Their mean; nan for a text without pieces."""
+    perplexity: float
+    """e to the power of minus the mean."""
+    pieces: tuple[str, ...]
+    scores: tuple[float, ...]
+    """Log-probability of each piece."""
+
+
+def pseudo_log_likelihood(
+    predictor: Predictor,
+    items: Sequence[Any],
+    *,
+    within_word: bool = True,
+    bar: progress.Bar | None = None,
+) -> list[Likelihood]:
+    """Score texts, or pairs of texts.
+
+    Args:
+        predictor: a masked LM.
+        items: texts; memory grows with their number by the scores that come back only.
+        within_word: whether pieces to the right in the same word are hidden too.
+        bar: is advanced by the number of texts done.
+
+    Raises:
+        SettingsError: a model of another kind.
+        DataError: a text that is too long, or that holds [MASK].
+    """
+    require_masked_lm(predictor, "a likelihood")
+    found: list[Likelihood] = []
+    for first in range(0, len(items), _WINDOW):
+        window = items[first : first + _WINDOW]
+        pieces = packed_texts(predictor, window, first=first)
+        _check(pieces, window, predictor.tokenizer, first)
+        scores = score_pieces(
+            predictor.model, pieces, predictor.tokenizer, within_word=within_word, max_tokens=predictor.max_tokens
+        )
+        scored = scorable(pieces.tokens, predictor.tokenizer)
+        for start, end in zip(pieces.offsets[:-1], pieces.offsets[1:], strict=True):
+            own = np.flatnonzero(scored[start:end]) + start
+            found.append(_likelihood(pieces.tokens[own], scores[own], predictor.tokenizer))
+        if bar is not None:
+            bar.advance(len(window))
+    return found
+
+
+def _check(pieces: Pieces, items: Sequence[Any], tokenizer: Tokenizer, first: int) -> None:
+    """Refuse texts with holes; say where the vocabulary has no piece for something."""
+    sequences = sequences_of(pieces)
+    with numbered(range(first, first + len(items)), items):
+        for number, (tokens, _) in enumerate(sequences, 1):
+            if (tokens == tokenizer.mask).any():
+                raise DataError(f"text {number} holds [MASK]; only a whole text has a likelihood")
+    unknown = sum(bool((tokens == tokenizer.unknown).any()) for tokens, _ in sequences)
+    if unknown:
+        progress.warn(f"{unknown} of {len(items)} texts hold what the vocabulary lacks; it is scored as [UNK]")
+
+
+def _likelihood(ids: Ids, scores: NDArray[np.float64], tokenizer: Tokenizer) -> Likelihood:
+    mean = float(scores.mean()) if len(scores) else math.nan
+    return Likelihood(
+        float(scores.sum()),
+        mean,
+        float(np.exp(-mean)),
+        tuple(tokenizer.tokens[token] for token in ids.tolist()),
+        tuple(scores.tolist()),
+    )
+
+
+def scorable(tokens: Ids, tokenizer: Tokenizer) -> NDArray[np.bool_]:
+    """Tell which tokens (T,) are pieces of a text: all but [CLS], [SEP], [MASK] and [PAD]."""
+    return ~np.isin(tokens, [tokenizer.start, tokenizer.separator, tokenizer.mask, tokenizer.pad])
+
+
+def score_pieces(
+    model: nn.Module,
+    pieces: Pieces,
+    tokenizer: Tokenizer,
+    *,
+    within_word: bool = True,
+    max_tokens: int = MAX_TOKENS,
+) -> NDArray[np.float64]:
+    """Score sequences that are piece ids already.
+
+    Args:
+        model: in evaluation mode, with a masked-LM head.
+        pieces: B sequences of T tokens in all.
+        tokenizer: of the model.
+        within_word: whether pieces to the right in the same word are hidden too.
+        max_tokens: of a batch; every piece costs one pass of its whole sequence.
+
+    Returns:
+        (T,) the log-probability of each piece; 0 for special tokens.
+    """
+    places = np.flatnonzero(scorable(pieces.tokens, tokenizer))
+    ends = word_ends(pieces.tokens, tokenizer)[places] if within_word else places + 1
+    scores = np.zeros(len(pieces.tokens))
+    lengths = pieces.lengths[np.searchsorted(pieces.offsets, places, side="right") - 1]
+    for chosen in by_budget(lengths, max_tokens):
+        batch = _hidden(pieces, places[chosen], ends[chosen], tokenizer.mask)
+        wanted = torch.from_numpy(pieces.tokens[places[chosen]])
+        with torch.inference_mode():
+            for some, table in log_probabilities(model, batch):
+                found = table.gather(1, wanted[some, None].to(table.device))
+                scores[places[chosen[some]]] = found[:, 0].cpu().numpy()
+    return scores
+
+
+def _hidden(pieces: Pieces, places: Ids, ends: Ids, mask: int) -> Batch:
+    """Copy the sequence of each of N places, with everything from the place to its end hidden and a slot there."""
+    rows = np.searchsorted(pieces.offsets, places, side="right") - 1
+    starts = pieces.offsets[rows].astype(np.int64)
+    offsets = np.cumsum([0, *pieces.lengths[rows]])
+    copies = np.repeat(np.arange(len(places)), np.diff(offsets))
+    source = np.arange(offsets[-1]) + (starts - offsets[:-1])[copies]  # where in `pieces` each token comes from
+    tokens = np.where((source >= places[copies]) & (source < ends[copies]), mask, pieces.tokens[source])
+    slots = offsets[:-1] + places - starts
+    return Batch.pack(tokens, pieces.segments[source], offsets, targets={"slot.position": slots})

@@ -1,0 +1,157 @@
+"""Semantic search: the texts nearest in meaning to a query, exactly, by the cosine of their vectors.
+
+All texts are compared with every query, in blocks, so that memory holds the vectors and little else. An index file
+keeps the vectors for the next time, and knows of which model and which file they are.
+
+Shapes: N texts, Q queries, H hidden.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bertie import progress
+from bertie.errors import DataError, SettingsError
+from bertie.files.atomic import sha256_file, write_bytes
+from bertie.inference.predictor import Predictor
+from bertie.metrics.retrieval import unit
+from bertie.tasks.embedding import Embedding
+
+_BLOCK_TEXTS, _BLOCK_QUERIES = 16384, 64
+_FORM = "bertie search index 1"
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A text that was found."""
+
+    score: float
+    """Cosine of its vector and the query's."""
+    number: int
+    """Its place among the texts, from 0."""
+
+
+def embed(predictor: Predictor, texts: Sequence[str], *, bar: progress.Bar | None = None) -> NDArray[np.float32]:
+    """Give each text its vector of length 1.
+
+    Args:
+        predictor: of an `Embedding`.
+        texts: any number.
+        bar: is advanced by the number of texts done.
+
+    Returns:
+        (N, H).
+    """
+    encoder: Any = predictor.model.encoder
+    vectors = np.empty((len(texts), encoder.config.hidden_size), np.float32)
+    for number, prediction in enumerate(predictor.stream(texts, bar=bar)):
+        vectors[number] = unit(prediction.vector)
+    return vectors
+
+
+def nearest(vectors: NDArray[np.float32], queries: NDArray[np.float32], top_k: int) -> list[list[Hit]]:
+    """Find the texts of the largest dot products, the first in order on ties.
+
+    Args:
+        vectors: (N, H).
+        queries: (Q, H).
+        top_k: hits for each query at most.
+
+    Raises:
+        SettingsError: top_k below 1.
+    """
+    if top_k < 1:
+        raise SettingsError(f"top_k must be at least 1; got {top_k}")
+    hits: list[list[Hit]] = []
+    for first in range(0, len(queries), _BLOCK_QUERIES):
+        group = queries[first : first + _BLOCK_QUERIES]
+        best: list[tuple[NDArray[Any], NDArray[Any]]] = [
+            (np.empty(0, np.float32), np.empty(0, np.int64)) for _ in group
+        ]
+        for start in range(0, len(vectors), _BLOCK_TEXTS):
+            scores = group @ vectors[start : start + _BLOCK_TEXTS].T  # (queries, texts) of the block
+            numbers = np.arange(start, start + scores.shape[1])
+            best = [_best(*pair, row, numbers, top_k) for pair, row in zip(best, scores, strict=True)]
+        hits += [
+            [Hit(float(score), int(number)) for score, number in zip(scores, numbers, strict=True)]
+            for scores, numbers in best
+        ]
+    return hits
+
+
+def _best(
+    old_scores: NDArray[Any], old_numbers: NDArray[Any], scores: NDArray[Any], numbers: NDArray[Any], top_k: int
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Merge a block into the best so far, best first."""
+    scores, numbers = np.concatenate([old_scores, scores]), np.concatenate([old_numbers, numbers])
+    kept = np.arange(len(scores))
+    if len(scores) > top_k:
+        kept = np.flatnonzero(scores >= np.partition(scores, -top_k)[-top_k])
+    kept = kept[np.argsort(-scores[kept], kind="stable")][:top_k]
+    return scores[kept], numbers[kept]
+
+
+def fingerprint(predictor: Predictor) -> str:
+    """Hash all that a vector depends on beside its text: weights, tokenizer, the task and its settings."""
+    digest = hashlib.sha256(f"{predictor.task!r} {predictor.tokenizer.fingerprint}".encode())
+    for name, value in sorted(predictor.model.state_dict().items()):
+        digest.update(f"{name} {tuple(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().numpy().data)
+    return digest.hexdigest()
+
+
+def origin_of(predictor: Predictor, file: Path, columns: Mapping[str, str] | None) -> dict[str, str]:
+    """Say which vectors an index holds: of which model, which file and which of its columns."""
+    task = predictor.task
+    if not isinstance(task, Embedding):
+        raise SettingsError(f"search compares vectors of the task embedding; this model is loaded for {task.name}")
+    return {
+        "form": _FORM,
+        "model": fingerprint(predictor),
+        "file": sha256_file(file),
+        "columns": json.dumps(dict(sorted((columns or {}).items()))),
+    }
+
+
+def read_index(path: Path, origin: Mapping[str, str]) -> NDArray[np.float32] | None:
+    """Read the vectors of an index; None when there is no file, or when it is of another model or text.
+
+    Args:
+        path: the index.
+        origin: what it must be of.
+
+    Raises:
+        DataError: a file that is no index, or a damaged one.
+    """
+    if not path.exists():
+        return None
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            found, vectors = json.loads(str(stored["origin"])), stored["vectors"]
+    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path} is no search index, or is damaged; remove it, or name another file") from error
+    if not isinstance(found, dict) or found.get("form") != _FORM or vectors.ndim != 2 or vectors.dtype != np.float32:
+        raise DataError(f"{path} is no search index of this version of bertie; remove it, or name another file")
+    changed = [name for name, value in origin.items() if found.get(name) != value]
+    if changed:
+        progress.note(f"{path}: another {' and '.join(changed)} than when it was made; the texts are embedded anew")
+        return None
+    kept: NDArray[np.float32] = vectors
+    return kept
+
+
+def write_index(path: Path, origin: Mapping[str, str], vectors: NDArray[np.float32]) -> None:
+    """Write an index whole or not at all."""
+    content = io.BytesIO()
+    np.savez(content, origin=np.array(json.dumps(dict(origin))), vectors=vectors)
+    write_bytes(path, content.getvalue())

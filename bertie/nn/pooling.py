@@ -1,0 +1,64 @@
+"""One vector a text from the hidden vectors of its tokens, also where the text stands in several sequences.
+
+Shapes: T tokens, B sequences, N texts, H hidden.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from bertie.batch import Batch
+
+Pooling = Literal["mean", "cls", "max"]
+
+
+def text_heads(batch: Batch) -> Tensor:
+    """Return the first sequence of each text, (N,).
+
+    An item may hold several texts, and a text several windows: a text begins where `rows` or `sequence.side` changes.
+    Without that target every sequence is a text.
+    """
+    first = torch.ones_like(batch.rows, dtype=torch.bool)
+    if "sequence.side" in batch.targets:
+        first[1:] = (batch.rows.diff() != 0) | (batch.targets["sequence.side"].diff() != 0)
+    return first.nonzero().flatten()
+
+
+class TextPooling(nn.Module):
+    """Pool hidden vectors.
+
+    Args:
+        pooling: their mean, where `token.share` (T,) says how much a token counts; that of [CLS], of several windows
+            the mean; or the largest value of each coordinate.
+        normalized: whether to scale to length 1.
+    """
+
+    def __init__(self, pooling: Pooling, *, normalized: bool) -> None:
+        super().__init__()
+        self.pooling, self.normalized = pooling, normalized
+
+    def forward(self, hidden: Tensor, batch: Batch) -> Tensor:
+        """Map (T, H) to (N, H) in fp32."""
+        heads = text_heads(batch)
+        values, shares = hidden.float(), batch.targets.get("token.share")
+        edges = torch.cat([batch.offsets[heads], batch.offsets[-1:]]).long()  # (N+1,) places in T
+        if self.pooling == "cls":
+            values, shares = values[batch.starts], None
+            edges = torch.cat([heads, heads.new_tensor([len(batch)])])  # (N+1,) places in B
+        lengths = edges.diff()
+        if self.pooling == "max":
+            pooled = torch.segment_reduce(values, "max", lengths=lengths)
+        elif shares is None:
+            pooled = torch.segment_reduce(values, "mean", lengths=lengths)
+        else:
+            sums = torch.segment_reduce(values * shares[:, None], "sum", lengths=lengths)
+            pooled = sums / torch.segment_reduce(shares, "sum", lengths=lengths)[:, None]
+        return normalize(pooled, dim=1) if self.normalized else pooled
+
+    def extra_repr(self) -> str:
+        """Show both settings in the module's print."""
+        return f"{self.pooling}, normalized={self.normalized}"

@@ -1,0 +1,348 @@
+"""Embeddings: one vector a text, so that texts of like meaning lie close to one another (Reimers and Gurevych 2019).
+
+A vector is the mean (or the first, or the largest values) of a text's hidden vectors; there is nothing else to learn
+than the encoder. Pairs that belong together teach it by telling each text's own partner from all others of the batch
+(InfoNCE), pairs with a number by the squared error of the cosine. A long text in several windows is pooled as one: a
+piece that several windows show counts once, and [CLS] and [SEP] once a text.
+
+Shapes: T tokens, B sequences, I items, H hidden, N texts (one or two of an item, and its negatives), C candidates.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.functional import cosine_similarity
+
+from bertie.batch import Batch
+from bertie.data.items import Table, sides
+from bertie.data.table import read_table
+from bertie.data.windows import Truncation, Windows, lay_out
+from bertie.errors import DataError, SettingsError
+from bertie.metrics.regression import pearson, spearman
+from bertie.metrics.retrieval import accuracy_at_1, mean_reciprocal_rank, ranks_of_own, unit
+from bertie.nn.contrastive import contrastive
+from bertie.nn.dropout import Noise
+from bertie.nn.pooling import Pooling, TextPooling, text_heads
+from bertie.tasks.task import Judgement, Keys, Loss, Task, Term, check_length, encoded_texts
+from bertie.tokenizer.tokenizer import Tokenizer
+
+# The texts of an item: its text, the other one of its pair, and what follows are negatives.
+_TEXT, _PAIR, _NEGATIVE = 0, 1, 2
+
+
+@dataclass(frozen=True, eq=False)
+class Vector:
+    """Where one text lies."""
+
+    vector: NDArray[np.float32]
+    """(H,), of length 1 unless the task says otherwise."""
+
+
+@dataclass(frozen=True, eq=False)
+class Similarity:
+    """How alike the two texts of a pair are."""
+
+    similarity: float
+    """Cosine of the angle between their vectors, -1 to 1."""
+    value: float | None
+    """The same on the scale of the numbers the model learned from; None when it learned from none."""
+    vectors: NDArray[np.float32] = field(repr=False)
+    """(2, H), for whoever compares them with others."""
+
+
+@dataclass(frozen=True)
+class Embedding(Task):
+    """Give each text a vector, and each pair of texts the likeness of its two vectors."""
+
+    pooling: Pooling = "mean"
+    """What becomes of a text's hidden vectors: their mean, that of [CLS], or the largest value of each coordinate."""
+    normalize: bool = True
+    """Whether vectors are scaled to length 1."""
+    max_length: int = 128
+    """Tokens of the longest sequence."""
+    truncation: Truncation = "truncate"
+    """What to do with a longer text: stop (error), cut it (counted and reported), or pool windows of it together."""
+    stride: int | None = None
+    """Pieces from one window to the next; half a window when None."""
+    max_windows: int = 32
+    """Windows of one text at most; what they don't reach is cut, and counted."""
+    objective: Literal["auto", "contrastive", "cosine"] = "auto"
+    """Tell a text's own pair from the others of its batch, or give a pair its number; auto asks the training table."""
+    scale: float = 20.0
+    """What cosines are multiplied with before the softmax (an inverse temperature)."""
+    symmetric: bool = True
+    """Whether each pair must also tell its own text from the others."""
+    label_range: tuple[float, float] | None = None
+    """The training table's smallest and largest number, which the cosines 0 and 1 stand for."""
+    pooler: bool = False
+    """Whether the model has BERT's pooler: no vector uses it, but other programs expect it in the folder."""
+
+    name: ClassVar[str] = "embedding"
+    architecture: ClassVar[str] = "{}Model"
+
+    def __post_init__(self) -> None:
+        check_length(self.max_length)
+        for name, known in (("pooling", ("mean", "cls", "max")), ("objective", ("auto", "contrastive", "cosine"))):
+            if getattr(self, name) not in known:
+                raise SettingsError(f"{name} must be one of {', '.join(known)}; got {getattr(self, name)!r}")
+        if not self.scale > 0:
+            raise SettingsError(f"scale must be above 0; got {self.scale}")
+        if self.label_range is not None and not self.label_range[0] < self.label_range[1]:
+            raise SettingsError(f"label_range must be two rising numbers; got {self.label_range}")
+
+    @property
+    def whole_batch(self) -> bool:  # type: ignore[override]
+        """Whether a step can't be split: the negatives of a text are the others of its batch."""
+        return self.objective != "cosine"
+
+    @property
+    def criterion(self) -> str:  # type: ignore[override]
+        """The score of the objective."""
+        return "spearman" if self.objective == "cosine" else "mean_reciprocal_rank"
+
+    @classmethod
+    def read(cls, path: str | Path, *, columns: Mapping[str, str] | None = None, labelled: bool = False) -> Table[Any]:
+        """Read a table; to learn from or measure on it needs pairs, whose labels (numbers) may be absent."""
+        table = read_table(path, columns=columns)
+        if labelled and "pair" not in table.mapping:
+            raise DataError(
+                f"{path}: no column holds the second texts of pairs; say which by --columns text=NAME,pair=NAME"
+            )
+        return table
+
+    @classmethod
+    def learn(cls, items: Sequence[Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Choose the objective by whether pairs have numbers, and measure the range of these.
+
+        Raises:
+            DataError: texts without a partner, labels that are no numbers, or all the same one, or only on some rows.
+            SettingsError: an objective that the table doesn't serve.
+        """
+        wish = settings.get("objective", "auto")
+        if not _labelled(items):
+            if wish == "cosine":
+                raise SettingsError("objective=cosine learns a number for each pair, and no column holds labels")
+            return {"objective": "contrastive"}
+        if wish == "contrastive":
+            raise SettingsError(
+                "objective=contrastive learns from pairs that belong together, and these have labels; leave the "
+                "label out by --columns text=NAME,pair=NAME if every pair is such a one"
+            )
+        values = [_value(item.label, f"line {item.line}") for item in items]
+        if min(values) == max(values):
+            raise DataError(f"every row has the label {values[0]:g}; there is nothing to learn")
+        return {"objective": "cosine", "label_range": settings.get("label_range") or (min(values), max(values))}
+
+    def admit(self, items: Sequence[Any], path: Path) -> None:
+        """Refuse texts without a partner, and labels that are no numbers."""
+        try:
+            labelled = _labelled(items)
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from error
+        for item in items if labelled else ():
+            _value(item.label, f"{path}:{item.line}")
+
+    def has_gold(self, item: Any) -> bool:
+        """Tell whether an item is a pair: a text's own partner is what it should find."""
+        return sides(item)[1] is not None
+
+    def encode(self, items: Sequence[Any], tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
+        """Pack the texts of each item one after another, each a sequence or several windows.
+
+        Targets: `sequence.side` (B,) 0 for the text, 1 for its pair, 2.. for negatives; `token.share` (T,) what a
+        token counts in the mean; `item.value` (I,) 0 to 1 where all items have labels, and where none has one,
+        `sequence.text` (B,), equal for equal texts.
+        """
+        owners, ids = self._texts(items, tokenizer)
+        laid = lay_out(
+            ids,
+            [None] * len(ids),
+            tokenizer,
+            max_length=self.max_length,
+            truncation=self.truncation,
+            stride=self.stride,
+            max_windows=self.max_windows,
+        )
+        rows, side = owners[laid.rows].T  # (B,) each
+        heads = np.flatnonzero(np.diff(rows, prepend=-1))
+        cut = np.zeros(len(rows), np.int64)
+        cut[heads] = np.add.reduceat(laid.pieces.truncated, heads)
+        targets: dict[str, Any] = {"sequence.cut": cut, "sequence.side": side, "token.share": laid.shares()}
+        labels = [getattr(item, "label", None) for item in items]
+        if None not in labels and self.label_range is not None:
+            values = [_value(label, f"text {number}") for number, label in enumerate(labels, 1)]
+            targets["item.value"] = self._scaled(np.array(values)).astype(np.float32)
+        elif all(label is None for label in labels):
+            targets["sequence.text"] = _identities(laid)
+        return Batch.pack(laid.pieces.tokens, laid.pieces.segments, laid.pieces.offsets, rows=rows, targets=targets)
+
+    def _texts(self, items: Sequence[Any], tokenizer: Tokenizer) -> tuple[NDArray[np.int64], list[list[int]]]:
+        """List all texts, item by item: (item, side) of each, (N, 2), and its pieces."""
+        first, second = encoded_texts(items, tokenizer)
+        columns: list[Sequence[list[int] | None]] = [first, second]
+        known = [
+            () if pair is None else getattr(item, "negatives", ()) for item, pair in zip(items, second, strict=True)
+        ]
+        for place in range(max(map(len, known))):
+            encoded = tokenizer.encode_batch([texts[place] if place < len(texts) else "" for texts in known])
+            columns.append([ids if place < len(texts) else None for ids, texts in zip(encoded, known, strict=True)])
+        owners = [
+            (row, side) for row in range(len(items)) for side, column in enumerate(columns) if column[row] is not None
+        ]
+        pieces = [columns[side][row] or [] for row, side in owners]
+        for (row, _), ids in zip(owners, pieces, strict=True):  # lay_out would count texts, not items
+            if self.truncation == "error" and len(ids) + 2 > self.max_length:
+                raise DataError(
+                    f"text {row + 1} has {len(ids) + 2} tokens, more than {self.max_length}; shorten it, or ask for "
+                    "truncation"
+                )
+        return np.array(owners, np.int64), pieces
+
+    def _scaled(self, values: Any) -> Any:
+        """Map labels to cosines."""
+        assert self.label_range is not None
+        low, high = self.label_range
+        return (values - low) / (high - low)
+
+    def head(self, encoder: Any) -> EmbeddingHead:
+        """Make the pooling; BERT's own pooler only comes along."""
+        pooling = TextPooling(self.pooling, normalized=self.normalize)
+        return EmbeddingHead(pooling, encoder.pool() if self.pooler else None)
+
+    def counts(self, batch: Batch) -> dict[str, float]:
+        """Count the items."""
+        return {"embedding": float(batch.num_items)}
+
+    def loss(self, outputs: Tensor, batch: Batch) -> Loss:
+        """Squared error of the cosine where the batch has numbers, else the contrastive loss over all its pairs."""
+        heads, count = text_heads(batch), float(batch.num_items)
+        side = batch.targets["sequence.side"][heads]
+        texts, pairs = outputs[side == _TEXT], outputs[side == _PAIR]  # (I, H)
+        if len(pairs) < len(texts):
+            raise KeyError("sequence.side has no second text of every item")
+        if self.objective == "cosine" or "item.value" in batch.targets:
+            errors = cosine_similarity(texts, pairs) - batch.targets["item.value"]
+            return Loss({"embedding": Term(1.0, errors.square().sum(), count)})
+        names = batch.targets["sequence.text"][heads]
+        total, right = contrastive(
+            texts,
+            torch.cat([pairs, outputs[side >= _NEGATIVE]]),
+            text_names=names[side == _TEXT],
+            candidate_names=torch.cat([names[side == _PAIR], names[side >= _NEGATIVE]]),
+            scale=self.scale,
+            symmetric=self.symmetric,
+        )
+        return Loss({"embedding": Term(1.0, total, count)}, {"accuracy": (right, count)})
+
+    def decode(
+        self, outputs: Tensor, batch: Batch, items: Sequence[Any], tokenizer: Tokenizer
+    ) -> list[Vector | Similarity]:
+        """Hand out vectors: of a text its own, of a pair how alike the two are."""
+        heads = text_heads(batch)
+        owners = zip(batch.rows[heads].tolist(), batch.targets["sequence.side"][heads].tolist(), strict=True)
+        found: list[dict[int, NDArray[np.float32]]] = [{} for _ in items]
+        for (row, side), vector in zip(owners, outputs.float().cpu().numpy(), strict=True):
+            found[row][side] = vector
+        return [self._pair(one) if _PAIR in one else Vector(one[_TEXT].copy()) for one in found]
+
+    def _pair(self, found: Mapping[int, NDArray[np.float32]]) -> Similarity:
+        vectors = np.stack([found[_TEXT], found[_PAIR]])
+        first, second = unit(vectors.astype(np.float64))
+        cosine = float(np.clip(first @ second, -1.0, 1.0))
+        low, high = self.label_range or (0.0, 0.0)
+        return Similarity(cosine, low + cosine * (high - low) if self.label_range else None, vectors)
+
+    def score(self, predictions: Sequence[Similarity], items: Sequence[Any]) -> dict[str, float]:
+        """Correlate cosines with the labels; without labels, let each text find its pair among the pairs of all."""
+        if _labelled(items):
+            gold = [_value(item.label, f"text {number}") for number, item in enumerate(items, 1)]
+            guesses = [guess.similarity for guess in predictions]
+            return {"pearson": pearson(gold, guesses), "spearman": spearman(gold, guesses)}
+        first, second = unit(np.stack([guess.vectors for guess in predictions], axis=1))
+        numbers: dict[str, int] = {}
+        groups = [
+            [numbers.setdefault(text, len(numbers)) for text in column]
+            for column in zip(*map(sides, items), strict=True)
+        ]
+        ranks = ranks_of_own(first, second, *groups)
+        return {"accuracy_at_1": accuracy_at_1(ranks), "mean_reciprocal_rank": mean_reciprocal_rank(ranks)}
+
+    def judge(self, prediction: Similarity, item: Any) -> Judgement | None:
+        """Give a pair with a number credit by the distance of the cosine."""
+        if getattr(item, "label", None) is None or prediction.value is None:
+            return None
+        gold = _value(item.label, "the label")
+        distance = min(1.0, abs(prediction.similarity - self._scaled(gold)))
+        return Judgement(f"{gold:g}", f"{prediction.value:.3g}", 1.0 - distance, distance)
+
+
+class EmbeddingHead(nn.Module):
+    """Pool the hidden vectors of each text.
+
+    Args:
+        pooling: from hidden vectors to one a text.
+        pooler: BERT's own, which is kept as it is.
+    """
+
+    def __init__(self, pooling: TextPooling, pooler: nn.Module | None) -> None:
+        super().__init__()
+        self.pooling = pooling
+        self.pooler = None if pooler is None else pooler.requires_grad_(False)
+
+    def forward(self, hidden: Tensor, batch: Batch, noise: Noise | None) -> Tensor:
+        """Map (T, H) to (N, H)."""
+        vectors: Tensor = self.pooling(hidden, batch)
+        return vectors
+
+
+def _identities(laid: Windows) -> NDArray[np.int64]:
+    """Return a number for each sequence, (B,), that is equal for equal texts (as far as they are shown)."""
+    edges = laid.pieces.offsets[np.searchsorted(laid.rows, np.arange(laid.rows[-1] + 2))]
+    hashes = [
+        hashlib.blake2b(laid.pieces.tokens[start:end].tobytes(), digest_size=8).digest()
+        for start, end in pairwise(edges.tolist())
+    ]
+    return np.frombuffer(b"".join(hashes), "<i8")[laid.rows]
+
+
+def _labelled(items: Sequence[Any]) -> bool:
+    """Tell whether pairs have labels, all of them, or none.
+
+    Raises:
+        DataError: some have and some have not, or an item that is no pair.
+    """
+    bare = [getattr(item, "label", None) is None for item in items]
+    for number, item in enumerate(items, 1):
+        where = f"line {item.line}" if getattr(item, "line", 0) else f"text {number}"
+        if sides(item)[1] is None:
+            raise DataError(f"{where} has no second text; embedding learns from and is measured on pairs")
+        if bare[number - 1] != bare[0]:
+            has = "no" if bare[number - 1] else "a"
+            raise DataError(f"{where} has {has} label, unlike the first pair; label all pairs or none")
+    return not bare[0]
+
+
+def _value(label: Any, where: str) -> float:
+    try:
+        value = float(label)
+    except (TypeError, ValueError):
+        value = math.nan
+    if not math.isfinite(value):
+        raise DataError(
+            f"{where} has label {label!r}; embedding takes numbers, or pairs that belong together and no label"
+        )
+    return value
+
+
+TASK = Embedding

@@ -1,0 +1,205 @@
+"""Multiple choice: which of several endings, answers or sentences goes with a text (SWAG; BERT, 4.4).
+
+Each choice is a sequence of its own, [CLS] text [SEP] lead choice [SEP], with one score from dropout and a linear layer
+on the pooled first token; the scores of an item's choices, of any number, compete in one softmax. A long text slides
+behind its choice: the mean over its windows is the choice's score.
+
+Shapes: T tokens, B sequences, I items, W most choices of an item, H hidden.
+"""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from bertie.batch import Batch
+from bertie.data.choices import read_choices
+from bertie.data.items import Choice, Table
+from bertie.data.windows import Truncation, lay_out
+from bertie.errors import DataError
+from bertie.metrics.classification import accuracy
+from bertie.nn.dropout import Noise
+from bertie.tasks.task import Judgement, Keys, Loss, Task, Term, check_length
+from bertie.tokenizer.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What was chosen for one item."""
+
+    label: str
+    """Number of the choice, from 0."""
+    choice: str
+    """Its text."""
+    score: float
+    """Its probability among the choices of the item."""
+    scores: tuple[float, ...]
+    """Probability of every choice, in their order."""
+
+
+@dataclass(frozen=True)
+class MultipleChoice(Task):
+    """Choose among several ways to go on from a text."""
+
+    max_length: int = 128
+    """Tokens of the longest sequence, which is text and one choice."""
+    truncation: Truncation = "truncate"
+    """What to do with a longer one: stop (error), cut it (counted and reported), or slide a window over it."""
+    stride: int | None = None
+    """Pieces from one window to the next; half a window when None."""
+    max_windows: int = 32
+    """Windows of one choice at most; what they don't reach is cut, and counted."""
+
+    name: ClassVar[str] = "multiple_choice"
+    architecture: ClassVar[str] = "{}ForMultipleChoice"
+    takes_choices: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_length(self.max_length)
+
+    @classmethod
+    def read(
+        cls, path: str | Path, *, columns: Mapping[str, str] | None = None, labelled: bool = False
+    ) -> Table[Choice]:
+        """Read a table of texts with choices; see `data/choices.py` for its forms."""
+        return read_choices(path, columns=columns, labelled=labelled)
+
+    @classmethod
+    def learn(cls, items: Sequence[Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Learn nothing: a table decides no setting."""
+        return {}
+
+    def admit(self, items: Sequence[Any], path: Path) -> None:
+        """Refuse labels that are no choice's number."""
+        for item in items:
+            _right(item, f"{path}:{item.line}:")
+
+    def encode(self, items: Sequence[Any], tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
+        """Pack every choice behind its text.
+
+        Args:
+            items: texts with choices.
+            tokenizer: of the model.
+            keys: nothing is corrupted.
+
+        Returns:
+            A batch with `sequence.choice` (B,), the number of the choice within its item, and `item.label` (I,), the
+            number of the right one, when every item has it.
+
+        Raises:
+            DataError: an item with fewer than two choices, or a label that is no choice's number.
+        """
+        _check(items)
+        numbers = np.array([len(item.choices) for item in items])
+        owners = np.repeat(np.arange(len(items)), numbers)  # the item of every choice
+        texts = tokenizer.encode_batch([item.text for item in items])
+        endings = tokenizer.encode_batch([f"{item.lead} {ending}" for item in items for ending in item.choices])
+        laid = lay_out(
+            [texts[owner] for owner in owners],
+            endings,
+            tokenizer,
+            max_length=self.max_length,
+            truncation=self.truncation,
+            stride=self.stride,
+            max_windows=self.max_windows,
+        )
+        rows = owners[laid.rows]
+        cut = np.bincount(rows, weights=laid.pieces.truncated).astype(np.int64)[rows]
+        cut[1:][rows[1:] == rows[:-1]] = 0  # counted on an item's first sequence
+        first_choice = np.cumsum(numbers) - numbers
+        targets: dict[str, Any] = {"sequence.cut": cut, "sequence.choice": laid.rows - first_choice[rows]}
+        if all(item.label is not None for item in items):
+            targets["item.label"] = [_right(item, f"text {number}") for number, item in enumerate(items, 1)]
+        return Batch.pack(laid.pieces.tokens, laid.pieces.segments, laid.pieces.offsets, rows=rows, targets=targets)
+
+    def head(self, encoder: Any) -> MultipleChoiceHead:
+        """Make the head on the encoder's own pooler."""
+        return MultipleChoiceHead(encoder.pool(), encoder.classifier_dropout(), encoder.config.hidden_size)
+
+    def counts(self, batch: Batch) -> dict[str, float]:
+        """Count the items."""
+        return {"multiple_choice": float(batch.num_items)}
+
+    def loss(self, outputs: Tensor, batch: Batch) -> Loss:
+        """Cross-entropy over each item's choices."""
+        scores, gold = _table(outputs, batch), batch.targets["item.label"]
+        total, count = cross_entropy(scores, gold, reduction="sum"), float(batch.num_items)
+        right = (scores.argmax(1) == gold).sum()
+        return Loss({"multiple_choice": Term(1.0, total, count)}, {"accuracy": (right, count)})
+
+    def decode(self, outputs: Tensor, batch: Batch, items: Sequence[Any], tokenizer: Tokenizer) -> list[Chosen]:
+        """Choose the likeliest choice of each item."""
+        chosen = []
+        for row, item in zip(_table(outputs, batch).softmax(1).tolist(), items, strict=True):
+            scores = tuple(row[: len(item.choices)])
+            best = scores.index(max(scores))
+            chosen.append(Chosen(str(best), item.choices[best], scores[best], scores))
+        return chosen
+
+    def score(self, predictions: Sequence[Chosen], items: Sequence[Any]) -> dict[str, float]:
+        """Measure the share of right choices."""
+        return {"accuracy": accuracy([str(item.label) for item in items], [guess.label for guess in predictions])}
+
+    def judge(self, prediction: Chosen, item: Any) -> Judgement:
+        """Compare choices."""
+        gold = item.choices[_right(item, "the item")]
+        return Judgement(gold, prediction.choice, float(prediction.label == str(item.label)), prediction.score)
+
+
+def _check(items: Sequence[Any]) -> None:
+    """Refuse what is no text with choices."""
+    for number, item in enumerate(items, 1):
+        if not isinstance(item, Choice):
+            raise DataError(f"text {number} is {reprlib.repr(item)}; multiple_choice takes texts with choices (Choice)")
+        if len(item.choices) < 2:
+            raise DataError(f"text {number} has {len(item.choices)} choices; an item needs two or more")
+
+
+def _right(item: Choice, where: str) -> int:
+    """Return the number of the right choice."""
+    label = str(item.label)
+    if not label.isdecimal() or int(label) >= len(item.choices):
+        last = len(item.choices) - 1
+        raise DataError(f"{where} has label {item.label!r}; its choices are numbered 0 to {last}")
+    return int(label)
+
+
+def _table(outputs: Tensor, batch: Batch) -> Tensor:
+    """Lay scores of sequences (B,) out as choices (I, W): the mean over windows, -inf where an item has no more."""
+    places = (batch.rows, batch.targets["sequence.choice"])
+    shape = (batch.num_items, int(places[1].max()) + 1)
+    scores = outputs.float()
+    sums = scores.new_zeros(shape).index_put(places, scores, accumulate=True)
+    counts = scores.new_zeros(shape).index_put(places, torch.ones_like(scores), accumulate=True)
+    return (sums / counts.clamp(min=1.0)).masked_fill(counts == 0, -torch.inf)
+
+
+class MultipleChoiceHead(nn.Module):
+    """Pool, drop, project to one score.
+
+    Args:
+        pooler: the encoder's stem.
+        dropout: the encoder's dropout before a head.
+        hidden_size: H.
+    """
+
+    def __init__(self, pooler: nn.Module, dropout: nn.Module, hidden_size: int) -> None:
+        super().__init__()
+        self.pooler, self.dropout = pooler, dropout
+        self.classifier = nn.Linear(hidden_size, 1)
+
+    def forward(self, hidden: Tensor, batch: Batch, noise: Noise | None) -> Tensor:
+        """Map (T, H) to (B,)."""
+        scores: Tensor = self.classifier(self.dropout(self.pooler(hidden, batch), noise))
+        return scores.squeeze(1)
+
+
+TASK = MultipleChoice

@@ -1,0 +1,199 @@
+"""Regression: a number for a text or a pair of texts, such as how alike two sentences are (STS-B).
+
+Dropout and one linear layer with a single output stand on the pooled first token, trained by the squared error. The
+head learns standardised numbers, whatever the table's scale; stored weights give the table's own, here and in any other
+program.
+
+Shapes: T tokens, B sequences, I items, H hidden.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from bertie.batch import Batch
+from bertie.data.windows import Truncation, lay_out
+from bertie.errors import DataError
+from bertie.metrics.regression import mean_squared_error, pearson, spearman
+from bertie.nn.dropout import Noise
+from bertie.tasks.task import Judgement, Keys, Loss, Task, Term, check_length, encoded_texts
+from bertie.tokenizer.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The number given to one item."""
+
+    value: float
+
+
+@dataclass(frozen=True)
+class Regression(Task):
+    """Give each text, or pair of texts, a number."""
+
+    center: float = 0.0
+    """Mean of the training table's numbers."""
+    spread: float = 1.0
+    """Their standard deviation, rounded to a power of two, so that scaling loses no digit."""
+    max_length: int = 128
+    """Tokens of the longest sequence."""
+    truncation: Truncation = "truncate"
+    """What to do with a longer one: stop (error), cut it (counted and reported), or slide a window over it."""
+    stride: int | None = None
+    """Pieces from one window to the next; half a window when None."""
+    max_windows: int = 32
+    """Windows of one text at most; what they don't reach is cut, and counted."""
+
+    name: ClassVar[str] = "regression"
+    architecture: ClassVar[str] = "{}ForSequenceClassification"
+    criterion: ClassVar[str] = "spearman"
+
+    def __post_init__(self) -> None:
+        check_length(self.max_length)
+
+    @classmethod
+    def learn(cls, items: Sequence[Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Measure mean and spread of the labels.
+
+        Raises:
+            DataError: labels that are no numbers, or all the same one.
+        """
+        values = [_value(item.label, f"line {item.line}") for item in items]
+        center = math.fsum(values) / len(values)
+        spread = math.sqrt(math.fsum((value - center) ** 2 for value in values) / len(values))
+        if spread == 0.0:
+            raise DataError(f"every row has the label {values[0]:g}; there is nothing to learn")
+        return {"center": center, "spread": 2.0 ** round(math.log2(spread))}
+
+    def foreign(self) -> dict[str, Any]:
+        """Tell transformers that the single output is a number."""
+        return {"problem_type": "regression", "id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}
+
+    def admit(self, items: Sequence[Any], path: Path) -> None:
+        """Refuse labels that are no numbers."""
+        for item in items:
+            _value(item.label, f"{path}:{item.line}")
+
+    def encode(self, items: Sequence[Any], tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
+        """Pack texts or pairs, with `item.value` (I,) when every item has a label."""
+        laid = lay_out(
+            *encoded_texts(items, tokenizer),
+            tokenizer,
+            max_length=self.max_length,
+            truncation=self.truncation,
+            stride=self.stride,
+            max_windows=self.max_windows,
+        )
+        targets: dict[str, Any] = {"sequence.cut": laid.pieces.truncated}
+        labels = [getattr(item, "label", None) for item in items]
+        if None not in labels:
+            targets["item.value"] = [_value(label, f"text {number}") for number, label in enumerate(labels, 1)]
+        pieces = laid.pieces
+        return Batch.pack(pieces.tokens, pieces.segments, pieces.offsets, rows=laid.rows, targets=targets)
+
+    def head(self, encoder: Any) -> RegressionHead:
+        """Make the head on the encoder's own pooler."""
+        return RegressionHead(
+            encoder.pool(), encoder.classifier_dropout(), encoder.config.hidden_size, self.center, self.spread
+        )
+
+    def counts(self, batch: Batch) -> dict[str, float]:
+        """Count the items."""
+        return {"regression": float(batch.num_items)}
+
+    def loss(self, outputs: Tensor, batch: Batch) -> Loss:
+        """Squared error on the standardised scale; about 1 is what the mean alone would reach."""
+        guesses = batch.item_means(outputs.float())
+        errors = ((guesses - batch.targets["item.value"]) / self.spread).square()
+        return Loss({"regression": Term(1.0, errors.sum(), float(batch.num_items))})
+
+    def decode(self, outputs: Tensor, batch: Batch, items: Sequence[Any], tokenizer: Tokenizer) -> list[Estimate]:
+        """Read the numbers off."""
+        return [Estimate(value) for value in batch.item_means(outputs.float()).tolist()]
+
+    def score(self, predictions: Sequence[Estimate], items: Sequence[Any]) -> dict[str, float]:
+        """Work out both correlations and the squared error, on the table's own scale."""
+        gold = [_value(item.label, f"text {number}") for number, item in enumerate(items, 1)]
+        guesses = [guess.value for guess in predictions]
+        return {
+            "pearson": pearson(gold, guesses),
+            "spearman": spearman(gold, guesses),
+            "mean_squared_error": mean_squared_error(gold, guesses),
+        }
+
+    def judge(self, prediction: Estimate, item: Any) -> Judgement:
+        """Give credit by the distance in spreads."""
+        gold = _value(item.label, "the label")
+        distance = abs(prediction.value - gold) / self.spread
+        return Judgement(f"{gold:g}", f"{prediction.value:.3g}", math.exp(-distance), 1.0 - math.exp(-distance))
+
+
+def _value(label: Any, where: str) -> float:
+    try:
+        value = float(label)
+    except (TypeError, ValueError):
+        value = math.nan
+    if not math.isfinite(value):
+        raise DataError(f"{where} has label {label!r}; regression needs numbers")
+    return value
+
+
+class RegressionHead(nn.Module):
+    """Pool, drop, project to one number.
+
+    Args:
+        pooler: the encoder's stem.
+        dropout: the encoder's dropout before a head.
+        hidden_size: H.
+        center: what a projection of 0 means.
+        spread: what a projection of 1 means more than that.
+    """
+
+    def __init__(self, pooler: nn.Module, dropout: nn.Module, hidden_size: int, center: float, spread: float) -> None:
+        super().__init__()
+        self.pooler, self.dropout = pooler, dropout
+        self.classifier = Standardised(hidden_size, center, spread)
+
+    def forward(self, hidden: Tensor, batch: Batch, noise: Noise | None) -> Tensor:
+        """Map (T, H) to (B,)."""
+        values: Tensor = self.classifier(self.dropout(self.pooler(hidden, batch), noise))
+        return values.squeeze(1)
+
+
+class Standardised(nn.Linear):
+    """A projection to one number whose parameters learn on a standardised scale and are stored on the true one.
+
+    Args:
+        hidden_size: H.
+        center: added after the product.
+        spread: multiplied after it.
+    """
+
+    def __init__(self, hidden_size: int, center: float, spread: float) -> None:
+        super().__init__(hidden_size, 1)
+        self.center, self.spread = center, spread
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Map (B, H) to (B, 1)."""
+        return super().forward(values).float() * self.spread + self.center
+
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        destination[f"{prefix}weight"] = self.weight.detach() * self.spread
+        destination[f"{prefix}bias"] = self.bias.detach() * self.spread + self.center
+
+    def _load_from_state_dict(self, state: Any, prefix: str, *rest: Any) -> None:
+        scaled = dict(state)
+        if f"{prefix}weight" in scaled:
+            scaled[f"{prefix}weight"] = scaled[f"{prefix}weight"] / self.spread
+        if f"{prefix}bias" in scaled:
+            scaled[f"{prefix}bias"] = (scaled[f"{prefix}bias"] - self.center) / self.spread
+        super()._load_from_state_dict(scaled, prefix, *rest)
+
+
+TASK = Regression

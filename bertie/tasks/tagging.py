@@ -1,0 +1,337 @@
+"""Tagging: a tag for each word of a text, such as the entity it belongs to or its part of speech (BERT, 5.3).
+
+Dropout and one linear layer stand on every token. A word is decided by its first piece, as in the paper, in the window
+where that has most context; entities are read off the tags by the CoNLL rules and come out with their characters.
+
+Shapes: T tokens, B sequences, W words of all items, P pieces of all words, C tags, H hidden.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from bertie.batch import Batch
+from bertie.data.entities import OUTSIDE, iob2, is_positioned
+from bertie.data.items import Table, Text, Words, whole_text, word_offsets
+from bertie.data.spans import cut_words
+from bertie.data.windows import Truncation, Windows, lay_out
+from bertie.data.words import read_words
+from bertie.errors import DataError, SettingsError
+from bertie.metrics.classification import accuracy, macro_f1, per_class
+from bertie.metrics.entities import entities, entity_scores, entity_scores_by_type
+from bertie.nn.dropout import Noise
+from bertie.tasks.task import Judgement, Keys, Loss, Task, Term, check_length
+from bertie.tokenizer.tokenizer import Tokenizer
+
+_NOTHING = -1  # of a token that no word, or no tag, belongs to
+
+
+@dataclass(frozen=True)
+class Span:
+    """An entity in a text."""
+
+    label: str
+    """Its type."""
+    text: str
+    start: int
+    """First character in the whole text."""
+    end: int
+    """The character after its last."""
+    score: float
+    """Mean probability of its words' tags."""
+
+
+@dataclass(frozen=True)
+class Tagged:
+    """What was said of one text."""
+
+    words: tuple[str, ...]
+    tags: tuple[str, ...]
+    """One a word; of entities always as IOB2 has them."""
+    spans: tuple[Span, ...]
+    """The entities; empty where tags are no entities."""
+    score: float
+    """Mean probability of all words' tags."""
+
+
+@dataclass(frozen=True)
+class Tagging(Task):
+    """Give each word of a text one of several tags."""
+
+    labels: tuple[str, ...] = ()
+    """Tags in the order of the logits."""
+    max_length: int = 128
+    """Tokens of the longest sequence."""
+    truncation: Truncation = "window"
+    """What to do with a longer text: stop (error), cut it (its last words are O; counted), or slide a window on it."""
+    stride: int | None = None
+    """Pieces from one window to the next; half a window when None."""
+    label_all_pieces: bool = False
+    """Whether the pieces of a word after its first learn its tag too; what a word gets is decided by the first."""
+    label_smoothing: float = 0.0
+    """Share of the target probability that is spread over all tags."""
+
+    name: ClassVar[str] = "tagging"
+    architecture: ClassVar[str] = "{}ForTokenClassification"
+    criterion: ClassVar[str] = "f1"
+
+    def __post_init__(self) -> None:
+        check_length(self.max_length)
+        if not 0.0 <= self.label_smoothing < 1.0:
+            raise SettingsError(f"label_smoothing must be from 0 to below 1; got {self.label_smoothing}")
+
+    @property
+    def finds_entities(self) -> bool:
+        """Whether the tags are positions in entities, not labels of single words."""
+        inside = [label for label in self.labels if label != OUTSIDE]
+        return bool(inside) and all(is_positioned(label) for label in inside)
+
+    @classmethod
+    def read(
+        cls, path: str | Path, *, columns: Mapping[str, str] | None = None, labelled: bool = False
+    ) -> Table[Words]:
+        """Read CoNLL columns, lists of words and tags, or texts with spans."""
+        return read_words(path, columns=columns, labelled=labelled)
+
+    @classmethod
+    def learn(cls, items: Sequence[Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Name the tags: O, then B and I of every type by the alphabet; or, without entities, all that occur.
+
+        Raises:
+            DataError: no word has a tag that tells it from others.
+        """
+        names = {tag for item in items for tag in item.label}
+        inside = names - {OUTSIDE}
+        if inside and all(is_positioned(tag) for tag in inside):
+            types = sorted({entity.label for item in items for entity in entities(item.label)})
+            return {"labels": (OUTSIDE, *(f"{position}-{label}" for label in types for position in "BI"))}
+        if len(names) < 2:
+            raise DataError(f"every word has the tag {min(names, default=OUTSIDE)!r}; there is nothing to learn")
+        return {"labels": tuple(sorted(names, key=lambda tag: (tag != OUTSIDE, tag)))}
+
+    def admit(self, items: Sequence[Any], path: Path) -> None:
+        """Refuse tags that the model was not trained on."""
+        unseen = Counter(tag for item in items for tag in item.label if tag not in self.labels)
+        if unseen:
+            (name, count), *others = unseen.most_common()
+            line = next(item.line for item in items if name in item.label)
+            more = "".join(f", {other!r} ({words})" for other, words in others[:5]) + (", ..." if others[5:] else "")
+            raise DataError(
+                f"{path}:{line}: tag {name!r} ({count} words){more} does not occur in the training table, which has "
+                f"{', '.join(self.labels)}; remove these sentences or train with such examples"
+            )
+
+    def encode(self, items: Sequence[Any], tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
+        """Pack texts, with `token.word` (T,), the place in its item of the word whose first piece a token is.
+
+        `token.tag` (T,), its number, is there when every item has tags; both are -1 elsewhere, and in all windows but
+        one of those that show a piece, so that every word is decided and learned once.
+
+        Raises:
+            DataError: an item that is no text, an unknown tag, or another number of tags than of words.
+        """
+        sentences = [_as_words(item, number) for number, item in enumerate(items, 1)]
+        pieces, sizes = _encoded(sentences, tokenizer)
+        laid = lay_out(
+            pieces,
+            [None] * len(pieces),
+            tokenizer,
+            max_length=self.max_length,
+            truncation=self.truncation,
+            stride=self.stride,
+        )
+        is_first = np.zeros(int(sizes.sum()), np.bool_)  # (P,)
+        is_first[(np.cumsum(sizes) - sizes)[sizes > 0]] = True
+        places = np.concatenate([np.arange(len(sentence.words)) for sentence in sentences])  # (W,)
+        words = np.where(is_first, np.repeat(places, sizes), _NOTHING)
+        targets = {"sequence.cut": laid.pieces.truncated, "token.word": _along_tokens(words, pieces, laid)}
+        if all(sentence.label is not None for sentence in sentences):
+            first, later = self._numbers(sentences)  # (W,)
+            rest = np.repeat(later, sizes) if self.label_all_pieces else _NOTHING
+            tags = np.where(is_first, np.repeat(first, sizes), rest)
+            targets["token.tag"] = _along_tokens(tags, pieces, laid)
+        return Batch.pack(
+            laid.pieces.tokens, laid.pieces.segments, laid.pieces.offsets, rows=laid.rows, targets=targets
+        )
+
+    def _numbers(self, sentences: Sequence[Words]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the numbers of all words' tags, and of the tags that go on within these words: I-X after B-X."""
+        place = {label: number for number, label in enumerate(self.labels)}
+        first, later = [], []
+        for number, sentence in enumerate(sentences, 1):
+            for tag in sentence.label or ():
+                if tag not in place:
+                    raise DataError(f"text {number} has tag {tag!r}; the model knows {', '.join(self.labels)}")
+                first.append(place[tag])
+                later.append(place.get(f"I-{tag[2:]}", place[tag]) if tag.startswith("B-") else place[tag])
+        return np.array(first, np.int64), np.array(later, np.int64)
+
+    def head(self, encoder: Any) -> TaggingHead:
+        """Make the head; it has no pooler."""
+        return TaggingHead(encoder.classifier_dropout(), encoder.config.hidden_size, len(self.labels))
+
+    def counts(self, batch: Batch) -> dict[str, float]:
+        """Count the tokens with a tag."""
+        return {"tagging": float((batch.targets["token.tag"] != _NOTHING).sum())}
+
+    def loss(self, outputs: Tensor, batch: Batch) -> Loss:
+        """Cross-entropy over the tags of the tokens that have one."""
+        gold, scores = batch.targets["token.tag"], outputs.float()
+        total = cross_entropy(
+            scores, gold, reduction="sum", ignore_index=_NOTHING, label_smoothing=self.label_smoothing
+        )
+        count = self.counts(batch)["tagging"]
+        right = (scores.argmax(1) == gold).sum()  # no argmax is -1
+        return Loss({"tagging": Term(1.0, total, count)}, {"accuracy": (right, count)})
+
+    def decode(self, outputs: Tensor, batch: Batch, items: Sequence[Any], tokenizer: Tokenizer) -> list[Tagged]:
+        """Tag every word, and read the entities off. A word without pieces, or one that was cut off, is O."""
+        words = batch.targets["token.word"]
+        picked = (words != _NOTHING).nonzero().flatten()
+        best = outputs[picked].float().softmax(1).max(1)
+        rows = torch.repeat_interleave(batch.rows, batch.lengths)[picked].tolist()
+        sentences = [_as_words(item, number) for number, item in enumerate(items, 1)]
+        tags = [[OUTSIDE] * len(sentence.words) for sentence in sentences]
+        scores = [[0.0] * len(sentence.words) for sentence in sentences]
+        for row, word, label, score in zip(
+            rows, words[picked].tolist(), best.indices.tolist(), best.values.tolist(), strict=True
+        ):
+            tags[row][word], scores[row][word] = self.labels[label], score
+        return [self._tagged(*parts) for parts in zip(sentences, tags, scores, strict=True)]
+
+    def _tagged(self, sentence: Words, tags: Sequence[str], scores: Sequence[float]) -> Tagged:
+        decided = [score for score in scores if score > 0.0]
+        certainty = sum(decided) / len(decided) if decided else 1.0
+        if not self.finds_entities:
+            return Tagged(sentence.words, tuple(tags), (), certainty)
+        text, offsets = whole_text(sentence), word_offsets(sentence)
+        found = entities(tags)
+        spans = []
+        for label, first, end in found:
+            start, stop = offsets[first][0], offsets[end - 1][1]
+            spans.append(Span(label, text[start:stop], start, stop, sum(scores[first:end]) / (end - first)))
+        return Tagged(sentence.words, iob2(found, len(tags)), tuple(spans), certainty)
+
+    def score(self, predictions: Sequence[Tagged], items: Sequence[Any]) -> dict[str, float]:
+        """Score entities by the CoNLL rules; other tags by accuracy and `f1`, the mean F1 of all tags."""
+        gold, guesses = [item.label for item in items], [guess.tags for guess in predictions]
+        if self.finds_entities:
+            return entity_scores(gold, guesses)
+        flat_gold, flat_guesses = _flat(gold), _flat(guesses)
+        return {"f1": macro_f1(flat_gold, flat_guesses), "accuracy": accuracy(flat_gold, flat_guesses)}
+
+    def judge(self, prediction: Tagged, item: Any) -> Judgement:
+        """Compare the entities of a text, by their F1; or its tags, by the share of right ones."""
+        if self.finds_entities:
+            there = set(entities(item.label)) | set(entities(prediction.tags))
+            credit = entity_scores([item.label], [prediction.tags])["f1"] if there else 1.0
+            return Judgement(
+                _entities_of(item, item.label), _entities_of(item, prediction.tags), credit, prediction.score
+            )
+        gold, guess = [], []
+        for word, tag, guessed in zip(item.words, item.label, prediction.tags, strict=True):
+            if tag != guessed:
+                gold.append(f"{word}/{tag}")
+                guess.append(f"{word}/{guessed}")
+        credit = accuracy(item.label, prediction.tags) if item.words else 1.0
+        return Judgement(", ".join(gold), ", ".join(guess), credit, prediction.score)
+
+    def per_class(self, predictions: Sequence[Tagged], items: Sequence[Any]) -> dict[str, dict[str, float]]:
+        """Measure every type of entity, or every tag."""
+        gold, guesses = [item.label for item in items], [guess.tags for guess in predictions]
+        if self.finds_entities:
+            return entity_scores_by_type(gold, guesses)
+        flat_gold, flat_guesses = _flat(gold), _flat(guesses)
+        return per_class(flat_gold, flat_guesses, sorted({*flat_gold, *flat_guesses}))
+
+
+def _as_words(item: Any, number: int) -> Words:
+    """Take an item's words, or cut a text into words."""
+    if isinstance(item, str):
+        return cut_words(item)
+    if isinstance(item, Text) and item.pair is None and item.label is None:
+        return replace(cut_words(item.text), line=item.line)
+    if not isinstance(item, Words):
+        raise DataError(f"text {number} is {item!r:.60}; tagging takes one string, or Words with one tag a word")
+    if item.label is not None and len(item.label) != len(item.words):
+        raise DataError(f"text {number} has {len(item.label)} tags for {len(item.words)} words")
+    if item.offsets and len(item.offsets) != len(item.words):
+        raise DataError(f"text {number} has {len(item.offsets)} offsets for {len(item.words)} words")
+    return item
+
+
+def _encoded(sentences: Sequence[Words], tokenizer: Tokenizer) -> tuple[list[list[int]], NDArray[np.int64]]:
+    """Return the pieces of each item, and how many each word has: (W,). A word that occurs often is encoded once."""
+    distinct = list(dict.fromkeys(word for sentence in sentences for word in sentence.words))
+    try:
+        ids = dict(zip(distinct, tokenizer.encode_batch(distinct), strict=True))
+    except DataError as error:
+        raise _of_its_text(error, distinct, sentences) from error
+    pieces = [[piece for word in sentence.words for piece in ids[word]] for sentence in sentences]
+    return pieces, np.array([len(ids[word]) for sentence in sentences for word in sentence.words], np.int64)
+
+
+def _of_its_text(error: DataError, words: Sequence[str], sentences: Sequence[Words]) -> DataError:
+    """Let an error about word 7 of `words`, which calls it "text 7", name the text that holds the word."""
+    found = re.match(r"text (\d+)\b", str(error))
+    if found is None:
+        return error
+    word = words[int(found[1]) - 1]
+    number = next(number for number, sentence in enumerate(sentences, 1) if word in sentence.words)
+    return DataError(f"text {number}{str(error)[found.end() :]}")
+
+
+def _along_tokens(values: NDArray[np.int64], pieces: Sequence[Sequence[int]], laid: Windows) -> NDArray[np.int64]:
+    """Put the value of each piece (P,) at the token that it is in the window that it belongs to: (T,)."""
+    edges = np.concatenate([[0], np.cumsum([len(ids) for ids in pieces])])
+    before = np.cumsum(laid.counts) - laid.counts
+    shown = np.repeat(edges[laid.rows] + laid.starts - before, laid.counts) + np.arange(int(laid.counts.sum()))
+    owned = laid.owned()
+    along = np.full(len(laid.pieces.tokens), _NOTHING, np.int64)
+    along[laid.shown[owned]] = values[shown[owned]]
+    return along
+
+
+def _flat(rows: Sequence[Sequence[str]]) -> list[str]:
+    return [tag for row in rows for tag in row]
+
+
+def _entities_of(item: Words, tags: Sequence[str]) -> str:
+    """Write entities for people: "PER Angela Merkel, LOC Paris"."""
+    text, offsets = whole_text(item), word_offsets(item)
+    found = [f"{label} {text[offsets[first][0] : offsets[end - 1][1]]}" for label, first, end in entities(tags)]
+    return ", ".join(found) or "nothing"
+
+
+class TaggingHead(nn.Module):
+    """Drop, project.
+
+    Args:
+        dropout: the encoder's dropout before a head.
+        hidden_size: H.
+        num_labels: C.
+    """
+
+    def __init__(self, dropout: nn.Module, hidden_size: int, num_labels: int) -> None:
+        super().__init__()
+        self.dropout = dropout
+        self.classifier = nn.Linear(hidden_size, num_labels)
+
+    def forward(self, hidden: Tensor, batch: Batch, noise: Noise | None) -> Tensor:
+        """Map (T, H) to (T, C)."""
+        logits: Tensor = self.classifier(self.dropout(hidden, noise))
+        return logits
+
+
+TASK = Tagging

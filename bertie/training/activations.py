@@ -1,0 +1,133 @@
+"""What frozen layers make of a training table, worked out once and kept between epochs.
+
+All of it stands in one memory-mapped file without a name, so that it is gone whatever ends the process; a resumed run
+works it out anew. Items are encoded and run in the file's order, in batches that depend on nothing else, so that the
+values are those of an unbroken run bit for bit. They stay fp32 in every precision, as between any two layers.
+
+Shapes: T tokens of a batch, N tokens of the table, H hidden.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bertie import progress
+from bertie.batch import Batch
+from bertie.files.atomic import disk_errors
+from bertie.tasks.task import Task
+from bertie.tokenizer.tokenizer import Tokenizer
+from bertie.training.precision import compute
+from bertie.training.trainable import PREFIX, FrozenModel
+
+_ITEMS = 256  # encoded at a time
+_TOKENS = 8192  # of a forward pass at most
+
+
+class Activations:
+    """Outputs of frozen layers for every item of a table; made by `remember`.
+
+    Args:
+        file: (N, H) fp32 values, item after item; it may be closed once they are mapped.
+        tokens: (N,) the pieces they belong to.
+        edges: (items + 1,) where each item's begin.
+    """
+
+    def __init__(self, file: IO[bytes], tokens: NDArray[np.int32], edges: NDArray[np.int64]) -> None:
+        self._values = np.memmap(file, np.float32, "r").reshape(len(tokens), -1)
+        self._tokens, self._edges = tokens, edges
+
+    def attach(self, batch: Batch, chosen: Sequence[int] | NDArray[np.int64]) -> Batch:
+        """Give a batch of items, by their numbers, what the frozen layers made of them.
+
+        Raises:
+            ValueError: the batch doesn't hold the pieces of those items in their order.
+        """
+        parts = [slice(self._edges[item], self._edges[item + 1]) for item in chosen]
+        tokens = torch.from_numpy(np.concatenate([self._tokens[part] for part in parts]))
+        if not torch.equal(tokens.long(), batch.tokens):
+            raise ValueError("a batch for cached activations must hold the chosen items, whole and in their order")
+        values = torch.from_numpy(np.concatenate([self._values[part] for part in parts]))
+        return replace(batch, targets={**batch.targets, PREFIX: values})
+
+
+def remember(
+    model: FrozenModel,
+    task: Task,
+    items: Sequence[Any],
+    tokenizer: Tokenizer,
+    *,
+    folder: Path,
+    gigabytes: float,
+    precision: Literal["fp32", "bf16"],
+    device: torch.device,
+) -> Activations | None:
+    """Run the frozen layers over a table and keep what they make.
+
+    Args:
+        model: moved to `device`.
+        task: encodes the items.
+        items: the table.
+        tokenizer: of the model.
+        folder: on the disk to use.
+        gigabytes: room to take at most.
+        precision: of the products.
+        device: where the model runs.
+
+    Returns:
+        The values; None, with a remark, when there are more than fit.
+
+    Raises:
+        ResourceError: the disk is full.
+    """
+    model.to(device).eval()
+    width: int = model.encoder.config.hidden_size  # type: ignore[union-attr, assignment]
+    batches: list[Batch] = []
+    tokens = 0
+    for start in range(0, len(items), _ITEMS):
+        batches.append(replace(task.encode(items[start : start + _ITEMS], tokenizer), targets={}))
+        tokens += batches[-1].num_tokens
+        if tokens * width * 4 > gigabytes * 1e9:
+            whole = tokens * width * 4e-9 * len(items) / min(len(items), start + _ITEMS)
+            progress.note(
+                f"the outputs of the frozen layers need about {whole:.1f} GB, and --freeze-cache allows "
+                f"{gigabytes:g}: they are worked out anew in every epoch"
+            )
+            return None
+    pieces = np.concatenate([batch.tokens.numpy().astype(np.int32) for batch in batches])
+    edges = np.cumsum(np.concatenate([[0], *map(_sizes, batches)]))
+    with disk_errors(folder), tempfile.TemporaryFile(dir=folder) as file:
+        _run(model, batches, file, precision=precision, device=device, num_tokens=tokens)
+        return Activations(file, pieces, edges)
+
+
+def _run(
+    model: FrozenModel,
+    batches: Sequence[Batch],
+    file: IO[bytes],
+    *,
+    precision: Literal["fp32", "bf16"],
+    device: torch.device,
+    num_tokens: int,
+) -> None:
+    """Write what the frozen layers make of each batch."""
+    with progress.bar("Running the frozen layers", total=num_tokens, unit="tokens") as bar:
+        for batch in batches:
+            for part in batch.split(_TOKENS, whole_items=False):
+                with compute(precision, device):
+                    hidden = model.prefix(part.to(device))
+                file.write(hidden.float().cpu().contiguous().numpy().data)
+                bar.advance(part.num_tokens)
+        file.flush()
+
+
+def _sizes(batch: Batch) -> NDArray[np.int64]:
+    """Count the tokens of each item."""
+    return np.bincount(batch.rows.numpy(), weights=batch.lengths.numpy(), minlength=batch.num_items).astype(np.int64)

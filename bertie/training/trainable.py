@@ -1,0 +1,106 @@
+"""Which weights of a network learn: all of them, or not the lowest layers (freezing), or small updates only (LoRA).
+
+Frozen layers run without dropout: it would only blur what can't adapt to it, and so their outputs for an item are the
+same in every epoch and may come with the batch (`activations.py`).
+
+Shapes: T tokens, H hidden.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import torch
+from torch import nn
+
+from bertie import progress
+from bertie.batch import Batch
+from bertie.errors import SettingsError
+from bertie.nn.dropout import Noise
+from bertie.nn.lora import adapt
+from bertie.tasks.task import TaskModel
+from bertie.training import layers
+from bertie.training.settings import LoraSettings
+
+PREFIX = "token.prefix"
+"""Target of a batch (T, H) that holds what the frozen layers made of it."""
+
+
+class FrozenModel(TaskModel):
+    """An encoder whose lowest layers don't learn, under a head; it shares the parts of the model it is made from.
+
+    Args:
+        model: its embeddings and lowest blocks are frozen here.
+        num_blocks: how many blocks.
+    """
+
+    def __init__(self, model: TaskModel, num_blocks: int) -> None:
+        super().__init__(model.encoder, model.head)
+        self.num_blocks = num_blocks
+        encoder: Any = model.encoder
+        self._frozen: list[nn.Module] = [encoder.embeddings, *encoder.blocks[:num_blocks]]
+        for part in self._frozen:
+            part.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch dropout on or off, in the layers that learn."""
+        super().train(mode)
+        for part in self._frozen:
+            part.eval()
+        return self
+
+    def prefix(self, batch: Batch, noise: Noise | None = None) -> torch.Tensor:
+        """Run the frozen layers: (T, H)."""
+        with torch.no_grad():
+            hidden: torch.Tensor = self.encoder(batch, noise, blocks=slice(self.num_blocks))
+        return hidden
+
+    def forward(self, batch: Batch, noise: Noise | None = None) -> Any:
+        """Run encoder and head, the frozen layers only where the batch doesn't bring their outputs."""
+        if self.training and noise is None:
+            noise = Noise.draw()
+        hidden = batch.targets.get(PREFIX)
+        if hidden is None:
+            hidden = self.prefix(batch, noise)
+        hidden = self.encoder(batch, noise, hidden, slice(self.num_blocks, None))
+        return self.head(hidden, batch, noise)
+
+
+def choose(model: TaskModel, *, freeze: int, lora: LoraSettings, seed: int) -> TaskModel:
+    """Decide which weights learn, in place, and return the network to train.
+
+    Args:
+        model: encoder and head.
+        freeze: embeddings and so many blocks from below don't learn; 0: all learn, -1: only the head does.
+        lora: the blocks that aren't frozen learn by updates of low rank, the head as ever.
+        seed: of the updates' first weights.
+
+    Returns:
+        `model` itself, or one that shares its parts. Updates are to be merged (`nn.lora.merge`) before it is written.
+
+    Raises:
+        SettingsError: more layers than there are, or none that could learn as wished.
+    """
+    total = layers.num_blocks(model)
+    if freeze < -1 or freeze > total:
+        raise SettingsError(f"--freeze must be from 0 to {total}, the blocks of this encoder, or -1; got {freeze}")
+    num_frozen = total if freeze == -1 else freeze
+    if lora.rank > 0:
+        if num_frozen == total:
+            raise SettingsError(f"--freeze {freeze} leaves no block for --lora.rank {lora.rank}; freeze fewer")
+        encoder: Any = model.encoder
+        encoder.requires_grad_(False)
+        adapt(
+            encoder.blocks[num_frozen:],
+            rank=lora.rank,
+            alpha=lora.alpha,
+            generator=torch.Generator().manual_seed(seed + 2),  # seed and seed + 1 are the encoder's and the head's
+            chosen=lambda name: lora.targets == "all" or f".{lora.targets}." in name,
+        )
+    network = FrozenModel(model, num_frozen) if freeze != 0 else model
+    if freeze != 0 or lora.rank > 0:
+        counts = [value.numel() for value in network.parameters()]
+        learning = sum(value.numel() for value in network.parameters() if value.requires_grad)
+        what = f"embeddings and {num_frozen} of {total} blocks are frozen and run without dropout; " if freeze else ""
+        progress.note(f"{what}{learning:,} of {sum(counts):,} weights learn")
+    return network

@@ -1,0 +1,284 @@
+"""Keep the ledger of scoring runs, and draw the tables of results.md from it.
+
+    python docs/results.py add out/sst2-1 --name sst2      one small JSON in docs/results/ for a finished run
+    python docs/results.py add peers.json                  what benchmarks/finetune_peers.py printed
+    python docs/results.py draw                            the tables between the markers of docs/results.md
+
+A run's settings are those in its run.json, which are what was run; paths are reduced to file names. A name is that of a
+file in configs/finetune: what a run did otherwise than this file says stands in its entry and in the table. A run with
+the same settings and seed as an older one takes its place.
+"""
+
+import argparse
+import hashlib
+import json
+import math
+import subprocess
+import sys
+import time
+import tomllib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from bertie.reports.machine import these_versions, this_machine
+
+DOCS = Path(__file__).parent
+LEDGER = DOCS / "results"
+PAGE = DOCS / "results.md"
+CONFIGS = DOCS.parent / "configs" / "finetune"
+BEGIN, END = "<!-- begin: drawn by docs/results.py -->", "<!-- end: drawn by docs/results.py -->"
+OURS = "bertie"
+# Places, and what may differ between two runs of one row.
+_PLACES = ("model", "train", "dev", "out")
+_FREE = {"model", "out", "seed", "threads", "device", "precision", "resume"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """How a data set is shown."""
+
+    title: str
+    score: str
+    """The official one."""
+    others: tuple[str, ...] = ()
+    target: float | None = None
+    peer: float | None = None
+    """What a plain transformers loop gave on the same files, one seed."""
+
+
+ROWS = {
+    "sst2": Row("SST-2 dev, accuracy", "accuracy", target=91.0, peer=90.25),
+    "cola": Row("CoLA dev, Matthews", "matthews", ("accuracy",), target=31.0, peer=28.8),
+    "mrpc": Row("MRPC dev, accuracy", "accuracy", ("macro_f1",), target=81.0, peer=79.6),
+    "rte": Row("RTE dev, accuracy", "accuracy", peer=55.2),
+    "stsb": Row("STS-B dev, Spearman", "spearman", ("pearson",), target=86.5, peer=85.65),
+    "lingnli": Row("LingNLI dev, accuracy", "accuracy", ("macro_f1",)),
+    "imdb-truncate": Row("IMDB test, accuracy, cut at 256 tokens", "accuracy"),
+    "imdb-window": Row("IMDB test, accuracy, windows of 256", "accuracy"),
+    "conll2003": Row("CoNLL-2003 test, span F1", "f1", ("precision", "recall"), target=87.5, peer=86.7),
+    "squad1.1": Row("SQuAD 1.1 part, exact match", "exact_match", ("f1",)),
+    "squad2.0": Row("SQuAD 2.0 part, exact match", "exact_match", ("f1", "has_answer_f1", "no_answer_f1")),
+    "chnsenticorp": Row("ChnSentiCorp dev, accuracy", "accuracy"),
+    "tnews": Row("TNEWS dev, accuracy", "accuracy", ("macro_f1",)),
+    "afqmc": Row("AFQMC dev, accuracy", "accuracy"),
+    "ocnli": Row("OCNLI dev, accuracy", "accuracy"),
+    "cluener": Row("CLUENER dev, span F1", "f1", ("precision", "recall")),
+    "cmrc2018": Row("CMRC 2018 trial, exact match", "exact_match", ("f1",)),
+}
+
+
+def entry_of_run(folder: Path, name: str) -> dict[str, Any]:
+    """Describe a finished run.
+
+    Raises:
+        SystemExit: it isn't finished, or has no scores.
+    """
+    try:
+        file = folder / "run.json"
+        record = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        sys.exit(f"{folder} is no run: {error.strerror}: {error.filename}")
+    values = record.get("values", {})
+    if not values.get("scores"):
+        sys.exit(f"{folder} has no scores: the run isn't finished, or had no dev data")
+    settings = {key: _without_place(key, value) for key, value in record["settings"].items()}
+    changed = _changed(name, settings)
+    flags = " ".join(f"--{key.replace('_', '-')} {value}" for key, value in changed.items() if value is not None)
+    command = f"bertie run configs/finetune/{name}.toml --model {settings.get('model')} --seed {settings.get('seed')}"
+    return {
+        "name": name,
+        "by": OURS,
+        "model": settings.get("model"),
+        "seed": settings.get("seed"),
+        "scores": values["scores"],
+        "minutes": round(values["seconds"] / 60, 2),
+        "date": time.strftime("%Y-%m-%d", time.gmtime(file.stat().st_mtime)),
+        "command": f"{command} {flags}".rstrip(),
+        "changed": changed,
+        "settings": settings,
+        "figures": {key: value for key, value in values.items() if key not in ("scores", "folder", "seconds")},
+        "data": record["data"][:16],
+        "commit": _commit(),
+        "machine": {**this_machine(), "precision": settings.get("precision")},
+        "versions": {**these_versions(), "torch": record["torch"]},
+    }
+
+
+def _without_place(key: str, value: Any) -> Any:
+    """Reduce a path to its last part; a hub id, such as owner/name, stays."""
+    if key not in _PLACES:
+        return value
+    place = Path(value)
+    return place.name if place.is_absolute() or value.startswith(("~", ".")) or place.exists() else value
+
+
+def _changed(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that a data set's own file has otherwise, by key; None for one that the run didn't have."""
+    file = CONFIGS / f"{name}.toml"
+    if not file.exists():
+        sys.exit(f"no {file.name} in configs/finetune: a name is one of {', '.join(sorted(ROWS))}")
+    fixed = _flat(tomllib.loads(file.read_text(encoding="utf-8")))
+    del fixed["command"]
+    fixed |= {split: Path(fixed[split]).name for split in ("train", "dev")}
+    keys = [key for key in {**fixed, **settings} if key not in _FREE]
+    unsaid = _defaults()
+    return {
+        key: settings.get(key) for key in keys if settings.get(key) != (fixed[key] if key in fixed else unsaid.get(key))
+    }
+
+
+def _defaults() -> dict[str, Any]:
+    """Return what the command does where nothing is said."""
+    from bertie import config
+    from bertie.commands.finetune import finetune
+
+    parameters = config.signature(finetune).items()
+    given = {name: config.plain(part.default) for name, part in parameters if part.default is not part.empty}
+    return _flat(given)
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        elif value is not None:
+            flat[prefix + key] = value
+    return flat
+
+
+def _commit() -> str:
+    """Return the commit the repository is at, with a + when tracked files differ from it."""
+    words = ["git", "-C", str(DOCS), "describe", "--always", "--abbrev=12", "--exclude=*", "--dirty=+"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "unknown"
+
+
+def write_entry(entry: Mapping[str, Any], ledger: Path) -> Path:
+    """Write one file of the ledger, named by what makes a run the run that it is."""
+    settings = {key: value for key, value in entry["settings"].items() if key not in _FREE}
+    identity = [entry["name"], entry["by"], entry["model"], entry["seed"], settings]
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
+    by = "" if entry["by"] == OURS else f"{entry['by'].split()[0]}-"
+    path = ledger / f"{entry['name']}-{by}{entry['seed']}-{digest}.json"
+    ledger.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(entry, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path
+
+
+def read_ledger(ledger: Path) -> list[dict[str, Any]]:
+    """Read every entry, in the order of names and seeds."""
+    entries = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(ledger.glob("*.json"))]
+    return sorted(entries, key=lambda entry: (entry["name"], entry["by"], entry["seed"]))
+
+
+def tables(entries: Sequence[Mapping[str, Any]]) -> str:
+    """Draw both tables: every data set, and those that a plain transformers loop learned with the same settings."""
+    groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = defaultdict(list)
+    for entry in entries:
+        changed = json.dumps(entry.get("changed", {}))
+        # Runs that learned from other data are no row together, even if the files are named alike.
+        groups[(entry["name"], entry["by"], str(entry["model"]), changed, entry.get("data", ""))].append(entry)
+    order = list(ROWS)
+    ordered = sorted(groups.items(), key=lambda group: (order.index(group[0][0]), *group[0][1:]))
+    ours = [(key, runs) for key, runs in ordered if key[1] == OURS]
+    if not ours:
+        return "No run has been added yet."
+    lines = [
+        "| data and score | encoder | mean ± deviation | seeds | minutes | target | plain loop | other scores |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        *(_line(ROWS[name], model, json.loads(changed), runs) for (name, _, model, changed, _), runs in ours),
+    ]
+    peers = {(key[0], key[2]): runs for key, runs in ordered if key[1] != OURS}
+    pairs = [(key, runs) for key, runs in ours if (key[0], key[2]) in peers and key[3] == "{}"]
+    if pairs:
+        lines += [
+            "",
+            "The same settings in a plain transformers loop (`benchmarks/finetune_peers.py`); errors are standard",
+            "errors of the difference of both means:",
+            "",
+            "| data and score | bertie | transformers | difference | seeds | minutes |",
+            "| --- | --- | --- | --- | --- | --- |",
+            *(_beside(ROWS[key[0]], runs, peers[(key[0], key[2])]) for key, runs in pairs),
+        ]
+    return "\n".join(lines)
+
+
+def _line(row: Row, model: str, changed: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]) -> str:
+    said = "".join(f", {key} {value}" for key, value in changed.items())
+    others = "; ".join(f"{name.replace('_', ' ')} {_spread(_scores(runs, name))}" for name in row.others)
+    cells = [
+        row.title + said,
+        model,
+        _spread(_scores(runs, row.score)),
+        ", ".join(str(run["seed"]) for run in runs),
+        f"{mean(run['minutes'] for run in runs):.1f}",
+        "" if row.target is None else f"{row.target:g}",
+        "" if row.peer is None else f"{row.peer:g}",
+        others,
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _beside(row: Row, ours: Sequence[Mapping[str, Any]], theirs: Sequence[Mapping[str, Any]]) -> str:
+    a, b = _scores(ours, row.score), _scores(theirs, row.score)
+    error = math.hypot(*(stdev(part) / math.sqrt(len(part)) for part in (a, b) if len(part) > 1))
+    minutes = [f"{mean(run['minutes'] for run in runs):.1f}" for runs in (ours, theirs)]
+    apart = mean(a) - mean(b)
+    distance = f"{apart:+.2f}" + (f", {apart / error:+.1f} errors" if error else "")
+    counts = f"{len(a)} and {len(b)}"
+    return f"| {row.title} | {_spread(a)} | {_spread(b)} | {distance} | {counts} | {' and '.join(minutes)} |"
+
+
+def _scores(runs: Iterable[Mapping[str, Any]], name: str) -> list[float]:
+    return [100 * run["scores"][name] for run in runs if name in run["scores"]]
+
+
+def _spread(scores: Sequence[float]) -> str:
+    if not scores:
+        return "–"
+    return f"{mean(scores):.2f}" + (f" ± {stdev(scores):.2f}" if len(scores) > 1 else "")
+
+
+def drawn(page: str, entries: Sequence[Mapping[str, Any]]) -> str:
+    """Return the page with its tables drawn anew.
+
+    Raises:
+        SystemExit: the page has lost its markers.
+    """
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        sys.exit(f"{PAGE.name} has no place for the tables: write {BEGIN} and {END} into it")
+    return f"{before}{BEGIN}\n\n{tables(entries)}\n\n{END}{after}"
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Add runs, or draw the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    adding = commands.add_parser("add", help="add a run folder, or a file that finetune_peers.py printed")
+    adding.add_argument("path", type=Path)
+    adding.add_argument("--name", choices=sorted(ROWS), help="of the data set; a peer's file says it itself")
+    commands.add_parser("draw", help="draw the tables of results.md")
+    options = parser.parse_args(words)
+    if options.command == "draw":
+        page = PAGE.read_text(encoding="utf-8")
+        PAGE.write_text(drawn(page, read_ledger(LEDGER)), encoding="utf-8")
+        return
+    if options.path.is_dir():
+        if options.name is None:
+            sys.exit("--name NAME: which data set is it?")
+        entries = [entry_of_run(options.path, options.name)]
+    else:
+        entries = json.loads(options.path.read_text(encoding="utf-8"))
+    for entry in entries:
+        print(write_entry(entry, LEDGER).relative_to(DOCS.parent))
+
+
+if __name__ == "__main__":
+    main()

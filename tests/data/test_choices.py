@@ -1,0 +1,162 @@
+"""Items with choices from files: columns of well-known data sets, labels in every form, errors with their lines."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bertie.data.choices import read_choices
+from bertie.data.items import Choice
+from bertie.errors import DataError, SettingsError
+
+
+def jsonl(folder: Path, *rows: dict[str, Any]) -> Path:
+    file = folder / "items.jsonl"
+    file.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return file
+
+
+SWAG = {
+    "sent1": "She opens the door.",
+    "sent2": "She",
+    "startphrase": "She opens the door. She",
+    "ending0": "leaves.",
+    "ending1": "sings.",
+    "ending2": "is a car.",
+    "ending3": "swims.",
+    "label": 2,
+}
+RACE = {"article": "A long story.", "question": "Who?", "options": ["He", "She"], "answer": "B", "example_id": "x"}
+ARC = {"question": "Why?", "choices": {"text": ["because", "so"], "label": ["1", "2"]}, "answerKey": "2", "id": "a"}
+COPA = {"premise": "It rained.", "choice1": "I got wet.", "choice2": "I got dry.", "question": "effect", "label": 0}
+LETTERS = {"question": "What?", "A": "x", "B": "y", "C": "z", "D": "w", "answer": "D"}
+CHINESE = {"context": "他走进房间。", "question": "他在哪里？", "choices": ["房间里", "外面"], "answer": "外面"}
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        (SWAG, Choice("She opens the door.", ("leaves.", "sings.", "is a car.", "swims."), "2", 1, "She")),
+        (RACE, Choice("A long story.", ("He", "She"), "1", 1, "Who?")),
+        (ARC, Choice("Why?", ("because", "so"), "1", 1)),
+        (COPA, Choice("It rained.", ("I got wet.", "I got dry."), "0", 1, "effect")),
+        (LETTERS, Choice("What?", ("x", "y", "z", "w"), "3", 1)),
+        (CHINESE, Choice("他走进房间。", ("房间里", "外面"), "1", 1, "他在哪里？")),
+        ({"text": "a", "options": ["b", "c"]}, Choice("a", ("b", "c"), None, 1)),
+        ({"context": "", "question": "q", "options": [1, 2.5], "label": -1}, Choice("q", ("1", "2.5"), None, 1)),
+    ],
+)
+def test_well_known_columns(tmp_path: Path, row: dict[str, Any], expected: Choice) -> None:
+    assert read_choices(jsonl(tmp_path, row)).items == [expected]
+
+
+def test_a_row_of_several_questions(tmp_path: Path) -> None:
+    row = {"article": "a", "questions": ["p", "q"], "options": [["b", "c"], ["d", "e", "f"]], "answers": ["B", "C"]}
+    table = read_choices(jsonl(tmp_path, row), labelled=True)
+    assert table.items == [Choice("a", ("b", "c"), "1", 1, "p"), Choice("a", ("d", "e", "f"), "2", 1, "q")]
+    with pytest.raises(DataError, match=r"items.jsonl:1: 2 questions need as many lists of choices"):
+        read_choices(jsonl(tmp_path, {**row, "answers": ["B"]}))
+
+
+def test_tables(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text('context,option_a,option_b,option_c,label\n"a, b",c,d,,b\n"e",f,g,h,C\n', encoding="utf-8")
+    table = read_choices(file, labelled=True)
+    assert table.items == [Choice("a, b", ("c", "d"), "1", 2), Choice("e", ("f", "g", "h"), "2", 3)]
+    assert table.mapping["choices"] == "option_a+option_b+option_c"
+    assert "2 items of 2 to 3 choices, text from column 'context'" in capsys.readouterr().err
+    file = tmp_path / "b.tsv"
+    file.write_text('context\tchoices\tlabel\na\t["c", "d"]\td\n', encoding="utf-8")
+    assert read_choices(file).items == [Choice("a", ("c", "d"), "1", 2)]
+
+
+def test_parquet_and_splits_of_a_folder(tmp_path: Path) -> None:
+    import pyarrow as pa
+    from pyarrow.parquet import write_table
+
+    columns = {"context": ["a", "e"], "endings": [["b", "c"], ["f", "g", "h"]], "label": [1.0, None]}
+    write_table(pa.table(columns), tmp_path / "train.parquet")
+    expected = [Choice("a", ("b", "c"), "1", 1), Choice("e", ("f", "g", "h"), None, 2)]
+    assert read_choices(tmp_path / "train.parquet").items == expected
+    assert read_choices(f"hub:{tmp_path}:train").items == expected
+
+
+def test_columns_by_name(tmp_path: Path) -> None:
+    file = jsonl(tmp_path, {"label": "x", "body": "a", "one": "b", "two": "c", "right": "A"})
+    table = read_choices(file, columns={"text": "body", "choices": "one+two", "label": "right"})
+    assert table.items == [Choice("a", ("b", "c"), "0", 1)]
+    for columns, match in (
+        ({"text": "body"}, "must say where text and choices are"),
+        ({"text": "bodi", "choices": "one+two"}, "has no column 'bodi'.*did you mean 'body'"),
+        ({"texts": "body", "choices": "one"}, "a part is one of text, question"),
+        ({"text": "body+one", "choices": "one+two"}, "only choices may stand in several columns"),
+    ):
+        with pytest.raises(SettingsError, match=match):
+            read_choices(file, columns=columns)
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"label": 4}, r"items.jsonl:2: label '4' is none of the 4 choices"),
+        ({"label": -2}, r"items.jsonl:2: label '-2' is none of the 4 choices"),
+        ({"label": "E"}, r"items.jsonl:2: label 'E' is none of the 4 choices"),
+        ({"label": True}, r"items.jsonl:2: label 'True' is none"),
+        ({"label": None}, r"items.jsonl:2: no label"),
+        ({"label": float("nan")}, r"items.jsonl:2: no label"),
+        ({"ending1": ""}, r"items.jsonl:2: choice 1 is empty"),
+        ({"ending1": "", "ending2": " ", "ending3": None}, r"items.jsonl:2: 1 choices; an item needs two or more"),
+        ({"ending1": ["a"]}, r"items.jsonl:2: the choices are .*; they must be a list of strings"),
+        ({"sent1": {}}, r"items.jsonl:2: the text is {}; it must be one string"),
+        ({"ending0": "1", "label": "1"}, r"items.jsonl:2: label '1' may mean choice 0 \('1'\) or 1 \('sings.'\)"),
+        ({"ending0": "same", "ending1": "same", "label": "same"}, r"items.jsonl:2: label 'same' may mean choice 0"),
+    ],
+)
+def test_bad_rows(tmp_path: Path, change: dict[str, Any], match: str) -> None:
+    with pytest.raises(DataError, match=match):
+        read_choices(jsonl(tmp_path, SWAG, {**SWAG, **change}), labelled=True)
+
+
+def test_numbers_of_json_are_no_texts(tmp_path: Path) -> None:
+    assert read_choices(jsonl(tmp_path, {**SWAG, "ending0": "1", "label": 1})).items[0].label == "1"
+
+
+def test_bad_files(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("context,choices,label\na,b or c,0\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"a.csv:2: the choices are 'b or c'; they need a column each, or a JSON list"):
+        read_choices(tmp_path / "a.csv")
+    (tmp_path / "b.csv").write_text("context,ending0,ending1\n", encoding="utf-8")
+    with pytest.raises(DataError, match="holds no rows"):
+        read_choices(tmp_path / "b.csv")
+    with pytest.raises(DataError, match=r"no column holds labels \(context, ending0, ending1\)"):
+        read_choices(tmp_path / "b.csv", labelled=True)
+    with pytest.raises(DataError, match="can't tell which column holds the choices"):
+        read_choices(jsonl(tmp_path, {"text": "a", "label": 0}))
+    with pytest.raises(DataError, match="can't tell which column holds the text"):
+        read_choices(jsonl(tmp_path, {"options": ["a", "b"]}))
+    (tmp_path / "c.txt").write_text("a\n", encoding="utf-8")
+    with pytest.raises(SettingsError, match="items with choices are read from"):
+        read_choices(tmp_path / "c.txt")
+    (tmp_path / "d.jsonl").write_text("", encoding="utf-8")
+    with pytest.raises(DataError, match="holds no rows"):
+        read_choices(tmp_path / "d.jsonl")
+
+
+WORDS = st.text(st.characters(codec="utf-8"), max_size=12)
+FILLED = WORDS.filter(lambda text: bool(text.strip()))
+
+
+@settings(max_examples=60)
+@given(st.lists(st.tuples(WORDS, st.lists(FILLED, min_size=2, max_size=5), st.integers(0, 4)), min_size=1, max_size=5))
+def test_any_text_comes_back(tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, list[str], int]]) -> None:
+    folder = tmp_path_factory.mktemp("any")
+    given_rows = [{"text": text, "choices": choices, "label": label % len(choices)} for text, choices, label in rows]
+    found = read_choices(jsonl(folder, *given_rows), labelled=True).items
+    assert [(one.text, list(one.choices), one.label) for one in found] == [
+        (row["text"], row["choices"], str(row["label"])) for row in given_rows
+    ]
