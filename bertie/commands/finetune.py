@@ -43,7 +43,7 @@ def finetune(
     epochs: int | None = None,
     budget: str | None = None,
     batch_size: int = 32,
-    length: int = 128,
+    length: int | None = None,
     truncation: Literal["truncate", "error", "window"] | None = None,
     stride: int | None = None,
     settings: dict[str, Any] | None = None,
@@ -73,7 +73,7 @@ def finetune(
         epochs: passes over the training table.
         budget: time to spend, such as 10m.
         batch_size: items of one update.
-        length: tokens of the longest item.
+        length: tokens of the longest sequence; the task's own choice (128, for question answering 384) when not given.
         truncation: what to do with longer items: cut them (and say how many), stop (error), or slide a window over
             them; the task's own choice when not given.
         stride: tokens from one window to the next; the task's own choice when not given.
@@ -158,14 +158,16 @@ def _start(
     from bertie.tasks.task import parse_settings
 
     given = parse_settings(kind, {name: value for name, value in wishes.items() if value is not None})
+    given.setdefault("max_length", getattr(kind, "max_length", 512))  # a finished model's own would be its positions
     try:
         given |= kind.learn(table.items, given)
     except (DataError, SettingsError) as error:
         raise type(error)(f"{table.path}: {error}") from error
     bundle = read(resolve(model), task=task, settings=given, new_head=True, seed=seed)
     limit = bundle.config.max_positions
-    if given["max_length"] > limit:
-        raise SettingsError(f"--length {given['max_length']} is more than the {limit} positions of {model}")
+    longest = getattr(bundle.task, "max_length", 0)
+    if longest > limit:
+        raise SettingsError(f"--length {longest} is more than the {limit} positions of {model}")
     for line in bundle.notes:
         progress.note(line)
     return bundle
