@@ -2,7 +2,8 @@
 
 The questions, which QAMR keeps as numbers of tokens, are first written as a table. A fresh process then loads the
 model, notes its memory, reads the table and evaluates it; what counts is the peak of the process's resident memory
-after that note. A model without a head for answers gets one with random weights, which changes no size.
+after that note. Batches hold 4,096 tokens, as with `bertie evaluate --batch-tokens 4096`. A model without a head for
+answers gets one with random weights, which changes no size.
 Usage: python benchmarks/evaluation_memory.py MODEL QAMR_FOLDER [--limit 1000] [--out benchmarks/results]
 """
 
@@ -124,7 +125,7 @@ def main() -> None:
     parser.add_argument("model", help="folder or hub id")
     parser.add_argument("data", type=Path, help="folder with QAMR's test.tsv.gz and wiki-sentences.tsv.gz")
     parser.add_argument("--limit", type=int, help="questions to take; all when not given")
-    parser.add_argument("--batch-tokens", type=int, default=8192)
+    parser.add_argument("--batch-tokens", type=int, default=4096)
     parser.add_argument("--threads", type=int)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     parser.add_argument("--measure", action="store_true", help="data is the converted table; print figures as JSON")

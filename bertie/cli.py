@@ -61,6 +61,9 @@ def _dispatch(words: list[str]) -> int:
     if name == "run" and words and not words[0].startswith("-"):
         # What follows the file are flags of the command that the file names.
         name, words = importlib.import_module("bertie.commands.run").command_of(words[0]), ["--config", *words]
+    # Threads that spin while they wait for one another take the core that the other needs, as soon as anything else is
+    # busy on the machine: beside one neighbour two cores did a tenth of their work. Read when torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     function = getattr(registry.load("commands", name), name)
     # Imported here: an overview or a wrong command's name needs no parser.
     parameters, output = importlib.import_module("bertie.flags").parse(function, words)

@@ -46,3 +46,15 @@ def test_a_terminal_without_the_letters_still_gets_the_figures() -> None:
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, check=True)
     assert done.stdout == b"\\u6a21\\u578b 0.5\n"
+
+
+def test_threads_do_not_spin_while_they_wait() -> None:
+    """The environment is set before torch, which reads it once, is loaded; what the user has set stays."""
+    script = (
+        "import os, sys; from bertie.cli import main; main(['show', 'nowhere']); print(os.environ['OMP_WAIT_POLICY'])"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    for given, expected in (({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")):
+        words = [sys.executable, "-c", script]
+        done = subprocess.run(words, env={**environment, **given}, capture_output=True, check=True, text=True)
+        assert done.stdout.split()[-1] == expected

@@ -44,7 +44,7 @@ def evaluate(
     length: int | None = None,
     truncation: Literal["truncate", "error", "window"] | None = None,
     settings: dict[str, Any] | None = None,
-    batch_tokens: int = 8192,
+    batch_tokens: int = 4096,
     device: str = "auto",
     threads: int | None = None,
     seed: int = 0,

@@ -22,7 +22,7 @@ from bertie.errors import DataError
 from bertie.tasks.task import Keys, Task, TaskModel
 from bertie.tokenizer.tokenizer import Tokenizer
 
-MAX_TOKENS = 8192
+MAX_TOKENS = 4096  # twice as many need twice the memory for activations
 # A window holds so many items or characters: enough to find neighbours of like length, little enough to keep.
 WINDOW_ITEMS = 4096
 WINDOW_CHARACTERS = 1 << 20
@@ -86,7 +86,12 @@ def _outputs(model: nn.Module, batch: Batch, max_tokens: int) -> Any:
         return model(batch)
     parts = batch.split(max_tokens, whole_items=False)
     if getattr(model.head, "token_by_token", False):  # hidden states of a very long text are large, its outputs small
-        return torch.cat([model(part) for part in parts])
+        outputs = model(parts[0])
+        whole, done = outputs.new_empty(batch.num_tokens, *outputs.shape[1:]), 0
+        for number, part in enumerate(parts):
+            whole[done : done + part.num_tokens] = model(part) if number else outputs
+            done += part.num_tokens
+        return whole
     hidden = torch.cat([model.encoder(part) for part in parts])  # (T, H)
     return model.head(hidden, batch, None)
 

@@ -323,6 +323,8 @@ class TaggingHead(nn.Module):
         num_labels: C.
     """
 
+    token_by_token = True
+
     def __init__(self, dropout: nn.Module, hidden_size: int, num_labels: int) -> None:
         super().__init__()
         self.dropout = dropout

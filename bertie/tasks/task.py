@@ -108,7 +108,11 @@ class Task(ABC):
 
     @abstractmethod
     def head(self, encoder: Any) -> nn.Module:
-        """Make the module from (hidden (T, H), batch, noise) to outputs, from the encoder's own stems."""
+        """Make the module from (hidden (T, H), batch, noise) to outputs, from the encoder's own stems.
+
+        A head whose outputs are one row a token, each from that token's vector alone, may say so by an attribute
+        `token_by_token = True`: an item too long for one pass then goes through encoder and head in parts.
+        """
 
     @abstractmethod
     def counts(self, batch: Batch) -> dict[str, float]:

@@ -77,7 +77,7 @@ def test_a_run_as_its_settings_file_says(tmp_path: Path) -> None:
     assert found["changed"] == {} and found["seed"] == 3 and found["minutes"] == 1.5
     assert found["command"] == "bertie run configs/finetune/mrpc.toml --model small --seed 3"
     assert found["settings"]["train"] == "train.tsv.gz" and found["settings"]["columns.text"] == "#1 String"
-    assert found["settings"]["learning_rate"] == 5e-5 and found["settings"]["optimizer.weight_decay"] == 0.01
+    assert found["settings"]["learning_rate"] == 1e-4 and found["settings"]["optimizer.weight_decay"] == 0.01
     assert str(tmp_path) not in json.dumps(found) and found["machine"]["precision"] == "bf16"
 
 
