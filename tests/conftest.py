@@ -1,12 +1,14 @@
 """Settings and fixtures of the whole suite; fixtures of one room live beside that room's tests."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
+
+from bertie import progress
 
 if TYPE_CHECKING:
     from bertie.tasks.task import TaskModel
@@ -23,6 +25,13 @@ VOCABULARY = """[PAD] [UNK] [CLS] [SEP] [MASK] an the of is was in it this that 
 river city good bad great poor very not never ran sat saw ate went slept red blue old new two three ##ed ##ing ##ly ##er
 ##est . , ! ? ' - 北 京 的 猫 鱼 好"""
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+@pytest.fixture(autouse=True)
+def speak() -> Iterator[None]:
+    """Undo what a test's `--quiet` left behind."""
+    yield
+    progress.set_quiet(False)
 
 
 @pytest.fixture(scope="session")
