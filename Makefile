@@ -1,5 +1,7 @@
 # make demo    the whole life on real text, in minutes
 # make test    the test suite                 make check   lint, types, import law
+# make bench   all benchmarks                 make bench-pretrain   one    make bench-check   has anything become slower?
+#              BENCH="predict startup": only these; ARGS="--smoke": flags for each (docs/benchmarks.md)
 #
 # Each makes .venv first, when it is missing or pyproject.toml or constraints.txt changed. Needed before: python3.11+.
 # pip's own settings (index, proxy) are used as they are.
@@ -8,7 +10,11 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DELETE_ON_ERROR:
-.PHONY: demo test check
+.PHONY: demo test check bench bench-check
+
+# Those that need no data of the user's own, quickest first; the others are run by name.
+BENCH := roofline startup tokenization prepare predict finetune pretrain
+ARGS :=
 
 demo: $(VENV)/installed-demo
 	$(VENV)/bin/bertie demo
@@ -21,6 +27,19 @@ check: $(VENV)/installed-dev
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy --strict
 	$(VENV)/bin/lint-imports --no-logo
+
+# A benchmark that stops doesn't keep the others from running, but make fails in the end.
+bench: $(VENV)/installed-dev
+	@failed=; for name in $(BENCH); do \
+	    $(VENV)/bin/python -m benchmarks.$$name $(ARGS) || failed="$$failed $$name"; \
+	done; if [ -n "$$failed" ]; then echo "make: stopped:$$failed" >&2; exit 1; fi
+	$(VENV)/bin/python -m benchmarks.draw
+
+bench-check: $(VENV)/installed-dev
+	$(VENV)/bin/python -m benchmarks.check $(if $(filter command line,$(origin BENCH)),$(BENCH)) -- $(ARGS)
+
+bench-%: $(VENV)/installed-dev
+	$(VENV)/bin/python -m benchmarks.$* $(ARGS)
 
 # The first python that is new enough; a name on the path may still be a broken shim, so each is run.
 $(VENV)/bin/python:

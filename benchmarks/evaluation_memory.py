@@ -4,24 +4,50 @@ The questions, which QAMR keeps as numbers of tokens, are first written as a tab
 model, notes its memory, reads the table and evaluates it; what counts is the peak of the process's resident memory
 after that note. Batches hold 4,096 tokens, as with `bertie evaluate --batch-tokens 4096`. A model without a head for
 answers gets one with random weights, which changes no size.
-Usage: python benchmarks/evaluation_memory.py MODEL QAMR_FOLDER [--limit 1000] [--out benchmarks/results]
+
+Usage: python -m benchmarks.evaluation_memory --model MODEL --data QAMR_FOLDER [--limit 1000]
 """
 
-import argparse
 import gzip
 import json
-import platform
-import subprocess
 import sys
-import tempfile
 import threading
 import time
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
+
+from benchmarks import inputs, rounds
+from benchmarks.contest import Case, Contestant, Ready, Work, largest_difference
 
 LIMIT_MB = 300
 _STATUS = Path("/proc/self/status")
 _SECONDS = 0.01  # between two looks at the memory, where the kernel doesn't keep the peak itself
+
+
+def arguments(parser: ArgumentParser) -> None:
+    """Add this benchmark's flags."""
+    parser.add_argument("--model", required=True, help="folder or hub id")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder with QAMR's test.tsv.gz and wiki-sentences.tsv.gz"
+    )
+    parser.add_argument("--limit", type=int, help="questions to take; all when not given")
+    parser.add_argument("--batch-tokens", type=int, default=4096, help="of a batch at most (%(default)s)")
+
+
+def cases(options: Namespace) -> list[Case]:
+    """Make one case with one contestant: the limit is what it is compared with."""
+    settings = {"limit_mb": LIMIT_MB, "batch_tokens": options.batch_tokens}
+    same = largest_difference(0.0)
+    return [Case("memory above the model", "MB", (Contestant("bertie", ready),), same, "lower", settings=settings)]
+
+
+def prepare(work: Work) -> dict[str, Any]:
+    """Write the table."""
+    limit = 50 if work.options.smoke else work.options.limit
+    table = work.folder / "qamr-test.jsonl"
+    convert(Path(work.options.data), table, limit)
+    return inputs.described("qamr", table.read_text(encoding="utf-8").splitlines())
 
 
 def convert(folder: Path, table: Path, limit: int | None) -> int:
@@ -91,64 +117,35 @@ def memory(name: str) -> float:
     return int(line.split()[1]) / 1024
 
 
-def measure(model: str, table: Path, batch_tokens: int, threads: int | None) -> dict[str, Any]:
-    """Load, read, evaluate, and return the figures."""
+def ready(work: Work) -> Ready:
+    """Load the model; a repeat reads and evaluates the table."""
     from bertie.formats.huggingface import read, resolve
     from bertie.inference.evaluate import evaluate
     from bertie.nn.device import set_threads
-    from bertie.progress import bar
 
-    used = set_threads(threads)
-    bundle = read(resolve(model), task="question_answering", new_head=True)
-    started = time.perf_counter()
-    with Peak() as peak:
-        items = bundle.task.read(table, labelled=True).items
-        with bar("Evaluating", total=len(items), unit="questions") as shown:
-            found = evaluate(bundle.model, bundle.task, items, bundle.tokenizer, max_tokens=batch_tokens, bar=shown)
-    return {
-        "questions": found.num_items,
-        "model_mb": round(peak.before, 1),
-        "parameters": sum(value.numel() for value in bundle.model.parameters()),
-        "peak_mb": round(peak.most, 1),
-        "above_model_mb": round(peak.most - peak.before, 1),
-        "limit_mb": LIMIT_MB,
-        "seconds": round(time.perf_counter() - started, 1),
-        "threads": used,
-        "batch_tokens": batch_tokens,
-        "scores": {name: round(score, 4) for name, score in found.scores.items()},
-    }
+    set_threads(work.options.threads)
+    bundle = read(resolve(work.options.model), task="question_answering", new_head=True)
+    table, figures = work.folder / "qamr-test.jsonl", {"model_mb": round(memory("VmRSS"), 1)}
+
+    def repeat() -> float:
+        started = time.perf_counter()
+        with Peak() as peak:
+            items = bundle.task.read(table, labelled=True).items
+            most = work.options.batch_tokens
+            found = evaluate(bundle.model, bundle.task, items, bundle.tokenizer, max_tokens=most)
+        figures["questions"] = found.num_items
+        figures["seconds"] = round(time.perf_counter() - started, 1)
+        return round(peak.most - peak.before, 1)
+
+    # Without a warm-up: memory that a first evaluation keeps would hide from a second one.
+    return Ready(lambda: 0.0, repeat, warmups=0, derive=lambda figure: dict(figures))
 
 
-def main() -> None:
-    """Convert, measure in a process of its own, print and write."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model", help="folder or hub id")
-    parser.add_argument("data", type=Path, help="folder with QAMR's test.tsv.gz and wiki-sentences.tsv.gz")
-    parser.add_argument("--limit", type=int, help="questions to take; all when not given")
-    parser.add_argument("--batch-tokens", type=int, default=4096)
-    parser.add_argument("--threads", type=int)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
-    parser.add_argument("--measure", action="store_true", help="data is the converted table; print figures as JSON")
-    given = parser.parse_args()
+def main(words: list[str] | None = None) -> None:
+    """Run the benchmark."""
     if not _STATUS.exists():
         sys.exit("this benchmark reads memory as Linux shows it")
-    if given.measure:
-        print(json.dumps(measure(given.model, given.data, given.batch_tokens, given.threads)))
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        table = Path(folder) / "qamr-test.jsonl"
-        convert(given.data, table, given.limit)
-        options = ["--batch-tokens", str(given.batch_tokens)]
-        options += ["--threads", str(given.threads)] if given.threads else []
-        command = [sys.executable, __file__, given.model, str(table), "--measure", *options]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    figures = json.loads(done.stdout.splitlines()[-1])
-    figures["machine"] = (
-        f"{platform.machine()}, {platform.system()} {platform.release()}, Python {platform.python_version()}"
-    )
-    given.out.mkdir(parents=True, exist_ok=True)
-    (given.out / "evaluation_memory.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(figures, indent=2))
+    rounds.main("benchmarks.evaluation_memory", words, rounds=5, repeats=1)
 
 
 if __name__ == "__main__":

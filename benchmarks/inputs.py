@@ -1,0 +1,153 @@
+"""What benchmarks read: a user's own text and model, or text of realistic lengths and a model of random weights.
+
+Generated words are made of syllables and drawn by Zipf's law, so that a vocabulary learned from them cuts rare words
+into pieces as it does with real ones. The same seed gives the same text everywhere.
+"""
+
+import hashlib
+import re
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+
+WORDS, VOCABULARY = 20_000, 30_522
+LAYERS, HIDDEN, HEADS = 6, 384, 12  # MiniLM-L6's shape
+# Words of a sentence: mean of the logarithm, its deviation, most. Pieces are about 1.4 a word, and two special ones.
+MIXED = (2.95, 0.65, 90)
+SST2 = (2.0, 0.75, 48)
+PREMISE, HYPOTHESIS = (2.75, 0.45, 60), (2.0, 0.45, 30)
+_FEWEST, _MOST = 15, 900  # characters of a sentence taken from a file
+
+
+def arguments(parser: ArgumentParser, *, model: bool = True) -> None:
+    """Add the flags for a user's own text and model."""
+    parser.add_argument("--text", type=Path, help="UTF-8 text; generated when not given")
+    if model:
+        parser.add_argument("--model", type=Path, help="BERT folder; MiniLM-L6's shape, random weights, when not given")
+
+
+@cache
+def words() -> list[str]:
+    """Make the words, commonest first; common ones are short."""
+    random = Random(7)
+    starts, middles, ends = (
+        [*"bcdfghjklmnprstvwz", "th", "st", "tr", "ch"],
+        list("aeiou"),
+        ["", "n", "r", "s", "l"],
+    )
+    found: dict[str, None] = {}
+    while len(found) < WORDS:
+        syllables = 1 + min(4, int(random.expovariate(1.2 if len(found) < 500 else 0.5)))
+        word = "".join(random.choice(part) for _ in range(syllables) for part in (starts, middles, ends))
+        found.setdefault(word)
+    return list(found)
+
+
+def generated(count: int, shape: tuple[float, float, int] = MIXED, *, seed: int = 0) -> list[str]:
+    """Draw sentences whose numbers of words are log-normal."""
+    random = np.random.default_rng(seed)
+    mean, deviation, most = shape
+    lengths = np.clip(random.lognormal(mean, deviation, count).astype(np.int64), 2, most)
+    weights = 1.0 / np.arange(2, WORDS + 2)
+    drawn = random.choice(WORDS, int(lengths.sum()), p=weights / weights.sum())
+    edges = np.concatenate([[0], np.cumsum(lengths)])
+    known = words()
+    texts = (" ".join(known[word] for word in drawn[start:end]) for start, end in pairwise(edges))
+    return [f"{text[0].upper()}{text[1:]}." for text in texts]
+
+
+def sentences(count: int, text: str | None, *, seed: int = 0) -> list[str]:
+    """Take `count` different sentences of a file, in a random order, or generate them.
+
+    Raises:
+        SystemExit: a file with too few.
+    """
+    if text is None:
+        return generated(count, seed=seed)
+    whole = Path(text).read_text(encoding="utf-8", errors="replace")
+    parts = (" ".join(part.split()) for part in re.split(r"(?<=[.!?])\s+|\n\s*\n", whole))
+    kept = list(dict.fromkeys(part for part in parts if _FEWEST <= len(part) <= _MOST))
+    if len(kept) < count:
+        raise SystemExit(
+            f"--text {Path(text).name}: {len(kept)} sentences of {_FEWEST} to {_MOST} characters; {count} needed"
+        )
+    order = np.random.default_rng(seed).permutation(len(kept))[:count]
+    return [kept[place] for place in order]
+
+
+def document_text(characters: int, text: str | None) -> str:
+    """Return the beginning of a file, or generated documents of a dozen sentences, parted by blank lines."""
+    if text is not None:
+        with Path(text).open(encoding="utf-8", errors="replace") as stream:
+            return stream.read(characters)
+    drawn = generated(characters // 90 + 12, seed=1)  # a sentence has about 110 characters
+    documents = (" ".join(drawn[start : start + 12]) for start in range(0, len(drawn), 12))
+    return "\n\n".join(documents)[:characters]
+
+
+def described(text: str | None, texts: Sequence[str]) -> dict[str, Any]:
+    """Describe inputs so that two results can be told to be of the same ones."""
+    digest = hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
+    return {"text": "generated" if text is None else Path(text).name, "items": len(texts), "sha256": digest}
+
+
+def tokenizer_folder(folder: Path, options: Namespace) -> Path:
+    """Return the model's folder, or learn a vocabulary from generated text."""
+    if getattr(options, "model", None):
+        return Path(options.model)
+    from bertie import progress
+    from bertie.tokenizer.train import train
+
+    progress.set_quiet(True)  # fewer pieces than asked for are no surprise here
+    place = folder / "tokenizer"
+    if not place.exists():
+        place.mkdir()
+        train(generated(8000, seed=2), vocab_size=VOCABULARY).save(place)
+    return place
+
+
+def model_folder(folder: Path, options: Namespace) -> Path:
+    """Return the user's model folder, or write one of random weights (two small layers for a smoke run)."""
+    if getattr(options, "model", None):
+        return Path(options.model)
+    from bertie.formats.format import new
+    from bertie.formats.huggingface import write
+    from bertie.models.bert import BertConfig
+    from bertie.tasks.features import FeaturesTask
+    from bertie.tokenizer.tokenizer import Tokenizer
+
+    place = folder / "model"
+    if not place.exists():
+        small = options.smoke
+        config = BertConfig(
+            VOCABULARY,
+            hidden_size=64 if small else HIDDEN,
+            num_layers=2 if small else LAYERS,
+            num_heads=2 if small else HEADS,
+            intermediate_size=256 if small else 4 * HIDDEN,
+        )
+        tokenizer = Tokenizer.load(tokenizer_folder(folder, options))
+        write(new(config, FeaturesTask(), tokenizer, seed=0), place)
+    return place
+
+
+def rust_tokenizer(folder: Path) -> Any:
+    """Open a folder's tokenizer as the tokenizers package has it, [CLS] and [SEP] around each text, nothing cut.
+
+    A plain vocabulary's file doesn't ask for the two; programs on top of the package add them themselves.
+    """
+    from tokenizers import Tokenizer
+    from tokenizers.processors import BertProcessing
+
+    tokenizer: Any = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    ends = [(piece, tokenizer.token_to_id(piece)) for piece in ("[SEP]", "[CLS]")]
+    tokenizer.post_processor = BertProcessing(*ends)
+    return tokenizer

@@ -1,0 +1,74 @@
+"""What a benchmark ran on: processor, memory, versions, environment; and how much memory a process needed.
+
+Needs no torch, so that the process that only waits for the others stays small. Names no user, host or path.
+"""
+
+import os
+import platform
+import resource
+import sys
+from collections.abc import Iterable
+from contextlib import suppress
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from bertie.reports.machine import this_machine
+
+# What decides which products are fast, as Linux names it.
+_FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "avx_vnni", "avx512_fp16", "amx_bf16", "amx_int8")
+_VARIABLES = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "RAYON_NUM_THREADS", "THP_MEM_ALLOC_ENABLE", "MKL_NUM_THREADS")
+_STATUS = Path("/proc/self/status")
+
+
+def description() -> dict[str, Any]:
+    """Describe the machine; two results compare only where these are equal."""
+    found = this_machine()
+    flags: set[str] = set()
+    with suppress(OSError):  # not there on other systems than Linux
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("flags"):
+                flags = set(line.split(":", 1)[1].split())
+                break
+    return {
+        "processor": found["Processor"],
+        "cores": int(found["Cores"]),
+        "flags": [name for name in _FLAGS if name in flags],
+        "memory": found.get("Memory", "unknown"),
+        "system": found["System"],
+    }
+
+
+def native_bf16() -> bool:
+    """Tell whether the processor multiplies bf16 itself; the rule of bertie's `--precision auto`, without torch."""
+    return not {"avx512_bf16", "amx_bf16"}.isdisjoint(description()["flags"])
+
+
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """Return the versions of Python, bertie and the packages that are installed."""
+    found = {"python": platform.python_version()}
+    for package in ("bertie", "torch", *sorted(packages)):
+        with suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
+
+
+def environment() -> dict[str, str]:
+    """Return the variables that change speed, alike for all contestants; a preloaded library by its file name."""
+    found = {name: os.environ[name] for name in _VARIABLES if name in os.environ}
+    if preloaded := os.environ.get("LD_PRELOAD"):
+        found["LD_PRELOAD"] = " ".join(Path(each).name for each in preloaded.replace(":", " ").split())
+    return found
+
+
+def peak_mb() -> float:
+    """Return the largest resident memory so far of this process, or of a child that has ended if that is larger."""
+    kilobytes = 1024 if sys.platform != "darwin" else 1 << 20
+    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / kilobytes
+    try:
+        # The other figure starts at the memory of the process that started this one.
+        line = next(line for line in _STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
+        own = int(line.split()[1]) / 1024
+    except OSError:
+        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / kilobytes
+    return round(max(own, children), 1)
