@@ -187,7 +187,7 @@ def _check_items(
             last.add(survey_overlap(one.items, last.items, one.path, dev))
         known = [item for one in trains for item in one.items]
         if known and last.items and kind.needs_labels and _has_labels(kind):
-            last.findings += unseen(known, last.items, dev, many=given.get("multi_label") is True)
+            last.findings += unseen(known, last.items, dev, many=_several(known, given))
         if settled[0] is not None and last.items:
             _admit(settled[0], last)
     findings = [found for one in looked for found in one.findings]
@@ -223,8 +223,7 @@ def _look(
         looked.figures |= {"columns": table.mapping, "items": len(items)}
         looked.findings += survey_texts(items, path)
         if kind.needs_labels:
-            many = given.get("multi_label") is True or any(isinstance(getattr(one, "label", 0), tuple) for one in items)
-            looked.add(survey_labels(items, path, classes=_has_labels(kind), many=many))
+            looked.add(survey_labels(items, path, classes=_has_labels(kind), many=_several(items, given)))
         looked.add(survey_copies(items, path))
         looked.add(
             survey_lengths(items, path, tokenizer=tokenizer, limit=limit, **_ways(kind, given, items, tokenizer))
@@ -257,6 +256,12 @@ def _bare(kind: "type[Task]", given: dict[str, Any]) -> "Task":
 def _has_labels(kind: "type[Task]") -> bool:
     """Tell whether a task's labels are names out of a list."""
     return any(one.name == "labels" for one in fields(cast(Any, kind)))
+
+
+def _several(items: Sequence[Any], given: dict[str, Any]) -> bool:
+    """Tell whether items may have any number of labels: the user says so, or some stand in lists."""
+    listed = any(isinstance(getattr(item, "label", None), tuple) for item in items)
+    return bool(given.get("multi_label", listed))
 
 
 def _unlabelled(kind: "type[Task]", path: Path, columns: dict[str, str] | None) -> Any:

@@ -1,4 +1,4 @@
-"""Measure a model on a table: scores, confusion, every class, and the mistakes it was surest of."""
+"""Measure a model on a table, or on a suite of minimal pairs: scores, and what it gets wrong."""
 
 import shlex
 from collections.abc import Sequence
@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from bertie import config, progress
 from bertie.commands.command import Report
 from bertie.config import Positional
+from bertie.errors import SettingsError
 
 if TYPE_CHECKING:
+    from bertie.data.minimal_pairs import MinimalPair
     from bertie.inference.evaluate import Evaluation
     from bertie.inference.predictor import Predictor
 
@@ -27,8 +29,8 @@ class Scores(Report):
         return dict(self.values["scores"])
 
     def as_table(self) -> dict[str, Any]:
-        """Leave out a confusion matrix too wide to read, and texts too long to."""
-        shown = dict(self.values)
+        """Leave out a confusion matrix too wide to read, texts too long to, and the many paradigms of a suite."""
+        shown = {name: value for name, value in self.values.items() if name != "paradigms"}
         if len(shown.get("confusion", ())) > _MAX_CLASSES:
             del shown["confusion"]
         worst = [{**row, "text": _short(row["text"])} for row in shown.pop("worst", ())]
@@ -37,8 +39,11 @@ class Scores(Report):
 
 def evaluate(
     model: Positional[str],
-    file: Positional[Path],
+    file: Positional[Path | None] = None,
     *,
+    suite: str | None = None,
+    data: Path | None = None,
+    limit: int | None = None,
     columns: dict[str, str] | None = None,
     task: str | None = None,
     length: int | None = None,
@@ -50,13 +55,17 @@ def evaluate(
     seed: int = 0,
     report: Path | None = None,
 ) -> Scores:
-    """Measure a model on a table: scores, confusion, every class, and the mistakes it was surest of.
+    """Measure a model on a table, or on a suite of minimal pairs: scores, and what it gets wrong.
 
-    A masked LM needs no labels: tokens are masked at random, and its loss and accuracy on them are measured.
+    A masked LM needs no labels: tokens are masked at random, and its loss and accuracy on them are measured. --suite
+    measures what it knows of a language instead: how often it finds the acceptable one of two sentences likelier.
 
     Args:
         model: model folder or hub id.
         file: .tsv, .csv, .jsonl or .parquet with texts and labels; or .txt, one text a line, for a masked LM.
+        suite: minimal pairs in place of a file: blimp (English) or zhoblimp (Chinese).
+        data: where the suite lies: a folder or tar of its .jsonl files, compressed or not.
+        limit: pairs of each of the suite's paradigms, for a quick look; all when not given.
         columns: what the columns hold, such as text=body,label=tag; found out when not given.
         task: what to do with the model; what it was made for when not given.
         length: tokens of the longest text; what the model brings when not given.
@@ -70,15 +79,25 @@ def evaluate(
         report: HTML file to write: classes, calibration, worst errors, and examples drawn in their texts.
 
     Returns:
-        Scores, confusion matrix, figures of every class, and the worst mistakes.
+        Scores, confusion matrix, figures of every class, and the worst mistakes; of a suite the accuracy on every
+        phenomenon and paradigm.
+
+    Raises:
+        SettingsError: neither a file nor a suite, or settings of one with the other.
     """
     parameters = dict(locals())
+    _check_source(parameters)
+    from bertie.data.minimal_pairs import read_suite
     from bertie.inference.evaluate import evaluate as measure
     from bertie.inference.predictor import load
 
+    pairs = None if suite is None or data is None else read_suite(suite, data, limit=limit)
     wishes = {"max_length": length, "truncation": truncation}
     given = {**{name: value for name, value in wishes.items() if value is not None}, **(settings or {})}
     predictor = load(model, task=task, device=device, threads=threads, max_tokens=batch_tokens, **given)
+    if pairs is not None:
+        return _measure_suite(predictor, pairs, parameters)
+    assert file is not None  # checked above
     items = predictor.task.read(file, columns=columns, labelled=predictor.task.needs_labels).items
     if predictor.task.needs_labels:
         predictor.task.admit(items, file)
@@ -91,6 +110,36 @@ def evaluate(
         _write_report(report, predictor, items, found, parameters)
         values["report"] = str(report)
     return Scores(title=f"{predictor.task.name} by {model} on {file}", values=values)
+
+
+def _check_source(parameters: dict[str, Any]) -> None:
+    """Refuse what says neither or both of a file and a suite."""
+    given = {name for name, value in parameters.items() if value is not None}
+    if "suite" not in given:
+        if stray := given & {"data", "limit"}:
+            raise SettingsError(f"--{min(stray)} is of a suite; name it, such as --suite blimp")
+        if "file" not in given:
+            raise SettingsError("what to measure on? Give a FILE, or --suite blimp --data FOLDER")
+    elif stray := given & {"file", "columns"}:
+        raise SettingsError(f"--suite is measured without {min(stray)}; leave one of the two out")
+    elif "data" not in given:
+        raise SettingsError(f"--suite {parameters['suite']} needs --data, the folder or tar of its .jsonl files")
+
+
+def _measure_suite(predictor: "Predictor", pairs: Sequence["MinimalPair"], parameters: dict[str, Any]) -> Scores:
+    """Measure on minimal pairs in place of a table."""
+    from bertie.inference.suite import measure
+    from bertie.reports.minimal_pairs import write
+
+    model, suite, path = str(parameters["model"]), parameters["suite"], parameters["report"]
+    with progress.bar("Evaluating", total=len(pairs), unit="pairs") as bar:
+        found = measure(predictor, pairs, bar=bar)
+    values = {"model": model, "suite": suite, **found.figures()}
+    title = f"{suite} by {model}"
+    if path is not None:
+        write(path, title, found, settings=config.render(command="evaluate", parameters=parameters))
+        values["report"] = str(path)
+    return Scores(title=title, values=values)
 
 
 def _write_report(

@@ -106,6 +106,8 @@ def finetune(
 
     if training.selects and dev is None:
         raise SettingsError("training.best and training.patience go by the scores on a dev table; give one with --dev")
+    if schedule.batch_warmup > 0.0:
+        raise SettingsError("schedule.batch_warmup is pretrain's; here every batch has --batch-size texts")
     kind = task_class(task)
     table = kind.read(train, columns=columns, labelled=True)
     dev_items = [] if dev is None else kind.read(dev, columns=columns, labelled=True).items
@@ -124,7 +126,7 @@ def finetune(
     ) as folder:
         if folder.finished:
             progress.note(f"{out} is finished already; nothing was done")
-            return _report(folder, folder.values)
+            return _report(folder, folder.values, table.items[0])
         again = horizon.steps is None or horizon.steps > epoch_steps
         known = _activations(network, bundle, table.items, folder, freeze_cache if again else 0.0, chosen, place)
         sizes = {"batch_size": batch_size, "micro_tokens": training.micro_tokens}
@@ -147,7 +149,7 @@ def finetune(
         )
         position = run(job, folder)
         merge(bundle.model)
-        return _finish(bundle, folder, position, dev_items)
+        return _report(folder, _finish(bundle, folder, position, dev_items), table.items[0])
 
 
 def _start(
@@ -237,8 +239,8 @@ def _evaluation(bundle: "Bundle", items: Any) -> Any:
     return measure
 
 
-def _finish(bundle: "Bundle", folder: "RunFolder", position: "Position", items: Any) -> FinetuneReport:
-    """Write the model and the report of a run that reached its end."""
+def _finish(bundle: "Bundle", folder: "RunFolder", position: "Position", items: Any) -> dict[str, Any]:
+    """Write the model and the report of a run that reached its end, and return its figures."""
     from bertie.formats.huggingface import write
     from bertie.inference.evaluate import evaluate
     from bertie.reports.card import model_card
@@ -295,7 +297,7 @@ def _finish(bundle: "Bundle", folder: "RunFolder", position: "Position", items: 
         ),
     )
     folder.mark_finished(values)
-    return _report(folder, values)
+    return values
 
 
 def _notes(values: dict[str, Any]) -> list[str]:
@@ -313,9 +315,12 @@ def _notes(values: dict[str, Any]) -> list[str]:
     return notes
 
 
-def _report(folder: "RunFolder", values: dict[str, Any]) -> FinetuneReport:
+def _report(folder: "RunFolder", values: dict[str, Any], item: Any) -> FinetuneReport:
+    from bertie.data.items import sides
+
+    pair = "" if sides(item)[1] is None else ' --pair "what goes with it"'
     return FinetuneReport(
         title=f"Fine-tuned {folder.model}",
         values={**values, "report": str(folder.report)},
-        next_command=f'bertie predict {folder.model} "a text of yours"',
+        next_command=f'bertie predict {folder.model} "a text of yours"{pair}',
     )

@@ -111,6 +111,8 @@ def pretrain(
 
     if training.selects or training.evaluate_each_epoch:
         raise SettingsError("training.best, .patience and .evaluate_each_epoch are finetune's; pretrain goes by steps")
+    if schedule.batch_warmup > 0.0 and epochs is not None:
+        raise SettingsError("with schedule.batch_warmup nobody knows the steps of an epoch; give --tokens or --budget")
     text = Corpus.open(corpus)
     tokenizer = Tokenizer.load(corpus / "tokenizer")
     parts = parse_stages(stages, length=length)
@@ -140,6 +142,7 @@ def pretrain(
                 pairs=pairs,
                 progress=done,
                 state=state,
+                schedule=schedule,
             ),
             horizon=horizon,
             peak=learning_rate,
@@ -172,7 +175,13 @@ def _start(
         )
         names = ("dropout", "attention_dropout", "activation", "initializer_range", "max_positions")
         changes = {name: getattr(settings, name) for name in names}
-        return new(replace(shape, **changes), objective, tokenizer, seed)
+        return new(
+            replace(shape, **changes, pad_id=tokenizer.pad),
+            objective,
+            tokenizer,
+            seed,
+            architecture=settings.architecture,
+        )
     bundle = read(resolve(source), task=objective.name, new_head=True, seed=seed)
     if bundle.tokenizer.fingerprint != tokenizer.fingerprint:
         raise DataError(

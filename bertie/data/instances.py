@@ -3,6 +3,7 @@
 Shapes: T tokens, B sequences.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +35,20 @@ class Instances:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+
+def joined(parts: Sequence[Instances]) -> Instances:
+    """Put the instances of several steps, at least one, behind one another."""
+    if len(parts) == 1:
+        return parts[0]
+    lengths = np.concatenate([np.diff(part.offsets) for part in parts])
+    return Instances(
+        np.concatenate([part.tokens for part in parts]),
+        np.concatenate([part.segments for part in parts]),
+        np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32),
+        np.concatenate([part.labels for part in parts]),
+        np.concatenate([part.keys for part in parts]),
+    )
 
 
 def draw_instances(

@@ -76,7 +76,7 @@ def _names(item: Any, many: bool) -> tuple[str, ...]:
 
 
 def _is_missing(item: Text) -> bool:
-    return str(item.label or "").strip().lower() in ("", "nan", "none")
+    return not isinstance(item.label, tuple) and str(item.label or "").strip().lower() in ("", "nan", "none")
 
 
 def _missing(items: Sequence[Text], path: Path) -> tuple[list[Text], list[Finding]]:

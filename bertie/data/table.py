@@ -6,6 +6,7 @@ TSV is never quoted, CSV is. Labels stay strings. What was found is said in one 
 import csv
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +47,13 @@ _LABELS = (
     "sentiment",
     "is_duplicate",
     "tag",
+    *("score", "similarity", "similarity_score"),  # of two texts
 )
 _ROLES = ("text", "pair", "label", *_NEGATIVES)
+
+
+class _Listed(str):
+    """Labels that stood in a list, joined by commas for whoever looks at a field as text."""
 
 
 def read_table(
@@ -83,8 +89,11 @@ def read_table(
         raise DataError(f"{file} holds no rows")
     names = {role: header[place] for role, place in mapping.items()}
     said = ", ".join(f"{role} from column {name!r}" for role, name in names.items())
-    progress.note(f"{file}: {len(rows):,} rows, {said}")
     items = [_item(file, line, fields, mapping) for line, fields in rows]
+    if all(isinstance(item.label, tuple) and len(item.label) == 1 for item in items):
+        items = [replace(item, label=labels_of(item)[0]) for item in items]  # one each, like labels without lists
+    several = ", any number of labels each" if any(isinstance(item.label, tuple) for item in items) else ""
+    progress.note(f"{file}: {len(rows):,} rows, {said}{several}")
     return Table(file, _labelled(file, items, header) if labelled else items, names)
 
 
@@ -109,13 +118,10 @@ def _rows(file: Path, columns: Mapping[str, str] | None, bad_utf8: BadUtf8) -> t
     width = len(first)
     if uneven is not None:
         if has_header or not given or suffix != ".tsv":
+            by_number = ", or say by number which columns to read, such as --columns text=3,label=1"
             raise DataError(
                 f"{file}:{uneven[0]}: {len(uneven[1])} fields, the first line has {len(first)}; mend the line"
-                + (
-                    ", or say by number which columns to read, such as --columns text=3,label=1"
-                    if suffix == ".tsv"
-                    else ""
-                )
+                f"{by_number if suffix == '.tsv' else ''}"
             )
         width, records = _wide_enough(file, records, max(map(int, given)))
     if has_header:
@@ -201,7 +207,7 @@ def _field(value: Any, where: str, *, many: bool) -> str:
     if many and isinstance(value, list) and all(isinstance(part, str | int) for part in value):
         if any("," in str(part) for part in value):
             raise DataError(f"{where} holds {value!r:.60}; a label in a list can't have a comma")
-        return ", ".join(str(part) for part in value)
+        return _Listed(", ".join(str(part) for part in value))
     if isinstance(value, list | dict):
         raise DataError(f"{where} holds {value!r:.60}; a text or label is one string, several labels a list of them")
     return "" if value is None else str(value)
@@ -280,9 +286,11 @@ def _found(file: Path, header: Sequence[str], rows: Sequence[Row], *, labelled: 
 
 def _item(file: Path, line: int, fields: Sequence[str], mapping: Mapping[str, int]) -> Text:
     values = {role: fields[place] for role, place in mapping.items()}
-    label = values.get("label")
+    label: str | tuple[str, ...] | None = values.get("label")
     negatives = tuple(values[name] for name in _NEGATIVES if values.get(name))
-    return Text(values["text"], values.get("pair"), None if label is None else label.strip(), line, negatives)
+    if isinstance(label, str):
+        label = labels_of(Text("", label=label), many=True) if isinstance(label, _Listed) else label.strip()
+    return Text(values["text"], values.get("pair"), label, line, negatives)
 
 
 def _labelled(file: Path, items: Sequence[Text], header: Sequence[str]) -> list[Text]:
@@ -300,14 +308,14 @@ def _labelled(file: Path, items: Sequence[Text], header: Sequence[str]) -> list[
                 f"{file}: no column holds labels ({', '.join(header)}); say which by --columns text=NAME,label=NAME"
             )
         if label == "" or str(label).lower() == "nan":
-            raise DataError(f"{file}:{item.line}: the label is {label or 'empty'!r}; complete or remove the row")
+            raise DataError(f"{file}:{item.line}: the label is {label or 'empty'}; complete or remove the row")
     return kept
 
 
 def labels_of(item: Text, *, many: bool = False) -> tuple[str, ...]:
     """Return the labels of an item: its one label, or the parts of "comedy, drama" where it may have several."""
     if isinstance(item.label, tuple):
-        return item.label
+        return item.label if many else (", ".join(item.label),)
     whole = str(item.label)
     return tuple(part.strip() for part in whole.split(",") if part.strip()) if many else (whole,)
 

@@ -119,7 +119,7 @@ def lay_out(
         slides_second = np.array([other is not None and slide == "second" for other in second], np.bool_)
         places = np.where(slides_second, _second_places(pieces), 1)
         whole = np.bincount(np.repeat(rows, pieces.lengths), weights=pieces.segments, minlength=len(rows)).astype(int)
-        firsts = pieces.lengths - whole - 2
+        firsts = pieces.lengths - whole - np.where(whole > 0, 1 + tokenizer.num_between, 2)
         counts = np.where(slides_second, whole - 1, firsts)
         return Windows(pieces, rows, np.zeros(len(rows), np.int64), counts, places)
     shown_first: list[Sequence[int]] = []
@@ -130,14 +130,14 @@ def lay_out(
         moving, still = (b or (), a) if moves_second else (a, b)
         room, cut = max_length - 2, 0
         if still is not None and b is not None:
-            half = (max_length - 3) // 2
+            half = (max_length - 2 - tokenizer.num_between) // 2
             cut, still = max(0, len(still) - half), still[:half]
-            room = max_length - 3 - len(still)
+            room = max_length - 2 - tokenizer.num_between - len(still)
         parts = spans(len(moving), room=room, stride=min(room, stride or max(1, room // 2)))
         if max_windows is not None and len(parts) > max_windows:
             parts = parts[:max_windows]
             cut += len(moving) - parts[-1][1]
-        place = 2 + len(still or ()) if moves_second else 1
+        place = 1 + tokenizer.num_between + len(still or ()) if moves_second else 1
         for number, (start, end) in enumerate(parts):
             shown_first.append(still or () if moves_second else moving[start:end])
             shown_second.append(moving[start:end] if moves_second else still)

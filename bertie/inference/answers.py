@@ -184,7 +184,7 @@ def _rank(
     candidates: Sequence[Sequence[tuple[str, Pieces]]],
 ) -> list[list[Answer]]:
     """Score every candidate of every text and put the likeliest first."""
-    names = predictor.tokenizer.tokens
+    names = predictor.tokenizer.shown
     ranked = []
     sums = _sums(predictor, sequences, places, [[ids for _, ids in own] for own in candidates])
     for own, scores in zip(candidates, sums, strict=True):

@@ -50,11 +50,11 @@ def choose(corpus: Corpus, tokenizer: Tokenizer, *, seed: int, count: int = 10) 
         sentence = int(fitting[number])
         start, length = int(corpus.sentence_starts[sentence]), int(lengths[sentence])
         ids = corpus.gather(np.array([start]), np.array([length])).tolist()
-        words = [tokenizer.tokens[token] for token in ids] + [""]
+        words, starts = [tokenizer.shown[token].strip() for token in ids], [*tokenizer.word_starts(ids), True]
         places = [
             place
-            for place, word in enumerate(words[:-1])
-            if word.isalpha() and (len(word) > 2 or not word.isascii()) and not words[place + 1].startswith("##")
+            for place, word in enumerate(words)
+            if word.isalpha() and (len(word) > 2 or not word.isascii()) and starts[place] and starts[place + 1]
         ]
         if places:
             place = places[sentence % len(places)]
@@ -94,6 +94,6 @@ def guess(
     logits: Logits = outputs if isinstance(outputs, Logits) else outputs.tokens
     scores, ids = logits.materialise().float().softmax(-1).topk(top_k, dim=1)  # (number of holes, top_k)
     return [
-        [(tokenizer.tokens[token], score) for token, score in zip(row, values, strict=True)]
+        [(tokenizer.shown[token], score) for token, score in zip(row, values, strict=True)]
         for row, values in zip(ids.tolist(), scores.tolist(), strict=True)
     ]

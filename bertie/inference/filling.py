@@ -91,7 +91,7 @@ def fill_jointly(
     wanted = task.top_k if top_k is None else top_k
     if wanted < 1 or beams < 1:
         raise SettingsError(f"top_k and beams must be at least 1; got {wanted} and {beams}")
-    names = predictor.tokenizer.tokens
+    names = predictor.tokenizer.shown
     found: list[list[Filling]] = []
     for first in range(0, len(items), _WINDOW):
         window = items[first : first + _WINDOW]

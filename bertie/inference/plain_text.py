@@ -58,7 +58,9 @@ def show(items: Sequence[Any], predictions: Sequence[Any], width: int) -> str:
     if all(hasattr(prediction, "label") and hasattr(prediction, "score") for prediction in predictions):
         return _labels(items, predictions, width)
     if predictions and all(hasattr(prediction, "similarity") for prediction in predictions):
-        return _similarities(items, predictions, width)
+        return _numbers("similarity", items, predictions, width)
+    if predictions and all(is_dataclass(said) and [*_fields(said)] == ["value"] for said in predictions):
+        return _numbers("value", items, predictions, width)
     blocks = []
     for item, prediction in zip(items, predictions, strict=True):
         if isinstance(prediction, list):
@@ -93,9 +95,9 @@ def _likelihoods(items: Sequence[Any], predictions: Sequence[Any], width: int) -
     return "\n".join(lines)
 
 
-def _similarities(items: Sequence[Any], predictions: Sequence[Any], width: int) -> str:
-    """One line a pair: how alike the two are, and both texts."""
-    fronts = [f"{prediction.similarity: .4f}  " for prediction in predictions]
+def _numbers(name: str, items: Sequence[Any], predictions: Sequence[Any], width: int) -> str:
+    """One line an item: its number (of a pair how alike the two are), and its text or both texts."""
+    fronts = [f"{getattr(prediction, name): .4f}  " for prediction in predictions]
     return "\n".join(
         front + _cut(_printable(_joined(item)), max(20, width - len(front)))
         for front, item in zip(fronts, items, strict=True)

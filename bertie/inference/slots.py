@@ -84,14 +84,15 @@ def the_masks(sequences: Sequence[Encoded], items: Sequence[Any], tokenizer: Tok
     with numbered(range(first, first + len(items)), items):
         for number, found in enumerate(places, 1):
             if not len(found):
-                raise DataError(f"text {number} has no [MASK] to fill: {texts([items[number - 1]])[0][0][:80]!r}")
+                mask = tokenizer.tokens[tokenizer.mask]
+                raise DataError(f"text {number} has no {mask} to fill: {texts([items[number - 1]])[0][0][:80]!r}")
     return places
 
 
 def word_ends(tokens: ArrayLike, tokenizer: Tokenizer) -> Ids:
     """Return for each piece the place after the last piece of its word: (T,)."""
     ids = np.asarray(tokens).tolist()
-    begins = [place for place, token in enumerate(ids) if not tokenizer.tokens[token].startswith("##")]
+    begins = np.flatnonzero(tokenizer.word_starts(ids)).tolist()
     edges = np.array([*begins, len(ids)], np.int64)
     return edges[np.searchsorted(begins, np.arange(len(ids)), side="right")]
 

@@ -40,7 +40,7 @@ def per_class(gold: Sequence[str], guesses: Sequence[str], labels: Sequence[str]
             "precision": float(right[n] / said[n]) if said[n] else 0.0,
             "recall": float(right[n] / there[n]) if there[n] else 0.0,
             "f1": float(2 * right[n] / (said[n] + there[n])) if said[n] + there[n] else 0.0,
-            "support": float(there[n]),
+            "support": int(there[n]),
         }
         for n, label in enumerate(labels)
     }

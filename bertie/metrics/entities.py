@@ -65,7 +65,7 @@ def entity_scores_by_type(
     for label in sorted(said | there):
         rates = _rates(right[label], said[label], there[label])
         # The order in which tables of classes have them.
-        table[label] = {name: rates[name] for name in ("precision", "recall", "f1")} | {"support": float(there[label])}
+        table[label] = {name: rates[name] for name in ("precision", "recall", "f1")} | {"support": int(there[label])}
     return table
 
 

@@ -88,6 +88,13 @@ _KINDS = {
         ("One of the choices is always chosen, also where none is right.",),
         "choices",
     ),
+    "generation": _Kind(
+        "A BERT encoder and decoder that write a text from a text",
+        "text2text-generation",
+        "EncoderDecoderModel",
+        "",
+        ("What it writes reads well or not, and may be untrue either way.",),
+    ),
     "embedding": _Kind(
         "A BERT sentence encoder",
         "sentence-similarity",
@@ -226,10 +233,15 @@ def _theirs(kind: _Kind) -> str:
     }.get(kind.item, '"A text of yours."')
     call = f'tokenizer({asked}, return_tensors="pt")'
     given = f"**{{name: values[None] for name, values in {call}.items()}}" if kind.item == "choices" else f"**{call}"
+    use = f"output = model({given})\nprint(output.{kind.output}.shape)"
+    if kind.loader == "EncoderDecoderModel":
+        use = (
+            f"source = {call}\noutput = model.generate(source.input_ids, attention_mask=source.attention_mask)\n"
+            "print(tokenizer.decode(output[0], skip_special_tokens=True))"
+        )
     return (
         f"from transformers import {', '.join(sorted((kind.loader, 'AutoTokenizer')))}\n\n"
-        f'tokenizer = AutoTokenizer.from_pretrained("PATH")\nmodel = {kind.loader}.from_pretrained("PATH")\n'
-        f"output = model({given})\nprint(output.{kind.output}.shape)"
+        f'tokenizer = AutoTokenizer.from_pretrained("PATH")\nmodel = {kind.loader}.from_pretrained("PATH")\n{use}'
     )
 
 

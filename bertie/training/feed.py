@@ -10,15 +10,19 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from bertie.corpus.shards import Corpus
-from bertie.data.instances import draw_instances
+from bertie.data.instances import draw_instances, joined
 from bertie.data.random import permutation
 from bertie.data.sampler import Sampler
+from bertie.errors import SettingsError
 from bertie.tasks.task import Task
 from bertie.tokenizer.tokenizer import Tokenizer
 from bertie.training.activations import Activations
 from bertie.training.loop import Draw
-from bertie.training.schedule import Stage, stage_at
+from bertie.training.schedule import BATCH_PARTS, Stage, batch_parts, stage_at
+from bertie.training.settings import ScheduleSettings
 
+STEADY = ScheduleSettings()
+"""Every batch whole."""
 Progress = Callable[[int, int], float]
 """(steps, tokens) -> fraction of the run that is done."""
 
@@ -35,6 +39,7 @@ def corpus_feed(
     pairs: bool,
     progress: Progress,
     state: dict[str, Any],
+    schedule: ScheduleSettings = STEADY,
 ) -> Iterator[Draw]:
     """Yield pre-training steps without end, from where `state` says on (an empty one: from the start).
 
@@ -49,21 +54,35 @@ def corpus_feed(
         pairs: whether instances are pairs for next sentence prediction.
         progress: tells how much of the run is done, which picks the stage.
         state: `state` of an earlier draw.
+        schedule: says whether the batch grows at first; it is then put together from the next few smaller ones.
+
+    Raises:
+        SettingsError: a batch too small for one instance.
     """
+    grows = schedule.batch_warmup > 0.0
+    size = batch_tokens // BATCH_PARTS if grows else batch_tokens
+    longest = max(stage.length for stage in stages)
+    if grows and size < longest:
+        raise SettingsError(
+            f"schedule.batch_warmup begins with 1/{BATCH_PARTS} of --batch-tokens {batch_tokens}, which is less than "
+            f"one sequence of {longest} tokens"
+        )
     samplers: dict[int, Sampler] = {}
     step, tokens = state.get("step", 0), state.get("tokens", 0)
     number, within = state.get("stage", 0), state.get("stage_step", 0)
     while True:
-        current = max(number, stage_at(progress(step, tokens), stages))
+        done = progress(step, tokens)
+        current = max(number, stage_at(done, stages))
         if current != number:
             number, within = current, 0
         if number not in samplers:
             samplers = {
-                number: Sampler(corpus, seed=seed, length=stages[number].length, batch_tokens=batch_tokens, pairs=pairs)
+                number: Sampler(corpus, seed=seed, length=stages[number].length, batch_tokens=size, pairs=pairs)
             }
-        instances = draw_instances(samplers[number], within, tokenizer)
+        parts = range(within, within + (batch_parts(done, schedule) if grows else 1))
+        instances = joined([draw_instances(samplers[number], part, tokenizer) for part in parts])
         batch = task.encode(instances, tokenizer, instances.keys)
-        step, within, tokens = step + 1, within + 1, tokens + batch.num_tokens
+        step, within, tokens = step + 1, parts.stop, tokens + batch.num_tokens
         after = {"step": step, "tokens": tokens, "stage": number, "stage_step": within}
         epoch, place = samplers[number].locate(within - 1)
         yield Draw(batch.split(micro_tokens), after, f"epoch {epoch}, batch {place}, stage {number}")

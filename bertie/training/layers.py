@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from torch import nn
+from torch import Tensor, nn
 
 from bertie.errors import SettingsError
 
@@ -26,6 +26,16 @@ def depth(name: str, num_blocks: int) -> int:
         return 0
     match = _BLOCK.match(name)
     return num_blocks + 1 if match is None else 1 + int(match[1])
+
+
+def num_matrices(name: str, value: Tensor) -> int:
+    """Count the matrices of a block that stand one above the other in a parameter; 0 for anything else.
+
+    Queries, keys and values are one parameter.
+    """
+    if not _BLOCK.match(name) or not name.endswith(".weight") or value.dim() != 2:
+        return 0
+    return 3 if name.endswith(".qkv.weight") else 1
 
 
 def rate_scales(model: nn.Module, layer_decay: float) -> dict[str, float]:

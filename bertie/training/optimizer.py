@@ -1,4 +1,4 @@
-"""AdamW, and Adam as the paper ran it, on groups of parameters: decayed and not, and layer by layer when rates differ.
+"""The optimizer of a run on groups of parameters: decayed and not, and layer by layer when rates differ.
 
 Biases and LayerNorms are never decayed; embeddings are (BERT, appendix A.2, and the original code). Weights that don't
 learn (`requires_grad` False) are in no group and in no checkpoint: what is there of them is a digest.
@@ -7,67 +7,58 @@ learn (`requires_grad` False) are in no group and in no checkpoint: what is ther
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from bertie.training.layers import rate_scales
+from bertie.errors import SettingsError
+from bertie.training.adam import BertAdam, Lamb, StableAdamW
+from bertie.training.layers import num_matrices, rate_scales
+from bertie.training.muon import Muon
 from bertie.training.settings import OptimizerSettings
 
 
 def build(model: nn.Module, settings: OptimizerSettings) -> torch.optim.Optimizer:
-    """Make the optimizer; its learning rate is set by the loop before each update."""
-    norms = {id(value) for part in model.modules() if isinstance(part, nn.LayerNorm) for value in part.parameters()}
-    members: dict[tuple[float, float], list[nn.Parameter]] = {}
-    scales = rate_scales(model, settings.layer_decay)
-    for name, value in learning(model).items():
-        decay = 0.0 if value.dim() < 2 or id(value) in norms else settings.weight_decay
-        members.setdefault((scales[name], decay), []).append(value)
-    groups = [{"params": each, "scale": scale, "weight_decay": decay} for (scale, decay), each in members.items()]
-    betas = (settings.beta1, settings.beta2)
-    if settings.name == "bert_adam":
-        return BertAdam(groups, betas=betas, eps=settings.epsilon)
-    return torch.optim.AdamW(groups, lr=0.0, betas=betas, eps=settings.epsilon, fused=True)
+    """Make the optimizer; its learning rate is set by the loop before each update.
 
-
-class BertAdam(torch.optim.Optimizer):
-    """Adam with decoupled decay and no bias correction, as in the original code.
-
-    m and v as usual; w -= rate * (m / (sqrt(v) + eps) + decay * w).
-
-    Args:
-        params: groups, each with its own `weight_decay`.
-        betas: decay of both means.
-        eps: added to the root.
+    Raises:
+        SettingsError: Muon for a network in which no matrix of a block learns.
     """
+    groups = _groups(model, settings)
+    betas, eps = (settings.beta1, settings.beta2), settings.epsilon
+    if settings.name == "bert_adam":
+        return BertAdam(groups, betas=betas, eps=eps)
+    if settings.name == "stable_adamw":
+        return StableAdamW(groups, betas=betas, eps=eps)
+    if settings.name == "lamb":
+        return Lamb(groups, betas=betas, eps=eps, most=settings.largest_norm)
+    if settings.name == "muon":
+        if not any(group["matrices"] for group in groups):
+            raise SettingsError("optimizer.name muon is for matrices of blocks, and none learns here; choose adamw")
+        return Muon(groups, betas=betas, eps=eps, momentum=settings.momentum)
+    return torch.optim.AdamW(groups, lr=0.0, betas=betas, eps=eps, fused=True)
 
-    def __init__(self, params: Any, *, betas: tuple[float, float], eps: float) -> None:
-        super().__init__(params, {"lr": 0.0, "betas": betas, "eps": eps, "weight_decay": 0.0})
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """Update every parameter that has a gradient."""
-        for group in self.param_groups:
-            (beta1, beta2), rate = group["betas"], group["lr"]
-            weights = [value for value in group["params"] if value.grad is not None]
-            if not weights:
-                continue
-            gradients = [value.grad for value in weights]
-            for value in weights:
-                if not self.state[value]:
-                    self.state[value] = {"exp_avg": torch.zeros_like(value), "exp_avg_sq": torch.zeros_like(value)}
-            means = [self.state[value]["exp_avg"] for value in weights]
-            squares = [self.state[value]["exp_avg_sq"] for value in weights]
-            torch._foreach_lerp_(means, gradients, 1 - beta1)
-            torch._foreach_mul_(squares, beta2)
-            torch._foreach_addcmul_(squares, gradients, gradients, 1 - beta2)
-            roots = torch._foreach_sqrt(squares)
-            torch._foreach_add_(roots, group["eps"])
-            updates = torch._foreach_div(means, roots)
-            torch._foreach_add_(updates, weights, alpha=group["weight_decay"])
-            torch._foreach_add_(weights, updates, alpha=-rate)
+def _groups(model: nn.Module, settings: OptimizerSettings) -> list[dict[str, Any]]:
+    """Share the weights that learn out by what the update of a weight depends on."""
+    norms = {id(value) for part in model.modules() if isinstance(part, nn.LayerNorm) for value in part.parameters()}
+    scales = rate_scales(model, settings.layer_decay)
+    members: dict[tuple[float, bool, int], list[nn.Parameter]] = {}
+    for name, value in learning(model).items():
+        adapted = value.dim() >= 2 and id(value) not in norms
+        matrices = num_matrices(name, value) if settings.name == "muon" else 0
+        members.setdefault((scales[name], adapted, matrices), []).append(value)
+    return [
+        {
+            "params": each,
+            "scale": scale,
+            "weight_decay": settings.weight_decay if adapted else 0.0,
+            "adapted": adapted,
+            "matrices": matrices,
+        }
+        for (scale, adapted, matrices), each in members.items()
+    ]
 
 
 def learning(model: nn.Module) -> dict[str, nn.Parameter]:

@@ -21,6 +21,7 @@ from bertie.errors import DataError, Interrupted, ResourceError
 from bertie.tasks.task import Task
 from bertie.training import checkpoint
 from bertie.training import journal as journals
+from bertie.training.average import Average
 from bertie.training.feed import Progress
 from bertie.training.interrupt import Stop, interrupts
 from bertie.training.journal import Journal
@@ -97,7 +98,7 @@ def run(job: Job, folder: RunFolder) -> Position:
         folder: where it is written; held by this process.
 
     Returns:
-        Where the run ended; the model has the weights that count, the last ones or the best.
+        Where the run ended; the model has the weights that count: the last ones, their mean, or the best.
 
     Raises:
         Interrupted: a signal came; everything up to here is saved.
@@ -105,8 +106,9 @@ def run(job: Job, folder: RunFolder) -> Position:
     """
     job.model.to(job.device)
     optimizer = build(job.model, job.optimizer)
+    average = Average(job.model, job.optimizer.ema)
     selection = Selection(job.training, job.task.criterion)
-    position = _restore(job, optimizer, selection, folder)
+    position = _restore(job, optimizer, average, selection, folder)
     clock = _Clock(position.seconds)
     with (
         Journal(folder.metrics) as journal,
@@ -114,9 +116,10 @@ def run(job: Job, folder: RunFolder) -> Position:
         progress.bar("Training", total=job.horizon.amount, unit=job.horizon.unit) as bar,
     ):
         if job.evaluate is not None and position.step == 0:
-            _evaluate(job, selection, journal, position, clock)
+            _evaluate(job, average, selection, journal, position, clock)
         saved, position.timed_tokens, position.timed_seconds = position.step, position.tokens, clock()
         for step in () if selection.exhausted else _steps(job, optimizer, position, clock):
+            average.update(job.model, step.number)
             position.step, position.feed = step.number, step.state
             position.tokens += step.tokens
             position.window.append(step.figures)
@@ -128,11 +131,11 @@ def run(job: Job, folder: RunFolder) -> Position:
             reached = job.horizon.reached(step=position.step, tokens=position.tokens, seconds=clock())
             bar.advance(reached - bar.done)
             if measure:
-                _evaluate(job, selection, journal, position, clock)
+                _evaluate(job, average, selection, journal, position, clock)
                 done = done or selection.exhausted
                 position.timed_tokens, position.timed_seconds = position.tokens, clock()
             if done or stop.requested or _due(step.number, job.training.save_every):
-                if _save(job, optimizer, selection, folder, journal, position, clock):
+                if _save(job, optimizer, average, selection, folder, journal, position, clock):
                     saved = position.step
                 position.timed_tokens, position.timed_seconds = position.tokens, clock()
             _stop(stop, folder, saved, done=done)
@@ -141,6 +144,7 @@ def run(job: Job, folder: RunFolder) -> Position:
     position.seconds = clock()
     unfinished = job.horizon.fraction(step=position.step, tokens=position.tokens, seconds=position.seconds) < 1.0
     position.chosen = selection.facts(ended_early=selection.exhausted and unfinished)
+    average.apply(job.model)
     selection.apply(job.model)
     return position
 
@@ -183,7 +187,9 @@ def _evaluation_due(job: Job, step: int) -> bool:
     return _due(step, job.training.evaluate_every) or (job.training.evaluate_each_epoch and _due(step, job.epoch_steps))
 
 
-def _restore(job: Job, optimizer: torch.optim.Optimizer, selection: Selection, folder: RunFolder) -> Position:
+def _restore(
+    job: Job, optimizer: torch.optim.Optimizer, average: Average, selection: Selection, folder: RunFolder
+) -> Position:
     """Load the newest valid checkpoint and cut the journal back to it."""
     found = checkpoint.load_newest(folder.checkpoints)
     journals.cut(folder.metrics, step=-1 if found is None else found.step)
@@ -196,6 +202,7 @@ def _restore(job: Job, optimizer: torch.optim.Optimizer, selection: Selection, f
             "back, or choose another --out"
         )
     restore_tensors(job.model, optimizer, found.tensors)
+    average.restore(found.tensors)
     selection.restore(state["selection"], found.tensors)
     torch.set_rng_state(found.tensors["random.torch"])
     progress.note(f"going on after step {found.step}, {state['seconds']:.0f} s into the run")
@@ -205,6 +212,7 @@ def _restore(job: Job, optimizer: torch.optim.Optimizer, selection: Selection, f
 def _save(
     job: Job,
     optimizer: torch.optim.Optimizer,
+    average: Average,
     selection: Selection,
     folder: RunFolder,
     journal: Journal,
@@ -215,6 +223,7 @@ def _save(
     journal.sync()
     tensors = {
         **state_tensors(job.model, optimizer),
+        **average.tensors(),
         **selection.tensors(),
         "random.torch": torch.get_rng_state(),
     }
@@ -257,12 +266,14 @@ def _log(journal: Journal, position: Position, step: Step, clock: _Clock) -> dic
     return record
 
 
-def _evaluate(job: Job, selection: Selection, journal: Journal, position: Position, clock: _Clock) -> None:
+def _evaluate(
+    job: Job, average: Average, selection: Selection, journal: Journal, position: Position, clock: _Clock
+) -> None:
     """Measure on dev, write it down and compare it with what was measured before."""
     assert job.evaluate is not None
-    with compute(job.precision, job.device):
+    with average.applied(job.model), compute(job.precision, job.device):
         figures = job.evaluate()
-    selection.consider(position.step, figures, job.model)
+        selection.consider(position.step, figures, job.model)
     journal.write(
         {"kind": "dev", "step": position.step, "seconds": round(clock(), 3), "tokens": position.tokens, **figures}
     )

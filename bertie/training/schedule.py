@@ -6,24 +6,44 @@ budget in minutes decays to zero by the clock just as a budget in steps does by 
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
 from bertie.errors import SettingsError
 from bertie.training.settings import ScheduleSettings
 
+BATCH_PARTS = 8
+"""Equal parts that a batch which grows is put together from."""
+
 
 def learning_rate(fraction: float, peak: float, settings: ScheduleSettings) -> float:
     """Work out the rate at a fraction (0 to 1) of the run.
 
     As in the original code the falling line starts at fraction 0, so there is a small step down where warm-up ends:
-    peak x fraction / warmup, then peak x (1 - fraction).
+    peak x fraction / warmup, then peak x (1 - fraction). A cosine starts where warm-up ends. A trapezoid falls by a
+    line or by 1 - sqrt (Haegele et al. 2024) in its last part alone.
     """
     if fraction < settings.warmup:
         return peak * fraction / settings.warmup
     if settings.shape == "constant":
         return peak
-    return peak * max(0.0, 1.0 - fraction)
+    left = max(0.0, 1.0 - fraction)
+    if settings.shape == "cosine":
+        return peak * 0.5 * (1.0 - math.cos(math.pi * left / max(1.0 - settings.warmup, 1e-9)))
+    if settings.shape == "trapezoid":
+        if left >= settings.decay:
+            return peak
+        share = left / settings.decay
+        return peak * (share if settings.decay_shape == "linear" else 1.0 - math.sqrt(1.0 - share))
+    return peak * left
+
+
+def batch_parts(fraction: float, settings: ScheduleSettings) -> int:
+    """Tell how many of the `BATCH_PARTS` of a whole batch an update takes at a fraction of the run: 1 and rising."""
+    if fraction >= settings.batch_warmup:
+        return BATCH_PARTS
+    return 1 + int(fraction / settings.batch_warmup * (BATCH_PARTS - 1))
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,10 @@ from bertie.errors import SettingsError
 class OptimizerSettings:
     """How weights are updated."""
 
-    name: Literal["adamw", "bert_adam"] = "adamw"
-    """adamw, or bert_adam: the paper's form, without bias correction."""
+    name: Literal["adamw", "bert_adam", "lamb", "muon", "stable_adamw"] = "adamw"
+    """adamw; bert_adam: the paper's form, without bias correction; lamb: steps by the size of each tensor, for large
+    batches and rates about ten times AdamW's; muon: orthogonal steps for the matrices of blocks, AdamW for the rest, at
+    AdamW's rate; stable_adamw: AdamW whose steps are cut where gradients jump, to be run with clip_norm 0."""
     weight_decay: float = 0.01
     """Decoupled decay of matrices and tables."""
     beta1: float = 0.9
@@ -27,8 +29,20 @@ class OptimizerSettings:
     layer_decay: float = 1.0
     """What the rate is multiplied with for each layer further down: the head has the whole rate, the top block this
     share of it, the embeddings the smallest; 1: all alike."""
+    momentum: float = 0.95
+    """Of muon: decay of the sum of gradients."""
+    largest_norm: float = 0.0
+    """Of lamb: largest norm of a tensor's weights that its step grows with; 0: no bound."""
+    ema: float = 0.0
+    """Decay of a mean of the weights over the steps, which is then what is evaluated and written in place of the last
+    weights; early on the mean is over fewer steps. 0: none."""
 
     def __post_init__(self) -> None:
+        for name in ("beta1", "beta2", "momentum", "ema"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise SettingsError(f"optimizer.{name} must be at least 0 and below 1; got {getattr(self, name)}")
+        if self.largest_norm < 0.0:
+            raise SettingsError(f"optimizer.largest_norm must be at least 0; got {self.largest_norm}")
         if not 0.0 < self.layer_decay <= 1.0:
             raise SettingsError(f"optimizer.layer_decay must be above 0 and at most 1; got {self.layer_decay}")
 
@@ -39,8 +53,24 @@ class ScheduleSettings:
 
     warmup: float = 0.1
     """Share of the run in which the rate climbs from 0 to the peak."""
-    shape: Literal["linear", "constant"] = "linear"
-    """linear falls to 0 at the end of the run; constant stays at the peak after the warm-up."""
+    shape: Literal["linear", "constant", "cosine", "trapezoid"] = "linear"
+    """linear falls to 0 at the end of the run; constant stays at the peak after the warm-up; cosine falls to 0 along
+    half a wave; trapezoid stays at the peak and falls to 0 in the last part of the run (WSD)."""
+    decay: float = 0.2
+    """Of trapezoid: share of the run in which the rate falls."""
+    decay_shape: Literal["linear", "one_minus_sqrt"] = "linear"
+    """Of trapezoid: along a line, or as 1 - sqrt(x) of the part's share x done, which falls faster at first."""
+    batch_warmup: float = 0.0
+    """Of pretrain: share of the run in which the batch grows from an eighth of batch_tokens to all of it; 0: none."""
+
+    def __post_init__(self) -> None:
+        for name in ("warmup", "decay", "batch_warmup"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise SettingsError(f"schedule.{name} is a share of the run, 0 to 1; got {getattr(self, name)}")
+        if self.shape == "trapezoid" and self.warmup + self.decay > 1.0:
+            raise SettingsError(
+                f"schedule.warmup {self.warmup} and schedule.decay {self.decay} are more than the whole run together"
+            )
 
 
 @dataclass(frozen=True)

@@ -153,6 +153,16 @@ def test_several_files_and_settings(tmp_path: Path) -> None:
     assert report.findings == [] and report.title.endswith("fine")
 
 
+def test_labels_in_lists(tmp_path: Path) -> None:
+    path, dev = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
+    rows = [{"text": f"number {n}", "label": [["big", "red"], [], ["red"], ["big"]][n % 4]} for n in range(40)]
+    path.write_text("\n".join(map(json.dumps, rows[:20])), encoding="utf-8")
+    dev.write_text("\n".join(map(json.dumps, rows[20:])), encoding="utf-8")
+    report: Any = bertie.check([path], task="classification", dev=dev)
+    assert report.exit_code == 0 and report.findings == []
+    assert {row["label"]: row["items"] for row in report.values["files"][0]["labels"]} == {"big": 10, "red": 10}
+
+
 def test_pairs_for_embeddings_are_two_sequences(tmp_path: Path, tokenizer: str, capsys: Any) -> None:
     path = tmp_path / "a.tsv"
     path.write_text("text\tpair\nthe cat\ta poor dog\nthe story\tthe film\n", encoding="utf-8")

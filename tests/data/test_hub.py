@@ -88,7 +88,7 @@ def test_classes_have_their_names(tmp_path: Path) -> None:
         Text("a film number 1", None, "good", 2),
         Text("without", None, "", 3),
     ]
-    with pytest.raises(DataError, match=r":train:3: the label is 'empty'"):
+    with pytest.raises(DataError, match=r":train:3: the label is empty"):
         read_table(f"hub:{tmp_path}:train", labelled=True)
 
 

@@ -3,11 +3,12 @@
 import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bertie.data.items import Text
-from bertie.data.table import label_names, read_table, refuse_unseen
+from bertie.data.table import label_names, labels_of, read_table, refuse_unseen
 from bertie.errors import DataError, SettingsError
 
 
@@ -100,11 +101,29 @@ def test_columns_of_json_lines(tmp_path: Path) -> None:
         read_table(path, columns={"text": "bodi", "label": "mood"})
     with pytest.raises(DataError, match=r"a\.jsonl:1: 'tags' holds \['a', 'b'\]; a text or label is one string"):
         read_table(path, columns={"text": "tags", "label": "mood"})
-    assert read_table(path, columns={"text": "body", "label": "tags"}).items == [Text("x", None, "a, b", 1)]
-    with pytest.raises(DataError, match=r"a\.jsonl:1: the label is 'empty'"):
+    assert read_table(path, columns={"text": "body", "label": "tags"}).items == [Text("x", None, ("a", "b"), 1)]
+    with pytest.raises(DataError, match=r"a\.jsonl:1: the label is empty; complete"):
         read_table(path, columns={"text": "body", "label": "label"}, labelled=True)
     with pytest.raises(DataError, match=r"none of its columns is known \(a, b\).*--columns text=NAME"):
         read_table(table(tmp_path, "b.jsonl", '{"a": "x", "b": 3}\n'))
+
+
+def test_the_likeness_of_pairs_is_a_label(tmp_path: Path) -> None:
+    rows = "".join(f"first text {n}\tsecond text {n}\t{n / 8}\n" for n in range(9))
+    found = read_table(table(tmp_path, "a.tsv", f"sentence1\tsentence2\tscore\n{rows}"), labelled=True)
+    assert found.mapping["label"] == "score" and found.items[8].label == "1.0"
+
+
+def test_lists_of_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def labels(*given: Any) -> list[Any]:
+        rows = [json.dumps({"text": "x", "label": label}) for label in given]
+        return [item.label for item in read_table(table(tmp_path, "a.jsonl", "\n".join(rows)), labelled=True).items]
+
+    assert labels(["a", "b"], [], ["b"]) == [("a", "b"), (), ("b",)]
+    assert "label from column 'label', any number of labels each" in capsys.readouterr().err
+    assert labels(["a"], ["b"]) == ["a", "b"]  # one each is one label
+    assert "any number" not in capsys.readouterr().err
+    assert labels_of(Text("x", label=("a", "b"))) == ("a, b",) and labels_of(Text("x", label=()), many=True) == ()
 
 
 def test_a_setting_that_can_take_no_effect(tmp_path: Path) -> None:
@@ -138,8 +157,8 @@ def test_columns_parted_by_another_mark(tmp_path: Path, name: str, content: str,
         ("", "is empty"),
         ("text\tlabel\n", "no rows"),
         ("text\tlabel\none\tx\ntwo\n", r"a\.tsv:3: 1 fields, the first line has 2"),
-        ("text\tlabel\none\tx\ntwo\t\n", r"a\.tsv:3: the label is 'empty'"),
-        ("text\tlabel\none\tNaN\n", r"a\.tsv:2: the label is 'NaN'"),
+        ("text\tlabel\none\tx\ntwo\t\n", r"a\.tsv:3: the label is empty"),
+        ("text\tlabel\none\tNaN\n", r"a\.tsv:2: the label is NaN"),
         ("text\tlength\none\t1\n", "no column holds labels"),
     ],
 )

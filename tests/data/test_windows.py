@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from bertie.data.windows import Windows, lay_out, spans
 from bertie.errors import DataError, SettingsError
+from bertie.tokenizer.tokenizer import Tokenizer
 
 
 def plain_spans(length: int, room: int, stride: int) -> list[tuple[int, int]]:
@@ -122,3 +123,22 @@ def test_shares_of_a_mean(tiny_tokenizer: Any) -> None:
     sums = np.add.reduceat(found.shares(), found.pieces.offsets[np.searchsorted(found.rows, [0, 1, 2])])
     np.testing.assert_allclose(sums, [32, 6, 2], rtol=1e-6)
     assert set(found.shares()[found.shown].tolist()) == {0.0, 1.0}
+
+
+def test_two_separators_between_the_texts_of_a_pair(tiny_tokenizer: Tokenizer) -> None:
+    """Whatever a tokenizer puts between them, windows say where their text begins, and never grow too long."""
+
+    class Double(Tokenizer):
+        num_between = 2
+
+    tokenizer = Double(tiny_tokenizer._rust)
+    first, second = [[7, 8, 9]], [list(range(10, 30))]
+    for truncation in ("truncate", "window"):
+        laid = lay_out(first, second, tokenizer, max_length=14, truncation=truncation, stride=4, slide="second")
+        for place, (begin, end) in enumerate(pairwise(laid.pieces.offsets.tolist())):
+            tokens = laid.pieces.tokens[begin:end].tolist()
+            shown = second[0][laid.starts[place] : laid.starts[place] + laid.counts[place]]
+            assert tokens == [2, 7, 8, 9, 3, 3, *shown, 3] and len(tokens) <= 14
+            assert tokens[laid.places[place] :][: laid.counts[place]] == shown
+    slid = lay_out(first, [[10]], tokenizer, max_length=7, truncation="window", stride=1)
+    assert [len(slid.pieces), slid.counts.tolist()] == [2, [2, 2]]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("tutorial.md", "custom_head.md")  # the second goes on where the first ended
+PAGES = ("tutorial.md", "tasks.md", "custom_head.md")  # the later ones go on where the first ended
 
 
 def blocks(page: str) -> list[tuple[str, str, str]]:
@@ -32,6 +32,7 @@ def commands(language: str, code: str) -> list[list[str]]:
 def test_every_block_runs(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "2"}
     outputs: dict[str, str] = dict.fromkeys(PAGES, "")
+    said: dict[str, str] = dict.fromkeys(PAGES, "")
     for page in PAGES:
         for language, file, code in blocks(page):
             if file:
@@ -42,8 +43,12 @@ def test_every_block_runs(tmp_path: Path) -> None:
                 done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True)
                 assert done.returncode == 0, f"{words[-1]}\n{done.stdout}\n{done.stderr}"
                 outputs[page] += done.stdout
+                said[page] += done.stderr
     assert (tmp_path / "out/encoder/report.html").stat().st_size > 2000
     assert (tmp_path / "out/taste/model/model.safetensors").exists()
+    assert re.search(r"FOOD +piece of bread +16-30", outputs["tasks.md"]) and "«corn»" in outputs["tasks.md"]
+    assert 'bertie predict out/alike/model "a text of yours" --pair "' in said["tasks.md"]
+    assert 'bertie predict out/tags/model "a text of yours"\n' in said["tasks.md"]
     records = [json.loads(line) for line in (tmp_path / "out/encoder/metrics.jsonl").read_text().splitlines()]
     dev = [record["mlm_loss"] for record in records if record["kind"] == "dev"]
     assert dev[-1] < dev[0] - 1.0

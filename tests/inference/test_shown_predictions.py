@@ -18,6 +18,7 @@ from bertie.tasks.embedding import Similarity, Vector
 from bertie.tasks.features import Features
 from bertie.tasks.masked_lm import Fill
 from bertie.tasks.multiple_choice import Chosen
+from bertie.tasks.regression import Estimate
 from bertie.tasks.task import Text
 
 GOOD = Verdict("good", 0.75, {"bad": 0.25, "good": 0.75})
@@ -125,4 +126,11 @@ def test_hits() -> None:
         "   score    line  text",
         "  0.5000  12,345  " + "x" * 21 + "…",
         " -0.2500       7  a b",
+    ]
+
+
+def test_numbers_stand_in_front_of_their_texts() -> None:
+    assert show(["one", ("two", "three")], [Estimate(2.58804), Estimate(-0.5)], 80).splitlines() == [
+        " 2.5880  one",
+        "-0.5000  two  |  three",
     ]

@@ -1,0 +1,203 @@
+"""Optimizers: ten steps equal to plain arrays, what each promises of a step, and going on bit for bit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from bertie.errors import SettingsError
+from bertie.tasks.classification import Classification
+from bertie.training.muon import Muon, orthogonal
+from bertie.training.optimizer import build, learning
+from bertie.training.settings import LoraSettings, OptimizerSettings
+from bertie.training.trainable import choose
+
+TASK = Classification(labels=("no", "yes"), max_length=16)
+NAMES = ["adamw", "bert_adam", "lamb", "stable_adamw", "muon"]
+RATE = 0.01
+Array = NDArray[np.float64]
+
+
+def is_plain(name: str) -> bool:
+    """Tell a bias or a LayerNorm by its name."""
+    return name.endswith("bias") or "norm" in name
+
+
+def share_of(name: str, decay: float) -> float:
+    """Work out the share of the rate of a network of two blocks."""
+    return decay ** {"embe": 3, "bloc": 2 - int(name.split(".")[2]) if ".blocks." in name else 0}.get(name[8:12], 0)
+
+
+def newton_schulz(matrix: Array) -> Array:
+    x = matrix / np.linalg.norm(matrix)
+    for _ in range(5):
+        a = x @ x.T
+        x = 3.4445 * x - 4.7750 * a @ x + 2.0315 * a @ a @ x
+    return x
+
+
+class Plain:
+    """One weight under one optimizer, in float64 and in the formulas' own words."""
+
+    def __init__(self, name: str, weight: Array, settings: OptimizerSettings) -> None:
+        self.name, self.w, self.s = name, weight, settings
+        self.m, self.v, self.t = np.zeros_like(weight), np.zeros_like(weight), 0
+        self.rate = RATE * share_of(name, settings.layer_decay)
+        self.decay = 0.0 if is_plain(name) else settings.weight_decay
+
+    def step(self, g: Array) -> None:
+        self.t += 1
+        if self.s.name == "muon" and ".blocks." in self.name and not is_plain(self.name):
+            self.muon(g)
+            return
+        self.m = self.s.beta1 * self.m + (1 - self.s.beta1) * g
+        self.v = self.s.beta2 * self.v + (1 - self.s.beta2) * g * g
+        m, v = self.m, self.v
+        if self.s.name != "bert_adam":
+            m, v = m / (1 - self.s.beta1**self.t), v / (1 - self.s.beta2**self.t)
+        update = m / (np.sqrt(v) + self.s.epsilon) + self.decay * self.w
+        rate = self.rate
+        if self.s.name == "stable_adamw":
+            rate /= max(1.0, math.sqrt(np.mean(g * g / np.maximum(v, self.s.epsilon**2))))
+        if self.s.name == "lamb" and not is_plain(self.name):
+            size, length = np.linalg.norm(self.w), np.linalg.norm(update)
+            rate *= min(size, self.s.largest_norm or math.inf) / length if size > 0 and length > 0 else 1.0
+        self.w = self.w - rate * update
+
+    def muon(self, g: Array) -> None:
+        self.m = self.s.momentum * self.m + g
+        pushed = g + self.s.momentum * self.m
+        count = 3 if "qkv" in self.name else 1
+        update = np.concatenate([newton_schulz(part) for part in np.split(pushed, count)])
+        rows, columns = self.w.shape[0] // count, self.w.shape[1]
+        scale = 0.2 * math.sqrt(max(rows, columns))
+        self.w = self.w - self.rate * (scale * update + self.decay * self.w)
+
+
+def some_gradients(model: nn.Module, step: int) -> None:
+    """Give every weight a gradient of its own size that changes from step to step; the fourth one jumps."""
+    draw = torch.Generator().manual_seed(step)
+    for place, value in enumerate(model.parameters()):
+        size = 10.0 ** (place % 4 - 2) * (30.0 if step == 3 else 1.0)
+        value.grad = size * torch.randn(value.shape, generator=draw)
+
+
+def one_step(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = RATE * group["scale"]
+    optimizer.step()
+
+
+@pytest.mark.parametrize("more", [{}, {"layer_decay": 0.7, "weight_decay": 0.1, "largest_norm": 0.5, "beta2": 0.95}])
+@pytest.mark.parametrize("name", NAMES)
+def test_ten_steps_equal_plain_arrays(build_model: Callable[..., Any], name: Any, more: dict[str, Any]) -> None:
+    model, settings = build_model(TASK), OptimizerSettings(name, **more)
+    optimizer = build(model, settings)
+    plain = {
+        key: Plain(key, value.detach().double().numpy().copy(), settings) for key, value in model.named_parameters()
+    }
+    begun = {key: one.w for key, one in plain.items()}
+    for step in range(10):
+        some_gradients(model, step)
+        for key, value in model.named_parameters():
+            assert value.grad is not None
+            plain[key].step(value.grad.double().numpy())
+        one_step(model, optimizer)
+    for key, value in model.named_parameters():
+        moved = np.abs(plain[key].w - begun[key]).max()
+        assert moved > 1e-5, key
+        np.testing.assert_allclose(value.detach().numpy(), plain[key].w, atol=2e-4 * moved, rtol=0, err_msg=key)
+
+
+@pytest.mark.parametrize("name", ["lamb", "stable_adamw", "muon"])
+def test_a_broken_run_ends_like_an_unbroken_one(aided_run: Callable[..., Any], tmp_path: Path, name: Any) -> None:
+    whole = aided_run(optimizer=OptimizerSettings(name, layer_decay=0.7)).check_resuming(tmp_path)
+    losses = [line["loss"] for line in whole.journal if line["kind"] == "train"]
+    assert all(math.isfinite(loss) for loss in losses)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_weight_without_a_gradient_stays(build_model: Callable[..., Any], name: Any) -> None:
+    model = build_model(TASK)
+    optimizer = build(model, OptimizerSettings(name))
+    some_gradients(model, 0)
+    still = [model.encoder.blocks[0].attention.qkv.weight, model.head.classifier.bias]
+    before = [value.detach().clone() for value in still]
+    for value in still:
+        value.grad = None
+    one_step(model, optimizer)
+    assert all(torch.equal(value, kept) for value, kept in zip(still, before, strict=True))
+    assert not any(optimizer.state.get(value) for value in still)
+
+
+def test_lamb_moves_matrices_by_their_size(build_model: Callable[..., Any]) -> None:
+    model = build_model(TASK)
+    before = {key: value.detach().clone() for key, value in model.named_parameters()}
+    some_gradients(model, 0)
+    one_step(model, build(model, OptimizerSettings("lamb")))
+    for key, value in model.named_parameters():
+        moved = float((value.detach() - before[key]).norm())
+        if not is_plain(key):
+            assert moved == pytest.approx(RATE * float(before[key].norm()), rel=1e-4), key
+
+
+def test_stable_adamw_holds_back_where_gradients_jump(build_model: Callable[..., Any]) -> None:
+    moved = {}
+    for name in ("adamw", "stable_adamw"):
+        model = build_model(TASK)
+        optimizer = build(model, OptimizerSettings(name, weight_decay=0.0))  # type: ignore[arg-type]
+        for step in range(4):
+            before = model.head.classifier.weight.detach().clone()
+            some_gradients(model, step)
+            one_step(model, optimizer)
+        moved[name] = float((model.head.classifier.weight.detach() - before).norm())
+    assert moved["stable_adamw"] < moved["adamw"] / 1.5
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (8, 24), (24, 8), (1, 5)])
+def test_orthogonal_keeps_directions(shape: tuple[int, int]) -> None:
+    matrices = torch.randn(3, *shape, generator=torch.Generator().manual_seed(1)) * 7.0
+    found = orthogonal(matrices)
+    for one, result in zip(matrices, found, strict=True):
+        left, _, right = np.linalg.svd(one.double().numpy(), full_matrices=False)
+        values = left.T @ result.double().numpy() @ right.T
+        assert (np.abs(values - np.diag(np.diag(values))) < 1e-3).all()
+        assert (np.diag(values) > 0.3).all() and (np.diag(values) < 1.3).all()
+    assert torch.allclose(found[1:2], orthogonal(matrices[1:2]), atol=1e-5)
+    assert torch.equal(orthogonal(torch.zeros(1, *shape)), torch.zeros(1, *shape))
+
+
+def test_muon_takes_matrices_of_blocks_alone(build_model: Callable[..., Any]) -> None:
+    model = build_model(TASK)
+    optimizer = build(model, OptimizerSettings("muon"))
+    assert isinstance(optimizer, Muon)
+    names = {id(value): name for name, value in model.named_parameters()}
+    found = {names[id(value)]: group["matrices"] for group in optimizer.param_groups for value in group["params"]}
+    assert found.keys() == {name for name, _ in model.named_parameters()}
+    for name, matrices in found.items():
+        inside = ".blocks." in name and name.endswith("weight") and "norm" not in name
+        assert matrices == (0 if not inside else 3 if "qkv" in name else 1), name
+
+
+def test_muon_without_a_matrix(build_model: Callable[..., Any]) -> None:
+    for wish in ({"freeze": -1, "lora": LoraSettings()}, {"freeze": 0, "lora": LoraSettings(rank=2)}):
+        model = choose(build_model(TASK), seed=0, **wish)
+        assert learning(model)
+        with pytest.raises(SettingsError, match="muon is for matrices of blocks, and none learns here"):
+            build(model, OptimizerSettings("muon"))
+
+
+def test_wrong_settings() -> None:
+    for name, wrong in [("momentum", 1.0), ("ema", -0.1), ("beta1", 1.5), ("beta2", 1.0)]:
+        with pytest.raises(SettingsError, match=rf"optimizer.{name} must be at least 0 and below 1; got"):
+            OptimizerSettings(**{name: wrong})  # type: ignore[arg-type]
+    with pytest.raises(SettingsError, match="largest_norm must be at least 0; got -1"):
+        OptimizerSettings(largest_norm=-1.0)
