@@ -52,6 +52,7 @@ def build_model(tiny_tokenizer: "Tokenizer") -> Callable[..., "TaskModel"]:
     import torch
 
     from bertie.models.bert import BertConfig
+    from bertie.models.seq2seq import EncoderDecoderConfig
     from bertie.nn.initialize import initialize
     from bertie.tasks.task import TaskModel
 
@@ -66,7 +67,8 @@ def build_model(tiny_tokenizer: "Tokenizer") -> Callable[..., "TaskModel"]:
             dropout=dropout,
             attention_dropout=dropout,
         )
-        encoder = config.build()
+        pair = EncoderDecoderConfig.over(config, start_id=tiny_tokenizer.start, end_id=tiny_tokenizer.separator)
+        encoder = (pair if task.name == "generation" else config).build()
         model = TaskModel(encoder, task.head(encoder))
         initialize(model, deviation=deviation, generator=torch.Generator().manual_seed(seed))
         return model

@@ -67,7 +67,7 @@ def survey_lengths(
         lengths, firsts, values, found = _pieces(items, path, tokenizer, apart=apart)
         unit = "pieces"
         if isinstance(items[0], Question):
-            room = (limit - 2 - (tokenizer.num_between if tokenizer else 1)) // 2  # half of what a window holds, as in data/windows
+            room = (limit - 2 - tokenizer.num_between) // 2  # half of what a window holds, as in data/windows
             found += _long_questions(items, path, firsts, room if max_query is None else min(room, max_query))
     over = np.flatnonzero(lengths > limit).tolist()
     quantiles = {f"{share:.0%}": int(np.quantile(lengths, share, method="higher")) for share in _QUANTILES}

@@ -55,6 +55,8 @@ def architecture(values: Mapping[str, Any], folder: Path) -> str:
     """
     kind = values.get("model_type", "bert")
     known = registry.choices("models")
+    if kind == "encoder-decoder":
+        return "seq2seq"
     if kind not in known:
         raise DataError(f"{folder}/config.json: model_type {kind!r} is not among {', '.join(known)}")
     return str(kind)
@@ -74,7 +76,7 @@ def encoder_config(values: Mapping[str, Any], module: Any, folder: Path) -> Conf
     """
     where = f"{folder}/config.json"
     for field in dataclasses.fields(module.CONFIG):
-        name = module.CONFIG.FOREIGN[field.name]
+        name = module.CONFIG.FOREIGN.get(field.name)
         if name in values:
             _check(values[name], field, f"{where}: {name}")
     for name in _OFF:

@@ -15,6 +15,7 @@ from bertie.errors import DataError, SettingsError
 from bertie.tasks.task import Task, parse_settings, task_class
 
 _INFERRED = {
+    "EncoderDecoderModel": "generation",
     "ForPreTraining": "pretraining",
     "ForMaskedLM": "masked_lm",
     "ForNextSentencePrediction": "next_sentence",
@@ -40,14 +41,20 @@ def stored_task(values: Mapping[str, Any], folder: Path) -> str | None:
     return name or None
 
 
-def infer_task(values: Mapping[str, Any], names: set[str], folder: Path) -> str:
+def infer_task(values: Mapping[str, Any], names: set[str], folder: Path, also: Mapping[str, str] | None = None) -> str:
     """Tell the task from `architectures`, or from the heads that are there.
+
+    Args:
+        values: config.json.
+        names: of the file's tensors.
+        folder: for messages.
+        also: endings of class names that mean something else in this kind of model, and their tasks.
 
     Raises:
         SettingsError: an architecture that no task answers to.
     """
     for kind in values.get("architectures") or ():
-        for ending, task in _INFERRED.items():
+        for ending, task in {**_INFERRED, **(also or {})}.items():
             if kind.endswith(ending):
                 return "regression" if task == "classification" and _is_regression(values) else task
         raise SettingsError(
@@ -64,13 +71,20 @@ def _is_regression(values: Mapping[str, Any]) -> bool:
     return kind == "regression" or (kind is None and list(values.get("id2label") or ()) == ["0"])
 
 
-def make_task(name: str, values: Mapping[str, Any], state: Mapping[str, Tensor], settings: Mapping[str, Any]) -> Task:
+def make_task(
+    name: str,
+    values: Mapping[str, Any],
+    state: Mapping[str, Tensor],
+    max_positions: int,
+    settings: Mapping[str, Any],
+) -> Task:
     """Make the task from what the folder stores, what its config implies, and the caller's own settings.
 
     Args:
         name: the word a user types.
         values: config.json.
         state: the tensors, under our names.
+        max_positions: tokens of the longest sequence that the encoder takes.
         settings: win over everything else.
 
     Raises:
@@ -87,8 +101,10 @@ def make_task(name: str, values: Mapping[str, Any], state: Mapping[str, Tensor],
         stored["multi_label"] = values.get("problem_type") == "multi_label_classification"
     if "pooler" in fields:
         stored["pooler"] = "head.pooler.dense.weight" in state
-    if "max_length" in fields and "max_length" not in stored and "max_position_embeddings" in values:
-        stored["max_length"] = min(512, values["max_position_embeddings"])
+    if "max_length" in fields and "max_length" not in stored:
+        stored["max_length"] = min(512, max_positions)
+    for length in {"max_target", "max_new_tokens"} & fields - stored.keys():
+        stored[length] = min(getattr(kind, length), max_positions)
     given = parse_settings(kind, {**stored, **settings})
     try:
         return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in given.items()})

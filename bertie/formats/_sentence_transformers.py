@@ -12,6 +12,7 @@ from typing import Any
 
 from bertie.errors import DataError
 from bertie.files.atomic import write_text
+from bertie.models.model import Config
 from bertie.tasks.embedding import Embedding
 
 _MODULES, _SENTENCES = "modules.json", "config_sentence_transformers.json"
@@ -34,12 +35,15 @@ def is_layout(folder: Path) -> bool:
     return (folder / _MODULES).is_file()
 
 
-def read_layout(folder: Path, values: Mapping[str, Any], *, lowercase: bool) -> tuple[dict[str, Any], list[str]]:
+def read_layout(
+    folder: Path, values: Mapping[str, Any], config: Config, *, lowercase: bool
+) -> tuple[dict[str, Any], list[str]]:
     """Read the settings of an `Embedding`, and remarks worth a line each.
 
     Args:
         folder: of the model; without modules.json nothing is known of its vectors.
         values: its config.json.
+        config: what that says of the encoder.
         lowercase: whether the tokenizer turns everything into lower case.
 
     Raises:
@@ -60,13 +64,13 @@ def read_layout(folder: Path, values: Mapping[str, Any], *, lowercase: bool) -> 
         raise DataError(
             f"{folder / _MODULES}: the encoder lies in {steps[0][1].name}; it must lie in the folder itself"
         )
-    settings: dict[str, Any] = {"pooling": _pooling(steps[1][1], values), "normalize": "Normalize" in kinds}
+    settings: dict[str, Any] = {"pooling": _pooling(steps[1][1], config.hidden_size), "normalize": "Normalize" in kinds}
     if settings["normalize"]:
         scaled = _object(steps[2][1] / "config.json", missing={}).get("module_input_name", "sentence_embedding")
         if scaled != "sentence_embedding":
             raise DataError(f"{steps[2][1]}/config.json scales {scaled!r}; bertie scales the vector of a text")
     if (length := _max_length(folder, lowercase=lowercase)) is not None:
-        settings["max_length"] = min(length, values.get("max_position_embeddings", length))
+        settings["max_length"] = min(length, config.max_positions)
     return settings, _prompts(folder)
 
 
@@ -84,7 +88,7 @@ def _steps(folder: Path) -> list[tuple[str, Path]]:
     return steps
 
 
-def _pooling(folder: Path, values: Mapping[str, Any]) -> str:
+def _pooling(folder: Path, hidden_size: int) -> str:
     file = folder / "config.json"
     found = _object(file)
     modes = found.get("pooling_mode")
@@ -96,8 +100,8 @@ def _pooling(folder: Path, values: Mapping[str, Any]) -> str:
     if not isinstance(modes, list) or len(modes) != 1 or modes[0] not in _FLAGS:
         raise DataError(f"{file} asks for the pooling {modes!r}; bertie has one of {', '.join(_FLAGS)}")
     size = found.get("embedding_dimension", found.get("word_embedding_dimension"))
-    if size not in (None, values.get("hidden_size", size)):
-        raise DataError(f"{file} pools vectors of {size}, config.json says {values['hidden_size']}")
+    if size not in (None, hidden_size):
+        raise DataError(f"{file} pools vectors of {size}, config.json says {hidden_size}")
     return str(modes[0])
 
 

@@ -18,7 +18,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from bertie import registry
 from bertie.errors import DataError, SettingsError
 from bertie.files.atomic import atomic_folder, write_text
 from bertie.formats._config import architecture, encoder_config, read_config
@@ -26,8 +25,11 @@ from bertie.formats._objective import infer_task, make_task, stored_task
 from bertie.formats._places import resolve as resolve
 from bertie.formats._places import weight_files
 from bertie.formats._sentence_transformers import is_layout, read_layout, write_layout
+from bertie.formats._seq2seq import KIND as PAIR
+from bertie.formats._seq2seq import naming, pair_config, with_decoder, write_generation
 from bertie.formats.format import Bundle, initialize_head
 from bertie.tasks.embedding import Embedding
+from bertie.tasks.generation import Generation
 from bertie.tasks.task import Task, TaskModel, task_class, task_name
 from bertie.tokenizer.tokenizer import Tokenizer
 
@@ -60,27 +62,36 @@ def read(
     values = read_config(folder)
     notes: list[str] = []
     kind = architecture(values, folder)
-    module = registry.load("models", kind)
-    config = encoder_config(values, module, folder)
+    config = pair_config(values, folder) if kind == PAIR else encoder_config(values, naming(kind, values), folder)
+    module = naming(kind, values)
     state, foreign = _read_state(folder, module)
     tokenizer = _read_tokenizer(folder, values, config.vocab_size)
     ours = values.get("bertie", {})
     name = task or stored_task(values, folder)
-    name = name or ("embedding" if is_layout(folder) else infer_task(values, foreign, folder))
+    name = name or (
+        "embedding" if is_layout(folder) else infer_task(values, foreign, folder, getattr(module, "TASKS", {}))
+    )
     beside: dict[str, Any] = {}
     if issubclass(task_class(name), Embedding):
-        beside, remarks = read_layout(folder, values, lowercase=tokenizer.lowercase)
+        beside, remarks = read_layout(folder, values, config, lowercase=tokenizer.lowercase)
         notes += remarks
-    objective = make_task(name, values, state, {**beside, **(settings or {})})
+    objective = make_task(name, values, state, config.max_positions, {**beside, **(settings or {})})
+    if isinstance(objective, Generation):
+        kind, config, state = with_decoder(
+            kind, config, state, tokenizer, folder, new_head=new_head, shared=objective.shared
+        )
     model = _build(config, objective, state, folder)
     drawn = _fill(model, state, folder, new_head=new_head, seed=seed)
     if drawn:
         notes.append(f"{folder}: drawn anew from seed {seed}: {', '.join(drawn)}")
-    unused = sorted(set(state) - set(model.state_dict()))
+    own = model.state_dict()
+    used = {id(value) for key, value in state.items() if key in own}  # by another of the names that it goes by
+    unused = sorted(key for key, value in state.items() if key not in own and id(value) not in used)
     if any(name.startswith("encoder.") for name in unused):
         raise DataError(f"{folder}: the encoder has no place for {', '.join(unused)}")
     if unused:
-        notes.append(f"{folder}: not needed for {name}, left out: {', '.join(unused)}")
+        parts = sorted({".".join(name.split(".")[:2]) for name in unused})
+        notes.append(f"{folder}: not needed for {name}, left out: {', '.join(parts)}")
     extra = {key: value for key, value in ours.items() if key not in ("task", "settings", "golden_ids")}
     card = folder / "README.md"
     text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
@@ -101,7 +112,7 @@ def _read_state(folder: Path, module: Any) -> tuple[dict[str, Tensor], set[str]]
             raise DataError(f"{file} is damaged: {error}") from error
     modern: dict[str, Tensor] = {}
     for old, value in found.items():
-        name = _modern(old, module.PREFIX)
+        name = _modern(old, module)
         if name in modern:
             raise DataError(f"{folder}: {name} is there twice, once as {old}")
         modern[name] = value
@@ -129,22 +140,24 @@ def tensor_names(folder: str | Path) -> set[str]:
         DataError: it is damaged, or of an unknown kind of model.
     """
     place = Path(folder)
-    module = registry.load("models", architecture(read_config(place), place))
+    values = read_config(place)
+    module = naming(architecture(values, place), values)
     names: set[str] = set()
     for file in _weight_files(place):
         try:
             with safe_open(file, framework="pt") as tensors:
-                names |= {_modern(name, module.PREFIX) for name in tensors.keys()}  # noqa: SIM118 - not a dictionary
+                names |= {_modern(name, module) for name in tensors.keys()}  # noqa: SIM118 - not a dictionary
         except SafetensorError as error:
             raise DataError(f"{file} is damaged: {error}") from error
     return names
 
 
-def _modern(name: str, prefix: str) -> str:
+def _modern(name: str, module: Any) -> str:
     """Write a tensor's name as today's files do: weight and bias for gamma and beta, the encoder's prefix in front."""
     for old, now in ((".gamma", ".weight"), (".beta", ".bias")):
         name = name.removesuffix(old) + now if name.endswith(old) else name
-    return f"{prefix}.{name}" if name.startswith(("embeddings.", "encoder.", "pooler.")) else name
+    bare = {theirs.split(".")[1] for _, theirs in module.NAMES if theirs.startswith(f"{module.PREFIX}.")}
+    return f"{module.PREFIX}.{name}" if name.partition(".")[0] in bare else name
 
 
 def _weight_files(folder: Path) -> list[Path]:
@@ -180,7 +193,7 @@ def _read_tokenizer(folder: Path, values: Mapping[str, Any], vocab_size: int) ->
 
 def _build(config: Any, task: Task, state: Mapping[str, Tensor], folder: Path) -> TaskModel:
     """Make the network, but only after one without memory has shown that the file's encoder fits the config."""
-    if config.num_layers > len(state):
+    if max(config.num_layers, getattr(config, "num_decoder_layers", 0)) > len(state):
         raise DataError(f"{folder}: config.json's num_hidden_layers {config.num_layers} is more than the file has")
     try:
         with torch.device("meta"):
@@ -199,14 +212,14 @@ def _build(config: Any, task: Task, state: Mapping[str, Tensor], folder: Path) -
 def _fill(model: TaskModel, state: Mapping[str, Tensor], folder: Path, *, new_head: bool, seed: int) -> list[str]:
     """Copy tensors into the network; return the names of head parameters that were drawn."""
     own = model.state_dict()
-    tied = {name for name in own if name.endswith("token_logits.embedding")}
     for name, value in state.items():
         if name in own and value.shape != own[name].shape:
             if name.startswith("head.") and new_head:
                 continue
             raise DataError(f"{folder}: {name} is {tuple(value.shape)}, config.json says {tuple(own[name].shape)}")
     fitting = {name: value for name, value in state.items() if name in own and value.shape == own[name].shape}
-    missing = sorted(set(own) - set(fitting) - tied)
+    given = {own[name].data_ptr() for name in fitting}  # of a tied tensor any name will do
+    missing = sorted(name for name, value in own.items() if name not in fitting and value.data_ptr() not in given)
     if missing and not new_head:
         raise SettingsError(
             f"{folder} has no {', '.join(missing)}, so it can't be used for this task as it is; fine-tune it first, or "
@@ -222,8 +235,8 @@ def write(bundle: Bundle, path: str | Path, *, overwrite: bool = False) -> None:
 
     What is written is loaded by transformers' class of the task's `architecture`, with no key missing or unexpected.
     """
-    module = registry.load("models", bundle.architecture)
-    kind = module.CONFIG.__name__.removesuffix("Config")
+    module = naming(bundle.architecture, bundle.config.to_foreign())
+    kind = type(bundle.config).__name__.removesuffix("Config")
     settings = {field.name: getattr(bundle.task, field.name) for field in dataclasses.fields(bundle.task)}  # type: ignore[arg-type]
     values = {
         "architectures": [bundle.task.architecture.format(kind)],
@@ -246,8 +259,10 @@ def write(bundle: Bundle, path: str | Path, *, overwrite: bool = False) -> None:
     with atomic_folder(path) as folder:
         save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
         write_text(folder / "config.json", json.dumps(values, indent=2, ensure_ascii=False) + "\n")
-        bundle.tokenizer.save(folder)
+        bundle.tokenizer.save(folder, segments=getattr(bundle.config, "num_segments", 2) > 1)
         if isinstance(bundle.task, Embedding):
-            write_layout(folder, bundle.task, values["hidden_size"])
+            write_layout(folder, bundle.task, bundle.config.hidden_size)
+        if isinstance(bundle.task, Generation):
+            write_generation(folder, bundle.task, bundle.config)
         if bundle.card:
             write_text(folder / "README.md", bundle.card)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import torch
@@ -17,13 +17,15 @@ from torch import Tensor, nn
 
 from bertie.batch import Batch
 from bertie.errors import SettingsError
+from bertie.models._naming import encoder_rows, rename_from_foreign, rename_to_foreign
+from bertie.models.model import TokenUse, Use
 from bertie.nn.attention import Layout
 from bertie.nn.block import Block
 from bertie.nn.dropout import Dropout, Noise
 from bertie.nn.embeddings import Embeddings
 from bertie.nn.feedforward import Activation, activation_function
+from bertie.nn.heads import Pooler, TokenLogits
 from bertie.nn.initialize import initialize
-from bertie.nn.projection import Logits
 from bertie.nn.rounding import pad_rows
 
 # name: (layers L, hidden H); heads are H/64 and the intermediate size 4H, as in all released sizes
@@ -35,8 +37,8 @@ SIZES = {
     "base": (12, 768),
     "large": (24, 1024),
 }
-# Dropout sites: 0 embeddings, 1.. three a block, and these for the heads.
-_HEAD_SITE = 1_000_000
+# Dropout sites: 0 embeddings, 1.. three a block, and from this one on the heads.
+HEAD_SITE = 1_000_000
 
 _FOREIGN_ACTIVATIONS: dict[str, Activation] = {
     "gelu": "gelu",
@@ -96,6 +98,12 @@ class BertConfig:
         "pad_id": "pad_token_id",
     }
 
+    KIND: ClassVar[str] = "bert"
+    """model_type of its Hugging Face configs."""
+    SIZES: ClassVar[dict[str, tuple[int, int]]] = SIZES
+    ABSENT: ClassVar[dict[str, Any]] = {"vocab_size": 30522}
+    """What an absent key of a Hugging Face config means where that isn't the default here."""
+
     def __post_init__(self) -> None:
         activation_function(self.activation)
         if self.num_heads < 1 or self.hidden_size % self.num_heads:
@@ -113,9 +121,10 @@ class BertConfig:
             SettingsError: a size that is neither.
         """
         shape = re.fullmatch(r"(\d+)/(\d+)", size)
-        if size not in SIZES and shape is None:
-            raise SettingsError(f"size must be one of {', '.join(SIZES)} or layers/hidden such as 4/256; got {size!r}")
-        layers, hidden = SIZES[size] if shape is None else (int(shape[1]), int(shape[2]))
+        if size not in cls.SIZES and shape is None:
+            known = ", ".join(cls.SIZES)
+            raise SettingsError(f"size must be one of {known} or layers/hidden such as 4/256; got {size!r}")
+        layers, hidden = cls.SIZES[size] if shape is None else (int(shape[1]), int(shape[2]))
         if layers < 1 or hidden < 1 or (hidden > 64 and hidden % 64):
             raise SettingsError(f"size {size}: layers must be at least 1 and hidden a multiple of 64")
         return cls(
@@ -129,29 +138,29 @@ class BertConfig:
 
     @classmethod
     def from_foreign(cls, values: Mapping[str, Any]) -> Self:
-        """Read a Hugging Face `config.json` of model_type bert; absent keys take Hugging Face's defaults.
+        """Read a Hugging Face `config.json` of this model_type; absent keys take Hugging Face's defaults.
 
         Raises:
             SettingsError: an activation or position scheme that this file doesn't have.
         """
+        values = {**cls.ABSENT, **values}
         given = {ours: values[theirs] for ours, theirs in cls.FOREIGN.items() if theirs in values}
         if given.get("pad_id", 0) is None:
             del given["pad_id"]
-        given.setdefault("vocab_size", 30522)
         scheme = values.get("position_embedding_type", "absolute")
         activation = given.pop("activation", "gelu")
         if activation not in _FOREIGN_ACTIVATIONS or scheme != "absolute":
             raise SettingsError(
-                f"config.json asks for hidden_act {activation!r} and position_embedding_type {scheme!r}; "
-                f"bert here has {', '.join(_FOREIGN_ACTIVATIONS)} and absolute positions"
+                f"config.json asks for {cls.FOREIGN['activation']} {activation!r} and position_embedding_type "
+                f"{scheme!r}; {cls.KIND} here has {', '.join(_FOREIGN_ACTIVATIONS)} and absolute positions"
             )
         return cls(activation=_FOREIGN_ACTIVATIONS[activation], **given)
 
     def to_foreign(self) -> dict[str, Any]:
         """Write the values as Hugging Face names them."""
-        values = {self.FOREIGN[part.name]: getattr(self, part.name) for part in fields(self)}
+        values = {theirs: getattr(self, ours) for ours, theirs in self.FOREIGN.items()}
         names = {"gelu": "gelu", "gelu_tanh": "gelu_new", "relu": "relu"}
-        return {**values, "hidden_act": names[self.activation], "model_type": "bert"}
+        return {**values, self.FOREIGN["activation"]: names[self.activation], "model_type": self.KIND}
 
     def build(self) -> Bert:
         """Make the encoder; its parameters are not yet initialised."""
@@ -163,12 +172,13 @@ class Bert(nn.Module):
 
     Args:
         config: its shape.
+        embeddings: of an architecture that differs from this one by them; BERT's own when None.
     """
 
-    def __init__(self, config: BertConfig) -> None:
+    def __init__(self, config: BertConfig, embeddings: nn.Module | None = None) -> None:
         super().__init__()
         self.config = config
-        self.embeddings = Embeddings(
+        self.embeddings = embeddings or Embeddings(
             config.vocab_size,
             config.hidden_size,
             max_positions=config.max_positions,
@@ -217,74 +227,37 @@ class Bert(nn.Module):
         """Draw first weights from `seed`."""
         initialize(self, deviation=self.config.initializer_range, generator=torch.Generator().manual_seed(seed))
 
-    def pool(self) -> Pooler:
-        """Make a dense + tanh layer on the first token (BERT's pooler)."""
+    def pool(self, use: Use = "classification") -> nn.Module | None:
+        """Make a dense + tanh layer on the first token (BERT's pooler), the same for every use."""
         return Pooler(self.config.hidden_size)
 
-    def token_logits(self) -> TokenLogits:
+    def token_stem(self, use: TokenUse) -> Dropout:
+        """Make the dropout in front of a layer on every token; answers are learned without."""
+        return self.classifier_dropout() if use == "tags" else Dropout(0.0, site=HEAD_SITE)
+
+    def token_logits(self) -> nn.Module:
         """Make the masked-LM head, tied to this encoder's word embeddings."""
-        return TokenLogits(self.config, self.embeddings.word.weight)
+        config = self.config
+        return TokenLogits(
+            config.hidden_size,
+            self.word_embeddings(),
+            activation=config.activation,
+            layer_norm_eps=config.layer_norm_eps,
+        )
+
+    def word_embeddings(self) -> nn.Parameter:
+        """Return the table that the masked-LM head is tied to: (V, H)."""
+        table: nn.Parameter = self.embeddings.word.weight  # type: ignore[assignment, union-attr]
+        return table
 
     def classifier_dropout(self) -> Dropout:
         """Make the dropout in front of a task's head."""
         rate = self.config.dropout if self.config.classifier_dropout is None else self.config.classifier_dropout
-        return Dropout(rate, site=_HEAD_SITE)
+        return Dropout(rate, site=HEAD_SITE)
 
 
-class Pooler(nn.Module):
-    """tanh(W h + b) of each sequence's first token.
-
-    Args:
-        hidden_size: H.
-    """
-
-    def __init__(self, hidden_size: int) -> None:
-        super().__init__()
-        self.dense = nn.Linear(hidden_size, hidden_size)
-
-    def forward(self, hidden: Tensor, batch: Batch) -> Tensor:
-        """Map (T, H) to (B, H)."""
-        return torch.tanh(self.dense(hidden[batch.starts]))
-
-
-class TokenLogits(nn.Module):
-    """Dense, activation, LayerNorm, then the word embeddings as output matrix with a bias of their own.
-
-    Args:
-        config: of the encoder.
-        embedding: (V, H), the encoder's own parameter; tied, so it appears in both.
-    """
-
-    def __init__(self, config: BertConfig, embedding: nn.Parameter) -> None:
-        super().__init__()
-        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
-        self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.activation = activation_function(config.activation)
-        self.embedding = embedding
-        self.bias = nn.Parameter(torch.zeros(config.vocab_size))
-
-    def forward(self, hidden: Tensor) -> Logits:
-        """Map (M, H) to logits over V."""
-        count = hidden.shape[0]
-        transformed = self.norm(self.activation(self.dense(pad_rows(hidden, step=64))))[:count]
-        return Logits(transformed, self.embedding, self.bias)
-
-
-# (pattern of a parameter's name here, its name in Hugging Face folders); {} stands for a layer's number.
-# The three parts of a fused product are spelled q, k, v.
 NAMES = (
-    ("encoder.embeddings.word.weight", "bert.embeddings.word_embeddings.weight"),
-    ("encoder.embeddings.position.weight", "bert.embeddings.position_embeddings.weight"),
-    ("encoder.embeddings.segment.weight", "bert.embeddings.token_type_embeddings.weight"),
-    ("encoder.embeddings.norm", "bert.embeddings.LayerNorm"),
-    ("encoder.blocks.{}.attention.q", "bert.encoder.layer.{}.attention.self.query"),
-    ("encoder.blocks.{}.attention.k", "bert.encoder.layer.{}.attention.self.key"),
-    ("encoder.blocks.{}.attention.v", "bert.encoder.layer.{}.attention.self.value"),
-    ("encoder.blocks.{}.attention.output", "bert.encoder.layer.{}.attention.output.dense"),
-    ("encoder.blocks.{}.attention_norm", "bert.encoder.layer.{}.attention.output.LayerNorm"),
-    ("encoder.blocks.{}.feedforward.up", "bert.encoder.layer.{}.intermediate.dense"),
-    ("encoder.blocks.{}.feedforward.down", "bert.encoder.layer.{}.output.dense"),
-    ("encoder.blocks.{}.feedforward_norm", "bert.encoder.layer.{}.output.LayerNorm"),
+    *encoder_rows("bert"),
     ("head.pooler.dense", "bert.pooler.dense"),
     ("head.token_logits.dense", "cls.predictions.transform.dense"),
     ("head.token_logits.norm", "cls.predictions.transform.LayerNorm"),
@@ -299,25 +272,15 @@ TIED = {
     "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
     "cls.predictions.decoder.bias": "cls.predictions.bias",
 }
-_PARTS = ("q", "k", "v")
 
 
 def to_foreign(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename a network's parameters as Hugging Face has them: the fused product is cut in three, tied ones go.
+    """Rename a network's parameters as Hugging Face has them.
 
     Raises:
         KeyError: a parameter that the table doesn't know.
     """
-    renamed: dict[str, Tensor] = {}
-    for name, value in state.items():
-        if name.endswith("token_logits.embedding"):
-            continue
-        if ".attention.qkv." in name:
-            for part, piece in zip(_PARTS, value.chunk(3), strict=True):
-                renamed[_rename(name.replace(".qkv.", f".{part}."), NAMES)] = piece
-        else:
-            renamed[_rename(name, NAMES)] = value
-    return renamed
+    return rename_to_foreign(state, NAMES)
 
 
 def from_foreign(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -326,23 +289,7 @@ def from_foreign(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Raises:
         KeyError: a name that the table doesn't know, or a part of a fused product without the others.
     """
-    backwards = tuple((theirs, ours) for ours, theirs in NAMES)
-    renamed = {_rename(name, backwards): value for name, value in state.items()}
-    for name in [name for name in renamed if ".attention.q." in name]:
-        pieces = [renamed.pop(name.replace(".attention.q.", f".attention.{part}.")) for part in _PARTS]
-        renamed[name.replace(".attention.q.", ".attention.qkv.")] = torch.cat(pieces)
-    return renamed
-
-
-def _rename(name: str, table: tuple[tuple[str, str], ...]) -> str:
-    for before, after in table:
-        pattern = re.escape(before).replace(r"\{\}", r"(?P<layer>\d+)")
-        if match := re.fullmatch(rf"{pattern}(?P<suffix>\.weight|\.bias|)", name):
-            found = match.groupdict()
-            return after.format(found.get("layer")) + found["suffix"]
-    if name.startswith("head."):
-        return name  # of a third party's head, which no other program knows
-    raise KeyError(name)
+    return rename_from_foreign(state, NAMES)
 
 
 CONFIG = BertConfig

@@ -10,13 +10,18 @@ Shapes: T tokens, B sequences, M slots, H hidden, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, Literal, Protocol, Self, runtime_checkable
 
 from torch import Tensor, nn
 
 from bertie.batch import Batch
 from bertie.nn.dropout import Noise
 from bertie.nn.projection import Logits
+
+Use = Literal["classification", "choice", "features", "next_sentence"]
+"""What pooled vectors are for: labels and numbers, choices among texts, to be looked at, or the next sentence."""
+TokenUse = Literal["tags", "answers"]
+"""What is read off every token: a tag, or how well an answer begins and ends there."""
 
 
 class Config(Protocol):
@@ -25,6 +30,10 @@ class Config(Protocol):
     @property
     def vocab_size(self) -> int:
         """Entries V of the word embedding table."""
+
+    @property
+    def hidden_size(self) -> int:
+        """Width H of the hidden vectors."""
 
     @property
     def max_positions(self) -> int:
@@ -48,7 +57,7 @@ class Config(Protocol):
 class Pooler(Protocol):
     """Turns hidden vectors into one vector a sequence."""
 
-    def __call__(self, hidden: Tensor, batch: Batch) -> Tensor:
+    def __call__(self, hidden: Tensor, batch: Batch, noise: Noise | None = None) -> Tensor:
         """Map (T, H) to (B, H)."""
 
 
@@ -73,11 +82,14 @@ class Encoder(Protocol):
     ) -> Tensor:
         """Encode: (T, H); by all layers, or by some blocks only, from the `hidden` (T, H) that stand before them."""
 
-    def pool(self) -> nn.Module:
-        """Make the `Pooler` of this architecture."""
+    def pool(self, use: Use = "classification") -> nn.Module | None:
+        """Make the `Pooler` that this architecture has for a use; None for the last two if it has none."""
+
+    def token_stem(self, use: TokenUse) -> nn.Module:
+        """Make what stands on every token before a task's last layer: (T, H) and noise to (T, H)."""
 
     def token_logits(self) -> nn.Module:
         """Make the `TokenLogits` of this architecture, tied to this encoder's word embeddings."""
 
     def classifier_dropout(self) -> nn.Module:
-        """Make the dropout that stands before a new head."""
+        """Make the dropout that stands between a pooler and a new last layer."""

@@ -110,6 +110,24 @@ def _flash(query: Tensor, key: Tensor, value: Tensor, layout: Layout, *, causal:
     return output
 
 
+def attend_cached(query: Tensor, keys: Tensor, values: Tensor, hidden: Tensor | None = None) -> Tensor:
+    """Do what `attend` does for the newest tokens of a decoder, over keys and values that are kept padded.
+
+    Args:
+        query: (I, K, N, D), K rows that look at the same keys.
+        keys: (I, N, L, D).
+        values: (I, N, L, D).
+        hidden: (I, 1, 1, L) True where no query may look; None when all may look everywhere.
+
+    Returns:
+        (I, K, N, D).
+    """
+    scores = query.transpose(1, 2) @ keys.transpose(2, 3) / math.sqrt(query.shape[-1])  # (I, N, K, L)
+    if hidden is not None:
+        scores = scores.masked_fill(hidden, -math.inf)
+    return (scores.softmax(-1) @ values).transpose(1, 2)
+
+
 def attention_weights(
     query: Tensor, key: Tensor, layout: Layout, *, causal: bool = False, window: int | None = None
 ) -> list[Tensor]:

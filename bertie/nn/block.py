@@ -22,13 +22,14 @@ class SelfAttention(nn.Module):
         num_heads: N.
         dropout: rate on the attention weights.
         site: dropout's number in the network.
+        bias: whether the projections have one.
     """
 
-    def __init__(self, hidden_size: int, num_heads: int, *, dropout: float, site: int) -> None:
+    def __init__(self, hidden_size: int, num_heads: int, *, dropout: float, site: int, bias: bool = True) -> None:
         super().__init__()
         self.num_heads, self.rate, self.site = num_heads, dropout, site
-        self.qkv = nn.Linear(hidden_size, 3 * hidden_size)
-        self.output = nn.Linear(hidden_size, hidden_size)
+        self.qkv = nn.Linear(hidden_size, 3 * hidden_size, bias=bias)
+        self.output = nn.Linear(hidden_size, hidden_size, bias=bias)
 
     def forward(self, hidden: Tensor, layout: Layout, noise: Noise | None) -> Tensor:
         """Map (T, H) to (T, H)."""

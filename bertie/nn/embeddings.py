@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from bertie.batch import Batch
 from bertie.nn.dropout import Dropout, Noise
+from bertie.nn.rounding import pad_rows
 
 # Defined by their schemas: the decorator `custom_op` would load the whole compiler, two seconds, at the first call.
 torch.library.define("bertie::lookup", "(Tensor weight, Tensor indices) -> Tensor")
@@ -74,16 +75,19 @@ class Table(nn.Module):
 
 
 class Embeddings(nn.Module):
-    """Sum word, position and segment vectors, normalise, drop.
+    """Sum word, position and segment vectors, normalise, drop; widen them where the tables are narrower than H.
 
     Args:
         vocab_size: V.
         hidden_size: H.
         max_positions: longest sequence.
-        num_segments: segment ids that may occur.
+        num_segments: segment ids that may occur; without any (0) there is no table of them.
         layer_norm_eps: epsilon of the LayerNorm.
         dropout: rate.
         site: dropout's number in the network.
+        embedding_size: width of the tables, projected to H (factorised); H itself without projection when None.
+        first_position: row of a sequence's first token in the table of positions; the rows before it lie idle.
+        tells_segments: whether the second text of a pair gets another segment vector than the first.
     """
 
     def __init__(
@@ -96,13 +100,19 @@ class Embeddings(nn.Module):
         layer_norm_eps: float,
         dropout: float,
         site: int,
+        embedding_size: int | None = None,
+        first_position: int = 0,
+        tells_segments: bool = True,
     ) -> None:
         super().__init__()
-        self.word = Table(vocab_size, hidden_size)
-        self.position = Table(max_positions, hidden_size)
-        self.segment = Table(num_segments, hidden_size)
-        self.norm = nn.LayerNorm(hidden_size, eps=layer_norm_eps)
+        size = hidden_size if embedding_size is None else embedding_size
+        self.max_positions, self.first_position, self.tells_segments = max_positions, first_position, tells_segments
+        self.word = Table(vocab_size, size)
+        self.position = Table(first_position + max_positions, size)
+        self.segment = Table(num_segments, size) if num_segments else None
+        self.norm = nn.LayerNorm(size, eps=layer_norm_eps)
         self.dropout = Dropout(dropout, site=site)
+        self.project = None if embedding_size is None else nn.Linear(size, hidden_size)
 
     def forward(self, batch: Batch, noise: Noise | None) -> Tensor:
         """Embed a batch.
@@ -113,11 +123,55 @@ class Embeddings(nn.Module):
         Raises:
             ValueError: a sequence longer than the table of positions.
         """
-        if batch.max_length > self.position.weight.shape[0]:
-            raise ValueError(
-                f"a sequence has {batch.max_length} tokens, the model takes at most {self.position.weight.shape[0]}; "
-                "cut the texts or use a smaller length"
-            )
-        summed = self.word(batch.tokens) + self.position(batch.positions) + self.segment(batch.segments)
+        _check_length(batch, self.max_positions)
+        places = batch.positions + self.first_position if self.first_position else batch.positions
+        summed = self.word(batch.tokens) + self.position(places)
+        if self.segment is not None:
+            summed = summed + (self.segment(batch.segments) if self.tells_segments else self.segment.weight[0])
         embedded: Tensor = self.dropout(self.norm(summed), noise)
+        if self.project is not None:
+            embedded = self.project(pad_rows(embedded, step=128))[: batch.num_tokens]
         return embedded
+
+
+class WordEmbeddings(nn.Module):
+    """Word vectors, LayerNorm without bias, dropout; positions come in by attention.
+
+    Args:
+        vocab_size: V.
+        hidden_size: H.
+        max_positions: longest sequence.
+        layer_norm_eps: epsilon of the LayerNorm.
+        dropout: rate.
+        site: dropout's number in the network.
+    """
+
+    def __init__(
+        self, vocab_size: int, hidden_size: int, *, max_positions: int, layer_norm_eps: float, dropout: float, site: int
+    ) -> None:
+        super().__init__()
+        self.max_positions = max_positions
+        self.word = Table(vocab_size, hidden_size)
+        self.norm = nn.LayerNorm(hidden_size, eps=layer_norm_eps, bias=False)
+        self.dropout = Dropout(dropout, site=site)
+
+    def forward(self, batch: Batch, noise: Noise | None) -> Tensor:
+        """Embed a batch.
+
+        Returns:
+            (T, H).
+
+        Raises:
+            ValueError: a sequence longer than the model was made for.
+        """
+        _check_length(batch, self.max_positions)
+        embedded: Tensor = self.dropout(self.norm(self.word(batch.tokens)), noise)
+        return embedded
+
+
+def _check_length(batch: Batch, max_positions: int) -> None:
+    if batch.max_length > max_positions:
+        raise ValueError(
+            f"a sequence has {batch.max_length} tokens, the model takes at most {max_positions}; "
+            "cut the texts or use a smaller length"
+        )

@@ -15,6 +15,8 @@ from typing import Literal, get_args
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bertie.nn.dropout import Dropout, Noise
+
 Activation = Literal["gelu", "gelu_tanh", "relu"]
 
 _FUNCTIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
@@ -53,4 +55,31 @@ class FeedForward(nn.Module):
     def forward(self, hidden: Tensor) -> Tensor:
         """Map (T, H) to (T, H)."""
         narrowed: Tensor = self.down(self.activation(self.up(hidden)))
+        return narrowed
+
+
+class GatedFeedForward(nn.Module):
+    """Widen twice, gate one half by the activation of the other, drop, narrow; no biases (GeGLU; Shazeer 2020).
+
+    Args:
+        hidden_size: H.
+        intermediate_size: I.
+        activation: name of the non-linearity; "gelu" makes it a GeGLU.
+        dropout: rate on the gated values.
+        site: dropout's number in the network.
+    """
+
+    def __init__(
+        self, hidden_size: int, intermediate_size: int, activation: Activation, *, dropout: float, site: int
+    ) -> None:
+        super().__init__()
+        self.up = nn.Linear(hidden_size, 2 * intermediate_size, bias=False)
+        self.down = nn.Linear(intermediate_size, hidden_size, bias=False)
+        self.activation = activation_function(activation)
+        self.dropout = Dropout(dropout, site=site)
+
+    def forward(self, hidden: Tensor, noise: Noise | None) -> Tensor:
+        """Map (T, H) to (T, H)."""
+        opened, gated = self.up(hidden).chunk(2, dim=-1)  # (T, I)
+        narrowed: Tensor = self.down(self.dropout(self.activation(opened) * gated, noise))
         return narrowed

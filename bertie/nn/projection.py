@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from bertie.nn.embeddings import lookup
 from bertie.nn.rounding import pad_rows
 
 _MAX_ROWS = 2048  # rows multiplied at a time: bounds the buffer at 2048 x V
@@ -35,14 +36,24 @@ class Logits:
         """Multiply: (M, V)."""
         return torch.nn.functional.linear(self.hidden, self.weight, self.bias)
 
-    def cross_entropy(self, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def cross_entropy(self, targets: Tensor, *, label_smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
         """Sum the cross-entropy of the rows against `targets` (M,).
+
+        Args:
+            targets: the right entries.
+            label_smoothing: share of the target probability that is spread over all V entries.
 
         Returns:
             The sum, a scalar in fp32 that carries gradients, and the number of rows whose best guess is the target.
         """
         weight = self.weight.to(self.hidden.dtype)
         total, correct = _CrossEntropy.apply(self.hidden, weight, self.bias, targets)  # type: ignore[no-untyped-call]
+        if label_smoothing > 0.0:
+            # Moving a share s of the target from entry y to all of them adds s (logit_y - mean logit), and the mean
+            # logit of a row is its product with the mean of the matrix: no table is needed.
+            apart = lookup(self.weight, targets) - self.weight.mean(0)  # (M, H)
+            added = (self.hidden.float() * apart).sum() + (self.bias.index_select(0, targets) - self.bias.mean()).sum()
+            total = total + label_smoothing * added
         return total, correct
 
 

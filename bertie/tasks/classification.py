@@ -82,6 +82,8 @@ class Classification(Task):
         labels = label_names(items, many=many)
         if len(labels) < 2 and not many:
             raise SettingsError(f"every row has the label {labels[0]!r}; {cls.name} needs two or more")
+        if not labels:
+            raise SettingsError("no row has a label; there is nothing to learn")
         learned: dict[str, Any] = {"labels": labels, "multi_label": many}
         if settings.get("class_weights") == "balanced":
             occurrences = [sum(label in labels_of(item, many=many) for item in items) for label in labels]
@@ -181,7 +183,7 @@ class Classification(Task):
         """Work out accuracy and macro F1, of two classes Matthews' correlation; of several labels micro F1 too."""
         if self.multi_label:
             return multi_label(self._gold_table(items), self._guess_table(predictions))
-        guesses, gold = [guess.label for guess in predictions], [str(item.label) for item in items]
+        guesses, gold = [guess.label for guess in predictions], [labels_of(item)[0] for item in items]
         scores = {"accuracy": accuracy(gold, guesses), "macro_f1": macro_f1(gold, guesses)}
         return {**scores, "matthews": matthews(gold, guesses)} if len(self.labels) == 2 else scores
 
@@ -200,7 +202,7 @@ class Classification(Task):
     def per_class(self, predictions: Sequence[Verdict], items: Sequence[Any]) -> dict[str, dict[str, float]]:
         """Measure every label."""
         if not self.multi_label:
-            gold = [str(item.label) for item in items]
+            gold = [labels_of(item)[0] for item in items]
             return per_class(gold, [guess.label for guess in predictions], self.labels)
         tables = self._gold_table(items), self._guess_table(predictions)
         gold_rows, guess_rows = (np.where(table, "yes", "no").T.tolist() for table in tables)
@@ -235,7 +237,7 @@ class ClassificationHead(nn.Module):
 
     def forward(self, hidden: Tensor, batch: Batch, noise: Noise | None) -> Tensor:
         """Map (T, H) to (B, C)."""
-        logits: Tensor = self.classifier(self.dropout(self.pooler(hidden, batch), noise))
+        logits: Tensor = self.classifier(self.dropout(self.pooler(hidden, batch, noise), noise))
         return logits
 
 

@@ -218,7 +218,7 @@ class Embedding(Task):
     def head(self, encoder: Any) -> EmbeddingHead:
         """Make the pooling; BERT's own pooler only comes along."""
         pooling = TextPooling(self.pooling, normalized=self.normalize)
-        return EmbeddingHead(pooling, encoder.pool() if self.pooler else None)
+        return EmbeddingHead(pooling, encoder.pool("features") if self.pooler else None)
 
     def counts(self, batch: Batch) -> dict[str, float]:
         """Count the items."""

@@ -68,7 +68,7 @@ class FeaturesTask(Task):
 
     def head(self, encoder: Any) -> FeaturesHead:
         """Make the pooler, if the model has one."""
-        return FeaturesHead(encoder.pool() if self.pooler else None)
+        return FeaturesHead(encoder.pool("features") if self.pooler else None)
 
     def counts(self, batch: Batch) -> dict[str, float]:
         """Say that there is nothing to learn.

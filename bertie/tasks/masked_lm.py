@@ -143,11 +143,12 @@ class MaskedLM(Task):
             best, ids = scores.topk(min(self.top_k, scores.shape[1]), dim=1)
             for row, values, tokens in zip(rows[some].tolist(), best.tolist(), ids.tolist(), strict=True):
                 guesses[row].append(
-                    [Fill(tokenizer.tokens[token], score, token) for score, token in zip(values, tokens, strict=True)]
+                    [Fill(tokenizer.shown[token], score, token) for score, token in zip(values, tokens, strict=True)]
                 )
         for number, found in enumerate(guesses):
             if not found:
-                raise DataError(f"text {number + 1} has no [MASK] to fill: {texts([items[number]])[0][0][:80]!r}")
+                mask = tokenizer.tokens[tokenizer.mask]
+                raise DataError(f"text {number + 1} has no {mask} to fill: {texts([items[number]])[0][0][:80]!r}")
         return [found[0] if len(found) == 1 else found for found in guesses]
 
     def score(self, predictions: Sequence[Any], items: Sequence[Any]) -> dict[str, float]:

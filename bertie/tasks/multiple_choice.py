@@ -122,7 +122,7 @@ class MultipleChoice(Task):
 
     def head(self, encoder: Any) -> MultipleChoiceHead:
         """Make the head on the encoder's own pooler."""
-        return MultipleChoiceHead(encoder.pool(), encoder.classifier_dropout(), encoder.config.hidden_size)
+        return MultipleChoiceHead(encoder.pool("choice"), encoder.classifier_dropout(), encoder.config.hidden_size)
 
     def counts(self, batch: Batch) -> dict[str, float]:
         """Count the items."""
@@ -198,7 +198,7 @@ class MultipleChoiceHead(nn.Module):
 
     def forward(self, hidden: Tensor, batch: Batch, noise: Noise | None) -> Tensor:
         """Map (T, H) to (B,)."""
-        scores: Tensor = self.classifier(self.dropout(self.pooler(hidden, batch), noise))
+        scores: Tensor = self.classifier(self.dropout(self.pooler(hidden, batch, noise), noise))
         return scores.squeeze(1)
 
 

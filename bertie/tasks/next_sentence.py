@@ -17,7 +17,7 @@ from torch.nn.functional import cross_entropy
 
 from bertie.batch import Batch
 from bertie.data.instances import Instances
-from bertie.errors import DataError
+from bertie.errors import DataError, SettingsError
 from bertie.metrics.classification import accuracy, per_class
 from bertie.nn.dropout import Noise
 from bertie.tasks.task import Cut, Judgement, Keys, Loss, Task, Term, check_length, texts
@@ -75,7 +75,10 @@ class NextSentence(Task):
 
     def head(self, encoder: Any) -> NextSentenceHead:
         """Make the head on the encoder's own pooler."""
-        return NextSentenceHead(encoder.pool(), encoder.config.hidden_size)
+        pooler = encoder.pool("next_sentence")
+        if pooler is None:
+            raise SettingsError(f"{type(encoder).__name__} has no head for the next sentence; take the task masked_lm")
+        return NextSentenceHead(pooler, encoder.config.hidden_size)
 
     def counts(self, batch: Batch) -> dict[str, float]:
         """Count the pairs."""

@@ -147,7 +147,7 @@ class QuestionAnswering(Task):
 
     def head(self, encoder: Any) -> SpanHead:
         """Make the layer that scores starts and ends."""
-        return SpanHead(encoder.config.hidden_size)
+        return SpanHead(encoder.token_stem("answers"), encoder.config.hidden_size)
 
     def counts(self, batch: Batch) -> dict[str, float]:
         """Count the windows whose answer is known."""
@@ -293,19 +293,21 @@ class SpanHead(nn.Module):
     """Two scores a token: how well an answer starts there, and how well it ends there.
 
     Args:
+        stem: what the encoder has before it.
         hidden_size: H.
     """
 
     token_by_token = True
     """Every output depends on its own token's hidden state alone."""
 
-    def __init__(self, hidden_size: int) -> None:
+    def __init__(self, stem: nn.Module, hidden_size: int) -> None:
         super().__init__()
+        self.stem = stem
         self.qa_outputs = nn.Linear(hidden_size, 2)
 
     def forward(self, hidden: Tensor, batch: Batch, noise: Noise | None) -> Tensor:
         """Map (T, H) to (T, 2)."""
-        logits: Tensor = self.qa_outputs(hidden)
+        logits: Tensor = self.qa_outputs(self.stem(hidden, noise))
         return logits
 
 

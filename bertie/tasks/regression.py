@@ -162,7 +162,7 @@ class RegressionHead(nn.Module):
 
     def forward(self, hidden: Tensor, batch: Batch, noise: Noise | None) -> Tensor:
         """Map (T, H) to (B,)."""
-        values: Tensor = self.classifier(self.dropout(self.pooler(hidden, batch), noise))
+        values: Tensor = self.classifier(self.dropout(self.pooler(hidden, batch, noise), noise))
         return values.squeeze(1)
 
 

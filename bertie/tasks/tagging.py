@@ -179,7 +179,7 @@ class Tagging(Task):
 
     def head(self, encoder: Any) -> TaggingHead:
         """Make the head; it has no pooler."""
-        return TaggingHead(encoder.classifier_dropout(), encoder.config.hidden_size, len(self.labels))
+        return TaggingHead(encoder.token_stem("tags"), encoder.config.hidden_size, len(self.labels))
 
     def counts(self, batch: Batch) -> dict[str, float]:
         """Count the tokens with a tag."""
@@ -318,21 +318,21 @@ class TaggingHead(nn.Module):
     """Drop, project.
 
     Args:
-        dropout: the encoder's dropout before a head.
+        stem: the encoder's, with its dropout.
         hidden_size: H.
         num_labels: C.
     """
 
     token_by_token = True
 
-    def __init__(self, dropout: nn.Module, hidden_size: int, num_labels: int) -> None:
+    def __init__(self, stem: nn.Module, hidden_size: int, num_labels: int) -> None:
         super().__init__()
-        self.dropout = dropout
+        self.stem = stem
         self.classifier = nn.Linear(hidden_size, num_labels)
 
     def forward(self, hidden: Tensor, batch: Batch, noise: Noise | None) -> Tensor:
         """Map (T, H) to (T, C)."""
-        logits: Tensor = self.classifier(self.dropout(hidden, noise))
+        logits: Tensor = self.classifier(self.stem(hidden, noise))
         return logits
 
 

@@ -1,7 +1,8 @@
-"""BERT's WordPiece tokenizer: loads vocab.txt or tokenizer.json, encodes into packed pieces, writes all four files.
+"""BERT's WordPiece tokenizer, and what every tokenizer has in common: loads files, encodes into packed pieces, writes.
 
 Encoding is the Rust package's; what is ours is the checking around it: its panics become errors of ours, files are
 written together and read back, and golden ids tell when another version of the package would cut texts otherwise.
+Other kinds than WordPiece are in `subwords.py`.
 """
 
 import hashlib
@@ -10,10 +11,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
-from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
+from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors
 from tokenizers import Tokenizer as RustTokenizer
 
 from bertie.errors import DataError, SettingsError
@@ -23,6 +24,8 @@ from bertie.tokenizer.pieces import Pieces
 Cut = Literal["error", "truncate"]
 """What happens to a text that is too long."""
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+NO_SEGMENTS = ["input_ids", "attention_mask"]
+"""What other programs are told to pass on to a model that takes no segment ids."""
 GOLDEN_TEXT = (
     "The café's 3 naïve Über-cats didn't cost $12.50 (really!). 北京的猫在2024年吃了三条鱼，很好。 E=mc² ＡＢＣ"
 )
@@ -45,47 +48,59 @@ class Tokenizer:
     Args:
         rust: the package's tokenizer; padding and truncation are switched off on it.
         source: where it came from, for messages.
+        specials: names of the special tokens, in the order of `SPECIALS`.
 
     Raises:
-        DataError: another kind of tokenizer, or one without BERT's special tokens.
+        DataError: another kind of tokenizer, or one without the special tokens.
     """
 
-    def __init__(self, rust: RustTokenizer, *, source: str = "tokenizer") -> None:
-        if not isinstance(rust.model, models.WordPiece):
+    KINDS: ClassVar[tuple[type[models.Model], ...]] = (models.WordPiece,)
+    num_between = 1
+    """Separators between the two texts of a pair."""
+
+    def __init__(self, rust: RustTokenizer, *, source: str = "tokenizer", specials: Sequence[str] = SPECIALS) -> None:
+        if not isinstance(rust.model, self.KINDS):
             kind = type(rust.model).__name__
-            raise DataError(f"{source} is a {kind} tokenizer; bert needs WordPiece")
+            raise DataError(f"{source} is a {kind} tokenizer; bertie reads WordPiece, byte-level BPE and Unigram")
         rust.no_padding()
         rust.no_truncation()
-        missing = [name for name in SPECIALS if rust.token_to_id(name) is None]
+        missing = [name for name in specials if rust.token_to_id(name) is None]
         if missing:
             raise DataError(f"{source} lacks the special tokens {', '.join(missing)}")
         self._rust, self.source = rust, source
-        places = [int(rust.token_to_id(name) or 0) for name in SPECIALS]
+        places = [int(rust.token_to_id(name) or 0) for name in specials]
         self.pad, self.unknown, self.start, self.separator, self.mask = places
-        self.special_ids = tuple(sorted(places))
+        self.special_ids = tuple(sorted(set(places)))
 
     @classmethod
     def load(cls, path: str | Path) -> "Tokenizer":
-        """Read a folder that holds tokenizer.json or vocab.txt, or one such file.
+        """Read a folder that holds tokenizer.json, vocab.txt, or vocab.json and merges.txt; or one such file.
 
         Raises:
             SettingsError: no such file.
-            DataError: a file that is no BERT tokenizer.
+            DataError: a file that is no such tokenizer.
         """
+        from bertie.tokenizer import subwords
+
         place = Path(path)
         if place.is_dir():
-            found = [place / name for name in ("tokenizer.json", "vocab.txt") if (place / name).is_file()]
+            names = ("tokenizer.json", "vocab.txt", "vocab.json")
+            found = [place / name for name in names if (place / name).is_file()]
             if not found:
-                raise SettingsError(f"{place} holds neither tokenizer.json nor vocab.txt")
+                pieces = sorted(file.name for file in place.glob("*.model"))
+                other = f" (only {pieces[0]}, a sentencepiece model, which bertie doesn't read)" if pieces else ""
+                raise SettingsError(f"{place} holds neither tokenizer.json nor vocab.txt{other}")
             file = found[0]
         else:
             file = place
         if not file.is_file():
             raise SettingsError(f"{file}: no such tokenizer; give a folder with tokenizer.json or vocab.txt")
+        if file.name == "vocab.json":
+            return subwords.from_merges(file)
         if file.suffix == ".json":
             with readable(str(file)):
                 rust = RustTokenizer.from_file(str(file))
-            return cls(rust, source=str(file))
+            return subwords.wrap(rust, file) or cls(rust, source=str(file))
         return _from_vocabulary(file)
 
     @classmethod
@@ -116,6 +131,15 @@ class Tokenizer:
         return [
             piece for piece, _ in sorted(self._rust.get_vocab(with_added_tokens=True).items(), key=lambda item: item[1])
         ]
+
+    @property
+    def shown(self) -> list[str]:
+        """Pieces as a reader should see them, in the order of their ids."""
+        return self.tokens
+
+    def word_starts(self, ids: Sequence[int]) -> list[bool]:
+        """Tell of each piece of a sequence whether a word begins with it."""
+        return [not self.tokens[piece].startswith("##") for piece in ids]
 
     def token_id(self, piece: str) -> int:
         """Look up a piece.
@@ -186,7 +210,8 @@ class Tokenizer:
     ) -> Pieces:
         """Encode texts, or pairs, as [CLS] a [SEP] (b [SEP]), one after another.
 
-        A pair that is too long loses pieces from the end of its longer text.
+        Some tokenizers have two [SEP] between the texts of a pair (`num_between`). A pair that is too long loses pieces
+        from the end of its longer text.
 
         Args:
             texts: first texts.
@@ -217,7 +242,7 @@ class Tokenizer:
         segments: list[int] = []
         offsets, cut = [0], []
         for number, (a, b) in enumerate(zip(first, second, strict=True)):
-            room = max_length - (2 if b is None else 3)
+            room = max_length - (2 if b is None else 2 + self.num_between)
             excess = max(0, len(a) + len(b or ()) - room)
             if excess and truncation == "error":
                 length = excess + max_length
@@ -228,6 +253,8 @@ class Tokenizer:
             tokens += [self.start, *a[:keep_a], self.separator]
             segments += [0] * (keep_a + 2)
             if b is not None:
+                tokens += [self.separator] * (self.num_between - 1)
+                segments += [0] * (self.num_between - 1)
                 tokens += [*b[:keep_b], self.separator]
                 segments += [1] * (keep_b + 1)
             offsets.append(len(tokens))
@@ -244,8 +271,13 @@ class Tokenizer:
         with readable("decoding"):
             return self._rust.decode(list(ids), skip_special_tokens=True)
 
-    def save(self, folder: str | Path) -> None:
-        """Write vocab.txt, tokenizer.json, tokenizer_config.json and special_tokens_map.json, and read them back."""
+    def save(self, folder: str | Path, *, segments: bool = True) -> None:
+        """Write vocab.txt, tokenizer.json, tokenizer_config.json and special_tokens_map.json, and read them back.
+
+        Args:
+            folder: where to.
+            segments: whether the model beside it takes segment ids; other programs pass them on unless told.
+        """
         place = Path(folder)
         names = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), SPECIALS, strict=True))
         settings = {
@@ -254,9 +286,18 @@ class Tokenizer:
             "strip_accents": self.settings["strip_accents"],
             "tokenize_chinese_chars": self.settings["handle_chinese_chars"],
             **names,
+            **({} if segments else {"model_input_names": NO_SEGMENTS}),
         }
         write_text(place / "vocab.txt", "".join(f"{token}\n" for token in self.tokens))
-        write_text(place / "tokenizer.json", self._rust.to_str(pretty=True))
+        rust = self._rust
+        if not segments and rust.post_processor is None:
+            rust = RustTokenizer.from_str(rust.to_str())
+            # BERT's own class over there puts [CLS] and [SEP] in by itself; the classes of such models do not.
+            ends = [(self.tokens[piece], piece) for piece in (self.start, self.separator)]
+            rust.post_processor = processors.TemplateProcessing(
+                single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B [SEP]", special_tokens=ends
+            )
+        write_text(place / "tokenizer.json", rust.to_str(pretty=True))
         write_text(place / "tokenizer_config.json", json.dumps(settings, indent=2) + "\n")
         write_text(place / "special_tokens_map.json", json.dumps(names, indent=2) + "\n")
         for name in ("tokenizer.json", "vocab.txt"):
@@ -271,7 +312,7 @@ def _kept(a: int, b: int, room: int) -> tuple[int, int]:
     half = room // 2
     if a <= half:
         return a, room - a
-    if b <= room - half:
+    if b <= half:
         return room - b, b
     return room - half, half
 

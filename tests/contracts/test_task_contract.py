@@ -27,6 +27,7 @@ from bertie.inference.predictor import Predictor
 from bertie.tasks.classification import Classification
 from bertie.tasks.embedding import Embedding
 from bertie.tasks.features import FeaturesTask
+from bertie.tasks.generation import Generation
 from bertie.tasks.masked_lm import MaskedLM
 from bertie.tasks.multiple_choice import MultipleChoice
 from bertie.tasks.next_sentence import NextSentence
@@ -94,6 +95,10 @@ def learn_from_choices(tokenizer: Any, task: Task, seed: int) -> Batch:
     return task.encode(items, tokenizer)
 
 
+def learn_from_targets(tokenizer: Any, task: Task, seed: int) -> Batch:
+    return task.encode([Text(source, label=target) for source, target in PAIRS], tokenizer)
+
+
 def learn_from_instances(tokenizer: Any, task: Task, seed: int) -> Batch:
     pieces = tokenizer.pack(TEXTS, TEXTS[::-1], max_length=48, truncation="truncate")
     labels, keys = np.arange(len(TEXTS)) % 2, stream(seed, np.arange(len(TEXTS)))
@@ -113,6 +118,11 @@ EXAMPLES = {
         learn_from_likeness,
     ),
     "features": Example(FeaturesTask(max_length=40), [*TEXTS], None),
+    "generation": Example(
+        Generation(max_length=16, max_target=12, max_new_tokens=6, num_beams=2, num_texts=2),
+        [*TEXTS[:4], *PAIRS[4:]],
+        learn_from_targets,
+    ),
     "masked_lm": Example(MaskedLM(max_length=64, top_k=1000), MASKED, learn_from_instances),
     "multiple_choice": Example(
         MultipleChoice(max_length=14, truncation="window", stride=4),

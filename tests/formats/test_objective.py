@@ -35,14 +35,16 @@ def test_what_others_wrote(values: dict[str, Any], task: str) -> None:
 
 def test_several_labels_are_known_by_the_problem_type() -> None:
     values = {"problem_type": "multi_label_classification", "id2label": {"0": "a", "1": "b"}}
-    task: Any = make_task("classification", values, {}, {})
+    task: Any = make_task("classification", values, {}, 512, {})
     assert task.multi_label and task.labels == ("a", "b")
 
 
 def test_settings_typed_as_text_get_their_types() -> None:
-    task: Any = make_task("classification", {}, {}, {"labels": ("a", "b"), "stride": "7", "label_smoothing": "0.1"})
+    task: Any = make_task(
+        "classification", {}, {}, 512, {"labels": ("a", "b"), "stride": "7", "label_smoothing": "0.1"}
+    )
     assert task.stride == 7 and task.label_smoothing == 0.1
     with pytest.raises(SettingsError, match="did you mean 'label_smoothing'"):
-        make_task("classification", {}, {}, {"label_smooting": "0.1"})
+        make_task("classification", {}, {}, 512, {"label_smooting": "0.1"})
     with pytest.raises((SettingsError, DataError), match="stride"):
-        make_task("classification", {}, {}, {"labels": ("a", "b"), "stride": "seven"})
+        make_task("classification", {}, {}, 512, {"labels": ("a", "b"), "stride": "seven"})

@@ -181,7 +181,7 @@ def test_lower_case_before_a_tokenizer_that_keeps_case(folder: Path) -> None:
     change(folder / "sentence_bert_config.json", lambda values: {**values, "do_lower_case": True})
     assert huggingface.read(folder).task.name == "embedding"  # its tokenizer does so anyway
     with pytest.raises(DataError, match="turns texts into lower case before the tokenizer"):
-        read_layout(folder, {}, lowercase=False)
+        read_layout(folder, {}, CONFIG, lowercase=False)
 
 
 @pytest.mark.parametrize("content", [b"{", b"\xff", b"[" * 100_000, b" " * (1 << 20) + b"[]"])
@@ -208,7 +208,7 @@ def test_any_json_is_read_or_refused(name: str, content: Any, folder: Path) -> N
     before = (folder / name).read_bytes()
     try:
         (folder / name).write_text(json.dumps(content), encoding="utf-8")
-        found, _ = read_layout(folder, {"hidden_size": 16, "max_position_embeddings": 32}, lowercase=True)
+        found, _ = read_layout(folder, {}, CONFIG, lowercase=True)
         assert found["pooling"] in ("mean", "cls", "max")
     except BertieError as error:
         assert str(folder) in str(error)

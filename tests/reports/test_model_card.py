@@ -94,13 +94,16 @@ def test_its_examples_run(
     from bertie.formats.format import new
     from bertie.formats.huggingface import write
     from bertie.models.bert import BertConfig
+    from bertie.models.seq2seq import EncoderDecoderConfig
 
     config = BertConfig(
         tiny_tokenizer.vocab_size, hidden_size=32, num_layers=1, num_heads=2, intermediate_size=64, max_positions=64
     )
     kind: Callable[..., Any] = registry.load("tasks", task).TASK
     of_task = {"classification": {"labels": ("a", "b")}, "tagging": {"labels": ("O", "B-X", "I-X")}}.get(task, {})
-    bundle = new(config, kind(max_length=64, **of_task), tiny_tokenizer, seed=0)
+    ends = {"start_id": tiny_tokenizer.start, "end_id": tiny_tokenizer.separator}
+    shape, room = (config, "bert") if task != "generation" else (EncoderDecoderConfig.over(config, **ends), "seq2seq")
+    bundle = new(shape, kind(max_length=64, **of_task), tiny_tokenizer, seed=0, architecture=room)
     write(replace(bundle, card=card(task=task, scores={})), tmp_path / "model")
     blocks = re.findall(
         r"```python\n(.*?)```", (tmp_path / "model" / "README.md").read_text(encoding="utf-8"), re.DOTALL
@@ -108,4 +111,4 @@ def test_its_examples_run(
     assert len(blocks) == 2
     for block in blocks:
         exec(block.replace("PATH", str(tmp_path / "model")), {})
-    assert "torch.Size([1," in capsys.readouterr().out
+    assert ("Generated(target=" if task == "generation" else "torch.Size([1,") in capsys.readouterr().out

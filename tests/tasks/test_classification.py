@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -84,6 +85,12 @@ def test_several_labels_at_once(tiny_tokenizer: Any) -> None:
         float(torch.nn.functional.binary_cross_entropy_with_logits(outputs, batch.targets["item.label"])) * 3
     )
     assert task.judge(verdicts[2], items[2]).credit == 0.0
+    assert Classification.learn(items[2:], {})["multi_label"] is True  # labels in a list may be several
+    with pytest.raises(SettingsError, match="no row has a label"):
+        Classification.learn([Text("dog", label=())], {})
+    one = Classification(labels=("blue", "red"))
+    with pytest.raises(DataError, match="label 'blue, red'"):
+        one.admit([Text("fish", label=("blue", "red"), line=4)], Path("dev.jsonl"))
     assert task.per_class(verdicts, items)["red"]["support"] == 1.0
 
 

@@ -1,0 +1,105 @@
+"""Folders of an encoder and a decoder: their config of two halves, their start and end tokens, how they write.
+
+It is no choice among the formats.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from bertie import registry
+from bertie.errors import DataError, SettingsError
+from bertie.files.atomic import write_text
+from bertie.formats._config import architecture, encoder_config
+from bertie.models.seq2seq import EncoderDecoderConfig, start_decoder
+from bertie.tasks.generation import Generation
+from bertie.tokenizer.tokenizer import Tokenizer
+
+KIND = "seq2seq"
+_FLAGS = ("is_decoder", "add_cross_attention")
+
+
+def naming(kind: str, values: Mapping[str, Any]) -> Any:
+    """Return what knows the parameter names of a config.json: the file of models/, or what it makes for two halves."""
+    module = registry.load("models", kind)
+    return module.names(values) if kind == KIND else module
+
+
+def pair_config(values: Mapping[str, Any], folder: Path) -> EncoderDecoderConfig:
+    """Make the settings of an EncoderDecoderModel's config.json.
+
+    Raises:
+        DataError: a half that is missing, or a value of the wrong type or out of range.
+        SettingsError: something that isn't here.
+    """
+    where = f"{folder}/config.json"
+    for side in ("encoder", "decoder"):
+        half = values.get(side)
+        if not isinstance(half, dict):
+            raise DataError(f"{where}: {side} must be a JSON object, the config of one half")
+        flags = [half.get(flag) for flag in _FLAGS]
+        if side == "decoder" and not all(flags):
+            raise DataError(f"{where}: {side} must have {' and '.join(_FLAGS)} set; got {flags}")
+        kind = architecture(half, folder)
+        rest = {name: value for name, value in half.items() if side == "encoder" or name not in _FLAGS}
+        encoder_config(rest, registry.load("models", kind), folder)
+    try:
+        return EncoderDecoderConfig.from_foreign(values)
+    except (SettingsError, TypeError) as error:
+        raise SettingsError(f"{where}: {error}") from error
+
+
+def with_decoder(
+    kind: str,
+    config: Any,
+    state: dict[str, Tensor],
+    tokenizer: Tokenizer,
+    folder: Path,
+    *,
+    new_head: bool,
+    shared: bool,
+) -> tuple[str, Any, dict[str, Tensor]]:
+    """Return architecture, config and state with a decoder, which begins as a copy of the encoder where there is none.
+
+    Raises:
+        SettingsError: none is there and none may be made.
+        DataError: start and end are not the tokenizer's [CLS] and [SEP].
+    """
+    if hasattr(config, "start_id"):
+        given, wanted = (config.start_id, config.end_id), (tokenizer.start, tokenizer.separator)
+        if given != wanted:
+            raise DataError(
+                f"{folder}: its texts begin and end with the ids {given}; bertie writes from [CLS] to [SEP], {wanted}"
+            )
+        return kind, config, state
+    if not new_head:
+        raise SettingsError(f"{folder} has no decoder, so it can't write; fine-tune it with --task generation first")
+    pair = EncoderDecoderConfig.over(
+        config, start_id=tokenizer.start, end_id=tokenizer.separator, pad_id=tokenizer.pad, shared=shared
+    )
+    return KIND, pair, start_decoder(state)
+
+
+def write_generation(folder: Path, task: Generation, config: Any) -> None:
+    """Write generation_config.json, by which transformers writes as the task's settings say."""
+    values = {
+        "decoder_start_token_id": config.start_id,
+        "bos_token_id": config.start_id,
+        "eos_token_id": config.end_id,
+        "pad_token_id": config.pad_id,
+        "num_beams": task.num_beams,
+        "max_new_tokens": task.max_new_tokens,
+        "min_new_tokens": task.min_new_tokens,
+        "length_penalty": task.length_penalty,
+        "no_repeat_ngram_size": task.no_repeat_ngram,
+        "num_return_sequences": task.num_texts,
+        "do_sample": task.sample,
+    }
+    if task.sample:
+        values |= {"temperature": task.temperature, "top_k": task.top_k, "top_p": task.top_p}
+    if task.num_beams == 1:
+        del values["length_penalty"]
+    write_text(folder / "generation_config.json", json.dumps(values, indent=2) + "\n")

@@ -1,0 +1,86 @@
+"""Parameter names here and in Hugging Face folders: a table of rows (ours, theirs) and the renaming by it.
+
+{} stands for a layer's number; .weight and .bias follow by themselves. The three parts of a fused product are spelled
+q, k, v. Where several of our names share one of theirs (heads of which a network has only one), a tensor of theirs goes
+to each of them. It is no choice among the models.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+Row = tuple[str, str]
+_PARTS = ("q", "k", "v")
+
+
+def encoder_rows(prefix: str) -> tuple[Row, ...]:
+    """Return the rows of an encoder that is spelled as BERT's under another prefix."""
+    embeddings, layer = f"{prefix}.embeddings", f"{prefix}.encoder.layer.{{}}"
+    return (
+        ("encoder.embeddings.word.weight", f"{embeddings}.word_embeddings.weight"),
+        ("encoder.embeddings.position.weight", f"{embeddings}.position_embeddings.weight"),
+        ("encoder.embeddings.segment.weight", f"{embeddings}.token_type_embeddings.weight"),
+        ("encoder.embeddings.norm", f"{embeddings}.LayerNorm"),
+        ("encoder.blocks.{}.attention.q", f"{layer}.attention.self.query"),
+        ("encoder.blocks.{}.attention.k", f"{layer}.attention.self.key"),
+        ("encoder.blocks.{}.attention.v", f"{layer}.attention.self.value"),
+        ("encoder.blocks.{}.attention.output", f"{layer}.attention.output.dense"),
+        ("encoder.blocks.{}.attention_norm", f"{layer}.attention.output.LayerNorm"),
+        ("encoder.blocks.{}.feedforward.up", f"{layer}.intermediate.dense"),
+        ("encoder.blocks.{}.feedforward.down", f"{layer}.output.dense"),
+        ("encoder.blocks.{}.feedforward_norm", f"{layer}.output.LayerNorm"),
+    )
+
+
+def rename_to_foreign(state: Mapping[str, Tensor], table: tuple[Row, ...]) -> dict[str, Tensor]:
+    """Rename a network's parameters as Hugging Face has them: the fused product is cut in three, tied ones go.
+
+    A product that is fused on the other side too has a row of its own and stays whole.
+
+    Raises:
+        KeyError: a parameter that the table doesn't know.
+    """
+    fused = any(ours.endswith(".attention.qkv") for ours, _ in table)
+    renamed: dict[str, Tensor] = {}
+    for name, value in state.items():
+        if name.endswith("token_logits.embedding"):
+            continue
+        if ".attention.qkv." in name and not fused:
+            for part, piece in zip(_PARTS, value.chunk(3), strict=True):
+                renamed[_rename(name.replace(".qkv.", f".{part}."), table)[0]] = piece
+        else:
+            renamed[_rename(name, table)[0]] = value
+    return renamed
+
+
+def rename_from_foreign(state: Mapping[str, Tensor], table: tuple[Row, ...]) -> dict[str, Tensor]:
+    """Undo `rename_to_foreign`.
+
+    Raises:
+        KeyError: a name that the table doesn't know, or a part of a fused product without the others.
+    """
+    backwards = tuple((theirs, ours) for ours, theirs in table)
+    renamed = {ours: value for name, value in state.items() for ours in _rename(name, backwards)}
+    for name in [name for name in renamed if ".attention.q." in name]:
+        pieces = [renamed.pop(name.replace(".attention.q.", f".attention.{part}.")) for part in _PARTS]
+        renamed[name.replace(".attention.q.", ".attention.qkv.")] = torch.cat(pieces)
+    return renamed
+
+
+def _rename(name: str, table: tuple[Row, ...]) -> list[str]:
+    """Return every name that the table gives to a name, one at least."""
+    names = []
+    for before, after in table:
+        pattern = re.escape(before).replace(r"\{\}", r"(?P<layer>\d+)")
+        if match := re.fullmatch(rf"{pattern}(?P<suffix>\.weight|\.bias|)", name):
+            found = match.groupdict()
+            names.append(after.format(found.get("layer")) + found["suffix"])
+    if not names and name.startswith("head."):
+        return [name]  # of a third party's head, which no other program knows
+    if not names:
+        raise KeyError(name)
+    return names

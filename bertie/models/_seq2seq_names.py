@@ -1,0 +1,124 @@
+"""Parameter names of an encoder and decoder together: here, and in folders of transformers' EncoderDecoderModel.
+
+Each half is renamed by the table of its own architecture; only attention to the source has names of its own. It is no
+choice among the models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+from bertie.models import bert
+
+# What transformers puts over an encoder of these kinds even where nothing asks for it.
+_POOLERS = {"bert": "encoder.pooler.dense", "roberta": "encoder.pooler.dense", "albert": "encoder.pooler"}
+
+
+class Names:
+    """The table between parameter names here and in EncoderDecoderModel's folders, for one kind of encoder.
+
+    Args:
+        encoder: the module of models/ that the encoder is of.
+    """
+
+    MODEL_TYPE = "encoder-decoder"
+    PREFIX = ""
+    NAMES: tuple[tuple[str, str], ...] = ()
+    REDUNDANT = (
+        "encoder.embeddings.position_ids",
+        "decoder.bert.embeddings.position_ids",
+        *(f"{pooler}.{kind}" for pooler in ("encoder.pooler.dense", "encoder.pooler") for kind in ("weight", "bias")),
+    )
+    TIED: Mapping[str, str] = {f"decoder.{name}": f"decoder.{twin}" for name, twin in bert.TIED.items()}
+
+    def __init__(self, encoder: ModuleType) -> None:
+        self._encoder = encoder
+
+    def to_foreign(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Rename a network's parameters as transformers' EncoderDecoderModel has them.
+
+        The pooler that it makes over every encoder and never asks is written too, as zeros.
+        """
+        source = {name: value for name, value in state.items() if not name.startswith("head.decoder.")}
+        prefix = f"{self._encoder.PREFIX}."
+        renamed = {
+            f"encoder.{name.removeprefix(prefix)}": value for name, value in self._encoder.to_foreign(source).items()
+        }
+        memory = state["head.decoder.blocks.0.cross_attention.kv.weight"]
+        if pooler := _POOLERS.get(self._encoder.PREFIX):
+            size = memory.shape[1]
+            renamed |= {f"{pooler}.weight": memory.new_zeros(size, size), f"{pooler}.bias": memory.new_zeros(size)}
+        plain: dict[str, Tensor] = {}
+        for name, value in state.items():
+            own = name.removeprefix("head.decoder.")
+            if own == name:
+                continue
+            if ".cross_attention" in own or ".cross_norm" in own:
+                renamed |= _cross_to_foreign(own, value)
+            else:
+                plain[f"head.{own}" if own.startswith("token_logits.") else f"encoder.{own}"] = value
+        return renamed | {f"decoder.{name}": value for name, value in bert.to_foreign(plain).items()}
+
+    def from_foreign(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Undo `to_foreign`.
+
+        Raises:
+            KeyError: a name that the table doesn't know.
+        """
+        source: dict[str, Tensor] = {}
+        plain: dict[str, Tensor] = {}
+        cross: dict[str, Tensor] = {}
+        for name, value in state.items():
+            side, _, own = name.partition(".")
+            if side == "decoder":
+                (cross if ".crossattention." in own else plain)[own] = value
+            else:
+                source[f"{self._encoder.PREFIX}.{name.removeprefix('encoder.')}"] = value
+        renamed: dict[str, Tensor] = dict(self._encoder.from_foreign(source))
+        for name, value in bert.from_foreign(plain).items():
+            renamed[f"head.decoder.{name.partition('.')[2]}"] = value
+        return renamed | _cross_from_foreign(cross)
+
+
+_CROSS = {
+    "query": "self.query",
+    "k": "self.key",
+    "v": "self.value",
+    "output": "output.dense",
+    "cross_norm": "output.LayerNorm",
+}
+
+
+def _cross_to_foreign(name: str, value: Tensor) -> dict[str, Tensor]:
+    """Rename "blocks.3.cross_attention.kv.weight" and the like; the fused product is cut in two."""
+    _, number, *middle, kind = name.split(".")
+    front = f"decoder.bert.encoder.layer.{number}.crossattention"
+    part = middle[-1]
+    if part == "kv":
+        key, own = value.chunk(2)
+        return {f"{front}.{_CROSS['k']}.{kind}": key, f"{front}.{_CROSS['v']}.{kind}": own}
+    return {f"{front}.{_CROSS[part]}.{kind}": value}
+
+
+def _cross_from_foreign(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Undo `_cross_to_foreign`."""
+    backwards = {theirs: ours for ours, theirs in _CROSS.items()}
+    parts: dict[str, Tensor] = {}
+    for name, value in state.items():
+        front, _, rest = name.partition(".crossattention.")
+        own, _, kind = rest.rpartition(".")
+        if own not in backwards:
+            raise KeyError(name)
+        layer = f"head.decoder.blocks.{front.rpartition('.')[2]}"
+        part = backwards[own]
+        parts[f"{layer}.cross_norm.{kind}" if part == "cross_norm" else f"{layer}.cross_attention.{part}.{kind}"] = (
+            value
+        )
+    for name in [name for name in parts if ".cross_attention.k." in name]:
+        fused = torch.cat([parts.pop(name), parts.pop(name.replace(".k.", ".v."))])
+        parts[name.replace(".k.", ".kv.")] = fused
+    return parts

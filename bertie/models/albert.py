@@ -1,0 +1,207 @@
+"""ALBERT (Lan et al. 2019): BERT with narrow embeddings and one layer whose weights serve at every depth.
+
+`blocks` holds what has weights of its own: groups of layers, one in all released models, each gone through several
+times in turn.
+
+Shapes: T tokens, B sequences, H hidden.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
+
+from torch import Tensor, nn
+
+from bertie.batch import Batch
+from bertie.errors import SettingsError
+from bertie.models._naming import rename_from_foreign, rename_to_foreign
+from bertie.models.bert import Bert, BertConfig
+from bertie.models.model import Use
+from bertie.nn.attention import Layout
+from bertie.nn.dropout import Noise, mix64
+from bertie.nn.embeddings import Embeddings
+from bertie.nn.feedforward import Activation
+from bertie.nn.rounding import pad_rows
+
+
+@dataclass(frozen=True)
+class AlbertConfig(BertConfig):
+    """Describe an ALBERT encoder."""
+
+    num_layers: int = 12
+    """Layers a token goes through."""
+    activation: Activation = "gelu_tanh"
+    """gelu (erf) or gelu_tanh (as the original code)."""
+    dropout: float = 0.0
+    """Rate on embeddings and residual branches."""
+    attention_dropout: float = 0.0
+    """Rate on attention weights; above 0 a slower exact path runs on GPUs."""
+    classifier_dropout: float | None = 0.1
+    """Rate before a task's head; the same as `dropout` when None."""
+    embedding_size: int = 128
+    """Width of the embedding tables, projected to the hidden size."""
+    num_groups: int = 1
+    """Layers with weights of their own; the number of layers is a multiple of it."""
+
+    FOREIGN: ClassVar[dict[str, str]] = {
+        **BertConfig.FOREIGN,
+        "classifier_dropout": "classifier_dropout_prob",
+        "embedding_size": "embedding_size",
+        "num_groups": "num_hidden_groups",
+    }
+    KIND: ClassVar[str] = "albert"
+    SIZES: ClassVar[dict[str, tuple[int, int]]] = {
+        "tiny": (2, 128),
+        "mini": (4, 256),
+        "small": (6, 512),
+        "base": (12, 768),
+        "large": (24, 1024),
+        "xlarge": (24, 2048),
+        "xxlarge": (12, 4096),
+    }
+    ABSENT: ClassVar[dict[str, Any]] = {
+        "vocab_size": 30000,
+        "hidden_size": 4096,
+        "num_attention_heads": 64,
+        "intermediate_size": 16384,
+        "hidden_act": "gelu_new",
+    }
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.num_groups < 1 or self.num_layers % self.num_groups:
+            raise SettingsError(
+                f"num_layers must be a multiple of num_groups; got {self.num_layers} and {self.num_groups}"
+            )
+
+    @classmethod
+    def sized(cls, size: str, *, vocab_size: int) -> Self:
+        """Return a named size or "L/H".
+
+        Raises:
+            SettingsError: a size that is neither.
+        """
+        shape = super().sized(size, vocab_size=vocab_size)
+        return replace(shape, num_heads=16) if size == "xlarge" else shape
+
+    @classmethod
+    def from_foreign(cls, values: Mapping[str, Any]) -> Self:
+        """Read a Hugging Face `config.json`.
+
+        Raises:
+            SettingsError: something that this file doesn't have.
+        """
+        if values.get("inner_group_num", 1) != 1:
+            raise SettingsError(
+                f"inner_group_num is {values['inner_group_num']!r}; albert here has groups of one layer"
+            )
+        return super().from_foreign(values)
+
+    def to_foreign(self) -> dict[str, Any]:
+        """Write the values as Hugging Face names them."""
+        return {**super().to_foreign(), "inner_group_num": 1}
+
+    def build(self) -> Albert:
+        """Make the encoder; its parameters are not yet initialised."""
+        return Albert(self)
+
+
+class Albert(Bert):
+    """The encoder.
+
+    Args:
+        config: its shape.
+    """
+
+    def __init__(self, config: AlbertConfig) -> None:
+        embeddings = Embeddings(
+            config.vocab_size,
+            config.hidden_size,
+            max_positions=config.max_positions,
+            num_segments=config.num_segments,
+            layer_norm_eps=config.layer_norm_eps,
+            dropout=config.dropout,
+            site=0,
+            embedding_size=config.embedding_size,
+        )
+        super().__init__(replace(config, num_layers=config.num_groups), embeddings)
+        self.config = config
+        self.num_rounds = config.num_layers // config.num_groups
+
+    def pool(self, use: Use = "classification") -> nn.Module | None:
+        """Make a dense + tanh layer on the first token; what pre-training made of it is not the next sentence."""
+        return None if use == "next_sentence" else super().pool(use)
+
+    def forward(
+        self, batch: Batch, noise: Noise | None = None, hidden: Tensor | None = None, blocks: slice = slice(None)
+    ) -> Tensor:
+        """Encode a packed batch; `blocks` chooses among the groups, the rest is as in BERT.
+
+        Returns:
+            (T, H).
+        """
+        if self.training and noise is None:
+            noise = Noise.draw()
+        hidden = pad_rows(self.embeddings(batch, noise) if hidden is None else hidden, step=128)
+        layout = Layout.of(batch)
+        for group in list(self.blocks)[blocks]:
+            for number in range(self.num_rounds):  # each round drops other values
+                hidden = group(hidden, layout, None if noise is None else Noise(mix64(noise.key, number)))
+        return hidden[: batch.num_tokens]
+
+
+_LAYER = "albert.encoder.albert_layer_groups.{}.albert_layers.0"
+NAMES = (
+    ("encoder.embeddings.word.weight", "albert.embeddings.word_embeddings.weight"),
+    ("encoder.embeddings.position.weight", "albert.embeddings.position_embeddings.weight"),
+    ("encoder.embeddings.segment.weight", "albert.embeddings.token_type_embeddings.weight"),
+    ("encoder.embeddings.norm", "albert.embeddings.LayerNorm"),
+    ("encoder.embeddings.project", "albert.encoder.embedding_hidden_mapping_in"),
+    ("encoder.blocks.{}.attention.q", f"{_LAYER}.attention.query"),
+    ("encoder.blocks.{}.attention.k", f"{_LAYER}.attention.key"),
+    ("encoder.blocks.{}.attention.v", f"{_LAYER}.attention.value"),
+    ("encoder.blocks.{}.attention.output", f"{_LAYER}.attention.dense"),
+    ("encoder.blocks.{}.attention_norm", f"{_LAYER}.attention.LayerNorm"),
+    ("encoder.blocks.{}.feedforward.up", f"{_LAYER}.ffn"),
+    ("encoder.blocks.{}.feedforward.down", f"{_LAYER}.ffn_output"),
+    ("encoder.blocks.{}.feedforward_norm", f"{_LAYER}.full_layer_layer_norm"),
+    ("head.pooler.dense", "albert.pooler"),
+    ("head.token_logits.dense", "predictions.dense"),
+    ("head.token_logits.norm", "predictions.LayerNorm"),
+    ("head.token_logits.bias", "predictions.bias"),
+    ("head.sentence_order", "sop_classifier.classifier"),
+    ("head.classifier", "classifier"),
+    ("head.qa_outputs", "qa_outputs"),
+)
+# Pre-training told the order of two sentences, not whether one follows the other.
+TASKS = {"ForPreTraining": "masked_lm"}
+REDUNDANT = ("albert.embeddings.position_ids",)
+TIED = {
+    "predictions.decoder.weight": "albert.embeddings.word_embeddings.weight",
+    "predictions.decoder.bias": "predictions.bias",
+}
+
+
+def to_foreign(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Rename a network's parameters as Hugging Face has them.
+
+    Raises:
+        KeyError: a parameter that the table doesn't know.
+    """
+    return rename_to_foreign(state, NAMES)
+
+
+def from_foreign(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Undo `to_foreign`.
+
+    Raises:
+        KeyError: a name that the table doesn't know, or a part of a fused product without the others.
+    """
+    return rename_from_foreign(state, NAMES)
+
+
+CONFIG = AlbertConfig
+MODEL_TYPE = "albert"
+PREFIX = "albert"

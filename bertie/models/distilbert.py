@@ -1,0 +1,142 @@
+"""DistilBERT (Sanh et al. 2019): BERT with half the layers, without segments and without a pooler.
+
+Shapes: T tokens, B sequences, H hidden.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+from torch import Tensor, nn
+from torch.nn.functional import relu
+
+from bertie.errors import SettingsError
+from bertie.models._naming import rename_from_foreign, rename_to_foreign
+from bertie.models.bert import HEAD_SITE, SIZES, Bert, BertConfig
+from bertie.models.model import TokenUse, Use
+from bertie.nn.dropout import Dropout
+from bertie.nn.heads import ClassifierPooler
+
+
+@dataclass(frozen=True)
+class DistilBertConfig(BertConfig):
+    """Describe a DistilBERT encoder."""
+
+    num_layers: int = 6
+    """Encoder blocks."""
+    num_segments: int = 0
+    """Always 0: both texts of a pair look alike."""
+    classifier_dropout: float | None = 0.2
+    """Rate before the last layer of a classifier or of a choice; the same as `dropout` when None."""
+    answer_dropout: float = 0.1
+    """Rate before the last layer of question answering."""
+
+    FOREIGN: ClassVar[dict[str, str]] = {
+        "vocab_size": "vocab_size",
+        "hidden_size": "dim",
+        "num_layers": "n_layers",
+        "num_heads": "n_heads",
+        "intermediate_size": "hidden_dim",
+        "max_positions": "max_position_embeddings",
+        "activation": "activation",
+        "dropout": "dropout",
+        "attention_dropout": "attention_dropout",
+        "classifier_dropout": "seq_classif_dropout",
+        "answer_dropout": "qa_dropout",
+        "initializer_range": "initializer_range",
+        "pad_id": "pad_token_id",
+    }
+    KIND: ClassVar[str] = "distilbert"
+    SIZES: ClassVar[dict[str, tuple[int, int]]] = {**SIZES, "base": (6, 768), "large": (12, 1024)}
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.num_segments != 0 or self.layer_norm_eps != 1e-12:
+            raise SettingsError(
+                "distilbert has no segments and an epsilon of 1e-12; got num_segments "
+                f"{self.num_segments} and layer_norm_eps {self.layer_norm_eps}"
+            )
+
+    @classmethod
+    def from_foreign(cls, values: Mapping[str, Any]) -> Self:
+        """Read a Hugging Face `config.json`.
+
+        Raises:
+            SettingsError: sizes under BERT's names, or something that this file doesn't have.
+        """
+        if "hidden_size" in values and "dim" not in values:
+            raise SettingsError("the sizes are spelled as BERT's are (hidden_size); distilbert's are dim, n_layers ...")
+        return super().from_foreign(values)
+
+    def build(self) -> DistilBert:
+        """Make the encoder; its parameters are not yet initialised."""
+        return DistilBert(self)
+
+
+class DistilBert(Bert):
+    """The encoder.
+
+    Args:
+        config: its shape.
+    """
+
+    def __init__(self, config: DistilBertConfig) -> None:
+        super().__init__(config)
+        self._answer_rate = config.answer_dropout
+
+    def pool(self, use: Use = "classification") -> nn.Module | None:
+        """Make a dense + ReLU layer on the first token; pre-training has none."""
+        return None if use in ("features", "next_sentence") else ClassifierPooler(self.config.hidden_size, relu)
+
+    def token_stem(self, use: TokenUse) -> Dropout:
+        """Make the dropout in front of a layer on every token."""
+        return Dropout(self.config.dropout if use == "tags" else self._answer_rate, site=HEAD_SITE)
+
+
+_LAYER = "distilbert.transformer.layer.{}"
+NAMES = (
+    ("encoder.embeddings.word.weight", "distilbert.embeddings.word_embeddings.weight"),
+    ("encoder.embeddings.position.weight", "distilbert.embeddings.position_embeddings.weight"),
+    ("encoder.embeddings.norm", "distilbert.embeddings.LayerNorm"),
+    ("encoder.blocks.{}.attention.q", f"{_LAYER}.attention.q_lin"),
+    ("encoder.blocks.{}.attention.k", f"{_LAYER}.attention.k_lin"),
+    ("encoder.blocks.{}.attention.v", f"{_LAYER}.attention.v_lin"),
+    ("encoder.blocks.{}.attention.output", f"{_LAYER}.attention.out_lin"),
+    ("encoder.blocks.{}.attention_norm", f"{_LAYER}.sa_layer_norm"),
+    ("encoder.blocks.{}.feedforward.up", f"{_LAYER}.ffn.lin1"),
+    ("encoder.blocks.{}.feedforward.down", f"{_LAYER}.ffn.lin2"),
+    ("encoder.blocks.{}.feedforward_norm", f"{_LAYER}.output_layer_norm"),
+    ("head.pooler.transform", "pre_classifier"),
+    ("head.token_logits.dense", "vocab_transform"),
+    ("head.token_logits.norm", "vocab_layer_norm"),
+    ("head.token_logits.bias", "vocab_projector.bias"),
+    ("head.classifier", "classifier"),
+    ("head.qa_outputs", "qa_outputs"),
+)
+REDUNDANT = ("distilbert.embeddings.position_ids",)
+TIED = {"vocab_projector.weight": "distilbert.embeddings.word_embeddings.weight"}
+
+
+def to_foreign(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Rename a network's parameters as Hugging Face has them.
+
+    Raises:
+        KeyError: a parameter that the table doesn't know.
+    """
+    return rename_to_foreign(state, NAMES)
+
+
+def from_foreign(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Undo `to_foreign`.
+
+    Raises:
+        KeyError: a name that the table doesn't know, or a part of a fused product without the others.
+    """
+    return rename_from_foreign(state, NAMES)
+
+
+CONFIG = DistilBertConfig
+MODEL_TYPE = "distilbert"
+PREFIX = "distilbert"

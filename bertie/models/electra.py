@@ -1,0 +1,150 @@
+"""ELECTRA's encoder (Clark et al. 2020): BERT with embeddings that may be narrower than the hidden vectors, no pooler.
+
+Both the discriminator and the generator of its pre-training are of this kind; the generator is a masked language model.
+
+Shapes: T tokens, B sequences, H hidden.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
+
+from torch import Tensor, nn
+from torch.nn.functional import gelu
+
+from bertie.errors import SettingsError
+from bertie.models._naming import encoder_rows, rename_from_foreign, rename_to_foreign
+from bertie.models.bert import HEAD_SITE, SIZES, Bert, BertConfig
+from bertie.models.model import Use
+from bertie.nn.dropout import Dropout
+from bertie.nn.embeddings import Embeddings
+from bertie.nn.heads import ClassifierPooler, Pooler, TokenLogits
+
+
+@dataclass(frozen=True)
+class ElectraConfig(BertConfig):
+    """Describe an ELECTRA encoder."""
+
+    embedding_size: int = 768
+    """Width of the embedding tables; where it differs from the hidden size, a projection follows."""
+
+    FOREIGN: ClassVar[dict[str, str]] = {**BertConfig.FOREIGN, "embedding_size": "embedding_size"}
+    KIND: ClassVar[str] = "electra"
+    SIZES: ClassVar[dict[str, tuple[int, int]]] = {**SIZES, "small": (12, 256)}
+    ABSENT: ClassVar[dict[str, Any]] = {
+        "vocab_size": 30522,
+        "embedding_size": 128,
+        "hidden_size": 256,
+        "num_attention_heads": 4,
+        "intermediate_size": 1024,
+    }
+
+    @classmethod
+    def sized(cls, size: str, *, vocab_size: int) -> Self:
+        """Return a named size or "L/H"; embeddings are as wide as the hidden vectors, but 128 in the small one.
+
+        Raises:
+            SettingsError: a size that is neither.
+        """
+        shape = super().sized(size, vocab_size=vocab_size)
+        return replace(shape, embedding_size=128 if size == "small" else shape.hidden_size)
+
+    @classmethod
+    def from_foreign(cls, values: Mapping[str, Any]) -> Self:
+        """Read a Hugging Face `config.json`.
+
+        Raises:
+            SettingsError: something that this file doesn't have.
+        """
+        wanted = {"summary_type": "first", "summary_use_proj": True, "summary_activation": "gelu"}
+        for name, value in wanted.items():
+            if values.get(name, value) != value:
+                raise SettingsError(f"{name} is {values[name]!r}; electra here has {value!r}")
+        return super().from_foreign(values)
+
+    def build(self) -> Electra:
+        """Make the encoder; its parameters are not yet initialised."""
+        return Electra(self)
+
+
+class Electra(Bert):
+    """The encoder.
+
+    Args:
+        config: its shape.
+    """
+
+    def __init__(self, config: ElectraConfig) -> None:
+        narrow = config.embedding_size != config.hidden_size
+        embeddings = Embeddings(
+            config.vocab_size,
+            config.hidden_size,
+            max_positions=config.max_positions,
+            num_segments=config.num_segments,
+            layer_norm_eps=config.layer_norm_eps,
+            dropout=config.dropout,
+            site=0,
+            embedding_size=config.embedding_size if narrow else None,
+        )
+        super().__init__(config, embeddings)
+
+    def pool(self, use: Use = "classification") -> nn.Module | None:
+        """Make a dense + GELU layer on the first token, a classifier's with a dropout before; pre-training has none."""
+        if use in ("features", "next_sentence"):
+            return None
+        if use == "choice":
+            return Pooler(self.config.hidden_size, gelu)
+        dropout = Dropout(self.classifier_dropout().rate, site=HEAD_SITE + 1)
+        return ClassifierPooler(self.config.hidden_size, gelu, dropout)
+
+    def token_logits(self) -> nn.Module:
+        """Make the generator's head, tied to this encoder's word embeddings; its activation is GELU in every size."""
+        eps = self.config.layer_norm_eps
+        return TokenLogits(self.config.hidden_size, self.word_embeddings(), activation="gelu", layer_norm_eps=eps)
+
+
+# A classifier's last layer has two names over there; the first row is left out where it has no dense layer below.
+NAMES = (
+    ("head.classifier", "classifier.out_proj"),
+    *encoder_rows("electra"),
+    ("encoder.embeddings.project", "electra.embeddings_project"),
+    ("head.pooler.transform", "classifier.dense"),
+    ("head.pooler.dense", "sequence_summary.summary"),
+    ("head.token_logits.dense", "generator_predictions.dense"),
+    ("head.token_logits.norm", "generator_predictions.LayerNorm"),
+    ("head.token_logits.bias", "generator_lm_head.bias"),
+    ("head.classifier", "classifier"),
+    ("head.qa_outputs", "qa_outputs"),
+    ("head.discriminator.dense", "discriminator_predictions.dense"),
+    ("head.discriminator.output", "discriminator_predictions.dense_prediction"),
+)
+# A file of both heads, or of the discriminator's, says nothing that a task here can use: its vectors are what it gives.
+TASKS = {"ForPreTraining": "features"}
+REDUNDANT = ("electra.embeddings.position_ids",)
+TIED = {"generator_lm_head.weight": "electra.embeddings.word_embeddings.weight"}
+
+
+def to_foreign(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Rename a network's parameters as Hugging Face has them.
+
+    Raises:
+        KeyError: a parameter that the table doesn't know.
+    """
+    deep = any(name.startswith("head.pooler.transform.") for name in state)
+    return rename_to_foreign(state, NAMES if deep else NAMES[1:])
+
+
+def from_foreign(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Undo `to_foreign`.
+
+    Raises:
+        KeyError: a name that the table doesn't know, or a part of a fused product without the others.
+    """
+    return rename_from_foreign(state, NAMES)
+
+
+CONFIG = ElectraConfig
+MODEL_TYPE = "electra"
+PREFIX = "electra"

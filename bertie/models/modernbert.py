@@ -1,0 +1,322 @@
+"""ModernBERT (Warner et al. 2024): pre-norm, rotary positions, GeGLU, local and global attention, no biases, long text.
+
+Every third layer sees the whole sequence, the others a window; each kind has a rotary base of its own. Its heads share
+one dense + GELU + LayerNorm stem, whatever stands on it.
+
+Shapes: T tokens, B sequences, M slots, H hidden, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal, Self
+
+import torch
+from torch import Tensor, nn
+
+from bertie.batch import Batch
+from bertie.errors import SettingsError
+from bertie.models._naming import rename_from_foreign, rename_to_foreign
+from bertie.models.bert import HEAD_SITE, SIZES, BertConfig
+from bertie.models.model import TokenUse, Use
+from bertie.nn.attention import Layout
+from bertie.nn.dropout import Dropout, Noise
+from bertie.nn.embeddings import WordEmbeddings
+from bertie.nn.initialize import initialize
+from bertie.nn.prenorm import PreNormBlock
+from bertie.nn.rotary import angles
+from bertie.nn.rounding import pad_rows
+from bertie.nn.stem import StemPooler, TokenStem, TokenStemLogits
+
+# Settings of other programs that are fixed here.
+_FIXED = {
+    "norm_bias": False,
+    "attention_bias": False,
+    "mlp_bias": False,
+    "classifier_bias": False,
+    "decoder_bias": True,
+    "classifier_activation": "gelu",
+    "tie_word_embeddings": True,
+}
+
+
+@dataclass(frozen=True)
+class ModernBertConfig(BertConfig):
+    """Describe a ModernBERT encoder."""
+
+    num_layers: int = 22
+    """Encoder blocks."""
+    intermediate_size: int = 1152
+    """Width inside the feed-forward layers, of each of the two halves."""
+    max_positions: int = 8192
+    """Tokens of the longest sequence."""
+    num_segments: int = 0
+    """Always 0: both texts of a pair look alike."""
+    dropout: float = 0.0
+    """Rate inside the feed-forward layers."""
+    attention_dropout: float = 0.0
+    """Rate on attention weights and on what attention adds; above 0 a slower exact path runs on GPUs."""
+    classifier_dropout: float | None = 0.0
+    """Rate before a task's head; the same as `dropout` when None."""
+    layer_norm_eps: float = 1e-5
+    """Epsilon of every LayerNorm."""
+    embedding_dropout: float = 0.0
+    """Rate on embeddings."""
+    global_every: int = 3
+    """The first layer and every so manieth after it see the whole sequence."""
+    local_attention: int = 128
+    """Width of the other layers' windows, half of it to either side."""
+    global_theta: float = 160_000.0
+    """Rotary base of layers that see everything."""
+    local_theta: float = 10_000.0
+    """Rotary base of layers with a window."""
+    pooling: Literal["cls", "mean"] = "cls"
+    """What a classifier sees of a sequence: its first token, or the mean."""
+
+    FOREIGN: ClassVar[dict[str, str]] = {
+        "vocab_size": "vocab_size",
+        "hidden_size": "hidden_size",
+        "num_layers": "num_hidden_layers",
+        "num_heads": "num_attention_heads",
+        "intermediate_size": "intermediate_size",
+        "max_positions": "max_position_embeddings",
+        "activation": "hidden_activation",
+        "dropout": "mlp_dropout",
+        "attention_dropout": "attention_dropout",
+        "classifier_dropout": "classifier_dropout",
+        "layer_norm_eps": "norm_eps",
+        "initializer_range": "initializer_range",
+        "pad_id": "pad_token_id",
+        "embedding_dropout": "embedding_dropout",
+        "global_every": "global_attn_every_n_layers",
+        "local_attention": "local_attention",
+        "global_theta": "global_rope_theta",
+        "local_theta": "local_rope_theta",
+        "pooling": "classifier_pooling",
+    }
+    KIND: ClassVar[str] = "modernbert"
+    SIZES: ClassVar[dict[str, tuple[int, int]]] = {**SIZES, "base": (22, 768), "large": (28, 1024)}
+    ABSENT: ClassVar[dict[str, Any]] = {"vocab_size": 50368, "pad_token_id": 50283}
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.hidden_size // self.num_heads % 2:
+            raise SettingsError(f"a head must have an even size; got {self.hidden_size} in {self.num_heads} heads")
+        if self.global_every < 1 or self.local_attention < 2 or self.num_segments:
+            raise SettingsError(
+                "global_every must be at least 1, local_attention at least 2 and num_segments 0; got "
+                f"{self.global_every}, {self.local_attention} and {self.num_segments}"
+            )
+        if self.pooling not in ("cls", "mean"):
+            raise SettingsError(f"pooling must be cls or mean; got {self.pooling!r}")
+
+    @classmethod
+    def sized(cls, size: str, *, vocab_size: int) -> Self:
+        """Return a named size or "L/H"; the feed-forward width is 1.5 H, 2624 in the large one.
+
+        Raises:
+            SettingsError: a size that is neither.
+        """
+        shape = super().sized(size, vocab_size=vocab_size)
+        return replace(shape, intermediate_size=2624 if size == "large" else shape.hidden_size * 3 // 2)
+
+    @classmethod
+    def from_foreign(cls, values: Mapping[str, Any]) -> Self:
+        """Read a Hugging Face `config.json`, with the keys of today or the older ones.
+
+        Raises:
+            SettingsError: something that this file doesn't have.
+        """
+        for name, value in _FIXED.items():
+            if values.get(name, value) != value:
+                raise SettingsError(f"{name} is {values[name]!r}; modernbert here has {value!r}")
+        return super().from_foreign({**values, **_thetas(values), **_global_every(values)})
+
+    def to_foreign(self) -> dict[str, Any]:
+        """Write the values as Hugging Face names them, with the older keys beside today's."""
+        kinds = {"full_attention": self.global_theta, "sliding_attention": self.local_theta}
+        return {
+            **super().to_foreign(),
+            **_FIXED,
+            "rope_parameters": {kind: {"rope_type": "default", "rope_theta": theta} for kind, theta in kinds.items()},
+            "layer_types": _layer_types(self.num_layers, self.global_every),
+        }
+
+    def build(self) -> ModernBert:  # type: ignore[override]
+        """Make the encoder; its parameters are not yet initialised."""
+        return ModernBert(self)
+
+
+def _thetas(values: Mapping[str, Any]) -> dict[str, float]:
+    """Read the rotary bases from today's `rope_parameters`."""
+    found, given = {}, values.get("rope_parameters") or {}
+    for kind, name in (("full_attention", "global_rope_theta"), ("sliding_attention", "local_rope_theta")):
+        part = given.get(kind) if isinstance(given, dict) else given
+        if part is None:
+            continue
+        theta = part.get("rope_theta") if isinstance(part, dict) else None
+        plain = isinstance(part, dict) and part.get("rope_type", "default") == "default"
+        if not plain or isinstance(theta, bool) or not isinstance(theta, int | float) or theta <= 0:
+            raise SettingsError(f"rope_parameters must give a rope_theta of the default type to {kind}; got {part!r}")
+        found[name] = float(theta)
+    return found
+
+
+def _layer_types(num_layers: int, every: int) -> list[str]:
+    return ["sliding_attention" if number % every else "full_attention" for number in range(num_layers)]
+
+
+def _global_every(values: Mapping[str, Any]) -> dict[str, int]:
+    """Read how often a layer is global from today's `layer_types`.
+
+    Raises:
+        SettingsError: layers in no regular order.
+    """
+    kinds, told = values.get("layer_types"), values.get("global_attn_every_n_layers", 3)
+    if kinds is None:
+        return {}
+    listed = kinds if isinstance(kinds, list) else []
+    places = [number for number, kind in enumerate(listed) if kind == "full_attention"]
+    every = places[1] if len(places) > 1 else told
+    if len(listed) != values.get("num_hidden_layers", 22) or listed != _layer_types(len(listed), every):
+        raise SettingsError(f"layer_types must begin with full_attention and repeat it regularly; got {kinds!r:.200}")
+    return {"global_attn_every_n_layers": every}
+
+
+class ModernBert(nn.Module):
+    """The encoder.
+
+    Args:
+        config: its shape.
+    """
+
+    def __init__(self, config: ModernBertConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embeddings = WordEmbeddings(
+            config.vocab_size,
+            config.hidden_size,
+            max_positions=config.max_positions,
+            layer_norm_eps=config.layer_norm_eps,
+            dropout=config.embedding_dropout,
+            site=0,
+        )
+        self.blocks = nn.ModuleList(
+            PreNormBlock(
+                config.hidden_size,
+                config.num_heads,
+                config.intermediate_size,
+                activation=config.activation,
+                dropout=config.dropout,
+                attention_dropout=config.attention_dropout,
+                layer_norm_eps=config.layer_norm_eps,
+                site=1 + 3 * number,
+                window=config.local_attention // 2 if number % config.global_every else None,
+                normed=number > 0,
+            )
+            for number in range(config.num_layers)
+        )
+        self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps, bias=False)
+
+    def forward(
+        self, batch: Batch, noise: Noise | None = None, hidden: Tensor | None = None, blocks: slice = slice(None)
+    ) -> Tensor:
+        """Encode a packed batch; the last LayerNorm belongs to the last of the blocks.
+
+        Args:
+            batch: T tokens.
+            noise: key of the dropout draws; drawn from torch's generator when None in training mode.
+            hidden: (T, H), what stands before the first of `blocks`; the embeddings when None.
+            blocks: the ones to go through.
+
+        Returns:
+            (T, H).
+        """
+        if self.training and noise is None:
+            noise = Noise.draw()
+        config = self.config
+        hidden = pad_rows(self.embeddings(batch, noise) if hidden is None else hidden, step=128)
+        layout, places = Layout.of(batch), pad_rows(batch.positions, step=128)
+        size = config.hidden_size // config.num_heads
+        turns = [angles(places, size, theta) for theta in (config.global_theta, config.local_theta)]
+        chosen = list(enumerate(self.blocks))[blocks]
+        for number, block in chosen:
+            hidden = block(hidden, layout, noise, turns[1 if number % config.global_every else 0])
+        if chosen and chosen[-1][0] == config.num_layers - 1:
+            hidden = self.norm(hidden)
+        return hidden[: batch.num_tokens]
+
+    @torch.no_grad()
+    def initialize(self, seed: int) -> None:
+        """Draw first weights from `seed`; what is added to the residual stream begins smaller, by sqrt(2 L)."""
+        initialize(self, deviation=self.config.initializer_range, generator=torch.Generator().manual_seed(seed))
+        for name, weight in self.blocks.named_parameters():
+            if name.endswith(("attention.output.weight", "feedforward.down.weight")):
+                weight.mul_((2 * self.config.num_layers) ** -0.5)
+
+    def pool(self, use: Use = "classification") -> nn.Module | None:
+        """Make the stem on the first token, or on the mean; pre-training has none on whole texts."""
+        if use in ("features", "next_sentence"):
+            return None
+        return StemPooler(self.config.hidden_size, self.config.layer_norm_eps, self.config.pooling)
+
+    def token_stem(self, use: TokenUse) -> nn.Module:
+        """Make the stem on every token, and the dropout after it."""
+        return TokenStem(self.config.hidden_size, self.config.layer_norm_eps, self.classifier_dropout())
+
+    def token_logits(self) -> nn.Module:
+        """Make the masked-LM head, tied to this encoder's word embeddings."""
+        return TokenStemLogits(self.config.hidden_size, self.config.layer_norm_eps, self.embeddings.word.weight)
+
+    def classifier_dropout(self) -> Dropout:
+        """Make the dropout in front of a task's last layer."""
+        rate = self.config.dropout if self.config.classifier_dropout is None else self.config.classifier_dropout
+        return Dropout(rate, site=HEAD_SITE)
+
+
+NAMES = (
+    ("encoder.embeddings.word.weight", "model.embeddings.tok_embeddings.weight"),
+    ("encoder.embeddings.norm", "model.embeddings.norm"),
+    ("encoder.blocks.{}.attention_norm", "model.layers.{}.attn_norm"),
+    ("encoder.blocks.{}.attention.qkv", "model.layers.{}.attn.Wqkv"),
+    ("encoder.blocks.{}.attention.output", "model.layers.{}.attn.Wo"),
+    ("encoder.blocks.{}.feedforward_norm", "model.layers.{}.mlp_norm"),
+    ("encoder.blocks.{}.feedforward.up", "model.layers.{}.mlp.Wi"),
+    ("encoder.blocks.{}.feedforward.down", "model.layers.{}.mlp.Wo"),
+    ("encoder.norm", "model.final_norm"),
+    ("head.token_logits.dense", "head.dense"),
+    ("head.token_logits.norm", "head.norm"),
+    ("head.token_logits.bias", "decoder.bias"),
+    ("head.pooler.transform.dense", "head.dense"),
+    ("head.pooler.transform.norm", "head.norm"),
+    ("head.stem.dense", "head.dense"),
+    ("head.stem.norm", "head.norm"),
+    ("head.classifier", "classifier"),
+    ("head.qa_outputs", "classifier"),
+)
+REDUNDANT = ()
+TIED = {"decoder.weight": "model.embeddings.tok_embeddings.weight"}
+
+
+def to_foreign(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Rename a network's parameters as Hugging Face has them.
+
+    Raises:
+        KeyError: a parameter that the table doesn't know.
+    """
+    return rename_to_foreign(state, NAMES)
+
+
+def from_foreign(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Undo `to_foreign`; the stem goes to each of the heads that could stand on it.
+
+    Raises:
+        KeyError: a name that the table doesn't know.
+    """
+    return rename_from_foreign(state, NAMES)
+
+
+CONFIG = ModernBertConfig
+MODEL_TYPE = "modernbert"
+PREFIX = "model"

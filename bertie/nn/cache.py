@@ -1,0 +1,85 @@
+"""What a decoder keeps from token to token: keys and values of what it has written, and of the source it looks at.
+
+All rows of a cache are equally long: each began with a start token and grows by one token a step. Rows belong to items,
+K of each (its beams or samples), and the source of an item is kept once for all of its rows.
+
+Shapes: I items, K rows an item, R = I x K rows, N heads, D head size, C capacity, L length, S longest source.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+import torch
+from torch import Tensor
+
+_FIRST_CAPACITY = 32
+
+
+@dataclass(frozen=True, eq=False)
+class LayerCache:
+    """Keys and values of one layer."""
+
+    keys: Tensor
+    """(R, N, C, D), of which the first L places are filled."""
+    values: Tensor
+    """(R, N, C, D)."""
+    source_keys: Tensor
+    """(I, N, S, D)."""
+    source_values: Tensor
+    """(I, N, S, D)."""
+
+    @classmethod
+    def begin(cls, source_keys: Tensor, source_values: Tensor, rows_per_item: int) -> Self:
+        """Make a cache of length 0 over the (I, N, S, D) keys and values of the source."""
+        items, heads, _, size = source_keys.shape
+        empty = source_keys.new_empty(items * rows_per_item, heads, _FIRST_CAPACITY, size)
+        return cls(empty, torch.empty_like(empty), source_keys, source_values)
+
+    def append(self, key: Tensor, value: Tensor, length: int) -> Self:
+        """Return a cache of length L + 1; the memory is shared with this one where it has room.
+
+        Args:
+            key: (R, N, D), of the newest token.
+            value: (R, N, D).
+            length: L.
+        """
+        keys, values = self.keys, self.values
+        if length == keys.shape[2]:
+            keys, values = (torch.cat([part, torch.empty_like(part)], dim=2) for part in (keys, values))
+        keys[:, :, length] = key
+        values[:, :, length] = value
+        return replace(self, keys=keys, values=values)
+
+
+@dataclass(frozen=True, eq=False)
+class Cache:
+    """All layers of a decoder after L tokens."""
+
+    layers: tuple[LayerCache, ...]
+    length: int
+    """L."""
+    hidden: Tensor | None
+    """(I, 1, 1, S) True where an item's source has ended; None when all are equally long."""
+
+    def follow(self, parents: Tensor) -> Cache:
+        """Let row r go on from what was row `parents[r]` (R,), of the same item."""
+        return replace(
+            self,
+            layers=tuple(
+                replace(layer, keys=layer.keys[parents], values=layer.values[parents]) for layer in self.layers
+            ),
+        )
+
+    def keep(self, items: Tensor) -> Cache:
+        """Go on with the items at `items` only."""
+        rows_per_item = self.layers[0].keys.shape[0] // self.layers[0].source_keys.shape[0]
+        rows = (items[:, None] * rows_per_item + torch.arange(rows_per_item, device=items.device)).flatten()
+        kept = self.follow(rows)
+        layers = tuple(
+            replace(layer, source_keys=layer.source_keys[items], source_values=layer.source_values[items])
+            for layer in kept.layers
+        )
+        hidden = None if self.hidden is None else self.hidden[items]
+        return replace(kept, layers=layers, hidden=hidden)

@@ -1,0 +1,88 @@
+"""What stands between an encoder and a task's last layer: poolers, and the masked-LM stem.
+
+Shapes: T tokens, B sequences, M slots, H hidden, E embedding, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from bertie.batch import Batch
+from bertie.nn.dropout import Dropout, Noise
+from bertie.nn.feedforward import Activation, activation_function
+from bertie.nn.projection import Logits
+from bertie.nn.rounding import pad_rows
+
+
+class Pooler(nn.Module):
+    """activation(W h + b) of each sequence's first token; BERT's activation is tanh.
+
+    Args:
+        hidden_size: H.
+        activation: what follows the dense layer.
+    """
+
+    def __init__(self, hidden_size: int, activation: Callable[[Tensor], Tensor] = torch.tanh) -> None:
+        super().__init__()
+        self.dense = nn.Linear(hidden_size, hidden_size)
+        self.activation = activation
+
+    def forward(self, hidden: Tensor, batch: Batch, noise: Noise | None = None) -> Tensor:
+        """Map (T, H) to (B, H)."""
+        return self.activation(self.dense(hidden[batch.starts]))
+
+
+class ClassifierPooler(nn.Module):
+    """A pooler that belongs to a classifier and not to the encoder: pre-training doesn't know it.
+
+    Drop, then activation(W h + b) of each sequence's first token.
+
+    Args:
+        hidden_size: H.
+        activation: what follows the dense layer.
+        dropout: in front of it; None for none.
+    """
+
+    def __init__(
+        self, hidden_size: int, activation: Callable[[Tensor], Tensor], dropout: Dropout | None = None
+    ) -> None:
+        super().__init__()
+        self.dropout = dropout
+        self.transform = nn.Linear(hidden_size, hidden_size)
+        self.activation = activation
+
+    def forward(self, hidden: Tensor, batch: Batch, noise: Noise | None = None) -> Tensor:
+        """Map (T, H) to (B, H)."""
+        first = hidden[batch.starts]
+        return self.activation(self.transform(first if self.dropout is None else self.dropout(first, noise)))
+
+
+class TokenLogits(nn.Module):
+    """Dense, activation, LayerNorm, then the word embeddings as output matrix with a bias of their own.
+
+    Args:
+        hidden_size: H.
+        embedding: (V, E), the encoder's own parameter; tied, so it appears in both.
+        activation: between dense layer and LayerNorm.
+        layer_norm_eps: epsilon of the LayerNorm.
+    """
+
+    def __init__(
+        self, hidden_size: int, embedding: nn.Parameter, *, activation: Activation, layer_norm_eps: float
+    ) -> None:
+        super().__init__()
+        vocab_size, size = embedding.shape
+        self.dense = nn.Linear(hidden_size, size)
+        self.norm = nn.LayerNorm(size, eps=layer_norm_eps)
+        self.activation = activation_function(activation)
+        self.embedding = embedding
+        self.bias = nn.Parameter(torch.zeros(vocab_size))
+
+    def forward(self, hidden: Tensor) -> Logits:
+        """Map (M, H) to logits over V."""
+        count = hidden.shape[0]
+        transformed = self.norm(self.activation(self.dense(pad_rows(hidden, step=64))))[:count]
+        return Logits(transformed, self.embedding, self.bias)

@@ -1,0 +1,97 @@
+"""ModernBERT's one stem below every last layer: dense, GELU, LayerNorm, without biases.
+
+It stands on masked tokens, on every token, or on a pooled vector.
+
+Shapes: T tokens, B sequences, M slots, H hidden, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import gelu
+
+from bertie.batch import Batch
+from bertie.nn.dropout import Dropout, Noise
+from bertie.nn.projection import Logits
+from bertie.nn.rounding import pad_rows
+
+
+class Stem(nn.Module):
+    """Dense, GELU, LayerNorm.
+
+    Args:
+        hidden_size: H.
+        layer_norm_eps: epsilon of the LayerNorm.
+    """
+
+    def __init__(self, hidden_size: int, layer_norm_eps: float) -> None:
+        super().__init__()
+        self.dense = nn.Linear(hidden_size, hidden_size, bias=False)
+        self.norm = nn.LayerNorm(hidden_size, eps=layer_norm_eps, bias=False)
+
+    def transformed(self, hidden: Tensor) -> Tensor:
+        """Map (M, H) to (M, H)."""
+        values: Tensor = self.norm(gelu(self.dense(pad_rows(hidden, step=64))))
+        return values[: hidden.shape[0]]
+
+
+class TokenStem(Stem):
+    """The stem on every token, with a dropout after it.
+
+    Args:
+        hidden_size: H.
+        layer_norm_eps: epsilon of the LayerNorm.
+        dropout: what follows.
+    """
+
+    def __init__(self, hidden_size: int, layer_norm_eps: float, dropout: Dropout) -> None:
+        super().__init__(hidden_size, layer_norm_eps)
+        self.dropout = dropout
+
+    def forward(self, hidden: Tensor, noise: Noise | None) -> Tensor:
+        """Map (T, H) to (T, H)."""
+        dropped: Tensor = self.dropout(self.transformed(hidden), noise)
+        return dropped
+
+
+class TokenStemLogits(Stem):
+    """The stem below the word embeddings as output matrix with a bias of their own.
+
+    Args:
+        hidden_size: H.
+        layer_norm_eps: epsilon of the LayerNorm.
+        embedding: (V, H), the encoder's own parameter; tied, so it appears in both.
+    """
+
+    def __init__(self, hidden_size: int, layer_norm_eps: float, embedding: nn.Parameter) -> None:
+        super().__init__(hidden_size, layer_norm_eps)
+        self.embedding = embedding
+        self.bias = nn.Parameter(torch.zeros(len(embedding)))
+
+    def forward(self, hidden: Tensor) -> Logits:
+        """Map (M, H) to logits over V."""
+        return Logits(self.transformed(hidden), self.embedding, self.bias)
+
+
+class StemPooler(nn.Module):
+    """The stem on one vector a sequence: its first token's, or the mean.
+
+    Args:
+        hidden_size: H.
+        layer_norm_eps: epsilon of the LayerNorm.
+        pooling: which of both.
+    """
+
+    def __init__(self, hidden_size: int, layer_norm_eps: float, pooling: Literal["cls", "mean"]) -> None:
+        super().__init__()
+        self.pooling = pooling
+        self.transform = Stem(hidden_size, layer_norm_eps)
+
+    def forward(self, hidden: Tensor, batch: Batch, noise: Noise | None = None) -> Tensor:
+        """Map (T, H) to (B, H)."""
+        if self.pooling == "cls":
+            return self.transform.transformed(hidden[batch.starts])
+        return self.transform.transformed(torch.segment_reduce(hidden, "mean", lengths=batch.lengths))
