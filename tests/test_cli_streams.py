@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from bertie import cli
+
 
 @pytest.mark.parametrize("words", [["--help"], ["show", "--help"], ["show", "."]])
 def test_a_reader_that_goes_away_is_no_error(words: list[str], tmp_path: Path) -> None:
@@ -48,13 +50,18 @@ def test_a_terminal_without_the_letters_still_gets_the_figures() -> None:
     assert done.stdout == b"\\u6a21\\u578b 0.5\n"
 
 
-def test_threads_do_not_spin_while_they_wait() -> None:
-    """The environment is set before torch, which reads it once, is loaded; what the user has set stays."""
-    script = (
-        "import os, sys; from bertie.cli import main; main(['show', 'nowhere']); print(os.environ['OMP_WAIT_POLICY'])"
-    )
-    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
-    for given, expected in (({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")):
-        words = [sys.executable, "-c", script]
-        done = subprocess.run(words, env={**environment, **given}, capture_output=True, check=True, text=True)
-        assert done.stdout.split()[-1] == expected
+def test_threads_sleep_while_they_wait_beside_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = tmp_path / "loadavg"
+    for said, given, expected in (
+        ("0.30 0.20 0.10 1/118 4242\n", None, None),
+        ("0.30 0.20 0.10 3/118 4242\n", None, "PASSIVE"),
+        ("0.30 0.20 0.10 3/118 4242\n", "ACTIVE", "ACTIVE"),
+        ("something else\n", None, None),
+    ):
+        state.write_text(said, encoding="ascii")
+        monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+        if given:
+            monkeypatch.setenv("OMP_WAIT_POLICY", given)
+        cli._share_the_machine(state)
+        assert os.environ.get("OMP_WAIT_POLICY") == expected
+    cli._share_the_machine(tmp_path / "nowhere")

@@ -39,7 +39,7 @@ def demo(
     out: Path | None = None,
     vocab_size: int = 4096,
     size: str = "2/128",
-    budget: str = "200s",
+    budget: str = "180s",
     epochs: int = 1,
     seeds: int = 3,
 ) -> Report:
