@@ -97,7 +97,7 @@ def _pooling(folder: Path, hidden_size: int) -> str:
         flags = [flag for flag, on in found.items() if flag.startswith("pooling_mode_") and on]
         modes = [names.get(flag, flag.removeprefix("pooling_mode_")) for flag in flags] or ["mean"]
     modes = [modes] if isinstance(modes, str) else modes
-    if not isinstance(modes, list) or len(modes) != 1 or modes[0] not in _FLAGS:
+    if not isinstance(modes, list) or len(modes) != 1 or modes[0] not in [*_FLAGS]:
         raise DataError(f"{file} asks for the pooling {modes!r}; bertie has one of {', '.join(_FLAGS)}")
     size = found.get("embedding_dimension", found.get("word_embedding_dimension"))
     if size not in (None, hidden_size):
