@@ -8,13 +8,22 @@ to each of them. It is no choice among the models.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import torch
 from torch import Tensor
 
 Row = tuple[str, str]
+Renaming = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
 _PARTS = ("q", "k", "v")
+DEEP_CLASSIFIER = ("head.classifier", "classifier.out_proj")
+"""Row of a last layer that stands on a dense layer of the classifier's own; where there is none it is left out."""
+
+
+def renaming(table: tuple[Row, ...]) -> tuple[Renaming, Renaming]:
+    """Return an architecture's `to_foreign` and `from_foreign`; a name that the table doesn't know is a KeyError."""
+    return partial(_rename_to_foreign, table=table), partial(_rename_from_foreign, table=table)
 
 
 def encoder_rows(prefix: str) -> tuple[Row, ...]:
@@ -36,7 +45,7 @@ def encoder_rows(prefix: str) -> tuple[Row, ...]:
     )
 
 
-def rename_to_foreign(state: Mapping[str, Tensor], table: tuple[Row, ...]) -> dict[str, Tensor]:
+def _rename_to_foreign(state: Mapping[str, Tensor], table: tuple[Row, ...]) -> dict[str, Tensor]:
     """Rename a network's parameters as Hugging Face has them: the fused product is cut in three, tied ones go.
 
     A product that is fused on the other side too has a row of its own and stays whole.
@@ -44,6 +53,8 @@ def rename_to_foreign(state: Mapping[str, Tensor], table: tuple[Row, ...]) -> di
     Raises:
         KeyError: a parameter that the table doesn't know.
     """
+    if not any(name.startswith("head.pooler.transform.") for name in state):
+        table = tuple(row for row in table if row != DEEP_CLASSIFIER)
     fused = any(ours.endswith(".attention.qkv") for ours, _ in table)
     renamed: dict[str, Tensor] = {}
     for name, value in state.items():
@@ -57,8 +68,8 @@ def rename_to_foreign(state: Mapping[str, Tensor], table: tuple[Row, ...]) -> di
     return renamed
 
 
-def rename_from_foreign(state: Mapping[str, Tensor], table: tuple[Row, ...]) -> dict[str, Tensor]:
-    """Undo `rename_to_foreign`.
+def _rename_from_foreign(state: Mapping[str, Tensor], table: tuple[Row, ...]) -> dict[str, Tensor]:
+    """Undo `_rename_to_foreign`.
 
     Raises:
         KeyError: a name that the table doesn't know, or a part of a fused product without the others.

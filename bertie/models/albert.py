@@ -14,16 +14,13 @@ from typing import Any, ClassVar, Self
 
 from torch import Tensor, nn
 
-from bertie.batch import Batch
 from bertie.errors import SettingsError
-from bertie.models._naming import rename_from_foreign, rename_to_foreign
-from bertie.models.bert import Bert, BertConfig
+from bertie.models._naming import renaming
+from bertie.models.bert import Bert, BertConfig, embeddings_of
 from bertie.models.model import Use
 from bertie.nn.attention import Layout
 from bertie.nn.dropout import Noise, mix64
-from bertie.nn.embeddings import Embeddings
 from bertie.nn.feedforward import Activation
-from bertie.nn.rounding import pad_rows
 
 
 @dataclass(frozen=True)
@@ -116,16 +113,7 @@ class Albert(Bert):
     """
 
     def __init__(self, config: AlbertConfig) -> None:
-        embeddings = Embeddings(
-            config.vocab_size,
-            config.hidden_size,
-            max_positions=config.max_positions,
-            num_segments=config.num_segments,
-            layer_norm_eps=config.layer_norm_eps,
-            dropout=config.dropout,
-            site=0,
-            embedding_size=config.embedding_size,
-        )
+        embeddings = embeddings_of(config, embedding_size=config.embedding_size)
         super().__init__(replace(config, num_layers=config.num_groups), embeddings)
         self.config = config
         self.num_rounds = config.num_layers // config.num_groups
@@ -134,22 +122,11 @@ class Albert(Bert):
         """Make a dense + tanh layer on the first token; what pre-training made of it is not the next sentence."""
         return None if use == "next_sentence" else super().pool(use)
 
-    def forward(
-        self, batch: Batch, noise: Noise | None = None, hidden: Tensor | None = None, blocks: slice = slice(None)
-    ) -> Tensor:
-        """Encode a packed batch; `blocks` chooses among the groups, the rest is as in BERT.
-
-        Returns:
-            (T, H).
-        """
-        if self.training and noise is None:
-            noise = Noise.draw()
-        hidden = pad_rows(self.embeddings(batch, noise) if hidden is None else hidden, step=128)
-        layout = Layout.of(batch)
-        for group in list(self.blocks)[blocks]:
-            for number in range(self.num_rounds):  # each round drops other values
-                hidden = group(hidden, layout, None if noise is None else Noise(mix64(noise.key, number)))
-        return hidden[: batch.num_tokens]
+    def through(self, block: nn.Module, hidden: Tensor, layout: Layout, noise: Noise | None) -> Tensor:
+        """Send (T, H) through a group as often as it serves; each round drops other values."""
+        for number in range(self.num_rounds):
+            hidden = block(hidden, layout, None if noise is None else Noise(mix64(noise.key, number)))
+        return hidden
 
 
 _LAYER = "albert.encoder.albert_layer_groups.{}.albert_layers.0"
@@ -182,26 +159,7 @@ TIED = {
     "predictions.decoder.weight": "albert.embeddings.word_embeddings.weight",
     "predictions.decoder.bias": "predictions.bias",
 }
-
-
-def to_foreign(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename a network's parameters as Hugging Face has them.
-
-    Raises:
-        KeyError: a parameter that the table doesn't know.
-    """
-    return rename_to_foreign(state, NAMES)
-
-
-def from_foreign(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Undo `to_foreign`.
-
-    Raises:
-        KeyError: a name that the table doesn't know, or a part of a fused product without the others.
-    """
-    return rename_from_foreign(state, NAMES)
-
-
+to_foreign, from_foreign = renaming(NAMES)
 CONFIG = AlbertConfig
 MODEL_TYPE = "albert"
 PREFIX = "albert"

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from bertie.batch import Batch
 from bertie.errors import SettingsError
-from bertie.models._naming import encoder_rows, rename_from_foreign, rename_to_foreign
+from bertie.models._naming import encoder_rows, renaming
 from bertie.models.model import TokenUse, Use
 from bertie.nn.attention import Layout
 from bertie.nn.block import Block
@@ -167,6 +167,20 @@ class BertConfig:
         return Bert(self)
 
 
+def embeddings_of(config: BertConfig, **differences: Any) -> Embeddings:
+    """Make the embeddings of a config; `differences` are what an architecture has otherwise than BERT."""
+    return Embeddings(
+        config.vocab_size,
+        config.hidden_size,
+        max_positions=config.max_positions,
+        num_segments=config.num_segments,
+        layer_norm_eps=config.layer_norm_eps,
+        dropout=config.dropout,
+        site=0,
+        **differences,
+    )
+
+
 class Bert(nn.Module):
     """The encoder.
 
@@ -175,18 +189,13 @@ class Bert(nn.Module):
         embeddings: of an architecture that differs from this one by them; BERT's own when None.
     """
 
+    TOKEN_ACTIVATION: ClassVar[Activation | None] = None
+    """Activation of the masked-LM head; that of the blocks when None."""
+
     def __init__(self, config: BertConfig, embeddings: nn.Module | None = None) -> None:
         super().__init__()
         self.config = config
-        self.embeddings = embeddings or Embeddings(
-            config.vocab_size,
-            config.hidden_size,
-            max_positions=config.max_positions,
-            num_segments=config.num_segments,
-            layer_norm_eps=config.layer_norm_eps,
-            dropout=config.dropout,
-            site=0,
-        )
+        self.embeddings = embeddings or embeddings_of(config)
         self.blocks = nn.ModuleList(
             Block(
                 config.hidden_size,
@@ -220,8 +229,13 @@ class Bert(nn.Module):
         hidden = pad_rows(self.embeddings(batch, noise) if hidden is None else hidden, step=128)
         layout = Layout.of(batch)
         for block in list(self.blocks)[blocks]:
-            hidden = block(hidden, layout, noise)
+            hidden = self.through(block, hidden, layout, noise)
         return hidden[: batch.num_tokens]
+
+    def through(self, block: nn.Module, hidden: Tensor, layout: Layout, noise: Noise | None) -> Tensor:
+        """Send (T, H) through one of `blocks`."""
+        output: Tensor = block(hidden, layout, noise)
+        return output
 
     def initialize(self, seed: int) -> None:
         """Draw first weights from `seed`."""
@@ -241,7 +255,7 @@ class Bert(nn.Module):
         return TokenLogits(
             config.hidden_size,
             self.word_embeddings(),
-            activation=config.activation,
+            activation=self.TOKEN_ACTIVATION or config.activation,
             layer_norm_eps=config.layer_norm_eps,
         )
 
@@ -272,26 +286,7 @@ TIED = {
     "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
     "cls.predictions.decoder.bias": "cls.predictions.bias",
 }
-
-
-def to_foreign(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename a network's parameters as Hugging Face has them.
-
-    Raises:
-        KeyError: a parameter that the table doesn't know.
-    """
-    return rename_to_foreign(state, NAMES)
-
-
-def from_foreign(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Undo `to_foreign`.
-
-    Raises:
-        KeyError: a name that the table doesn't know, or a part of a fused product without the others.
-    """
-    return rename_from_foreign(state, NAMES)
-
-
+to_foreign, from_foreign = renaming(NAMES)
 CONFIG = BertConfig
 MODEL_TYPE = "bert"
 PREFIX = "bert"

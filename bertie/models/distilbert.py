@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.functional import relu
 
 from bertie.errors import SettingsError
-from bertie.models._naming import rename_from_foreign, rename_to_foreign
+from bertie.models._naming import renaming
 from bertie.models.bert import HEAD_SITE, SIZES, Bert, BertConfig
 from bertie.models.model import TokenUse, Use
 from bertie.nn.dropout import Dropout
@@ -117,26 +117,7 @@ NAMES = (
 )
 REDUNDANT = ("distilbert.embeddings.position_ids",)
 TIED = {"vocab_projector.weight": "distilbert.embeddings.word_embeddings.weight"}
-
-
-def to_foreign(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename a network's parameters as Hugging Face has them.
-
-    Raises:
-        KeyError: a parameter that the table doesn't know.
-    """
-    return rename_to_foreign(state, NAMES)
-
-
-def from_foreign(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Undo `to_foreign`.
-
-    Raises:
-        KeyError: a name that the table doesn't know, or a part of a fused product without the others.
-    """
-    return rename_from_foreign(state, NAMES)
-
-
+to_foreign, from_foreign = renaming(NAMES)
 CONFIG = DistilBertConfig
 MODEL_TYPE = "distilbert"
 PREFIX = "distilbert"

@@ -11,16 +11,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.functional import gelu
 
 from bertie.errors import SettingsError
-from bertie.models._naming import encoder_rows, rename_from_foreign, rename_to_foreign
-from bertie.models.bert import HEAD_SITE, SIZES, Bert, BertConfig
+from bertie.models._naming import DEEP_CLASSIFIER, encoder_rows, renaming
+from bertie.models.bert import HEAD_SITE, SIZES, Bert, BertConfig, embeddings_of
 from bertie.models.model import Use
 from bertie.nn.dropout import Dropout
-from bertie.nn.embeddings import Embeddings
-from bertie.nn.heads import ClassifierPooler, Pooler, TokenLogits
+from bertie.nn.feedforward import Activation
+from bertie.nn.heads import ClassifierPooler, Pooler
 
 
 @dataclass(frozen=True)
@@ -76,18 +76,11 @@ class Electra(Bert):
         config: its shape.
     """
 
+    TOKEN_ACTIVATION: ClassVar[Activation | None] = "gelu"
+
     def __init__(self, config: ElectraConfig) -> None:
         narrow = config.embedding_size != config.hidden_size
-        embeddings = Embeddings(
-            config.vocab_size,
-            config.hidden_size,
-            max_positions=config.max_positions,
-            num_segments=config.num_segments,
-            layer_norm_eps=config.layer_norm_eps,
-            dropout=config.dropout,
-            site=0,
-            embedding_size=config.embedding_size if narrow else None,
-        )
+        embeddings = embeddings_of(config, embedding_size=config.embedding_size if narrow else None)
         super().__init__(config, embeddings)
 
     def pool(self, use: Use = "classification") -> nn.Module | None:
@@ -99,15 +92,9 @@ class Electra(Bert):
         dropout = Dropout(self.classifier_dropout().rate, site=HEAD_SITE + 1)
         return ClassifierPooler(self.config.hidden_size, gelu, dropout)
 
-    def token_logits(self) -> nn.Module:
-        """Make the generator's head, tied to this encoder's word embeddings; its activation is GELU in every size."""
-        eps = self.config.layer_norm_eps
-        return TokenLogits(self.config.hidden_size, self.word_embeddings(), activation="gelu", layer_norm_eps=eps)
 
-
-# A classifier's last layer has two names over there; the first row is left out where it has no dense layer below.
 NAMES = (
-    ("head.classifier", "classifier.out_proj"),
+    DEEP_CLASSIFIER,
     *encoder_rows("electra"),
     ("encoder.embeddings.project", "electra.embeddings_project"),
     ("head.pooler.transform", "classifier.dense"),
@@ -124,27 +111,7 @@ NAMES = (
 TASKS = {"ForPreTraining": "features"}
 REDUNDANT = ("electra.embeddings.position_ids",)
 TIED = {"generator_lm_head.weight": "electra.embeddings.word_embeddings.weight"}
-
-
-def to_foreign(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename a network's parameters as Hugging Face has them.
-
-    Raises:
-        KeyError: a parameter that the table doesn't know.
-    """
-    deep = any(name.startswith("head.pooler.transform.") for name in state)
-    return rename_to_foreign(state, NAMES if deep else NAMES[1:])
-
-
-def from_foreign(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Undo `to_foreign`.
-
-    Raises:
-        KeyError: a name that the table doesn't know, or a part of a fused product without the others.
-    """
-    return rename_from_foreign(state, NAMES)
-
-
+to_foreign, from_foreign = renaming(NAMES)
 CONFIG = ElectraConfig
 MODEL_TYPE = "electra"
 PREFIX = "electra"

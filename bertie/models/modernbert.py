@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from bertie.batch import Batch
 from bertie.errors import SettingsError
-from bertie.models._naming import rename_from_foreign, rename_to_foreign
+from bertie.models._naming import renaming
 from bertie.models.bert import HEAD_SITE, SIZES, BertConfig
 from bertie.models.model import TokenUse, Use
 from bertie.nn.attention import Layout
@@ -297,26 +297,7 @@ NAMES = (
 )
 REDUNDANT = ()
 TIED = {"decoder.weight": "model.embeddings.tok_embeddings.weight"}
-
-
-def to_foreign(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename a network's parameters as Hugging Face has them.
-
-    Raises:
-        KeyError: a parameter that the table doesn't know.
-    """
-    return rename_to_foreign(state, NAMES)
-
-
-def from_foreign(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Undo `to_foreign`; the stem goes to each of the heads that could stand on it.
-
-    Raises:
-        KeyError: a name that the table doesn't know.
-    """
-    return rename_from_foreign(state, NAMES)
-
-
+to_foreign, from_foreign = renaming(NAMES)
 CONFIG = ModernBertConfig
 MODEL_TYPE = "modernbert"
 PREFIX = "model"

@@ -66,8 +66,8 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Generation(Task):
-    """Write a text from each text, or pair of texts."""
+class Generation(Search, Task):
+    """Write a text from each text, or pair of texts, by the search whose settings are among these."""
 
     max_length: int = 512
     """Tokens of the longest source."""
@@ -77,28 +77,6 @@ class Generation(Task):
     """What to do with longer ones: cut them (counted and reported) or stop (error)."""
     label_smoothing: float = 0.1
     """Share of the target probability that is spread over the vocabulary."""
-    num_beams: int = 1
-    """Texts kept at each step of writing; 1 is greedy."""
-    max_new_tokens: int = 64
-    """Tokens of the longest text to write, its end included."""
-    min_new_tokens: int = 0
-    """Tokens before its end may come."""
-    length_penalty: float = 1.0
-    """Above 0 favours long texts, below 0 short ones; for beams."""
-    no_repeat_ngram: int = 0
-    """No run of so many tokens comes twice in a text; 0 for no such rule."""
-    num_texts: int = 1
-    """Texts to return for each item: the best beams, or as many samples."""
-    sample: bool = False
-    """Draw each token instead of taking the likeliest."""
-    temperature: float = 1.0
-    """Below 1 sharpens what is drawn from, above 1 flattens it."""
-    top_k: int = 0
-    """Draw from so many likeliest tokens only; 0 from all."""
-    top_p: float = 1.0
-    """Draw from the likeliest tokens that have this probability together."""
-    seed: int = 0
-    """Of the samples."""
     shared: bool = False
     """Whether a decoder that is put on an encoder shares its weights, attention to the source excepted."""
 
@@ -112,11 +90,7 @@ class Generation(Task):
             raise SettingsError(f"max_target must be at least 2, for a start and a piece; got {self.max_target}")
         if not 0.0 <= self.label_smoothing < 1.0:
             raise SettingsError(f"label_smoothing must be from 0 to below 1; got {self.label_smoothing}")
-        self.search()  # refuses what doesn't go together
-
-    def search(self) -> Search:
-        """Return how to write."""
-        return Search(**{name: getattr(self, name) for name in Search.__dataclass_fields__})
+        super().__post_init__()  # refuses what doesn't go together
 
     @classmethod
     def read(cls, path: str | Path, *, columns: Mapping[str, str] | None = None, labelled: bool = False) -> Table[Text]:
@@ -199,7 +173,7 @@ class Generation(Task):
     def decode(self, outputs: Outcome, batch: Batch, items: Sequence[Any], tokenizer: Tokenizer) -> list[Generated]:
         """Search for the texts."""
         decoder, memory = outputs.decoder, outputs.memory
-        written = write(decoder, memory, batch, self.search(), start=tokenizer.start, end=tokenizer.separator)
+        written = write(decoder, memory, batch, self, start=tokenizer.start, end=tokenizer.separator)
         predictions = []
         for best, *others in written:
             more = tuple(Alternative(tokenizer.decode(text.tokens), math.exp(text.log_probability)) for text in others)

@@ -161,7 +161,7 @@ def test_the_folder_goes_there_and_back(theirs: Any, ours: Any, sources: tuple[T
     settings = again.generation_config
     assert (settings.decoder_start_token_id, settings.eos_token_id, settings.pad_token_id) == (START, END, 0)
     first = again.generate(input_ids=ids[:1], attention_mask=mask[:1])[0].tolist()
-    written = ours.task.adjusted({"max_new_tokens": settings.max_new_tokens}).search()
+    written = ours.task.adjusted({"max_new_tokens": settings.max_new_tokens})
     batch = Batch.from_padded(ids[:1], mask[:1])
     with torch.inference_mode():
         memory = ours.model.encoder(batch)
