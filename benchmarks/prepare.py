@@ -1,14 +1,16 @@
 """How long does it take from a text file to data that pre-training reads, end to end?
 
-`bertie prepare-corpus` (sentences, so that pairs can be drawn) beside a `datasets.map` that tokenizes and a second one
-that joins and cuts into rows of 128 (the usual `group_texts`, which knows no sentences). Each is a whole process, start
-included, with as many processes as threads. They keep different things, so what must agree is the number of pieces of
-the text: within one in a hundred, as the rows drop their last part and bertie knows no piece across two sentences.
+`bertie prepare-corpus` (sentences, so that pairs can be drawn), by itself and with the nanotoken package, beside a
+`datasets.map` that tokenizes and a second one that joins and cuts into rows of 128 (the usual `group_texts`, which
+knows no sentences). Each is a whole process, start included, with as many processes as threads. They keep different
+things, so what must agree is the number of pieces of the text: within one in a hundred, as the rows drop their last
+part and bertie knows no piece across two sentences.
 
-Usage: python -m benchmarks.prepare [--model FOLDER] [--text FILE] [--megabytes 10]
+Usage: python -m benchmarks.prepare [--model FOLDER] [--text FILE] [--megabytes 25]
 """
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -30,13 +32,14 @@ PIECES = Agreement("relative difference of the numbers of pieces", lambda a, b: 
 def arguments(parser: ArgumentParser) -> None:
     """Add this benchmark's flags."""
     inputs.arguments(parser)
-    parser.add_argument("--megabytes", type=float, default=10.0, help="of text (%(default)s)")
+    parser.add_argument("--megabytes", type=float, default=25.0, help="of text (%(default)s)")
 
 
 def cases(options: Namespace) -> list[Case]:
     """Make one case."""
     contestants = (
-        Contestant("bertie prepare-corpus", partial(ready, ours)),
+        Contestant("bertie prepare-corpus", partial(ready, partial(ours, nanotoken=False))),
+        Contestant("bertie with nanotoken", partial(ready, partial(ours, nanotoken=True)), ("nanotoken",)),
         Contestant("datasets.map + group_texts", partial(ready, theirs), ("datasets", "transformers")),
     )
     return [Case("text to training data", "MB/s", contestants, PIECES, settings={"megabytes": size(options)})]
@@ -72,12 +75,18 @@ def ready(run: Callable[[Work, Path], int], work: Work) -> Ready:
     return Ready(once, repeat, warmups=0)
 
 
-def ours(work: Work, out: Path) -> int:
-    """Run the command and return its number of pieces."""
+def ours(work: Work, out: Path, *, nanotoken: bool) -> int:
+    """Run the command, with the nanotoken package or as if it weren't installed; return its number of pieces."""
+    environment = dict(os.environ)
+    if not nanotoken:
+        hidden = work.folder / "hidden"
+        hidden.mkdir(exist_ok=True)
+        (hidden / "nanotoken.py").write_text('raise ImportError("left out of this contest")\n', encoding="utf-8")
+        environment["PYTHONPATH"] = os.pathsep.join([str(hidden), *filter(None, [os.environ.get("PYTHONPATH")])])
     words = [sys.executable, "-m", "bertie", "prepare-corpus", str(work.folder / "text.txt"), "--json", "--quiet"]
     words += ["--tokenizer", str(inputs.tokenizer_folder(work.folder, work.options)), "--out", str(out)]
     words += ["--processes", str(work.options.threads)]
-    done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True, env=environment)
     return int(json.loads(done.stdout)["tokens"])
 
 

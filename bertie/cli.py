@@ -11,7 +11,6 @@ import io
 import os
 import shutil
 import sys
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -133,7 +132,8 @@ def _explain(error: BaseException) -> int:
     """Say on stderr what went wrong, and return the exit code."""
     known = _as_ours(error)
     if known is None or os.environ.get("BERTIE_DEBUG") == "1":
-        traceback.print_exception(error)
+        # Imported here: only what goes wrong needs it, and help should come at once.
+        importlib.import_module("traceback").print_exception(error)
     if known is None:
         print("error: this is a bug in bertie; please report it with the lines above", file=sys.stderr)
         return 1

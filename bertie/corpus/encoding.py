@@ -1,34 +1,42 @@
 """Sentences to token ids in bulk: each different word is encoded once and remembered.
 
-A BERT tokenizer cuts at spaces and around Chinese characters before anything else, so the ids of a sentence are the ids
-of its words one after another. Text repeats its words: looking them up is several times as fast as encoding them anew.
-Whether a tokenizer is of this kind is tried out, not believed; one that isn't encodes whole sentences.
+A BERT tokenizer cuts at spaces, at marks and around Chinese characters before anything else, so the ids of a sentence
+are the ids of its words one after another. Text repeats its words: looking them up is several times as fast as encoding
+them anew. What stands between two spaces is looked up first; what is new there is cut once more, at its marks, so that
+"end" and "end." and "(end" are one word to encode. Whether a tokenizer is of this kind is tried out, not believed; one
+that isn't encodes whole sentences. Where the nanotoken package is installed it encodes instead, and some sentences of
+every call are encoded once more to compare.
 """
 
+import json
 import re
-from collections.abc import Collection, Sequence
+import string
+from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from bertie import progress
+from bertie.corpus.remembered import Encoded, Remembered
 from bertie.corpus.shards import Integers, token_dtype
+from bertie.errors import DataError
+from bertie.tokenizer import nano
 from bertie.tokenizer.tokenizer import Tokenizer
+from bertie.tokenizer.words import CJK, MARKS
 
-# What a process remembers at most: some 50 MB.
-_MAX_WORDS = 250_000
-_MAX_CHARACTERS = 4_000_000
 _WORDS_PER_TEXT = 100
 _TEXTS_PER_BATCH = 200
 _SENTENCES_PER_BATCH = 512
-# Characters that every BERT tokenizer sets apart; others that it may set apart too can stay inside a word.
-_CJK = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002a6df"
-_UNITS = re.compile(f"[{_CJK}]|[^ {_CJK}]+")
+_COMPARED_SENTENCES = 16
+_UNITS = re.compile(f"[{CJK}]|[^ {CJK}]+")
+_WORDS = re.compile(f"[ {MARKS}]|[^ {MARKS}]+")
 _PROBE = (
     "The  café's 3 naïve Über-cats, didn't cost $12.50 (really!) ΣΑΣ İ \u0301x e\u0301 a\u0301 b a\tb a\x1cb ##x ",
-    "北京的cat在2024年，吃了三条鱼。“很好” 𠀀 豈\u0301 한국어 かな ﹏ｘ x的 的x",
+    "北京的cat在2024年，吃了三条鱼。“很好” 𠀀 豈\u0301 한국어 かな ﹏ｘ x的 的x a\u037eb a\u1fefb",
     "\ufffd\x00 unbelievablyextraordinary " + "x" * 150 + " x" * 3,
+    *(f"cat{mark}s {mark}cat cat{mark} cat{mark}\u0301s a{mark}{mark}a {mark}" for mark in string.punctuation),
 )
 
 
@@ -46,16 +54,12 @@ class Encoder:
         self._dtype = token_dtype(tokenizer.vocab_size)
         specials = [re.escape(tokenizer.tokens[number]) for number in tokenizer.special_ids]
         self._special = re.compile("|".join(specials))
-        self._separator = tokenizer.tokens[tokenizer.separator]
-        # Word k of those remembered has the ids from offsets[k] to offsets[k + 1].
-        self._numbers: dict[str, int]
-        self._ids: npt.NDArray[Any]
-        self._offsets: Integers
-        self._num_characters: int
-        self._forget()
-        self._by_words = not any(" " in piece for piece in tokenizer.tokens) and self._equal_by_words(list(_PROBE))
+        self._units, self._words = Remembered(self._encode_units), Remembered(self._encode_words)
+        self._fast = self._fast_twin()
+        self._end = None if self._fast else self._word_end()
+        self._by_words = self._end is not None and self._equals_whole(self._encode_by_words, list(_PROBE))
 
-    def encode(self, sentences: Sequence[str]) -> tuple[npt.NDArray[Any], Integers]:
+    def encode(self, sentences: Sequence[str]) -> Encoded:
         """Encode sentences; text never gives a special token other than [UNK].
 
         Args:
@@ -69,72 +73,110 @@ class Encoder:
         """
         # A space inside changes nothing: brackets are words of their own. But it is no special token any more.
         plain = [self._special.sub(_opened, sentence) for sentence in sentences]
-        return self._encode_words(plain) if self._by_words else self._encode_whole(plain)
+        if self._fast is not None:
+            return self._encode_fast(self._fast, plain)
+        return self._encode_by_words(plain) if self._by_words else self._encode_whole(plain)
 
-    def _equal_by_words(self, sentences: list[str]) -> bool:
-        (ids,) = self.tokenizer.encode_batch([f"a{self._separator}b{self._separator}"])
-        if ids.count(self.tokenizer.separator) != 2:
-            return False
-        pairs = zip(self._encode_words(sentences), self._encode_whole(sentences), strict=True)
+    def _word_end(self) -> tuple[str, int] | None:
+        """Return a mark to part words with, and its id; None where no mark does that, or words can hold marks."""
+        specials = {self.tokenizer.tokens[piece] for piece in self.tokenizer.special_ids}
+        added = {token["content"] for token in json.loads(self.tokenizer.as_json)["added_tokens"]} - specials
+        if any(not (token.isascii() and token.isalnum()) for token in added):
+            return None
+        for mark in string.punctuation:
+            one, ids = self.tokenizer.encode_batch([mark, f"a{mark}b{mark}"])
+            if len(one) == 1 and one != [self.tokenizer.unknown] and ids[1::2] == [*one, *one]:
+                return mark, one[0]
+        return None
+
+    def _equals_whole(self, encode: Callable[[list[str]], Encoded], sentences: list[str]) -> bool:
+        pairs = zip(encode(sentences), self._encode_whole(sentences), strict=True)
         return all(np.array_equal(one, other) for one, other in pairs)
 
-    def _encode_whole(self, sentences: list[str]) -> tuple[npt.NDArray[Any], Integers]:
-        lengths = np.zeros(len(sentences), np.int64)
-        parts = [np.zeros(0, self._dtype)]
-        for start in range(0, len(sentences), _SENTENCES_PER_BATCH):
-            ids = self.tokenizer.encode_batch(sentences[start : start + _SENTENCES_PER_BATCH])
-            counts = np.fromiter(map(len, ids), np.int64, len(ids))
-            lengths[start : start + len(ids)] = counts
-            parts.append(np.fromiter(chain.from_iterable(ids), self._dtype, int(counts.sum())))
-        return np.concatenate(parts), lengths
+    def _fast_twin(self) -> nano.NanoTokenizer | None:
+        """Return the tokenizer as the nanotoken package has it, if it is installed and gives the same ids."""
+        fast = nano.load(self.tokenizer)
+        if fast is None or self._equals_whole(fast.encode, list(_PROBE)):
+            return fast
+        progress.warn(f"nanotoken {fast.version} cuts text otherwise than {self.tokenizer.source}; it is not used")
+        return None
 
-    def _encode_words(self, sentences: list[str]) -> tuple[npt.NDArray[Any], Integers]:
-        words = [sentence.split(" ") if sentence.isascii() else _UNITS.findall(sentence) for sentence in sentences]
-        num_words = np.fromiter(map(len, words), np.int64, len(words))
-        every = list(chain.from_iterable(words))
-        different = set(every)
-        new = different - self._numbers.keys()
-        num_characters = sum(map(len, new))
-        if len(self._numbers) + len(new) > _MAX_WORDS or self._num_characters + num_characters > _MAX_CHARACTERS:
-            self._forget()
-            new = different
-            num_characters = sum(map(len, new))
-        self._learn(new)
-        self._num_characters += num_characters
-        numbers = np.fromiter(map(self._numbers.__getitem__, every), np.int64, len(every))
-        lengths = np.diff(self._offsets)[numbers]
+    def _encode_fast(self, fast: nano.NanoTokenizer, sentences: list[str]) -> Encoded:
+        """Encode by the fast twin, and some sentences by the tokenizer itself as well.
+
+        Raises:
+            DataError: their ids differ, or a text that the tokenizer can't take.
+        """
+        try:
+            ids, lengths = fast.encode(sentences)
+        except UnicodeError:
+            return self._encode_whole(sentences)  # which says what is wrong
         ends = np.cumsum(lengths)
-        # Id t of the result, in word w, is number offsets[w] + (t - where w begins in the result) of those remembered.
-        shift = np.repeat(self._offsets[numbers] - ends + lengths, lengths)
-        tokens = self._ids[shift + np.arange(len(shift))]
-        sentence_ends = np.concatenate([[0], ends])[np.concatenate([[0], np.cumsum(num_words)])]
-        return tokens, np.diff(sentence_ends)
+        for number in range(0, len(sentences), 1 + len(sentences) // _COMPARED_SENTENCES):
+            (own,) = self.tokenizer.encode_batch([sentences[number]])
+            if not np.array_equal(ids[ends[number] - lengths[number] : ends[number]], own):
+                raise DataError(
+                    f"nanotoken {fast.version} and tokenizers cut {sentences[number][:80]!r} differently; "
+                    "go on without it: pip uninstall nanotoken"
+                )
+        return ids.astype(self._dtype), lengths
 
-    def _learn(self, words: Collection[str]) -> None:
-        """Encode many words as few texts, which is much faster than each alone, and remember their ids."""
-        ordered = list(words)
-        for word in ordered:
-            self._numbers[word] = len(self._numbers)
-        texts = [
-            self._separator.join([*ordered[start : start + _WORDS_PER_TEXT], ""])
-            for start in range(0, len(ordered), _WORDS_PER_TEXT)
-        ]
-        parts, ends = [self._ids], [self._offsets]
-        num_ids = len(self._ids)
-        for start in range(0, len(texts), _TEXTS_PER_BATCH):
-            encoded = self.tokenizer.encode_batch(texts[start : start + _TEXTS_PER_BATCH])
-            ids = np.fromiter(chain.from_iterable(encoded), self._dtype)
-            separators = np.flatnonzero(ids == self.tokenizer.separator)
-            parts.append(np.delete(ids, separators))
-            ends.append(num_ids + separators - np.arange(len(separators)))
-            num_ids += len(parts[-1])
-        self._ids, self._offsets = np.concatenate(parts), np.concatenate(ends)
+    def _encode_whole(self, sentences: list[str]) -> Encoded:
+        parts = [np.zeros(0, self._dtype)]
+        lengths = [np.zeros(0, np.int64)]
+        for start in range(0, len(sentences), _SENTENCES_PER_BATCH):
+            encoded = self.tokenizer.encode_batch(sentences[start : start + _SENTENCES_PER_BATCH])
+            lengths.append(np.fromiter(map(len, encoded), np.int64, len(encoded)))
+            parts.append(np.fromiter(chain.from_iterable(encoded), self._dtype, int(lengths[-1].sum())))
+        return np.concatenate(parts), np.concatenate(lengths)
 
-    def _forget(self) -> None:
-        self._numbers = {}
-        self._ids = np.zeros(0, self._dtype)
-        self._offsets = np.zeros(1, np.int64)
-        self._num_characters = 0
+    def _encode_by_words(self, sentences: list[str]) -> Encoded:
+        units = [sentence.split(" ") if sentence.isascii() else _UNITS.findall(sentence) for sentence in sentences]
+        num_units = np.fromiter(map(len, units), np.int64, len(units))
+        ids, lengths = self._units(list(chain.from_iterable(units)))
+        return ids, _summed(lengths, np.cumsum(num_units))
+
+    def _encode_units(self, units: list[str]) -> Encoded:
+        """Encode what stands between spaces, by its words; a space, which gives no ids, ends each unit's words."""
+        words = _WORDS.findall(" ".join([*units, ""]))
+        ids, lengths = self._words(words)
+        return ids, _summed(lengths, 1 + np.flatnonzero([word == " " for word in words]))
+
+    def _encode_words(self, words: list[str]) -> Encoded:
+        """Encode many words as few texts, which is much faster than each alone."""
+        assert self._end is not None, "without a mark to part words with, whole sentences are encoded"
+        mark, number = self._end
+        groups = [words[start : start + _WORDS_PER_TEXT] for start in range(0, len(words), _WORDS_PER_TEXT)]
+        ids = [np.zeros(0, self._dtype)]
+        lengths = [np.zeros(0, np.int64)]
+        for first in range(0, len(groups), _TEXTS_PER_BATCH):
+            batch = groups[first : first + _TEXTS_PER_BATCH]
+            texts = [mark.join([*group, ""]) for group in batch]
+            for group, encoded in zip(batch, self.tokenizer.encode_batch(texts), strict=True):
+                found = np.array(encoded, self._dtype)
+                ends = np.flatnonzero(found == number)
+                if len(ends) == len(group):
+                    ids.append(np.delete(found, ends))
+                    lengths.append(np.diff(ends, prepend=-1) - 1)
+                else:  # the mark itself is among the words, or a character that is normalized to it
+                    alone, each = self._encode_whole(group)
+                    ids.append(alone)
+                    lengths.append(each)
+        return np.concatenate(ids), np.concatenate(lengths)
+
+
+def _summed(lengths: Integers, ends: npt.NDArray[Any]) -> Integers:
+    """Sum lengths group by group.
+
+    Args:
+        lengths: (N,).
+        ends: (G,) where each group ends, the last one at N.
+
+    Returns:
+        (G,).
+    """
+    sums: Integers = np.diff(np.concatenate([[0], np.cumsum(lengths)])[ends], prepend=0)
+    return sums
 
 
 def _opened(match: re.Match[str]) -> str:

@@ -99,7 +99,7 @@ class SubwordTokenizer(Tokenizer):
 
     @cached_property
     def _state(self) -> dict[str, Any]:
-        state: dict[str, Any] = json.loads(self._rust.to_str())
+        state: dict[str, Any] = json.loads(self.as_json)
         return state
 
     @property
@@ -122,7 +122,7 @@ class SubwordTokenizer(Tokenizer):
     def _as_text(self, piece: str) -> str:
         if isinstance(self._rust.model, models.Unigram):
             return piece.replace("\u2581", " ")
-        return bytes(_BYTES[letter] for letter in piece if letter in _BYTES).decode("utf-8", errors="replace")
+        return bytes(BYTES[letter] for letter in piece if letter in BYTES).decode("utf-8", errors="replace")
 
     def word_starts(self, ids: Sequence[int]) -> list[bool]:
         """Tell of each piece of a sequence whether a word begins with it: after a space, or beside a special token."""
@@ -249,4 +249,5 @@ def _byte_letters() -> dict[str, int]:
     return {chr(byte): byte for byte in plain} | {chr(0x100 + place): byte for place, byte in enumerate(others)}
 
 
-_BYTES = _byte_letters()
+BYTES = _byte_letters()
+"""The byte that each letter of a byte-level vocabulary stands for."""

@@ -132,6 +132,11 @@ class Tokenizer:
             piece for piece, _ in sorted(self._rust.get_vocab(with_added_tokens=True).items(), key=lambda item: item[1])
         ]
 
+    @cached_property
+    def as_json(self) -> str:
+        """The whole tokenizer, as tokenizer.json says it."""
+        return str(self._rust.to_str())
+
     @property
     def shown(self) -> list[str]:
         """Pieces as a reader should see them, in the order of their ids."""
@@ -155,7 +160,7 @@ class Tokenizer:
     @cached_property
     def settings(self) -> dict[str, Any]:
         """The normaliser's settings."""
-        normalizer = json.loads(self._rust.to_str())["normalizer"] or {}
+        normalizer = json.loads(self.as_json)["normalizer"] or {}
         return {
             name: normalizer.get(name) for name in ("lowercase", "strip_accents", "handle_chinese_chars", "clean_text")
         }

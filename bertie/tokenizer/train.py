@@ -15,9 +15,11 @@ from tokenizers import models, normalizers, pre_tokenizers, trainers
 from bertie import progress
 from bertie.errors import DataError
 from bertie.tokenizer.tokenizer import SPECIALS, Tokenizer, readable
+from bertie.tokenizer.words import WORDS
 
 _CJK_FIRST, _CJK_LAST = "\u3400", "\u9fff"
 _LATIN_ALPHABET, _CJK_ALPHABET = 1000, 8000
+_COUNTED_AT_ONCE = 500_000
 
 
 def train(
@@ -49,11 +51,8 @@ def train(
     normalizer = normalizers.BertNormalizer(
         clean_text=True, handle_chinese_chars=True, strip_accents=strip_accents, lowercase=lowercase
     )
-    splitter = pre_tokenizers.BertPreTokenizer()
-    words: Counter[str] = Counter()
     with readable("counting words"):
-        for text in texts:
-            words.update(word for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text)))
+        words = _counted(texts, normalizer, lowercase=lowercase)
     alphabet = _alphabet(words, alphabet_limit)
     extra = [f"##{character}" for character in alphabet]
     if len(SPECIALS) + 2 * len(alphabet) > vocab_size:
@@ -77,6 +76,29 @@ def train(
     if len(pieces) < vocab_size:
         progress.warn(f"the text gave {len(pieces):,} pieces, not {vocab_size:,}; a larger corpus gives more")
     return Tokenizer.build([piece for piece, _ in pieces], lowercase=lowercase, strip_accents=strip_accents)
+
+
+def _counted(texts: Iterable[str], normalizer: normalizers.Normalizer, *, lowercase: bool) -> Counter[str]:
+    """Count words as the tokenizer will see them; each different one is normalized once in a while, not each time."""
+    words: Counter[str] = Counter()
+    found: Counter[str] = Counter()
+    for text in texts:
+        found.update(WORDS.findall(text))
+        if len(found) > _COUNTED_AT_ONCE:
+            _add(words, found, normalizer, lowercase=lowercase)
+            found.clear()
+    _add(words, found, normalizer, lowercase=lowercase)
+    return words
+
+
+def _add(words: Counter[str], found: Counter[str], normalizer: normalizers.Normalizer, *, lowercase: bool) -> None:
+    splitter = pre_tokenizers.BertPreTokenizer()
+    for word, number in found.items():
+        if word.isascii() and word.isalnum():  # nothing to drop, to decompose or to cut
+            words[word.lower() if lowercase else word] += number
+        else:
+            for part, _ in splitter.pre_tokenize_str(normalizer.normalize_str(word)):
+                words[part] += number
 
 
 def _alphabet(words: Counter[str], limit: int | None) -> list[str]:

@@ -1,5 +1,6 @@
 """Encoding by remembered words gives the very ids of encoding whole sentences, on any text and with little memory."""
 
+import string
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -8,11 +9,14 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer as RustTokenizer
 
-from bertie.corpus import encoding
+from bertie.corpus import encoding, remembered
 from bertie.corpus.documents import read_documents
 from bertie.corpus.encoding import Encoder
 from bertie.corpus.sentences import split
+from bertie.errors import DataError
+from bertie.tokenizer import nano
 from bertie.tokenizer.tokenizer import Tokenizer
 
 
@@ -24,13 +28,26 @@ def by_sentence(encoder: Encoder, sentences: list[str]) -> list[list[int]]:
     return [tokens[start:end].tolist() for start, end in pairwise(ends)]
 
 
-@pytest.fixture(scope="module")
-def encoder(vocabulary: Path) -> Encoder:
-    return Encoder(Tokenizer.load(vocabulary))
+def by_words(tokenizer: Tokenizer) -> Encoder:
+    """Make an encoder that remembers words, whatever else is installed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nano, "load", lambda tokenizer: None)
+        return Encoder(tokenizer)
+
+
+@pytest.fixture(scope="module", params=["words", "nanotoken"])
+def encoder(vocabulary: Path, request: pytest.FixtureRequest) -> Encoder:
+    tokenizer = Tokenizer.load(vocabulary)
+    if request.param == "words":
+        return by_words(tokenizer)
+    pytest.importorskip("nanotoken")
+    encoder = Encoder(tokenizer)
+    assert encoder._fast is not None
+    return encoder
 
 
 def test_a_bert_tokenizer_goes_by_words(encoder: Encoder) -> None:
-    assert encoder._by_words
+    assert encoder._by_words == (encoder._fast is None)
     sentences = ["the cats sat,  on the mat.", "", "的一是cat在。", " ", "\x00", "cat"]
     assert by_sentence(encoder, sentences) == encoder.tokenizer.encode_batch(sentences)
     assert by_sentence(encoder, []) == []
@@ -58,14 +75,15 @@ def test_special_tokens_in_text_are_text(encoder: Encoder) -> None:
 
 
 def test_memory_is_bounded(vocabulary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encoding, "_MAX_WORDS", 50)
-    monkeypatch.setattr(encoding, "_MAX_CHARACTERS", 400)
-    encoder = Encoder(Tokenizer.load(vocabulary))
+    monkeypatch.setattr(remembered, "MAX_STRINGS", 50)
+    monkeypatch.setattr(remembered, "MAX_CHARACTERS", 400)
+    encoder = by_words(Tokenizer.load(vocabulary))
     for number in range(40):
         sentences = [f"the cat{number} ran {number * word} on the mat" for word in range(20)] + ["x" * (30 * number)]
         assert by_sentence(encoder, sentences) == encoder.tokenizer.encode_batch(sentences)
-        assert len(encoder._numbers) <= 50
-        assert len(encoder._ids) <= 50 * 30
+        for kept in (encoder._units, encoder._words):
+            assert len(kept._numbers) <= 50
+            assert len(kept._ids) <= 50 * 30
 
 
 def test_other_tokenizers_encode_whole_sentences(vocabulary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,17 +98,82 @@ def test_other_tokenizers_encode_whole_sentences(vocabulary: Path, monkeypatch: 
         ]
 
     monkeypatch.setattr(tokenizer, "encode_batch", looks_around)
-    encoder = Encoder(tokenizer)
+    encoder = by_words(tokenizer)
     assert not encoder._by_words
     assert by_sentence(encoder, ["the cat", "cat"] * 600) == looks_around(["the cat", "cat"] * 600)
     monkeypatch.setattr(tokenizer, "encode_batch", lambda texts: [[7] * len(text) for text in texts])
-    assert not Encoder(tokenizer)._by_words
+    assert not by_words(tokenizer)._by_words
+
+
+def test_added_tokens_with_marks_encode_whole_sentences(vocabulary: Path, tmp_path: Path) -> None:
+    rust = RustTokenizer.from_str(Tokenizer.load(vocabulary).as_json)
+    for added, expected in ((["dogs"], True), (["dogs", "c++"], False)):
+        rust.add_tokens(added)
+        rust.save(str(tmp_path / "tokenizer.json"))
+        encoder = by_words(Tokenizer.load(tmp_path))
+        assert encoder._by_words == expected
+        sentences = ["a dogs, c++cat", "xdogs c++"]
+        assert by_sentence(encoder, sentences) == encoder.tokenizer.encode_batch(sentences)
+
+
+def test_all_marks_that_can_end_words(vocabulary: Path) -> None:
+    """The mark that parts words in a batch may stand in the text, and so may what is normalized to it."""
+    encoder = by_words(Tokenizer.load(vocabulary))
+    for mark in string.punctuation:
+        (one,) = encoder.tokenizer.encode_batch([mark])
+        if one == [encoder.tokenizer.unknown]:
+            continue
+        encoder._end = mark, one[0]
+        sentences = [
+            f"cat{other} {other}{mark}dog {other}" for other in (*string.punctuation, "\u037e", "\u1fef", "\u226e")
+        ]
+        assert by_sentence(encoder, sentences) == encoder.tokenizer.encode_batch(sentences)
+        encoder._units._forget()
+        encoder._words._forget()
+
+
+class Wrong:
+    """A fast tokenizer that is right about some texts only."""
+
+    version = "0.0"
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.tokenizer = tokenizer
+
+    def encode(self, texts: list[str]) -> tuple[Any, Any]:
+        ids = [
+            [1, *ids] if "mat" in text else ids
+            for text, ids in zip(texts, self.tokenizer.encode_batch(texts), strict=True)
+        ]
+        return np.array([one for row in ids for one in row], np.uint32), np.array([*map(len, ids)], np.int64)
+
+
+def test_a_fast_tokenizer_that_errs_is_found_out(
+    vocabulary: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(nano, "load", Wrong)
+    tokenizer = Tokenizer.load(vocabulary)
+    encoder = Encoder(tokenizer)
+    assert by_sentence(encoder, ["a cat", "the dog sat"]) == tokenizer.encode_batch(["a cat", "the dog sat"])
+    with pytest.raises(DataError, match="pip uninstall nanotoken"):
+        encoder.encode(["a cat", "on the mat"])
+    monkeypatch.setattr(encoding, "_PROBE", ("on a mat",))
+    encoder = Encoder(tokenizer)
+    assert "it is not used" in capsys.readouterr().err
+    assert by_sentence(encoder, ["on the mat"]) == tokenizer.encode_batch(["on the mat"])
+
+
+def test_a_lone_surrogate_is_named_and_leaves_nothing_behind(encoder: Encoder) -> None:
+    with pytest.raises(DataError, match="surrogate"):
+        encoder.encode(["brand new words", "\ud800"])
+    sentences = ["brand new words"]
+    assert by_sentence(encoder, sentences) == encoder.tokenizer.encode_batch(sentences)
 
 
 @pytest.mark.realdata
 @pytest.mark.parametrize("name", ["uncased", "cased", "chinese"])
 def test_real_text(test_data: Path, english: Path, chinese: Path, name: str) -> None:
-    encoder = Encoder(Tokenizer.load(test_data / "vocab" / f"bert-base-{name}-vocab.txt"))
+    encoder = by_words(Tokenizer.load(test_data / "vocab" / f"bert-base-{name}-vocab.txt"))
     assert encoder._by_words
     for path, language in ((english, "en"), (chinese, "zh")):
         paragraphs = [text for document in read_documents(path) for text in document.paragraphs][:1500]

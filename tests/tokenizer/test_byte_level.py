@@ -15,6 +15,8 @@ from tokenizers import AddedToken, ByteLevelBPETokenizer, decoders, models, norm
 from tokenizers import Tokenizer as RustTokenizer
 
 from bertie.errors import DataError, SettingsError
+from bertie.tasks.masked_lm import MaskedLM
+from bertie.tasks.task import Text
 from bertie.tokenizer.tokenizer import SPECIALS, Tokenizer
 
 ROBERTA = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
@@ -233,3 +235,14 @@ def test_two_tokenizers_have_two_fingerprints(roberta: Path, modern: Path, tmp_p
     (tmp_path / "vocab.json").write_bytes((roberta / "vocab.json").read_bytes())
     prints = {Tokenizer.load(folder).fingerprint for folder in (roberta, modern, tmp_path)}
     assert len(prints) == 3
+
+
+def test_what_a_mask_hides_begins_with_the_space_before_it(roberta: Path) -> None:
+    tokenizer = Tokenizer.load(roberta)
+    whole = tokenizer.pack(["The old dog ran", "dog"], max_length=32)
+    gaps = [tokenizer.encode_batch([word])[0] for word in (" dog", "dog")]
+    texts = [f"The old {'<mask>' * len(gaps[0])} ran", "<mask>" * len(gaps[1])]
+    items = [Text(text, label="dog") for text in texts]
+    targets = MaskedLM().encode(items, tokenizer).targets
+    hidden = targets["slot.token"].tolist()
+    assert hidden == whole.tokens[targets["slot.position"].numpy()].tolist() == gaps[0] + gaps[1]

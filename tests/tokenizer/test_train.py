@@ -5,12 +5,17 @@ import os
 import random
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import normalizers, pre_tokenizers
 
 from bertie.commands.train_tokenizer import train_tokenizer
 from bertie.errors import DataError, SettingsError
+from bertie.tokenizer import train as training
 from bertie.tokenizer.tokenizer import SPECIALS, Tokenizer
 from bertie.tokenizer.train import train
 
@@ -41,6 +46,26 @@ def test_processes_agree(tmp_path: Path) -> None:
         subprocess.run([sys.executable, "-m", "bertie", *words], cwd=tmp_path, env=environment, check=True)
         found.append(hashes(tmp_path / f"out{number}"))
     assert all(each == found[0] for each in found)
+
+
+HOSTILE = st.text(
+    st.sampled_from("aBΣ9 ,.#_-的一豈𠀀か\u0301\u00e9İ\u037e\u226e\t\x00\x0b\x1c\x7f\u3000\u200b\u2028ﬁ가。\ufffd")
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    texts=st.lists(st.one_of(st.text(st.characters(exclude_categories=("Cs",)), max_size=40), HOSTILE)),
+    lowercase=st.booleans(),
+    accents=st.sampled_from([None, True, False]),
+)
+def test_words_are_counted_as_the_tokenizer_cuts_them(texts: list[str], lowercase: bool, accents: bool | None) -> None:
+    normalizer = normalizers.BertNormalizer(lowercase=lowercase, strip_accents=accents)
+    cut = pre_tokenizers.BertPreTokenizer().pre_tokenize_str
+    expected = Counter(word for text in texts for word, _ in cut(normalizer.normalize_str(text)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "_COUNTED_AT_ONCE", 3)
+        assert training._counted(texts, normalizer, lowercase=lowercase) == expected
 
 
 def test_pieces() -> None:
