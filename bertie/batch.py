@@ -43,6 +43,8 @@ class Batch:
     """What the loss compares with; see the class docstring for the names."""
     target: Batch | None = None
     """The decoder's side of a sequence-to-sequence batch."""
+    causal: bool = False
+    """Whether no token sees what comes after it in its sequence; attention follows this."""
 
     def __len__(self) -> int:
         return self.offsets.shape[0] - 1
@@ -117,6 +119,19 @@ class Batch:
             rows=torch.arange(num_sequences) if rows is None else torch.as_tensor(rows, dtype=torch.int64),
             max_length=int(lengths.max()),
             targets={name: torch.as_tensor(value) for name, value in (targets or {}).items()},
+        )
+
+    @classmethod
+    def column(cls, tokens: Tensor, positions: Tensor) -> Batch:
+        """Pack (R,) tokens of as many sequences, each at its own place of `positions` (R,): one step of writing."""
+        count = tokens.shape[0]
+        return cls(
+            tokens=tokens,
+            segments=torch.zeros_like(tokens),
+            positions=positions,
+            offsets=torch.arange(count + 1, dtype=torch.int32, device=tokens.device),
+            rows=torch.arange(count, device=tokens.device),
+            max_length=1,
         )
 
     @classmethod

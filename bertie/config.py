@@ -58,9 +58,10 @@ def public_name(name: str) -> str:
 
 
 def group_type(annotation: Any) -> type | None:
-    """Return the dataclass behind an annotation, or None when it isn't a group."""
+    """Return the dataclass behind an annotation, alone or among other types, or None when it isn't a group."""
     bare = typing.get_args(annotation)[0] if typing.get_origin(annotation) is Annotated else annotation
-    return bare if isinstance(bare, type) and dataclasses.is_dataclass(bare) else None
+    members = (bare, *typing.get_args(bare))
+    return next((each for each in members if isinstance(each, type) and dataclasses.is_dataclass(each)), None)
 
 
 def known_keys(function: Callable[..., Any]) -> dict[str, Any]:
@@ -150,7 +151,7 @@ def validate(
         if name not in given and not has_default and not partial:
             raise SettingsError(f"{place}{name} is required")
         if has_default and group_type(parameter.annotation) and isinstance(given.get(name), dict):
-            given[name] = merged(plain(parameter.default, name), given[name])
+            given[name] = merged(plain(parameter.default, name) or {}, given[name])
     checked_values = _parse(function, given, known, place)
     return {name: getattr(checked_values, name) for name in parameters if public_name(name) in given}
 
@@ -300,7 +301,7 @@ def _parse(function: Callable[..., Any], given: Mapping[str, Any], known: Mappin
         names = {public_name(name): name for name in signature(function)}
         return _adapter(function).validate_json(json.dumps({names[key]: value for key, value in given.items()}))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
+        first = max(error.errors(include_url=False), key=lambda found: len(found["loc"]))  # the most precise
         key = _error_key(first["loc"], known)
         if first["type"] == "missing":
             raise SettingsError(f"{place}{key} is required") from None

@@ -66,6 +66,9 @@ def parse(function: Callable[..., Any], words: list[str]) -> tuple[dict[str, Any
         marks = (tyro.conf.AvoidSubcommands,)
         parsed: Any = tyro.cli(shape, args=words, prog=f"bertie {command}", config=marks, registry=_rules())
     values = {name: getattr(parsed, name) for name in parameters}
+    for name, parameter in parameters.items():
+        if kind := _group_beside_word(parameter):
+            values[name] = _word_or_group(parsed, name, kind, before=(settings | named).get(name), typed=name in named)
     empty = [
         name.upper() for name in values if values[name] == () and parameters[name].default is inspect.Parameter.empty
     ]
@@ -90,6 +93,10 @@ def _shape(function: Callable[..., Any], settings: dict[str, Any]) -> type:
             help_behavior_hint="(at least one)" if at_least_one else None,
         )
         annotation: Any = Annotated[parameter.annotation, details]
+        if group := _group_beside_word(parameter):
+            inner: Any = Annotated[group, tyro.conf.arg(name=config.public_name(name))]
+            fields.append((f"{name}_group", inner, default if isinstance(default, group) else group()))
+            annotation, default = Annotated[str | None, details], default if isinstance(default, str) else None
         if positional:
             annotation = Annotated[annotation, tyro.conf.Positional]
         fields.append((name, annotation, default))
@@ -111,6 +118,25 @@ def _shape(function: Callable[..., Any], settings: dict[str, Any]) -> type:
     )
     shape.__doc__ = SECTION.split(inspect.getdoc(function) or "")[0]
     return shape
+
+
+def _group_beside_word(parameter: inspect.Parameter) -> type | None:
+    """Return the group of a parameter that is typed as a word or as a group's flags: MODEL, or --model.size 4/256."""
+    return config.group_type(parameter.annotation) if _is_positional(parameter) else None
+
+
+def _word_or_group(parsed: Any, name: str, kind: type, *, before: Any, typed: bool) -> Any:
+    """Return which of the two was typed, or what stood there `before` (in a file, or `typed` by its name beside one).
+
+    Raises:
+        SettingsError: both were.
+    """
+    word, group = getattr(parsed, name), getattr(parsed, f"{name}_group")
+    new_word = typed or word != (before if isinstance(before, str) else None)
+    new_group = group != (before if isinstance(before, kind) else kind())
+    if new_word and new_group:
+        raise SettingsError(f"give {name.upper()} ({word!r}) or flags --{config.public_name(name)}.*, not both")
+    return group if new_group else word if new_word else before
 
 
 def _rules() -> ConstructorRegistry:

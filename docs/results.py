@@ -68,6 +68,8 @@ ROWS = {
     "ocnli": Row("OCNLI dev, accuracy", "accuracy"),
     "cluener": Row("CLUENER dev, span F1", "f1", ("precision", "recall")),
     "cmrc2018": Row("CMRC 2018 trial, exact match", "exact_match", ("f1",)),
+    "wiki-title": Row("Wikipedia, paragraph to title, chrF", "chrf", ("exact_match",)),
+    "wiki-next": Row("Wikipedia, paragraph to next sentence, chrF", "chrf"),
 }
 
 

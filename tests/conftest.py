@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 # On a busy machine threads that spin while they wait for each other make small tensors twenty times slower.
 # Read when torch is loaded, which no test has done yet.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Several workers share the cores out instead of each taking all.
+if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
+    shares = (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, shares)))
 # A machine that is busy with something else must not fail a property. Where a change is judged (CI), every run sees the
 # same examples; elsewhere they are new each time, which is how faults are found.
 settings.register_profile("bertie", deadline=None, derandomize=bool(os.environ.get("CI")))
@@ -49,10 +53,14 @@ def tiny_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> "Tokenizer":
 
 @pytest.fixture(scope="session")
 def build_model(tiny_tokenizer: "Tokenizer") -> Callable[..., "TaskModel"]:
-    """Return a function that puts a task's head on a BERT of two layers, with random weights from `seed`."""
+    """Return a function that puts a task's head on a BERT of two layers, or the kin of it that the task needs.
+
+    Its weights are random, from `seed`.
+    """
     import torch
 
     from bertie.models.bert import BertConfig
+    from bertie.models.electra import ElectraConfig
     from bertie.models.seq2seq import EncoderDecoderConfig
     from bertie.nn.initialize import initialize
     from bertie.tasks.task import TaskModel
@@ -68,9 +76,11 @@ def build_model(tiny_tokenizer: "Tokenizer") -> Callable[..., "TaskModel"]:
             dropout=dropout,
             attention_dropout=dropout,
         )
+        electra = ElectraConfig(**{**vars(config), "embedding_size": 24})
         pair = EncoderDecoderConfig.over(config, start_id=tiny_tokenizer.start, end_id=tiny_tokenizer.separator)
-        encoder = (pair if task.name == "generation" else config).build()
-        model = TaskModel(encoder, task.head(encoder))
+        shapes: dict[str, Any] = {"generation": pair, "replaced_token": electra}
+        encoder: Any = shapes.get(task.name, config).build()
+        model: TaskModel = task.network(TaskModel(encoder, task.head(encoder)), seed=seed)
         initialize(model, deviation=deviation, generator=torch.Generator().manual_seed(seed))
         return model
 

@@ -7,7 +7,8 @@ A command is a function named as its file, with typed parameters and a Google do
 It raises only errors from ``bertie.errors`` for what the user can change, writes progress to stderr through
 ``bertie.progress``, prints nothing on stdout, and returns a ``Report``. Printing is the work of ``bertie.cli``.
 A parameter is a str, int, float, bool, Path, a Literal, a tuple of these, any of them ``| None`` with None as default,
-or a frozen dataclass of such fields with a default. The names config, json and quiet belong to the command line.
+or a frozen dataclass of such fields with a default; one that is typed without its name may be a str or such a
+dataclass, ``MODEL`` or ``--model.size 4/256``. The names config, json and quiet belong to the command line.
 """
 
 import json

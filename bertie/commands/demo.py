@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from bertie import progress
+from bertie.commands._random import ModelSettings
 from bertie.commands.command import Report
 from bertie.commands.finetune import FinetuneReport, finetune
 from bertie.commands.prepare_corpus import prepare_corpus
-from bertie.commands.pretrain import ModelSettings, pretrain
+from bertie.commands.pretrain import pretrain
 from bertie.commands.train_tokenizer import train_tokenizer
 from bertie.errors import SettingsError
 from bertie.training.settings import TrainingSettings

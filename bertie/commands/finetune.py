@@ -1,4 +1,4 @@
-"""Fine-tune a pre-trained model on labelled data."""
+"""Fine-tune a model, pre-trained or of random weights, on labelled data."""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -6,10 +6,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from bertie import config, progress
+from bertie.commands._random import ModelSettings, RandomStart, start_of
+from bertie.commands._teacher import taught
 from bertie.commands.command import Report
 from bertie.config import Positional
 from bertie.errors import DataError, SettingsError
-from bertie.training.settings import LoraSettings, OptimizerSettings, ScheduleSettings, TrainingSettings
+from bertie.training.settings import (
+    DistillSettings,
+    LoraSettings,
+    OptimizerSettings,
+    ScheduleSettings,
+    TrainingSettings,
+)
 
 if TYPE_CHECKING:
     from bertie.data.items import Table
@@ -32,11 +40,12 @@ class FinetuneReport(Report):
 
 
 def finetune(
-    model: Positional[str],
+    model: Positional[str | ModelSettings | None] = None,
     *,
     train: Path,
     out: Path,
     task: str = "classification",
+    tokenizer: Path | None = None,
     dev: Path | None = None,
     columns: dict[str, str] | None = None,
     steps: int | None = None,
@@ -54,19 +63,21 @@ def finetune(
     freeze: int = 0,
     freeze_cache: float = 8.0,
     lora: LoraSettings = LoraSettings(),
+    distill: DistillSettings = DistillSettings(),
     precision: Literal["auto", "fp32", "bf16"] = "auto",
     device: str = "auto",
     threads: int | None = None,
     seed: int = 0,
     resume: bool = False,
 ) -> FinetuneReport:
-    """Fine-tune a pre-trained model on labelled data.
+    """Fine-tune a model, pre-trained or of random weights, on labelled data.
 
     Args:
-        model: folder or hub id of the pre-trained model.
+        model: folder or hub id of a pre-trained model; or, by --model.size and its like, one of random weights.
         train: file to learn from, in one of the task's forms (a .tsv, .csv, .jsonl of texts and labels, ...).
         out: run folder; must not exist unless --resume.
         task: what the model shall do; a file of bertie/tasks, or a class of yours as package.module:Class.
+        tokenizer: folder of the tokenizer, for a model of random weights.
         dev: table to measure on.
         columns: what the columns hold, such as text=body,label=tag; found out when not given.
         steps: updates to do; give one of steps, epochs, budget. Three epochs when none is given.
@@ -85,10 +96,11 @@ def finetune(
         freeze: embeddings and so many blocks from below don't learn, and run without dropout; -1: all but the head.
         freeze_cache: gigabytes of disk in `out` at most for what frozen layers make of the training table; 0: none.
         lora: small updates that learn in place of the encoder's matrices.
+        distill: a teacher that is learned from beside the labels.
         precision: auto is bf16 products on fp32 weights where the processor has bf16, else fp32.
         device: auto, cpu, cuda.
         threads: CPU threads; all cores when not given.
-        seed: of the new head and LoRA's updates, the order and dropout.
+        seed: of random weights, the new head and LoRA's updates, the order and dropout.
         resume: go on with the run in `out`.
 
     Returns:
@@ -108,11 +120,13 @@ def finetune(
         raise SettingsError("training.best and training.patience go by the scores on a dev table; give one with --dev")
     if schedule.batch_warmup > 0.0:
         raise SettingsError("schedule.batch_warmup is pretrain's; here every batch has --batch-size texts")
-    kind = task_class(task)
+    start, kind = start_of(model, tokenizer), task_class(task)
     table = kind.read(train, columns=columns, labelled=True)
     dev_items = [] if dev is None else kind.read(dev, columns=columns, labelled=True).items
     wishes = {"max_length": length, "truncation": truncation, "stride": stride}
-    bundle = _start(model, kind, task, table, {**wishes, **(settings or {})}, seed=seed)
+    if isinstance(start, RandomStart):
+        parameters["model"] = start.settings
+    bundle = _start(start, kind, task, table, {**wishes, **(settings or {})}, seed=seed)
     if dev is not None:
         bundle.task.admit(dev_items, dev)
     place = resolve_device(device)
@@ -121,6 +135,7 @@ def finetune(
     horizon = _horizon(len(table.items), batch_size, steps, epochs, budget)
     epoch_steps = -(-len(table.items) // batch_size)
     network = choose(bundle.model, freeze=freeze, lora=lora, seed=seed)
+    learner, lesson = taught(network, bundle, distill, seed=seed)
     with RunFolder.open(
         out, "finetune", parameters, resume=resume, data=_fingerprint(table.items), write_config=config.write
     ) as folder:
@@ -131,8 +146,8 @@ def finetune(
         known = _activations(network, bundle, table.items, folder, freeze_cache if again else 0.0, chosen, place)
         sizes = {"batch_size": batch_size, "micro_tokens": training.micro_tokens}
         job = Job(
-            model=network,
-            task=bundle.task,
+            model=learner,
+            task=lesson,
             feed=lambda done, state: table_feed(
                 table.items, bundle.task, bundle.tokenizer, **sizes, seed=seed, state=state, activations=known
             ),
@@ -153,9 +168,10 @@ def finetune(
 
 
 def _start(
-    model: str, kind: "type[Task]", task: str, table: "Table[Any]", wishes: dict[str, Any], *, seed: int
+    start: str | RandomStart, kind: "type[Task]", task: str, table: "Table[Any]", wishes: dict[str, Any], *, seed: int
 ) -> "Bundle":
-    """Read the pre-trained model and put a new head on it, with what the training table decides."""
+    """Read the pre-trained model, or draw one, and put a new head on it, with what the training table decides."""
+    from bertie.formats._objective import make_task
     from bertie.formats.huggingface import read, resolve
     from bertie.tasks.task import parse_settings
 
@@ -165,11 +181,17 @@ def _start(
         given |= kind.learn(table.items, given)
     except (DataError, SettingsError) as error:
         raise type(error)(f"{table.path}: {error}") from error
-    bundle = read(resolve(model), task=task, settings=given, new_head=True, seed=seed)
+    if isinstance(start, str):
+        bundle = read(resolve(start), task=task, settings=given, new_head=True, seed=seed)
+    elif given.get("decoder") == "copy":
+        raise SettingsError("decoder=copy copies a pre-trained encoder's weights, and these are random; leave it out")
+    else:
+        bundle = start.draw(make_task(task, {}, {}, start.shape.max_positions, given), seed=seed)
     limit = bundle.config.max_positions
     longest = getattr(bundle.task, "max_length", 0)
     if longest > limit:
-        raise SettingsError(f"--length {longest} is more than the {limit} positions of {model}")
+        name = start if isinstance(start, str) else f"this {bundle.architecture} (--model.max-positions)"
+        raise SettingsError(f"--length {longest} is more than the {limit} positions of {name}")
     for line in bundle.notes:
         progress.note(line)
     return bundle
@@ -275,7 +297,7 @@ def _finish(bundle: "Bundle", folder: "RunFolder", position: "Position", items: 
         scores=scores,
         settings=settings,
         name=folder.path.name,
-        base_model="" if Path(given["model"]).exists() else given["model"],
+        base_model="" if isinstance(given["model"], dict) or Path(given["model"]).exists() else given["model"],
         dev_data=Path(given["dev"]).name if items else "",
         seed=given["seed"],
         labels=getattr(bundle.task, "labels", ()),

@@ -1,51 +1,33 @@
 """Pre-train an encoder on a prepared corpus, from random weights or from an existing model."""
 
-from dataclasses import dataclass, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from bertie import config, progress, registry
+from bertie.commands._pretrained import finish, summary
+from bertie.commands._random import ModelSettings, RandomStart
+from bertie.commands._teacher import taught
 from bertie.commands.command import Report
 from bertie.errors import DataError, SettingsError
-from bertie.training.settings import OptimizerSettings, ScheduleSettings, TrainingSettings
+from bertie.training.settings import DistillSettings, OptimizerSettings, ScheduleSettings, TrainingSettings
 
 if TYPE_CHECKING:
     from bertie.corpus.shards import Corpus
     from bertie.formats.format import Bundle
+    from bertie.tasks.task import Task, TaskModel
     from bertie.tokenizer.tokenizer import Tokenizer
-    from bertie.training.run import Position
-    from bertie.training.runfolder import RunFolder
     from bertie.training.schedule import Horizon
-
-
-@dataclass(frozen=True)
-class ModelSettings:
-    """The encoder to start from random weights."""
-
-    architecture: str = "bert"
-    """A file of bertie/models."""
-    size: str = "mini"
-    """tiny, mini, small, medium, base, large, or layers/hidden such as 4/256."""
-    dropout: float = 0.1
-    """Rate on embeddings and residual branches."""
-    attention_dropout: float = 0.0
-    """Rate on attention weights; the paper has 0.1, which fast GPU kernels refuse."""
-    activation: Literal["gelu", "gelu_tanh"] = "gelu"
-    """gelu (erf, as Hugging Face) or gelu_tanh (as the original code)."""
-    max_positions: int = 512
-    """Longest sequence the model will ever take."""
-    initializer_range: float = 0.02
-    """Standard deviation of the first weights; 0.02 as in the paper."""
 
 
 def pretrain(
     *,
     corpus: Path,
     out: Path,
-    model: ModelSettings = ModelSettings(),
+    model: ModelSettings = ModelSettings(size="mini"),
     from_: str | None = None,
     dev: Path | None = None,
-    task: Literal["pretraining", "masked_lm"] = "pretraining",
+    task: str = "pretraining",
     steps: int | None = None,
     tokens: int | None = None,
     epochs: int | None = None,
@@ -54,12 +36,14 @@ def pretrain(
     stages: str | None = None,
     batch_tokens: int = 8192,
     learning_rate: float = 1e-3,
-    mask_rate: float = 0.15,
+    mask_rate: float | None = None,
     max_masked: int | None = None,
+    settings: dict[str, Any] | None = None,
     dev_tokens: int = 200_000,
     optimizer: OptimizerSettings = OptimizerSettings(),
     schedule: ScheduleSettings = ScheduleSettings(),
     training: TrainingSettings = TrainingSettings(),
+    distill: DistillSettings = DistillSettings(),
     precision: Literal["auto", "fp32", "bf16"] = "auto",
     device: str = "auto",
     threads: int | None = None,
@@ -74,7 +58,8 @@ def pretrain(
         model: the encoder, when it starts from random weights.
         from_: model folder or hub id to go on from; its vocabulary must be the corpus's.
         dev: a second prepared corpus, to measure on.
-        task: pretraining (masked LM + next sentence) or masked_lm alone.
+        task: the objective: pretraining (masked LM + next sentence), or another file of bertie/tasks that learns from a
+            corpus, such as masked_lm alone, or a class of yours as package.module:Class.
         steps: updates to do; give one of steps, tokens, epochs, budget.
         tokens: tokens to train on.
         epochs: passes over the corpus.
@@ -83,12 +68,14 @@ def pretrain(
         stages: several lengths and their shares of the run, such as 128:90%,512:10%.
         batch_tokens: tokens of one update at most.
         learning_rate: peak.
-        mask_rate: share of the tokens to guess.
+        mask_rate: share of the tokens to guess; the task's own choice (0.15) when not given.
         max_masked: most tokens to guess in one sequence.
+        settings: further settings of the task, such as masking=span,mask_rate_end=0.15.
         dev_tokens: tokens of the dev corpus that an evaluation reads.
         optimizer: how weights are updated.
         schedule: the learning rate over the run.
         training: how the run is logged, evaluated and saved.
+        distill: a teacher that is learned from beside the text; its logits are those of masked tokens.
         precision: auto is bf16 products on fp32 weights where the processor has bf16, else fp32.
         device: auto, cpu, cuda.
         threads: CPU threads; all cores when not given.
@@ -117,32 +104,30 @@ def pretrain(
     tokenizer = Tokenizer.load(corpus / "tokenizer")
     parts = parse_stages(stages, length=length)
     longest = max(part.length for part in parts)
-    objective = registry.load("tasks", task).TASK(max_length=longest, mask_rate=mask_rate, max_masked=max_masked)
-    pairs, place = task == "pretraining", resolve_device(device)
+    objective = _objective(task, longest, {"mask_rate": mask_rate, "max_masked": max_masked}, settings or {})
+    place = resolve_device(device)
     parameters |= {"threads": set_threads(threads), "precision": resolve(precision, place), "device": place.type}
-    bundle = _start(objective, model, from_, tokenizer, seed=seed, longest=longest)
-    horizon = _horizon(text, steps, tokens, epochs, budget, seed=seed, length=longest, size=batch_tokens, pairs=pairs)
+    parameters["mask_rate"] = getattr(objective, "mask_rate", None)
+    start = RandomStart.of(model, tokenizer) if from_ is None else from_
+    if isinstance(start, RandomStart):
+        parameters["model"] = start.settings
+    bundle = _start(objective, start, tokenizer, seed=seed, longest=longest)
+    network = _network(bundle, from_, seed=seed)
+    learner, lesson = taught(network, bundle, distill, seed=seed)
+    plan = objective.corpus_plan()
+    horizon = _horizon(text, steps, tokens, epochs, budget, seed=seed, length=longest, size=batch_tokens, plan=plan)
     with RunFolder.open(
         out, "pretrain", parameters, resume=resume, data=text.fingerprint, write_config=config.write
     ) as folder:
         if folder.finished:
             progress.note(f"{out} is finished already; nothing was done")
-            return _report(folder, folder.values)
+            return summary(folder, folder.values, objective)
+        sizes: dict[str, Any] = {"stages": parts, "batch_tokens": batch_tokens, "micro_tokens": training.micro_tokens}
         job = Job(
-            model=bundle.model,
-            task=objective,
+            model=learner,
+            task=lesson,
             feed=lambda done, state: corpus_feed(
-                text,
-                objective,
-                tokenizer,
-                stages=parts,
-                batch_tokens=batch_tokens,
-                micro_tokens=training.micro_tokens,
-                seed=seed,
-                pairs=pairs,
-                progress=done,
-                state=state,
-                schedule=schedule,
+                text, objective, tokenizer, **sizes, schedule=schedule, seed=seed, progress=done, state=state
             ),
             horizon=horizon,
             peak=learning_rate,
@@ -152,46 +137,53 @@ def pretrain(
             precision=resolve(precision, place),
             device=place,
             seed=seed,
-            evaluate=_evaluation(dev, bundle, dev_tokens=dev_tokens, length=longest, place=place),
+            evaluate=_evaluation(dev, bundle, network, dev_tokens=dev_tokens, length=longest, place=place),
         )
         clozes, before = _guesses(bundle, text, dev, place, seed=seed)
         position = run(job, folder)
         after = _guesses(bundle, text, dev, place, seed=seed)[1]
-        return _finish(bundle, folder, position, text, masked_sentences(clozes, before, after, tokenizer))
+        return finish(bundle, network, folder, position, text, masked_sentences(clozes, before, after, tokenizer))
 
 
-def _start(
-    objective: Any, settings: ModelSettings, source: str | None, tokenizer: "Tokenizer", *, seed: int, longest: int
-) -> "Bundle":
+def _objective(task: str, longest: int, flags: dict[str, Any], settings: dict[str, Any]) -> "Task":
+    """Make the task to learn from a corpus; what its own flags say can't be among its further settings."""
+    from bertie.tasks.task import parse_settings, task_class
+
+    kind = task_class(task)
+    if not kind.plan:
+        fitting = [name for name in registry.choices("tasks") if task_class(name).plan]
+        raise SettingsError(
+            f"--task {task} learns from labelled items, not from a corpus: that is finetune's; "
+            f"pretrain takes {', '.join(fitting)}"
+        )
+    for name in ("max_length", *flags):
+        if name in settings:
+            flag = "--length" if name == "max_length" else f"--{name.replace('_', '-')}"
+            raise SettingsError(f"--settings {name} is {flag} here; give that")
+    given = {"max_length": longest, **{name: value for name, value in flags.items() if value is not None}, **settings}
+    return kind(**parse_settings(kind, given))
+
+
+def _start(objective: "Task", start: str | RandomStart, tokenizer: "Tokenizer", *, seed: int, longest: int) -> "Bundle":
     """Make the network: an existing model with the corpus's vocabulary, or random weights."""
-    from bertie.formats.format import new
     from bertie.formats.huggingface import read, resolve
+    from bertie.tasks.task import task_name
 
-    if source is None:
-        if longest > settings.max_positions:
-            raise SettingsError(f"--length {longest} is more than --model.max-positions {settings.max_positions}")
-        shape = registry.load("models", settings.architecture).CONFIG.sized(
-            settings.size, vocab_size=tokenizer.vocab_size
-        )
-        names = ("dropout", "attention_dropout", "activation", "initializer_range", "max_positions")
-        changes = {name: getattr(settings, name) for name in names}
-        return new(
-            replace(shape, **changes, pad_id=tokenizer.pad),
-            objective,
-            tokenizer,
-            seed,
-            architecture=settings.architecture,
-        )
-    bundle = read(resolve(source), task=objective.name, new_head=True, seed=seed)
+    if isinstance(start, RandomStart):
+        if longest > (limit := start.shape.max_positions):
+            raise SettingsError(f"--length {longest} is more than --model.max-positions {limit}")
+        return start.draw(objective, seed=seed)
+    given = {field.name: getattr(objective, field.name) for field in fields(objective)}  # type: ignore[arg-type]
+    bundle = read(resolve(start), task=task_name(objective), settings=given, new_head=True, seed=seed)
     if bundle.tokenizer.fingerprint != tokenizer.fingerprint:
         raise DataError(
-            f"{source} has a vocabulary of {bundle.tokenizer.vocab_size} pieces and the corpus one of "
-            f"{tokenizer.vocab_size}, and they differ; prepare the corpus with --tokenizer {source}"
+            f"{start} has a vocabulary of {bundle.tokenizer.vocab_size} pieces and the corpus one of "
+            f"{tokenizer.vocab_size}, and they differ; prepare the corpus with --tokenizer {start}"
         )
     for line in bundle.notes:
         progress.note(line)
     if bundle.config.max_positions < longest:
-        raise SettingsError(f"--length {longest} is more than the {bundle.config.max_positions} positions of {source}")
+        raise SettingsError(f"--length {longest} is more than the {bundle.config.max_positions} positions of {start}")
     return replace(bundle, task=objective)
 
 
@@ -205,7 +197,7 @@ def _horizon(
     seed: int,
     length: int,
     size: int,
-    pairs: bool,
+    plan: str,
 ) -> "Horizon":
     """Turn the four ways to say how long into a horizon; epochs become the steps they hold."""
     from bertie.data.sampler import Sampler
@@ -214,15 +206,39 @@ def _horizon(
     if epochs is not None and steps is None and tokens is None and budget is None:
         if epochs < 1:
             raise SettingsError(f"--epochs must be at least 1; got {epochs}")
-        sampler = Sampler(corpus, seed=seed, length=length, batch_tokens=size, pairs=pairs)
+        sampler = Sampler(corpus, seed=seed, length=length, batch_tokens=size, plan=plan)
         steps = sum(sampler.num_batches(epoch) for epoch in range(epochs))
     elif epochs is not None:
         raise SettingsError("give one of --steps, --tokens, --epochs or --budget, not several")
     return Horizon(steps, tokens, None if budget is None else parse_duration(budget))
 
 
-def _evaluation(dev: Path | None, bundle: "Bundle", *, dev_tokens: int, length: int, place: Any) -> Any:
-    """Prepare the dev batches once, with fixed pairs and masks, and return a function that measures on them."""
+def _network(bundle: "Bundle", source: str | None, *, seed: int) -> "TaskModel":
+    """Make the network that learns; helpers of learning go on from the folders beside the model's files, if any."""
+    from bertie.formats.huggingface import read, resolve
+
+    network = bundle.task.network(bundle.model, seed=seed)
+    if source is None:
+        return network
+    for name, (helper, _) in network.companions().items():
+        folder = resolve(source) / name
+        if not folder.is_dir():
+            progress.note(f"{source} has no {name} beside its files: a new one is drawn from seed {seed}")
+            continue
+        found = read(folder)
+        if found.config != helper.encoder.config:
+            raise SettingsError(f"{folder} is of another shape than --settings ask for; give those it was made with")
+        helper.load_state_dict(found.model.state_dict())
+    return network
+
+
+def _evaluation(
+    dev: Path | None, bundle: "Bundle", network: "TaskModel", *, dev_tokens: int, length: int, place: Any
+) -> Any:
+    """Prepare the dev batches once, with fixed pairs and masks, and return a function that measures on them.
+
+    They are drawn as the task is at the end of the run, so that all figures of a run are of the same thing.
+    """
     if dev is None:
         return None
     from bertie.corpus.shards import Corpus
@@ -233,98 +249,25 @@ def _evaluation(dev: Path | None, bundle: "Bundle", *, dev_tokens: int, length: 
     text = Corpus.open(dev)
     if text.tokenizer_fingerprint != bundle.tokenizer.fingerprint:
         raise DataError(f"{dev} was prepared with another tokenizer than the training corpus; prepare it anew")
-    pairs = bundle.task.name == "pretraining"
-    sampler = Sampler(text, seed=0, length=length, batch_tokens=8192, pairs=pairs)
+    last = bundle.task.at(1.0)
+    sampler = Sampler(text, seed=0, length=length, batch_tokens=8192, plan=last.corpus_plan())
     count = min(sampler.num_batches(0), max(1, dev_tokens // 8192))
     drawn = [draw_instances(sampler, step, bundle.tokenizer) for step in range(count)]
-    batches = [bundle.task.encode(instances, bundle.tokenizer, instances.keys) for instances in drawn]
-    return lambda: evaluate_batches(bundle.model, bundle.task, batches, device=place)
+    batches = [
+        aspect.encode(instances, bundle.tokenizer, instances.keys) for aspect in last.aspects() for instances in drawn
+    ]
+    return lambda: evaluate_batches(network, last, batches, device=place)
 
 
 def _guesses(bundle: "Bundle", corpus: "Corpus", dev: Path | None, place: Any, *, seed: int) -> tuple[Any, Any]:
-    """Let the model, as it is now, fill ten holes in sentences of the dev corpus, or of the corpus without one."""
+    """Let the model, as it is now, fill ten holes in sentences of the dev corpus, or of the corpus without one.
+
+    A model that guesses no hidden tokens has none to fill.
+    """
     from bertie.corpus.shards import Corpus
     from bertie.inference.cloze import choose, guess
 
+    if not bundle.task.fills_masks:
+        return [], []
     clozes = choose(corpus if dev is None else Corpus.open(dev), bundle.tokenizer, seed=seed)
     return clozes, guess(bundle.model.to(place), clozes, bundle.tokenizer, device=place)
-
-
-def _finish(bundle: "Bundle", folder: "RunFolder", position: "Position", data: "Corpus", masked: Any) -> Report:
-    """Write the model and the report of a run that reached its end."""
-    from bertie.data.plan import pair_plan
-    from bertie.formats.huggingface import write
-    from bertie.reports.card import model_card
-    from bertie.reports.run import RunReport
-    from bertie.reports.run import write as write_report
-    from bertie.training.journal import read
-
-    records = read(folder.metrics)
-    values = _figures(folder, records, position)
-    notes = [f"The model was pre-trained on {data.num_tokens:,} tokens of {data.num_documents:,} documents."]
-    if bundle.task.name == "pretraining":
-        longest = bundle.task.max_length  # type: ignore[attr-defined]
-        share = pair_plan(data, seed=0, epoch=0, length=longest).random_share
-        values["random_next_share"] = round(share, 4)
-        notes.append(f"{share:.1%} of the pairs are random: a chunk of one sentence has no second half of its own.")
-    notes.append("Random replacements are drawn from the vocabulary without its special tokens, unlike the original.")
-    settings = folder.config.read_text(encoding="utf-8")
-    command = f"bertie run {folder.config}"
-    scores = {name: value for name, value in values.items() if name.startswith("dev_")}
-    card = model_card(
-        task=bundle.task.name,
-        command=command,
-        scores=scores,
-        settings=settings,
-        data=data.fingerprint,
-        name=folder.path.name,
-        num_parameters=sum(value.numel() for value in bundle.model.parameters()),
-        steps=position.step,
-        tokens=position.tokens,
-    )
-    extra = {"data": data.fingerprint, "steps": position.step, "tokens": position.tokens}
-    write(replace(bundle, card=card, extra=extra), folder.model, overwrite=True)
-    write_report(
-        folder.report,
-        RunReport(
-            title=f"Pre-training {folder.path.name}",
-            kind="pretrain",
-            summary=values,
-            records=records,
-            settings=settings,
-            command=command,
-            masked=masked,
-            notes=notes,
-        ),
-    )
-    folder.mark_finished(values)
-    return _report(folder, values)
-
-
-def _figures(folder: "RunFolder", records: list[dict[str, Any]], position: "Position") -> dict[str, Any]:
-    """Collect what a run reached: its length, and the last figures of training and dev."""
-    last: dict[str, Any] = {
-        kind: next((row for row in reversed(records) if row["kind"] == kind), {}) for kind in ("train", "dev")
-    }
-    names = ("loss", "mlm_loss", "mlm_accuracy", "nsp_loss", "nsp_accuracy")
-    return {
-        "folder": str(folder.path),
-        "steps": position.step,
-        "tokens": position.tokens,
-        "seconds": round(position.seconds, 1),
-        "tokens_per_second": round(position.tokens / max(1e-9, position.seconds)),
-        **{
-            f"{kind}_{name}": round(row[name], 4)
-            for kind, row in last.items()
-            for name in names
-            if row.get(name) is not None
-        },
-    }
-
-
-def _report(folder: "RunFolder", values: dict[str, Any]) -> Report:
-    return Report(
-        title=f"Pre-trained {folder.model}",
-        values={**values, "report": str(folder.report)},
-        next_command=f"bertie finetune {folder.model} --task classification --train TRAIN.tsv --dev DEV.tsv --out OUT",
-    )

@@ -1,5 +1,7 @@
 """Instances of a plan as tokens: [CLS] A [SEP] B [SEP], gathered from the corpus for a whole batch at once.
 
+Where a single segment goes on across documents a [SEP] stands before each further one.
+
 Shapes: T tokens, B sequences.
 """
 
@@ -29,7 +31,7 @@ class Instances:
     offsets: NDArray[np.int32]
     """(B+1,)."""
     labels: NDArray[np.int64]
-    """(B,) 0 B follows A, 1 B is random, -1 no B."""
+    """(B,) 0 B follows A; 1 B is random, or comes before A; -1 no B."""
     keys: NDArray[np.uint64]
     """(B,) the streams their masks are drawn from."""
 
@@ -74,14 +76,15 @@ def gather(
     """
     a_length, b_length, labels = plan.a_length[chosen], plan.b_length[chosen], plan.labels[chosen]
     has_b = labels >= 0
-    lengths = a_length + b_length + 2 + has_b
+    lengths = plan.lengths[chosen]
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     total = int(offsets[-1])
     tokens, segments, is_text = np.zeros(total, np.int64), np.zeros(total, np.int64), np.ones(total, bool)
     begin, middle, end = offsets[:-1], offsets[:-1] + a_length + 1, offsets[1:] - 1
-    for places, piece in ((begin, tokenizer.start), (middle, tokenizer.separator), (end, tokenizer.separator)):
-        tokens[places] = piece
-        is_text[places] = False
+    tokens[begin] = tokenizer.start
+    separators = np.concatenate([middle[has_b], end, _breaks(plan, chosen, begin)])
+    tokens[separators] = tokenizer.separator
+    is_text[begin] = is_text[separators] = False
     starts = np.stack([plan.a_start[chosen], plan.b_start[chosen]], 1).ravel()
     tokens[is_text] = corpus.gather(starts, np.stack([a_length, b_length], 1).ravel())
     # Segment 1 begins after the middle [SEP]: a running sum of +1 there and -1 at the next sequence.
@@ -91,3 +94,14 @@ def gather(
     segments = np.cumsum(change[:-1])
     keys = stream(seed, _MASKS, epoch, chosen)
     return Instances(tokens, segments, offsets.astype(np.int32), labels, keys)
+
+
+def _breaks(plan: Plan, chosen: NDArray[np.int64], begin: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the places of the [SEP] between documents, of instances whose [CLS] stand at `begin` (B,)."""
+    counts = plan.num_breaks[chosen]
+    ends = np.cumsum(counts)
+    earlier = np.arange(counts.sum()) - np.repeat(ends - counts, counts)  # [SEP] before this one in its instance
+    number = np.repeat(plan.first_break[chosen], counts) + earlier
+    start = np.repeat(begin + 1 - plan.a_start[chosen], counts)  # where the corpus's token 0 would stand
+    places: NDArray[np.int64] = start + plan.document_starts[number] + earlier
+    return places

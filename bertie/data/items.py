@@ -4,10 +4,13 @@ Every kind has `label`, what its source says is right (None: nothing is said), a
 become items in `table`, `words`, `questions` and `choices`; nothing here reads or encodes.
 """
 
+import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
+
+from bertie.errors import DataError
 
 Item = TypeVar("Item")
 
@@ -113,3 +116,17 @@ def word_offsets(item: Words) -> Sequence[tuple[int, int]]:
         edges.append((place, place + len(word)))
         place += len(word) + 1
     return edges
+
+
+def texts(items: Sequence[Any]) -> tuple[list[str], list[str | None] | None]:
+    """Split items (strings, pairs of strings or `Text`) into first and second texts; None where there is no second.
+
+    Raises:
+        DataError: something else.
+    """
+    for number, item in enumerate(items, 1):
+        if not isinstance(item, str | Text) and not (isinstance(item, tuple) and len(item) == 2):
+            raise DataError(f"text {number} is {reprlib.repr(item)}; give a string, a tuple of two strings, or a Text")
+    whole = [item if isinstance(item, Text) else Text(item) if isinstance(item, str) else Text(*item) for item in items]
+    second = [item.pair for item in whole]
+    return [item.text for item in whole], second if any(pair is not None for pair in second) else None

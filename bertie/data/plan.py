@@ -9,11 +9,14 @@ before it. So both are worked out for all sentences at once, and then the chain 
 
 Deviations, said aloud: B never comes from A's own document (the original gives up after ten tries), so a corpus needs
 two documents; and every draw has its own key instead of one long stream.
+
+Without next sentence prediction there are three further ways to cut a corpus: two segments whose order is to be told
+(ALBERT), single segments, and single segments that go on across documents (RoBERTa).
 """
 
 from array import array
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -41,20 +44,32 @@ class Plan:
     b_length: Integers
     """0 for single segments."""
     labels: Integers
-    """0: B follows A; 1: B is random; -1 for single segments."""
+    """0: B follows A; 1: B is random, or comes before A; -1 for single segments."""
     num_sentences: Integers
     """Sentences of the chunk an instance was made from."""
     document: Integers
     partner: Integers
     """The document B comes from."""
+    document_starts: Integers = field(default_factory=lambda: np.zeros(0, np.int64))
+    """(D,) tokens with which documents begin, where instances go on across documents; else none."""
 
     def __len__(self) -> int:
         return len(self.a_start)
 
     @cached_property
     def lengths(self) -> Integers:
-        """(N,) tokens with [CLS] and one [SEP] a segment."""
-        return self.a_length + self.b_length + 2 + (self.b_length > 0)
+        """(N,) tokens with [CLS] and one [SEP] a segment and a document."""
+        return self.a_length + self.b_length + 2 + (self.b_length > 0) + self.num_breaks
+
+    @cached_property
+    def first_break(self) -> Integers:
+        """(N,) the first of `document_starts` behind the beginning of each instance."""
+        return np.searchsorted(self.document_starts, self.a_start, side="right")
+
+    @cached_property
+    def num_breaks(self) -> Integers:
+        """(N,) documents that begin within an instance; a [SEP] stands before each."""
+        return np.searchsorted(self.document_starts, self.a_start + self.a_length, side="left") - self.first_break
 
     @property
     def random_share(self) -> float:
@@ -90,8 +105,41 @@ def pair_plan(corpus: Corpus, *, seed: int, epoch: int, length: int) -> Plan:
             "several sentences into a document (empty lines only between documents), raise --length, or train with "
             "--task masked_lm"
         )
+    return _shuffled(rows, place, seed=seed, epoch=epoch, most=length - 3)
+
+
+def order_plan(corpus: Corpus, *, seed: int, epoch: int, length: int) -> Plan:
+    """Plan two segments that follow one another, of which every second pair is exchanged (ALBERT, 3.1).
+
+    A chunk of one sentence has no order to tell; it stays a single segment. (The original puts a random segment of
+    another document behind it.)
+
+    Args:
+        corpus: prepared text.
+        seed: of all draws.
+        epoch: pass over the corpus; each has its own chunks and order.
+        length: tokens of the longest instance, [CLS] and both [SEP] counted.
+
+    Raises:
+        DataError: no document has two sentences.
+    """
+    if length < 5:
+        raise DataError(f"--length {length} leaves no room for a pair; it must be at least 5")
+    chunks = _Chunks(corpus, seed=seed, epoch=epoch, most=length - 3)
+    place = _chain(chunks.stop, len(chunks.starts) - 1)
+    rows = chunks.ordered(place)
+    if not (rows["labels"] >= 0).any():
+        raise DataError(
+            "no document has two sentences within --length, so there is no order to tell; put several sentences into a "
+            "document (empty lines only between documents), or train with --task masked_lm"
+        )
+    return _shuffled(rows, place, seed=seed, epoch=epoch, most=length - 3)
+
+
+def _shuffled(rows: dict[str, Integers], place: Integers, *, seed: int, epoch: int, most: int) -> Plan:
+    """Truncate the instances of the chunks that begin at `place`, and put them in the epoch's order."""
     front_a, front_b = (stream(seed, epoch, purpose, place) for purpose in (_FRONT_A, _FRONT_B))
-    _truncate(rows, length - 3, front_a, front_b)
+    _truncate(rows, most, front_a, front_b)
     order = permutation(seed, epoch, len(place))
     return Plan(**{name: values[order] for name, values in rows.items()})
 
@@ -137,6 +185,29 @@ class _Chunks:
         """Tell which sentence the next chunk begins with; those that a random B displaced are used again."""
         _, stop, cut, is_random = self._cut(place)
         return np.where(is_random, place + cut, stop)
+
+    def stop(self, place: Integers) -> Integers:
+        """Tell with which sentence a chunk stops, and the next one begins where no sentence is displaced."""
+        return self._cut(place)[1]
+
+    def ordered(self, place: Integers) -> dict[str, Integers]:
+        """Make two segments of each chunk that begins at these sentences, as columns of a plan, not yet truncated."""
+        starts = self.starts
+        document, stop, cut, _ = self._cut(place)
+        is_swapped = uniform(self._keys(_COIN, place)) < 0.5
+        middle, alone = starts[place + cut], stop - place == 1
+        first, second = middle - starts[place], starts[stop] - middle
+        swapped = is_swapped & ~alone
+        return {
+            "a_start": np.where(swapped, middle, starts[place]),
+            "a_length": np.where(swapped, second, first),
+            "b_start": np.where(swapped, starts[place], middle),
+            "b_length": np.where(swapped, first, second),
+            "labels": np.where(alone, -1, swapped),
+            "num_sentences": stop - place,
+            "document": document,
+            "partner": document,
+        }
 
     def pairs(self, place: Integers) -> dict[str, Integers]:
         """Make the pairs of the chunks that begin at these sentences, as columns of a plan, not yet truncated."""
@@ -190,16 +261,39 @@ def text_plan(corpus: Corpus, *, seed: int, epoch: int, length: int) -> Plan:
         epoch: pass over the corpus.
         length: tokens of the longest instance, [CLS] and [SEP] counted.
     """
+    return _single(corpus, seed=seed, epoch=epoch, length=length, across=False)
+
+
+def full_plan(corpus: Corpus, *, seed: int, epoch: int, length: int) -> Plan:
+    """Plan full sequences for masked LM alone: consecutive whole sentences, also of several documents (RoBERTa, 4.2).
+
+    As `text_plan`, but where a document ends the sequence goes on with the next one behind a [SEP].
+
+    Args:
+        corpus: prepared text.
+        seed: of all draws.
+        epoch: pass over the corpus.
+        length: tokens of the longest instance, [CLS] and all [SEP] counted.
+    """
+    return _single(corpus, seed=seed, epoch=epoch, length=length, across=True)
+
+
+def _single(corpus: Corpus, *, seed: int, epoch: int, length: int, across: bool) -> Plan:
+    """Plan single segments of one document each, or across documents."""
     if length < 3:
         raise DataError(f"--length {length} leaves no room for text; it must be at least 3")
     most = length - 2
     starts, edges = _cut_long(corpus.sentence_starts, corpus.document_offsets, most)
+    begins, ends = starts[:-1], starts[1:]
+    if across:  # every document before a sentence's own takes a place more, for its [SEP]
+        before = np.repeat(np.arange(len(edges) - 1), np.diff(edges))
+        begins, ends = begins + before, ends + before
 
     def follow(place: Integers) -> Integers:
         is_short = uniform(stream(seed, epoch, _SHORT, place)) < _SHORT_RATE
         room = np.where(is_short, integers(stream(seed, epoch, _TARGET, place), 1, most + 1), most)
-        stop = np.maximum(np.searchsorted(starts, starts[place] + room, side="right") - 1, place + 1)
-        return np.minimum(stop, edges[np.searchsorted(edges, place, side="right")])
+        stop = np.maximum(np.searchsorted(ends, begins[place] + room, side="right"), place + 1)
+        return stop if across else np.minimum(stop, edges[np.searchsorted(edges, place, side="right")])
 
     place = _chain(follow, len(starts) - 1)
     place = place[permutation(seed, epoch, len(place))]
@@ -214,6 +308,7 @@ def text_plan(corpus: Corpus, *, seed: int, epoch: int, length: int) -> Plan:
         num_sentences=stop - place,
         document=document,
         partner=document,
+        document_starts=starts[edges[:-1]] if across else none[:0],
     )
 
 
@@ -226,3 +321,12 @@ def _cut_long(starts: Integers, edges: Integers, most: int) -> tuple[Integers, I
     after = np.concatenate([[0], np.cumsum(parts)])
     within = np.arange(after[-1]) - np.repeat(after[:-1], parts)
     return np.append(np.repeat(starts[:-1], parts) + most * within, starts[-1]), after[edges]
+
+
+PLANS: dict[str, Callable[..., Plan]] = {
+    "pairs": pair_plan,
+    "order": order_plan,
+    "texts": text_plan,
+    "full": full_plan,
+}
+"""How a corpus can be cut, by the word that a task says; each takes (corpus, seed=, epoch=, length=)."""

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from bertie import progress
+from bertie.data.hub import is_dataset, open_dataset
 from bertie.data.items import Answer, Question, Table
 from bertie.errors import DataError, SettingsError
 from bertie.files.compression import COMPRESSIONS, ByteStream, format_suffix
-from bertie.files.rows import SUFFIXES, open_rows
+from bertie.files.rows import SUFFIXES, Rows, open_rows
 from bertie.registry import did_you_mean
 
 # What a part of a question is called in files, the likeliest name first; compared in lower case.
@@ -37,7 +38,7 @@ class _Raw:
     question: Any
     context: Any
     answers: Any
-    """None where nothing is said."""
+    """None, or NaN, where nothing is said."""
     start: Any
     id: str
     line: int
@@ -67,11 +68,18 @@ class _Findings:
 
     def __init__(self) -> None:
         self.blank, self.moved, self.lost, self.bare = _Places(), _Places(), _Places(), _Places()
+        self.repeated = _Places()
+        self.ids: set[str] = set()
 
     def say(self, file: Path) -> None:
         """Write one warning for each kind of trouble."""
         if self.blank.count:
             progress.warn(f"{file}: questions without text: {self.blank.count:,}, kept as they are ({self.blank})")
+        if self.repeated.count:
+            progress.warn(
+                f"{file}: questions that have the id of an earlier one: {self.repeated.count:,} ({self.repeated}); "
+                "programs that look answers up by id will mix them up"
+            )
         if self.moved.count:
             progress.warn(
                 f"{file}: answers that don't stand at their offset and were moved to the only place where their text "
@@ -97,7 +105,7 @@ def read_questions(
     Args:
         path: .json as SQuAD 1.1, SQuAD 2.0 or CMRC 2018 has it; or a .jsonl, .parquet, .csv or .tsv with columns for
             question, context and answers (`{"text": [...], "answer_start": [...]}` as on the hub, or one string).
-            All may be compressed.
+            All may be compressed. Or a data set (`data/hub.py`).
         columns: part (question, context, answers, start, id) to column name; found by their names when None.
         labelled: whether every question needs its answers, be it an empty list for one that has none.
 
@@ -111,7 +119,7 @@ def read_questions(
         if columns:
             raise SettingsError(f"{file}: a .json as SQuAD has it has no columns; leave --columns out")
         mapping, source = {"question": "question", "context": "context", "answers": "answers"}, _from_json(file)
-    elif suffix in SUFFIXES:
+    elif suffix in SUFFIXES or is_dataset(file):
         mapping = _mapping(file, columns)
         source = _from_rows(file, mapping)
     else:
@@ -142,9 +150,12 @@ def _question(raw: _Raw, findings: _Findings, contexts: dict[str, str], *, label
     text = _text(raw.question, "question", raw)
     if not text.strip():
         findings.blank.add(raw)
+    if raw.id and raw.id in findings.ids:
+        findings.repeated.add(raw)
+    findings.ids.add(_text(raw.id, "id", raw))
     whole = _text(raw.context, "context", raw)
     context = contexts.setdefault(whole, whole)
-    if raw.answers is None:
+    if raw.answers is None or raw.answers != raw.answers:
         if labelled:
             raise DataError(
                 f"{raw.where}: nothing is said of its answers; give their texts, or an empty list if there is none"
@@ -155,7 +166,10 @@ def _question(raw: _Raw, findings: _Findings, contexts: dict[str, str], *, label
         if not words:  # an empty text is how some tables write that there is none
             continue
         place = locate(context, words, start)
-        if place < 0:
+        if place < 0 and (bare := words.strip()) and locate(context, bare) >= 0:
+            words, place = bare, locate(context, bare)
+        if place < 0 or not words.strip():  # a model can point at nothing where there are only spaces
+            place = -1
             findings.lost.add(raw)
         elif start is not None and place != start:
             findings.moved.add(raw)
@@ -269,6 +283,10 @@ def _named(values: Mapping[str, Any], part: str) -> Any:
     return next((values[name] for name in _NAMES[part] if name in values), None)
 
 
+def _open(file: Path) -> Rows:
+    return open_dataset(file) if is_dataset(file) else open_rows(file)
+
+
 def _mapping(file: Path, columns: Mapping[str, str] | None) -> dict[str, str]:
     """Find which column holds which part.
 
@@ -276,7 +294,7 @@ def _mapping(file: Path, columns: Mapping[str, str] | None) -> dict[str, str]:
         SettingsError: a column or a part that there isn't.
         DataError: an empty file, or columns of unknown names.
     """
-    with open_rows(file) as table:
+    with _open(file) as table:
         header = list(table.columns)
     if not header:
         raise DataError(f"{file} is empty")
@@ -306,7 +324,7 @@ def _from_rows(file: Path, mapping: Mapping[str, str]) -> Iterator[_Raw]:
     def value(values: Sequence[Any], part: str) -> Any:
         return values[places[part]] if part in places else None
 
-    with open_rows(file) as table:
+    with _open(file) as table:
         for line, values in table.rows(list(mapping.values())):
             name = value(values, "id")
             yield _Raw(

@@ -8,8 +8,9 @@ the same for any number of processes, each of which takes its own part of them.
 import numpy as np
 from numpy.typing import NDArray
 
+from bertie import registry
 from bertie.corpus.shards import Corpus
-from bertie.data.plan import Plan, pair_plan, text_plan
+from bertie.data.plan import PLANS, Plan
 from bertie.errors import DataError, SettingsError
 
 
@@ -21,16 +22,19 @@ class Sampler:
         seed: of plans and orders.
         length: tokens of the longest instance.
         batch_tokens: tokens of a batch at most.
-        pairs: whether instances are pairs.
+        plan: how the corpus is cut, one of `PLANS`.
 
     Raises:
-        SettingsError: a batch too small for one instance.
+        SettingsError: a batch too small for one instance, or an unknown plan.
     """
 
-    def __init__(self, corpus: Corpus, *, seed: int, length: int, batch_tokens: int, pairs: bool) -> None:
+    def __init__(self, corpus: Corpus, *, seed: int, length: int, batch_tokens: int, plan: str) -> None:
         if batch_tokens < length:
             raise SettingsError(f"--batch-tokens {batch_tokens} is less than one sequence of --length {length}")
-        self.corpus, self.seed, self.length, self.batch_tokens, self.pairs = corpus, seed, length, batch_tokens, pairs
+        if plan not in PLANS:
+            raise SettingsError(f"a corpus can't be cut by the plan {plan!r}; {registry.did_you_mean(plan, PLANS)}")
+        self.corpus, self.seed, self.length, self.batch_tokens = corpus, seed, length, batch_tokens
+        self._make_plan = PLANS[plan]
         self._epochs: dict[int, tuple[Plan, NDArray[np.int64]]] = {}
         self._first_steps = [0]  # first step of each epoch that is known
 
@@ -74,8 +78,7 @@ class Sampler:
 
     def _epoch(self, epoch: int) -> tuple[Plan, NDArray[np.int64]]:
         if epoch not in self._epochs:
-            make = pair_plan if self.pairs else text_plan
-            plan = make(self.corpus, seed=self.seed, epoch=epoch, length=self.length)
+            plan = self._make_plan(self.corpus, seed=self.seed, epoch=epoch, length=self.length)
             if len(plan) == 0:
                 raise DataError("the corpus has no text to draw from")
             if len(self._epochs) > 1:

@@ -21,6 +21,7 @@ from bertie.metrics.entities import entities
 _RARE = 10
 _LOPSIDED = 0.9
 _BINS = 8
+_LARGEST = 1e30  # of the numbers that can be learned
 Values = dict[str, Any]
 
 
@@ -57,9 +58,12 @@ def survey_labels(
 def unseen(train: Sequence[Any], dev: Sequence[Any], dev_path: Path, *, many: bool = False) -> list[Finding]:
     """Find classes, or tags, of the dev items that no training item has, and the other way round."""
     known, asked = (Counter(label for item in items for label in _names(item, many)) for items in (train, dev))
-    found = []
-    for label in sorted(asked.keys() - known.keys()):
-        numbers = [number for number, item in enumerate(dev) if label in _names(item, many)]
+    found, strange = [], asked.keys() - known.keys()
+    where: dict[str, list[int]] = {}
+    for number, item in enumerate(dev):
+        for label in strange.intersection(_names(item, many)):
+            where.setdefault(label, []).append(number)
+    for label, numbers in sorted(where.items()):
         what = f"label {label!r} ({len(numbers):,} items) is in no training item"
         remedy = "is it spelled otherwise there? train with such examples, or remove these"
         found.append(Finding("error", what, places(dev_path, names(dev, numbers)), remedy))
@@ -76,7 +80,7 @@ def _names(item: Any, many: bool) -> tuple[str, ...]:
 
 
 def _is_missing(item: Text) -> bool:
-    return not isinstance(item.label, tuple) and str(item.label or "").strip().lower() in ("", "nan", "none")
+    return not isinstance(item.label, tuple) and str(item.label or "").strip().lower() in ("", "nan")
 
 
 def _missing(items: Sequence[Text], path: Path) -> tuple[list[Text], list[Finding]]:
@@ -99,7 +103,8 @@ def _classes(items: Sequence[Text], path: Path, *, many: bool) -> tuple[Values, 
             Finding("error", what, str(path), "a classifier needs two labels or more; is this the right column?")
         )
     if once := [label for label, count in counts.items() if count == 1]:
-        numbers = [number for number, item in enumerate(items) if set(once) & set(labels_of(item, many=many))]
+        lonely = set(once)
+        numbers = [number for number, item in enumerate(items) if not lonely.isdisjoint(labels_of(item, many=many))]
         named = ", ".join(map(repr, once[:_RARE])) + (f" and {len(once) - _RARE} more" if len(once) > _RARE else "")
         what = f"{len(once):,} label{'s have' if len(once) > 1 else ' has'} one example only: {named}"
         remedy = "add examples, or give it to another class; a typing error?"
@@ -114,7 +119,10 @@ def _classes(items: Sequence[Text], path: Path, *, many: bool) -> tuple[Values, 
         what = f"{count / len(kept):.1%} of the items have the label {label!r}: who always says so is that accurate"
         remedy = "look at macro_f1 rather than accuracy, or set class_weights=balanced"
         found.append(Finding("warning", what, str(path), remedy))
-    similar = [f"{a!r} and {b!r}" for a in counts for b in counts if a < b and a.strip().lower() == b.strip().lower()]
+    spellings: dict[str, list[str]] = {}
+    for label in sorted(counts):
+        spellings.setdefault(label.strip().lower(), []).append(label)
+    similar = [" and ".join(map(repr, alike)) for alike in spellings.values() if len(alike) > 1]
     if similar:
         what = f"labels differ in case only: {', '.join(similar[:_RARE])}"
         found.append(Finding("warning", what, str(path), "write each label in one way"))
@@ -145,9 +153,10 @@ def _numbers(items: Sequence[Text], path: Path) -> tuple[Values, list[Finding]]:
 
 def _number(label: Any) -> float:
     try:
-        return float(str(label))
+        value = float(str(label).replace("_", "?"))  # Python reads 1_0 as ten
     except ValueError:
         return math.nan
+    return value if abs(value) < _LARGEST else math.nan
 
 
 def _tags(items: Sequence[Words], path: Path) -> tuple[Values, list[Finding]]:

@@ -88,6 +88,8 @@ def read_table(
     if not rows:
         raise DataError(f"{file} holds no rows")
     names = {role: header[place] for role, place in mapping.items()}
+    if double := next((name for name in names.values() if header.count(name) > 1), None):
+        raise DataError(f"{file}: several columns are named {double!r}; rename them, or say --columns text=0,label=2")
     said = ", ".join(f"{role} from column {name!r}" for role, name in names.items())
     items = [_item(file, line, fields, mapping) for line, fields in rows]
     if all(isinstance(item.label, tuple) and len(item.label) == 1 for item in items):
@@ -176,7 +178,7 @@ def _wide_enough(file: Path, records: Sequence[Row], needed: int) -> tuple[int, 
 def _named_rows(file: Path, columns: Mapping[str, str], bad_utf8: BadUtf8) -> tuple[list[str], list[Row]]:
     """Read a .jsonl, .parquet or data set: the columns asked for, or else those whose names are known."""
     given = set(columns.values())
-    if not is_dataset(file) and format_suffix(file) not in SUFFIXES:
+    if not is_dataset(file) and format_suffix(file) not in (*SUFFIXES, ".json"):
         hint = f"; a folder is read as a data set: hub:{file}:train" if file.is_dir() else ""
         forms = ", ".join((".txt", *SUFFIXES))
         raise SettingsError(
@@ -184,13 +186,15 @@ def _named_rows(file: Path, columns: Mapping[str, str], bad_utf8: BadUtf8) -> tu
         )
     with open_dataset(file) if is_dataset(file) else open_rows(file, bad_utf8=bad_utf8) as table:
         names = list(table.columns)
+        if not names:
+            raise DataError(f"{file} is empty")
         unknown = sorted(given - set(names))
-        if unknown and names:
+        if unknown:
             raise _no_column(file, unknown[0], names)
         paired = any({name.lower() for name in names} >= set(pair) for pair in _PAIRS)
         known = _KNOWN | set(_NEGATIVES) if paired else _KNOWN
         chosen = [name for name in names if (name in given if given else name.lower() in known)]
-        if not chosen and names:
+        if not chosen:
             raise DataError(
                 f"{file}: none of its columns is known ({', '.join(names)}); say which by --columns text=NAME"
             )

@@ -154,6 +154,7 @@ def _sentences(
     words: list[str] = []
     tags: list[str] = []
     num_documents = num_comments = 0
+    misfits: list[tuple[int, int]] = []  # line, fields
     for number, line in enumerate([*lines, ""], 1):
         starts_document = line.startswith("-DOCSTART-")
         if starts_document or not line.strip(" \t"):
@@ -167,13 +168,18 @@ def _sentences(
         if len(fields) != width and line.startswith("#") and not words:
             num_comments += 1
         elif len(fields) != width:
-            raise DataError(
-                f"{file}:{number}: {len(fields)} fields, most lines have {width}: a word, its tag at the line's end, "
-                "and blank lines between sentences"
-            )
+            misfits.append((number, len(fields)))
         else:
             words.append(fields[places["words"]])
             tags.append(fields[places["tags"]] if "tags" in places else "")
+    if misfits:
+        (first, count), others = misfits[0], [str(number) for number, _ in misfits[1 : _MOST_NAMED + 1]]
+        more = f" and {len(misfits) - 1:,} more such lines ({', '.join(others)}" if others else ""
+        more += "" if not others else ", ...)" if len(misfits) > len(others) + 1 else ")"
+        raise DataError(
+            f"{file}:{first}: {count} fields{more}, most lines have {width}: a word, its tag at the line's end, and "
+            "blank lines between sentences"
+        )
     counted = {"documents": num_documents, "comments left out": num_comments}
     return items, [f"{count:,} {what}" for what, count in counted.items() if count]
 

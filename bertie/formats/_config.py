@@ -57,6 +57,8 @@ def architecture(values: Mapping[str, Any], folder: Path) -> str:
     known = registry.choices("models")
     if kind == "encoder-decoder":
         return "seq2seq"
+    if kind == "bert" and values.get("is_decoder") and not values.get("add_cross_attention"):
+        return "causal"
     if kind not in known:
         raise DataError(f"{folder}/config.json: model_type {kind!r} is not among {', '.join(known)}")
     return str(kind)
@@ -80,7 +82,7 @@ def encoder_config(values: Mapping[str, Any], module: Any, folder: Path) -> Conf
         if name in values:
             _check(values[name], field, f"{where}: {name}")
     for name in _OFF:
-        if values.get(name):
+        if values.get(name) and name not in getattr(module, "ON", ()):
             raise DataError(f"{where}: {name} is {values[name]!r}; bertie has encoders without cross-attention only")
     try:
         config: Config = module.CONFIG.from_foreign(values)

@@ -23,6 +23,7 @@ _INFERRED = {
     "ForTokenClassification": "tagging",
     "ForQuestionAnswering": "question_answering",
     "ForMultipleChoice": "multiple_choice",
+    "LMHeadModel": "causal_lm",
     "Model": "features",
 }
 

@@ -14,7 +14,9 @@ from bertie import registry
 from bertie.errors import DataError, SettingsError
 from bertie.files.atomic import write_text
 from bertie.formats._config import architecture, encoder_config
+from bertie.models.model import Config
 from bertie.models.seq2seq import EncoderDecoderConfig, start_decoder
+from bertie.nn.search import Search
 from bertie.tasks.generation import Generation
 from bertie.tokenizer.tokenizer import Tokenizer
 
@@ -60,9 +62,11 @@ def with_decoder(
     folder: Path,
     *,
     new_head: bool,
-    shared: bool,
+    task: Generation,
 ) -> tuple[str, Any, dict[str, Tensor]]:
-    """Return architecture, config and state with a decoder, which begins as a copy of the encoder where there is none.
+    """Return architecture, config and state with a decoder.
+
+    Where there is none it begins as a copy of the encoder, unless the task wants it random.
 
     Raises:
         SettingsError: none is there and none may be made.
@@ -77,19 +81,28 @@ def with_decoder(
         return kind, config, state
     if not new_head:
         raise SettingsError(f"{folder} has no decoder, so it can't write; fine-tune it with --task generation first")
-    pair = EncoderDecoderConfig.over(
-        config, start_id=tokenizer.start, end_id=tokenizer.separator, pad_id=tokenizer.pad, shared=shared
+    begun = state if task.decoder == "random" else start_decoder(state)
+    return KIND, over(config, tokenizer, task), begun
+
+
+def over(config: Config, tokenizer: Tokenizer, task: Generation) -> EncoderDecoderConfig:
+    """Put a decoder over an encoder without one.
+
+    Raises:
+        SettingsError: an encoder that can have none.
+    """
+    return EncoderDecoderConfig.over(
+        config, start_id=tokenizer.start, end_id=tokenizer.separator, pad_id=tokenizer.pad, shared=task.shared
     )
-    return KIND, pair, start_decoder(state)
 
 
-def write_generation(folder: Path, task: Generation, config: Any) -> None:
+def write_generation(folder: Path, task: Search, tokenizer: Tokenizer) -> None:
     """Write generation_config.json, by which transformers writes as the task's settings say."""
     values = {
-        "decoder_start_token_id": config.start_id,
-        "bos_token_id": config.start_id,
-        "eos_token_id": config.end_id,
-        "pad_token_id": config.pad_id,
+        "decoder_start_token_id": tokenizer.start,
+        "bos_token_id": tokenizer.start,
+        "eos_token_id": tokenizer.separator,
+        "pad_token_id": tokenizer.pad,
         "num_beams": task.num_beams,
         "max_new_tokens": task.max_new_tokens,
         "min_new_tokens": task.min_new_tokens,

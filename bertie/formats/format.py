@@ -9,8 +9,11 @@ from typing import Any
 
 import torch
 
+from bertie.formats._causal import decoder_only
+from bertie.formats._seq2seq import KIND, over
 from bertie.models.model import Config
 from bertie.nn.initialize import initialize
+from bertie.tasks.generation import Generation
 from bertie.tasks.task import Task, TaskModel
 from bertie.tokenizer.tokenizer import Tokenizer
 
@@ -39,11 +42,14 @@ def new(config: Config, task: Task, tokenizer: Tokenizer, seed: int, *, architec
 
     Args:
         config: shape of the encoder.
-        task: decides the head.
+        task: decides the head; one that writes puts a decoder over an encoder without.
         tokenizer: no larger than the encoder's vocabulary.
         seed: of the weights; encoder and head have streams of their own, so one encoder comes with any head.
         architecture: the file of models/ that `config` is of.
     """
+    if isinstance(task, Generation) and not hasattr(config, "start_id"):
+        architecture, config = KIND, over(config, tokenizer, task)
+    architecture, config = decoder_only(architecture, config, task)
     encoder: Any = config.build()
     encoder.initialize(seed)
     head = task.head(encoder)

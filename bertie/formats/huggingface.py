@@ -20,6 +20,7 @@ from torch import Tensor
 
 from bertie.errors import DataError, SettingsError
 from bertie.files.atomic import atomic_folder, write_text
+from bertie.formats._causal import check_learned, decoder_only
 from bertie.formats._config import architecture, encoder_config, read_config
 from bertie.formats._objective import infer_task, make_task, stored_task
 from bertie.formats._places import resolve as resolve
@@ -28,12 +29,15 @@ from bertie.formats._sentence_transformers import is_layout, read_layout, write_
 from bertie.formats._seq2seq import KIND as PAIR
 from bertie.formats._seq2seq import naming, pair_config, with_decoder, write_generation
 from bertie.formats.format import Bundle, initialize_head
+from bertie.nn.search import Search
 from bertie.tasks.embedding import Embedding
 from bertie.tasks.generation import Generation
 from bertie.tasks.task import Task, TaskModel, task_class, task_name
 from bertie.tokenizer.tokenizer import Tokenizer
 
 _TYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+HEAD = "head.safetensors"
+"""The weights of a folder that `exported.py` wrote: its head's alone."""
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 
 
@@ -65,21 +69,22 @@ def read(
     config = pair_config(values, folder) if kind == PAIR else encoder_config(values, naming(kind, values), folder)
     module = naming(kind, values)
     state, foreign = _read_state(folder, module)
-    tokenizer = _read_tokenizer(folder, values, config.vocab_size)
+    tokenizer = read_tokenizer(folder, values, config.vocab_size)
     ours = values.get("bertie", {})
     name = task or stored_task(values, folder)
     name = name or (
         "embedding" if is_layout(folder) else infer_task(values, foreign, folder, getattr(module, "TASKS", {}))
     )
+    if not new_head:
+        check_learned(name, values, kind, folder)
     beside: dict[str, Any] = {}
     if issubclass(task_class(name), Embedding):
         beside, remarks = read_layout(folder, values, config, lowercase=tokenizer.lowercase)
         notes += remarks
     objective = make_task(name, values, state, config.max_positions, {**beside, **(settings or {})})
     if isinstance(objective, Generation):
-        kind, config, state = with_decoder(
-            kind, config, state, tokenizer, folder, new_head=new_head, shared=objective.shared
-        )
+        kind, config, state = with_decoder(kind, config, state, tokenizer, folder, new_head=new_head, task=objective)
+    kind, config = decoder_only(kind, config, objective)
     model = _build(config, objective, state, folder)
     drawn = _fill(model, state, folder, new_head=new_head, seed=seed)
     if drawn:
@@ -163,6 +168,11 @@ def _modern(name: str, module: Any) -> str:
 def _weight_files(folder: Path) -> list[Path]:
     if files := weight_files(folder, "model.safetensors"):
         return files
+    if (folder / HEAD).is_file():
+        raise SettingsError(
+            f"{folder} is an exported model, which predict, evaluate and search use; for anything else take the folder "
+            "it was exported from"
+        )
     pickles = sorted(file.name for file in folder.iterdir() if file.suffix in _PICKLES)
     if pickles:
         target = shlex.quote(f"{folder.resolve()}-safetensors")
@@ -176,7 +186,8 @@ def _weight_files(folder: Path) -> list[Path]:
     )
 
 
-def _read_tokenizer(folder: Path, values: Mapping[str, Any], vocab_size: int) -> Tokenizer:
+def read_tokenizer(folder: Path, values: Mapping[str, Any], vocab_size: int) -> Tokenizer:
+    """Read a folder's tokenizer, and refuse one that is not the one its config.json was written beside."""
     tokenizer = Tokenizer.load(folder)
     if tokenizer.vocab_size > vocab_size:
         raise DataError(
@@ -236,7 +247,19 @@ def write(bundle: Bundle, path: str | Path, *, overwrite: bool = False) -> None:
     What is written is loaded by transformers' class of the task's `architecture`, with no key missing or unexpected.
     """
     module = naming(bundle.architecture, bundle.config.to_foreign())
-    kind = type(bundle.config).__name__.removesuffix("Config")
+    state = module.to_foreign(bundle.model.state_dict())
+    tensors = {name: value.detach().cpu().float().contiguous().clone() for name, value in state.items()}
+    if overwrite and Path(path).is_dir():
+        shutil.rmtree(path)
+    with atomic_folder(path) as folder:
+        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+        write_beside(bundle, folder)
+
+
+def write_beside(bundle: Bundle, folder: Path) -> None:
+    """Write what stands beside the weights: config, tokenizer, card, and what other programs look for."""
+    module = naming(bundle.architecture, bundle.config.to_foreign())
+    kind = getattr(module, "NAME", type(bundle.config).__name__.removesuffix("Config"))
     settings = {field.name: getattr(bundle.task, field.name) for field in dataclasses.fields(bundle.task)}  # type: ignore[arg-type]
     values = {
         "architectures": [bundle.task.architecture.format(kind)],
@@ -252,17 +275,11 @@ def write(bundle: Bundle, path: str | Path, *, overwrite: bool = False) -> None:
     if "labels" in settings:
         values["id2label"] = {str(number): label for number, label in enumerate(settings["labels"])}
         values["label2id"] = {label: number for number, label in enumerate(settings["labels"])}
-    state = module.to_foreign(bundle.model.state_dict())
-    tensors = {name: value.detach().cpu().float().contiguous().clone() for name, value in state.items()}
-    if overwrite and Path(path).is_dir():
-        shutil.rmtree(path)
-    with atomic_folder(path) as folder:
-        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-        write_text(folder / "config.json", json.dumps(values, indent=2, ensure_ascii=False) + "\n")
-        bundle.tokenizer.save(folder, segments=getattr(bundle.config, "num_segments", 2) > 1)
-        if isinstance(bundle.task, Embedding):
-            write_layout(folder, bundle.task, bundle.config.hidden_size)
-        if isinstance(bundle.task, Generation):
-            write_generation(folder, bundle.task, bundle.config)
-        if bundle.card:
-            write_text(folder / "README.md", bundle.card)
+    write_text(folder / "config.json", json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+    bundle.tokenizer.save(folder, segments=getattr(bundle.config, "num_segments", 2) > 1)
+    if isinstance(bundle.task, Embedding):
+        write_layout(folder, bundle.task, bundle.config.hidden_size)
+    if isinstance(bundle.task, Search):
+        write_generation(folder, bundle.task, bundle.tokenizer)
+    if bundle.card:
+        write_text(folder / "README.md", bundle.card)

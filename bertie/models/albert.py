@@ -148,12 +148,12 @@ NAMES = (
     ("head.token_logits.dense", "predictions.dense"),
     ("head.token_logits.norm", "predictions.LayerNorm"),
     ("head.token_logits.bias", "predictions.bias"),
-    ("head.sentence_order", "sop_classifier.classifier"),
+    ("head.next_sentence", "sop_classifier.classifier"),
     ("head.classifier", "classifier"),
     ("head.qa_outputs", "qa_outputs"),
 )
-# Pre-training told the order of two sentences, not whether one follows the other.
-TASKS = {"ForPreTraining": "masked_lm"}
+# Its pre-training tells the order of two sentences, not whether one follows the other.
+TASKS = {"ForPreTraining": "sentence_order"}
 REDUNDANT = ("albert.embeddings.position_ids",)
 TIED = {
     "predictions.decoder.weight": "albert.embeddings.word_embeddings.weight",

@@ -21,6 +21,7 @@ from bertie.models._naming import encoder_rows, renaming
 from bertie.models.model import TokenUse, Use
 from bertie.nn.attention import Layout
 from bertie.nn.block import Block
+from bertie.nn.continuation import Continuation
 from bertie.nn.dropout import Dropout, Noise
 from bertie.nn.embeddings import Embeddings
 from bertie.nn.feedforward import Activation, activation_function
@@ -263,6 +264,19 @@ class Bert(nn.Module):
         """Return the table that the masked-LM head is tied to: (V, H)."""
         table: nn.Parameter = self.embeddings.word.weight  # type: ignore[assignment, union-attr]
         return table
+
+    def continuation(self, token_logits: nn.Module) -> Continuation:
+        """Make what goes on with texts by this encoder's own layers.
+
+        Args:
+            token_logits: the head that has learned to say what comes next.
+
+        Raises:
+            SettingsError: another architecture than BERT's own, whose way through its layers may be another.
+        """
+        if self.config.KIND != "bert":
+            raise SettingsError(f"a {self.config.KIND} can't go on with texts here; take a bert or a causal")
+        return Continuation(self.embeddings, self.blocks, token_logits, self.config.max_positions)
 
     def classifier_dropout(self) -> Dropout:
         """Make the dropout in front of a task's head."""

@@ -88,7 +88,9 @@ class DistilBert(Bert):
 
     def pool(self, use: Use = "classification") -> nn.Module | None:
         """Make a dense + ReLU layer on the first token; pre-training has none."""
-        return None if use in ("features", "next_sentence") else ClassifierPooler(self.config.hidden_size, relu)
+        if use in ("features", "next_sentence", "sentence_order"):
+            return None
+        return ClassifierPooler(self.config.hidden_size, relu)
 
     def token_stem(self, use: TokenUse) -> Dropout:
         """Make the dropout in front of a layer on every token."""

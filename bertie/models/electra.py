@@ -20,7 +20,7 @@ from bertie.models.bert import HEAD_SITE, SIZES, Bert, BertConfig, embeddings_of
 from bertie.models.model import Use
 from bertie.nn.dropout import Dropout
 from bertie.nn.feedforward import Activation
-from bertie.nn.heads import ClassifierPooler, Pooler
+from bertie.nn.heads import ClassifierPooler, Discriminator, Pooler
 
 
 @dataclass(frozen=True)
@@ -82,15 +82,41 @@ class Electra(Bert):
         narrow = config.embedding_size != config.hidden_size
         embeddings = embeddings_of(config, embedding_size=config.embedding_size if narrow else None)
         super().__init__(config, embeddings)
+        self.config: ElectraConfig = config
 
     def pool(self, use: Use = "classification") -> nn.Module | None:
         """Make a dense + GELU layer on the first token, a classifier's with a dropout before; pre-training has none."""
-        if use in ("features", "next_sentence"):
+        if use in ("features", "next_sentence", "sentence_order"):
             return None
         if use == "choice":
             return Pooler(self.config.hidden_size, gelu)
         dropout = Dropout(self.classifier_dropout().rate, site=HEAD_SITE + 1)
         return ClassifierPooler(self.config.hidden_size, gelu, dropout)
+
+    def discriminator(self) -> Discriminator:
+        """Make the layers that tell replaced tokens from the text's own."""
+        return Discriminator(self.config.hidden_size, self.config.activation)
+
+    def generator(self, share: float) -> Electra:
+        """Make an encoder of as many but narrower layers, which stand on this one's embeddings.
+
+        The tables and their LayerNorm are this encoder's own, as in the original code; the rest is not yet initialised.
+
+        Args:
+            share: of this encoder's hidden size, heads and feed-forward width.
+        """
+        config = self.config
+        heads = max(1, round(share * config.num_heads))
+        shape = replace(
+            config,
+            hidden_size=heads * max(1, round(share * config.hidden_size / heads)),
+            num_heads=heads,
+            intermediate_size=max(1, round(share * config.intermediate_size)),
+        )
+        narrow = Electra(shape)
+        for part in ("word", "position", "segment", "norm"):
+            setattr(narrow.embeddings, part, getattr(self.embeddings, part))
+        return narrow
 
 
 NAMES = (
@@ -107,8 +133,8 @@ NAMES = (
     ("head.discriminator.dense", "discriminator_predictions.dense"),
     ("head.discriminator.output", "discriminator_predictions.dense_prediction"),
 )
-# A file of both heads, or of the discriminator's, says nothing that a task here can use: its vectors are what it gives.
-TASKS = {"ForPreTraining": "features"}
+# Pre-training made a discriminator, and a generator that is a masked LM in a folder of its own.
+TASKS = {"ForPreTraining": "replaced_token"}
 REDUNDANT = ("electra.embeddings.position_ids",)
 TIED = {"generator_lm_head.weight": "electra.embeddings.word_embeddings.weight"}
 to_foreign, from_foreign = renaming(NAMES)

@@ -18,8 +18,8 @@ from bertie.batch import Batch
 from bertie.nn.dropout import Noise
 from bertie.nn.projection import Logits
 
-Use = Literal["classification", "choice", "features", "next_sentence"]
-"""What pooled vectors are for: labels and numbers, choices among texts, to be looked at, or the next sentence."""
+Use = Literal["classification", "choice", "features", "next_sentence", "sentence_order"]
+"""What pooled vectors are for: labels and numbers, choices among texts, to be looked at, or kinds of pre-training."""
 TokenUse = Literal["tags", "answers"]
 """What is read off every token: a tag, or how well an answer begins and ends there."""
 
@@ -83,7 +83,7 @@ class Encoder(Protocol):
         """Encode: (T, H); by all layers, or by some blocks only, from the `hidden` (T, H) that stand before them."""
 
     def pool(self, use: Use = "classification") -> nn.Module | None:
-        """Make the `Pooler` that this architecture has for a use; None for the last two if it has none."""
+        """Make the `Pooler` that this architecture has for a use; None for the last three if it has none."""
 
     def token_stem(self, use: TokenUse) -> nn.Module:
         """Make what stands on every token before a task's last layer: (T, H) and noise to (T, H)."""

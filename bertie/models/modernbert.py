@@ -257,7 +257,7 @@ class ModernBert(nn.Module):
 
     def pool(self, use: Use = "classification") -> nn.Module | None:
         """Make the stem on the first token, or on the mean; pre-training has none on whole texts."""
-        if use in ("features", "next_sentence"):
+        if use in ("features", "next_sentence", "sentence_order"):
             return None
         return StemPooler(self.config.hidden_size, self.config.layer_norm_eps, self.config.pooling)
 

@@ -87,7 +87,7 @@ class Roberta(Bert):
     def pool(self, use: Use = "classification") -> nn.Module | None:
         """Make the pooler; of a classifier its own dense + tanh layer, between two dropouts."""
         if use != "classification":
-            return None if use == "next_sentence" else super().pool(use)
+            return None if use in ("next_sentence", "sentence_order") else super().pool(use)
         dropout = Dropout(self.classifier_dropout().rate, site=HEAD_SITE + 1)
         return ClassifierPooler(self.config.hidden_size, torch.tanh, dropout)
 

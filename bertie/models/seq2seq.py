@@ -111,7 +111,9 @@ class EncoderDecoderConfig:
         Raises:
             SettingsError: always.
         """
-        raise SettingsError(f"seq2seq has no size {size!r} of its own: pre-train a bert and fine-tune it on generation")
+        raise SettingsError(
+            f"seq2seq has no size {size!r} of its own: --task generation puts a decoder over a bert, pre-trained or not"
+        )
 
     @classmethod
     def from_foreign(cls, values: Mapping[str, Any]) -> Self:

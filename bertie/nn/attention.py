@@ -1,8 +1,8 @@
 """The one attention primitive: softmax(Q K^T / sqrt(D)) V over packed sequences ("Attention is all you need", 3.2.1).
 
 It serves the encoder, the decoder (`causal`), cross-attention (query and key layouts differ) and local windows. The
-kernel is picked by device: the variable-length flash kernel on CUDA in half precision, groups of like length elsewhere
-(`grouped_attention.py`). The plain reference is the oracle of the tests and the source of attention pictures.
+kernel is picked by device: the variable-length flash kernel on CUDA in half precision, `packed_attention.py` elsewhere.
+The plain reference is the oracle of the tests and the source of attention pictures.
 
 Shapes: T query tokens, K key tokens, B sequences, N heads, D head size.
 """
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from bertie.batch import Batch
 from bertie.nn.dropout import Noise
-from bertie.nn.grouped_attention import grouped_attention
+from bertie.nn.packed_attention import packed_attention
 
 _HALF = (torch.bfloat16, torch.float16)
 
@@ -32,11 +32,13 @@ class Layout:
     """(B+1,) int32; the same tensor in self-attention."""
     max_query: int
     max_key: int
+    causal: bool = False
+    """Whether the batch that this is the layout of hides what comes after a token."""
 
     @classmethod
     def of(cls, batch: Batch) -> Layout:
         """Lay out self-attention over `batch`."""
-        return cls(batch.offsets, batch.offsets, batch.max_length, batch.max_length)
+        return cls(batch.offsets, batch.offsets, batch.max_length, batch.max_length, batch.causal)
 
     @classmethod
     def cross(cls, queries: Batch, keys: Batch) -> Layout:
@@ -75,7 +77,7 @@ def attend(
     if query.is_cuda and query.dtype in _HALF and dropout == 0.0:
         return _flash(query, key, value, layout, causal=causal, window=window)
     first, second = (noise or Noise.draw()).at(site) if dropout > 0.0 else (0, 0)
-    (output,) = grouped_attention(
+    output = packed_attention(
         query,
         key,
         value,

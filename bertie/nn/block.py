@@ -1,17 +1,20 @@
 """One encoder layer: self-attention and feed-forward, each with a residual and a LayerNorm after it (post-norm).
 
-"Attention is all you need", 3.1; BERT, section 3. Queries, keys and values come from one fused product.
+"Attention is all you need", 3.1; BERT, section 3. Queries, keys and values come from one fused product. In a
+causal batch no token sees what comes after it, and a layer can then also read token by token over a cache (`step`).
 
-Shapes: T tokens, H hidden, N heads, D head size, I intermediate.
+Shapes: T tokens, R rows that write, L tokens so far, H hidden, N heads, D head size, I intermediate.
 """
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
-from bertie.nn.attention import Layout, attend
+from bertie.nn.attention import Layout, attend, attend_cached
+from bertie.nn.cache import LayerCache
 from bertie.nn.dropout import Dropout, Noise
 from bertie.nn.feedforward import Activation, FeedForward
+from bertie.nn.residual import add_and_normalise
 
 
 class SelfAttention(nn.Module):
@@ -33,12 +36,35 @@ class SelfAttention(nn.Module):
 
     def forward(self, hidden: Tensor, layout: Layout, noise: Noise | None) -> Tensor:
         """Map (T, H) to (T, H)."""
-        size = hidden.shape[1] // self.num_heads
-        query, key, value = self.qkv(hidden).view(hidden.shape[0], 3, self.num_heads, size).unbind(1)  # (T, N, D)
         rate = self.rate if self.training else 0.0
-        seen = attend(query, key, value, layout, dropout=rate, noise=noise, site=self.site)
+        seen = attend(*self.project(hidden), layout, causal=layout.causal, dropout=rate, noise=noise, site=self.site)
         projected: Tensor = self.output(seen.flatten(1))  # (T, H)
         return projected
+
+    def step(
+        self, hidden: Tensor, layer: LayerCache, length: int, mask: Tensor | None = None
+    ) -> tuple[Tensor, LayerCache]:
+        """Read the newest token of every row.
+
+        Args:
+            hidden: (R, H).
+            layer: keys and values of the L tokens before.
+            length: L.
+            mask: (R, 1, 1, L + 1) True where a row may not look; None when all may look everywhere.
+
+        Returns:
+            (R, H), and the cache with the newest tokens in it.
+        """
+        query, key, value = self.project(hidden)
+        layer = layer.append(key, value, length)
+        past = slice(length + 1)
+        seen = attend_cached(query[:, None], layer.keys[:, :, past], layer.values[:, :, past], mask)
+        return self.output(seen.flatten(1)), layer
+
+    def project(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Query, key and value of (T, H) vectors, (T, N, D) each."""
+        query, key, value = self.qkv(hidden).view(hidden.shape[0], 3, self.num_heads, -1).unbind(1)
+        return query, key, value
 
 
 class Block(nn.Module):
@@ -77,8 +103,16 @@ class Block(nn.Module):
 
     def forward(self, hidden: Tensor, layout: Layout, noise: Noise | None) -> Tensor:
         """Map (T, H) to (T, H)."""
-        seen = self.attention_dropout(self.attention(hidden, layout, noise), noise)
-        hidden = self.attention_norm(hidden + seen)
-        widened = self.feedforward_dropout(self.feedforward(hidden), noise)
-        output: Tensor = self.feedforward_norm(hidden + widened)
-        return output
+        seen = self.attention(hidden, layout, noise)
+        return self._feed(add_and_normalise(hidden, seen, self.attention_norm, self.attention_dropout, noise), noise)
+
+    def step(
+        self, hidden: Tensor, layer: LayerCache, length: int, mask: Tensor | None = None
+    ) -> tuple[Tensor, LayerCache]:
+        """Map the newest tokens' (R, H) to (R, H), without dropout; see `SelfAttention.step`."""
+        seen, layer = self.attention.step(hidden, layer, length, mask)
+        return self._feed(self.attention_norm(hidden + seen), None), layer
+
+    def _feed(self, hidden: Tensor, noise: Noise | None) -> Tensor:
+        narrowed = self.feedforward(hidden)
+        return add_and_normalise(hidden, narrowed, self.feedforward_norm, self.feedforward_dropout, noise)

@@ -1,7 +1,8 @@
 """What a decoder keeps from token to token: keys and values of what it has written, and of the source it looks at.
 
 All rows of a cache are equally long: each began with a start token and grows by one token a step. Rows belong to items,
-K of each (its beams or samples), and the source of an item is kept once for all of its rows.
+K of each (its beams or samples), and the source of an item is kept once for all of its rows. Texts that are gone on
+with have no source; what stands of them already is in their rows from the first, the shorter ones filled up.
 
 Shapes: I items, K rows an item, R = I x K rows, N heads, D head size, C capacity, L length, S longest source.
 """
@@ -37,6 +38,14 @@ class LayerCache:
         empty = source_keys.new_empty(items * rows_per_item, heads, _FIRST_CAPACITY, size)
         return cls(empty, torch.empty_like(empty), source_keys, source_values)
 
+    @classmethod
+    def after(cls, keys: Tensor, values: Tensor, rows_per_item: int) -> Self:
+        """Make a cache without a source over the (I, N, L, D) keys and values of what stands already."""
+        none = keys[:, :, :0]
+        keys, values = (torch.cat([part, torch.empty_like(part)], dim=2) for part in (keys, values))
+        keys, values = (part.repeat_interleave(rows_per_item, dim=0) for part in (keys, values))
+        return cls(keys, values, none, none)
+
     def append(self, key: Tensor, value: Tensor, length: int) -> Self:
         """Return a cache of length L + 1; the memory is shared with this one where it has room.
 
@@ -61,7 +70,7 @@ class Cache:
     length: int
     """L."""
     hidden: Tensor | None
-    """(I, 1, 1, S) True where an item's source has ended; None when all are equally long."""
+    """(I, 1, 1, S) True where an item's source has ended, or, without one, what stood already; None for nowhere."""
 
     def follow(self, parents: Tensor) -> Cache:
         """Let row r go on from what was row `parents[r]` (R,), of the same item."""

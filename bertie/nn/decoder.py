@@ -23,31 +23,8 @@ from bertie.nn.cache import Cache, LayerCache
 from bertie.nn.dropout import Dropout, Noise
 from bertie.nn.feedforward import Activation, FeedForward
 from bertie.nn.projection import Logits
+from bertie.nn.residual import add_and_normalise
 from bertie.nn.rounding import pad_rows
-
-
-class MaskedSelfAttention(SelfAttention):
-    """Self-attention in which no token sees what comes after it."""
-
-    def forward(self, hidden: Tensor, layout: Layout, noise: Noise | None) -> Tensor:
-        """Map (T, H) to (T, H)."""
-        rate = self.rate if self.training else 0.0
-        seen = attend(*self._project(hidden), layout, causal=True, dropout=rate, noise=noise, site=self.site)
-        projected: Tensor = self.output(seen.flatten(1))
-        return projected
-
-    def step(self, hidden: Tensor, layer: LayerCache, length: int) -> tuple[Tensor, LayerCache]:
-        """Map the newest tokens' (R, H) to (R, H), and remember them."""
-        query, key, value = self._project(hidden)
-        layer = layer.append(key, value, length)
-        past = slice(length + 1)
-        seen = attend_cached(query[:, None], layer.keys[:, :, past], layer.values[:, :, past])
-        return self.output(seen.flatten(1)), layer
-
-    def _project(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Query, key and value, (T, N, D) each."""
-        query, key, value = self.qkv(hidden).view(hidden.shape[0], 3, self.num_heads, -1).unbind(1)
-        return query, key, value
 
 
 class CrossAttention(nn.Module):
@@ -119,7 +96,7 @@ class DecoderBlock(nn.Module):
         site: int,
     ) -> None:
         super().__init__()
-        self.attention = MaskedSelfAttention(hidden_size, num_heads, dropout=attention_dropout, site=site)
+        self.attention = SelfAttention(hidden_size, num_heads, dropout=attention_dropout, site=site)
         self.attention_dropout = Dropout(dropout, site=site + 1)
         self.attention_norm = nn.LayerNorm(hidden_size, eps=layer_norm_eps)
         self.cross_attention = CrossAttention(
@@ -133,10 +110,11 @@ class DecoderBlock(nn.Module):
 
     def forward(self, hidden: Tensor, memory: Tensor, layout: Layout, cross: Layout, noise: Noise | None) -> Tensor:
         """Map (T, H), with the source's (S, M), to (T, H)."""
-        seen = self.attention_dropout(self.attention(hidden, layout, noise), noise)
-        hidden = self.attention_norm(hidden + seen)
-        looked = self.cross_dropout(self.cross_attention(hidden, memory, cross, noise), noise)
-        return self._feed(self.cross_norm(hidden + looked), noise)
+        seen = self.attention(hidden, layout, noise)
+        hidden = add_and_normalise(hidden, seen, self.attention_norm, self.attention_dropout, noise)
+        looked = self.cross_attention(hidden, memory, cross, noise)
+        hidden = add_and_normalise(hidden, looked, self.cross_norm, self.cross_dropout, noise)
+        return self._feed(hidden, noise)
 
     def step(self, hidden: Tensor, layer: LayerCache, length: int, mask: Tensor | None) -> tuple[Tensor, LayerCache]:
         """Map the newest tokens' (R, H) to (R, H), without dropout."""
@@ -146,9 +124,8 @@ class DecoderBlock(nn.Module):
         return self._feed(hidden, None), layer
 
     def _feed(self, hidden: Tensor, noise: Noise | None) -> Tensor:
-        widened = self.feedforward(hidden)
-        output: Tensor = self.feedforward_norm(hidden + self.feedforward_dropout(widened, noise))
-        return output
+        narrowed = self.feedforward(hidden)
+        return add_and_normalise(hidden, narrowed, self.feedforward_norm, self.feedforward_dropout, noise)
 
 
 class Decoder(nn.Module):
@@ -184,7 +161,7 @@ class Decoder(nn.Module):
             noise = Noise.draw()
         hidden = pad_rows(self.embeddings(target, noise), step=128)
         memory = pad_rows(memory, step=128)
-        layout, cross = Layout.of(target), Layout.cross(target, source)
+        layout, cross = Layout.of(replace(target, causal=True)), Layout.cross(target, source)
         for block in self.blocks:
             hidden = block(hidden, memory, layout, cross, noise)
         logits: Logits = self.token_logits(hidden[: target.num_tokens])
@@ -210,7 +187,8 @@ class Decoder(nn.Module):
         Returns:
             What comes next, (R, V) logits, and the cache of length L + 1.
         """
-        hidden = self.embeddings(_column(tokens, cache.length), None)  # (R, H)
+        places = torch.full_like(tokens, cache.length)
+        hidden = self.embeddings(Batch.column(tokens, places), None)  # (R, H)
         layers = []
         for block, layer in zip(_typed(self.blocks), cache.layers, strict=True):
             hidden, grown = block.step(hidden, layer, cache.length, cache.hidden)
@@ -223,16 +201,3 @@ def _typed(blocks: Any) -> Sequence[DecoderBlock]:
     """Give `nn.ModuleList`, which knows modules only, the type of what is in it."""
     layers: Sequence[DecoderBlock] = blocks
     return layers
-
-
-def _column(tokens: Tensor, position: int) -> Batch:
-    """Pack (R,) tokens that all stand at `position` of their sequences."""
-    count = tokens.shape[0]
-    return Batch(
-        tokens=tokens,
-        segments=torch.zeros_like(tokens),
-        positions=torch.full_like(tokens, position),
-        offsets=torch.arange(count + 1, dtype=torch.int32, device=tokens.device),
-        rows=torch.arange(count, device=tokens.device),
-        max_length=1,
-    )

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
+from functools import cache
+from typing import Any
+
 import torch
 
 from bertie.errors import ResourceError, SettingsError
@@ -32,3 +37,19 @@ def set_threads(threads: int | None) -> int:
             raise SettingsError(f"--threads must be at least 1; got {threads}")
         torch.set_num_threads(threads)
     return torch.get_num_threads()
+
+
+def give_memory_back() -> None:
+    """Give freed memory back to the system, where its allocator can be asked to.
+
+    What is kept of each batch, such as its predictions, lies between large tensors that come and go; left alone, the
+    allocator holds ever more of the gaps.
+    """
+    trim = _trimmer()
+    if trim is not None:
+        trim(0)
+
+
+@cache
+def _trimmer() -> Any:
+    return getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None

@@ -45,11 +45,6 @@ class Noise:
         return _words_of(mix64(self.key, site))
 
 
-def branch(first: int, second: int, number: int) -> tuple[int, int]:
-    """Derive the two key words of one part of a site; words that merely differ by 1 would draw correlated masks."""
-    return _words_of(mix64(first, second, number))
-
-
 def _words_of(key: int) -> tuple[int, int]:
     return _signed(key & 0xFFFFFFFF), _signed(key >> 32)
 
@@ -67,10 +62,42 @@ def _indices(count: int, device: torch.device) -> Tensor:
     """Return (count,) int32 hashed indices. They depend on nothing else, so the longest table made so far is kept."""
     table = _words.get(device)
     if table is None or table.shape[0] < count:
-        table = torch.arange(max(count, 1 << 16), dtype=torch.int32, device=device)
-        _scramble(_scramble(table, 16).mul_(_FIRST), 15)
-        table = _words[device] = _scramble(table.mul_(_SECOND), 16)
+        table = _words[device] = _hashed(torch.arange(max(count, 1 << 16), dtype=torch.int32, device=device))
     return table[:count]
+
+
+def _hashed(index: Tensor) -> Tensor:
+    """Hash int32 indices, in place."""
+    return _scramble(_scramble(_scramble(index, 16).mul_(_FIRST), 15).mul_(_SECOND), 16)
+
+
+def _lanes(words: Tensor, second: int, rate: float) -> Tensor:
+    """Finish the hash of int32 words, in place, and keep or drop by their halves: two draws of 16 bits a word."""
+    words = _scramble(words.mul_(_FIRST), 15).add_(second).mul_(_SECOND)
+    return _scramble(words, 16).view(torch.int16) >= round(rate * 65536) - 32768
+
+
+def attention_mask(
+    queries: Tensor, *, heads: int, num_keys: int, words: int, rate: float, first: int, second: int
+) -> Tensor:
+    """Draw the boolean mask of the attention weights that dropout keeps.
+
+    Args:
+        queries: (G, Q) rows of the queries in the packed batch.
+        heads: N.
+        num_keys: S, even; keys count from the beginning of their sequence.
+        words: half the keys of the batch's longest sequence, rounded up.
+        rate: probability of a False, in steps of 2**-16.
+        first: key word of the site.
+        second: the other one.
+
+    Returns:
+        (G, N, Q, S).
+    """
+    rows = queries[:, None] * heads + torch.arange(heads, device=queries.device)[:, None]  # (G, N, Q)
+    index = (rows * words)[..., None] + torch.arange(num_keys // 2, device=queries.device)
+    hashed = _hashed(index.to(torch.int32))  # modulo 2**32, as all of this
+    return _lanes(hashed.bitwise_xor_(first), second, rate).view(*index.shape[:-1], num_keys)
 
 
 def keep_mask(shape: tuple[int, ...], rate: float, noise: Noise, site: int, device: torch.device) -> Tensor:
@@ -83,16 +110,10 @@ def keep_mask(shape: tuple[int, ...], rate: float, noise: Noise, site: int, devi
         site: number of the place in the network; every dropout of a model has its own.
         device: where the mask is made.
     """
-    return mask_from_words(shape, rate, *noise.at(site), device)
-
-
-def mask_from_words(shape: tuple[int, ...], rate: float, first: int, second: int, device: torch.device) -> Tensor:
-    """Draw as `keep_mask` does from the two key words of `Noise.at` or `branch`."""
+    first, second = noise.at(site)
     count = math.prod(shape)
-    word = _indices((count + 1) // 2, device).bitwise_xor(first).mul_(_FIRST)
-    word = _scramble(word, 15).add_(second).mul_(_SECOND)
-    lanes = _scramble(word, 16).view(torch.int16)[:count]  # two draws of 16 bits from each word
-    return lanes.view(shape) >= round(rate * 65536) - 32768
+    lanes = _lanes(_indices((count + 1) // 2, device).bitwise_xor(first), second, rate)
+    return lanes[:count].view(shape)
 
 
 class _Drop(torch.autograd.Function):

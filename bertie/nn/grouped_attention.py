@@ -1,10 +1,8 @@
 """Attention by groups of like length: softmax(Q K^T) V in plain batched products, forward and backward.
 
-The exact path of every device, and the CPU's only one until a compiled kernel takes over behind the same operator.
-Sequences whose lengths share a multiple of 16 form one group; the short ones are filled up by repeating their last
-token behind a mask, and the group itself by repeating a sequence, so that few shapes occur; filler reaches no output.
-It is a registered operator, opaque to compilation, and its backward pass works the weights out again instead of keeping
-them.
+The exact path of every device, and the twin of the C++ kernel that CPUs run where there is a compiler. Sequences whose
+lengths share a multiple of 16 form one group; the short ones are filled up by repeating their last token behind a mask,
+and the group itself by repeating a sequence, so that few shapes occur; filler reaches no output.
 
 Shapes: T query tokens, K key tokens, B sequences, N heads, D head size; a group has G sequences, padded to Q and S.
 """
@@ -18,7 +16,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from bertie.nn.dropout import branch, mask_from_words
+from bertie.kernels.attention import Settings
+from bertie.nn.dropout import attention_mask
 from bertie.nn.rounding import rounded_group
 
 _STEP = 16
@@ -127,71 +126,33 @@ def _weights(query: Tensor, key: Tensor, group: _Group, heads: int) -> Tensor:
     return torch.softmax(scores, -1)
 
 
-def _edges(offsets: Tensor) -> tuple[int, ...]:
-    return tuple(offsets.tolist())
-
-
-# Schemas rather than the decorator `custom_op`, which would load the whole compiler, two seconds, at the first call.
-_ARGUMENTS = (
-    "Tensor query, Tensor key, Tensor value, Tensor query_offsets, Tensor key_offsets, "
-    "bool causal, int window, float dropout, int first, int second"
-)
-torch.library.define("bertie::grouped_attention", f"({_ARGUMENTS}) -> Tensor[]")
-torch.library.define("bertie::grouped_attention_backward", f"(Tensor gradient, {_ARGUMENTS}) -> Tensor[]")
-
-
-@torch.library.impl("bertie::grouped_attention", "CompositeExplicitAutograd")
-def _forward(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    query_offsets: Tensor,
-    key_offsets: Tensor,
-    causal: bool,
-    window: int,
-    dropout: float,
-    first: int,
-    second: int,
-) -> list[Tensor]:
-    """Attend as `attention.attend` does; `window` -1 is none, `first` and `second` are the dropout's key words.
-
-    Returns:
-        A list of one tensor: the output (T, N, D).
-    """
-    output = torch.zeros_like(query)
+def forward(
+    query: Tensor, key: Tensor, value: Tensor, query_offsets: Tensor, key_offsets: Tensor, settings: Settings
+) -> Tensor:
+    """Attend: query (T, N, D), key and value (K, N, D) -> (T, N, D)."""
+    output = torch.zeros_like(query, memory_format=torch.contiguous_format)
     heads = query.shape[1]
-    for number, group in enumerate(_groups(_edges(query_offsets), _edges(key_offsets), causal, window, query.device)):
+    for group in _layout(query, query_offsets, key_offsets, settings):
         weights = _weights(_gather(query, group.queries), _gather(key, group.keys), group, heads)
-        if dropout > 0.0:
-            weights.mul_(mask_from_words(weights.shape, dropout, *branch(first, second, number), weights.device))
-            weights.mul_(1.0 / (1.0 - dropout))
+        if settings.dropout > 0.0:
+            weights.mul_(_kept(group, heads, settings)).mul_(1.0 / (1.0 - settings.dropout))
         _scatter(output, group.rows, group.real, torch.bmm(weights, _gather(value, group.keys)))
-    return [output]
+    return output
 
 
-@torch.library.register_fake("bertie::grouped_attention")  # type: ignore[untyped-decorator]
-def _(query: Tensor, *_: object) -> list[Tensor]:
-    return [torch.empty_like(query)]
-
-
-@torch.library.impl("bertie::grouped_attention_backward", "CompositeExplicitAutograd")
-def _backward(
+def backward(
     gradient: Tensor,
     query: Tensor,
     key: Tensor,
     value: Tensor,
     query_offsets: Tensor,
     key_offsets: Tensor,
-    causal: bool,
-    window: int,
-    dropout: float,
-    first: int,
-    second: int,
+    settings: Settings,
 ) -> list[Tensor]:
-    """Return the gradients of query, key and value, each of its own shape."""
-    results = [torch.zeros_like(query), torch.zeros_like(key), torch.zeros_like(value)]
+    """Return the gradients of query, key and value; `gradient` (T, N, D) is that of the output."""
+    results = [torch.zeros_like(part, memory_format=torch.contiguous_format) for part in (query, key, value)]
     heads, scale = query.shape[1], 1.0 / math.sqrt(query.shape[-1])
-    for number, group in enumerate(_groups(_edges(query_offsets), _edges(key_offsets), causal, window, query.device)):
+    for group in _layout(query, query_offsets, key_offsets, settings):
         q, k, v = _gather(query, group.queries), _gather(key, group.keys), _gather(value, group.keys)
         g = _gather(gradient, group.queries)
         if group.real is not None:  # filler queries repeat a real one, whose gradient must count once
@@ -201,9 +162,8 @@ def _backward(
         weights = _weights(q, k, group, heads)
         inner = torch.bmm(g, v.transpose(1, 2))  # (G*N, Q, S), the gradient of the weights
         dropped = weights
-        if dropout > 0.0:
-            keep = mask_from_words(weights.shape, dropout, *branch(first, second, number), weights.device)
-            factor = keep.to(weights.dtype).mul_(1.0 / (1.0 - dropout))
+        if settings.dropout > 0.0:
+            factor = _kept(group, heads, settings).to(weights.dtype).mul_(1.0 / (1.0 - settings.dropout))
             dropped = weights * factor
             inner.mul_(factor)
         _scatter(results[2], group.key_rows, group.real_keys, torch.bmm(dropped.transpose(1, 2), g))
@@ -213,21 +173,20 @@ def _backward(
     return results
 
 
-@torch.library.register_fake("bertie::grouped_attention_backward")  # type: ignore[untyped-decorator]
-def _(gradient: Tensor, query: Tensor, key: Tensor, value: Tensor, *_: object) -> list[Tensor]:
-    return [torch.empty_like(query), torch.empty_like(key), torch.empty_like(value)]
+def _layout(query: Tensor, query_offsets: Tensor, key_offsets: Tensor, settings: Settings) -> list[_Group]:
+    edges = tuple(query_offsets.tolist()), tuple(key_offsets.tolist())
+    return _groups(*edges, settings.causal, settings.window, query.device)
 
 
-def _setup(ctx: torch.autograd.function.FunctionCtx, inputs: tuple[object, ...], output: object) -> None:
-    ctx.save_for_backward(*inputs[:5])  # type: ignore[arg-type]
-    ctx.settings = inputs[5:]  # type: ignore[attr-defined]
-
-
-def _differentiate(ctx: torch.autograd.function.FunctionCtx, gradients: list[Tensor]) -> tuple[Tensor | None, ...]:
-    differentiate = torch.ops.bertie.grouped_attention_backward.default
-    results = differentiate(gradients[0].contiguous(), *ctx.saved_tensors, *ctx.settings)  # type: ignore[attr-defined]
-    return (*results, *([None] * 7))
-
-
-torch.library.register_autograd("bertie::grouped_attention", _differentiate, setup_context=_setup)
-grouped_attention = torch.ops.bertie.grouped_attention.default
+def _kept(group: _Group, heads: int, settings: Settings) -> Tensor:
+    """Draw what dropout keeps of a group's weights: (G*N, Q, S)."""
+    keep = attention_mask(
+        group.queries,
+        heads=heads,
+        num_keys=group.keys.shape[1],
+        words=settings.words,
+        rate=settings.dropout,
+        first=settings.first,
+        second=settings.second,
+    )
+    return keep.flatten(0, 1)

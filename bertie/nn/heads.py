@@ -1,4 +1,4 @@
-"""What stands between an encoder and a task's last layer: poolers, and the masked-LM stem.
+"""What stands between an encoder and a task's last layer: poolers, the masked-LM stem, the detector of replaced tokens.
 
 Shapes: T tokens, B sequences, M slots, H hidden, E embedding, V vocabulary.
 """
@@ -86,3 +86,23 @@ class TokenLogits(nn.Module):
         count = hidden.shape[0]
         transformed = self.norm(self.activation(self.dense(pad_rows(hidden, step=64))))[:count]
         return Logits(transformed, self.embedding, self.bias)
+
+
+class Discriminator(nn.Module):
+    """Dense, activation, and one score a token: how likely it is that another token stood there (ELECTRA).
+
+    Args:
+        hidden_size: H.
+        activation: between both layers.
+    """
+
+    def __init__(self, hidden_size: int, activation: Activation) -> None:
+        super().__init__()
+        self.dense = nn.Linear(hidden_size, hidden_size)
+        self.activation = activation_function(activation)
+        self.output = nn.Linear(hidden_size, 1)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Map (T, H) to (T,)."""
+        scores: Tensor = self.output(self.activation(self.dense(pad_rows(hidden, step=64))))
+        return scores[: hidden.shape[0], 0]

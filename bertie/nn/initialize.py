@@ -5,21 +5,29 @@ As in the original code (standard deviation 0.02, cut at two of them); Hugging F
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import nn
 
 
-def initialize(module: nn.Module, *, deviation: float, generator: torch.Generator) -> None:
+def initialize(
+    module: nn.Module, *, deviation: float, generator: torch.Generator, kept: Iterable[nn.Parameter] = ()
+) -> None:
     """Draw every parameter of `module`, in the order of its parameters' names.
 
     Args:
         module: changed in place.
         deviation: standard deviation before the cut at two deviations.
         generator: where the draws come from; one on the CPU makes the weights equal on every device.
+        kept: parameters that are another module's too and are left as they are.
     """
+    others = {id(parameter) for parameter in kept}
     norms = {id(part.weight) for part in module.modules() if isinstance(part, nn.LayerNorm)}
     with torch.no_grad():
         for _, parameter in sorted(module.named_parameters()):
+            if id(parameter) in others:
+                continue
             if id(parameter) in norms:
                 parameter.fill_(1.0)
             elif parameter.dim() == 1:

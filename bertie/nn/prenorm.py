@@ -38,7 +38,17 @@ class RotaryAttention(SelfAttention):
         if turn is not None:
             query, key = rotate(query, turn), rotate(key, turn)
         rate = self.rate if self.training else 0.0
-        seen = attend(query, key, value, layout, window=self.window, dropout=rate, noise=noise, site=self.site)
+        seen = attend(
+            query,
+            key,
+            value,
+            layout,
+            causal=layout.causal,
+            window=self.window,
+            dropout=rate,
+            noise=noise,
+            site=self.site,
+        )
         projected: Tensor = self.output(seen.flatten(1))  # (T, H)
         return projected
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from bertie.kernels import cross_entropy as kernel
 from bertie.nn.embeddings import lookup
 from bertie.nn.rounding import pad_rows
 
@@ -116,6 +117,8 @@ class _CrossEntropy(torch.autograd.Function):
 
 def _consume(logits: Tensor, bias: Tensor, targets: Tensor, d_bias: Tensor | None) -> tuple[Tensor, Tensor]:
     """Sum the loss of `logits` (rows, V) and overwrite them with their gradient; add its column sums to `d_bias`."""
+    if kernel.takes(logits, bias):
+        return kernel.consume(logits, bias, targets, d_bias)
     total = logits.new_zeros((), dtype=torch.float32)
     correct = logits.new_zeros((), dtype=torch.float32)
     step = max(1, (1 << 19) // logits.shape[1])  # half a million fp32 values at a time stay in the cache

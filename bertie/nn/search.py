@@ -15,13 +15,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from bertie.batch import Batch
 from bertie.errors import SettingsError
-from bertie.nn.decoder import Decoder
+from bertie.nn.cache import Cache
 from bertie.nn.dropout import mix64
 
 _NEVER = -1e9
@@ -77,6 +78,20 @@ class Search:
             raise SettingsError(f"{self.num_texts} texts of an item need as many beams; got num_beams {self.num_beams}")
 
 
+class Writer(Protocol):
+    """What writes: a decoder over a source, or an encoder that goes on with texts."""
+
+    @property
+    def max_positions(self) -> int:
+        """Tokens of the longest text."""
+
+    def begin(self, memory: Tensor, source: Batch, rows_per_item: int = 1) -> Cache:
+        """Look at the source once, and return a cache with K rows for each sequence of it."""
+
+    def step(self, tokens: Tensor, cache: Cache) -> tuple[Tensor, Cache]:
+        """Read one more token (R,) in every row, and return what comes next, (R, V) logits, and the longer cache."""
+
+
 @dataclass(frozen=True)
 class Written:
     """One text that was written for an item."""
@@ -92,45 +107,46 @@ class Written:
 
 
 def write(
-    decoder: Decoder, memory: Tensor, source: Batch, search: Search, *, start: int, end: int
+    writer: Writer, memory: Tensor, source: Batch, search: Search, *, start: int | Tensor, end: int
 ) -> list[list[Written]]:
     """Write `num_texts` texts for every sequence of `source`, the best first.
 
     Args:
-        decoder: in evaluation mode.
+        writer: in evaluation mode.
         memory: the encoder's hidden vectors of `source`.
         source: I sequences.
         search: how.
-        start: id that every text begins with.
+        start: id that every text begins with, or (I,) such ids.
         end: id that it ends with.
 
     Raises:
-        SettingsError: texts longer than the decoder's positions, or more beams than the vocabulary allows.
+        SettingsError: texts longer than the writer's positions, or more beams than the vocabulary allows.
     """
-    if search.max_new_tokens > decoder.max_positions:
+    if search.max_new_tokens > writer.max_positions:
         raise SettingsError(
-            f"max_new_tokens {search.max_new_tokens} is more than the decoder's {decoder.max_positions} positions"
+            f"max_new_tokens {search.max_new_tokens} is more than the decoder's {writer.max_positions} positions"
         )
+    firsts = torch.as_tensor(start, device=memory.device).expand(len(source))
     if search.num_beams > 1:
-        return _Beams(decoder, memory, source, search, start, end).run()
-    return _one_by_one(decoder, memory, source, search, start, end)
+        return _Beams(writer, memory, source, search, firsts, end).run()
+    return _one_by_one(writer, memory, source, search, firsts, end)
 
 
 def _one_by_one(
-    decoder: Decoder, memory: Tensor, source: Batch, search: Search, start: int, end: int
+    writer: Writer, memory: Tensor, source: Batch, search: Search, firsts: Tensor, end: int
 ) -> list[list[Written]]:
     """Go on with the likeliest token of each row, or with one that is drawn."""
     texts_each = search.num_texts if search.sample else 1
     keys = _sample_keys(source, texts_each, search.seed) if search.sample else []
-    cache = decoder.begin(memory, source, texts_each)
+    cache = writer.begin(memory, source, texts_each)
     num_rows = len(source) * texts_each
-    tokens = torch.full((num_rows, 1), start, dtype=torch.int64, device=memory.device)  # (R, L)
+    tokens = firsts.repeat_interleave(texts_each)[:, None]  # (R, L)
     sums = torch.zeros(num_rows, device=memory.device)
     ended = torch.zeros(num_rows, dtype=torch.bool, device=memory.device)
     alive = torch.arange(len(source), device=memory.device)  # items that still write
     found: list[list[Written]] = [[] for _ in range(len(source))]
     for number in range(1, search.max_new_tokens + 1):
-        logits, cache = decoder.step(tokens[:, -1], cache)
+        logits, cache = writer.step(tokens[:, -1], cache)
         logits = _ruled(logits.float(), tokens, search, end, number)
         shares = logits.log_softmax(1)
         chosen = _draw(logits, search, keys, number) if search.sample else shares.argmax(1)
@@ -204,11 +220,11 @@ def _draw(logits: Tensor, search: Search, keys: Sequence[int], number: int) -> T
 class _Beams:
     """Beam search over items; what is done leaves, so that the tensors below shrink."""
 
-    decoder: Decoder
+    writer: Writer
     memory: Tensor
     source: Batch
     search: Search
-    start: int
+    firsts: Tensor
     end: int
     found: list[list[Written]] = field(default_factory=list)
 
@@ -216,7 +232,7 @@ class _Beams:
         items, beams, device = len(self.source), self.search.num_beams, self.memory.device
         self.found = [[] for _ in range(items)]
         self.alive = torch.arange(items, device=device)
-        self.running = torch.full((items, beams, 1), self.start, dtype=torch.int64, device=device)  # (I, K, L)
+        self.running = self.firsts[:, None, None].repeat(1, beams, 1)  # (I, K, L)
         self.sums = torch.full((items, beams), _NEVER, device=device)
         self.sums[:, 0] = 0.0  # all beams are equal yet: one of them goes on
         # Finished texts, padded with the end token, with sums of log-probabilities and scores.
@@ -226,9 +242,9 @@ class _Beams:
         self.finished = torch.zeros(items, beams, dtype=torch.bool, device=device)
 
     def run(self) -> list[list[Written]]:
-        cache = self.decoder.begin(self.memory, self.source, self.search.num_beams)
+        cache = self.writer.begin(self.memory, self.source, self.search.num_beams)
         for number in range(1, self.search.max_new_tokens + 1):
-            logits, cache = self.decoder.step(self.running[:, :, -1].flatten(), cache)
+            logits, cache = self.writer.step(self.running[:, :, -1].flatten(), cache)
             cache = cache.follow(self._advance(logits.float(), number))
             hopeless = self.finished.all(1) & (
                 self.sums[:, 0] / number**self.search.length_penalty <= self.scores.min(1).values

@@ -26,7 +26,7 @@ class _Kind:
     """Where that class puts what it found."""
     limits: tuple[str, ...]
     item: str = "text"
-    """What it is asked about: a text, a pair of texts, a question with its context, or choices."""
+    """What it is asked about: a text, one with [MASK], a pair of texts, a question with its context, or choices."""
 
 
 _LIMITS = (
@@ -39,7 +39,44 @@ _KINDS = {
     "pretraining": _Kind(
         "A pre-trained BERT encoder", "fill-mask", "AutoModelForPreTraining", "prediction_logits", (_CLOZE,)
     ),
+    "sentence_order": _Kind(
+        "An encoder that was pre-trained on hidden tokens and the order of sentences",
+        "fill-mask",
+        "AutoModelForPreTraining",
+        "prediction_logits",
+        (_CLOZE,),
+    ),
     "masked_lm": _Kind("A masked language model", "fill-mask", "AutoModelForMaskedLM", "logits", (_CLOZE,)),
+    "causal_lm": _Kind(
+        "A decoder-only BERT that writes on from a text",
+        "text-generation",
+        "AutoModelForCausalLM",
+        "",
+        ("What it writes reads well or not, and may be untrue either way.",),
+    ),
+    "hybrid": _Kind(
+        "A BERT that fills masks and writes on, with the same weights",
+        "",  # what the hub does with a fill-mask model would read its answers one place too late
+        "BertLMHeadModel",
+        "logits",
+        (
+            "Its logits at a place are of the token after it: what a [MASK] hides is read at the place before it.",
+            "Loaded as above it sees both sides; loaded with `is_decoder=True` it sees the left one only, and scores "
+            "and writes texts.",
+            "A class for masked language models loads it too, and reads its answers at the wrong place.",
+        ),
+        "masked text",
+    ),
+    "replaced_token": _Kind(
+        "An ELECTRA discriminator",
+        "",
+        "AutoModelForPreTraining",
+        "logits",
+        (
+            "It tells of every token how likely another one stood there, and is made to be fine-tuned; the generator "
+            "that it learned beside, a small masked language model, is in the folder `generator`.",
+        ),
+    ),
     "next_sentence": _Kind(
         "A next sentence model",
         "",
@@ -213,7 +250,7 @@ def _front_matter(
 
 def _ours(kind: _Kind, languages: Sequence[str]) -> str:
     example = "A text of yours."
-    if kind.pipeline == "fill-mask":
+    if kind.pipeline == "fill-mask" or kind.item == "masked text":
         example = "北京是中国的首[MASK]。" if list(languages) == ["zh"] else "Paris is the [MASK] of France."
     asked = {
         # A tuple is a pair of texts, that is one item.
@@ -237,6 +274,11 @@ def _theirs(kind: _Kind) -> str:
     if kind.loader == "EncoderDecoderModel":
         use = (
             f"source = {call}\noutput = model.generate(source.input_ids, attention_mask=source.attention_mask)\n"
+            "print(tokenizer.decode(output[0], skip_special_tokens=True))"
+        )
+    if kind.pipeline == "text-generation":
+        use = (
+            f"begun = {call}.input_ids[:, :-1]  # without [SEP], which ends a text\noutput = model.generate(begun)\n"
             "print(tokenizer.decode(output[0], skip_special_tokens=True))"
         )
     return (

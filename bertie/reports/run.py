@@ -26,7 +26,7 @@ _KINDS = {
 # What is shown big, most wanted first; dev before train.
 _BIG = (
     *("accuracy_pretrained", "accuracy_random", "exact_match", "f1", "precision", "recall", "accuracy", "matthews"),
-    *("micro_f1", "macro_f1", "spearman", "pearson", "mlm_accuracy", "mlm_loss", "nsp_accuracy"),
+    *("micro_f1", "macro_f1", "spearman", "pearson", "mlm_accuracy", "mlm_loss", "nsp_accuracy", "detection_recall"),
     *("loss", "seconds", "minutes", "tokens", "tokens_trained_on", "tokens_per_second"),
 )
 _IMPROVING = ("loss", "accuracy", "f1", "matthews", "spearman", "pearson", "exact_match")

@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ from bertie.metrics.overlap import chrf, exact_match, further_scores, same_words
 from bertie.nn.decoder import Decoder
 from bertie.nn.dropout import Noise
 from bertie.nn.projection import Logits
-from bertie.nn.search import Search, write
+from bertie.nn.search import Search, Written, write
 from bertie.tasks.task import Cut, Judgement, Keys, Loss, Task, Term, Text, check_length, texts
 from bertie.tokenizer.tokenizer import Tokenizer
 
@@ -79,6 +79,8 @@ class Generation(Search, Task):
     """Share of the target probability that is spread over the vocabulary."""
     shared: bool = False
     """Whether a decoder that is put on an encoder shares its weights, attention to the source excepted."""
+    decoder: Literal["copy", "random"] = "copy"
+    """What a decoder that is put on a pre-trained encoder begins with: a copy of that encoder's weights, or random."""
 
     name: ClassVar[str] = "generation"
     architecture: ClassVar[str] = "{}Model"
@@ -90,6 +92,8 @@ class Generation(Search, Task):
             raise SettingsError(f"max_target must be at least 2, for a start and a piece; got {self.max_target}")
         if not 0.0 <= self.label_smoothing < 1.0:
             raise SettingsError(f"label_smoothing must be from 0 to below 1; got {self.label_smoothing}")
+        if self.decoder not in ("copy", "random") or (self.shared and self.decoder == "random"):
+            raise SettingsError(f"decoder is copy or random, and copy where weights are shared; got {self.decoder!r}")
         super().__post_init__()  # refuses what doesn't go together
 
     @classmethod
@@ -174,12 +178,7 @@ class Generation(Search, Task):
         """Search for the texts."""
         decoder, memory = outputs.decoder, outputs.memory
         written = write(decoder, memory, batch, self, start=tokenizer.start, end=tokenizer.separator)
-        predictions = []
-        for best, *others in written:
-            more = tuple(Alternative(tokenizer.decode(text.tokens), math.exp(text.log_probability)) for text in others)
-            score = math.exp(best.log_probability)
-            predictions.append(Generated(tokenizer.decode(best.tokens), score, best.ended, more))
-        return predictions
+        return generated(written, tokenizer)
 
     def score(self, predictions: Sequence[Generated], items: Sequence[Any]) -> dict[str, float]:
         """Work out exact match and chrF, and BLEU and ROUGE-L where their packages are installed."""
@@ -194,6 +193,15 @@ class Generation(Search, Task):
         """Compare texts word by word."""
         credit = float(same_words(str(item.label), prediction.target))
         return Judgement(str(item.label), prediction.target, credit, prediction.score)
+
+
+def generated(written: Sequence[Sequence[Written]], tokenizer: Tokenizer) -> list[Generated]:
+    """Turn what was written for each item, the best first, into predictions."""
+    predictions = []
+    for best, *others in written:
+        more = tuple(Alternative(tokenizer.decode(text.tokens), math.exp(text.log_probability)) for text in others)
+        predictions.append(Generated(tokenizer.decode(best.tokens), math.exp(best.log_probability), best.ended, more))
+    return predictions
 
 
 def _texts_of(labels: Sequence[Any]) -> list[str]:

@@ -2,7 +2,11 @@
 
 Exactly min(cap, max(1, round(rate x length))) tokens of a sequence are chosen, 80 % shown as [MASK], 10 % as a random
 piece, 10 % as they are. Special tokens are neither chosen nor drawn (the original draws from the whole vocabulary).
-Logits exist only for the chosen tokens.
+Logits exist only for the chosen tokens. Chosen are single pieces, whole words or spans of words; their share may fall
+in the course of a run (30 to 15 %: Wettig et al. 2023 on high rates, Ankner et al. 2024 on falling ones).
+
+A corpus is cut into sequences of one document each, or packed over the ends of documents with a [SEP] at each (RoBERTa,
+4.2, FULL-SENTENCES).
 
 Shapes: T tokens, B sequences, M slots, H hidden, V vocabulary.
 """
@@ -11,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -24,8 +28,11 @@ from bertie.errors import DataError, SettingsError
 from bertie.nn.dropout import Noise
 from bertie.nn.projection import Logits
 from bertie.tasks.task import Cut, Keys, Loss, Task, Term, check_length, texts
+from bertie.tokenizer.edges import word_edges
 from bertie.tokenizer.tokenizer import Tokenizer
 
+Masking = Literal["token", "word", "span"]
+"""What is chosen: single pieces, whole words, or spans of whole words (SpanBERT)."""
 _ROWS = 512  # masks decoded at a time: bounds their table of scores at 512 x V
 
 
@@ -55,19 +62,39 @@ class MaskedLM(Task):
     """Most tokens chosen in one sequence; no cap when None."""
     top_k: int = 5
     """Guesses a mask when filling."""
+    masking: Masking = "token"
+    """What is chosen: token (single pieces), word (whole words; a Chinese character is one), span (1 to 10 words)."""
+    mask_rate_end: float | None = None
+    """Share at the end of a pre-training run, to which `mask_rate` goes in a straight line; the same when None."""
+    across_documents: bool = False
+    """Whether a sequence of a corpus goes on with the next document, behind a [SEP], until it is full."""
 
     name: ClassVar[str] = "masked_lm"
     architecture: ClassVar[str] = "{}ForMaskedLM"
     needs_labels: ClassVar[bool] = False
+    plan: ClassVar[str] = "texts"
+    fills_masks: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_length(self.max_length)
         if self.top_k < 1:
             raise SettingsError(f"top_k must be at least 1; got {self.top_k}")
-        if not 0.0 < self.mask_rate <= 1.0:
-            raise SettingsError(f"mask_rate must be above 0 and at most 1; got {self.mask_rate}")
+        for name in ("mask_rate", "mask_rate_end"):
+            rate = getattr(self, name)
+            if rate is not None and not 0.0 < rate <= 1.0:
+                raise SettingsError(f"{name} must be above 0 and at most 1; got {rate}")
         if self.max_masked is not None and self.max_masked < 1:
             raise SettingsError(f"max_masked must be at least 1; got {self.max_masked}")
+
+    def corpus_plan(self) -> str:
+        """Name the plan: texts of one document each, or full sequences across documents."""
+        return "full" if self.across_documents else self.plan
+
+    def at(self, done: float) -> Self:
+        """Return the task with the mask rate of this point of the run."""
+        if self.mask_rate_end is None:
+            return self
+        return replace(self, mask_rate=rate_at(done, self.mask_rate, self.mask_rate_end), mask_rate_end=None)
 
     def encode(self, items: Instances | Sequence[Any], tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
         """Corrupt by `keys`, or make a slot of every [MASK] that the texts hold.
@@ -97,7 +124,10 @@ class MaskedLM(Task):
             labels = [getattr(item, "label", None) for item in items] if not isinstance(items, Instances) else [None]
             if None not in labels:
                 counts = np.histogram(targets["slot.position"], offsets)[0]
-                targets["slot.token"] = _hidden_pieces([str(label) for label in labels], counts.tolist(), tokenizer)
+                pairs = zip(first, second or [None] * len(first), strict=True)
+                spaces = [space_before_mask(*both, tokenizer) for both in pairs]
+                hidden = [f"{space}{label}" for space, label in zip(spaces, labels, strict=True)]
+                targets["slot.token"] = _hidden_pieces(hidden, counts.tolist(), tokenizer)
         else:
             targets["slot.position"], targets["slot.token"], tokens = choose_masked(
                 tokens,
@@ -108,11 +138,19 @@ class MaskedLM(Task):
                 special_ids=tokenizer.special_ids,
                 vocab_size=tokenizer.vocab_size,
                 mask_id=tokenizer.mask,
+                word_edges=None if self.masking == "token" else word_edges(tokenizer),
+                spans=self.masking == "span",
             )
         return Batch.pack(tokens, segments, offsets, targets=targets)
 
     def head(self, encoder: Any) -> MaskedLMHead:
-        """Make the head on the encoder's own token logits."""
+        """Make the head on the encoder's own token logits.
+
+        Raises:
+            SettingsError: an encoder that sees what is to the left only.
+        """
+        if getattr(encoder, "left_to_right", False):
+            raise SettingsError(f"a causal model sees no token to the right, which {self.name} needs; take a bert")
         return MaskedLMHead(encoder.token_logits())
 
     def counts(self, batch: Batch) -> dict[str, float]:
@@ -156,13 +194,28 @@ class MaskedLM(Task):
         return {}
 
 
+def rate_at(done: float, first: float, last: float) -> float:
+    """Return the mask rate at a fraction of the run, on a straight line from `first` to `last`."""
+    return first + (last - first) * min(max(done, 0.0), 1.0)
+
+
+def space_before_mask(text: str, pair: str | None, tokenizer: Tokenizer) -> str:
+    """Return the space that stands before the first mask, if one does.
+
+    Byte-level pieces carry the space before them, and their mask takes it away: what it hides begins with it.
+    """
+    mask = tokenizer.tokens[tokenizer.mask]
+    whole = text if mask in text or pair is None else pair
+    return " " if whole.partition(mask)[0][-1:].isspace() else ""
+
+
 def _hidden_pieces(labels: Sequence[str], counts: Sequence[int], tokenizer: Tokenizer) -> list[int]:
     """Cut labels into the pieces that the masks of their texts hide."""
     encoded = tokenizer.encode_batch(labels)
     for number, (label, pieces, count) in enumerate(zip(labels, encoded, counts, strict=True), 1):
         if len(pieces) != count:
             raise DataError(
-                f"text {number} has {count} [MASK] and its label {label!r} {len(pieces)} pieces; "
+                f"text {number} has {count} [MASK] and its label {label.strip()!r} {len(pieces)} pieces; "
                 "give one [MASK] for each piece"
             )
     return [piece for pieces in encoded for piece in pieces]

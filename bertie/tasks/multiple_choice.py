@@ -130,7 +130,7 @@ class MultipleChoice(Task):
 
     def loss(self, outputs: Tensor, batch: Batch) -> Loss:
         """Cross-entropy over each item's choices."""
-        scores, gold = _table(outputs, batch), batch.targets["item.label"]
+        scores, gold = choice_table(outputs, batch), batch.targets["item.label"]
         total, count = cross_entropy(scores, gold, reduction="sum"), float(batch.num_items)
         right = (scores.argmax(1) == gold).sum()
         return Loss({"multiple_choice": Term(1.0, total, count)}, {"accuracy": (right, count)})
@@ -138,7 +138,7 @@ class MultipleChoice(Task):
     def decode(self, outputs: Tensor, batch: Batch, items: Sequence[Any], tokenizer: Tokenizer) -> list[Chosen]:
         """Choose the likeliest choice of each item."""
         chosen = []
-        for row, item in zip(_table(outputs, batch).softmax(1).tolist(), items, strict=True):
+        for row, item in zip(choice_table(outputs, batch).softmax(1).tolist(), items, strict=True):
             scores = tuple(row[: len(item.choices)])
             best = scores.index(max(scores))
             chosen.append(Chosen(str(best), item.choices[best], scores[best], scores))
@@ -172,7 +172,7 @@ def _right(item: Choice, where: str) -> int:
     return int(label)
 
 
-def _table(outputs: Tensor, batch: Batch) -> Tensor:
+def choice_table(outputs: Tensor, batch: Batch) -> Tensor:
     """Lay scores of sequences (B,) out as choices (I, W): the mean over windows, -inf where an item has no more."""
     places = (batch.rows, batch.targets["sequence.choice"])
     shape = (batch.num_items, int(places[1].max()) + 1)

@@ -25,6 +25,8 @@ from bertie.nn.dropout import Noise
 from bertie.tasks.task import Judgement, Keys, Loss, Task, Term, check_length, encoded_texts
 from bertie.tokenizer.tokenizer import Tokenizer
 
+_LARGEST = 1e30  # what 32-bit weights can give, with room for squares of what is left after standardising
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -66,7 +68,7 @@ class Regression(Task):
         """
         values = [_value(item.label, f"line {item.line}") for item in items]
         center = math.fsum(values) / len(values)
-        spread = math.sqrt(math.fsum((value - center) ** 2 for value in values) / len(values))
+        spread = math.hypot(*(value - center for value in values)) / math.sqrt(len(values))
         if spread == 0.0:
             raise DataError(f"every row has the label {values[0]:g}; there is nothing to learn")
         return {"center": center, "spread": 2.0 ** round(math.log2(spread))}
@@ -139,8 +141,8 @@ def _value(label: Any, where: str) -> float:
         value = float(label)
     except (TypeError, ValueError):
         value = math.nan
-    if not math.isfinite(value):
-        raise DataError(f"{where} has label {label!r}; regression needs numbers")
+    if not abs(value) < _LARGEST or "_" in str(label):  # Python reads 1_0 as ten
+        raise DataError(f"{where} has label {label!r}; regression needs numbers, below {_LARGEST:g}")
     return value
 
 

@@ -11,7 +11,6 @@ Shapes: T tokens, B sequences, H hidden.
 from __future__ import annotations
 
 import json
-import reprlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -26,8 +25,9 @@ from bertie import registry
 from bertie.batch import Batch
 from bertie.data.items import Table
 from bertie.data.items import Text as Text
+from bertie.data.items import texts as texts
 from bertie.data.table import read_table
-from bertie.errors import DataError, SettingsError
+from bertie.errors import SettingsError
 from bertie.nn.dropout import Noise
 from bertie.tokenizer.tokenizer import Cut as Cut
 from bertie.tokenizer.tokenizer import Tokenizer
@@ -97,6 +97,15 @@ class Task(ABC):
     """The score, the higher the better, by which one model is preferred to another."""
     takes_choices: ClassVar[bool] = False
     """Whether an item is a text and any number of further ones to choose from."""
+    plan: ClassVar[str] = ""
+    """How a corpus is cut for it in pre-training, one of `bertie.data.plan.PLANS`; empty: it learns from no corpus.
+
+    Such a task has a field `max_length`, and its `encode` takes `bertie.data.instances.Instances`.
+    """
+    fills_masks: ClassVar[bool] = False
+    """Whether it guesses the pieces at `slot.position`: the outputs of its head, or their `tokens`, are `Logits`."""
+    left_to_right: ClassVar[bool] = False
+    """Whether it guesses those pieces from what stands before them in causal batches, and so can score whole texts."""
 
     @abstractmethod
     def encode(self, items: Any, tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
@@ -181,6 +190,40 @@ class Task(ABC):
         del predictions, items
         return {}
 
+    def corpus_plan(self) -> str:
+        """Name how a corpus is cut for this task as it is set: `plan`, unless one of its settings says otherwise."""
+        return self.plan
+
+    def at(self, done: float) -> Self:
+        """Return the task as it is at a point of a pre-training run, such as with the mask rate of that point.
+
+        Measuring on a dev corpus goes by the task as it is at the end.
+
+        Args:
+            done: fraction of the run that is done, 0 to 1.
+        """
+        del done
+        return self
+
+    def aspects(self) -> Sequence[Task]:
+        """Return the tasks that are measured, each on all there is: this one, unless it draws between objectives."""
+        return (self,)
+
+    def derived(self, means: Mapping[str, float]) -> dict[str, float]:
+        """Return figures of a measurement that follow from its means and are none themselves, such as a perplexity."""
+        del means
+        return {}
+
+    def network(self, model: TaskModel, *, seed: int) -> TaskModel:
+        """Return the network that learns: `model` itself, or one of its parts and those of a helper that learns too.
+
+        Args:
+            model: the encoder under this task's head, which is what is written and used.
+            seed: of the helper's first weights.
+        """
+        del seed
+        return model
+
     def adjusted(self, settings: Mapping[str, Any]) -> Self:
         """Return this task with some of its settings changed."""
         changed: Self = replace(self, **settings)  # type: ignore[type-var]
@@ -263,6 +306,10 @@ class TaskModel(nn.Module):
             noise = Noise.draw()
         return self.head(self.encoder(batch, noise), batch, noise)
 
+    def companions(self) -> dict[str, tuple[TaskModel, Task]]:
+        """Return the helpers of learning that are models of use too, by the name of the folder each is written to."""
+        return {}
+
 
 def check_length(max_length: int) -> None:
     """Refuse a length that leaves no room for a pair of texts.
@@ -272,20 +319,6 @@ def check_length(max_length: int) -> None:
     """
     if max_length < 5:
         raise SettingsError(f"max_length must be at least 5, for [CLS] a [SEP] b [SEP]; got {max_length}")
-
-
-def texts(items: Sequence[Any]) -> tuple[list[str], list[str | None] | None]:
-    """Split items (strings, pairs of strings or `Text`) into first and second texts; None where there is no second.
-
-    Raises:
-        DataError: something else.
-    """
-    for number, item in enumerate(items, 1):
-        if not isinstance(item, str | Text) and not (isinstance(item, tuple) and len(item) == 2):
-            raise DataError(f"text {number} is {reprlib.repr(item)}; give a string, a tuple of two strings, or a Text")
-    whole = [item if isinstance(item, Text) else Text(item) if isinstance(item, str) else Text(*item) for item in items]
-    second = [item.pair for item in whole]
-    return [item.text for item in whole], second if any(pair is not None for pair in second) else None
 
 
 def encoded_texts(items: Sequence[Any], tokenizer: Tokenizer) -> tuple[list[list[int]], list[list[int] | None]]:

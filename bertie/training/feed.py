@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from bertie import progress
+from bertie.batch import Batch
 from bertie.corpus.shards import Corpus
 from bertie.data.instances import draw_instances, joined
 from bertie.data.random import permutation
@@ -36,7 +38,6 @@ def corpus_feed(
     batch_tokens: int,
     micro_tokens: int,
     seed: int,
-    pairs: bool,
     progress: Progress,
     state: dict[str, Any],
     schedule: ScheduleSettings = STEADY,
@@ -45,13 +46,12 @@ def corpus_feed(
 
     Args:
         corpus: prepared text.
-        task: encodes the instances.
+        task: says how the corpus is cut, and encodes the instances as it is at that point of the run.
         tokenizer: of the corpus.
         stages: lengths and their shares of the run.
         batch_tokens: tokens of one update at most.
         micro_tokens: tokens of one forward pass at most; an update of more is split and its gradients are added.
         seed: of order, pairs and masks.
-        pairs: whether instances are pairs for next sentence prediction.
         progress: tells how much of the run is done, which picks the stage.
         state: `state` of an earlier draw.
         schedule: says whether the batch grows at first; it is then put together from the next few smaller ones.
@@ -76,12 +76,11 @@ def corpus_feed(
         if current != number:
             number, within = current, 0
         if number not in samplers:
-            samplers = {
-                number: Sampler(corpus, seed=seed, length=stages[number].length, batch_tokens=size, pairs=pairs)
-            }
+            length = stages[number].length
+            samplers = {number: Sampler(corpus, seed=seed, length=length, batch_tokens=size, plan=task.corpus_plan())}
         parts = range(within, within + (batch_parts(done, schedule) if grows else 1))
         instances = joined([draw_instances(samplers[number], part, tokenizer) for part in parts])
-        batch = task.encode(instances, tokenizer, instances.keys)
+        batch = task.at(done).encode(instances, tokenizer, instances.keys)
         step, within, tokens = step + 1, parts.stop, tokens + batch.num_tokens
         after = {"step": step, "tokens": tokens, "stage": number, "stage_step": within}
         epoch, place = samplers[number].locate(within - 1)
@@ -114,14 +113,40 @@ def table_feed(
     step = state.get("step", 0)
     per_epoch = -(-len(items) // batch_size)
     order, ordered_epoch = permutation(seed, 0, len(items)), 0
+    cut = _Cut(task, len(items))
     while True:
         epoch, place = divmod(step, per_epoch)
         if epoch != ordered_epoch:
             order, ordered_epoch = permutation(seed, epoch, len(items)), epoch
         chosen = order[place * batch_size : (place + 1) * batch_size]
         batch = task.encode([items[index] for index in chosen], tokenizer)
+        if epoch == 0:
+            cut.count([items[index] for index in chosen], batch, last=place == per_epoch - 1)
         if activations is not None:
             batch = activations.attach(batch, chosen)
         step += 1
         parts = [batch] if task.whole_batch else batch.split(micro_tokens)
         yield Draw(parts, {"step": step}, f"epoch {epoch}, batch {place}")
+
+
+class _Cut:
+    """Says that training items are cut: at once where one is, and after the first epoch how many there are."""
+
+    def __init__(self, task: Task, num_items: int) -> None:
+        self._limit, self._num_items = getattr(task, "max_length", 0), num_items
+        self._num_cut = self._num_seen = 0
+
+    def count(self, items: Sequence[Any], batch: Batch, *, last: bool) -> None:
+        """Look at the items of a batch; `last` is the epoch's."""
+        lost = batch.targets.get("sequence.cut")
+        rows = [] if lost is None else sorted(set(batch.rows[lost > 0].tolist()))
+        if rows and not self._num_cut:
+            line = getattr(items[rows[0]], "line", 0)
+            progress.warn(
+                f"a training item{f' (line {line})' if line else ''} is longer than {self._limit} tokens and is cut; "
+                "--length takes more, --truncation window reads such items whole"
+            )
+        self._num_cut += len(rows)
+        self._num_seen += len(items)
+        if last and self._num_cut and self._num_seen == self._num_items:
+            progress.warn(f"{self._num_cut:,} of {self._num_items:,} training items are cut to {self._limit} tokens")

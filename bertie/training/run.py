@@ -244,11 +244,13 @@ def _save(
 
 
 def _log(journal: Journal, position: Position, step: Step, clock: _Clock) -> dict[str, Any]:
-    """Write one line of means over the steps since the last line."""
+    """Write one line of means over the steps since the last line, each over those of them that have the figure."""
     seconds = clock()
-    means = {
-        name: sum(figures[name] for figures in position.window) / len(position.window) for name in position.window[0]
-    }
+    found: dict[str, list[float]] = {}
+    for figures in position.window:
+        for name, value in figures.items():
+            found.setdefault(name, []).append(value)
+    means = {name: sum(values) / len(values) for name, values in found.items()}
     record = {
         "kind": "train",
         "step": step.number,

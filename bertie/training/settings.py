@@ -128,3 +128,34 @@ class LoraSettings:
             raise SettingsError(f"lora.rank must be at least 0; got {self.rank}")
         if not self.alpha > 0.0:
             raise SettingsError(f"lora.alpha must be above 0; got {self.alpha}")
+
+
+@dataclass(frozen=True)
+class DistillSettings:
+    """A teacher, a finished model with the same vocabulary that is learned from beside the task's own targets."""
+
+    teacher: str | None = None
+    """Folder or hub id of the teacher; none when not given."""
+    logits: float = 0.5
+    """Weight of the distance from its guesses."""
+    task: float = 0.5
+    """What the task's own loss is multiplied with."""
+    temperature: float = 2.0
+    """Guesses of both are compared as softmax(scores / temperature); above 1, unlikely answers count for more."""
+    hidden: float = 0.0
+    """Weight of the squared distance from its hidden vectors, layer by layer."""
+    attention: float = 0.0
+    """Weight of the distance from the relations in its last layer's attention."""
+
+    def __post_init__(self) -> None:
+        if self.teacher is None:
+            for name in ("logits", "task", "temperature", "hidden", "attention"):
+                if getattr(self, name) != getattr(DistillSettings, name):
+                    raise SettingsError(f"distill.{name} {getattr(self, name)} has no effect without distill.teacher")
+        for name in ("logits", "task", "hidden", "attention"):
+            if getattr(self, name) < 0.0:
+                raise SettingsError(f"distill.{name} must be at least 0; got {getattr(self, name)}")
+        if not self.temperature > 0.0:
+            raise SettingsError(f"distill.temperature must be above 0; got {self.temperature}")
+        if not self.logits + self.hidden + self.attention > 0.0:
+            raise SettingsError("distill.logits, .hidden and .attention are all 0: nothing is learned from the teacher")

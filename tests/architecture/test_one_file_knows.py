@@ -22,7 +22,7 @@ KNOWN = {
     "schemas": (r"^(tomllib|pydantic)\b", ["config.py"]),
     "flags": (r"^tyro\b", ["flags.py"]),
     "argv": (r"^sys\.argv$", ["cli.py"]),
-    "onnx": (r"^(onnx|onnxruntime|onnxscript)\b", ["backends/onnx.py"]),
+    "onnx": (r"^(onnx|onnxruntime)\b", ["backends/onnx.py"]),
     "openvino": (r"^openvino\b", ["backends/openvino.py"]),
     "the web server": (r"^(fastapi|uvicorn|starlette)\b", ["serving/app.py"]),
     "ray": (r"^ray\b", ["runners/ray.py"]),

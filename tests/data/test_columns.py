@@ -100,7 +100,7 @@ def test_uneven_rows_under_a_header_or_in_a_csv_are_refused(tmp_path: Path) -> N
 
 
 def test_an_unknown_kind_of_file_is_refused(tmp_path: Path) -> None:
-    for name in ("a.json", "a.data", "a"):
+    for name in ("a.xlsx", "a.data", "a"):
         with pytest.raises(
             SettingsError, match=r"texts and labels are read from \.txt, \.csv, \.tsv, \.jsonl, \.parquet"
         ):

@@ -11,6 +11,7 @@ import pytest
 
 from bertie.data.hub import DatasetId, is_dataset, open_dataset
 from bertie.data.items import Text
+from bertie.data.questions import read_questions
 from bertie.data.table import read_table
 from bertie.errors import DataError, SettingsError
 
@@ -142,3 +143,11 @@ def test_with_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert read_table(f"hub:{parquet_folder}:train").items == items
     with pytest.raises(SettingsError, match="can't open the data set no-such/thing"):
         read_table("hub:no-such/thing:train")
+
+
+def test_questions(tmp_path: Path) -> None:
+    row = {"id": "7", "question": "Who?", "context": "Anna ran", "answers": {"text": ["Anna"], "answer_start": [0]}}
+    parquet(tmp_path / "squad" / "train-00000-of-00001.parquet", [row])
+    (found,) = read_questions(f"hub:{tmp_path / 'squad'}:train", labelled=True).items
+    assert (found.text, found.context, found.id) == ("Who?", "Anna ran", "7")
+    assert found.label is not None and (found.label[0].text, found.label[0].start) == ("Anna", 0)

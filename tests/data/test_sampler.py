@@ -15,7 +15,7 @@ from bertie.errors import SettingsError
 
 
 def test_an_epoch_sees_every_instance_once_and_no_batch_is_too_large(generated: Any) -> None:
-    sampler = Sampler(generated, seed=0, length=64, batch_tokens=512, pairs=True)
+    sampler = Sampler(generated, seed=0, length=64, batch_tokens=512, plan="pairs")
     batches = [sampler.instances(step)[1] for step in range(sampler.num_batches(0))]
     lengths = sampler.plan(0).lengths
     assert np.array_equal(np.concatenate(batches), np.arange(len(lengths)))
@@ -61,7 +61,7 @@ def test_no_part_is_empty_beside_a_long_sequence() -> None:
 
 @pytest.mark.parametrize("num_ranks", [1, 2, 3, 8])
 def test_any_number_of_processes_sees_the_same_batches(generated: Any, tiny_tokenizer: Any, num_ranks: int) -> None:
-    sampler = Sampler(generated, seed=1, length=64, batch_tokens=1024, pairs=True)
+    sampler = Sampler(generated, seed=1, length=64, batch_tokens=1024, plan="pairs")
     for step in (0, 7, sampler.num_batches(0)):
         whole = draw_instances(sampler, step, tokenizer=tiny_tokenizer)
         parts = [draw_instances(sampler, step, tiny_tokenizer, rank=n, num_ranks=num_ranks) for n in range(num_ranks)]
@@ -72,17 +72,17 @@ def test_any_number_of_processes_sees_the_same_batches(generated: Any, tiny_toke
 
 
 def test_more_processes_than_sequences(generated: Any) -> None:
-    sampler = Sampler(generated, seed=1, length=64, batch_tokens=64, pairs=True)
+    sampler = Sampler(generated, seed=1, length=64, batch_tokens=64, plan="pairs")
     with pytest.raises(SettingsError, match=r"for 99 processes; raise --batch-tokens above 64"):
         sampler.instances(0, rank=0, num_ranks=99)
 
 
 def test_a_step_means_the_same_however_it_is_reached(generated: Any) -> None:
-    forward = Sampler(generated, seed=4, length=32, batch_tokens=2048, pairs=True)
+    forward = Sampler(generated, seed=4, length=32, batch_tokens=2048, plan="pairs")
     last = forward.num_batches(0) + forward.num_batches(1) + 3
     for step in range(last):
         forward.instances(step)
-    jumped = Sampler(generated, seed=4, length=32, batch_tokens=2048, pairs=True)
+    jumped = Sampler(generated, seed=4, length=32, batch_tokens=2048, plan="pairs")
     for step in (last, 0, forward.num_batches(0)):
         (one, first), (two, second) = forward.instances(step), jumped.instances(step)
         assert one == two
@@ -92,12 +92,13 @@ def test_a_step_means_the_same_however_it_is_reached(generated: Any) -> None:
 
 def test_a_batch_holds_at_least_one_sequence(generated: Any) -> None:
     with pytest.raises(SettingsError, match="batch-tokens"):
-        Sampler(generated, seed=0, length=128, batch_tokens=64, pairs=True)
+        Sampler(generated, seed=0, length=128, batch_tokens=64, plan="pairs")
 
 
-@pytest.mark.parametrize("pairs", [True, False])
-def test_instances(generated: Any, tiny_tokenizer: Any, pairs: bool) -> None:
-    sampler = Sampler(generated, seed=0, length=64, batch_tokens=1024, pairs=pairs)
+@pytest.mark.parametrize("cut", ["pairs", "texts"])
+def test_instances(generated: Any, tiny_tokenizer: Any, cut: str) -> None:
+    sampler = Sampler(generated, seed=0, length=64, batch_tokens=1024, plan=cut)
+    pairs = cut == "pairs"
     found = draw_instances(sampler, 5, tiny_tokenizer)
     plan, (_, numbers) = sampler.plan(0), sampler.instances(5)
     assert len(found) == len(numbers)

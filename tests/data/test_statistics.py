@@ -24,7 +24,7 @@ _CHARACTERS = 6_000_000
 
 def measure(corpus: Corpus, tokenizer: Tokenizer, *, instances: int) -> dict[str, float]:
     """Draw so many instances of length 128 and count."""
-    sampler = Sampler(corpus, seed=0, length=128, batch_tokens=65_536, pairs=True)
+    sampler = Sampler(corpus, seed=0, length=128, batch_tokens=65_536, plan="pairs")
     drawn = wrong = masked = kept = replaced = chosen = 0
     seen = np.zeros(tokenizer.vocab_size, np.int64)
     for step in itertools.count():

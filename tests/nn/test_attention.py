@@ -14,10 +14,23 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from bertie.batch import Batch
+from bertie.kernels.library import load
+from bertie.nn import packed_attention
 from bertie.nn.attention import Layout, attend, attention_weights, reference_attend
 from bertie.nn.dropout import Noise
 
 HEADS, SIZE = 2, 4
+
+
+@pytest.fixture(params=["kernel", "groups"], autouse=True)
+def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run every test by the C++ kernel and by its twin."""
+    if request.param == "groups":
+        monkeypatch.setattr(packed_attention.kernel, "takes", lambda query: False)
+    elif load("attention") is None:
+        pytest.skip("no C++ compiler on this machine")
+
+
 LENGTHS = st.lists(st.integers(1, 40), min_size=1, max_size=6)
 
 
@@ -195,7 +208,7 @@ def test_the_operator_is_well_defined(dropout: float) -> None:
     layout = self_layout([6, 21])
     parts = [part.requires_grad_() for part in inputs(layout)]
     settings = (layout.query_offsets, layout.key_offsets, True, 3, dropout, 1, 2)
-    torch.library.opcheck(torch.ops.bertie.grouped_attention.default, (*parts, *settings))
+    torch.library.opcheck(torch.ops.bertie.packed_attention.default, (*parts, *settings))
 
 
 def test_compiles_as_one_graph() -> None:

@@ -56,6 +56,16 @@ def test_equals_torch_own_layer() -> None:
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
 
+def test_without_gradients_the_widened_vectors_are_never_whole() -> None:
+    layer, hidden, seen = block().feedforward, torch.randn(2500, HIDDEN), []
+    layer.up.register_forward_hook(lambda _module, _inputs, output: seen.append(output.shape[0]))
+    expected = layer(hidden)
+    assert seen == [2500]  # a backward pass needs all of them anyway
+    with torch.inference_mode():
+        torch.testing.assert_close(layer(hidden), expected, rtol=0, atol=1e-6)
+    assert seen[1:] == [1024, 1024, 452]
+
+
 def test_every_dropout_has_a_site_of_its_own() -> None:
     layer = block(dropout=0.1, attention_dropout=0.1)
     sites = [layer.attention.site] + [part.site for part in layer.modules() if isinstance(part, Dropout)]

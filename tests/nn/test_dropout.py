@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bertie.nn.dropout import Dropout, Noise, branch, keep_mask, mask_from_words, mix64
+from bertie.nn.dropout import Dropout, Noise, attention_mask, keep_mask, mix64
 
 CPU = torch.device("cpu")
 COUNT = 1 << 18
@@ -59,12 +59,23 @@ def test_rows_and_columns_of_a_matrix_vary_as_they_should(width: int) -> None:
 
 
 @pytest.mark.parametrize("rate", RATES)
-def test_parts_of_a_site_draw_independently(rate: float) -> None:
-    words = Noise(5).at(3)
-    masks = [mask_from_words((COUNT,), rate, *branch(*words, number), CPU) for number in range(8)]
-    masks.append(mask(rate, Noise(5), 3))
-    pairs = [(one, other) for place, one in enumerate(masks) for other in masks[:place]]
-    assert max(agreement(one, other, rate) for one, other in pairs) < 4.5
+def test_attention_weights_draw_independently(rate: float) -> None:
+    first, second = Noise(5).at(3)
+    queries = torch.arange(2 * 64).view(2, 64)
+    drawn = attention_mask(queries, heads=4, num_keys=48, words=24, rate=rate, first=first, second=second)
+    assert drawn.shape == (2, 4, 64, 48)
+    assert abs(1.0 - float(drawn.double().mean()) - rate) < 4.5 * math.sqrt(rate * (1 - rate) / drawn.numel())
+    for axis in range(4):
+        halves = drawn.chunk(2, dim=axis)
+        assert agreement(*halves, rate) < 4.5
+    assert agreement(drawn[..., ::2], drawn[..., 1::2], rate) < 4.5
+
+
+def test_an_attention_weight_draws_alike_wherever_its_query_stands() -> None:
+    settings = {"heads": 3, "words": 20, "rate": 0.5, "first": 7, "second": 9}
+    whole = attention_mask(torch.arange(12)[None], num_keys=40, **settings)  # type: ignore[arg-type]
+    part = attention_mask(torch.tensor([[5, 3]]), num_keys=16, **settings)  # type: ignore[arg-type]
+    assert torch.equal(part[0], whole[0][:, [5, 3], :16])
 
 
 def test_equal_keys_draw_equal_masks_of_any_shape() -> None:

@@ -94,6 +94,7 @@ def test_its_examples_run(
     from bertie.formats.format import new
     from bertie.formats.huggingface import write
     from bertie.models.bert import BertConfig
+    from bertie.models.electra import ElectraConfig
     from bertie.models.seq2seq import EncoderDecoderConfig
 
     config = BertConfig(
@@ -102,7 +103,11 @@ def test_its_examples_run(
     kind: Callable[..., Any] = registry.load("tasks", task).TASK
     of_task = {"classification": {"labels": ("a", "b")}, "tagging": {"labels": ("O", "B-X", "I-X")}}.get(task, {})
     ends = {"start_id": tiny_tokenizer.start, "end_id": tiny_tokenizer.separator}
-    shape, room = (config, "bert") if task != "generation" else (EncoderDecoderConfig.over(config, **ends), "seq2seq")
+    shapes: dict[str, Any] = {
+        "generation": (EncoderDecoderConfig.over(config, **ends), "seq2seq"),
+        "replaced_token": (ElectraConfig(**vars(config), embedding_size=32), "electra"),
+    }
+    shape, room = shapes.get(task, (config, "bert"))
     bundle = new(shape, kind(max_length=64, **of_task), tiny_tokenizer, seed=0, architecture=room)
     write(replace(bundle, card=card(task=task, scores={})), tmp_path / "model")
     blocks = re.findall(
@@ -111,4 +116,4 @@ def test_its_examples_run(
     assert len(blocks) == 2
     for block in blocks:
         exec(block.replace("PATH", str(tmp_path / "model")), {})
-    assert ("Generated(target=" if task == "generation" else "torch.Size([1,") in capsys.readouterr().out
+    assert ("Generated(target=" if task in ("generation", "causal_lm") else "torch.Size([1,") in capsys.readouterr().out

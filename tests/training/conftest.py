@@ -13,7 +13,13 @@ import pytest
 
 from bertie import config
 from bertie.data.items import Text
-from bertie.training.settings import LoraSettings, OptimizerSettings, ScheduleSettings, TrainingSettings
+from bertie.training.settings import (
+    DistillSettings,
+    LoraSettings,
+    OptimizerSettings,
+    ScheduleSettings,
+    TrainingSettings,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -58,6 +64,9 @@ class AidedRun:
     optimizer: OptimizerSettings = PLAIN
     lora: LoraSettings = NO_LORA
     freeze: int = 0
+    teacher: TaskModel | None = None
+    distill: DistillSettings | None = None
+    """What is learned from the teacher."""
     gigabytes: float = 0.0
     dropout: float = 0.1
     scores: tuple[float, ...] = ()
@@ -71,6 +80,7 @@ class AidedRun:
 
         from bertie.inference.evaluate import evaluate
         from bertie.tasks.classification import Classification
+        from bertie.training.distillation import Distilled, DistilledModel
         from bertie.training.feed import table_feed
         from bertie.training.journal import read
         from bertie.training.run import Job, run
@@ -82,6 +92,9 @@ class AidedRun:
         model = self.build(task, dropout=self.dropout)
         network = choose(model, freeze=self.freeze, lora=self.lora, seed=0)
         known = self.remembered(network, task, folder.parent) if self.gigabytes else None
+        learner: tuple[TaskModel, Any] = (network, task)
+        if self.teacher is not None and self.distill is not None:
+            learner = (DistilledModel(network, self.teacher, self.distill, seed=0), Distilled(task, self.distill))
         at = [0]  # steps drawn so far
 
         def feed(state: dict[str, Any]) -> Iterator[Any]:
@@ -98,8 +111,8 @@ class AidedRun:
             return evaluate(model, task, self.dev, self.tokenizer).scores
 
         job = Job(
-            model=network,
-            task=task,
+            model=learner[0],
+            task=learner[1],
             feed=lambda done, state: feed(state),
             horizon=Horizon(steps=12),
             peak=2e-2,

@@ -50,7 +50,6 @@ def feed(corpus: Path, tiny_tokenizer: Any) -> Feed:
             Pretraining(max_length=48),
             tiny_tokenizer,
             seed=3,
-            pairs=True,
             progress=lambda step, tokens: tokens / (STEPS * SIZE),
             state=state,
             schedule=schedule,

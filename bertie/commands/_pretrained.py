@@ -1,0 +1,123 @@
+"""What a finished pre-training run leaves: the model with its card, the report, and the figures the command prints."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from bertie.commands.command import Report
+
+if TYPE_CHECKING:
+    from bertie.corpus.shards import Corpus
+    from bertie.formats.format import Bundle
+    from bertie.tasks.task import Task, TaskModel
+    from bertie.training.run import Position
+    from bertie.training.runfolder import RunFolder
+
+_PROGRESS = {"kind", "step", "seconds", "tokens", "tokens_per_second", "learning_rate", "gradient_norm"}
+"""What a line of metrics.jsonl holds beside the figures of the task."""
+
+
+def finish(
+    bundle: "Bundle", network: "TaskModel", folder: "RunFolder", position: "Position", data: "Corpus", masked: Any
+) -> Report:
+    """Write the model, its companions and the report of a run that reached its end."""
+    from bertie.formats.huggingface import write
+    from bertie.reports.card import model_card
+    from bertie.reports.run import RunReport
+    from bertie.reports.run import write as write_report
+    from bertie.training.journal import read
+
+    records = read(folder.metrics)
+    values = _figures(folder, records, position)
+    notes = [f"The model was pre-trained on {data.num_tokens:,} tokens of {data.num_documents:,} documents."]
+    shares, told = _about_sequences(bundle.task, data)
+    values |= shares
+    notes += told
+    if bundle.task.fills_masks:
+        notes.append("Random replacements come from the vocabulary without its special tokens, unlike the original.")
+    settings = folder.config.read_text(encoding="utf-8")
+    command = f"bertie run {folder.config}"
+    scores = {name: value for name, value in values.items() if name.startswith("dev_")}
+    card = model_card(
+        task=bundle.task.name,
+        command=command,
+        scores=scores,
+        settings=settings,
+        data=data.fingerprint,
+        name=folder.path.name,
+        num_parameters=sum(value.numel() for value in bundle.model.parameters()),
+        steps=position.step,
+        tokens=position.tokens,
+    )
+    extra = {"data": data.fingerprint, "steps": position.step, "tokens": position.tokens}
+    # What is used from now on is the task as the run ended, not as it began.
+    write(replace(bundle, task=bundle.task.at(1.0), card=card, extra=extra), folder.model, overwrite=True)
+    for name, (model, task) in network.companions().items():
+        shape: Any = model.encoder.config
+        helper = replace(bundle, model=model, task=task.at(1.0), config=shape, card="", extra=extra)
+        write(helper, folder.model / name)
+    write_report(
+        folder.report,
+        RunReport(
+            title=f"Pre-training {folder.path.name}",
+            kind="pretrain",
+            summary=values,
+            records=records,
+            settings=settings,
+            command=command,
+            masked=masked,
+            notes=notes,
+        ),
+    )
+    folder.mark_finished(values)
+    return summary(folder, values, bundle.task)
+
+
+def _about_sequences(task: Any, data: "Corpus") -> tuple[dict[str, float], list[str]]:
+    """Say what a reader should know of how the corpus was cut, and the share that it is about."""
+    from bertie.data.plan import PLANS
+
+    kind = task.corpus_plan()
+    if kind == "texts":
+        return {}, []
+    plan = PLANS[kind](data, seed=0, epoch=0, length=task.max_length)
+    if kind == "pairs":
+        share, name = plan.random_share, "random_next_share"
+        note = "of the pairs are random: a chunk of one sentence has no second half of its own."
+    elif kind == "order":
+        share, name = float((plan.labels < 0).mean()), "single_sentence_share"
+        note = "of the sequences are one sentence, which has no order: they served the masked LM alone."
+    else:
+        share, name = float((plan.num_breaks > 0).mean()), "across_documents_share"
+        note = "of the sequences hold text of several documents, with a [SEP] between them."
+    return {name: round(share, 4)}, [f"{share:.1%} {note}"]
+
+
+def _figures(folder: "RunFolder", records: list[dict[str, Any]], position: "Position") -> dict[str, Any]:
+    """Collect what a run reached: its length, and the last figures of training and dev."""
+    last: dict[str, Any] = {
+        kind: next((row for row in reversed(records) if row["kind"] == kind), {}) for kind in ("train", "dev")
+    }
+    return {
+        "folder": str(folder.path),
+        "steps": position.step,
+        "tokens": position.tokens,
+        "seconds": round(position.seconds, 1),
+        "tokens_per_second": round(position.tokens / max(1e-9, position.seconds)),
+        **{
+            f"{kind}_{name}": round(value, 4)
+            for kind, row in last.items()
+            for name, value in row.items()
+            if name not in _PROGRESS and value is not None
+        },
+    }
+
+
+def summary(folder: "RunFolder", values: dict[str, Any], task: "Task") -> Report:
+    """Say what the run reached, and what to do with its model."""
+    learn = f"bertie finetune {folder.model} --task classification --train TRAIN.tsv --dev DEV.tsv --out OUT"
+    go_on = f'bertie predict {folder.model} "TEXT TO GO ON WITH"'
+    return Report(
+        title=f"Pre-trained {folder.model}",
+        values={**values, "report": str(folder.report)},
+        next_command=go_on if task.left_to_right and not task.fills_masks else learn,
+    )

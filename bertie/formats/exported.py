@@ -1,0 +1,97 @@
+"""An exported folder: config and tokenizer as in any model folder, the head's weights, and an encoder that is frozen.
+
+How the encoder is frozen is the affair of `backends/`, whose name and class of exactness stand in config.json under
+`bertie.export`. A folder as this one can be used and measured, and can't learn.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from bertie.errors import DataError, SettingsError
+from bertie.formats._config import architecture, encoder_config, read_config
+from bertie.formats._objective import make_task, stored_task
+from bertie.formats._seq2seq import naming
+from bertie.formats.format import Bundle
+from bertie.formats.huggingface import HEAD, read_tokenizer, write_beside
+from bertie.tasks.task import TaskModel
+
+
+def is_exported(folder: Path) -> bool:
+    """Tell whether a folder was written by `write`."""
+    return (folder / HEAD).is_file()
+
+
+def facts(bundle: Bundle) -> dict[str, str]:
+    """Return `backend` and `precision` of an exported bundle; empty for any other."""
+    return dict(bundle.extra.get("export", {}))
+
+
+def precision(bundle: Bundle) -> Any:
+    """Return the class of exactness that a bundle was exported in; None of any other."""
+    return facts(bundle).get("precision")
+
+
+def write(bundle: Bundle, folder: Path, *, backend: str, precision: str) -> None:
+    """Write everything but the frozen encoder into a folder that is there.
+
+    Args:
+        bundle: what is exported.
+        folder: where to.
+        backend: which freezes the encoder.
+        precision: the class it is frozen for.
+    """
+    state = bundle.model.head.state_dict()
+    save_file({name: value.detach().cpu().contiguous().clone() for name, value in state.items()}, folder / HEAD)
+    extra = {**bundle.extra, "export": {"backend": backend, "precision": precision}}
+    write_beside(replace(bundle, extra=extra), folder)
+
+
+def read(path: str | Path, *, task: str | None = None, settings: Mapping[str, Any] | None = None) -> Bundle:
+    """Read everything but the frozen encoder, in whose place stands one of the same shape without weights.
+
+    Args:
+        path: the folder.
+        task: what to do with it; what it was made for when None.
+        settings: fields of the task that override the stored ones.
+
+    Raises:
+        SettingsError: a task that the stored head doesn't serve.
+        DataError: a broken file.
+    """
+    folder = Path(path)
+    values = read_config(folder)
+    kind = architecture(values, folder)
+    module = naming(kind, values)
+    config = encoder_config(values, module, folder)
+    told = values.get("bertie", {}).get("export")
+    if not isinstance(told, dict) or not all(isinstance(told.get(name), str) for name in ("backend", "precision")):
+        raise DataError(f"{folder}/config.json: bertie.export must name the backend and the precision; export it anew")
+    try:
+        state = load_file(folder / HEAD)
+    except SafetensorError as error:
+        raise DataError(f"{folder / HEAD} is damaged: {error}") from error
+    name = task or stored_task(values, folder)
+    if name is None:
+        raise DataError(f"{folder}/config.json: bertie.task is missing; export it anew")
+    tokenizer = read_tokenizer(folder, values, config.vocab_size)
+    stored = {f"head.{key}": value for key, value in state.items()}
+    objective = make_task(name, values, stored, config.max_positions, settings or {})
+    with torch.device("meta"):
+        encoder: Any = config.build()
+        head = objective.head(encoder)
+    if set(head.state_dict()) != set(state):  # another task's head, or one without what was learned for this one
+        raise SettingsError(f"{folder} was exported for another task than {name}; export the model with --task {name}")
+    try:
+        head.load_state_dict(state, assign=True)
+    except RuntimeError as error:
+        raise DataError(f"{folder / HEAD} doesn't fit config.json: {error}") from error
+    for value in head.parameters():
+        value.requires_grad_(False)
+    extra = {key: value for key, value in values["bertie"].items() if key not in ("task", "settings", "golden_ids")}
+    return Bundle(TaskModel(encoder, head).eval(), objective, tokenizer, config, kind, extra=extra)

@@ -1,0 +1,130 @@
+"""Packed attention in C++ (`attention.cpp`), dropout inside. Its twin in torch is `nn/grouped_attention.py`.
+
+Shapes: T query tokens, K key tokens, B sequences, N heads, D head size.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bertie.kernels.tensors import NAMES, address, call, serves
+
+
+class _Layout(ctypes.Structure):
+    """`Layout` of attention.cpp, field by field."""
+
+    _fields_ = (
+        ("query_offsets", ctypes.c_void_p),
+        ("key_offsets", ctypes.c_void_p),
+        ("query_row", ctypes.c_int64),
+        ("key_row", ctypes.c_int64),
+        ("value_row", ctypes.c_int64),
+        ("num_sequences", ctypes.c_int32),
+        ("heads", ctypes.c_int32),
+        ("size", ctypes.c_int32),
+        ("causal", ctypes.c_int32),
+        ("window", ctypes.c_int32),
+        ("words", ctypes.c_int32),
+        ("first", ctypes.c_uint32),
+        ("second", ctypes.c_uint32),
+        ("rate", ctypes.c_double),
+        ("threads", ctypes.c_int32),
+    )
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What stands beside the tensors."""
+
+    causal: bool
+    window: int
+    """-1 for none."""
+    dropout: float
+    first: int
+    """First of the two key words of the dropout, signed."""
+    second: int
+    words: int
+    """Words of the hash that one query's keys have."""
+
+
+def takes(query: Tensor) -> bool:
+    """Tell whether the kernel is there and takes such tensors."""
+    return serves("attention", query)
+
+
+def forward(
+    query: Tensor, key: Tensor, value: Tensor, query_offsets: Tensor, key_offsets: Tensor, settings: Settings
+) -> Tensor:
+    """Attend: query (T, N, D), key and value (K, N, D) -> (T, N, D)."""
+    query, key, value = (_by_token(part) for part in (query, key, value))
+    output = _room(query, query_offsets, key_offsets)
+    _call("attention", (query, key, value), (query, key, value, output), query_offsets, key_offsets, settings)
+    return output
+
+
+def backward(
+    gradient: Tensor,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    query_offsets: Tensor,
+    key_offsets: Tensor,
+    settings: Settings,
+) -> list[Tensor]:
+    """Return the gradients of query, key and value; `gradient` (T, N, D) is that of the output."""
+    query, key, value = (_by_token(part) for part in (query, key, value))
+    results = [
+        _room(query, query_offsets, key_offsets),
+        _room(key, key_offsets, query_offsets),
+        _room(value, key_offsets, query_offsets),
+    ]
+    tensors = (gradient.contiguous(), query, key, value, *results)
+    _call("attention_backward", (query, key, value), tensors, query_offsets, key_offsets, settings)
+    return results
+
+
+def _room(like: Tensor, own_offsets: Tensor, other_offsets: Tensor) -> Tensor:
+    """Make the room for a result, with zeros wherever nothing will be written.
+
+    That is beyond the last sequence (a batch may end in filler), and in sequences whose other side is empty.
+    """
+    if bool((other_offsets.diff() == 0).any()):
+        return torch.zeros(like.shape, dtype=like.dtype)
+    room = torch.empty(like.shape, dtype=like.dtype)
+    room[int(own_offsets[-1]) :] = 0
+    return room
+
+
+def _by_token(values: Tensor) -> Tensor:
+    """Return values whose heads lie in one piece; tokens may be any distance apart."""
+    return values if values.stride()[1:] == (values.shape[2], 1) else values.contiguous()
+
+
+def _call(
+    name: str,
+    inputs: tuple[Tensor, Tensor, Tensor],
+    tensors: tuple[Tensor, ...],
+    query_offsets: Tensor,
+    key_offsets: Tensor,
+    settings: Settings,
+) -> None:
+    query_offsets, key_offsets = (part.to(torch.int32).contiguous() for part in (query_offsets, key_offsets))
+    layout = _Layout(
+        query_offsets.data_ptr(),
+        key_offsets.data_ptr(),
+        *(part.stride(0) for part in inputs),
+        len(query_offsets) - 1,
+        *inputs[0].shape[1:],
+        settings.causal,
+        settings.window,
+        settings.words,
+        settings.first & 0xFFFFFFFF,
+        settings.second & 0xFFFFFFFF,
+        settings.dropout,
+        torch.get_num_threads(),
+    )
+    call("attention", f"{name}_{NAMES[inputs[0].dtype]}", ctypes.byref(layout), *map(address, tensors))

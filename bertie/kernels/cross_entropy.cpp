@@ -1,0 +1,82 @@
+// The cross-entropy of rows of logits, which become their own gradient in place: softmax - onehot.
+#include <algorithm>
+
+#include "vectors.h"
+
+namespace {
+
+// logits + bias at `at`; beyond the row's end -infinity.
+template <class T>
+Floats score(const T* row, const float* bias, int at, int size) {
+    if (at + LANES <= size) return load(row + at) + load(bias + at);
+    Floats values = load_some(row + at, size - at) + load_some(bias + at, size - at);
+    for (int lane = size - at; lane < LANES; lane++) values[lane] = -INFINITY;
+    return values;
+}
+
+template <class T>
+void rows(int64_t count, int size, int threads, T* logits, const float* bias, const int64_t* targets, bool differentiate,
+          float* losses, float* correct) {
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int64_t number = 0; number < count; number++) {
+        T* row = logits + number * size;
+        const int target = (int)targets[number];
+        Floats best = splat(-INFINITY), total{};
+        for (int at = 0; at < size; at += LANES) best = larger(score(row, bias, at, size), best);
+        const float most = largest(best), right = one(row + target) + bias[target];
+        for (int at = 0; at < size; at += LANES) {
+            const Floats weights = exponential(score(row, bias, at, size) - most);
+            total += weights;
+        }
+        // What lies beyond the end counted e^-87 each, which no fp32 sum notices.
+        const float share = 1.0f / sum(total);
+        losses[number] = most - right - std::log(share);
+        bool first = right == most;  // of equal logits the first is the guess
+        for (int at = 0; first && at < target; at++) first = one(row + at) + bias[at] < most;
+        correct[number] = first;
+        if (!differentiate) continue;
+        for (int at = 0; at < size; at += LANES) {
+            Floats slopes = exponential(score(row, bias, at, size) - most) * share;
+            if (target >= at && target < at + LANES) slopes[target - at] -= 1.0f;
+            if (at + LANES <= size) store(row + at, slopes);
+            else store_some(row + at, slopes, size - at);
+        }
+    }
+}
+
+// Add the sums of the columns to `sums`, row by row in order.
+template <class T>
+void columns(int64_t count, int size, int threads, const T* values, float* sums) {
+    constexpr int WIDE = 8 * LANES;
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int begin = 0; begin < size; begin += WIDE) {
+        const int end = std::min(size, begin + WIDE);
+        float totals[WIDE] = {};
+        for (int64_t row = 0; row < count; row++)
+            for (int at = begin; at < end; at += LANES) {
+                const T* from = values + row * size + at;
+                const Floats more = at + LANES <= size ? load(from) : load_some(from, size - at);
+                store(totals + at - begin, load(totals + at - begin) + more);
+            }
+        for (int at = begin; at < end; at++) sums[at] += totals[at - begin];
+    }
+}
+
+template <class T>
+void cross_entropy(int64_t count, int size, int threads, T* logits, const float* bias, const int64_t* targets,
+                   float* losses, float* correct, float* d_bias) {
+    rows(count, size, threads, logits, bias, targets, d_bias != nullptr, losses, correct);
+    if (d_bias) columns(count, size, threads, logits, d_bias);
+}
+
+}  // namespace
+
+extern "C" void cross_entropy_float(int64_t count, int size, int threads, float* logits, const float* bias,
+                                    const int64_t* targets, float* losses, float* correct, float* d_bias) {
+    cross_entropy(count, size, threads, logits, bias, targets, losses, correct, d_bias);
+}
+
+extern "C" void cross_entropy_bfloat(int64_t count, int size, int threads, BFloat* logits, const float* bias,
+                                     const int64_t* targets, float* losses, float* correct, float* d_bias) {
+    cross_entropy(count, size, threads, logits, bias, targets, losses, correct, d_bias);
+}

@@ -1,0 +1,34 @@
+"""Cross-entropy on rows of logits, in place, in C++ (`cross_entropy.cpp`). Its twin is in `nn/projection.py`."""
+
+from __future__ import annotations
+
+import ctypes
+
+import torch
+from torch import Tensor
+
+from bertie.kernels.tensors import NAMES, address, call, serves
+
+
+def takes(logits: Tensor, bias: Tensor) -> bool:
+    """Tell whether the kernel is there for such tensors."""
+    return serves("cross_entropy", logits, bias) and bias.dtype == torch.float32 and logits.is_contiguous()
+
+
+def consume(logits: Tensor, bias: Tensor, targets: Tensor, d_bias: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Sum the loss of `logits` + `bias` and overwrite the logits with their gradient.
+
+    Args:
+        logits: (rows, V).
+        bias: (V,) in fp32.
+        targets: (rows,) the right entries.
+        d_bias: (V,) in fp32, to which the gradient's column sums are added; None leaves the logits as they are.
+
+    Returns:
+        The sum of the losses, and the number of rows whose best guess is the target.
+    """
+    losses, correct = torch.empty(2, len(logits), dtype=torch.float32)
+    tensors = (logits, bias.contiguous(), targets.to(torch.int64).contiguous(), losses, correct, d_bias)
+    shape = ctypes.c_int64(len(logits)), logits.shape[1], torch.get_num_threads()
+    call("cross_entropy", f"cross_entropy_{NAMES[logits.dtype]}", *shape, *map(address, tensors))
+    return losses.sum(), correct.sum()

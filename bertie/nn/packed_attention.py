@@ -1,0 +1,92 @@
+"""Packed attention as one registered operator, opaque to compilation: the C++ kernel, or groups of like length.
+
+Its backward pass works the weights out again instead of keeping them. Both paths draw the same dropout: an attention
+weight's draw depends on its query's row, its head and its key's place in the sequence, not on how the work is shared.
+
+Shapes: T query tokens, K key tokens, N heads, D head size.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from bertie.kernels import attention as kernel
+from bertie.nn import grouped_attention as groups
+
+# Schemas rather than the decorator `custom_op`, which would load the whole compiler, two seconds, at the first call.
+_ARGUMENTS = (
+    "Tensor query, Tensor key, Tensor value, Tensor query_offsets, Tensor key_offsets, "
+    "bool causal, int window, float dropout, int first, int second"
+)
+torch.library.define("bertie::packed_attention", f"({_ARGUMENTS}) -> Tensor")
+torch.library.define("bertie::packed_attention_backward", f"(Tensor gradient, {_ARGUMENTS}) -> Tensor[]")
+
+
+def _words(key_offsets: Tensor) -> int:
+    """Count the hash words of one query's keys, two keys a word."""
+    return (int(key_offsets.diff().max()) + 1) // 2
+
+
+@torch.library.impl("bertie::packed_attention", "CompositeExplicitAutograd")
+def _forward(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    query_offsets: Tensor,
+    key_offsets: Tensor,
+    causal: bool,
+    window: int,
+    dropout: float,
+    first: int,
+    second: int,
+) -> Tensor:
+    """Attend as `attention.attend` does; `window` -1 is none, `first` and `second` are the dropout's key words."""
+    settings = kernel.Settings(causal, window, dropout, first, second, _words(key_offsets))
+    path = kernel.forward if kernel.takes(query) else groups.forward
+    return path(query, key, value, query_offsets, key_offsets, settings)
+
+
+@torch.library.register_fake("bertie::packed_attention")  # type: ignore[untyped-decorator]
+def _(query: Tensor, *_: object) -> Tensor:
+    return torch.empty_like(query, memory_format=torch.contiguous_format)
+
+
+@torch.library.impl("bertie::packed_attention_backward", "CompositeExplicitAutograd")
+def _backward(
+    gradient: Tensor,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    query_offsets: Tensor,
+    key_offsets: Tensor,
+    causal: bool,
+    window: int,
+    dropout: float,
+    first: int,
+    second: int,
+) -> list[Tensor]:
+    """Return the gradients of query, key and value, each of its own shape."""
+    settings = kernel.Settings(causal, window, dropout, first, second, _words(key_offsets))
+    path = kernel.backward if kernel.takes(query) else groups.backward
+    return path(gradient, query, key, value, query_offsets, key_offsets, settings)
+
+
+@torch.library.register_fake("bertie::packed_attention_backward")  # type: ignore[untyped-decorator]
+def _(gradient: Tensor, query: Tensor, key: Tensor, value: Tensor, *_: object) -> list[Tensor]:
+    return [torch.empty_like(part, memory_format=torch.contiguous_format) for part in (query, key, value)]
+
+
+def _setup(ctx: torch.autograd.function.FunctionCtx, inputs: tuple[object, ...], output: object) -> None:
+    ctx.save_for_backward(*inputs[:5])  # type: ignore[arg-type]
+    ctx.settings = inputs[5:]  # type: ignore[attr-defined]
+
+
+def _differentiate(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    differentiate = torch.ops.bertie.packed_attention_backward.default
+    results = differentiate(gradient.contiguous(), *ctx.saved_tensors, *ctx.settings)  # type: ignore[attr-defined]
+    return (*results, *([None] * 7))
+
+
+torch.library.register_autograd("bertie::packed_attention", _differentiate, setup_context=_setup)
+packed_attention = torch.ops.bertie.packed_attention.default

@@ -1,0 +1,127 @@
+"""A teacher's opinions, task by task, against plain softmaxes of what each task compares with its target."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+
+from bertie.data.instances import Instances
+from bertie.data.items import Answer, Choice, Question, Text, Words
+from bertie.data.random import stream
+from bertie.errors import SettingsError
+from bertie.nn.divergence import divergence
+from bertie.nn.projection import Logits
+from bertie.tasks.classification import Classification
+from bertie.tasks.embedding import Embedding
+from bertie.tasks.generation import Generation
+from bertie.tasks.masked_lm import MaskedLM
+from bertie.tasks.multiple_choice import MultipleChoice
+from bertie.tasks.next_sentence import NextSentence
+from bertie.tasks.pretraining import Pretraining
+from bertie.tasks.question_answering import QuestionAnswering
+from bertie.tasks.regression import Regression
+from bertie.tasks.tagging import Tagging
+from bertie.tasks.task import TaskModel
+from bertie.training.opinions import disagreement, kind_of, num_opinions
+
+TEXTS = ("the film was very good", "a poor story", "the old dog ran in the city , and the cat saw it", "not bad !")
+PAIRS = [(text, TEXTS[place - 1]) for place, text in enumerate(TEXTS)]
+LABELS = ("bad", "good", "new")
+
+
+@dataclass(frozen=True)
+class Own(Classification):
+    """A third party's task."""
+
+    name: ClassVar[str] = "own"
+
+
+GIVEN = [Text(text, label="bad") for text in TEXTS]
+SPLIT = [tuple(text.split()) for text in TEXTS]
+TAGGED = [Words(words, tuple("B-LOC" if len(word) > 3 else "O" for word in words)) for words in SPLIT]
+ASKED = [Question(*pair, (Answer(pair[1].split()[0], 0),)) for pair in PAIRS]
+CHOSEN = [Choice(text, TEXTS[: 2 + place % 2], "1") for place, text in enumerate(TEXTS)]
+MANY = [Text(text, label=("bad", "new")) for text in TEXTS]
+CASES: dict[str, tuple[Any, list[Any], int]] = {
+    "classification": (Classification(labels=LABELS, max_length=10, truncation="window"), GIVEN, 4),
+    "multi_label": (Classification(labels=LABELS, multi_label=True), MANY, 12),
+    "third_party": (Own(labels=LABELS), GIVEN, 4),
+    "next_sentence": (NextSentence(max_length=64), [Text(*pair, label="0") for pair in PAIRS], 4),
+    "regression": (Regression(center=1.0, spread=2.0), [Text(text, label="3") for text in TEXTS], 4),
+    "tagging": (Tagging(labels=("O", "B-LOC", "I-LOC")), TAGGED, sum(map(len, SPLIT))),
+    "question_answering": (QuestionAnswering(max_length=40, stride=8, max_query=20), ASKED, 8),
+    "multiple_choice": (MultipleChoice(max_length=40), CHOSEN, 4),
+}
+Build = Callable[..., TaskModel]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_opinions(build_model: Build, tiny_tokenizer: Any, name: str) -> None:
+    task, items, count = CASES[name]
+    batch, (first, second) = task.encode(items, tiny_tokenizer), (build_model(task, seed=seed) for seed in (1, 2))
+    student, teacher = first(batch), second(batch).detach()
+    assert num_opinions(task, batch) == count
+    found = disagreement(task, student, teacher, batch, 2.0)
+    learning = [value for value in first.parameters() if value.requires_grad]
+    slopes = [slope for slope in torch.autograd.grad(found, learning, allow_unused=True) if slope is not None]
+    assert float(found.detach()) > 0.0 and slopes and all(bool(slope.isfinite().all()) for slope in slopes)
+    assert float(disagreement(task, teacher, teacher, batch, 2.0)) == pytest.approx(0.0, abs=1e-5)
+    rows = kind_of(task).rows(task, teacher, batch)
+    assert isinstance(rows, torch.Tensor) and len(rows) == count
+
+
+def test_rows_are_what_a_task_decides_by(build_model: Build, tiny_tokenizer: Any) -> None:
+    task, items, _ = CASES["question_answering"]
+    batch = task.encode(items, tiny_tokenizer)
+    outputs = build_model(task)(batch).detach()
+    rows = kind_of(task).rows(task, outputs, batch)
+    assert isinstance(rows, torch.Tensor)
+    for number, (start, end) in enumerate(zip(batch.offsets[:-1].tolist(), batch.offsets[1:].tolist(), strict=True)):
+        for side in (0, 1):
+            row = rows[2 * number + side]
+            assert torch.equal(row[: end - start], outputs[start:end, side])
+            assert bool((row[end - start :] == -torch.inf).all())
+    task, items, _ = CASES["multi_label"]
+    scores, batch = torch.randn(4, 3, generator=torch.Generator().manual_seed(0)), task.encode(items, tiny_tokenizer)
+    rows = kind_of(task).rows(task, scores, batch)
+    assert isinstance(rows, torch.Tensor)
+    torch.testing.assert_close(rows.softmax(1)[:, 0].view(4, 3), scores.sigmoid())
+    task, items, _ = CASES["regression"]
+    far = disagreement(task, torch.tensor([3.0, 1, 1, 1]), torch.ones(4), task.encode(items, tiny_tokenizer), 5.0)
+    assert float(far) == pytest.approx((2 / task.spread) ** 2)
+
+
+@pytest.mark.parametrize("task", [MaskedLM(max_length=64), Pretraining(max_length=64)], ids=lambda task: task.name)
+def test_masked_tokens_against_a_masked_lm(build_model: Build, tiny_tokenizer: Any, task: Any) -> None:
+    pieces = tiny_tokenizer.pack(TEXTS, TEXTS[::-1], max_length=48, truncation="truncate")
+    keys = stream(0, np.arange(len(TEXTS)))
+    batch = task.encode(
+        Instances(pieces.tokens, pieces.segments, pieces.offsets, np.arange(len(TEXTS)) % 2, keys), tiny_tokenizer, keys
+    )
+    student, teacher = build_model(task, seed=1)(batch), build_model(MaskedLM(max_length=64), seed=2)(batch)
+    said = student if isinstance(student, Logits) else student.tokens
+    assert num_opinions(task, batch) == len(batch.targets["slot.token"])
+    torch.testing.assert_close(
+        disagreement(task, student, teacher, batch, 2.0),
+        divergence(said.materialise(), teacher.materialise(), 2.0),
+        rtol=1e-4,
+        atol=1e-4,
+    )
+
+
+def test_target_tokens_of_a_generation(build_model: Build, tiny_tokenizer: Any) -> None:
+    task = Generation(max_length=16, max_target=12)
+    batch = task.encode([Text(*pair[:1], label=pair[1]) for pair in PAIRS], tiny_tokenizer)
+    student, teacher = (build_model(task, seed=seed)(batch) for seed in (1, 2))
+    assert batch.target is not None and num_opinions(task, batch) == batch.target.num_tokens
+    assert float(disagreement(task, student, teacher, batch, 1.0).detach()) > 0.0
+
+
+def test_a_task_without_opinions() -> None:
+    with pytest.raises(SettingsError, match="embedding makes none; set it to 0"):
+        kind_of(Embedding())
