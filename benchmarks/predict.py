@@ -1,8 +1,9 @@
 """How many sentences a second become vectors, tokenization included, and how long does one request take?
 
 Mixed sentences in the order of their arrival; three classes by how near the vectors must come to fp32's: exact
-(1e-4), bf16 (mean cosine 0.9999) and int8 (0.995). bertie has only the exact path today and stands with it in every
-class. A peer that misses its class is left out, and said to be. Peers sort by length and fill batches of 4,096
+(1e-4), bf16 (mean cosine 0.9999) and int8 (0.995). bertie stands in each class with what its own rule chooses, with
+every backend that has the class, and in the lower ones with the exact path too, which all vectors are compared with. A
+peer that misses its class is left out, and said to be. Peers sort by length and fill batches of 4,096
 places, which is their best; "in order of arrival" in batches of 32 is what a plain loop does, "as called" the peer's
 own call. Single requests have 8, 32 and 128 tokens.
 
@@ -63,7 +64,6 @@ def cases(options: Namespace) -> list[Case]:
 
 def contestants(kind: str) -> list[Entry]:
     """List the contestants of a class."""
-    ours: Entry = ("bertie" if kind == "exact" else "bertie (exact)", ready_ours, {})
     peer: dict[str, Any] = {"may_differ": kind != "exact"}
 
     def runtime(name: str, *needs: str) -> Entry:
@@ -76,8 +76,9 @@ def contestants(kind: str) -> list[Entry]:
 
     onnx, openvino = ("onnx", "onnxruntime", "transformers"), ("onnx", "openvino", "transformers")
     translate = runtime("ctranslate2", "ctranslate2", "transformers")
+    ours = contestants_of_ours(kind)
     if kind == "int8":
-        return [ours, runtime("onnxruntime", *onnx), runtime("openvino", *openvino, "nncf"), translate]
+        return [*ours, runtime("onnxruntime", *onnx), runtime("openvino", *openvino, "nncf"), translate]
     torch = partial(runtimes.transformers, kind)
     shared: list[Entry] = [
         (f"transformers {kind}", partial(ready_padded, torch), {"needs": ("transformers",), **peer}),
@@ -93,7 +94,24 @@ def contestants(kind: str) -> list[Entry]:
         ),
         runtime("openvino", *openvino),
     ]
-    return [ours, *shared, *([runtime("onnxruntime", *onnx), translate] if kind == "exact" else [])]
+    return [*ours, *shared, *([runtime("onnxruntime", *onnx), translate] if kind == "exact" else [])]
+
+
+def contestants_of_ours(kind: str) -> list[Entry]:
+    """List bertie's own: the exact path where it is another one, the rule's choice, and every backend by name."""
+    reference: list[Entry] = [] if kind == "exact" else [("bertie (exact)", ready_ours, {})]
+    chosen: Entry = ("bertie" if kind == "exact" else f"bertie {kind}", partial(ready_ours, precision=kind), {})
+    packages = {"eager": (), "onnx": ("onnx", "onnxruntime"), "openvino": ("onnx", "openvino")}
+    named: list[Entry] = [
+        (
+            f"bertie {kind} by {name}",
+            partial(ready_ours, precision=kind, backend=name),
+            {"needs": needs, "may_differ": True},
+        )
+        for name, needs in packages.items()
+        if (name, kind) not in {("onnx", "bf16"), ("openvino", "int8")}
+    ]
+    return [*reference, chosen, *named]
 
 
 def count(options: Namespace) -> int:
@@ -156,12 +174,15 @@ def unit(vectors: Any) -> Vectors:
     return scaled
 
 
-def ready_ours(measure: Callable[[Work, Encode], Ready], work: Work) -> Ready:
+def ready_ours(
+    measure: Callable[[Work, Encode], Ready], work: Work, *, precision: Any = "exact", backend: str = "auto"
+) -> Ready:
     """Get `bertie.load(model, task="embedding").predict` ready."""
     from bertie.inference.predictor import load
 
     folder = inputs.model_folder(work.folder, work.options)
-    model = load(folder, task="embedding", device="cpu", threads=work.options.threads, max_length=LENGTH)
+    running: dict[str, Any] = {"precision": precision, "backend": backend, "threads": work.options.threads}
+    model = load(folder, task="embedding", device="cpu", max_length=LENGTH, **running)
     return measure(work, lambda texts: [found.vector for found in model.predict(list(texts))])
 
 

@@ -145,6 +145,8 @@ class _Looked:
     items: list[Any] = field(default_factory=list)
     figures: dict[str, Any] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
+    labelled: bool = True
+    """Whether its labels could be read."""
 
     def add(self, found: tuple[dict[str, Any], list[Finding]]) -> None:
         self.figures |= found[0]
@@ -231,6 +233,7 @@ def _look(
         if tokenizer is not None:
             looked.add(survey_casing(items, path, tokenizer))
     if stopped is not None:
+        looked.labelled = False
         looked.add_error(stopped)
     return looked
 
@@ -280,7 +283,8 @@ def _settle(kind: "type[Task]", looked: _Looked, given: dict[str, Any], tokenize
         return None
     task = None
     try:
-        task = kind(**{**(kind.learn(looked.items, given) if kind.needs_labels else {}), **given})
+        learned = kind.learn(looked.items, given) if kind.needs_labels and looked.labelled else {}
+        task = kind(**{**learned, **given}) if looked.labelled else None
     except (DataError, SettingsError) as error:
         looked.add_error(error)
     plain = task or _bare(kind, given)

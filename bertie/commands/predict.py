@@ -59,10 +59,13 @@ def predict(
     targets: tuple[str, ...] = (),
     answer_length: int | None = None,
     likelihood: bool = False,
+    scoring: Literal["masked", "causal"] | None = None,
     length: int | None = None,
     truncation: Literal["truncate", "error", "window"] | None = None,
     settings: dict[str, Any] | None = None,
     batch_tokens: int = 4096,
+    precision: Literal["exact", "bf16", "int8"] | None = None,
+    backend: str = "auto",
     device: str = "auto",
     threads: int | None = None,
 ) -> Predictions:
@@ -82,13 +85,19 @@ def predict(
         joint: fill all [MASK] of a text together instead of each on its own.
         targets: answers to rank for the one [MASK] of each text, of any number of words, parted by commas.
         answer_length: find whole answers of 1 to this many pieces for the one [MASK] of each text.
-        likelihood: score whole texts instead: pseudo-log-likelihood (natural logarithm; pieces to the right in the same
-            word are hidden too) and perplexity.
+        likelihood: score whole texts instead: log-likelihood (natural logarithm) and perplexity. A masked LM's is a
+            pseudo-log-likelihood; pieces to the right in the same word are hidden too.
+        scoring: what each piece is guessed from in a likelihood: all the others (masked) or those before it (causal);
+            what the model was made for when not given.
         length: tokens of the longest text; what the model brings when not given.
         truncation: cut longer texts, stop at them (error), or slide a window over them; what the model brings when
             not given.
         settings: further settings of the task, instead of those that the model brings, such as stride=32.
         batch_tokens: tokens of a batch at most; fewer need less memory.
+        precision: how near the encoder's vectors come to fp32's: exact (within 1e-4), bf16 or int8 (a mean cosine of
+            0.9999 or 0.995 at least); exact, or what a folder was exported in, when not given.
+        backend: what runs the encoder: eager (torch), onnx or openvino; the fastest one that is installed, by a fixed
+            rule, when auto.
         device: auto, cpu, cuda.
         threads: CPU threads; all cores when not given.
 
@@ -97,11 +106,22 @@ def predict(
     """
     from bertie.inference.predictor import load
 
-    asked = _asked(joint=joint, targets=targets, answer_length=answer_length, likelihood=likelihood, top_k=top_k)
+    if scoring is not None and not likelihood:
+        raise SettingsError("--scoring says how likelihoods are worked out; add --likelihood")
+    asked = _asked(
+        joint=joint,
+        targets=targets,
+        answer_length=answer_length,
+        likelihood=likelihood,
+        scoring=scoring,
+        top_k=top_k,
+    )
     wishes = {"top_k": top_k, "max_length": length, "truncation": truncation}
     given = {**{name: value for name, value in wishes.items() if value is not None}, **(settings or {})}
-    predictor = load(model, task=task, device=device, threads=threads, max_tokens=batch_tokens, **given)
+    running: dict[str, Any] = {"precision": precision, "backend": backend}
+    predictor = load(model, task=task, device=device, threads=threads, max_tokens=batch_tokens, **running, **given)
     items = _items(texts, pair, file, columns, predictor.task)
+    predictor.expect(len(items))
     many = len(items) >= _MANY
     with progress.bar("Predicting", total=len(items), unit="texts") if many else nullcontext() as bar:
         predictions = asked(predictor, items, bar=bar)
@@ -109,7 +129,13 @@ def predict(
 
 
 def _asked(
-    *, joint: bool, targets: Sequence[str], answer_length: int | None, likelihood: bool, top_k: int | None
+    *,
+    joint: bool,
+    targets: Sequence[str],
+    answer_length: int | None,
+    likelihood: bool,
+    scoring: Literal["masked", "causal"] | None,
+    top_k: int | None,
 ) -> Callable[..., list[Any]]:
     """Return what answers the flags: a function of (predictor, items, bar=)."""
     given = {
@@ -126,7 +152,7 @@ def _asked(
     if likelihood:
         from bertie.inference.likelihood import pseudo_log_likelihood
 
-        return pseudo_log_likelihood
+        return partial(pseudo_log_likelihood, scoring=scoring)
     if joint:
         from bertie.inference.filling import fill_jointly
 

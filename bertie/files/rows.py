@@ -16,7 +16,7 @@ from typing import IO, Any
 
 from bertie.errors import DataError, missing_extra
 from bertie.files.compression import COMPRESSIONS, ByteStream, format_suffix
-from bertie.files.text import MAX_LINE_BYTES, BadUtf8, open_text
+from bertie.files.text import BAD_UTF8_HINT, MAX_LINE_BYTES, BadUtf8, open_text
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 _PARQUET_BATCH_ROWS = 256
@@ -156,40 +156,49 @@ class _JsonLines(Rows):
     def rows(self, columns: Sequence[str]) -> Iterator[tuple[int, list[Any]]]:
         item = self._first
         while item is not None:
-            line, values = item
+            line, values, escaped = item
             missing = [name for name in columns if name not in values]
             if missing:
                 raise DataError(f"{self._path}:{line}: no {missing[0]!r} here; found: {', '.join(values)}")
-            yield line, [values[name] for name in columns]
+            wanted = [values[name] for name in columns]
+            if escaped:  # JSON can spell half a character, which no UTF-8 can hold
+                wanted = [self._whole(value, name, line) for name, value in zip(columns, wanted, strict=True)]
+            yield line, wanted
             item = next(self._objects, None)
 
     def close(self) -> None:
         self._stream.close()
 
-    def _read(self) -> Iterator[tuple[int, dict[str, Any]]]:
+    def _read(self) -> Iterator[tuple[int, dict[str, Any], bool]]:
         for line, text in enumerate(self._stream, 1):
             if text.isspace():
                 continue
             try:
                 value = json.loads(text)
             except (ValueError, RecursionError) as error:
-                raise DataError(f"{self._path}:{line}: this line is no valid JSON ({error})") from error
+                raise DataError(
+                    f"{self._path}:{line}: this line is no valid JSON ({error}); a table has one object a line"
+                ) from error
             if not isinstance(value, dict):
                 raise DataError(f'{self._path}:{line}: each line must be an object such as {{"text": "..."}}')
-            # JSON can spell half a character, which no UTF-8 can hold.
-            yield line, self._whole_characters(value, line) if "\\u" in text else value
+            yield line, value, "\\u" in text
 
-    def _whole_characters(self, values: dict[str, Any], line: int) -> dict[str, Any]:
-        for name, value in values.items():
-            if isinstance(value, str) and _SURROGATES.search(value):
-                if self._strict:
-                    raise DataError(
-                        f"{self._path}:{line}: {name!r} holds half a character (a lone surrogate), which is no text; "
-                        "mend it, or replace such characters with --bad-utf8 replace"
-                    )
-                values[name], count = _SURROGATES.subn("\ufffd", value)
-                self._num_surrogates += count
-        return values
+    def _whole(self, value: Any, name: str, line: int) -> Any:
+        """Return a value whose strings, how deep they ever lie, are whole characters."""
+        if isinstance(value, list):
+            return [self._whole(part, name, line) for part in value]
+        if isinstance(value, dict):
+            return {self._whole(key, name, line): self._whole(part, name, line) for key, part in value.items()}
+        if not isinstance(value, str) or not _SURROGATES.search(value):
+            return value
+        if self._strict:
+            raise DataError(
+                f"{self._path}:{line}: {name!r} holds half a character (a lone surrogate), which is no text; mend it "
+                f"({BAD_UTF8_HINT})"
+            )
+        whole, count = _SURROGATES.subn("\ufffd", value)
+        self._num_surrogates += count
+        return whole
 
 
 class _Parquet(Rows):
@@ -246,8 +255,7 @@ class _Parquet(Rows):
         except UnicodeDecodeError as error:
             if self._strict:
                 raise DataError(
-                    f"{self._path}:{row}: byte {value[error.start]:#04x} is not UTF-8; mend it, or replace such bytes "
-                    "with --bad-utf8 replace"
+                    f"{self._path}:{row}: byte {value[error.start]:#04x} is not UTF-8; mend it ({BAD_UTF8_HINT})"
                 ) from error
             text = value.decode("utf-8", "replace")
             self.num_replaced += text.count("\ufffd") - value.count("\ufffd".encode())

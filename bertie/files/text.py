@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 BadUtf8 = Literal["stop", "replace"]
 SUFFIXES = (".txt", ".jsonl", ".csv", ".tsv", ".parquet")
 MAX_LINE_BYTES = 64 * 1024 * 1024
+BAD_UTF8_HINT = "prepare-corpus and train-tokenizer replace such characters with --bad-utf8 replace"
 _CHUNK_BYTES = 256 * 1024
 _GENUINE_REPLACEMENT = "\ufffd".encode()
 
@@ -133,6 +134,7 @@ class _CheckedUtf8(io.RawIOBase):
         self._pending = b""  # the first bytes of a character whose rest is not read yet
         self._ready = memoryview(b"")
         self._offset = 0  # of the first pending byte
+        self._num_ends = 0  # ends of line before it
         self._line_offset = 0
         self._ended = False
 
@@ -168,6 +170,7 @@ class _CheckedUtf8(io.RawIOBase):
             checked = checked.removeprefix(codecs.BOM_UTF8)
         self._pending = data[consumed:]
         self._check_line_length(data)
+        self._num_ends += data.count(b"\n", 0, consumed)
         self._offset += consumed
         return checked
 
@@ -179,9 +182,11 @@ class _CheckedUtf8(io.RawIOBase):
             _, consumed = codecs.utf_8_decode(data, "strict", self._ended)
         except UnicodeDecodeError as error:
             if self._strict:
+                line = self._num_ends + data[: error.start].count(b"\n") + 1
                 raise DataError(
-                    f"{self._source.path}: byte {data[error.start]:#04x} at offset {self._offset + error.start} "
-                    f"is not UTF-8 ({error.reason}); convert the file, or replace such bytes with --bad-utf8 replace"
+                    f"{self._source.path}:{line}: byte {data[error.start]:#04x} at offset "
+                    f"{self._offset + error.start} is not UTF-8 ({error.reason}); convert the file, such as by iconv "
+                    f"-f CP1252 -t UTF-8 ({BAD_UTF8_HINT})"
                 ) from error
         else:
             return data[:consumed], consumed

@@ -33,6 +33,8 @@ from bertie.inference.slots import (
     the_masks,
     word_ends,
 )
+from bertie.tasks.masked_lm import space_before_mask
+from bertie.tasks.task import texts
 from bertie.tokenizer.tokenizer import Tokenizer
 
 Pieces = tuple[int, ...]
@@ -73,7 +75,10 @@ def rank_targets(
         DataError: a text with no mask or several, or too long for the longest target.
     """
     require_masked_lm(predictor, "ranking targets")
-    cut = [tuple(ids) for ids in predictor.tokenizer.encode_batch(targets)]
+    cut, spaced = (
+        [tuple(ids) for ids in predictor.tokenizer.encode_batch([f"{space}{target}" for target in targets])]
+        for space in ("", " ")
+    )
     for number, (target, ids) in enumerate(zip(targets, cut, strict=True)):
         if not ids:
             raise SettingsError(f"target {number + 1} is {target!r}, which holds no piece; give a word")
@@ -83,13 +88,16 @@ def rank_targets(
             progress.warn(f"target {target!r} holds what the vocabulary lacks; it is scored as [UNK]")
     if not cut:
         raise SettingsError("there is no target to rank")
-    candidates = list(zip(targets, cut, strict=True))
+    candidates = {"": list(zip(targets, cut, strict=True)), " ": list(zip(targets, spaced, strict=True))}
     found: list[list[Answer]] = []
     step = max(1, _WINDOW // len(cut))
     for first in range(0, len(items), step):
         window = items[first : first + step]
-        sequences, places = _holed(predictor, window, first, max(map(len, cut)))
-        found += _rank(predictor, sequences, places, [candidates] * len(window))
+        sequences, places = _holed(predictor, window, first, max(map(len, cut + spaced)))
+        pairs = zip(*_sides(window), strict=True)
+        found += _rank(
+            predictor, sequences, places, [candidates[space_before_mask(*both, predictor.tokenizer)] for both in pairs]
+        )
         if bar is not None:
             bar.advance(len(window))
     return found
@@ -147,6 +155,11 @@ def find_answers(
         if bar is not None:
             bar.advance(len(window))
     return found
+
+
+def _sides(items: Sequence[Any]) -> tuple[list[str], Sequence[str | None]]:
+    first, second = texts(items)
+    return first, second or [None] * len(first)
 
 
 def _holed(predictor: Predictor, items: Sequence[Any], first: int, longest: int) -> tuple[list[Encoded], list[int]]:

@@ -7,7 +7,7 @@ Shapes: B sequences.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -121,7 +121,8 @@ def evaluate_batches(
             tally.add(task.loss(model(moved), moved))
     if not tally.weights:
         raise DataError("nothing to evaluate on: there is no batch")
-    return tally.means()
+    means = tally.means()
+    return {**means, **task.derived(means)}
 
 
 def evaluate(
@@ -160,7 +161,7 @@ def evaluate(
     tally, num_cut = _Tally(), 0
     draw_keys = None if labelled else lambda numbers: _keys(seed, numbers)
     with _resting(model):
-        for part in forward(model, task, items, tokenizer, max_tokens=max_tokens, draw_keys=draw_keys):
+        for first, part in _parts(model, task, items, tokenizer, max_tokens=max_tokens, draw_keys=draw_keys):
             with torch.inference_mode():
                 _measure(task, part, tally, labelled=labelled)
                 if labelled:
@@ -168,17 +169,37 @@ def evaluate(
                         decoded = task.decode(part.outputs, part.batch, part.items, tokenizer)
                     for number, prediction in zip(part.numbers, decoded, strict=True):
                         predictions[number] = prediction
-            if "sequence.cut" in part.batch.targets:
+            if first and "sequence.cut" in part.batch.targets:
                 num_cut += int((part.batch.targets["sequence.cut"] > 0).sum())
-            if bar is not None:
+            if first and bar is not None:
                 bar.advance(len(part.items))
     figures = tally.means() if tally.weights else {}
+    figures |= task.derived(figures) if figures else {}
     loss = figures.pop("loss", None)
     if not labelled:
         return Evaluation(figures, loss, len(items), num_cut)
     scores = task.score(predictions, items) or figures
     judged = _judge(task, items, predictions, num_worst)
     return Evaluation(scores, loss, len(items), num_cut, predictions, **judged)
+
+
+def _parts(
+    model: nn.Module,
+    task: Task,
+    items: Sequence[Any],
+    tokenizer: Tokenizer,
+    *,
+    max_tokens: int,
+    draw_keys: Callable[[range], Keys] | None,
+) -> Iterator[tuple[bool, Part]]:
+    """Run the items; where the task makes the targets and draws between objectives, all of them by each in turn.
+
+    Yields:
+        Whether these items come for the first time, and their part.
+    """
+    for number, aspect in enumerate((task,) if draw_keys is None else task.aspects()):
+        for part in forward(model, aspect, items, tokenizer, max_tokens=max_tokens, draw_keys=draw_keys):
+            yield number == 0, part
 
 
 def _measure(task: Task, part: Part, tally: _Tally, *, labelled: bool) -> None:

@@ -19,6 +19,7 @@ from torch import nn
 
 from bertie.batch import Batch
 from bertie.errors import DataError
+from bertie.nn.device import give_memory_back
 from bertie.tasks.task import Keys, Task, TaskModel
 from bertie.tokenizer.tokenizer import Tokenizer
 
@@ -26,6 +27,7 @@ MAX_TOKENS = 4096  # twice as many need twice the memory for activations
 # A window holds so many items or characters: enough to find neighbours of like length, little enough to keep.
 WINDOW_ITEMS = 4096
 WINDOW_CHARACTERS = 1 << 20
+_LARGE_TOKENS = 1024  # of a batch after which it pays to give memory back; that takes some hundredths of a second
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +76,8 @@ def forward(
             whole = task.encode(window, tokenizer, None if draw_keys is None else draw_keys(numbers))
         for places, share in _shares(whole, len(window), max_tokens):
             batch = share.to(device)
+            if device.type == "cpu" and batch.num_tokens >= _LARGE_TOKENS:
+                give_memory_back()
             with torch.inference_mode():
                 outputs = _outputs(model, batch, max_tokens)
             yield Part([done + place for place in places], [window[place] for place in places], batch, outputs)

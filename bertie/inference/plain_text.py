@@ -67,6 +67,9 @@ def show(items: Sequence[Any], predictions: Sequence[Any], width: int) -> str:
             lines = _guesses(_masks(prediction))
         elif hasattr(prediction, "hidden") or hasattr(prediction, "vector"):
             lines = _vectors(prediction)
+        elif hasattr(prediction, "pieces"):
+            column = max((_columns(piece.token) for piece in prediction.pieces), default=0)
+            lines = [_barred(piece.token, piece.replaced, column) for piece in prediction.pieces]
         elif hasattr(prediction, "spans"):
             lines = _spans(prediction)
         else:

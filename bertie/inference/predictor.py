@@ -1,12 +1,12 @@
 """Use a model: items in, predictions out in the same order, whatever the task.
 
-What a prediction is and how texts become tensors is the task's affair; models come from `formats/`. Nothing here looks
-at labels (`evaluate.py`) or knows a terminal (`plain_text.py`).
+What a prediction is and how texts become tensors is the task's affair; models come from `formats/`, and `backends/`
+run them. Nothing here looks at labels (`evaluate.py`) or knows a terminal (`plain_text.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,16 @@ from typing import Any
 import torch
 
 from bertie import progress
+from bertie.backends._choice import MANY_ITEMS, Case, choose, load_backend
+from bertie.backends._parity import hold
+from bertie.backends.backend import LIMITS, Backend, Precision
 from bertie.errors import SettingsError
+from bertie.formats import exported
 from bertie.formats.format import Bundle
 from bertie.formats.huggingface import read, resolve
 from bertie.inference.forward import MAX_TOKENS, forward, numbered
 from bertie.nn.device import resolve_device, set_threads
+from bertie.tasks.task import TaskModel
 
 
 class Predictor:
@@ -28,16 +33,85 @@ class Predictor:
         bundle: model, task and tokenizer.
         max_tokens: tokens of a batch at most; fewer need less memory.
         device: auto (the GPU if there is one), cpu, cuda, cuda:1.
+        precision: how near the encoder's vectors come to fp32's: exact (1e-4), bf16 (a mean cosine of 0.9999) or int8
+            (0.995); a lower class than exact is never taken unasked.
+        backend: what runs the encoder; by the rule of `backends/` when auto.
+        folder: where the frozen encoder of an exported bundle lies.
+
+    Raises:
+        SettingsError: a backend that isn't installed or can't run this model, or one that misses its class.
     """
 
-    def __init__(self, bundle: Bundle, *, max_tokens: int = MAX_TOKENS, device: str = "auto") -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        max_tokens: int = MAX_TOKENS,
+        device: str = "auto",
+        precision: Precision = "exact",
+        backend: str = "auto",
+        folder: Path | None = None,
+    ) -> None:
         if max_tokens < 1:
             raise SettingsError(f"max_tokens must be at least 1; got {max_tokens}")
-        self.bundle, self.max_tokens, self.device = bundle, max_tokens, resolve_device(device)
-        self.task, self.tokenizer = bundle.task, bundle.tokenizer
-        self.model = bundle.model.to(self.device).eval()
+        if precision not in LIMITS:
+            raise SettingsError(f"--precision must be one of {', '.join(LIMITS)}; got {precision!r}")
+        self.max_tokens, self.precision = max_tokens, precision
+        self._network: TaskModel | None = None
+        self._case: Case | None = None  # for which the network was chosen; None where it was named
+        self._said = ""
+        if folder is not None:
+            self.device = torch.device("cpu")
+            bundle = replace(bundle, model=_thaw(bundle, folder, device, precision, backend))
+            self._take(bundle.model, f"{exported.facts(bundle)['backend']}, {precision}, as exported")
+        else:
+            self.device = resolve_device(device)
+            bundle.model.to(self.device).eval()
+        self.bundle, self.task, self.tokenizer = bundle, bundle.task, bundle.tokenizer
+        if folder is None and backend != "auto":
+            self._run_by(load_backend(backend), precision, "as asked")
         self.num_cut = 0
         """Items that truncation made shorter so far."""
+
+    @property
+    def model(self) -> TaskModel:
+        """The network as it is run: the bundle's own, or its encoder by another backend or in another class."""
+        return self._network or self.expect(1)
+
+    def expect(self, num_items: int | None) -> TaskModel:
+        """Choose what runs the model by the number of items that come next, where no backend was named.
+
+        What was chosen for many items stays for few.
+
+        Args:
+            num_items: how many; None when nobody knows, which counts as many.
+        """
+        case: Case = "few" if num_items is not None and num_items < MANY_ITEMS else "many"
+        if self._network is None or (self._case == "few" and case == "many"):
+            self._case = case
+            if self.device.type == "cpu":
+                backend, row = choose(self.bundle, self.precision, case)
+                self._run_by(backend, row.runs, row.reason)
+            else:
+                self._run_by(load_backend("eager"), self.precision, "the model is on a GPU")
+        assert self._network is not None
+        return self._network
+
+    def _run_by(self, backend: Backend, precision: Precision, reason: str) -> None:
+        """Let a backend run the model, and hold what it does in a class below fp32 against fp32 itself."""
+        if self.device.type != "cpu" and backend.name != "eager":
+            raise SettingsError(f"--backend {backend.name} runs on the CPU; give --device cpu, or --backend eager")
+        said = f"{backend.name}, {precision}"
+        if said == self._said:
+            return
+        network = backend.prepare(self.bundle, precision)
+        if precision != "exact":
+            hold(self.bundle, network, precision)
+        self._take(network, said, reason)
+
+    def _take(self, network: TaskModel, said: str, reason: str = "") -> None:
+        self._network, self._said = network, said
+        progress.note(f"the encoder is run by {said}{f' ({reason})' if reason else ''}")
 
     def predict(self, items: Any, *, bar: progress.Bar | None = None) -> Any:
         """Predict for one item, or for many.
@@ -72,6 +146,7 @@ class Predictor:
         """
         waiting: dict[int, Any] = {}
         following = 0
+        self.expect(len(items) if isinstance(items, Sized) else None)
         bare = (_without_label(item) for item in items)
         for part in forward(self.model, self.task, bare, self.tokenizer, max_tokens=self.max_tokens):
             with torch.inference_mode(), numbered(part.numbers, part.items):
@@ -89,24 +164,42 @@ class Predictor:
         num_cut = 0 if cut is None else int((cut > 0).sum())
         if num_cut and not self.num_cut:
             progress.warn(
-                f"texts longer than {getattr(self.task, 'max_length', 'the model takes')} tokens are cut at the end; "
+                f"texts longer than {getattr(self.task, 'max_length', 'the model takes')} tokens are cut; "
                 "num_cut counts them, and truncation='error' stops instead"
             )
         self.num_cut += num_cut
 
     def __repr__(self) -> str:
-        encoder = type(self.model.encoder).__name__
-        millions = sum(value.numel() for value in self.model.parameters()) / 1e6
+        encoder = type(self.bundle.model.encoder).__name__
+        millions = sum(value.numel() for value in self.bundle.model.parameters()) / 1e6
         settings = "".join(f", {name}={value!r}" for name, value in vars(self.task).items())
         return (
             f"Predictor({self.task.name} on {encoder} with {millions:.1f} million parameters, device={self.device}, "
-            f"max_tokens={self.max_tokens}{settings})"
+            f"max_tokens={self.max_tokens}, "
+            f"precision={self.precision}{settings})"
         )
 
 
 def _without_label(item: Any) -> Any:
     """Take off the label that a table gave an item: predicting doesn't look at it."""
     return item if getattr(item, "label", None) is None else replace(item, label=None)
+
+
+def _thaw(bundle: Bundle, folder: Path, device: str, precision: Precision, backend: str) -> TaskModel:
+    """Open an exported folder's encoder, and refuse to run it otherwise than it was exported.
+
+    Raises:
+        SettingsError: another backend, class or device is asked for.
+    """
+    facts = exported.facts(bundle)
+    for name, asked in (("backend", backend), ("precision", precision)):
+        if asked not in ("auto", facts[name]):
+            raise SettingsError(f"{folder} was exported with --{name} {facts[name]}, not {asked}; export it anew")
+    if device not in ("auto", "cpu"):
+        raise SettingsError(f"{folder} was exported for the CPU; --device {device} needs the folder it was made from")
+    own = load_backend(facts["backend"])
+    own.require()
+    return own.open(bundle, folder, precision)
 
 
 def load(
@@ -116,6 +209,8 @@ def load(
     device: str = "auto",
     threads: int | None = None,
     max_tokens: int = MAX_TOKENS,
+    precision: Precision | None = None,
+    backend: str = "auto",
     **settings: Any,
 ) -> Predictor:
     """Open a model folder or hub id, ready to predict.
@@ -126,6 +221,9 @@ def load(
         device: auto, cpu, cuda, cuda:1.
         threads: CPU threads; torch's own number when None.
         max_tokens: tokens of a batch at most.
+        precision: exact (within 1e-4 of fp32), bf16 or int8 (faster where the CPU has such products; mean cosines of
+            0.9999 and 0.995 with fp32's vectors); when None exact, or what a folder was exported in.
+        backend: eager (torch), onnx or openvino; the fastest that is installed, by a fixed rule, when auto.
         **settings: of the task, instead of those that the model brings (max_length, truncation, top_k, ...).
 
     Raises:
@@ -133,11 +231,23 @@ def load(
         DataError: the folder holds no model we can read.
     """
     resolve_device(device)  # a wrong name should not wait for a large model
-    bundle = read(resolve(path), task=task, settings=settings)  # text such as "32" gets its field's type there
+    if backend != "auto":
+        load_backend(backend).require()
+    folder = resolve(path)
+    frozen = exported.is_exported(folder)
+    open_folder = exported.read if frozen else read
+    bundle = open_folder(folder, task=task, settings=settings)  # text such as "32" gets its field's type there
     length = getattr(bundle.task, "max_length", 0)
     if length > bundle.config.max_positions:
         raise SettingsError(f"max_length {length} is more than the {bundle.config.max_positions} positions of {path}")
     for line in bundle.notes:
         progress.note(line)
     set_threads(threads)
-    return Predictor(bundle, max_tokens=max_tokens, device=device)
+    return Predictor(
+        bundle,
+        max_tokens=max_tokens,
+        device=device,
+        precision=precision or exported.precision(bundle) or "exact",
+        backend=backend,
+        folder=folder if frozen else None,
+    )

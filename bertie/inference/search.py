@@ -52,8 +52,7 @@ def embed(predictor: Predictor, texts: Sequence[str], *, bar: progress.Bar | Non
     Returns:
         (N, H).
     """
-    encoder: Any = predictor.model.encoder
-    vectors = np.empty((len(texts), encoder.config.hidden_size), np.float32)
+    vectors = np.empty((len(texts), predictor.bundle.config.hidden_size), np.float32)
     for number, prediction in enumerate(predictor.stream(texts, bar=bar)):
         vectors[number] = unit(prediction.vector)
     return vectors
@@ -102,9 +101,9 @@ def _best(
 
 
 def fingerprint(predictor: Predictor) -> str:
-    """Hash all that a vector depends on beside its text: weights, tokenizer, the task and its settings."""
-    digest = hashlib.sha256(f"{predictor.task!r} {predictor.tokenizer.fingerprint}".encode())
-    for name, value in sorted(predictor.model.state_dict().items()):
+    """Hash all that a vector depends on beside its text: weights, tokenizer, the task, its settings, the precision."""
+    digest = hashlib.sha256(f"{predictor.task!r} {predictor.precision} {predictor.tokenizer.fingerprint}".encode())
+    for name, value in sorted(predictor.bundle.model.state_dict().items()):
         digest.update(f"{name} {tuple(value.shape)}".encode())
         digest.update(value.detach().cpu().contiguous().numpy().data)
     return digest.hexdigest()

@@ -40,11 +40,10 @@ def require_masked_lm(predictor: Predictor, purpose: str) -> None:
     Raises:
         SettingsError: its task is another one.
     """
-    name = predictor.task.name
-    if name not in ("masked_lm", "pretraining"):
+    if not predictor.task.fills_masks:
         raise SettingsError(
-            f"{purpose} needs a masked language model, and this one is opened for {name}; open it with the task "
-            "masked_lm if it has such a head"
+            f"{purpose} needs a masked language model, and this one is opened for {predictor.task.name}; open it with "
+            "the task masked_lm if it has such a head"
         )
 
 

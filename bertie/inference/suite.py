@@ -1,7 +1,8 @@
 """Measure what a model knows of a language: how often it finds the acceptable sentence of a minimal pair likelier.
 
-A masked language model scores a sentence by its pseudo-log-likelihood with the within-word rule (`likelihood.py`). How
-a kind of model scores sentences is the business of `sentence_scores` alone; everything else here is about pairs.
+A masked language model scores a sentence by its pseudo-log-likelihood with the within-word rule, a causal one by its
+log-likelihood, the end left out in both (`likelihood.py`). How sentences are scored is the business of
+`sentence_scores` alone; everything else here is about pairs.
 
 Shapes: T tokens, B sentences, P pairs.
 """
@@ -19,9 +20,9 @@ from numpy.typing import NDArray
 from bertie import progress
 from bertie.data.minimal_pairs import MinimalPair
 from bertie.errors import DataError
-from bertie.inference.likelihood import scorable, score_pieces
+from bertie.inference.likelihood import Scoring, piece_scores, scorable, scoring_of
 from bertie.inference.predictor import Predictor
-from bertie.inference.slots import packed_texts, require_masked_lm
+from bertie.inference.slots import packed_texts
 from bertie.metrics.minimal_pairs import by_group, preferred
 from bertie.tokenizer.pieces import Pieces
 
@@ -55,10 +56,12 @@ class SuiteScores:
     paradigms: tuple[Row, ...]
     """By phenomenon and name."""
     seconds: float
+    scoring: Scoring = "masked"
 
     def figures(self) -> dict[str, Any]:
         """Return everything as JSON can hold it."""
         return {
+            "scoring": self.scoring,
             "pairs": self.num_pairs,
             "ties": self.num_ties,
             "sentences_with_unknown": self.num_unknown,
@@ -74,19 +77,26 @@ class SuiteScores:
         }
 
 
-def measure(predictor: Predictor, pairs: Sequence[MinimalPair], *, bar: progress.Bar | None = None) -> SuiteScores:
+def measure(
+    predictor: Predictor,
+    pairs: Sequence[MinimalPair],
+    *,
+    scoring: Scoring | None = None,
+    bar: progress.Bar | None = None,
+) -> SuiteScores:
     """Score both sentences of every pair.
 
     Args:
-        predictor: a masked language model.
+        predictor: a language model, masked, causal or both.
         pairs: in any order; at least one.
+        scoring: what each piece is guessed from; what the model was made for when None.
         bar: is advanced by the number of pairs done.
 
     Raises:
         SettingsError: a model of another kind.
         DataError: a sentence that is too long, empty, or holds [MASK].
     """
-    require_masked_lm(predictor, "a suite of minimal pairs")
+    way = scoring_of(predictor, "a suite of minimal pairs", scoring)
     start = time.monotonic()
     scores = np.zeros((len(pairs), 2))  # good, bad
     num_unknown = 0
@@ -94,7 +104,7 @@ def measure(predictor: Predictor, pairs: Sequence[MinimalPair], *, bar: progress
         window = pairs[first : first + _WINDOW]
         pieces = _encode(predictor, window)
         num_unknown += len(set(_sentence_of(pieces, pieces.tokens == predictor.tokenizer.unknown).tolist()))
-        found = sentence_scores(predictor, pieces).reshape(-1, 2)
+        found = sentence_scores(predictor, pieces, way).reshape(-1, 2)
         # The same pieces in two batches may differ in the last bit, which would decide a tie by chance.
         same = _same_pieces(pieces)
         found[same, 1] = found[same, 0]
@@ -117,20 +127,22 @@ def measure(predictor: Predictor, pairs: Sequence[MinimalPair], *, bar: progress
         phenomena=tuple(Row(name, *figures) for name, figures in sorted(phenomena.items())),
         paradigms=tuple(Row(name, *figures, phenomenon) for (phenomenon, name), figures in sorted(paradigms.items())),
         seconds=time.monotonic() - start,
+        scoring=way,
     )
 
 
-def sentence_scores(predictor: Predictor, pieces: Pieces) -> NDArray[np.float64]:
+def sentence_scores(predictor: Predictor, pieces: Pieces, scoring: Scoring = "masked") -> NDArray[np.float64]:
     """Say how likely a model finds whole sentences.
 
     Args:
-        predictor: a masked language model.
+        predictor: a language model that has learned to guess in this way.
         pieces: B sentences of T tokens in all.
+        scoring: what each piece is guessed from.
 
     Returns:
         (B,) natural logarithms: the sum over the pieces of each sentence.
     """
-    scores = score_pieces(predictor.model, pieces, predictor.tokenizer, max_tokens=predictor.max_tokens)  # (T,)
+    scores = piece_scores(predictor, pieces, scoring=scoring)  # (T,)
     return np.add.reduceat(scores, pieces.offsets[:-1])
 
 

@@ -78,7 +78,7 @@ def test_warnings(tmp_path: Path, tokenizer: Path, capsys: pytest.CaptureFixture
         (["text.txt", "--language", "enlish"], 2, "--language 'enlish' is unknown"),
         (["text.txt", "--processes", "0"], 2, "--processes 0 is too few"),
         (["empty.txt"], 3, "no text in any of 1 files"),
-        (["bad.txt"], 3, "bad.txt: byte 0xff at offset 4 is not UTF-8"),
+        (["bad.txt"], 3, "bad.txt:1: byte 0xff at offset 4 is not UTF-8"),
         (["table.tsv"], 2, "--text-column"),
     ],
 )

@@ -129,7 +129,7 @@ def test_replacements_are_counted_for_each_file(tmp_path: Path, capsys: pytest.C
     warnings = capsys.readouterr().err
     assert "a.txt: 2 byte sequences" in warnings
     assert "b.txt.gz: 1 byte sequences" in warnings
-    with pytest.raises(DataError, match=r"a\.txt: byte 0xff at offset 4"):
+    with pytest.raises(DataError, match=r"a\.txt:1: byte 0xff at offset 4"):
         read(tmp_path)
 
 

@@ -100,7 +100,7 @@ def test_stops_at_the_exact_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         data[offset] = 0xFF
         first_bad = offset - (offset % 2)  # the first byte of the broken character
         with pytest.raises(
-            DataError, match=rf"a\.txt\.gz: byte .* at offset {first_bad} is not UTF-8.*--bad-utf8 replace"
+            DataError, match=rf"a\.txt\.gz:1: byte .* at offset {first_bad} is not UTF-8.*--bad-utf8 replace"
         ):
             read(write(tmp_path, bytes(data), ".gz"))
 

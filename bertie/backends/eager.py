@@ -1,0 +1,135 @@
+"""Eager: torch itself on packed batches, without padding, in fp32, bf16 or 8-bit integers; needs nothing installed.
+
+bf16 casts the encoder's weights once, and all of it computes in bf16. int8 replaces the products of its layers by those
+of `Int8Linear`: weights of 8 bits with a scale for each output, activations rounded as they come with a scale for each
+token, sums in 32 bits; all else stays fp32.
+
+Shapes: T tokens, H hidden, I inputs, O outputs.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from bertie import progress
+from bertie.backends._choice import has_bf16, has_int8
+from bertie.backends.backend import Backend, Precision, under_head
+from bertie.batch import Batch
+from bertie.errors import SettingsError
+from bertie.formats.format import Bundle
+from bertie.tasks.task import TaskModel
+
+
+class Eager(Backend):
+    """The encoder in torch."""
+
+    name: ClassVar[str] = "eager"
+
+    def refusal(self, bundle: Bundle, precision: Precision) -> str:
+        """Say why not: 8-bit products are for CPUs."""
+        if precision != "int8" or next(bundle.model.parameters()).device.type == "cpu":
+            return ""
+        return "int8 is for CPUs; use --precision bf16"
+
+    def freeze(self, bundle: Bundle, path: Path, precision: Precision) -> None:
+        """Refuse: there is nothing to freeze.
+
+        Raises:
+            SettingsError: always.
+        """
+        raise SettingsError(
+            "--backend eager runs the model folder as it is, in any --precision; there is nothing to export"
+        )
+
+    def open(self, bundle: Bundle, path: Path, precision: Precision) -> TaskModel:
+        """Refuse, as `freeze` does.
+
+        Raises:
+            SettingsError: always.
+        """
+        raise SettingsError(f"{path} was not frozen by eager, which freezes nothing")
+
+    def prepare(self, bundle: Bundle, precision: Precision) -> TaskModel:
+        """Return the model itself, or one whose encoder is a copy in the lower class."""
+        self.admit(bundle, precision)
+        if precision == "exact":
+            return bundle.model.eval()
+        on_cpu = next(bundle.model.parameters()).device.type == "cpu"
+        if on_cpu and not (has_bf16() if precision == "bf16" else has_int8()):
+            progress.warn(f"this CPU has no {precision} products: eager is many times slower so than in fp32")
+        return under_head(Lowered(bundle.model.encoder, precision), bundle)
+
+
+class Lowered(nn.Module):
+    """A copy of an encoder that computes in less than fp32 and gives its vectors in fp32.
+
+    Args:
+        encoder: stays as it is.
+        precision: of the copy.
+    """
+
+    def __init__(self, encoder: nn.Module, precision: Literal["bf16", "int8"]) -> None:
+        super().__init__()
+        self.config: Any = encoder.config
+        if precision == "bf16":
+            self.encoder = copy.deepcopy(encoder).to(torch.bfloat16)
+        else:  # what isn't replaced, such as the tables, is shared with the original
+            self.encoder = copy.deepcopy(encoder, {id(value): value for value in encoder.parameters()})
+            _lower(self.encoder)
+
+    def forward(self, batch: Batch, noise: None = None) -> Tensor:
+        """Map a packed batch to (T, H)."""
+        hidden: Tensor = self.encoder(batch, noise)
+        return hidden.float()
+
+
+def _lower(module: nn.Module) -> None:
+    """Replace every `nn.Linear` below a module."""
+    for name, child in module.named_children():
+        if type(child) is nn.Linear:
+            setattr(module, name, Int8Linear(child))
+        else:
+            _lower(child)
+
+
+class Int8Linear(nn.Module):
+    """x W^T + b by products of 8-bit integers.
+
+    Args:
+        linear: (O, I) in fp32.
+    """
+
+    matrix: Tensor
+    scales: Tensor
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        weight = linear.weight.detach().float()  # (O, I)
+        scales = weight.abs().amax(1).clamp_min(_LEAST) / 127.0
+        rounded = (weight / scales[:, None]).round_().to(torch.int8)
+        self.register_buffer("matrix", rounded.t().contiguous())  # (I, O)
+        self.register_buffer("scales", scales)  # (O,)
+        self.bias = linear.bias
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Map (T, I) to (T, O) in fp32."""
+        largest = torch.linalg.vector_norm(values, math.inf, 1, keepdim=True).clamp_min_(_LEAST)  # (T, 1)
+        rounded = torch.mul(values, 127.0 / largest).round_().to(torch.int8)
+        # Sums of 8-bit products are whole numbers of 32 bits; what follows reads them once and writes in place.
+        sums = torch._int_mm(rounded, self.matrix).float().mul_(largest.div_(127.0))  # (T, O)
+        return sums.mul_(self.scales) if self.bias is None else torch.addcmul(self.bias, sums, self.scales)
+
+    def extra_repr(self) -> str:
+        """Show the sizes in the module's print."""
+        return f"in_features={self.matrix.shape[0]}, out_features={self.matrix.shape[1]}"
+
+
+_LEAST = 1e-30  # a row of zeros has a scale too
+
+BACKEND = Eager

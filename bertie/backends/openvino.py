@@ -1,0 +1,63 @@
+"""OpenVINO: the encoder's ONNX graph, compiled for the CPU at hand, in fp32, or in bf16 where the CPU has it.
+
+OpenVINO's int8 has to be calibrated on texts by a package of its own and is not offered here.
+
+Shapes: B sequences, S longest sequence, H hidden.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bertie.backends._choice import has_bf16
+from bertie.backends.backend import Backend, FrozenEncoder, Ids, Precision, sha256, under_head
+from bertie.backends.onnx import FILE, INPUTS, graph, no_graph
+from bertie.formats.format import Bundle
+from bertie.tasks.task import TaskModel
+
+
+class OpenVino(Backend):
+    """The encoder in OpenVINO's CPU plugin."""
+
+    name: ClassVar[str] = "openvino"
+    packages: ClassVar[tuple[str, ...]] = ("openvino", "onnx")
+    extra: ClassVar[str] = "openvino,onnx"
+
+    def refusal(self, bundle: Bundle, precision: Precision) -> str:
+        """Say why not: no graph for the encoder, no bf16 in this CPU, or int8."""
+        if precision == "int8":
+            return "OpenVINO's int8 needs calibration, which bertie doesn't do"
+        if precision == "bf16" and not has_bf16():
+            return "this CPU computes no bf16, and OpenVINO would run fp32 under its name"
+        return no_graph(bundle)
+
+    def freeze(self, bundle: Bundle, path: Path, precision: Precision) -> None:
+        """Write the ONNX graph, in fp32 also for bf16: the precision is chosen as it is compiled."""
+        (path / FILE).write_bytes(graph(bundle))
+
+    def open(self, bundle: Bundle, path: Path, precision: Precision) -> TaskModel:
+        """Compile the graph."""
+        import openvino
+
+        core = openvino.Core()
+        settings = {
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+            "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
+            "PERFORMANCE_HINT": "LATENCY",
+        }
+        request = core.compile_model(core.read_model(path / FILE), "CPU", settings).create_infer_request()
+
+        def run(tokens: Ids, mask: Ids, segments: Ids) -> NDArray[np.float32]:
+            hidden = request.infer(dict(zip(INPUTS, (tokens, mask, segments), strict=True)))[0]
+            return cast(NDArray[np.float32], np.asarray(hidden))
+
+        digest = sha256((path / FILE).read_bytes(), precision.encode())
+        return under_head(FrozenEncoder(bundle.config, run, digest), bundle)
+
+
+BACKEND = OpenVino

@@ -1,0 +1,168 @@
+"""The pages of docs/explanation show the code and pictures there are now, run, and say the same in both languages."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from bertie.formats import huggingface
+from bertie.formats.format import new
+from bertie.models.bert import BertConfig
+from bertie.tasks.masked_lm import MaskedLM
+from bertie.tokenizer.tokenizer import Tokenizer
+from examples import explanation_pictures as pictures
+
+ROOT = Path(__file__).parents[2]
+PAGES = ROOT / "docs" / "explanation"
+README = (PAGES / "README.md").read_text(encoding="utf-8")
+ENGLISH = ("README.md", *re.findall(r"^\d\. \[.*?\]\((\w+\.md)\)", README, re.MULTILINE))
+
+
+def _load() -> ModuleType:
+    found = importlib.util.spec_from_file_location("explain", ROOT / "docs" / "explain.py")
+    assert found is not None and found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
+
+
+explain = _load()
+
+
+def read(name: str) -> str:
+    return (PAGES / name).read_text(encoding="utf-8")
+
+
+def chinese(name: str) -> str:
+    return name.replace(".md", ".zh.md")
+
+
+def code(page: str) -> list[str]:
+    """Return the comments that say what is cut out of which file."""
+    return re.findall(r"<!-- code: (.*?) -->", page)
+
+
+def snippets(page: str) -> list[str]:
+    """Return what a reader types: the code that isn't cut out of a file."""
+    own = re.sub(r"<!-- code: .*?" + re.escape(explain.END), "", page, flags=re.DOTALL)
+    return re.findall(r"^```python\n(.*?)^```$", own, re.MULTILINE | re.DOTALL)
+
+
+def test_pages_show_the_code_there_is() -> None:
+    pages = sorted(path.name for path in PAGES.glob("*.md"))
+    assert {*ENGLISH, *map(chinese, ENGLISH)} <= {*pages}
+    stale = [name for name in pages if explain.drawn(read(name)) != read(name)]
+    assert stale == [], "what these pages show has changed: run python docs/explain.py, and read whether the text fits"
+    assert sum(len(code(read(name))) for name in ENGLISH) > 20
+
+
+@pytest.mark.parametrize("name", [name for name in (*ENGLISH, *map(chinese, ENGLISH)) if snippets(read(name))])
+def test_snippets_run(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each page is run from its top to its bottom; the asserts in it are what it promises."""
+    namespace: dict[str, Any] = {}
+    for snippet in snippets(read(name)):
+        exec(compile(snippet, name, "exec"), namespace)
+    assert capsys.readouterr().out
+
+
+def test_both_languages_show_the_same() -> None:
+    assert len(ENGLISH) == 7
+    for name in ENGLISH:
+        one, other = read(name), read(chinese(name))
+        assert code(one) == code(other), name
+        assert one.count("```math") == other.count("```math") and one.count("\n## ") == other.count("\n## "), name
+        texts = [[re.sub(r"\s*#.*", "", snippet) for snippet in snippets(page)] for page in (one, other)]
+        assert [_said(text) for text in texts[0]] == [_said(text) for text in texts[1]], name
+        images = [re.findall(r"images/([\w.-]+)\.svg", page) for page in (one, other)]
+        assert [f"{image}.zh" for image in images[0]] == images[1], name
+
+
+def _said(snippet: str) -> str:
+    """Leave out what is said in one language or the other."""
+    return re.sub(r'"[^"\n]*"', '""', snippet)
+
+
+def test_links_lead_somewhere() -> None:
+    lost = []
+    for path in PAGES.glob("*.md"):
+        text = re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+        links = re.findall(r"\]\((?!https?:)([^)#]+)\)", text)
+        assert links, path.name
+        lost += [f"{path.name}: {link}" for link in links if not (path.parent / link).exists()]
+    assert lost == []
+
+
+def test_pictures_are_what_the_script_draws() -> None:
+    drawn = pictures.drawn()
+    stale = [name for name, svg in drawn.items() if (pictures.IMAGES / name).read_text(encoding="utf-8") != svg]
+    assert stale == [], "run python -m examples.explanation_pictures"
+    assert {path.name for path in pictures.IMAGES.glob("explanation-*.svg")} == set(drawn)
+    shown = {
+        name for path in PAGES.glob("*.md") for name in re.findall(r"images/([\w.-]+\.svg)", path.read_text("utf-8"))
+    }
+    assert shown == set(drawn)
+    for name, svg in drawn.items():
+        sheet = ET.fromstring(svg)
+        assert len(svg) < 50_000 and sheet.find("{http://www.w3.org/2000/svg}title") is not None, name
+
+
+def test_heads_of_a_model_of_your_own(
+    tiny_tokenizer: Tokenizer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = BertConfig(tiny_tokenizer.vocab_size, hidden_size=32, num_layers=2, num_heads=4, intermediate_size=64)
+    huggingface.write(new(config, MaskedLM(max_length=32), tiny_tokenizer, 0), tmp_path / "bert")
+    model, drawing = ["--model", str(tmp_path / "bert")], tmp_path / "heads.svg"
+    pictures.main([*model, "--sentence", "the cat sat", "--heads", "1.4", "2.1", "--out", str(drawing)])
+    words = [part.text for part in ET.fromstring(drawing.read_text(encoding="utf-8")).iter()]
+    assert {"layer 1, head 4", "layer 2, head 1", "[CLS]", "sat"} <= {*words}
+    found = pictures.attention_of(model[1], "the cat sat", ["2.3"])
+    assert [abs(sum(row) - 100) <= 3 for row in found["heads"][0]["percent"]] == [True] * 5
+    for lost in ("3.1", "1.5", "0.1", "two"):
+        with pytest.raises(SystemExit, match=f"no head {lost}: write LAYER.HEAD, from 1.1 to 2.4"):
+            pictures.attention_of(model[1], "the cat sat", [lost])
+
+
+def test_shares_in_the_picture() -> None:
+    shares = pictures.fates_of_many()
+    assert shares == pytest.approx({"mask": 0.8, "random": 0.1, "same": 0.1}, abs=0.005)
+
+
+def test_parts_are_found_by_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    body = 'def f(self) -> int:\n        """Say."""\n        one = 1\n        return one\n'
+    source = f'class A:\n    """Words."""\n\n    {body}'
+    (tmp_path / "a.py").write_text(source, encoding="utf-8")
+    monkeypatch.setattr(explain, "ROOT", tmp_path)
+    assert explain.excerpt("a.py:A.f") == "def f(self) -> int:\n    one = 1\n    return one"
+    assert explain.excerpt('a.py:A.f from "one =" to "one ="') == "one = 1"
+    assert explain.excerpt("a.py:A").splitlines()[:2] == ["class A:", "    def f(self) -> int:"]
+    page = explain.drawn(f"before\n<!-- code: a.py:A.f -->\nold\n{explain.END}\nafter\n")
+    assert "    return one\n```\n" in page and "old" not in page and page.endswith("\nafter\n")
+    assert explain.drawn(page) == page
+
+
+@pytest.mark.parametrize(
+    ("said", "wrong"),
+    [
+        ("a.py:g", "a.py has no g"),
+        ("b.py:f", "can't read"),
+        ('a.py:f from "three" to "one"', "no line holds 'three'"),
+        ('a.py:f from "one" to "two"', "no line from there on holds 'two'"),
+        ('a.py:f from "one"', "can't read"),
+    ],
+)
+def test_what_is_not_there_is_said(said: str, wrong: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.py").write_text("def f() -> None:\n    one = 1\n", encoding="utf-8")
+    monkeypatch.setattr(explain, "ROOT", tmp_path)
+    with pytest.raises(SystemExit, match=re.escape(wrong)):
+        explain.excerpt(said)
+
+
+def test_an_open_excerpt_is_said() -> None:
+    with pytest.raises(SystemExit, match="needs an"):
+        explain.drawn("<!-- code: a.py:f -->\ntext\n")
