@@ -20,7 +20,7 @@ demo: $(VENV)/installed-demo
 	$(VENV)/bin/bertie demo
 
 test: $(VENV)/installed-dev
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
 
 check: $(VENV)/installed-dev
 	$(VENV)/bin/ruff check .
