@@ -55,6 +55,7 @@ def test_a_generator_stands_on_the_discriminators_embeddings() -> None:
 def test_a_discriminators_folder_detects(tiny_tokenizer: Any, tmp_path: Path) -> None:
     shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
     config = transformers.ElectraConfig(vocab_size=tiny_tokenizer.vocab_size, embedding_size=12, **shape)
+    torch.manual_seed(0)
     theirs = transformers.ElectraForPreTraining(config).eval()
     theirs.save_pretrained(tmp_path)
     tiny_tokenizer.save(tmp_path)
