@@ -1,6 +1,7 @@
 """Settings and fixtures of the whole suite; fixtures of one room live beside that room's tests."""
 
 import os
+import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,33 @@ def speak() -> Iterator[None]:
     """Undo what a test's `--quiet` left behind."""
     yield
     progress.set_quiet(False)
+
+
+def pytest_report_header() -> str:
+    """Say what the suite's CPU work runs on."""
+    from bertie.kernels import library
+
+    return f"kernels: {library.describe()}"
+
+
+@pytest.fixture(scope="session")
+def prepare_sentences(tiny_tokenizer: "Tokenizer", tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Return what prepares a corpus of random sentences, some to a document."""
+    import bertie
+
+    def prepare(
+        words: tuple[str, ...], *, count: int, lengths: tuple[int, int], document: int, stop: str = "."
+    ) -> Path:
+        folder, draw = tmp_path_factory.mktemp("corpus"), random.Random(0)
+        tiny_tokenizer.save(folder / "tokenizer")
+        sentences = [" ".join(draw.choices(words, k=draw.randint(*lengths))) + stop for _ in range(count)]
+        documents = ["\n".join(sentences[first : first + document]) for first in range(0, count, document)]
+        text, tokenizer, out = folder / "text.txt", folder / "tokenizer", folder / "out"
+        text.write_text("\n\n".join(documents), encoding="utf-8")
+        bertie.prepare_corpus([text], tokenizer=tokenizer, out=out, sentences="line", processes=1)
+        return out
+
+    return prepare
 
 
 @pytest.fixture(scope="session")

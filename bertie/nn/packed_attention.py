@@ -23,9 +23,12 @@ torch.library.define("bertie::packed_attention", f"({_ARGUMENTS}) -> Tensor")
 torch.library.define("bertie::packed_attention_backward", f"(Tensor gradient, {_ARGUMENTS}) -> Tensor[]")
 
 
-def _words(key_offsets: Tensor) -> int:
-    """Count the hash words of one query's keys, two keys a word."""
-    return (int(key_offsets.diff().max()) + 1) // 2
+def _settings(
+    key_offsets: Tensor, causal: bool, window: int, dropout: float, first: int, second: int
+) -> kernel.Settings:
+    """Gather the settings of both passes; only dropout asks for the hash words of a query's keys, two keys a word."""
+    words = (int(key_offsets.diff().max()) + 1) // 2 if dropout > 0.0 else 0
+    return kernel.Settings(causal, window, dropout, first, second, words)
 
 
 @torch.library.impl("bertie::packed_attention", "CompositeExplicitAutograd")
@@ -42,7 +45,7 @@ def _forward(
     second: int,
 ) -> Tensor:
     """Attend as `attention.attend` does; `window` -1 is none, `first` and `second` are the dropout's key words."""
-    settings = kernel.Settings(causal, window, dropout, first, second, _words(key_offsets))
+    settings = _settings(key_offsets, causal, window, dropout, first, second)
     path = kernel.forward if kernel.takes(query) else groups.forward
     return path(query, key, value, query_offsets, key_offsets, settings)
 
@@ -67,7 +70,7 @@ def _backward(
     second: int,
 ) -> list[Tensor]:
     """Return the gradients of query, key and value, each of its own shape."""
-    settings = kernel.Settings(causal, window, dropout, first, second, _words(key_offsets))
+    settings = _settings(key_offsets, causal, window, dropout, first, second)
     path = kernel.backward if kernel.takes(query) else groups.backward
     return path(gradient, query, key, value, query_offsets, key_offsets, settings)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -29,16 +28,8 @@ Feed = Callable[..., Iterator[Draw]]
 
 
 @pytest.fixture(scope="module")
-def corpus(tiny_tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder, draw = tmp_path_factory.mktemp("corpus"), random.Random(0)
-    tiny_tokenizer.save(folder / "tokenizer")
-    sentences = [" ".join(draw.choices(WORDS, k=draw.randint(3, 12))) + "." for _ in range(1200)]
-    blocks = ["\n".join(sentences[first : first + 6]) for first in range(0, len(sentences), 6)]
-    (folder / "text.txt").write_text("\n\n".join(blocks), encoding="utf-8")
-    bertie.prepare_corpus(
-        [folder / "text.txt"], tokenizer=folder / "tokenizer", out=folder / "out", sentences="line", processes=1
-    )
-    return folder / "out"
+def corpus(prepare_sentences: Callable[..., Path]) -> Path:
+    return prepare_sentences(WORDS, count=1200, lengths=(3, 12), document=6)
 
 
 @pytest.fixture

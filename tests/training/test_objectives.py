@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import shutil
 from collections.abc import Callable
 from itertools import islice
@@ -32,15 +31,8 @@ FALLING = {"mask_rate": 0.3, "mask_rate_end": 0.15}
 
 
 @pytest.fixture(scope="module")
-def corpus(tiny_tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder, draw = tmp_path_factory.mktemp("corpus"), random.Random(0)
-    tiny_tokenizer.save(folder / "tokenizer")
-    sentences = [" ".join(draw.choices(WORDS, k=draw.randint(2, 5))) + " ." for _ in range(600)]
-    blocks = ["\n".join(sentences[first : first + 5]) for first in range(0, len(sentences), 5)]
-    (folder / "text.txt").write_text("\n\n".join(blocks), encoding="utf-8")
-    tokenizer = folder / "tokenizer"
-    bertie.prepare_corpus([folder / "text.txt"], tokenizer=tokenizer, out=folder / "out", sentences="line", processes=1)
-    return folder / "out"
+def corpus(prepare_sentences: Callable[..., Path]) -> Path:
+    return prepare_sentences(WORDS, count=600, lengths=(2, 5), document=5, stop=" .")
 
 
 @pytest.fixture
