@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,18 +31,11 @@ RUN: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def corpus(tiny_tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder, draw = tmp_path_factory.mktemp("corpus"), random.Random(0)
-    tiny_tokenizer.save(folder / "tokenizer")
-    sentences = [" ".join(draw.choices(WORDS, k=draw.randint(3, 12))) + "." for _ in range(240)]
-    blocks = ["\n".join(sentences[first : first + 6]) for first in range(0, len(sentences), 6)]
-    (folder / "text.txt").write_text("\n\n".join(blocks), encoding="utf-8")
-    bertie.prepare_corpus(
-        [folder / "text.txt"], tokenizer=folder / "tokenizer", out=folder / "out", sentences="line", processes=1
-    )
+def corpus(prepare_sentences: Callable[..., Path]) -> Path:
+    out, draw = prepare_sentences(WORDS, count=240, lengths=(3, 12), document=6), random.Random(0)
     rows = [f"the {word} {draw.choice(WORDS)}\t{'no' if word in ('bad', 'city') else 'yes'}" for word in WORDS]
-    (folder / "out" / "table.tsv").write_text("\n".join(["text\tlabel", *rows]), encoding="utf-8")
-    return folder / "out"
+    (out / "table.tsv").write_text("\n".join(["text\tlabel", *rows]), encoding="utf-8")
+    return out
 
 
 @pytest.fixture(scope="module")
