@@ -56,6 +56,7 @@ ROWS = {
     "mrpc": Row("MRPC dev, accuracy", "accuracy", ("macro_f1",), target=81.0, peer=79.6),
     "rte": Row("RTE dev, accuracy", "accuracy", peer=55.2),
     "stsb": Row("STS-B dev, Spearman", "spearman", ("pearson",), target=86.5, peer=85.65),
+    "stsb-cosine": Row("STS-B dev, Spearman, by two vectors", "spearman", ("pearson",), target=86.5),
     "lingnli": Row("LingNLI dev, accuracy", "accuracy", ("macro_f1",)),
     "imdb-truncate": Row("IMDB test, accuracy, cut at 256 tokens", "accuracy"),
     "imdb-window": Row("IMDB test, accuracy, windows of 256", "accuracy"),
