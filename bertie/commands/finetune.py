@@ -20,6 +20,7 @@ from bertie.training.settings import (
 )
 
 if TYPE_CHECKING:
+    from bertie.commands._dev import DevTable
     from bertie.data.items import Table
     from bertie.formats.format import Bundle
     from bertie.tasks.task import Task, TaskModel
@@ -107,6 +108,7 @@ def finetune(
         Scores on the dev table.
     """
     parameters = dict(locals())
+    from bertie.commands._dev import DevTable
     from bertie.nn.device import resolve_device, set_threads
     from bertie.nn.lora import merge
     from bertie.tasks.task import task_class
@@ -134,6 +136,7 @@ def finetune(
     parameters |= {"threads": set_threads(threads), "precision": chosen, "device": place.type}
     horizon = _horizon(len(table.items), batch_size, steps, epochs, budget)
     epoch_steps = -(-len(table.items) // batch_size)
+    held_out = DevTable(bundle, dev_items)
     network = choose(bundle.model, freeze=freeze, lora=lora, seed=seed)
     learner, lesson = taught(network, bundle, distill, seed=seed)
     with RunFolder.open(
@@ -159,12 +162,14 @@ def finetune(
             precision=chosen,
             device=place,
             seed=seed,
-            evaluate=_evaluation(bundle, dev_items),
+            evaluate=held_out.figures if dev_items else None,
+            baseline=training.evaluate_every is not None or training.evaluate_each_epoch,
             epoch_steps=epoch_steps,
         )
         position = run(job, folder)
         merge(bundle.model)
-        return _report(folder, _finish(bundle, folder, position, dev_items), table.items[0])
+        changed = chosen != "fp32" or lora.rank > 0 or training.best
+        return _report(folder, _finish(held_out, folder, position, changed=changed), table.items[0])
 
 
 def _start(
@@ -248,23 +253,16 @@ def _activations(
     )
 
 
-def _evaluation(bundle: "Bundle", items: Any) -> Any:
-    """Return a function that measures on the dev table, or None without one."""
-    if not items:
-        return None
-    from bertie.inference.evaluate import evaluate
+def _finish(dev: "DevTable", folder: "RunFolder", position: "Position", *, changed: bool) -> dict[str, Any]:
+    """Write the model and the report of a run that reached its end, and return its figures.
 
-    def measure() -> dict[str, float]:
-        found = evaluate(bundle.model, bundle.task, items, bundle.tokenizer)
-        return {**({} if found.loss is None else {"loss": found.loss}), **found.scores}
-
-    return measure
-
-
-def _finish(bundle: "Bundle", folder: "RunFolder", position: "Position", items: Any) -> dict[str, Any]:
-    """Write the model and the report of a run that reached its end, and return its figures."""
+    Args:
+        dev: the model and its dev items.
+        folder: of the run.
+        position: where it ended.
+        changed: whether the model isn't what was measured last: other weights, or in bf16.
+    """
     from bertie.formats.huggingface import write
-    from bertie.inference.evaluate import evaluate
     from bertie.reports.card import model_card
     from bertie.reports.parts import findings
     from bertie.reports.run import RunReport
@@ -278,17 +276,15 @@ def _finish(bundle: "Bundle", folder: "RunFolder", position: "Position", items: 
         **position.chosen,
     }
     shown = None
-    if items:
-        found = evaluate(bundle.model, bundle.task, items, bundle.tokenizer)
-        tuned = bundle.task.tune(found.predictions, items)
+    if dev.items:
+        found, tuned = dev.conclude(again=changed)
         if tuned:  # a threshold, chosen on these very items: said, and stored with the model
-            bundle = replace(bundle, task=bundle.task.adjusted(tuned))
-            found = evaluate(bundle.model, bundle.task, items, bundle.tokenizer)
             values["tuned_on_dev"] = tuned
         values["scores"] = {name: round(score, 4) for name, score in found.scores.items()}
         values["dev_items"] = found.num_items
         values["dev_items_cut"] = found.num_cut
-        shown = findings(found, bundle.task, items)
+        shown = findings(found, dev.bundle.task, dev.items)
+    bundle = dev.bundle
     settings, command = folder.config.read_text(encoding="utf-8"), f"bertie run {folder.config}"
     scores, given = values.get("scores", {}), config.read(folder.config)
     card = model_card(
@@ -298,7 +294,7 @@ def _finish(bundle: "Bundle", folder: "RunFolder", position: "Position", items: 
         settings=settings,
         name=folder.path.name,
         base_model="" if isinstance(given["model"], dict) or Path(given["model"]).exists() else given["model"],
-        dev_data=Path(given["dev"]).name if items else "",
+        dev_data=Path(given["dev"]).name if dev.items else "",
         seed=given["seed"],
         labels=getattr(bundle.task, "labels", ()),
         num_parameters=sum(value.numel() for value in bundle.model.parameters()),

@@ -1,0 +1,42 @@
+"""The dev table of a fine-tuning run: measured along the way and, for the report, at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from bertie.formats.format import Bundle
+from bertie.inference.evaluate import Evaluation, evaluate
+
+
+@dataclass
+class DevTable:
+    """Items to measure on, and what the last measurement found."""
+
+    bundle: Bundle
+    items: Sequence[Any]
+    found: Evaluation | None = field(default=None, init=False)
+
+    def figures(self) -> dict[str, float]:
+        """Measure the model as it is; loss, where the items allow one, and scores."""
+        self.found = evaluate(self.bundle.model, self.bundle.task, self.items, self.bundle.tokenizer)
+        return {**({} if self.found.loss is None else {"loss": self.found.loss}), **self.found.scores}
+
+    def conclude(self, *, again: bool) -> tuple[Evaluation, dict[str, Any]]:
+        """Measure the finished model, and let the task choose what it chooses on dev.
+
+        Args:
+            again: whether the last measurement was of other weights, or in other arithmetic, than the model's now.
+
+        Returns:
+            What was found, and the settings that were chosen on these very items: `bundle` has them from now on.
+        """
+        if again or self.found is None:
+            self.figures()
+        assert self.found is not None
+        tuned = self.bundle.task.tune(self.found.predictions, self.items)
+        if tuned:
+            self.bundle = replace(self.bundle, task=self.bundle.task.adjusted(tuned))
+            self.figures()
+        return self.found, tuned
