@@ -18,6 +18,7 @@ from torch import nn
 from bertie import progress
 from bertie.data.loader import prefetch
 from bertie.errors import DataError, Interrupted, ResourceError
+from bertie.nn.device import memory_kept
 from bertie.tasks.task import Task
 from bertie.training import checkpoint
 from bertie.training import journal as journals
@@ -113,6 +114,7 @@ def run(job: Job, folder: RunFolder) -> Position:
     position = _restore(job, optimizer, average, selection, folder)
     clock = _Clock(position.seconds)
     with (
+        memory_kept(),
         Journal(folder.metrics) as journal,
         interrupts() as stop,
         progress.bar("Training", total=job.horizon.amount, unit=job.horizon.unit) as bar,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import resource
 import sys
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from bertie.errors import ResourceError, SettingsError
-from bertie.nn.device import give_memory_back, resolve_device, set_threads
+from bertie.nn.device import give_memory_back, memory_kept, resolve_device, set_threads
 
 
 def test_auto_takes_the_gpu_when_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,3 +50,20 @@ def test_freed_memory_goes_back() -> None:
     give_memory_back()
     assert len(last) == 60_000
     assert before - resident() > 10_000  # pages of 4 kB: of 120 MB more than 40 went back
+
+
+@pytest.mark.skipif(sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "mallopt"), reason="no glibc")
+def test_a_run_keeps_its_memory() -> None:
+    """Of the pages that large tensors need, few are asked of the system again; outside all are."""
+
+    def pages_brought(rounds: int) -> int:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for _ in range(rounds):
+            torch.ones(16 << 20)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    outside = pages_brought(8)
+    with memory_kept():
+        pages_brought(8)
+        assert pages_brought(8) < outside / 2
+    assert pages_brought(8) > outside / 2
