@@ -18,6 +18,7 @@ NAMES = (
     "roofline",
     "startup",
     "tokenization",
+    "generation",
     "prepare",
     "predict",
     "finetune",

@@ -1,0 +1,175 @@
+"""How many tokens a second does a decoder write, with a cache and without, beside transformers' `generate`?
+
+An encoder and a decoder of BERT-mini's shape and random weights write greedily from sources of one length; the end is
+forbidden, so that every text has all its tokens. Without a cache the whole text is read again for each new token. All
+must write the same tokens.
+
+Usage: python -m benchmarks.generation [--new-tokens 128]
+"""
+
+import time
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from benchmarks import inputs, rounds
+from benchmarks.contest import Case, Contestant, Ready, Work, largest_difference
+
+if TYPE_CHECKING:
+    import torch
+
+SOURCE_LENGTH, ROWS = 64, (1, 16)
+SAME = largest_difference(0.0)
+Write = Callable[[], Any]
+"""Write all texts: (rows, tokens) ids, the start left out."""
+
+
+def arguments(parser: ArgumentParser) -> None:
+    """Add this benchmark's flags."""
+    parser.add_argument("--new-tokens", type=int, default=128, help="of each text (%(default)s)")
+
+
+def cases(options: Namespace) -> list[Case]:
+    """Make a case for one text and one for several at once."""
+    number = 8 if options.smoke else options.new_tokens
+    ways: list[tuple[str, Callable[..., Write], tuple[str, ...]]] = [
+        ("bertie", bertie, ()),
+        ("bertie without a cache", uncached, ()),
+        ("transformers", partial(transformers, cache=True), ("transformers",)),
+        ("transformers without a cache", partial(transformers, cache=False), ("transformers",)),
+    ]
+    return [
+        Case(
+            "one text" if rows == 1 else f"{rows} texts at once",
+            "tokens/s",
+            tuple(Contestant(name, partial(ready, make, rows, number), needs) for name, make, needs in ways),
+            SAME,
+            settings={"rows": rows, "source_tokens": SOURCE_LENGTH, "new_tokens": number},
+        )
+        for rows in ROWS
+    ]
+
+
+def prepare(work: Work) -> dict[str, Any]:
+    """Write the model that all contestants open."""
+    from bertie.formats.format import new
+    from bertie.formats.huggingface import write
+    from bertie.models.bert import BertConfig
+    from bertie.tasks.generation import Generation
+    from bertie.tokenizer.tokenizer import Tokenizer
+
+    tokenizer = Tokenizer.load(inputs.tokenizer_folder(work.folder, work.options))
+    config = BertConfig.sized("mini", vocab_size=inputs.VOCABULARY)
+    bundle = new(config, Generation(max_new_tokens=128), tokenizer, seed=0)
+    for value in bundle.model.parameters():
+        if value.dim() > 1:
+            value.data *= 5.0  # fresh weights leave the likeliest tokens within a rounding error of each other
+    write(bundle, place(work))
+    return {"size": "mini"}
+
+
+def place(work: Work) -> Path:
+    """Return the model's folder."""
+    return work.folder / "pair"
+
+
+def sources(rows: int) -> "torch.Tensor":
+    """Draw (rows, SOURCE_LENGTH) ids."""
+    import torch
+
+    return torch.from_numpy(np.random.default_rng(0).integers(1000, inputs.VOCABULARY, (rows, SOURCE_LENGTH)))
+
+
+def ready(make: Callable[..., Write], rows: int, number: int, work: Work) -> Ready:
+    """Measure new tokens a second over all rows."""
+    written = make(rows, number, work)
+
+    def repeat() -> float:
+        started = time.perf_counter()
+        written()
+        return rows * number / (time.perf_counter() - started)
+
+    return Ready(written, repeat)
+
+
+def bertie(rows: int, number: int, work: Work) -> Write:
+    """Write as `bertie predict` does."""
+    import torch
+
+    from bertie.batch import Batch
+    from bertie.formats.huggingface import read
+    from bertie.nn.search import Search, write
+
+    pair = read(place(work))
+    network, batch = pair.model.eval(), Batch.from_padded(sources(rows))
+    search = Search(max_new_tokens=number, min_new_tokens=number)
+
+    def written() -> Any:
+        with torch.inference_mode():
+            memory = network.encoder(batch)
+            found = write(
+                network.head.decoder, memory, batch, search, start=pair.config.start_id, end=pair.config.end_id
+            )
+        return np.array([text.tokens for (text,) in found])
+
+    return written
+
+
+def uncached(rows: int, number: int, work: Work) -> Write:
+    """Read the whole text again for every token."""
+    import torch
+
+    from bertie.batch import Batch
+    from bertie.formats.huggingface import read
+
+    pair = read(place(work))
+    network, batch = pair.model.eval(), Batch.from_padded(sources(rows))
+
+    def written() -> Any:
+        with torch.inference_mode():
+            memory = network.encoder(batch)
+            tokens = torch.full((rows, 1), pair.config.start_id)
+            for _ in range(number):
+                target = Batch.from_padded(tokens)
+                logits = target.unpack(network.head.decoder(memory, batch, target).materialise())[:, -1]
+                logits[:, pair.config.end_id] = -torch.inf
+                tokens = torch.cat([tokens, logits.argmax(1, keepdim=True)], dim=1)
+        return tokens[:, 1:].numpy()
+
+    return written
+
+
+def transformers(rows: int, number: int, work: Work, *, cache: bool) -> Write:
+    """Write by `EncoderDecoderModel.generate`."""
+    import torch
+    from transformers import EncoderDecoderModel
+
+    made: Any = EncoderDecoderModel
+    network, ids = made.from_pretrained(place(work)).eval(), sources(rows)
+
+    def written() -> Any:
+        with torch.inference_mode():
+            found = network.generate(
+                input_ids=ids,
+                attention_mask=torch.ones_like(ids),
+                do_sample=False,
+                use_cache=cache,
+                max_new_tokens=number,
+                min_new_tokens=number,
+            )
+        return found[:, 1:].numpy()
+
+    return written
+
+
+def main(words: list[str] | None = None) -> None:
+    """Run the benchmark."""
+    rounds.main("benchmarks.generation", words, rounds=5, repeats=1)
+
+
+if __name__ == "__main__":
+    main()
