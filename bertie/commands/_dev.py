@@ -16,6 +16,8 @@ class DevTable:
 
     bundle: Bundle
     items: Sequence[Any]
+    final: bool
+    """Whether a run's last measurement is of the model that it writes: not of other weights, nor in bf16."""
     found: Evaluation | None = field(default=None, init=False)
 
     def figures(self) -> dict[str, float]:
@@ -23,16 +25,13 @@ class DevTable:
         self.found = evaluate(self.bundle.model, self.bundle.task, self.items, self.bundle.tokenizer)
         return {**({} if self.found.loss is None else {"loss": self.found.loss}), **self.found.scores}
 
-    def conclude(self, *, again: bool) -> tuple[Evaluation, dict[str, Any]]:
-        """Measure the finished model, and let the task choose what it chooses on dev.
-
-        Args:
-            again: whether the last measurement was of other weights, or in other arithmetic, than the model's now.
+    def conclude(self) -> tuple[Evaluation, dict[str, Any]]:
+        """Measure the finished model, where that isn't done yet, and let the task choose what it chooses on dev.
 
         Returns:
             What was found, and the settings that were chosen on these very items: `bundle` has them from now on.
         """
-        if again or self.found is None:
+        if not self.final or self.found is None:
             self.figures()
         assert self.found is not None
         tuned = self.bundle.task.tune(self.found.predictions, self.items)

@@ -110,7 +110,6 @@ def finetune(
     parameters = dict(locals())
     from bertie.commands._dev import DevTable
     from bertie.nn.device import resolve_device, set_threads
-    from bertie.nn.lora import merge
     from bertie.tasks.task import task_class
     from bertie.training.feed import table_feed
     from bertie.training.precision import resolve
@@ -136,7 +135,7 @@ def finetune(
     parameters |= {"threads": set_threads(threads), "precision": chosen, "device": place.type}
     horizon = _horizon(len(table.items), batch_size, steps, epochs, budget)
     epoch_steps = -(-len(table.items) // batch_size)
-    held_out = DevTable(bundle, dev_items)
+    held_out = DevTable(bundle, dev_items, final=chosen == "fp32" and lora.rank == 0 and not training.best)
     network = choose(bundle.model, freeze=freeze, lora=lora, seed=seed)
     learner, lesson = taught(network, bundle, distill, seed=seed)
     with RunFolder.open(
@@ -163,13 +162,9 @@ def finetune(
             device=place,
             seed=seed,
             evaluate=held_out.figures if dev_items else None,
-            baseline=training.evaluate_every is not None or training.evaluate_each_epoch,
             epoch_steps=epoch_steps,
         )
-        position = run(job, folder)
-        merge(bundle.model)
-        changed = chosen != "fp32" or lora.rank > 0 or training.best
-        return _report(folder, _finish(held_out, folder, position, changed=changed), table.items[0])
+        return _report(folder, _finish(held_out, folder, run(job, folder)), table.items[0])
 
 
 def _start(
@@ -253,16 +248,10 @@ def _activations(
     )
 
 
-def _finish(dev: "DevTable", folder: "RunFolder", position: "Position", *, changed: bool) -> dict[str, Any]:
-    """Write the model and the report of a run that reached its end, and return its figures.
-
-    Args:
-        dev: the model and its dev items.
-        folder: of the run.
-        position: where it ended.
-        changed: whether the model isn't what was measured last: other weights, or in bf16.
-    """
+def _finish(dev: "DevTable", folder: "RunFolder", position: "Position") -> dict[str, Any]:
+    """Write the model and the report of a run that reached its end, and return its figures."""
     from bertie.formats.huggingface import write
+    from bertie.nn.lora import merge
     from bertie.reports.card import model_card
     from bertie.reports.parts import findings
     from bertie.reports.run import RunReport
@@ -276,8 +265,9 @@ def _finish(dev: "DevTable", folder: "RunFolder", position: "Position", *, chang
         **position.chosen,
     }
     shown = None
+    merge(dev.bundle.model)
     if dev.items:
-        found, tuned = dev.conclude(again=changed)
+        found, tuned = dev.conclude()
         if tuned:  # a threshold, chosen on these very items: said, and stored with the model
             values["tuned_on_dev"] = tuned
         values["scores"] = {name: round(score, 4) for name, score in found.scores.items()}

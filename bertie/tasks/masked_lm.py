@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -27,12 +27,11 @@ from bertie.data.masking import choose_masked
 from bertie.errors import DataError, SettingsError
 from bertie.nn.dropout import Noise
 from bertie.nn.projection import Logits
-from bertie.tasks.task import Cut, Keys, Loss, Task, Term, check_length, texts
+from bertie.tasks._masked import Masked
+from bertie.tasks.task import Keys, Loss, Term, texts
 from bertie.tokenizer.edges import word_edges
 from bertie.tokenizer.tokenizer import Tokenizer
 
-Masking = Literal["token", "word", "span"]
-"""What is chosen: single pieces, whole words, or spans of whole words (SpanBERT)."""
 _ROWS = 512  # masks decoded at a time: bounds their table of scores at 512 x V
 
 
@@ -49,23 +48,11 @@ class Fill:
 
 
 @dataclass(frozen=True)
-class MaskedLM(Task):
+class MaskedLM(Masked):
     """Guess masked tokens."""
 
-    max_length: int = 512
-    """Tokens of the longest sequence."""
-    truncation: Cut = "error"
-    """What to do with a longer text."""
-    mask_rate: float = 0.15
-    """Share of a sequence's tokens, [CLS] and [SEP] counted, that are chosen."""
-    max_masked: int | None = None
-    """Most tokens chosen in one sequence; no cap when None."""
     top_k: int = 5
     """Guesses a mask when filling."""
-    masking: Masking = "token"
-    """What is chosen: token (single pieces), word (whole words; a Chinese character is one), span (1 to 10 words)."""
-    mask_rate_end: float | None = None
-    """Share at the end of a pre-training run, to which `mask_rate` goes in a straight line; the same when None."""
     across_documents: bool = False
     """Whether a sequence of a corpus goes on with the next document, behind a [SEP], until it is full."""
 
@@ -76,25 +63,13 @@ class MaskedLM(Task):
     fills_masks: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_length(self.max_length)
+        super().__post_init__()
         if self.top_k < 1:
             raise SettingsError(f"top_k must be at least 1; got {self.top_k}")
-        for name in ("mask_rate", "mask_rate_end"):
-            rate = getattr(self, name)
-            if rate is not None and not 0.0 < rate <= 1.0:
-                raise SettingsError(f"{name} must be above 0 and at most 1; got {rate}")
-        if self.max_masked is not None and self.max_masked < 1:
-            raise SettingsError(f"max_masked must be at least 1; got {self.max_masked}")
 
     def corpus_plan(self) -> str:
         """Name the plan: texts of one document each, or full sequences across documents."""
         return "full" if self.across_documents else self.plan
-
-    def at(self, done: float) -> Self:
-        """Return the task with the mask rate of this point of the run."""
-        if self.mask_rate_end is None:
-            return self
-        return replace(self, mask_rate=rate_at(done, self.mask_rate, self.mask_rate_end), mask_rate_end=None)
 
     def encode(self, items: Instances | Sequence[Any], tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
         """Corrupt by `keys`, or make a slot of every [MASK] that the texts hold.
@@ -192,11 +167,6 @@ class MaskedLM(Task):
     def score(self, predictions: Sequence[Any], items: Sequence[Any]) -> dict[str, float]:
         """Score nothing further: `mlm_accuracy` of the loss compares best guesses with what the masks hide."""
         return {}
-
-
-def rate_at(done: float, first: float, last: float) -> float:
-    """Return the mask rate at a fraction of the run, on a straight line from `first` to `last`."""
-    return first + (last - first) * min(max(done, 0.0), 1.0)
 
 
 def space_before_mask(text: str, pair: str | None, tokenizer: Tokenizer) -> str:

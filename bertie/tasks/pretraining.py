@@ -9,16 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
 from bertie.batch import Batch
 from bertie.nn.dropout import Noise
 from bertie.nn.projection import Logits
-from bertie.tasks.masked_lm import MaskedLM, Masking, rate_at
+from bertie.tasks._masked import Masked
+from bertie.tasks.masked_lm import MaskedLM
 from bertie.tasks.next_sentence import NextSentence
-from bertie.tasks.task import Cut, Keys, Loss, Task
+from bertie.tasks.task import Keys, Loss
 from bertie.tokenizer.tokenizer import Tokenizer
 
 
@@ -32,23 +33,11 @@ class Outputs(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Pretraining(Task):
+class Pretraining(Masked):
     """Guess masked tokens and whether the second text follows the first."""
 
-    max_length: int = 512
-    """Tokens of the longest sequence."""
-    truncation: Cut = "error"
-    """What to do with a longer text."""
-    mask_rate: float = 0.15
-    """Share of a sequence's tokens that are chosen."""
-    max_masked: int | None = None
-    """Most tokens chosen in one sequence; no cap when None."""
     top_k: int = 5
     """Guesses a mask when filling."""
-    masking: Masking = "token"
-    """What is chosen: token (single pieces), word (whole words; a Chinese character is one), span (1 to 10 words)."""
-    mask_rate_end: float | None = None
-    """Share at the end of a pre-training run, to which `mask_rate` goes in a straight line; the same when None."""
 
     name: ClassVar[str] = "pretraining"
     architecture: ClassVar[str] = "{}ForPreTraining"
@@ -62,26 +51,12 @@ class Pretraining(Task):
     @property
     def masked_lm(self) -> MaskedLM:
         """The first half, with these settings."""
-        return MaskedLM(
-            max_length=self.max_length,
-            truncation=self.truncation,
-            mask_rate=self.mask_rate,
-            max_masked=self.max_masked,
-            top_k=self.top_k,
-            masking=self.masking,
-            mask_rate_end=self.mask_rate_end,
-        )
+        return MaskedLM(**self.masking_settings, top_k=self.top_k)
 
     @property
     def next_sentence(self) -> NextSentence:
         """The second half."""
         return NextSentence(self.max_length, self.truncation)
-
-    def at(self, done: float) -> Self:
-        """Return the task with the mask rate of this point of the run."""
-        if self.mask_rate_end is None:
-            return self
-        return replace(self, mask_rate=rate_at(done, self.mask_rate, self.mask_rate_end), mask_rate_end=None)
 
     def encode(self, items: Any, tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
         """Corrupt as masked_lm does; the labels of next_sentence come along when the items have them."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -28,8 +28,9 @@ from bertie.errors import SettingsError
 from bertie.nn.dropout import Noise, mix64
 from bertie.nn.initialize import initialize
 from bertie.nn.projection import Logits
-from bertie.tasks.masked_lm import MaskedLM, Masking
-from bertie.tasks.task import Cut, Keys, Loss, Task, TaskModel, Term, texts
+from bertie.tasks._masked import Masked
+from bertie.tasks.masked_lm import MaskedLM
+from bertie.tasks.task import Keys, Loss, Task, TaskModel, Term, texts
 from bertie.tokenizer.tokenizer import Tokenizer
 
 _DRAW = 0xE1EC  # what the streams of the draws from the generator are for
@@ -66,21 +67,9 @@ class Outputs(NamedTuple):
 
 
 @dataclass(frozen=True)
-class ReplacedToken(Task):
+class ReplacedToken(Masked):
     """Tell replaced tokens from the text's own."""
 
-    max_length: int = 512
-    """Tokens of the longest sequence."""
-    truncation: Cut = "error"
-    """What to do with a longer text."""
-    mask_rate: float = 0.15
-    """Share of a sequence's tokens that the generator guesses."""
-    max_masked: int | None = None
-    """Most tokens chosen in one sequence; no cap when None."""
-    masking: Masking = "token"
-    """What is chosen: token (single pieces), word (whole words; a Chinese character is one), span (1 to 10 words)."""
-    mask_rate_end: float | None = None
-    """Share at the end of a pre-training run, to which `mask_rate` goes in a straight line; the same when None."""
     across_documents: bool = False
     """Whether a sequence of a corpus goes on with the next document, behind a [SEP], until it is full."""
     generator_share: float = 0.25
@@ -96,7 +85,7 @@ class ReplacedToken(Task):
     plan: ClassVar[str] = "texts"
 
     def __post_init__(self) -> None:
-        _ = self.masked_lm  # which checks the settings they share
+        super().__post_init__()
         if not 0.0 < self.generator_share <= 1.0:
             raise SettingsError(f"generator_share must be above 0 and at most 1; got {self.generator_share}")
         if not self.temperature > 0.0:
@@ -107,23 +96,11 @@ class ReplacedToken(Task):
     @property
     def masked_lm(self) -> MaskedLM:
         """What the generator learns."""
-        return MaskedLM(
-            max_length=self.max_length,
-            truncation=self.truncation,
-            mask_rate=self.mask_rate,
-            max_masked=self.max_masked,
-            masking=self.masking,
-            mask_rate_end=self.mask_rate_end,
-            across_documents=self.across_documents,
-        )
+        return MaskedLM(**self.masking_settings, across_documents=self.across_documents)
 
     def corpus_plan(self) -> str:
         """Name the generator's plan."""
         return self.masked_lm.corpus_plan()
-
-    def at(self, done: float) -> Self:
-        """Return the task with the mask rate of this point of the run."""
-        return replace(self, mask_rate=self.masked_lm.at(done).mask_rate, mask_rate_end=None)
 
     def encode(self, items: Any, tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
         """Choose tokens by `keys` and show each as [MASK], for the generator to fill; without keys, pack texts as is.

@@ -54,8 +54,6 @@ class Job:
     seed: int
     evaluate: Callable[[], dict[str, float]] | None = None
     """Figures on the dev data."""
-    baseline: bool = True
-    """Whether they are measured before the first step too."""
     epoch_steps: int | None = None
     """Steps of a pass over the training table; None where passes differ, as over a corpus."""
 
@@ -119,7 +117,8 @@ def run(job: Job, folder: RunFolder) -> Position:
         interrupts() as stop,
         progress.bar("Training", total=job.horizon.amount, unit=job.horizon.unit) as bar,
     ):
-        if job.evaluate is not None and job.baseline and position.step == 0:
+        # A new head knows nothing: on a table it is measured first only where a curve is asked for.
+        if job.evaluate is not None and position.step == 0 and (job.epoch_steps is None or job.training.watches):
             _evaluate(job, average, selection, journal, position, clock)
         saved, position.timed_tokens, position.timed_seconds = position.step, position.tokens, clock()
         for step in () if selection.exhausted else _steps(job, optimizer, position, clock):

@@ -100,11 +100,16 @@ class TrainingSettings:
             value = getattr(self, name)
             if value is not None and value < lowest:
                 raise SettingsError(f"training.{name} must be at least {lowest}; got {value}")
-        if self.selects and self.evaluate_every is None and not self.evaluate_each_epoch:
+        if self.selects and not self.watches:
             raise SettingsError(
                 f"training.{'best' if self.best else 'patience'} compares evaluations of one run; say how often with "
                 "--training.evaluate-every STEPS or --training.evaluate-each-epoch"
             )
+
+    @property
+    def watches(self) -> bool:
+        """Whether dev is measured along the way, and not at the end only."""
+        return self.evaluate_every is not None or self.evaluate_each_epoch
 
     @property
     def selects(self) -> bool:

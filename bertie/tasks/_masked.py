@@ -1,0 +1,48 @@
+"""What the objectives that mask tokens have in common: which are chosen, and how many at which point of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, Self
+
+from bertie.errors import SettingsError
+from bertie.tasks.task import Cut, Task, check_length
+
+
+@dataclass(frozen=True)
+class Masked(Task):
+    """A task that hides some tokens of each sequence."""
+
+    max_length: int = 512
+    """Tokens of the longest sequence."""
+    truncation: Cut = "error"
+    """What to do with a longer text."""
+    mask_rate: float = 0.15
+    """Share of a sequence's tokens, [CLS] and [SEP] counted, that are chosen."""
+    max_masked: int | None = None
+    """Most tokens chosen in one sequence; no cap when None."""
+    masking: Literal["token", "word", "span"] = "token"
+    """What is chosen: token (single pieces), word (whole words; a Chinese character is one), span (1 to 10 words)."""
+    mask_rate_end: float | None = None
+    """Share at the end of a pre-training run, to which `mask_rate` goes in a straight line; the same when None."""
+
+    def __post_init__(self) -> None:
+        check_length(self.max_length)
+        for name in ("mask_rate", "mask_rate_end"):
+            rate = getattr(self, name)
+            if rate is not None and not 0.0 < rate <= 1.0:
+                raise SettingsError(f"{name} must be above 0 and at most 1; got {rate}")
+        if self.max_masked is not None and self.max_masked < 1:
+            raise SettingsError(f"max_masked must be at least 1; got {self.max_masked}")
+
+    def at(self, done: float) -> Self:
+        """Return the task with the mask rate of this point of the run."""
+        if self.mask_rate_end is None:
+            return self
+        rate = self.mask_rate + (self.mask_rate_end - self.mask_rate) * min(max(done, 0.0), 1.0)
+        return replace(self, mask_rate=rate, mask_rate_end=None)
+
+    @property
+    def masking_settings(self) -> dict[str, Any]:
+        """The settings above, for a task that is a part of this one."""
+        return {each.name: getattr(self, each.name) for each in fields(Masked)}
