@@ -14,8 +14,8 @@ import numpy as np
 from bertie.corpus.findings import Finding, places
 from bertie.data.entities import OUTSIDE
 from bertie.data.items import Choice, Question, Text, Words
+from bertie.data.labels import labels_of
 from bertie.data.survey import name_of, names
-from bertie.data.table import labels_of
 from bertie.metrics.entities import entities
 
 _RARE = 10

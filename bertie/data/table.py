@@ -14,6 +14,7 @@ from bertie import progress
 from bertie.data.columns import Row, guess, looks_like_header
 from bertie.data.hub import is_dataset, open_dataset
 from bertie.data.items import Table, Text
+from bertie.data.labels import labels_of
 from bertie.errors import DataError, SettingsError
 from bertie.files.compression import COMPRESSIONS, format_suffix
 from bertie.files.rows import SUFFIXES, open_rows
@@ -305,6 +306,9 @@ def _labelled(file: Path, items: Sequence[Text], header: Sequence[str]) -> list[
     if len(kept) < len(items):
         line = next(item.line for item in items if item.label == "-")
         progress.warn(f"{file}: {len(items) - len(kept)} rows labelled '-' (no gold label; line {line}) are left out")
+    blank = [item.line for item in kept if not all(part.strip() for part in (item.text, item.pair) if part is not None)]
+    if blank:
+        progress.warn(f"{file}: {len(blank):,} rows have an empty text, the first in line {blank[0]}; they are kept")
     for item in kept:
         label = item.label
         if label is None:
@@ -314,37 +318,3 @@ def _labelled(file: Path, items: Sequence[Text], header: Sequence[str]) -> list[
         if label == "" or str(label).lower() == "nan":
             raise DataError(f"{file}:{item.line}: the label is {label or 'empty'}; complete or remove the row")
     return kept
-
-
-def labels_of(item: Text, *, many: bool = False) -> tuple[str, ...]:
-    """Return the labels of an item: its one label, or the parts of "comedy, drama" where it may have several."""
-    if isinstance(item.label, tuple):
-        return item.label if many else (", ".join(item.label),)
-    whole = str(item.label)
-    return tuple(part.strip() for part in whole.split(",") if part.strip()) if many else (whole,)
-
-
-def label_names(items: Sequence[Text], *, many: bool = False) -> tuple[str, ...]:
-    """List the labels, whole numbers by size and everything else by the alphabet."""
-    names = {label for item in items for label in labels_of(item, many=many)}
-    try:
-        return tuple(sorted(names, key=int))
-    except ValueError:
-        return tuple(sorted(names))
-
-
-def refuse_unseen(items: Sequence[Text], labels: Sequence[str], path: Path, *, many: bool = False) -> None:
-    """Stop when a table has labels that the model was not trained on.
-
-    Raises:
-        DataError: which labels, how often and where.
-    """
-    unseen = Counter(label for item in items for label in labels_of(item, many=many) if label not in labels)
-    if unseen:
-        (name, count), *others = unseen.most_common()
-        line = next(item.line for item in items if name in labels_of(item, many=many))
-        more = "".join(f", {other!r} ({rows})" for other, rows in others[:5]) + (", ..." if others[5:] else "")
-        raise DataError(
-            f"{path}:{line}: label {name!r} ({count} rows){more} does not occur in the training table, which has "
-            f"{', '.join(labels)}; remove these rows or train with such examples"
-        )

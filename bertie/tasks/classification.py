@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from bertie.batch import Batch
-from bertie.data.table import label_names, labels_of, refuse_unseen
+from bertie.data.labels import label_names, labels_of, refuse_unseen
 from bertie.data.windows import Truncation, lay_out
 from bertie.errors import DataError, SettingsError
 from bertie.metrics.classification import accuracy, best_threshold, macro_f1, matthews, multi_label, per_class

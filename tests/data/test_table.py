@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from bertie.data.items import Text
-from bertie.data.table import label_names, labels_of, read_table, refuse_unseen
+from bertie.data.labels import label_names, labels_of
+from bertie.data.table import read_table
 from bertie.errors import DataError, SettingsError
 
 
@@ -175,14 +176,10 @@ def test_bytes_that_are_not_text(tmp_path: Path) -> None:
     assert read_table(path, bad_utf8="replace").items[1].text == "b\ufffdd"
 
 
-def test_labels() -> None:
-    assert label_names([Text("a", None, "10"), Text("b", None, "9")]) == ("9", "10")
-    assert label_names([Text("a", None, "yes"), Text("b", None, "no")]) == ("no", "yes")
-    with pytest.raises(DataError, match=r"dev\.tsv:4: label 'maybe' \(2 rows\)"):
-        items = [Text("a", None, "yes", 3), Text("b", None, "maybe", 4), Text("c", None, "maybe", 5)]
-        refuse_unseen(items, ("no", "yes"), Path("dev.tsv"))
-    with pytest.raises(DataError, match=r"label 'a' \(2 rows\), 'b' \(1\) does not occur.*which has c;"):
-        refuse_unseen([Text("", None, name) for name in "abca"], ("c",), Path("dev.tsv"))
+def test_empty_texts_are_kept_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    content = "text\tpair\tlabel\ngood\ta film\tx\n \ta film\ty\nbad\t\ty\n"
+    assert len(read_table(table(tmp_path, "a.tsv", content), labelled=True).items) == 3
+    assert "2 rows have an empty text, the first in line 3" in capsys.readouterr().err
 
 
 @pytest.mark.realdata
