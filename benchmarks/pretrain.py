@@ -109,7 +109,7 @@ def packed(padded: "dict[str, torch.Tensor]") -> "Batch":
     """Drop the padding of a batch."""
     from bertie.batch import Batch
 
-    batch = Batch.from_padded(padded["input_ids"], padded["attention_mask"], padded["token_type_ids"])
+    batch = Batch.from_padded(padded["input_ids"], padded["attention_mask"], padded.get("token_type_ids"))
     flat = padded["labels"][padded["attention_mask"].bool()]
     positions = (flat >= 0).nonzero().flatten()
     targets = {
@@ -156,10 +156,6 @@ def ready_ours(
     """Get our own training loop ready."""
     import torch
 
-    from bertie.training.loop import Draw, train
-    from bertie.training.optimizer import build
-    from bertie.training.settings import OptimizerSettings
-
     model, task = ours(size, dropout, attention_dropout)
     batches = [packed(padded) for padded in padded_batches(BATCHES, rows, length, full=full)]
     place = torch.device(device)
@@ -170,19 +166,7 @@ def ready_ours(
         with torch.no_grad():
             return float(task.loss(model(batch), batch).total(task.counts(batch)))
 
-    def draws() -> Iterator[Draw]:
-        for number in range(1 << 30):
-            yield Draw([batches[number % BATCHES]])
-
-    def steps() -> Iterator[int]:
-        learner = build(model.to(place), OptimizerSettings())
-        precision = "bf16" if in_bf16(device) else "fp32"
-        schedule: Callable[[int], float] = lambda number: 1e-4  # noqa: E731
-        arguments: dict[str, Any] = {"clip_norm": 1.0, "precision": precision, "device": place, "seed": 0}
-        for step in train(model, task, draws(), optimizer=learner, rate=schedule, **arguments):
-            yield step.tokens
-
-    return Ready(prove, rate_of(steps()), warmups=3, **more)
+    return Ready(prove, rate_of(our_steps(model, task, batches, device)), warmups=3, **more)
 
 
 def ready_theirs(
@@ -217,23 +201,48 @@ def ready_theirs(
         with torch.no_grad():
             return float(model(**batches[0]).loss)
 
-    def steps() -> Iterator[int]:
-        model.train()
-        optimizer = torch.optim.AdamW(model.parameters(), 1e-4, weight_decay=0.01, fused=True)
-        forward = torch.compile(model, mode=compiled) if compiled else model
-        bf16 = in_bf16(device) and not fp32
-        counts = [int(batch["attention_mask"].sum()) for batch in batches]
-        for number in range(1 << 30):
-            with torch.autocast(device, torch.bfloat16, enabled=bf16):
-                loss = forward(**batches[number % BATCHES]).loss
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            optimizer.zero_grad()
-            float(loss.detach())
-            yield counts[number % BATCHES]
+    return Ready(
+        prove, rate_of(their_steps(model, batches, compiled=compiled, fp32=fp32, device=device)), warmups=3, **more
+    )
 
-    return Ready(prove, rate_of(steps()), warmups=3, **more)
+
+def our_steps(model: Any, task: Any, batches: "list[Batch]", device: str = "cpu") -> Iterator[int]:
+    """Train by bertie's own loop, and yield each step's tokens."""
+    import torch
+
+    from bertie.training.loop import Draw, train
+    from bertie.training.optimizer import build
+    from bertie.training.settings import OptimizerSettings
+
+    place = torch.device(device)
+    learner = build(model.to(place), OptimizerSettings())
+    draws = (Draw([batches[number % len(batches)]]) for number in range(1 << 30))
+    precision: Any = "bf16" if in_bf16(device) else "fp32"
+    arguments: dict[str, Any] = {"clip_norm": 1.0, "precision": precision, "device": place, "seed": 0}
+    for step in train(model, task, draws, optimizer=learner, rate=lambda number: 1e-4, **arguments):
+        yield step.tokens
+
+
+def their_steps(
+    model: Any, batches: "list[dict[str, torch.Tensor]]", *, compiled: str = "", fp32: bool = False, device: str = "cpu"
+) -> Iterator[int]:
+    """Train a model of transformers in the same way, and yield each step's tokens, padding left out."""
+    import torch
+
+    model.train()
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-4, weight_decay=0.01, fused=True)
+    forward = torch.compile(model, mode=compiled) if compiled else model
+    bf16 = in_bf16(device) and not fp32
+    counts = [int(batch["attention_mask"].sum()) for batch in batches]
+    for number in range(1 << 30):
+        with torch.autocast(device, torch.bfloat16, enabled=bf16):
+            loss = forward(**batches[number % len(batches)]).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        float(loss.detach())
+        yield counts[number % len(batches)]
 
 
 def rate_of(steps: Iterator[int]) -> Callable[[], float]:

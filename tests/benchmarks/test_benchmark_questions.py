@@ -23,6 +23,7 @@ NAMES = (
     "predict",
     "finetune",
     "pretrain",
+    "architectures",
     "gpu",
     "evaluation_memory",
 )
