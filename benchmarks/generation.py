@@ -104,7 +104,7 @@ def bertie(rows: int, number: int, work: Work) -> Write:
     from bertie.formats.huggingface import read
     from bertie.nn.search import Search, write
 
-    pair = read(place(work))
+    pair: Any = read(place(work))
     network, batch = pair.model.eval(), Batch.from_padded(sources(rows))
     search = Search(max_new_tokens=number, min_new_tokens=number)
 
@@ -126,7 +126,7 @@ def uncached(rows: int, number: int, work: Work) -> Write:
     from bertie.batch import Batch
     from bertie.formats.huggingface import read
 
-    pair = read(place(work))
+    pair: Any = read(place(work))
     network, batch = pair.model.eval(), Batch.from_padded(sources(rows))
 
     def written() -> Any:
