@@ -104,3 +104,12 @@ def test_evaluating_first_does_not_spoil_training(monkeypatch: pytest.MonkeyPatc
 def test_materialise_is_the_plain_product() -> None:
     hidden, weight, bias, _ = parts(4)
     torch.testing.assert_close(Logits(hidden, weight, bias).materialise(), hidden @ weight.T + bias)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2, 3, 8, 9, 40])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_the_table_itself(rows: int, dtype: torch.dtype) -> None:
+    hidden, weight, bias, _ = parts(rows, dtype)
+    found = Logits(hidden, weight, bias).materialise()
+    assert found.shape == (rows, VOCABULARY) and found.is_contiguous()
+    torch.testing.assert_close(found, F.linear(hidden, weight, bias))
