@@ -23,10 +23,9 @@ _MOST_ROWS = 40
 
 
 def curves(records: Records) -> str:
-    """Draw a chart for every figure; nothing when the records hold none."""
-    present = list(
-        dict.fromkeys(name for row in records for name in row if name not in _COUNTS and _holds(records, name))
-    )
+    """Draw a chart for every figure that was taken at two steps or more; nothing when the records hold none."""
+    names = dict.fromkeys(name for row in records for name in row if name not in _COUNTS)
+    present = [name for name in names if _is_curve(records, name)]
     first = [name for names in _FIRST if (name := next((name for name in names if name in present), ""))]
     rest = [name for name in present if name not in (*first, *_LAST)]
     rest.sort(key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER))
@@ -83,6 +82,12 @@ def _points(records: Records, kind: str, name: str) -> list[Point]:
 
 def _holds(records: Records, name: str) -> bool:
     return any(_is_number(row.get(name)) for row in records if row.get("kind") in ("train", "dev"))
+
+
+def _is_curve(records: Records, name: str) -> bool:
+    """Tell whether a figure has values at more than one step: a single point is told by its number, not by a chart."""
+    points = (point for kind in ("train", "dev") for point in _points(records, kind, name))
+    return len({x for x, y in points if y is not None}) > 1
 
 
 def _is_number(value: Any) -> bool:

@@ -190,6 +190,16 @@ def test_other_figures_get_a_chart_too(read_page: Read) -> None:
     assert page.all("circle", "c1"), "dev keeps its colour where there is no train"
 
 
+def test_a_single_point_is_no_curve() -> None:
+    once = [*records(100, dev=False), {"kind": "dev", "step": 100, "loss": 1.0, "matthews": 0.5}]
+    page = render(RunReport("x", "finetune", {}, records=once))
+    charts, table = page.split("Dev figures as a table")
+    assert "Matthews" not in charts and "Matthews" in table
+    assert (
+        "Matthews" in render(RunReport("x", "finetune", {}, records=[{**once[-1], "step": 0}, *once])).split("Dev f")[0]
+    )
+
+
 def test_the_page_stays_small() -> None:
     run = RunReport("x", "pretrain", {}, records=records(100_000, dev=True))
     assert len(render(run)) < 500_000
