@@ -3,7 +3,7 @@
 BERT-mini's width and depth in every architecture, as its size `mini` has it, dropout included; the same batches of
 length 128. Before timing both networks, opened from one folder, must agree on the loss without dropout.
 
-Usage: python -m benchmarks.architectures [--only bert modernbert]
+Usage: python -m benchmarks.architectures [--architectures bert modernbert]
 """
 
 from argparse import ArgumentParser, Namespace
