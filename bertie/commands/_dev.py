@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bertie.formats.format import Bundle
-from bertie.inference.evaluate import Evaluation, evaluate
+from bertie.inference.evaluate import Evaluation, evaluate, rejudge
 
 
 @dataclass
@@ -37,5 +37,9 @@ class DevTable:
         tuned = self.bundle.task.tune(self.found.predictions, self.items)
         if tuned:
             self.bundle = replace(self.bundle, task=self.bundle.task.adjusted(tuned))
-            self.figures()
+            revised = rejudge(self.found, self.bundle.task, self.items)
+            if revised is None:
+                self.figures()
+            else:
+                self.found = revised
         return self.found, tuned

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -181,6 +181,25 @@ def evaluate(
     scores = task.score(predictions, items) or figures
     judged = _judge(task, items, predictions, num_worst)
     return Evaluation(scores, loss, len(items), num_cut, predictions, **judged)
+
+
+def rejudge(found: Evaluation, task: Task, items: Sequence[Any], *, num_worst: int = 10) -> Evaluation | None:
+    """Say what a measurement would have found with other thresholds, where its predictions tell.
+
+    Args:
+        found: of the same items and the same model, under the task as it was.
+        task: as it is now.
+        items: what was measured.
+        num_worst: mistakes to keep.
+
+    Returns:
+        What `evaluate` would return; None where the items must go through the model again.
+    """
+    predictions = task.revise(found.predictions)
+    if predictions is None:
+        return None
+    judged = _judge(task, items, predictions, num_worst)
+    return replace(found, scores=task.score(predictions, items), predictions=predictions, **judged)
 
 
 def _parts(

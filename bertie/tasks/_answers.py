@@ -6,7 +6,7 @@ Shapes: W windows of a batch, S longest sequence, K starts (and as many ends) tr
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import overload
 
 import numpy as np
@@ -77,6 +77,17 @@ class Reply:
     """Logits for "there is no answer" less those for the best answer; infinite where no answer was possible."""
     n_best: Sequence[Span]
     """The likeliest answers, the best first; "no answer" among them where the model may say so."""
+
+    def under(self, threshold: float | None) -> Reply | None:
+        """Choose again with a threshold on `null_score`; None where `n_best` lacks what would be chosen."""
+        chosen = choose(self.n_best, self.null_score, threshold)
+        return chosen and replace(self, text=chosen.text, score=chosen.score, start=chosen.start, end=chosen.end)
+
+
+def choose(spans: Sequence[Span], null_score: float, threshold: float | None) -> Span | None:
+    """Take the best answer, or "there is none" where that is the only one or `null_score` is above the threshold."""
+    says_none = null_score == np.inf or (threshold is not None and null_score > threshold)
+    return next((span for span in spans if (span.text == "") == says_none), None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,6 +188,6 @@ def reply(candidates: Candidates, item: int, context: str, *, n_best: int, thres
     shares = np.exp(logits - logits.max())
     edges = np.array([entry[1:] for entry in ranked], np.int32)
     spans = Spans(context, edges, (shares / shares.sum()).astype(np.float32))
-    says_none = best is None or (threshold is not None and null_score > threshold)
-    chosen = next(span for span in spans if (span.text == "") == says_none)
+    chosen = choose(spans, null_score, threshold)
+    assert chosen is not None, "whatever may be chosen was kept"
     return Reply(chosen.text, chosen.score, chosen.start, chosen.end, float(null_score), spans)

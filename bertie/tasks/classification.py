@@ -172,12 +172,13 @@ class Classification(Task):
                 Verdict(self.labels[place], row[place], dict(zip(self.labels, row, strict=True)))
                 for place, row in zip(best, rows, strict=True)
             ]
-        verdicts = []
-        for row in scores.sigmoid().tolist():
-            given = [label for label, share in zip(self.labels, row, strict=True) if share >= self.threshold]
-            sure = float(np.prod([share if share >= self.threshold else 1.0 - share for share in row]))
-            verdicts.append(Verdict(", ".join(given), sure, dict(zip(self.labels, row, strict=True))))
-        return verdicts
+        return [self._several(dict(zip(self.labels, row, strict=True))) for row in scores.sigmoid().tolist()]
+
+    def _several(self, shares: dict[str, float]) -> Verdict:
+        """Give all labels that reach the threshold."""
+        given = [label for label, share in shares.items() if share >= self.threshold]
+        sure = float(np.prod([share if share >= self.threshold else 1.0 - share for share in shares.values()]))
+        return Verdict(", ".join(given), sure, shares)
 
     def score(self, predictions: Sequence[Verdict], items: Sequence[Any]) -> dict[str, float]:
         """Work out accuracy and macro F1, of two classes Matthews' correlation; of several labels micro F1 too."""
@@ -193,6 +194,10 @@ class Classification(Task):
             return {}
         shares = np.array([[guess.scores[label] for label in self.labels] for guess in predictions])
         return {"threshold": best_threshold(self._gold_table(items), shares)}
+
+    def revise(self, predictions: Sequence[Verdict]) -> list[Verdict]:
+        """Hold the labels' probabilities against the threshold as it is now."""
+        return [self._several(guess.scores) for guess in predictions] if self.multi_label else list(predictions)
 
     def judge(self, prediction: Verdict, item: Any) -> Judgement:
         """Compare labels."""

@@ -192,6 +192,11 @@ class QuestionAnswering(Task):
         above = [null for null in nulls if threshold < null < np.inf]
         return {"null_threshold": (threshold + min(above)) / 2 if above else threshold}
 
+    def revise(self, predictions: Sequence[Reply]) -> list[Reply] | None:
+        """Choose again by the threshold as it is now; None where "no answer" was not among the answers kept."""
+        revised = [guess.under(self.null_threshold) for guess in predictions]
+        return None if any(guess is None for guess in revised) else revised  # type: ignore[return-value]
+
     def judge(self, prediction: Reply, item: Question) -> Judgement:
         """Give the answer's F1 as credit."""
         gold = " | ".join(dict.fromkeys(answer.text for answer in item.label or ())) or NO_ANSWER

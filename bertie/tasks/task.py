@@ -190,6 +190,14 @@ class Task(ABC):
         del predictions, items
         return {}
 
+    def revise(self, predictions: Sequence[Any]) -> list[Any] | None:
+        """Return what this task says where it said `predictions` with other settings of `tune`'s kind.
+
+        None: that can't be told from them, and the items must go through the model again.
+        """
+        del predictions
+        return None
+
     def corpus_plan(self) -> str:
         """Name how a corpus is cut for this task as it is set: `plan`, unless one of its settings says otherwise."""
         return self.plan

@@ -81,6 +81,9 @@ def test_several_labels_at_once(tiny_tokenizer: Any) -> None:
     assert scores["micro_f1"] == pytest.approx(2 * 2 / (3 + 3)) and scores["accuracy"] == pytest.approx(1 / 3)
     tuned = task.tune(verdicts, items)["threshold"]
     assert 0.2689 < tuned < 0.5745  # 0.3 is worth taking too: micro F1 6/7 instead of 4/5
+    moved = task.adjusted({"threshold": tuned})
+    assert moved.revise(verdicts) == moved.decode(outputs, batch, items, tiny_tokenizer)
+    assert moved.revise(verdicts)[0].label == "big, red"
     assert float(task.loss(outputs, batch).terms["classification"].sum) == pytest.approx(
         float(torch.nn.functional.binary_cross_entropy_with_logits(outputs, batch.targets["item.label"])) * 3
     )

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from bertie.batch import Batch
 from bertie.data.items import Answer, Question, Text
 from bertie.errors import DataError, SettingsError
-from bertie.inference.evaluate import evaluate
+from bertie.inference.evaluate import evaluate, rejudge
 from bertie.inference.plain_text import record, show
 from bertie.inference.predictor import Predictor
 from bertie.tasks.question_answering import QuestionAnswering, Reply
@@ -275,6 +275,25 @@ def test_evaluation(build_model: Callable[..., TaskModel], tiny_tokenizer: Any) 
     assert found.loss is not None
     assert math.isfinite(found.loss)
     assert {wrong.gold for wrong in found.worst} <= {"dog", "(no answer)", "river", "x"}
+
+
+def test_another_threshold_needs_no_second_look(build_model: Callable[..., TaskModel], tiny_tokenizer: Any) -> None:
+    task = QuestionAnswering(max_length=16, stride=4, null_threshold=0.0)
+    items = [question("dog"), question(None), question("river"), question("cat"), question("city")]
+    model = build_model(task)
+    found = evaluate(model, task, items, tiny_tokenizer)
+    nulls = sorted(guess.null_score for guess in found.predictions)
+    for threshold in (nulls[0] - 1.0, (nulls[1] + nulls[2]) / 2, nulls[-1] + 1.0):
+        moved = task.adjusted({"null_threshold": threshold})
+        again = evaluate(model, moved, items, tiny_tokenizer)
+        revised = rejudge(found, moved, items)
+        assert revised is not None and (revised.scores, revised.certainty) == (again.scores, again.certainty)
+        assert [record(*both) for both in zip(items, revised.predictions, strict=True)] == [
+            record(*both) for both in zip(items, again.predictions, strict=True)
+        ]
+        assert revised.loss == again.loss
+    always = evaluate(model, QuestionAnswering(max_length=16, stride=4), items, tiny_tokenizer)
+    assert rejudge(always, task.adjusted({"null_threshold": -99.0}), items) is None  # "no answer" was not kept
 
 
 def test_what_people_and_programs_see() -> None:
