@@ -48,6 +48,8 @@ def finetune(
     task: str = "classification",
     tokenizer: Path | None = None,
     dev: Path | None = None,
+    train_limit: int | None = None,
+    dev_limit: int | None = None,
     columns: dict[str, str] | None = None,
     steps: int | None = None,
     epochs: int | None = None,
@@ -80,6 +82,8 @@ def finetune(
         task: what the model shall do; a file of bertie/tasks, or a class of yours as package.module:Class.
         tokenizer: folder of the tokenizer, for a model of random weights.
         dev: table to measure on.
+        train_limit: items to learn from at most; drawn from all over the table, the same ones whatever the seed.
+        dev_limit: items to measure on at most, drawn alike.
         columns: what the columns hold, such as text=body,label=tag; found out when not given.
         steps: updates to do; give one of steps, epochs, budget. Three epochs when none is given.
         epochs: passes over the training table.
@@ -122,8 +126,8 @@ def finetune(
     if schedule.batch_warmup > 0.0:
         raise SettingsError("schedule.batch_warmup is pretrain's; here every batch has --batch-size texts")
     start, kind = start_of(model, tokenizer), task_class(task)
-    table = kind.read(train, columns=columns, labelled=True)
-    dev_items = [] if dev is None else kind.read(dev, columns=columns, labelled=True).items
+    table = _table(kind, train, columns, train_limit)
+    dev_items = [] if dev is None else _table(kind, dev, columns, dev_limit).items
     wishes = {"max_length": length, "truncation": truncation, "stride": stride}
     if isinstance(start, RandomStart):
         parameters["model"] = start.settings
@@ -165,6 +169,18 @@ def finetune(
             epoch_steps=epoch_steps,
         )
         return _report(folder, _finish(held_out, folder, run(job, folder)), table.items[0])
+
+
+def _table(kind: "type[Task]", path: Path, columns: dict[str, str] | None, limit: int | None) -> "Table[Any]":
+    """Read a labelled table, or a part of it."""
+    from bertie.data.items import part
+
+    table = kind.read(path, columns=columns, labelled=True)
+    if limit is None or limit >= len(table.items):
+        return table
+    chosen = replace(table, items=part(table.items, limit))
+    progress.note(f"{path}: {limit:,} of {len(table.items):,} items are used")
+    return chosen
 
 
 def _start(

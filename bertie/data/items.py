@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from bertie.errors import DataError
+from bertie.data.random import permutation
+from bertie.errors import DataError, SettingsError
 
 Item = TypeVar("Item")
 
@@ -85,6 +86,17 @@ class Table(Generic[Item]):
     items: list[Item]
     mapping: dict[str, str]
     """What each part of an item was read from: a column's name, or its number in a file without header."""
+
+
+def part(items: Sequence[Item], count: int) -> list[Item]:
+    """Draw so many items from all over a table, in their order; a larger part holds the smaller ones.
+
+    Raises:
+        SettingsError: fewer than one.
+    """
+    if count < 1:
+        raise SettingsError(f"a part of a table (--train-limit, --dev-limit) has at least 1 item; got {count}")
+    return [items[number] for number in sorted(permutation(0, 0, len(items))[:count].tolist())]
 
 
 def sides(item: Any) -> tuple[str, str | None]:

@@ -12,6 +12,7 @@ import pytest
 import bertie
 from bertie.commands import _dev
 from bertie.commands._random import ModelSettings
+from bertie.errors import SettingsError
 from bertie.training.settings import LoraSettings, OptimizerSettings, TrainingSettings
 
 ROWS = [f"the {word}\t{'no' if word in ('bad', 'city') else 'yes'}" for word in ("film", "bad", "city", "good", "cat")]
@@ -59,3 +60,15 @@ def test_dev_is_measured_no_more_often_than_needed(
     steps = [line["step"] for line in lines if line["kind"] == "dev"]
     assert steps == ([0, 2, 4] if "training" in wishes else [4])
     assert bertie.evaluate(tmp_path / "run" / "model", table).scores == pytest.approx(run.scores, abs=1e-4)
+
+
+def test_parts_of_the_tables(start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table, model = start / "table.tsv", str(start / "run" / "model")
+    wishes: dict[str, Any] = {"train": table, "dev": table, "steps": 1, "threads": 1}
+    run = bertie.finetune(model, out=tmp_path / "run", train_limit=4, dev_limit=2, **wishes)
+    assert (run.values["dev_items"], run.values["steps"]) == (2, 1)
+    said = capsys.readouterr().err
+    assert "4 of 5 items are used" in said and "2 of 5 items are used" in said
+    with pytest.raises(SettingsError, match="train-limit.* at least 1 item; got 0"):
+        bertie.finetune(model, out=tmp_path / "none", train_limit=0, **wishes)
+    assert not (tmp_path / "none").exists()
