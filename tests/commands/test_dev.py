@@ -69,6 +69,6 @@ def test_parts_of_the_tables(start: Path, tmp_path: Path, capsys: pytest.Capture
     assert (run.values["dev_items"], run.values["steps"]) == (2, 1)
     said = capsys.readouterr().err
     assert "4 of 5 items are used" in said and "2 of 5 items are used" in said
-    with pytest.raises(SettingsError, match="train-limit.* at least 1 item; got 0"):
+    with pytest.raises(SettingsError, match=r"train-limit.* at least 1 item; got 0"):
         bertie.finetune(model, out=tmp_path / "none", train_limit=0, **wishes)
     assert not (tmp_path / "none").exists()
