@@ -90,9 +90,9 @@ class Lowered(nn.Module):
 
 
 def _lower(module: nn.Module) -> None:
-    """Replace every `nn.Linear` below a module."""
+    """Replace every linear layer below a module."""
     for name, child in module.named_children():
-        if type(child) is nn.Linear:
+        if isinstance(child, nn.Linear):
             setattr(module, name, Int8Linear(child))
         else:
             _lower(child)

@@ -12,12 +12,21 @@
 struct Layout {
     const int32_t *query_offsets, *key_offsets;  // (B+1,)
     int64_t query_row, key_row, value_row;       // elements from one token to the next
+    int64_t queries, keys;                       // T and K; behind the last sequence there may be filler
     int32_t num_sequences, heads, size;          // B, N, D
     int32_t causal, window;                      // window -1: none
     int32_t words;                               // of the hash that one query's keys have
     uint32_t first, second;                      // key words of the dropout
     double rate;
     int32_t threads;
+
+    // Whether there is more to do than another thread would need to wake up.
+    bool large() const {
+        int64_t pairs = 0;
+        for (int at = 0; at < num_sequences; at++)
+            pairs += (int64_t)(query_offsets[at + 1] - query_offsets[at]) * (key_offsets[at + 1] - key_offsets[at]);
+        return pairs * heads * size > 1 << 18;
+    }
 };
 
 namespace {
@@ -143,11 +152,21 @@ struct Drops {
     Floats factors(int key) const { return kept(draws + key, threshold, spared); }
 };
 
+// Write zeros wherever no task writes: behind the last sequence, and in those whose other side is empty.
+template <class T>
+void clear(const Layout& layout, const int32_t* offsets, const int32_t* others, int64_t tokens, T* values) {
+    const int64_t stride = (int64_t)layout.heads * layout.size;
+    for (int at = 0; at < layout.num_sequences; at++)
+        if (others[at + 1] <= others[at]) std::fill(values + offsets[at] * stride, values + offsets[at + 1] * stride, T{});
+    std::fill(values + offsets[layout.num_sequences] * stride, values + tokens * stride, T{});
+}
+
 template <class T>
 void forward(const Layout& layout, const T* query, const T* key, const T* value, T* output) {
     const int size = layout.size, total = layout.num_sequences * layout.heads;
     const float scale = 1.0f / std::sqrt((float)size);
-#pragma omp parallel for schedule(dynamic, 2) num_threads(layout.threads)
+    clear(layout, layout.query_offsets, layout.key_offsets, layout.queries, output);
+#pragma omp parallel for schedule(dynamic, 2) num_threads(layout.threads) if (layout.large())
     for (int number = 0; number < total; number++) {
         const Task task(layout, number);
         if (task.empty()) continue;
@@ -194,7 +213,9 @@ void backward(const Layout& layout, const T* gradient, const T* query, const T* 
     const int size = layout.size, total = layout.num_sequences * layout.heads;
     const float scale = 1.0f / std::sqrt((float)size);
     const int64_t stride = (int64_t)layout.heads * size;
-#pragma omp parallel for schedule(dynamic, 2) num_threads(layout.threads)
+    clear(layout, layout.query_offsets, layout.key_offsets, layout.queries, d_query);
+    for (T* values : {d_key, d_value}) clear(layout, layout.key_offsets, layout.query_offsets, layout.keys, values);
+#pragma omp parallel for schedule(dynamic, 2) num_threads(layout.threads) if (layout.large())
     for (int number = 0; number < total; number++) {
         const Task task(layout, number);
         if (task.empty()) continue;

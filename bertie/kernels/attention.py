@@ -23,6 +23,8 @@ class _Layout(ctypes.Structure):
         ("query_row", ctypes.c_int64),
         ("key_row", ctypes.c_int64),
         ("value_row", ctypes.c_int64),
+        ("queries", ctypes.c_int64),
+        ("keys", ctypes.c_int64),
         ("num_sequences", ctypes.c_int32),
         ("heads", ctypes.c_int32),
         ("size", ctypes.c_int32),
@@ -61,7 +63,7 @@ def forward(
 ) -> Tensor:
     """Attend: query (T, N, D), key and value (K, N, D) -> (T, N, D)."""
     query, key, value = (_by_token(part) for part in (query, key, value))
-    output = _room(query, query_offsets, key_offsets)
+    output = query.new_empty(query.shape)
     _call("attention", (query, key, value), (query, key, value, output), query_offsets, key_offsets, settings)
     return output
 
@@ -77,26 +79,10 @@ def backward(
 ) -> list[Tensor]:
     """Return the gradients of query, key and value; `gradient` (T, N, D) is that of the output."""
     query, key, value = (_by_token(part) for part in (query, key, value))
-    results = [
-        _room(query, query_offsets, key_offsets),
-        _room(key, key_offsets, query_offsets),
-        _room(value, key_offsets, query_offsets),
-    ]
+    results = [part.new_empty(part.shape) for part in (query, key, value)]
     tensors = (gradient.contiguous(), query, key, value, *results)
     _call("attention_backward", (query, key, value), tensors, query_offsets, key_offsets, settings)
     return results
-
-
-def _room(like: Tensor, own_offsets: Tensor, other_offsets: Tensor) -> Tensor:
-    """Make the room for a result, with zeros wherever nothing will be written.
-
-    That is beyond the last sequence (a batch may end in filler), and in sequences whose other side is empty.
-    """
-    if bool((other_offsets.diff() == 0).any()):
-        return torch.zeros(like.shape, dtype=like.dtype)
-    room = torch.empty(like.shape, dtype=like.dtype)
-    room[int(own_offsets[-1]) :] = 0
-    return room
 
 
 def _by_token(values: Tensor) -> Tensor:
@@ -117,6 +103,7 @@ def _call(
         query_offsets.data_ptr(),
         key_offsets.data_ptr(),
         *(part.stride(0) for part in inputs),
+        *(len(part) for part in inputs[:2]),
         len(query_offsets) - 1,
         *inputs[0].shape[1:],
         settings.causal,

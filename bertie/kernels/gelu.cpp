@@ -21,11 +21,11 @@ Normal normal(Floats x) {
     return {x < 0.0f ? tail : 1.0f - tail, bell * 0.3989422804f};
 }
 
-constexpr int64_t PIECE = 4096;
+constexpr int64_t PIECE = 4096, FEW = 4 * PIECE;  // fewer are done before another thread is awake
 
 template <class T, class F>
 void each(int64_t count, int threads, const F& work) {
-#pragma omp parallel for schedule(static) num_threads(threads)
+#pragma omp parallel for schedule(static) num_threads(threads) if (count > FEW)
     for (int64_t piece = 0; piece < count; piece += PIECE) {
         const int64_t end = std::min(count, piece + PIECE);
         int64_t at = piece;

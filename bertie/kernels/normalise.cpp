@@ -17,6 +17,7 @@ struct Settings {
 namespace {
 
 constexpr int RUNS = 64;
+constexpr int64_t FEW = 1 << 14;  // values that are done before another thread is awake
 
 template <class R, class B>
 struct Row {
@@ -75,7 +76,7 @@ template <class R, class B>
 void forward(const Settings& settings, const R* residual, const B* branch, const float* weight, const float* bias,
              R* output) {
     const Row<R, B> source(settings, residual, branch);
-#pragma omp parallel num_threads(settings.threads)
+#pragma omp parallel num_threads(settings.threads) if (settings.rows * settings.size > FEW)
     {
         Buffers own(settings.size);
 #pragma omp for schedule(static)
@@ -98,7 +99,7 @@ void backward(const Settings& settings, const R* gradient, const R* residual, co
     const Row<R, B> source(settings, residual, branch);
     const int size = (int)settings.size;
     std::vector<float> partial((size_t)RUNS * 2 * size);
-#pragma omp parallel num_threads(settings.threads)
+#pragma omp parallel num_threads(settings.threads) if (settings.rows * settings.size > FEW)
     {
         Buffers own(size);
         std::vector<float> normal(size);

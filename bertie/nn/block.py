@@ -14,6 +14,7 @@ from bertie.nn.attention import Layout, attend, attend_cached
 from bertie.nn.cache import LayerCache
 from bertie.nn.dropout import Dropout, Noise
 from bertie.nn.feedforward import Activation, FeedForward
+from bertie.nn.linear import Linear
 from bertie.nn.residual import add_and_normalise
 
 
@@ -31,8 +32,8 @@ class SelfAttention(nn.Module):
     def __init__(self, hidden_size: int, num_heads: int, *, dropout: float, site: int, bias: bool = True) -> None:
         super().__init__()
         self.num_heads, self.rate, self.site = num_heads, dropout, site
-        self.qkv = nn.Linear(hidden_size, 3 * hidden_size, bias=bias)
-        self.output = nn.Linear(hidden_size, hidden_size, bias=bias)
+        self.qkv = Linear(hidden_size, 3 * hidden_size, bias=bias)
+        self.output = Linear(hidden_size, hidden_size, bias=bias)
 
     def forward(self, hidden: Tensor, layout: Layout, noise: Noise | None) -> Tensor:
         """Map (T, H) to (T, H)."""

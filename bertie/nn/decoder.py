@@ -22,6 +22,7 @@ from bertie.nn.block import SelfAttention
 from bertie.nn.cache import Cache, LayerCache
 from bertie.nn.dropout import Dropout, Noise
 from bertie.nn.feedforward import Activation, FeedForward
+from bertie.nn.linear import Linear
 from bertie.nn.projection import Logits
 from bertie.nn.residual import add_and_normalise
 from bertie.nn.rounding import pad_rows
@@ -41,9 +42,9 @@ class CrossAttention(nn.Module):
     def __init__(self, hidden_size: int, num_heads: int, *, memory_size: int, dropout: float, site: int) -> None:
         super().__init__()
         self.num_heads, self.rate, self.site = num_heads, dropout, site
-        self.query = nn.Linear(hidden_size, hidden_size)
-        self.kv = nn.Linear(memory_size, 2 * hidden_size)
-        self.output = nn.Linear(hidden_size, hidden_size)
+        self.query = Linear(hidden_size, hidden_size)
+        self.kv = Linear(memory_size, 2 * hidden_size)
+        self.output = Linear(hidden_size, hidden_size)
 
     def forward(self, hidden: Tensor, memory: Tensor, layout: Layout, noise: Noise | None) -> Tensor:
         """Map (T, H), with the source's hidden vectors (S, M), to (T, H)."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from bertie.batch import Batch
 from bertie.nn.dropout import Dropout, Noise
+from bertie.nn.linear import Linear
 from bertie.nn.rounding import pad_rows
 
 # Defined by their schemas: the decorator `custom_op` would load the whole compiler, two seconds, at the first call.
@@ -112,7 +113,7 @@ class Embeddings(nn.Module):
         self.segment = Table(num_segments, size) if num_segments else None
         self.norm = nn.LayerNorm(size, eps=layer_norm_eps)
         self.dropout = Dropout(dropout, site=site)
-        self.project = None if embedding_size is None else nn.Linear(size, hidden_size)
+        self.project = None if embedding_size is None else Linear(size, hidden_size)
 
     def forward(self, batch: Batch, noise: Noise | None) -> Tensor:
         """Embed a batch.

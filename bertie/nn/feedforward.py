@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from bertie.nn.dropout import Dropout, Noise
 from bertie.nn.gelu import gelu
+from bertie.nn.linear import Linear
 
 Activation = Literal["gelu", "gelu_tanh", "relu"]
 
@@ -51,8 +52,8 @@ class FeedForward(nn.Module):
 
     def __init__(self, hidden_size: int, intermediate_size: int, activation: Activation) -> None:
         super().__init__()
-        self.up = nn.Linear(hidden_size, intermediate_size)
-        self.down = nn.Linear(intermediate_size, hidden_size)
+        self.up = Linear(hidden_size, intermediate_size)
+        self.down = Linear(intermediate_size, hidden_size)
         self.activation = activation_function(activation)
 
     def forward(self, hidden: Tensor) -> Tensor:
@@ -89,8 +90,8 @@ class GatedFeedForward(nn.Module):
         self, hidden_size: int, intermediate_size: int, activation: Activation, *, dropout: float, site: int
     ) -> None:
         super().__init__()
-        self.up = nn.Linear(hidden_size, 2 * intermediate_size, bias=False)
-        self.down = nn.Linear(intermediate_size, hidden_size, bias=False)
+        self.up = Linear(hidden_size, 2 * intermediate_size, bias=False)
+        self.down = Linear(intermediate_size, hidden_size, bias=False)
         self.activation = activation_function(activation)
         self.dropout = Dropout(dropout, site=site)
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from bertie.batch import Batch
 from bertie.nn.dropout import Dropout, Noise
 from bertie.nn.feedforward import Activation, activation_function
+from bertie.nn.linear import Linear
 from bertie.nn.projection import Logits
 from bertie.nn.rounding import pad_rows
 
@@ -27,7 +28,7 @@ class Pooler(nn.Module):
 
     def __init__(self, hidden_size: int, activation: Callable[[Tensor], Tensor] = torch.tanh) -> None:
         super().__init__()
-        self.dense = nn.Linear(hidden_size, hidden_size)
+        self.dense = Linear(hidden_size, hidden_size)
         self.activation = activation
 
     def forward(self, hidden: Tensor, batch: Batch, noise: Noise | None = None) -> Tensor:
@@ -51,7 +52,7 @@ class ClassifierPooler(nn.Module):
     ) -> None:
         super().__init__()
         self.dropout = dropout
-        self.transform = nn.Linear(hidden_size, hidden_size)
+        self.transform = Linear(hidden_size, hidden_size)
         self.activation = activation
 
     def forward(self, hidden: Tensor, batch: Batch, noise: Noise | None = None) -> Tensor:
@@ -75,7 +76,7 @@ class TokenLogits(nn.Module):
     ) -> None:
         super().__init__()
         vocab_size, size = embedding.shape
-        self.dense = nn.Linear(hidden_size, size)
+        self.dense = Linear(hidden_size, size)
         self.norm = nn.LayerNorm(size, eps=layer_norm_eps)
         self.activation = activation_function(activation)
         self.embedding = embedding
@@ -98,9 +99,9 @@ class Discriminator(nn.Module):
 
     def __init__(self, hidden_size: int, activation: Activation) -> None:
         super().__init__()
-        self.dense = nn.Linear(hidden_size, hidden_size)
+        self.dense = Linear(hidden_size, hidden_size)
         self.activation = activation_function(activation)
-        self.output = nn.Linear(hidden_size, 1)
+        self.output = Linear(hidden_size, 1)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Map (T, H) to (T,)."""

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from bertie.nn.linear import Linear
+
 
 class LoraLinear(nn.Module):
     """A linear layer whose weights are frozen under an update of low rank.
@@ -45,7 +47,7 @@ class LoraLinear(nn.Module):
     def merged(self) -> nn.Linear:
         """Return the plain layer that does the same; it takes the parameters over, changed in place."""
         outputs, inputs = self.weight.shape
-        plain = nn.Linear(inputs, outputs, bias=self.bias is not None, device="meta")
+        plain = Linear(inputs, outputs, bias=self.bias is not None, device="meta")
         self.weight.addmm_(self.lora_b, self.lora_a, alpha=self.scale)
         plain.weight, plain.bias = self.weight, self.bias
         return plain

@@ -15,6 +15,7 @@ from torch.nn.functional import gelu
 
 from bertie.batch import Batch
 from bertie.nn.dropout import Dropout, Noise
+from bertie.nn.linear import Linear
 from bertie.nn.projection import Logits
 from bertie.nn.rounding import pad_rows
 
@@ -29,7 +30,7 @@ class Stem(nn.Module):
 
     def __init__(self, hidden_size: int, layer_norm_eps: float) -> None:
         super().__init__()
-        self.dense = nn.Linear(hidden_size, hidden_size, bias=False)
+        self.dense = Linear(hidden_size, hidden_size, bias=False)
         self.norm = nn.LayerNorm(hidden_size, eps=layer_norm_eps, bias=False)
 
     def transformed(self, hidden: Tensor) -> Tensor:

@@ -81,7 +81,9 @@ class Reply:
     def under(self, threshold: float | None) -> Reply | None:
         """Choose again with a threshold on `null_score`; None where `n_best` lacks what would be chosen."""
         chosen = choose(self.n_best, self.null_score, threshold)
-        return chosen and replace(self, text=chosen.text, score=chosen.score, start=chosen.start, end=chosen.end)
+        if chosen is None:
+            return None
+        return replace(self, text=chosen.text, score=chosen.score, start=chosen.start, end=chosen.end)
 
 
 def choose(spans: Sequence[Span], null_score: float, threshold: float | None) -> Span | None:
