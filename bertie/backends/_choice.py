@@ -60,7 +60,7 @@ _BOTH: tuple[Case, ...] = ("few", "many")
 
 # Provisional: seen on a busy machine with AVX2 alone, one thread, MiniLM-L6 and 24 sentences at a time. In fp32 torch
 # without padding was level with both runtimes there (1.0 to 1.1 times as fast), ONNX Runtime's int8 reached 0.6 of it,
-# and a single request took a runtime 0.5 to 0.7 of torch's time, but only once the model is frozen: for that, export
+# and a single request took ONNX Runtime 0.7 to 0.8 of torch's time, but only once the model is frozen: for that, export
 # it, or name the backend. The rows for bf16 and 8-bit products rest on no measurement of ours yet.
 RULE: tuple[Row, ...] = (
     Row("exact", _BOTH, _any, "eager", "exact", "no padding, and nothing to freeze"),
