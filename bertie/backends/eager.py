@@ -1,8 +1,9 @@
-"""Eager: torch itself on packed batches, without padding, in fp32, bf16 or 8-bit integers; needs nothing installed.
+"""Eager: torch and our kernels on packed batches, without padding, in fp32, bf16 or 8-bit integers; needs nothing more.
 
-bf16 casts the encoder's weights once, and all of it computes in bf16. int8 replaces the products of its layers by those
-of `Int8Linear`: weights of 8 bits with a scale for each output, activations rounded as they come with a scale for each
-token, sums in 32 bits; all else stays fp32.
+On CPUs BERT's layers are run by one kernel (`_fused.py`) where it can be built and the processor has such products.
+Elsewhere bf16 casts the encoder's weights once, and all of it computes in bf16; int8 replaces the products of
+its layers by those of `Int8Linear`: weights of 8 bits with a scale for each output, activations rounded as they come
+with a scale for each token, sums in 32 bits; all else stays fp32.
 
 Shapes: T tokens, H hidden, I inputs, O outputs.
 """
@@ -19,10 +20,12 @@ from torch import Tensor, nn
 
 from bertie import progress
 from bertie.backends._choice import has_bf16, has_int8
+from bertie.backends._fused import shared_copy, with_fused_layers
 from bertie.backends.backend import Backend, Precision, under_head
 from bertie.batch import Batch
 from bertie.errors import SettingsError
 from bertie.formats.format import Bundle
+from bertie.kernels.layer import Element
 from bertie.tasks.task import TaskModel
 
 
@@ -58,16 +61,22 @@ class Eager(Backend):
     def prepare(self, bundle: Bundle, precision: Precision) -> TaskModel:
         """Return the model itself, or one whose encoder is a copy in the lower class."""
         self.admit(bundle, precision)
+        encoder = bundle.model.encoder
+        on_cpu = next(bundle.model.parameters()).device.type == "cpu"
+        if (with_kernels := with_fused_layers(encoder, _ELEMENTS[precision])) is not None:
+            return under_head(with_kernels, bundle)
         if precision == "exact":
             return bundle.model.eval()
-        on_cpu = next(bundle.model.parameters()).device.type == "cpu"
         if on_cpu and not (has_bf16() if precision == "bf16" else has_int8()):
             progress.warn(f"this CPU has no {precision} products: eager is many times slower so than in fp32")
-        return under_head(Lowered(bundle.model.encoder, precision), bundle)
+        return under_head(Lowered(encoder, precision), bundle)
+
+
+_ELEMENTS: dict[Precision, Element] = {"exact": "float", "bf16": "bfloat", "int8": "byte"}
 
 
 class Lowered(nn.Module):
-    """A copy of an encoder that computes in less than fp32 and gives its vectors in fp32.
+    """A copy of an encoder that computes in less than fp32, by torch's own products, and gives its vectors in fp32.
 
     Args:
         encoder: stays as it is.
@@ -79,8 +88,8 @@ class Lowered(nn.Module):
         self.config: Any = encoder.config
         if precision == "bf16":
             self.encoder = copy.deepcopy(encoder).to(torch.bfloat16)
-        else:  # what isn't replaced, such as the tables, is shared with the original
-            self.encoder = copy.deepcopy(encoder, {id(value): value for value in encoder.parameters()})
+        else:
+            self.encoder = shared_copy(encoder)
             _lower(self.encoder)
 
     def forward(self, batch: Batch, noise: None = None) -> Tensor:

@@ -142,6 +142,9 @@ def _characters(item: Any) -> int:
 
 def _shares(whole: Batch, num_items: int, max_tokens: int) -> Iterator[tuple[list[int], Batch]]:
     """Share a window's sequences out, longest items first, all sequences of an item together."""
+    if num_items == 1:
+        yield [0], whole
+        return
     rows = whole.rows.numpy()
     sizes = np.bincount(rows, weights=whole.lengths.numpy(), minlength=num_items)
     by_item = np.argsort(rows, kind="stable")

@@ -102,29 +102,38 @@ void scatter(const float* from, int width, int count, int size, int64_t stride, 
     }
 }
 
-// (rows x width) -> (size x row), `row` being `rows` filled up with zeros.
+// (rows x width) -> (size x row), `row` being `rows` filled up with zeros; `width` is `size` filled up.
 void transpose(const float* from, int rows, int width, int size, float* to, int row) {
     for (int token = 0; token < row; token += LANES)
-        for (int place = 0; place < size; place++)
+        for (int place = 0; place < size; place += LANES) {
+            Floats square[LANES];
             for (int lane = 0; lane < LANES; lane++)
-                to[(int64_t)place * row + token + lane] =
-                    token + lane < rows ? from[(int64_t)(token + lane) * width + place] : 0.0f;
+                square[lane] = token + lane < rows ? load(from + (int64_t)(token + lane) * width + place) : Floats{};
+            turn(square);
+            for (int lane = 0; lane < LANES && place + lane < size; lane++)
+                store(to + (int64_t)(place + lane) * row + token, square[lane]);
+        }
+}
+
+// Scores or weights of LANES keys from `key` on, those out of sight replaced. Written in registers: a vector that is
+// read right after single floats were stored in it waits for them.
+Floats within(Floats values, int key, Range own, float otherwise) {
+    if (key >= own.begin && key + LANES <= own.end) return values;
+    const Ints at = lanes() + key;
+    return ((at >= own.begin) & (at < own.end)) ? values : splat(otherwise);
 }
 
 // Turn a query's scores for the keys `among` into exp(score - largest), 0 where it may not look; returns their sum.
 float weigh(float* scores, Range own, Range among) {
-    for (int key = among.begin; key < own.begin; key++) scores[key] = -INFINITY;
-    for (int key = own.end; key < among.end; key++) scores[key] = -INFINITY;
     Floats best = splat(-INFINITY), total{};
-    for (int key = among.begin; key < among.end; key += LANES) best = larger(load(scores + key), best);
+    for (int key = among.begin; key < among.end; key += LANES)
+        best = larger(within(load(scores + key), key, own, -INFINITY), best);
     const float most = largest(best);
     for (int key = among.begin; key < among.end; key += LANES) {
-        Floats weights = exponential(load(scores + key) - most);
+        const Floats weights = within(exponential(load(scores + key) - most), key, own, 0.0f);
         store(scores + key, weights);
         total += weights;
     }
-    for (int key = among.begin; key < own.begin; key++) scores[key] = 0.0f;
-    for (int key = own.end; key < among.end; key++) scores[key] = 0.0f;
     return sum(total);
 }
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from bertie.kernels.tensors import NAMES, address, call, serves
 
 
-class _Layout(ctypes.Structure):
+class Layout(ctypes.Structure):
     """`Layout` of attention.cpp, field by field."""
 
     _fields_ = (
@@ -99,7 +99,15 @@ def _call(
     settings: Settings,
 ) -> None:
     query_offsets, key_offsets = (part.to(torch.int32).contiguous() for part in (query_offsets, key_offsets))
-    layout = _Layout(
+    layout = describe(inputs, query_offsets, key_offsets, settings)
+    call("attention", f"{name}_{NAMES[inputs[0].dtype]}", ctypes.byref(layout), *map(address, tensors))
+
+
+def describe(
+    inputs: tuple[Tensor, Tensor, Tensor], query_offsets: Tensor, key_offsets: Tensor, settings: Settings
+) -> Layout:
+    """Describe a call to C++; the offsets, int32 in one piece, must outlive what is returned."""
+    return Layout(
         query_offsets.data_ptr(),
         key_offsets.data_ptr(),
         *(part.stride(0) for part in inputs),
@@ -114,4 +122,3 @@ def _call(
         settings.dropout,
         torch.get_num_threads(),
     )
-    call("attention", f"{name}_{NAMES[inputs[0].dtype]}", ctypes.byref(layout), *map(address, tensors))

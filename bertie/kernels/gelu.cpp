@@ -1,25 +1,9 @@
-// GELU, x Phi(x), and its gradient Phi(x) + x phi(x), with Phi from one exponential (Abramowitz and Stegun, 7.1.26:
-// within 1.5e-7).
+// GELU, x Phi(x), and its gradient Phi(x) + x phi(x).
 #include <algorithm>
 
-#include "vectors.h"
+#include "normal.h"
 
 namespace {
-
-struct Normal {
-    Floats below, density;  // Phi and phi
-};
-
-Normal normal(Floats x) {
-    const Floats bell = exponential(x * x * -0.5f);
-    const Floats size = larger(x, -x);
-    const Floats t = 1.0f / (1.0f + size * (0.3275911f * 0.70710678f));
-    Floats tail = t * 1.061405429f + -1.453152027f;
-    tail = tail * t + 1.421413741f;
-    tail = tail * t + -0.284496736f;
-    tail = (tail * t + 0.254829592f) * t * bell * 0.5f;  // 1 - Phi(|x|)
-    return {x < 0.0f ? tail : 1.0f - tail, bell * 0.3989422804f};
-}
 
 constexpr int64_t PIECE = 4096, FEW = 4 * PIECE;  // fewer are done before another thread is awake
 

@@ -44,6 +44,8 @@ inline void multiply(const float* a, long a_row, long a_step, const float* b, lo
     int column = 0;
     for (; column + WIDE * LANES <= columns; column += WIDE * LANES)
         strip<WIDE>(a, a_row, a_step, b + column, b_row, c + column, c_row, rows, depth, add);
+    for (; column + 2 * LANES <= columns; column += 2 * LANES)
+        strip<2>(a, a_row, a_step, b + column, b_row, c + column, c_row, rows, depth, add);
     for (; column < columns; column += LANES)
         strip<1>(a, a_row, a_step, b + column, b_row, c + column, c_row, rows, depth, add);
 }

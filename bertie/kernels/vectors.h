@@ -6,6 +6,10 @@
 #include <cstdint>
 #include <cstring>
 
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
 #ifndef BERTIE_LANES
 #if defined(__AVX512F__)
 #define BERTIE_LANES 16
@@ -49,10 +53,14 @@ inline void store(float* to, Floats values) { std::memcpy(to, &values, sizeof va
 
 // Rounds to the nearest, ties to even, as torch does; a NaN stays one.
 inline void store(BFloat* to, Floats values) {
+#if defined(__AVX512BF16__) && BERTIE_LANES == 16
+    const __m256bh half = _mm512_cvtneps_pbh((__m512)values);
+#else
     Words bits = (Words)values;
     Words rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
     Words is_nan = (Words)((bits & 0x7fffffffu) > 0x7f800000u);
-    Halves half = __builtin_convertvector((is_nan & 0x7fc0u) | (~is_nan & rounded), Halves);
+    const Halves half = __builtin_convertvector((is_nan & 0x7fc0u) | (~is_nan & rounded), Halves);
+#endif
     std::memcpy(to, &half, sizeof half);
 }
 
@@ -88,16 +96,48 @@ inline void store_some(T* to, Floats values, int count) {
 
 inline Floats larger(Floats a, Floats b) { return a > b ? a : b; }
 
+// Lanes of `a` and, from LANES on, of `b` by their numbers; one instruction where the numbers are constants.
+inline Floats shuffle(Floats a, Floats b, Ints numbers) {
+#if defined(__GNUC__) && !defined(__clang__)
+    return __builtin_shuffle(a, b, numbers);
+#else
+    Floats chosen;
+    for (int lane = 0; lane < LANES; lane++)
+        chosen[lane] = numbers[lane] < LANES ? a[numbers[lane]] : b[numbers[lane] - LANES];
+    return chosen;
+#endif
+}
+
+inline Ints lanes() {
+    Ints numbers{};
+    for (int lane = 0; lane < LANES; lane++) numbers[lane] = lane;
+    return numbers;
+}
+
+// Half of the lanes with the other half, again and again.
 inline float sum(Floats values) {
-    float total = 0;
-    for (int lane = 0; lane < LANES; lane++) total += values[lane];
-    return total;
+    for (int half = LANES / 2; half; half /= 2) values += shuffle(values, values, lanes() ^ half);
+    return values[0];
 }
 
 inline float largest(Floats values) {
-    float best = values[0];
-    for (int lane = 1; lane < LANES; lane++) best = values[lane] > best ? values[lane] : best;
-    return best;
+    for (int half = LANES / 2; half; half /= 2) values = larger(values, shuffle(values, values, lanes() ^ half));
+    return values[0];
+}
+
+// Turn LANES rows of LANES floats into columns: halves of ever smaller squares change places.
+inline void turn(Floats* rows) {
+    for (int half = 1; half < LANES; half *= 2) {
+        const Ints place = lanes(), right = (place & half) != 0;
+        const Ints above = (right & (place - half + LANES)) | (~right & place);
+        const Ints below = (right & (place + LANES)) | (~right & (place + half));
+        for (int row = 0; row < LANES; row++) {
+            if (row & half) continue;
+            const Floats upper = rows[row], lower = rows[row + half];
+            rows[row] = shuffle(upper, lower, above);
+            rows[row + half] = shuffle(upper, lower, below);
+        }
+    }
 }
 
 // e^x to 2e-7 of itself for x in [-87, 88]; below that e^-87, NaN for NaN.

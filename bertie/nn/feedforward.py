@@ -54,7 +54,7 @@ class FeedForward(nn.Module):
         super().__init__()
         self.up = Linear(hidden_size, intermediate_size)
         self.down = Linear(intermediate_size, hidden_size)
-        self.activation = activation_function(activation)
+        self.activation_name, self.activation = activation, activation_function(activation)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Map (T, H) to (T, H).

@@ -16,12 +16,14 @@ from hypothesis import strategies as st
 from bertie import progress, registry
 from bertie.backends import backend as room
 from bertie.backends._choice import load_backend
+from bertie.backends._fused import FusedLayers
 from bertie.backends._parity import compare, hold
 from bertie.backends.backend import FrozenEncoder, like_lengths
 from bertie.backends.eager import Int8Linear
 from bertie.batch import Batch
 from bertie.errors import SettingsError
 from bertie.formats.format import Bundle
+from bertie.kernels import layer
 
 NAMES = registry.choices("backends")
 FROZEN = [name for name in NAMES if name != "eager"]
@@ -61,9 +63,29 @@ def test_frozen_vectors_are_those_of_the_model(
     assert isinstance(network.encoder, FrozenEncoder) and expected.abs().max() > 1
 
 
-def test_eager_exact_is_the_model_itself(build_bundle: Callable[..., Bundle]) -> None:
+def test_eager_exact_is_the_model_itself_without_a_kernel(
+    build_bundle: Callable[..., Bundle], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layer, "takes", lambda *_: False)
     bundle = build_bundle()
     assert load_backend("eager").prepare(bundle, "exact") is bundle.model
+
+
+@pytest.mark.parametrize("precision", ["exact", "bf16", "int8"])
+def test_fused_layers_keep_their_class(
+    precision: Any, build_bundle: Callable[..., Bundle], monkeypatch: pytest.MonkeyPatch, mixed: Batch
+) -> None:
+    monkeypatch.setattr(progress, "warn", lambda line: None)
+    bundle = build_bundle()
+    network = load_backend("eager").prepare(bundle, precision)
+    if not isinstance(getattr(network.encoder, "blocks", [None])[0], FusedLayers):
+        pytest.skip(f"no kernel for {precision} on this machine")
+    assert compare(bundle, network).within(precision)
+    with torch.inference_mode():
+        found, again = network.encoder(mixed), network.encoder(mixed)
+        assert torch.equal(found, again)
+        alone = network.encoder(mixed.split(1)[0])  # a text's vectors don't hang on its neighbours
+        torch.testing.assert_close(alone, found[: len(alone)], atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize(

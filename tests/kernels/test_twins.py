@@ -76,7 +76,7 @@ def test_gelu(monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype) -> None:
         return [output, *torch.autograd.grad(output.float().sum(), values)]
 
     for one, other in zip(work(), twin(monkeypatch, gelu_kernel, work), strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-6 if dtype == torch.float32 else 8e-3, atol=1e-6)
+        torch.testing.assert_close(one, other, rtol=1e-6 if dtype == torch.float32 else 8e-3, atol=2e-6)
 
 
 @pytest.mark.parametrize("size", [1, 7, 64, 1003])
@@ -101,7 +101,7 @@ def test_cross_entropy_in_half_precision_overwrites_logits_with_their_gradient()
     torch.testing.assert_close(total, nn.functional.cross_entropy(exact, targets, reduction="sum"), rtol=1e-5, atol=0)
     assert int(correct) == int((exact.argmax(1) == targets).sum())
     gradient = exact.softmax(1) - nn.functional.one_hot(targets, 501)
-    torch.testing.assert_close(rows.float(), gradient, rtol=8e-3, atol=1e-6)
+    torch.testing.assert_close(rows.float(), gradient, rtol=8e-3, atol=2e-6)
     torch.testing.assert_close(d_bias, 1.0 + rows.float().sum(0), rtol=1e-5, atol=1e-5)
     assert torch.equal(cross_entropy_kernel.consume(logits, bias, targets, None)[0], total)
 

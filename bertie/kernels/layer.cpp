@@ -1,0 +1,226 @@
+// Post-norm encoder layers as they are used, not learned, in floats, bfloats or 8-bit integers.
+//
+// All but attention is here; attention.cpp's function comes as a pointer. A block of rows goes through everything while it lies in the cache, and each matrix is read once a block. Sums, norms
+// and what is handed from layer to layer are floats in every case. 8-bit integers have a scale a row, from its largest
+// value, and a scale an output ("LLM.int8()", Dettmers et al. 2022, section 2.1: vector-wise quantisation).
+#include "matrices.h"
+#include "normal.h"
+
+struct Layer {
+    Matrix qkv, output, up, down;
+    const float *first_weight, *first_bias, *second_weight, *second_bias;  // of the two LayerNorms
+    double first_epsilon, second_epsilon;
+    int64_t hidden, wide;  // H, I
+    int32_t relu;
+};
+
+struct Call {
+    const Layer* layers;
+    int64_t count;  // of layers
+    void (*attend)(const void* layout, const void* query, const void* key, const void* value, void* output);
+    const void* layout;
+    int64_t rows;  // T
+    int32_t threads;
+};
+
+namespace {
+
+// What is written between two products: floats if all else is exact, else bfloats.
+template <class T>
+using Stream = std::conditional_t<std::is_same<T, float>::value, float, BFloat>;
+
+// Scratch that a thread keeps from call to call, on a boundary of the cache's lines.
+float* scratch(int number, size_t count) {
+    thread_local std::vector<float> kept[8];
+    if (kept[number].size() < count + 16) kept[number].resize(count + 16);
+    return (float*)(((uintptr_t)kept[number].data() + 63) / 64 * 64);
+}
+
+// A block of rows as elements of a product, and what each row's integers count.
+template <class T>
+struct Operand {
+    T* values;
+    float* scales;
+    int64_t size;
+
+    Operand(int number, int64_t all)
+        : values((T*)scratch(number, ROWS * all * sizeof(T) / 4)), scales(scratch(number + 1, ROWS)), size(all) {}
+
+    template <class S>
+    void take(const S* from, int row) {
+        if constexpr (std::is_same<T, uint8_t>::value) {
+            Floats most{};
+            for (int64_t at = 0; at < size; at += LANES) {
+                const Floats x = load(from + at);
+                most = larger(most, larger(x, -x));
+            }
+            take(from, row, largest(most));
+        } else {
+            for (int64_t at = 0; at < size; at += LANES) store(values + row * size + at, load(from + at));
+        }
+    }
+
+    // Round a row whose largest value is known.
+    template <class S>
+    void take(const S* from, int row, float most) {
+        typedef uint8_t Bytes __attribute__((vector_size(LANES)));
+        const float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to a whole number
+        const float step = std::max(most, 1e-30f) / 127.0f, share = 1.0f / step;
+        scales[row] = step;
+        for (int64_t at = 0; at < size; at += LANES) {
+            const Words whole = (Words)(load(from + at) * share + magic) - (0x4B400000u - 128u);
+            const Bytes bytes = __builtin_convertvector(whole, Bytes);
+            std::memcpy((void*)(values + row * size + at), &bytes, sizeof bytes);
+        }
+    }
+};
+
+// Multiply a block and hand every LANES outputs of every row to `finish(row, column, values)`.
+template <class T, class F>
+void product(const Operand<T>& a, int rows, const Matrix& matrix, const F& finish) {
+    float* sums = scratch(0, (size_t)ROWS * COLUMNS);
+    for (int64_t column = 0; column < matrix.outputs; column += COLUMNS) {
+        multiply(a.values, rows, matrix, column, sums);
+        for (int row = 0; row < rows; row++)
+            for (int at = 0; at < COLUMNS; at += LANES) {
+                Floats values = load(sums + row * COLUMNS + at);
+                const Floats bias = load(matrix.bias + column + at);
+                if constexpr (std::is_same<T, uint8_t>::value) {
+                    Ints off;
+                    std::memcpy(&off, matrix.sums + column + at, sizeof off);
+                    values = __builtin_convertvector((Ints)values + off, Floats);
+                    values *= load(matrix.scales + column + at) * a.scales[row];
+                }
+                finish(row, column + at, values + bias);
+            }
+    }
+}
+
+// Phi as exactly as what its product is rounded to.
+template <class T>
+Floats below(Floats values) {
+    if constexpr (std::is_same<T, float>::value) return normal(values).below;
+    else return roughly_below(values);
+}
+
+void normalise(float* values, int64_t size, const float* weight, const float* bias, double epsilon) {
+    Floats total{}, squares{};
+    for (int64_t at = 0; at < size; at += LANES) total += load(values + at);
+    const float mean = sum(total) / size;
+    for (int64_t at = 0; at < size; at += LANES) {
+        const Floats apart = load(values + at) - mean;
+        squares += apart * apart;
+    }
+    const float share = 1.0f / std::sqrt(sum(squares) / size + (float)epsilon);
+    for (int64_t at = 0; at < size; at += LANES)
+        store(values + at, (load(values + at) - mean) * share * load(weight + at) + load(bias + at));
+}
+
+// Run `work(first row, rows)` for every block; few rows are shared out evenly, by whole tiles.
+template <class T, class F>
+void blocks(const Call& call, const F& work) {
+    const int64_t even = (call.rows + call.threads - 1) / call.threads;
+    const int64_t tall = std::min<int64_t>(ROWS, (even + 15) / 16 * 16);
+#pragma omp parallel num_threads(call.threads) if (call.rows > tall)
+    {
+#ifdef BERTIE_TILES
+        if (!std::is_same<T, float>::value && Tiles::allowed()) {
+            const Tiles tiles;
+#pragma omp for schedule(dynamic)
+            for (int64_t row = 0; row < call.rows; row += tall) work(row, (int)std::min(tall, call.rows - row));
+        } else
+#endif
+        {
+#pragma omp for schedule(dynamic)
+            for (int64_t row = 0; row < call.rows; row += tall) work(row, (int)std::min(tall, call.rows - row));
+        }
+    }
+}
+
+// Queries, keys and values of (T, H): (T, 3H).
+template <class T>
+void project(const Call& call, const Layer& layer, const float* hidden, Stream<T>* qkv) {
+    blocks<T>(call, [&](int64_t first, int rows) {
+        Operand<T> input(1, layer.hidden);
+        for (int row = 0; row < rows; row++) input.take(hidden + (first + row) * layer.hidden, row);
+        Stream<T>* to = qkv + first * layer.qkv.outputs;
+        product(input, rows, layer.qkv,
+                [&](int row, int64_t column, Floats values) { store(to + row * layer.qkv.outputs + column, values); });
+    });
+}
+
+// All that follows attention, from what it saw (T, H) and what went into the layer: (T, H).
+template <class T>
+void finish(const Call& call, const Layer& layer, const float* hidden, const Stream<T>* seen, float* output) {
+    const int64_t size = layer.hidden, wide = layer.wide;
+    blocks<T>(call, [&](int64_t first, int rows) {
+        float* own = output + first * size;
+        auto* widened = (Stream<T>*)scratch(5, ROWS * wide * sizeof(Stream<T>) / 4);
+        float* most = scratch(6, ROWS * LANES);
+        Operand<T> narrow(1, size), broad(3, wide);
+        const auto add = [&](int row, int64_t column, Floats values) {
+            float* to = own + row * size + column;
+            store(to, load(to) + values);
+        };
+        if (hidden != output) std::copy(hidden + first * size, hidden + (first + rows) * size, own);
+        for (int row = 0; row < rows; row++) narrow.take(seen + (first + row) * size, row);
+        product(narrow, rows, layer.output, add);
+        for (int row = 0; row < rows; row++) {
+            normalise(own + row * size, size, layer.first_weight, layer.first_bias, layer.first_epsilon);
+            narrow.take(own + row * size, row);
+        }
+        std::fill(most, most + rows * LANES, 0.0f);
+        product(narrow, rows, layer.up, [&](int row, int64_t column, Floats values) {
+            const Floats active = layer.relu ? larger(values, Floats{}) : values * below<T>(values);
+            store(widened + row * wide + column, active);
+            float* best = most + row * LANES;
+            store(best, larger(load(best), larger(active, -active)));
+        });
+        for (int row = 0; row < rows; row++) {
+            if constexpr (std::is_same<T, uint8_t>::value)
+                broad.take(widened + row * wide, row, largest(load(most + row * LANES)));
+            else
+                broad.take(widened + row * wide, row);
+        }
+        product(broad, rows, layer.down, add);
+        for (int row = 0; row < rows; row++)
+            normalise(own + row * size, size, layer.second_weight, layer.second_bias, layer.second_epsilon);
+    });
+}
+
+// All layers: (T, H) to (T, H); `qkv` (T, 3H) and `seen` (T, H) are room for what lies between.
+template <class T>
+void encode(const Call& call, const float* hidden, Stream<T>* qkv, Stream<T>* seen, float* output) {
+    for (int64_t number = 0; number < call.count; number++) {
+        const Layer& layer = call.layers[number];
+        project<T>(call, layer, hidden, qkv);
+        call.attend(call.layout, qkv, qkv + layer.hidden, qkv + 2 * layer.hidden, seen);
+        finish<T>(call, layer, hidden, seen, output);
+        hidden = output;
+    }
+}
+
+// Lay a matrix (outputs, inputs) of elements out for products.
+template <class T>
+void pack(const T* matrix, int64_t inputs, int64_t outputs, T* packed) {
+    for (int64_t output = 0; output < outputs; output++)
+        for (int64_t input = 0; input < inputs; input++)
+            packed[packed_place<T>(input, output, inputs)] = matrix[output * inputs + input];
+}
+
+}  // namespace
+
+// Types that this processor has no products of are left out; a caller asks `layer_serves` first.
+#define LAYER(NAME, T)                                                                                                \
+    extern "C" int layer_serves_##NAME() { return has_products<T>(); }                                               \
+    extern "C" void layer_pack_##NAME(const T* matrix, int64_t inputs, int64_t outputs, T* packed) {                 \
+        pack(matrix, inputs, outputs, packed);                                                                        \
+    }                                                                                                                 \
+    extern "C" void layer_encode_##NAME(const Call* call, const float* hidden, Stream<T>* qkv, Stream<T>* seen,      \
+                                        float* output) {                                                              \
+        if constexpr (has_products<T>()) encode<T>(*call, hidden, qkv, seen, output);                                 \
+    }
+
+LAYER(float, float)
+LAYER(bfloat, BFloat)
+LAYER(byte, uint8_t)

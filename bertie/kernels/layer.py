@@ -1,0 +1,187 @@
+"""Encoder layers in use, not learned, in C++ (`layer.cpp`). In floats their twin is `nn/block.py`.
+
+Shapes: T tokens, H hidden, I intermediate; a matrix has O outputs.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from bertie.kernels import attention
+from bertie.kernels.library import load
+from bertie.kernels.tensors import NAMES, address, call
+
+Element = Literal["float", "bfloat", "byte"]
+
+_STEP = 64  # H and I must be multiples: columns that are worked on at a time
+_LEAST = 1e-30  # a column of zeros has a scale too
+_DTYPES: dict[Element, torch.dtype] = {"float": torch.float32, "bfloat": torch.bfloat16, "byte": torch.uint8}
+
+
+class _Matrix(ctypes.Structure):
+    """`Matrix` of matrices.h, field by field."""
+
+    _fields_ = (
+        ("packed", ctypes.c_void_p),
+        ("sums", ctypes.c_void_p),
+        ("scales", ctypes.c_void_p),
+        ("bias", ctypes.c_void_p),
+        ("inputs", ctypes.c_int64),
+        ("outputs", ctypes.c_int64),
+    )
+
+
+class _Layer(ctypes.Structure):
+    """`Layer` of layer.cpp, field by field."""
+
+    _fields_ = (
+        *((name, _Matrix) for name in ("qkv", "output", "up", "down")),
+        *((name, ctypes.c_void_p) for name in ("first_weight", "first_bias", "second_weight", "second_bias")),
+        ("first_epsilon", ctypes.c_double),
+        ("second_epsilon", ctypes.c_double),
+        ("hidden", ctypes.c_int64),
+        ("wide", ctypes.c_int64),
+        ("relu", ctypes.c_int32),
+    )
+
+
+class _Call(ctypes.Structure):
+    """`Call` of layer.cpp, field by field."""
+
+    _fields_ = (
+        ("layers", ctypes.c_void_p),
+        ("count", ctypes.c_int64),
+        ("attend", ctypes.c_void_p),
+        ("layout", ctypes.c_void_p),
+        ("rows", ctypes.c_int64),
+        ("threads", ctypes.c_int32),
+    )
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a layer has to be served."""
+
+    linear: Sequence[nn.Linear]
+    """Queries, keys and values in one; output; up; down."""
+    norms: Sequence[nn.LayerNorm]
+    """After attention, and after the feed-forward layer."""
+    activation: str
+    num_heads: int
+    """N."""
+
+
+def takes(parts: Parts, element: Element) -> bool:
+    """Tell whether the kernel is there for such a layer, and this CPU for such products."""
+    library = load("layer")
+    return (
+        library is not None
+        and load("attention") is not None
+        and bool(getattr(library, f"layer_serves_{element}")())
+        and parts.activation in ("gelu", "relu")
+        and all(part.bias is not None for part in (*parts.linear, *parts.norms))
+        and all(size % _STEP == 0 for part in parts.linear for size in part.weight.shape)
+        and parts.linear[0].weight.device.type == "cpu"
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Packed:
+    """A linear layer (O, I) laid out for the kernel."""
+
+    values: Tensor
+    """O * I elements."""
+    sums: Tensor | None
+    """(O,) int32, -128 times the sum of each output's integers."""
+    scales: Tensor | None
+    """(O,) what an integer counts."""
+    bias: Tensor
+    """(O,) in fp32."""
+
+    @classmethod
+    def of(cls, linear: nn.Linear, element: Element) -> Packed:
+        """Round a layer's weights and lay them out."""
+        weight = linear.weight.detach().float()  # (O, I)
+        sums = scales = None
+        if element == "byte":
+            scales = weight.abs().amax(1).clamp_min(_LEAST) / 127.0
+            rounded = (weight / scales[:, None]).round_().to(torch.int8)
+            sums = rounded.sum(1, dtype=torch.int32).mul_(-128)
+            weight = rounded.view(torch.uint8)
+        weight = weight.to(_DTYPES[element]).contiguous()
+        values = torch.empty_like(weight)
+        sizes = ctypes.c_int64(linear.in_features), ctypes.c_int64(linear.out_features)
+        call("layer", f"layer_pack_{element}", address(weight), *sizes, address(values))
+        return cls(values, sums, scales, linear.bias.detach().float().contiguous())
+
+    def described(self) -> _Matrix:
+        """Describe it to C++."""
+        outputs, inputs = self.values.shape
+        return _Matrix(*map(address, (self.values, self.sums, self.scales, self.bias)), inputs, outputs)
+
+
+class Layers:
+    """The kernel for an encoder's layers.
+
+    Args:
+        every: `takes` said yes to each of them, and all are alike in shape; they are rounded and laid out anew.
+        element: of the products.
+    """
+
+    def __init__(self, every: Sequence[Parts], element: Element) -> None:
+        self._element, self._num_heads = element, every[0].num_heads
+        self._dtype = torch.float32 if element == "float" else torch.bfloat16
+        self._kept: list[Any] = []  # what the descriptions point to
+        self._layers = (_Layer * len(every))(*(self._describe(parts) for parts in every))
+
+    def _describe(self, parts: Parts) -> _Layer:
+        matrices = [Packed.of(part, self._element) for part in parts.linear]
+        learned = [value for norm in parts.norms for value in (norm.weight, norm.bias)]
+        norms = [value.detach().float().contiguous() for value in learned]
+        self._kept += [matrices, norms]
+        wide, hidden = matrices[2].values.shape
+        return _Layer(
+            *(matrix.described() for matrix in matrices),
+            *map(address, norms),
+            *(norm.eps for norm in parts.norms),
+            hidden,
+            wide,
+            parts.activation == "relu",
+        )
+
+    def encode(self, hidden: Tensor, offsets: Tensor, *, causal: bool) -> Tensor:
+        """Send hidden vectors through all layers.
+
+        Args:
+            hidden: (T, H) in fp32.
+            offsets: (B+1,) where the sequences begin.
+            causal: whether no token sees what comes after it.
+
+        Returns:
+            (T, H) in fp32.
+        """
+        hidden, offsets = hidden.contiguous(), offsets.to(torch.int32).contiguous()
+        rows, size = hidden.shape
+        qkv = torch.empty(rows, 3 * size, dtype=self._dtype)
+        seen = torch.empty(rows, size, dtype=self._dtype)
+        output = torch.empty_like(hidden)
+        query, key, value = qkv.view(rows, 3, self._num_heads, -1).unbind(1)
+        settings = attention.Settings(causal, window=-1, dropout=0.0, first=0, second=0, words=0)
+        layout = attention.describe((query, key, value), offsets, offsets, settings)
+        described = _Call(
+            ctypes.addressof(self._layers),
+            len(self._layers),
+            ctypes.cast(getattr(load("attention"), f"attention_{NAMES[self._dtype]}"), ctypes.c_void_p),
+            ctypes.addressof(layout),
+            rows,
+            torch.get_num_threads(),
+        )
+        tensors = map(address, (hidden, qkv, seen, output))
+        call("layer", f"layer_encode_{self._element}", ctypes.byref(described), *tensors)
+        return output

@@ -1,0 +1,207 @@
+// Products of a block of rows with a packed matrix, 64 columns at a time: in floats on any processor, in bfloats and
+// in 8-bit integers by the instructions that AVX-512 and AMX have for them.
+//
+// Rows of 8-bit integers are stored with 128 added, as these instructions want one side without sign; each column
+// takes 128 times its sum off again. A matrix (inputs x outputs) lies in strips of 16 columns; within a strip the
+// inputs follow one another in groups of 4 bytes (1 float, 2 bfloats, 4 integers) for each column in turn, which is
+// both what a vector of 16 lanes and what a tile of 16 rows of 64 bytes reads.
+#pragma once
+
+#include <algorithm>
+#include <type_traits>
+#include <vector>
+
+#if defined(__AVX512F__) || defined(__AMX_TILE__)
+#include <immintrin.h>
+#endif
+#if defined(__AMX_INT8__) && defined(__AMX_BF16__) && defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#define BERTIE_TILES 1
+#endif
+
+#include "vectors.h"
+
+struct Matrix {
+    const void* packed;
+    const int32_t* sums;  // (outputs,) -128 times each column's sum; integers only
+    const float *scales, *bias;  // (outputs,); scales for integers only
+    int64_t inputs, outputs;
+};
+
+constexpr int STRIP = 16, COLUMNS = 64, ROWS = 128;  // ROWS of a block at most
+
+template <class T>
+constexpr int GROUP = 4 / sizeof(T);  // inputs that stand side by side
+
+// Which elements are multiplied here at the processor's full speed. Floats are where vectors are widest: with fewer
+// registers the compiler keeps sums in memory, and the system's own library is faster.
+template <class T>
+constexpr bool has_products() {
+    if (std::is_same<T, float>::value) return LANES == 16;
+#if defined(__AVX512BF16__)
+    if (std::is_same<T, BFloat>::value) return true;
+#endif
+#if defined(__AVX512VNNI__)
+    if (std::is_same<T, uint8_t>::value) return true;
+#endif
+    return false;
+}
+
+// Where an element of a matrix lies once it is packed.
+template <class T>
+inline int64_t packed_place(int64_t input, int64_t output, int64_t inputs) {
+    constexpr int group = GROUP<T>;
+    return output / STRIP * STRIP * inputs + (input / group * STRIP + output % STRIP) * group + input % group;
+}
+
+#ifdef BERTIE_TILES
+// The tile unit: eight registers of 16 rows of 64 bytes. The system lends it to a process that asks.
+class Tiles {
+  public:
+    static bool allowed() {
+        static const bool granted = syscall(SYS_arch_prctl, 0x1023, 18) == 0;  // ARCH_REQ_XCOMP_PERM, tile data
+        return granted;
+    }
+
+    Tiles() {
+        struct alignas(64) Shape {
+            uint8_t palette = 1, start = 0, reserved[14] = {};
+            uint16_t bytes[16] = {};
+            uint8_t rows[16] = {};
+        } shape;
+        for (int tile = 0; tile < 8; tile++) shape.bytes[tile] = 64, shape.rows[tile] = 16;
+        _tile_loadconfig(&shape);
+    }
+
+    ~Tiles() { _tile_release(); }
+
+    // sums (16 TALL x 32) = a (16 TALL x inputs) b, two strips.
+    template <class T, bool TALL>
+    static void multiply(const T* a, int64_t inputs, const T* b, int64_t strip, float* sums) {
+        const long stride = inputs * sizeof(T);
+        const auto* left = (const char*)a;
+        const auto *right = (const char*)b, *next = (const char*)(b + strip);
+        _tile_zero(0);
+        _tile_zero(1);
+        if (TALL) {
+            _tile_zero(2);
+            _tile_zero(3);
+        }
+        for (long at = 0; at < stride; at += 64) {
+            _tile_loadd(4, left + at, stride);
+            _tile_loadd(6, right + at * STRIP, 64);
+            _tile_loadd(7, next + at * STRIP, 64);
+            if (TALL) _tile_loadd(5, left + 16 * stride + at, stride);
+            if constexpr (std::is_same<T, uint8_t>::value) {
+                _tile_dpbusd(0, 4, 6);
+                _tile_dpbusd(1, 4, 7);
+                if (TALL) {
+                    _tile_dpbusd(2, 5, 6);
+                    _tile_dpbusd(3, 5, 7);
+                }
+            } else {
+                _tile_dpbf16ps(0, 4, 6);
+                _tile_dpbf16ps(1, 4, 7);
+                if (TALL) {
+                    _tile_dpbf16ps(2, 5, 6);
+                    _tile_dpbf16ps(3, 5, 7);
+                }
+            }
+        }
+        _tile_stored(0, sums, 4 * COLUMNS);
+        _tile_stored(1, sums + STRIP, 4 * COLUMNS);
+        if (TALL) {
+            _tile_stored(2, sums + 16 * COLUMNS, 4 * COLUMNS);
+            _tile_stored(3, sums + 16 * COLUMNS + STRIP, 4 * COLUMNS);
+        }
+    }
+};
+#endif
+
+// sums (TALL x STRIPS * STRIP) = a (TALL x inputs) b, in registers throughout.
+template <int TALL, int STRIPS>
+inline void dots(const float* a, int64_t inputs, const float* b, int64_t strip, float* sums) {
+    constexpr int PARTS = STRIP / LANES;
+    Floats totals[TALL][STRIPS * PARTS] = {};
+    for (int64_t input = 0; input < inputs; input++)
+        for (int part = 0; part < STRIPS * PARTS; part++) {
+            const Floats right = load(b + part / PARTS * strip + input * STRIP + part % PARTS * LANES);
+            for (int row = 0; row < TALL; row++) totals[row][part] += splat(a[row * inputs + input]) * right;
+        }
+    for (int row = 0; row < TALL; row++)
+        for (int part = 0; part < STRIPS * PARTS; part++) store(sums + row * COLUMNS + part * LANES, totals[row][part]);
+}
+
+#if defined(__AVX512BF16__)
+template <int TALL, int STRIPS>
+inline void dots(const BFloat* a, int64_t inputs, const BFloat* b, int64_t strip, float* sums) {
+    __m512 totals[TALL][STRIPS] = {};
+    for (int64_t input = 0; input < inputs; input += 2) {
+        __m512bh right[STRIPS];
+        for (int at = 0; at < STRIPS; at++) right[at] = (__m512bh)_mm512_loadu_si512(b + at * strip + input * STRIP);
+        for (int row = 0; row < TALL; row++) {
+            int32_t pair;
+            std::memcpy(&pair, a + row * inputs + input, sizeof pair);
+            const auto left = (__m512bh)_mm512_set1_epi32(pair);
+            for (int at = 0; at < STRIPS; at++) totals[row][at] = _mm512_dpbf16_ps(totals[row][at], left, right[at]);
+        }
+    }
+    for (int row = 0; row < TALL; row++)
+        for (int at = 0; at < STRIPS; at++) _mm512_storeu_ps(sums + row * COLUMNS + at * STRIP, totals[row][at]);
+}
+#endif
+
+#if defined(__AVX512VNNI__)
+template <int TALL, int STRIPS>
+inline void dots(const uint8_t* a, int64_t inputs, const uint8_t* b, int64_t strip, float* sums) {
+    __m512i totals[TALL][STRIPS] = {};
+    for (int64_t input = 0; input < inputs; input += 4) {
+        __m512i right[STRIPS];
+        for (int at = 0; at < STRIPS; at++) right[at] = _mm512_loadu_si512(b + at * strip + input * STRIP);
+        for (int row = 0; row < TALL; row++) {
+            int32_t four;
+            std::memcpy(&four, a + row * inputs + input, sizeof four);
+            const __m512i left = _mm512_set1_epi32(four);
+            for (int at = 0; at < STRIPS; at++) totals[row][at] = _mm512_dpbusd_epi32(totals[row][at], left, right[at]);
+        }
+    }
+    for (int row = 0; row < TALL; row++)
+        for (int at = 0; at < STRIPS; at++) _mm512_storeu_si512(sums + row * COLUMNS + at * STRIP, totals[row][at]);
+}
+#endif
+
+constexpr int WIDE = LANES == 16 ? 4 : 1;  // strips side by side that leave room for the sums of 6 rows in registers
+
+template <int TALL, class T>
+inline void across(const T* a, int64_t inputs, const T* b, int64_t strip, float* sums) {
+    for (int at = 0; at < COLUMNS / STRIP; at += WIDE)
+        dots<TALL, WIDE>(a, inputs, b + at * strip, strip, sums + at * STRIP);
+}
+
+// sums (rows x COLUMNS) = a (rows x inputs) times the columns from `column` on. `a` and `sums` have room for whole
+// tiles of rows; integers come as int32 in the floats' place, without the columns' `sums`.
+template <class T>
+inline void multiply(const T* a, int rows, const Matrix& matrix, int64_t column, float* sums) {
+    const int64_t inputs = matrix.inputs, strip = inputs * STRIP;
+    const T* b = (const T*)matrix.packed + column * inputs;
+#ifdef BERTIE_TILES
+    if constexpr (!std::is_same<T, float>::value)
+        if (Tiles::allowed()) {
+            for (int half = 0; half < COLUMNS; half += 2 * STRIP) {
+                int row = 0;
+                for (; row + 16 < rows; row += 32)
+                    Tiles::multiply<T, true>(a + row * inputs, inputs, b + half * inputs, strip,
+                                             sums + row * COLUMNS + half);
+                if (row < rows)
+                    Tiles::multiply<T, false>(a + row * inputs, inputs, b + half * inputs, strip,
+                                              sums + row * COLUMNS + half);
+            }
+            return;
+        }
+#endif
+    int row = 0;
+    for (; row + 6 <= rows; row += 6) across<6>(a + row * inputs, inputs, b, strip, sums + row * COLUMNS);
+    for (; row + 2 <= rows; row += 2) across<2>(a + row * inputs, inputs, b, strip, sums + row * COLUMNS);
+    for (; row < rows; row++) across<1>(a + row * inputs, inputs, b, strip, sums + row * COLUMNS);
+}
