@@ -1,5 +1,6 @@
-// GELU, x Phi(x), and its gradient Phi(x) + x phi(x).
+// GELU, x Phi(x), and its gradient Phi(x) + x phi(x); for bfloats by polynomials that are nearer than their rounding.
 #include <algorithm>
+#include <type_traits>
 
 #include "normal.h"
 
@@ -30,10 +31,18 @@ void give(T* to, Floats values, int count) {
 }
 
 template <class T>
+constexpr bool is_rough = std::is_same<T, BFloat>::value;
+
+Floats slope(Floats x) {
+    const Normal both = normal(x);
+    return both.below + x * both.density;
+}
+
+template <class T>
 void forward(int64_t count, int threads, const T* input, T* output) {
     each<T>(count, threads, [=](int64_t at, int some) {
         const Floats x = take(input + at, some);
-        give(output + at, x * normal(x).below, some);
+        give(output + at, x * (is_rough<T> ? roughly_below(x) : normal(x).below), some);
     });
 }
 
@@ -41,8 +50,7 @@ template <class T>
 void backward(int64_t count, int threads, const T* gradient, const T* input, T* output) {
     each<T>(count, threads, [=](int64_t at, int some) {
         const Floats x = take(input + at, some);
-        const Normal both = normal(x);
-        give(output + at, take(gradient + at, some) * (both.below + x * both.density), some);
+        give(output + at, take(gradient + at, some) * (is_rough<T> ? rough_slope(x) : slope(x)), some);
     });
 }
 
