@@ -72,11 +72,16 @@ def test_eager_exact_is_the_model_itself_without_a_kernel(
 
 
 @pytest.mark.parametrize("precision", ["exact", "bf16", "int8"])
+@pytest.mark.parametrize("architecture", ALIKE)
 def test_fused_layers_keep_their_class(
-    precision: Any, build_bundle: Callable[..., Bundle], monkeypatch: pytest.MonkeyPatch, mixed: Batch
+    precision: Any,
+    architecture: str,
+    build_bundle: Callable[..., Bundle],
+    monkeypatch: pytest.MonkeyPatch,
+    mixed: Batch,
 ) -> None:
     monkeypatch.setattr(progress, "warn", lambda line: None)
-    bundle = build_bundle()
+    bundle = build_bundle(architecture, **SHAPES.get(architecture, {}))
     network = load_backend("eager").prepare(bundle, precision)
     if not isinstance(getattr(network.encoder, "blocks", [None])[0], FusedLayers):
         pytest.skip(f"no kernel for {precision} on this machine")
