@@ -220,7 +220,10 @@ def parse(module: Any, words: Sequence[str] | None, *, rounds: int, repeats: int
     parser.add_argument("--threads", type=int, default=machine.description()["cores"], help="for all alike")
     parser.add_argument("--huge-pages", action="store_true", help="THP_MEM_ALLOC_ENABLE=1 for all alike")
     parser.add_argument("--case", help="only cases whose name contains this")
-    parser.add_argument("--only", help="only contestants whose name contains this, beside the first of each case")
+    parser.add_argument(
+        "--only",
+        help="only contestants whose name contains one of these words, parted by commas, beside the first of each case",
+    )
     parser.add_argument("--seconds", type=float, help="start no further process after so many")
     parser.add_argument("--smoke", action="store_true", help="tiny and once: does it run at all? Writes nothing")
     parser.add_argument("--out", type=Path, default=ledger.RESULTS, help="folder for the result")
@@ -246,8 +249,9 @@ def chosen(cases: Sequence[Case], options: argparse.Namespace) -> list[Case]:
         sys.exit(f"--case {options.case}: there are {', '.join(case.name for case in cases)}")
     if not options.only:
         return kept
+    words = options.only.split(",")
     return [
-        replace(case, contestants=(first, *(each for each in others if options.only in each.name)))
+        replace(case, contestants=(first, *(each for each in others if any(word in each.name for word in words))))
         for case in kept
         for first, *others in [case.contestants]
     ]
