@@ -25,7 +25,7 @@ from bertie.backends.backend import Backend, Precision, under_head
 from bertie.batch import Batch
 from bertie.errors import SettingsError
 from bertie.formats.format import Bundle
-from bertie.kernels.layer import Element
+from bertie.kernels.layer import Element, in_bytes
 from bertie.tasks.task import TaskModel
 
 
@@ -59,7 +59,7 @@ class Eager(Backend):
         raise SettingsError(f"{path} was not frozen by eager, which freezes nothing")
 
     def prepare(self, bundle: Bundle, precision: Precision) -> TaskModel:
-        """Return the model itself, or one whose encoder is a copy in the lower class."""
+        """Return the model itself, or one with a copy of its encoder: in kernels, or by torch in the lower class."""
         self.admit(bundle, precision)
         encoder = bundle.model.encoder
         on_cpu = next(bundle.model.parameters()).device.type == "cpu"
@@ -119,9 +119,7 @@ class Int8Linear(nn.Module):
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
-        weight = linear.weight.detach().float()  # (O, I)
-        scales = weight.abs().amax(1).clamp_min(_LEAST) / 127.0
-        rounded = (weight / scales[:, None]).round_().to(torch.int8)
+        rounded, scales = in_bytes(linear.weight.detach().float())
         self.register_buffer("matrix", rounded.t().contiguous())  # (I, O)
         self.register_buffer("scales", scales)  # (O,)
         self.bias = linear.bias

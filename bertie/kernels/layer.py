@@ -91,6 +91,12 @@ def takes(parts: Parts, element: Element) -> bool:
     )
 
 
+def in_bytes(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Round a matrix (O, I) in fp32 to integers of 8 bits (O, I), and say what one counts in each row (O,)."""
+    scales = weight.abs().amax(1).clamp_min(_LEAST) / 127.0
+    return (weight / scales[:, None]).round_().to(torch.int8), scales
+
+
 @dataclass(frozen=True, eq=False)
 class Packed:
     """A linear layer (O, I) laid out for the kernel."""
@@ -110,8 +116,7 @@ class Packed:
         weight = linear.weight.detach().float()  # (O, I)
         sums = scales = None
         if element == "byte":
-            scales = weight.abs().amax(1).clamp_min(_LEAST) / 127.0
-            rounded = (weight / scales[:, None]).round_().to(torch.int8)
+            rounded, scales = in_bytes(weight)
             sums = rounded.sum(1, dtype=torch.int32).mul_(-128)
             weight = rounded.view(torch.uint8)
         weight = weight.to(_DTYPES[element]).contiguous()
