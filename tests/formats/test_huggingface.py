@@ -281,6 +281,7 @@ def hub_cache(root: Path, folder: Path) -> None:
 
 def test_a_hub_id_comes_from_the_cache(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hub_cache(tmp_path / "hub", folder)
+    monkeypatch.chdir(tmp_path)  # what lies beside the repository is none of the test's
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr("huggingface_hub._snapshot_download.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
