@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from bertie.errors import ResourceError, SettingsError
-from bertie.nn.device import give_memory_back, memory_kept, resolve_device, set_threads
+from bertie.nn.device import give_memory_back, resolve_device, set_threads
 
 
 def test_auto_takes_the_gpu_when_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,6 +53,7 @@ def test_freed_memory_goes_back() -> None:
 
 
 PAGES = """
+import resource
 import torch
 from bertie.nn.device import memory_kept
 
