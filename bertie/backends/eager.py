@@ -62,11 +62,11 @@ class Eager(Backend):
         """Return the model itself, or one with a copy of its encoder: in kernels, or by torch in the lower class."""
         self.admit(bundle, precision)
         encoder = bundle.model.encoder
-        on_cpu = next(bundle.model.parameters()).device.type == "cpu"
         if (with_kernels := with_fused_layers(encoder, _ELEMENTS[precision])) is not None:
             return under_head(with_kernels, bundle)
         if precision == "exact":
             return bundle.model.eval()
+        on_cpu = next(bundle.model.parameters()).device.type == "cpu"
         if on_cpu and not (has_bf16() if precision == "bf16" else has_int8()):
             progress.warn(f"this CPU has no {precision} products: eager is many times slower so than in fp32")
         return under_head(Lowered(encoder, precision), bundle)
