@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -100,22 +101,22 @@ class Batch:
             ValueError: offsets or segments that don't fit the tokens.
         """
         flat = torch.as_tensor(tokens, dtype=torch.int64)
-        edges = torch.as_tensor(offsets, dtype=torch.int32)
-        lengths = edges.diff().long()
-        num_sequences = lengths.shape[0]
-        if num_sequences == 0 or int(edges[0]) != 0 or int(edges[-1]) != flat.shape[0] or int(lengths.min()) < 1:
+        edges = np.asarray(offsets, np.int32)  # for a single text numpy is several times quicker than torch
+        lengths = np.diff(edges)
+        num_sequences = len(lengths)
+        if num_sequences == 0 or edges[0] != 0 or edges[-1] != flat.shape[0] or lengths.min() < 1:
             raise ValueError(
                 f"offsets must rise from 0 to {flat.shape[0]} with no empty sequence; got {edges.tolist()}"
             )
         halves = torch.as_tensor(segments, dtype=torch.int64)
         if halves.shape != flat.shape:
             raise ValueError(f"{flat.shape[0]} tokens need as many segments; got {tuple(halves.shape)}")
-        positions = torch.arange(flat.shape[0]) - torch.repeat_interleave(edges[:-1].long(), lengths)
+        positions = np.arange(flat.shape[0]) - np.repeat(edges[:-1].astype(np.int64), lengths)
         return cls(
             tokens=flat,
             segments=halves,
-            positions=positions,
-            offsets=edges,
+            positions=torch.from_numpy(positions),
+            offsets=torch.as_tensor(edges),
             rows=torch.arange(num_sequences) if rows is None else torch.as_tensor(rows, dtype=torch.int64),
             max_length=int(lengths.max()),
             targets={name: torch.as_tensor(value) for name, value in (targets or {}).items()},
@@ -242,6 +243,8 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Batch:
         """Move every tensor; onto a GPU without waiting for it."""
+        if torch.device(device).type == "cpu" == self.tokens.device.type:
+            return self
         wait = torch.device(device).type == "cpu"  # what comes back must have arrived before it is read
         return replace(
             self,

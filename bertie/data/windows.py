@@ -68,6 +68,8 @@ class Windows:
 
     def shares(self) -> NDArray[np.float32]:
         """Return what each token counts in its item's mean, (T,): 1 in all for every piece that some windows show."""
+        if self.rows[-1] + 1 == len(self.rows):  # a window each
+            return np.ones(len(self.pieces.tokens), np.float32)
         shares = np.repeat(1.0 / np.bincount(self.rows)[self.rows], self.pieces.lengths)
         shares[self.shown] = self.owned()
         return shares.astype(np.float32)
@@ -116,6 +118,8 @@ def lay_out(
     if truncation != "window":
         pieces = tokenizer.pack_ids(first, second, max_length=max_length, truncation=truncation)
         rows = np.arange(len(pieces))
+        if all(other is None for other in second):
+            return Windows(pieces, rows, np.zeros_like(rows), pieces.lengths.astype(np.int64) - 2, np.ones_like(rows))
         slides_second = np.array([other is not None and slide == "second" for other in second], np.bool_)
         places = np.where(slides_second, _second_places(pieces), 1)
         whole = np.bincount(np.repeat(rows, pieces.lengths), weights=pieces.segments, minlength=len(rows)).astype(int)

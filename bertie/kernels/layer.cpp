@@ -1,8 +1,13 @@
 // Post-norm encoder layers as they are used, not learned, in floats, bfloats or 8-bit integers.
 //
-// All but attention is here; attention.cpp's function comes as a pointer. A block of rows goes through everything while it lies in the cache, and each matrix is read once a block. Sums, norms
-// and what is handed from layer to layer are floats in every case. 8-bit integers have a scale a row, from its largest
-// value, and a scale an output ("LLM.int8()", Dettmers et al. 2022, section 2.1: vector-wise quantisation).
+// All but attention is here; attention.cpp's function comes as a pointer. A block of rows goes through everything while
+// it lies in the cache, and each matrix is read once a block; few rows are one block, whose columns the threads share.
+// Sums, norms and what is handed from layer to layer are floats in every case. 8-bit integers have a scale a row, from
+// its largest value, and a scale an output ("LLM.int8()", Dettmers et al. 2022, section 2.1: vector-wise quantisation).
+#include <omp.h>
+
+#include <memory>
+
 #include "matrices.h"
 #include "normal.h"
 
@@ -31,7 +36,7 @@ using Stream = std::conditional_t<std::is_same<T, float>::value, float, BFloat>;
 
 // Scratch that a thread keeps from call to call, on a boundary of the cache's lines.
 float* scratch(int number, size_t count) {
-    thread_local std::vector<float> kept[8];
+    thread_local std::vector<float> kept[7];
     if (kept[number].size() < count + 16) kept[number].resize(count + 16);
     return (float*)(((uintptr_t)kept[number].data() + 63) / 64 * 64);
 }
@@ -54,32 +59,33 @@ struct Operand {
                 const Floats x = load(from + at);
                 most = larger(most, larger(x, -x));
             }
-            take(from, row, largest(most));
+            typedef uint8_t Bytes __attribute__((vector_size(LANES)));
+            const float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to a whole number
+            const float step = std::max(largest(most), 1e-30f) / 127.0f, share = 1.0f / step;
+            scales[row] = step;
+            for (int64_t at = 0; at < size; at += LANES) {
+                const Words whole = (Words)(load(from + at) * share + magic) - (0x4B400000u - 128u);
+                const Bytes bytes = __builtin_convertvector(whole, Bytes);
+                std::memcpy((void*)(values + row * size + at), &bytes, sizeof bytes);
+            }
         } else {
             for (int64_t at = 0; at < size; at += LANES) store(values + row * size + at, load(from + at));
         }
     }
+};
 
-    // Round a row whose largest value is known.
-    template <class S>
-    void take(const S* from, int row, float most) {
-        typedef uint8_t Bytes __attribute__((vector_size(LANES)));
-        const float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to a whole number
-        const float step = std::max(most, 1e-30f) / 127.0f, share = 1.0f / step;
-        scales[row] = step;
-        for (int64_t at = 0; at < size; at += LANES) {
-            const Words whole = (Words)(load(from + at) * share + magic) - (0x4B400000u - 128u);
-            const Bytes bytes = __builtin_convertvector(whole, Bytes);
-            std::memcpy((void*)(values + row * size + at), &bytes, sizeof bytes);
-        }
-    }
+// Which part of a matrix's columns a thread multiplies.
+struct Share {
+    int number = 0, count = 1;
+    int64_t from(int64_t columns) const { return columns / COLUMNS * number / count * COLUMNS; }
+    int64_t to(int64_t columns) const { return columns / COLUMNS * (number + 1) / count * COLUMNS; }
 };
 
 // Multiply a block and hand every LANES outputs of every row to `finish(row, column, values)`.
 template <class T, class F>
-void product(const Operand<T>& a, int rows, const Matrix& matrix, const F& finish) {
+void product(const Operand<T>& a, int rows, const Matrix& matrix, const F& finish, Share share = {}) {
     float* sums = scratch(0, (size_t)ROWS * COLUMNS);
-    for (int64_t column = 0; column < matrix.outputs; column += COLUMNS) {
+    for (int64_t column = share.from(matrix.outputs); column < share.to(matrix.outputs); column += COLUMNS) {
         multiply(a.values, rows, matrix, column, sums);
         for (int row = 0; row < rows; row++)
             for (int at = 0; at < COLUMNS; at += LANES) {
@@ -96,11 +102,12 @@ void product(const Operand<T>& a, int rows, const Matrix& matrix, const F& finis
     }
 }
 
-// Phi as exactly as what its product is rounded to.
+// The activation, as exactly as what is written of it.
 template <class T>
-Floats below(Floats values) {
-    if constexpr (std::is_same<T, float>::value) return normal(values).below;
-    else return roughly_below(values);
+Floats activate(const Layer& layer, Floats values) {
+    if (layer.relu) return larger(values, Floats{});
+    if constexpr (std::is_same<T, float>::value) return values * normal(values).below;
+    else return values * roughly_below(values);
 }
 
 void normalise(float* values, int64_t size, const float* weight, const float* bias, double epsilon) {
@@ -116,6 +123,17 @@ void normalise(float* values, int64_t size, const float* weight, const float* bi
         store(values + at, (load(values + at) - mean) * share * load(weight + at) + load(bias + at));
 }
 
+// Give each thread the tile unit, where T is multiplied there, for as long as what is returned lives.
+template <class T>
+auto unit() {
+#ifdef BERTIE_TILES
+    const bool wanted = !std::is_same<T, float>::value && Tiles::allowed();
+    return wanted ? std::make_unique<Tiles>() : nullptr;
+#else
+    return nullptr;
+#endif
+}
+
 // Run `work(first row, rows)` for every block; few rows are shared out evenly, by whole tiles.
 template <class T, class F>
 void blocks(const Call& call, const F& work) {
@@ -123,17 +141,9 @@ void blocks(const Call& call, const F& work) {
     const int64_t tall = std::min<int64_t>(ROWS, (even + 15) / 16 * 16);
 #pragma omp parallel num_threads(call.threads) if (call.rows > tall)
     {
-#ifdef BERTIE_TILES
-        if (!std::is_same<T, float>::value && Tiles::allowed()) {
-            const Tiles tiles;
+        const auto tiles = unit<T>();
 #pragma omp for schedule(dynamic)
-            for (int64_t row = 0; row < call.rows; row += tall) work(row, (int)std::min(tall, call.rows - row));
-        } else
-#endif
-        {
-#pragma omp for schedule(dynamic)
-            for (int64_t row = 0; row < call.rows; row += tall) work(row, (int)std::min(tall, call.rows - row));
-        }
+        for (int64_t row = 0; row < call.rows; row += tall) work(row, (int)std::min(tall, call.rows - row));
     }
 }
 
@@ -156,7 +166,6 @@ void finish(const Call& call, const Layer& layer, const float* hidden, const Str
     blocks<T>(call, [&](int64_t first, int rows) {
         float* own = output + first * size;
         auto* widened = (Stream<T>*)scratch(5, ROWS * wide * sizeof(Stream<T>) / 4);
-        float* most = scratch(6, ROWS * LANES);
         Operand<T> narrow(1, size), broad(3, wide);
         const auto add = [&](int row, int64_t column, Floats values) {
             float* to = own + row * size + column;
@@ -169,28 +178,75 @@ void finish(const Call& call, const Layer& layer, const float* hidden, const Str
             normalise(own + row * size, size, layer.first_weight, layer.first_bias, layer.first_epsilon);
             narrow.take(own + row * size, row);
         }
-        std::fill(most, most + rows * LANES, 0.0f);
         product(narrow, rows, layer.up, [&](int row, int64_t column, Floats values) {
-            const Floats active = layer.relu ? larger(values, Floats{}) : values * below<T>(values);
-            store(widened + row * wide + column, active);
-            float* best = most + row * LANES;
-            store(best, larger(load(best), larger(active, -active)));
+            store(widened + row * wide + column, activate<T>(layer, values));
         });
-        for (int row = 0; row < rows; row++) {
-            if constexpr (std::is_same<T, uint8_t>::value)
-                broad.take(widened + row * wide, row, largest(load(most + row * LANES)));
-            else
-                broad.take(widened + row * wide, row);
-        }
+        for (int row = 0; row < rows; row++) broad.take(widened + row * wide, row);
         product(broad, rows, layer.down, add);
         for (int row = 0; row < rows; row++)
             normalise(own + row * size, size, layer.second_weight, layer.second_bias, layer.second_epsilon);
     });
 }
 
+// All layers for one block of few rows: a thread multiplies some columns of every matrix, so that each is read once by
+// all of them together; what is worked out a row, every thread works out for itself.
+template <class T>
+void encode_few(const Call& call, const float* hidden, Stream<T>* qkv, Stream<T>* seen, float* output) {
+    const int rows = (int)call.rows;
+    const int64_t size = call.layers->hidden, wide = call.layers->wide;
+    auto* widened = (Stream<T>*)scratch(5, ROWS * wide * sizeof(Stream<T>) / 4);
+#pragma omp parallel num_threads(call.threads)
+    {
+        const auto tiles = unit<T>();
+        const Share share{omp_get_thread_num(), omp_get_num_threads()};
+        float* own = scratch(6, ROWS * size);  // what goes into a product and is added to the one after next
+        Operand<T> narrow(1, size), broad(3, wide);
+        const auto settle = [&](const float* weight, const float* bias, double epsilon) {
+            std::copy(output, output + rows * size, own);
+            for (int row = 0; row < rows; row++) {
+                normalise(own + row * size, size, weight, bias, epsilon);
+                narrow.take(own + row * size, row);
+            }
+        };
+        const auto add = [&](int row, int64_t column, Floats values) {
+            store(output + row * size + column, load(own + row * size + column) + values);
+        };
+        std::copy(hidden, hidden + rows * size, own);
+        for (int row = 0; row < rows; row++) narrow.take(own + row * size, row);
+        for (int64_t number = 0; number < call.count; number++) {
+            const Layer& layer = call.layers[number];
+            const auto queries = [&](int row, int64_t column, Floats values) {
+                store(qkv + row * layer.qkv.outputs + column, values);
+            };
+            const auto widen = [&](int row, int64_t column, Floats values) {
+                store(widened + row * wide + column, activate<T>(layer, values));
+            };
+            product(narrow, rows, layer.qkv, queries, share);
+#pragma omp barrier
+#pragma omp single
+            call.attend(call.layout, qkv, qkv + size, qkv + 2 * size, seen);
+            for (int row = 0; row < rows; row++) narrow.take(seen + row * size, row);
+            product(narrow, rows, layer.output, add, share);
+#pragma omp barrier
+            settle(layer.first_weight, layer.first_bias, layer.first_epsilon);
+            product(narrow, rows, layer.up, widen, share);
+#pragma omp barrier
+            for (int row = 0; row < rows; row++) broad.take(widened + row * wide, row);
+            product(broad, rows, layer.down, add, share);
+#pragma omp barrier
+            settle(layer.second_weight, layer.second_bias, layer.second_epsilon);
+        }
+#pragma omp barrier
+#pragma omp single
+        std::copy(own, own + rows * size, output);
+    }
+}
+
 // All layers: (T, H) to (T, H); `qkv` (T, 3H) and `seen` (T, H) are room for what lies between.
 template <class T>
 void encode(const Call& call, const float* hidden, Stream<T>* qkv, Stream<T>* seen, float* output) {
+    if (call.threads > 1 && call.rows < std::min<int64_t>(ROWS, 16 * call.threads))  // less than a tile of rows a thread
+        return encode_few<T>(call, hidden, qkv, seen, output);
     for (int64_t number = 0; number < call.count; number++) {
         const Layer& layer = call.layers[number];
         project<T>(call, layer, hidden, qkv);

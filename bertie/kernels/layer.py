@@ -144,6 +144,8 @@ class Layers:
         self._dtype = torch.float32 if element == "float" else torch.bfloat16
         self._kept: list[Any] = []  # what the descriptions point to
         self._layers = (_Layer * len(every))(*(self._describe(parts) for parts in every))
+        function = getattr(load("attention"), f"attention_{NAMES[self._dtype]}")
+        self._attend = ctypes.cast(function, ctypes.c_void_p)
 
     def _describe(self, parts: Parts) -> _Layer:
         matrices = [Packed.of(part, self._element) for part in parts.linear]
@@ -182,7 +184,7 @@ class Layers:
         described = _Call(
             ctypes.addressof(self._layers),
             len(self._layers),
-            ctypes.cast(getattr(load("attention"), f"attention_{NAMES[self._dtype]}"), ctypes.c_void_p),
+            self._attend,
             ctypes.addressof(layout),
             rows,
             torch.get_num_threads(),

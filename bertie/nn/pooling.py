@@ -22,6 +22,8 @@ def text_heads(batch: Batch) -> Tensor:
     An item may hold several texts, and a text several windows: a text begins where `rows` or `sequence.side` changes.
     Without that target every sequence is a text.
     """
+    if batch.num_items == len(batch):
+        return torch.arange(len(batch), device=batch.rows.device)
     first = torch.ones_like(batch.rows, dtype=torch.bool)
     if "sequence.side" in batch.targets:
         first[1:] = (batch.rows.diff() != 0) | (batch.targets["sequence.side"].diff() != 0)

@@ -11,8 +11,14 @@ from torch.nn.functional import pad
 
 
 def rounded(count: int, *, step: int) -> int:
-    """Return `count` up to a multiple of `step`; small counts, where waiting matters more, stay as they are."""
-    return count if count < 2 * step else -(-count // step) * step
+    """Return `count` up to a multiple of `step`, or of a smaller power of two where that would add over an eighth.
+
+    Small counts, where waiting matters more, stay as they are.
+    """
+    if count < 2 * step:
+        return count
+    step = min(step, 1 << max(count.bit_length() - 4, 0))
+    return -(-count // step) * step
 
 
 def rounded_group(count: int) -> int:

@@ -145,6 +145,22 @@ def test_neither_threads_nor_neighbours_change_a_bit(element: Element, form: str
 
 @torch.inference_mode()
 @pytest.mark.parametrize("element", ["float", "bfloat", "byte"])
+@pytest.mark.parametrize("count", [1, 10, 31])
+def test_few_rows_shared_by_columns_are_the_same_to_the_bit(element: Element, count: int, form: str) -> None:
+    own, (hidden, layout) = kernel_of([draw_block(), draw_block("relu")], element), draw((count,))
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        one = own.encode(hidden, layout.query_offsets, causal=False)
+        for threads in (2, 3, 7):
+            torch.set_num_threads(threads)
+            assert torch.equal(own.encode(hidden, layout.query_offsets, causal=False), one)
+    finally:
+        torch.set_num_threads(before)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("element", ["float", "bfloat", "byte"])
 def test_rows_of_zeros_and_large_values(element: Element) -> None:
     block = draw_block()
     hidden, layout = draw((4,))
