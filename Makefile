@@ -13,7 +13,7 @@ PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --c
 .PHONY: demo test check bench bench-check
 
 # Those that need no data of the user's own, quickest first; the others are run by name.
-BENCH := roofline startup tokenization generation prepare predict finetune architectures pretrain
+BENCH := roofline startup tokenization scaling generation prepare predict finetune architectures pretrain
 ARGS :=
 
 demo: $(VENV)/installed-demo

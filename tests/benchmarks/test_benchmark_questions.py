@@ -26,6 +26,7 @@ NAMES = (
     "architectures",
     "gpu",
     "evaluation_memory",
+    "scaling",
 )
 WORDS = {"evaluation_memory": ["--model", "m", "--data", "d"]}
 

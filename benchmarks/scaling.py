@@ -1,0 +1,88 @@
+"""Does the cost of a token stay the same, whatever the batch holds and however long its sequences are?
+
+Tokens a second through MiniLM-L6's shape, exact, in packed batches of 1,024 to 65,536 tokens whose sequences have 32 to
+512 tokens each; a case a batch. Before timing, one and the same text must have the same vector whatever stands beside.
+
+Usage: python -m benchmarks.scaling [--precision int8]
+"""
+
+import time
+from argparse import ArgumentParser, Namespace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from benchmarks import inputs, rounds
+from benchmarks.contest import Case, Contestant, Ready, Work, largest_difference
+
+TOKENS, LENGTHS = (1024, 4096, 16_384, 65_536), (32, 64, 128, 256, 512)
+SEEN = 24  # tokens of the text that is in every batch
+LIMITS = {"exact": 1e-5, "bf16": 2e-2, "int8": 5e-2}
+_LEAST_WORK = 65_536  # tokens of one repeat
+
+
+def arguments(parser: ArgumentParser) -> None:
+    """Add this benchmark's flags."""
+    parser.add_argument("--model", help="BERT folder; MiniLM-L6's shape, random weights, when not given")
+    parser.add_argument("--precision", choices=sorted(LIMITS), default="exact")
+
+
+def cases(options: Namespace) -> list[Case]:
+    """Make a case a number of tokens."""
+    sizes = TOKENS[:1] if options.smoke else TOKENS
+    return [
+        Case(
+            f"{tokens:,} tokens a batch",
+            "tokens/s",
+            tuple(Contestant(f"bertie, {length} a sequence", partial(ready, tokens, length)) for length in LENGTHS),
+            largest_difference(LIMITS[options.precision]),
+            settings={"tokens": tokens, "precision": options.precision},
+        )
+        for tokens in sizes
+    ]
+
+
+def prepare(work: Work) -> dict[str, Any]:
+    """Write the model folder."""
+    inputs.model_folder(work.folder, work.options)
+    return {"vocabulary": inputs.VOCABULARY, "precision": work.options.precision}
+
+
+def ready(tokens: int, length: int, work: Work) -> Ready:
+    """Get the encoder ready as prediction runs it, on one batch that it goes through again and again."""
+    import torch
+
+    from bertie.batch import Batch
+    from bertie.inference.predictor import load
+
+    folder = inputs.model_folder(work.folder, work.options)
+    running: dict[str, Any] = {"precision": work.options.precision, "threads": work.options.threads}
+    encoder = load(folder, task="features", device="cpu", **running).expect(None).encoder
+    drawn = np.random.default_rng(0).integers(1000, inputs.VOCABULARY, tokens + SEEN)  # the text in view comes first
+    edges = [0, *range(SEEN, tokens + SEEN + 1, length)]
+    batch = Batch.pack(drawn, np.zeros_like(drawn), edges)
+
+    @torch.inference_mode()
+    def prove() -> Any:
+        found: Any = encoder(batch)[:SEEN].numpy()
+        return found
+
+    @torch.inference_mode()
+    def repeat() -> float:
+        turns = -(-_LEAST_WORK // tokens)
+        started = time.perf_counter()
+        for _ in range(turns):
+            encoder(batch)
+        return turns * batch.num_tokens / (time.perf_counter() - started)
+
+    return Ready(prove, repeat)
+
+
+def main(words: list[str] | None = None) -> None:
+    """Run the benchmark."""
+    rounds.main("benchmarks.scaling", words, rounds=1, repeats=5)
+
+
+if __name__ == "__main__":
+    main()
