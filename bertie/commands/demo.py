@@ -14,7 +14,7 @@ from bertie.commands.prepare_corpus import prepare_corpus
 from bertie.commands.pretrain import pretrain
 from bertie.commands.train_tokenizer import train_tokenizer
 from bertie.errors import SettingsError
-from bertie.training.settings import TrainingSettings
+from bertie.training.settings import OptimizerSettings, TrainingSettings
 
 _UNLABELLED = (
     "a tender, funny and wonderfully acted film",
@@ -85,6 +85,7 @@ def demo(
         length=64,
         batch_tokens=4096,
         learning_rate=2e-3,
+        optimizer=OptimizerSettings("muon"),  # of equal loss, its encoders made better classifiers than AdamW's here
         training=every,
     )
     progress.note("4/5  the same encoder with random weights, for comparison")
