@@ -97,6 +97,7 @@ def ready_ours(kind: str, work: Work) -> Ready:
     import torch
 
     from bertie.formats.huggingface import read
+    from bertie.nn.device import memory_kept
     from bertie.training.feed import table_feed
     from bertie.training.loop import train
     from bertie.training.optimizer import build
@@ -124,10 +125,11 @@ def ready_ours(kind: str, work: Work) -> Ready:
             return bundle.model(bundle.task.encode(rows[:BATCH], bundle.tokenizer)).numpy()
 
     def repeat() -> float:
-        started = time.perf_counter()
-        for _ in itertools.islice(steps, -(-len(rows) // BATCH)):
-            pass
-        return len(rows) / (time.perf_counter() - started)
+        with memory_kept():  # as every run has it
+            started = time.perf_counter()
+            for _ in itertools.islice(steps, -(-len(rows) // BATCH)):
+                pass
+            return len(rows) / (time.perf_counter() - started)
 
     return Ready(prove, repeat)
 
