@@ -162,7 +162,7 @@ class Embedding(Task):
 
         Targets: `sequence.side` (B,) 0 for the text, 1 for its pair, 2.. for negatives; `token.share` (T,) what a
         token counts in the mean; `item.value` (I,) 0 to 1 where all items have labels, and where none has one,
-        `sequence.text` (B,), equal for equal texts, if any has a pair.
+        `sequence.text` (B,), equal for equal texts.
         """
         owners, ids = self._texts(items, tokenizer)
         laid = lay_out(
@@ -183,7 +183,7 @@ class Embedding(Task):
         if None not in labels and self.label_range is not None:
             values = [_value(label, f"text {number}") for number, label in enumerate(labels, 1)]
             targets["item.value"] = self._scaled(np.array(values)).astype(np.float32)
-        elif side.any() and all(label is None for label in labels):
+        elif all(label is None for label in labels):
             targets["sequence.text"] = _identities(laid)
         return Batch.pack(laid.pieces.tokens, laid.pieces.segments, laid.pieces.offsets, rows=rows, targets=targets)
 
