@@ -63,11 +63,11 @@ def _has_bf16_alone() -> bool:
 
 _BOTH: tuple[Case, ...] = ("few", "many")
 
-# Measured with MiniLM-L6, 800 to 1,500 sentences, two threads (benchmarks/predict.py). Eager did 1.2 times
-# OpenVINO's sentences a second in fp32, 1.2 in bf16, 1.9 in int8 on a Xeon with AMX, and 1.1, 1.4 and 1.4 on an EPYC with
-# AVX-512 alone; without the kernel for layers it took 1.6 times as long in bf16. On a CPU with AVX2 alone torch without
-# padding was level with both runtimes in fp32, and a single request took ONNX Runtime 0.7 to 0.8 of torch's time, but
-# only once the model is frozen: for that, export it, or name the backend.
+# Measured with MiniLM-L6, 800 to 1,500 sentences, two threads (benchmarks/predict.py). Eager did 1.2 times OpenVINO's
+# sentences a second in fp32, 1.2 in bf16, 1.9 in int8 on a Xeon with AMX, and 1.1, 1.4 and 1.4 on an EPYC with AVX-512
+# alone; without the kernel for layers it took 1.6 times as long in bf16. On a CPU with AVX2 alone torch without padding
+# was level with both runtimes in fp32, and a single request took ONNX Runtime 0.7 to 0.8 of torch's time, but only once
+# the model is frozen: for that, export it, or name the backend.
 RULE: tuple[Row, ...] = (
     Row("exact", _BOTH, _any, "eager", "exact", "no padding, and nothing to freeze"),
     Row("bf16", ("many",), _has_bf16_alone, "openvino", "bf16", "its kernels fuse what torch does one by one"),
