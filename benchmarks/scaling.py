@@ -9,6 +9,7 @@ Usage: python -m benchmarks.scaling [--precision int8]
 import time
 from argparse import ArgumentParser, Namespace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ _LEAST_WORK = 65_536  # tokens of one repeat
 
 def arguments(parser: ArgumentParser) -> None:
     """Add this benchmark's flags."""
-    parser.add_argument("--model", help="BERT folder; MiniLM-L6's shape, random weights, when not given")
+    parser.add_argument("--model", type=Path, help="BERT folder; MiniLM-L6's shape, random weights, when not given")
     parser.add_argument("--precision", choices=sorted(LIMITS), default="exact")
 
 
@@ -58,8 +59,9 @@ def ready(tokens: int, length: int, work: Work) -> Ready:
 
     folder = inputs.model_folder(work.folder, work.options)
     running: dict[str, Any] = {"precision": work.options.precision, "threads": work.options.threads}
-    encoder = load(folder, task="features", device="cpu", **running).expect(None).encoder
-    drawn = np.random.default_rng(0).integers(1000, inputs.VOCABULARY, tokens + SEEN)  # the text in view comes first
+    model = load(folder, task="features", device="cpu", **running)
+    encoder, vocabulary = model.expect(None).encoder, model.bundle.config.vocab_size
+    drawn = np.random.default_rng(0).integers(0, vocabulary, tokens + SEEN)  # the text in view comes first
     edges = [0, *range(SEEN, tokens + SEEN + 1, length)]
     batch = Batch.pack(drawn, np.zeros_like(drawn), edges)
 

@@ -243,9 +243,9 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Batch:
         """Move every tensor; onto a GPU without waiting for it."""
-        if torch.device(device).type == "cpu" == self.tokens.device.type:
-            return self
         wait = torch.device(device).type == "cpu"  # what comes back must have arrived before it is read
+        if wait and self.tokens.device.type == "cpu":
+            return self
         return replace(
             self,
             tokens=self.tokens.to(device, non_blocking=not wait),

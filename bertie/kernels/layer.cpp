@@ -141,7 +141,7 @@ void blocks(const Call& call, const F& work) {
     const int64_t tall = std::min<int64_t>(ROWS, (even + 15) / 16 * 16);
 #pragma omp parallel num_threads(call.threads) if (call.rows > tall)
     {
-        const auto tiles = unit<T>();
+        [[maybe_unused]] const auto tiles = unit<T>();
 #pragma omp for schedule(dynamic)
         for (int64_t row = 0; row < call.rows; row += tall) work(row, (int)std::min(tall, call.rows - row));
     }
@@ -197,7 +197,7 @@ void encode_few(const Call& call, const float* hidden, Stream<T>* qkv, Stream<T>
     auto* widened = (Stream<T>*)scratch(5, ROWS * wide * sizeof(Stream<T>) / 4);
 #pragma omp parallel num_threads(call.threads)
     {
-        const auto tiles = unit<T>();
+        [[maybe_unused]] const auto tiles = unit<T>();
         const Share share{omp_get_thread_num(), omp_get_num_threads()};
         float* own = scratch(6, ROWS * size);  // what goes into a product and is added to the one after next
         Operand<T> narrow(1, size), broad(3, wide);

@@ -133,53 +133,29 @@ inline void dots(const float* a, int64_t inputs, const float* b, int64_t strip, 
         for (int part = 0; part < STRIPS * PARTS; part++) store(sums + row * COLUMNS + part * LANES, totals[row][part]);
 }
 
-// Instructions written out, and in this order: a compiler that is free to load ahead runs out of registers and keeps the
-// sums in memory, which takes longer than the products.
 #if defined(__AVX512BF16__) || defined(__AVX512VNNI__)
+// total + left * right, 2 bfloats or 4 integers for each of the 16 columns; a total is 16 floats or integers of 32 bits.
+template <class T>
+inline __m512i with_dots(__m512i total, __m512i left, __m512i right) {
+    if constexpr (std::is_same<T, BFloat>::value)
+        asm volatile("vdpbf16ps %2, %1, %0" : "+v"(total) : "v"(left), "v"(right));
+    else
+        asm volatile("vpdpbusd %2, %1, %0" : "+v"(total) : "v"(left), "v"(right));
+    return total;
+}
+
 inline __m512i repeated(const void* group) {
     __m512i copies;
     asm volatile("vpbroadcastd %1, %0" : "=v"(copies) : "m"(*(const char(*)[4])group));
     return copies;
 }
-#endif
 
-#if defined(__AVX512BF16__)
-inline __m512 with_dots(__m512 total, __m512bh left, __m512bh right) {
-    asm volatile("vdpbf16ps %2, %1, %0" : "+v"(total) : "v"(left), "v"(right));
-    return total;
-}
-
-template <int TALL, int STRIPS>
-inline void dots(const BFloat* a, int64_t inputs, const BFloat* b, int64_t strip, float* sums) {
-    __m512 totals[TALL][STRIPS] = {};
-    for (int64_t input = 0; input < inputs; input += 2) {
-        __m512bh right[STRIPS];
-#pragma GCC unroll 4
-        for (int at = 0; at < STRIPS; at++) right[at] = (__m512bh)_mm512_loadu_si512(b + at * strip + input * STRIP);
-#pragma GCC unroll 8
-        for (int row = 0; row < TALL; row++) {
-            const auto left = (__m512bh)repeated(a + row * inputs + input);
-#pragma GCC unroll 4
-            for (int at = 0; at < STRIPS; at++) totals[row][at] = with_dots(totals[row][at], left, right[at]);
-        }
-    }
-#pragma GCC unroll 8
-    for (int row = 0; row < TALL; row++)
-#pragma GCC unroll 4
-        for (int at = 0; at < STRIPS; at++) _mm512_storeu_ps(sums + row * COLUMNS + at * STRIP, totals[row][at]);
-}
-#endif
-
-#if defined(__AVX512VNNI__)
-inline __m512i with_dots(__m512i total, __m512i left, __m512i right) {
-    asm volatile("vpdpbusd %2, %1, %0" : "+v"(total) : "v"(left), "v"(right));
-    return total;
-}
-
-template <int TALL, int STRIPS>
-inline void dots(const uint8_t* a, int64_t inputs, const uint8_t* b, int64_t strip, float* sums) {
+// The same in bfloats or bytes. Instructions are written out, in this order, and loops unrolled early: a compiler that is
+// free to load ahead runs out of registers and keeps the sums in memory, which takes longer than the products.
+template <int TALL, int STRIPS, class T>
+inline void dots(const T* a, int64_t inputs, const T* b, int64_t strip, float* sums) {
     __m512i totals[TALL][STRIPS] = {};
-    for (int64_t input = 0; input < inputs; input += 4) {
+    for (int64_t input = 0; input < inputs; input += GROUP<T>) {
         __m512i right[STRIPS];
 #pragma GCC unroll 4
         for (int at = 0; at < STRIPS; at++) right[at] = _mm512_loadu_si512(b + at * strip + input * STRIP);
@@ -187,7 +163,7 @@ inline void dots(const uint8_t* a, int64_t inputs, const uint8_t* b, int64_t str
         for (int row = 0; row < TALL; row++) {
             const __m512i left = repeated(a + row * inputs + input);
 #pragma GCC unroll 4
-            for (int at = 0; at < STRIPS; at++) totals[row][at] = with_dots(totals[row][at], left, right[at]);
+            for (int at = 0; at < STRIPS; at++) totals[row][at] = with_dots<T>(totals[row][at], left, right[at]);
         }
     }
 #pragma GCC unroll 8
