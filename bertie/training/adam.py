@@ -1,11 +1,15 @@
-"""Optimizers that go along Adam's direction: as the paper ran it, with clipped steps (StableAdamW), by tensor (LAMB).
+"""Optimizers that go along Adam's direction: fused, as the paper ran it, with clipped steps, by the size of a tensor.
 
 A step is m / (sqrt(v) + eps) with the means m of the gradients and v of their squares, and decay beside it, decoupled:
 w -= rate * (direction + decay * w). What differs is by how much each tensor of weights moves.
+
+None of them is one of torch's own: those load torch's compiler, two seconds and a hundred megabytes, whether it is used
+or not.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -25,8 +29,15 @@ class Adam(torch.optim.Optimizer):
     corrected = True
     """Whether the means are divided by what they lack while they have seen few steps."""
 
+    counts_in: torch.dtype = torch.float64
+    """Of the number of steps."""
+
     def __init__(self, params: Any, *, betas: tuple[float, float], eps: float) -> None:
         super().__init__(params, {"lr": 0.0, "betas": betas, "eps": eps, "weight_decay": 0.0})
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group, by what torch does within its wrapper, which would load the compiler."""
+        inspect.unwrap(torch.optim.Optimizer.add_param_group)(self, param_group)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
@@ -34,18 +45,27 @@ class Adam(torch.optim.Optimizer):
         for group in self.param_groups:
             weights = [value for value in group["params"] if value.grad is not None]
             if weights:
-                self.move(weights, self.direct(weights, group), group)
+                self.update(weights, group)
 
-    def direct(self, weights: list[Tensor], group: dict[str, Any]) -> list[Tensor]:
-        """Take the gradients into the means and return the direction of each weight, decay not yet in it."""
-        (beta1, beta2), gradients = group["betas"], [value.grad for value in weights if value.grad is not None]
+    def update(self, weights: list[Tensor], group: dict[str, Any]) -> None:
+        """Update weights that have gradients."""
+        self.move(weights, self.direct(weights, group), group)
+
+    def means(self, weights: list[Tensor]) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        """Return the means of gradients and of squares, and the numbers of steps where they are counted."""
         for value in weights:
             if not self.state[value]:
                 self.state[value] = {"exp_avg": torch.zeros_like(value), "exp_avg_sq": torch.zeros_like(value)}
                 if self.corrected:
-                    self.state[value]["step"] = torch.zeros((), dtype=torch.float64, device=value.device)
-        means = [self.state[value]["exp_avg"] for value in weights]
-        squares = [self.state[value]["exp_avg_sq"] for value in weights]
+                    self.state[value]["step"] = torch.zeros((), dtype=self.counts_in, device=value.device)
+        states = [self.state[value] for value in weights]
+        steps = [state["step"] for state in states] if self.corrected else []
+        return [state["exp_avg"] for state in states], [state["exp_avg_sq"] for state in states], steps
+
+    def direct(self, weights: list[Tensor], group: dict[str, Any]) -> list[Tensor]:
+        """Take the gradients into the means and return the direction of each weight, decay not yet in it."""
+        (beta1, beta2), gradients = group["betas"], [value.grad for value in weights if value.grad is not None]
+        means, squares, steps = self.means(weights)
         torch._foreach_lerp_(means, gradients, 1 - beta1)
         torch._foreach_mul_(squares, beta2)
         torch._foreach_addcmul_(squares, gradients, gradients, 1 - beta2)
@@ -53,7 +73,6 @@ class Adam(torch.optim.Optimizer):
         if not self.corrected:
             torch._foreach_add_(roots, group["eps"])
             return list(torch._foreach_div(means, roots))
-        steps = [self.state[value]["step"] for value in weights]
         torch._foreach_add_(steps, 1)
         torch._foreach_div_(roots, [(1 - beta2**step).sqrt_() for step in steps])
         torch._foreach_add_(roots, group["eps"])
@@ -64,6 +83,36 @@ class Adam(torch.optim.Optimizer):
         """Add decay to the directions and go along them; changes both lists' tensors."""
         torch._foreach_add_(directions, weights, alpha=group["weight_decay"])
         torch._foreach_add_(weights, directions, alpha=-group["lr"])
+
+
+class AdamW(Adam):
+    """AdamW in torch's one pass over the memory, which clips the gradients on its way (Loshchilov and Hutter 2019)."""
+
+    counts_in = torch.float32  # which the pass asks for
+
+    divisor: float = 1.0
+    """What the gradients of the next step are divided by."""
+
+    def update(self, weights: list[Tensor], group: dict[str, Any]) -> None:
+        """Update weights that have gradients."""
+        means, squares, steps = self.means(weights)
+        torch._foreach_add_(steps, 1)
+        torch._fused_adamw_(
+            weights,
+            [value.grad for value in weights if value.grad is not None],
+            means,
+            squares,
+            [],
+            steps,
+            lr=group["lr"],
+            beta1=group["betas"][0],
+            beta2=group["betas"][1],
+            weight_decay=group["weight_decay"],
+            eps=group["eps"],
+            amsgrad=False,
+            maximize=False,
+            grad_scale=torch.tensor(self.divisor, device=weights[0].device) if self.divisor != 1.0 else None,
+        )
 
 
 class BertAdam(Adam):

@@ -18,6 +18,7 @@ from bertie.batch import Batch
 from bertie.errors import DataError
 from bertie.nn.dropout import Noise
 from bertie.tasks.task import Task
+from bertie.training.optimizer import clip
 from bertie.training.precision import compute
 
 
@@ -85,9 +86,9 @@ def train(
     for number, draw in enumerate(draws, start):
         model.train()
         figures = _accumulate(model, task, draw, number=number, precision=precision, device=device, seed=seed)
-        norm = float(nn.utils.clip_grad_norm_(model.parameters(), clip_norm if clip_norm > 0 else math.inf))
+        norm = float(nn.utils.get_total_norm([value.grad for value in model.parameters() if value.grad is not None]))
         if not math.isfinite(figures["loss"]) or not math.isfinite(norm):
-            optimizer.zero_grad(set_to_none=True)
+            model.zero_grad()
             raise DataError(
                 f"step {number + 1}: loss {figures['loss']}, gradient norm {norm}; nothing was updated. "
                 f"The data are {draw.origin or 'unnamed'}; try a lower learning rate or --precision fp32"
@@ -95,8 +96,9 @@ def train(
         learning_rate = rate(number)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate * group.get("scale", 1.0)
+        clip(model, optimizer, norm, most=clip_norm)
         optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        model.zero_grad()
         tokens = sum(batch.num_tokens for batch in draw.batches)
         yield Step(number + 1, tokens, learning_rate, norm, figures, draw.state)
 

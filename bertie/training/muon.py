@@ -45,7 +45,7 @@ class Muon(Adam):
         for group in self.param_groups:
             weights = [value for value in group["params"] if value.grad is not None]
             if weights and not group["matrices"]:
-                self.move(weights, self.direct(weights, group), group)
+                self.update(weights, group)
                 continue
             for value in weights:
                 parts = zip(

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from bertie.errors import SettingsError
-from bertie.training.adam import BertAdam, Lamb, StableAdamW
+from bertie.training.adam import AdamW, BertAdam, Lamb, StableAdamW
 from bertie.training.layers import num_matrices, rate_scales
 from bertie.training.muon import Muon
 from bertie.training.settings import OptimizerSettings
@@ -37,7 +37,16 @@ def build(model: nn.Module, settings: OptimizerSettings) -> torch.optim.Optimize
         if not any(group["matrices"] for group in groups):
             raise SettingsError("optimizer.name muon is for matrices of blocks, and none learns here; choose adamw")
         return Muon(groups, betas=betas, eps=eps, momentum=settings.momentum)
-    return torch.optim.AdamW(groups, lr=0.0, betas=betas, eps=eps, fused=True)
+    return AdamW(groups, betas=betas, eps=eps)
+
+
+def clip(model: nn.Module, optimizer: torch.optim.Optimizer, norm: float, *, most: float) -> None:
+    """Divide the gradients, whose global norm is `norm`, so that it is `most` at most; 0 leaves them as they are."""
+    divisor = (norm + 1e-6) / most if most > 0 else 0.0
+    if isinstance(optimizer, AdamW):
+        optimizer.divisor = max(1.0, divisor)
+    elif divisor > 1.0:
+        torch._foreach_div_([value.grad for value in model.parameters() if value.grad is not None], divisor)
 
 
 def _groups(model: nn.Module, settings: OptimizerSettings) -> list[dict[str, Any]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from torch import nn
 from bertie.errors import SettingsError
 from bertie.tasks.classification import Classification
 from bertie.training.muon import Muon, orthogonal
-from bertie.training.optimizer import build, learning
+from bertie.training.optimizer import build, clip, learning
 from bertie.training.settings import LoraSettings, OptimizerSettings
 from bertie.training.trainable import choose
 
@@ -122,6 +124,50 @@ def test_a_broken_run_ends_like_an_unbroken_one(aided_run: Callable[..., Any], t
     whole = aided_run(optimizer=OptimizerSettings(name, layer_decay=0.7)).check_resuming(tmp_path)
     losses = [line["loss"] for line in whole.journal if line["kind"] == "train"]
     assert all(math.isfinite(loss) for loss in losses)
+
+
+@pytest.mark.parametrize("most", [0.0, 0.25, 1e6])
+@pytest.mark.parametrize("name", ["adamw", "bert_adam", "muon"])
+def test_clipped_gradients_move_weights_like_smaller_ones(
+    build_model: Callable[..., Any], name: Any, most: float
+) -> None:
+    moved = []
+    for beforehand in (False, True):
+        model = build_model(TASK)
+        optimizer = build(model, OptimizerSettings(name))
+        for step in range(3):
+            some_gradients(model, step)
+            values = list(model.parameters())
+            if beforehand and most:
+                nn.utils.clip_grad_norm_(values, most)
+            if not beforehand:
+                norm = float(nn.utils.get_total_norm([value.grad for value in values if value.grad is not None]))
+                clip(model, optimizer, norm, most=most)
+            one_step(model, optimizer)
+        moved.append(torch.cat([value.detach().flatten() for value in model.parameters()]))
+    torch.testing.assert_close(*moved, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_optimizer_leaves_the_compiler_where_it_is(name: str) -> None:
+    program = f"""
+import sys
+import torch
+from bertie.models.bert import BertConfig
+from bertie.training.optimizer import build
+from bertie.training.settings import OptimizerSettings
+
+config = BertConfig(30, hidden_size=32, num_layers=1, num_heads=2, intermediate_size=64)
+model = torch.nn.ModuleDict({{"encoder": config.build()}})
+optimizer = build(model, OptimizerSettings({name!r}))
+for value in model.parameters():
+    value.grad = torch.ones_like(value)
+optimizer.step()
+assert len(optimizer.state) == len(list(model.parameters()))
+print("torch._dynamo" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
 
 
 @pytest.mark.parametrize("name", NAMES)
