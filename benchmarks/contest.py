@@ -47,6 +47,8 @@ class Contestant:
     """Packages by the names that pip knows."""
     may_differ: bool = False
     """Whether it is left out, and said to be, where it differs; otherwise the run stops."""
+    timed: bool = True
+    """Whether it races; one that doesn't is there for what it computes."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def mean_cosine(limit: float) -> Agreement:
 
 @dataclass(frozen=True)
 class Case:
-    """One table: the same inputs for all; the first contestant is the one that the others are compared with."""
+    """One table: the same inputs for all; what the first contestant computes, all must."""
 
     name: str
     unit: str
@@ -91,3 +93,8 @@ class Case:
     """In a process, where it isn't what the benchmark says."""
     proof_of: str = ""
     """Another case, earlier proven, of the same programs on other shapes: it speaks for this one."""
+
+    @property
+    def reference(self) -> str:
+        """Name of the contestant whose speed the others' are compared with."""
+        return next(each.name for each in self.contestants if each.timed)

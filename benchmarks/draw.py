@@ -16,7 +16,7 @@ from benchmarks import ledger
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 IMAGES = PAGE.parent / "images"
 BEGIN, END = "<!-- begin: drawn by benchmarks/draw.py -->", "<!-- end: drawn by benchmarks/draw.py -->"
-_WIDTH, _NAMES, _FIGURES, _BAR, _TITLE = 860, 300, 170, 24, 34
+_WIDTH, _NAMES, _FIGURES, _BAR, _TITLE = 880, 330, 170, 24, 34
 _OURS, _PEER, _LINE, _TEXT = "#2563a8", "#9aa5b1", "#333333", "#222222"
 
 

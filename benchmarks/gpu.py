@@ -18,12 +18,10 @@ from typing import Any
 
 from benchmarks import rounds
 from benchmarks.contest import Case, Contestant, Ready, Work, largest_difference
-from benchmarks.pretrain import VOCABULARY, ready_ours, ready_theirs
+from benchmarks.pretrain import flops_per_token, ready_ours, ready_theirs
 
 TOKENS = {"mini": 65_536, "base": 65_536}  # of a step; the peer's logits of all of them need some 30 GB
-LAYERS_AND_WIDTH = {"mini": (4, 256), "base": (12, 768)}
 LENGTHS = (128, 512)
-MASKED = 0.15
 # Dense bf16 without sparsity, of the data sheets; a card that isn't here is measured.
 PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12}
 LOSS = largest_difference(1e-3)
@@ -70,16 +68,6 @@ def prepare(work: Work) -> dict[str, Any]:
     return {"machine": {"accelerator": torch.cuda.get_device_name(), "bf16_peak_tflops": peak() / 1e12}}
 
 
-def flops_per_token(size: str, length: int) -> float:
-    """Count forward and backward: six a weight, attention's two products, and the head on the masked positions.
-
-    With L layers of width H and S tokens a row: 6 L 12 H^2 + 12 L H S + 6 (H^2 + H V) 0.15.
-    """
-    layers, width = LAYERS_AND_WIDTH[size]
-    head = 6 * (width**2 + width * VOCABULARY) * MASKED
-    return 6 * layers * 12 * width**2 + 12 * layers * width * length + head
-
-
 def peak() -> float:
     """Return the card's bf16 peak by its name, or what a large product reaches."""
     import time
@@ -114,7 +102,7 @@ def ready(make: Any, shape: tuple[str, int, int], full: bool, work: Work) -> Rea
         0.0,
         work,
         device="cuda",
-        full=full,
+        lengths="full" if full else "recipe",
         derive=lambda figure: {"mfu": figure * flops},
         peak_mb=lambda: round(torch.cuda.max_memory_allocated() / 1e6, 1),
     )

@@ -1,8 +1,13 @@
 """How many tokens a second does MLM + NSP pre-training do, beside transformers' best loop on the same batches?
 
-Sizes from tiny to base, with the paper's dropout of 0.1 and with none. Before timing, both networks get the same
-weights and must agree on the loss without dropout. All compute in bf16 where the processor multiplies it natively,
-else in fp32, which is then everybody's fastest. Padding counts for nobody.
+Sizes from tiny to base, with the paper's dropout of 0.1 and with none, and one case of single lines, about 40 tokens
+each, as `transformers` trains them "line by line": padded to the longest of a batch, or grouped by length, which pads
+less and gives batches of one length each. Before timing, both networks get the same weights and must agree on the loss
+without dropout. All compute in bf16 where the processor multiplies it natively, else in fp32, which is then everybody's
+fastest; fp32 without compilation is what Trainer does when nothing is asked for. Padding counts for nobody.
+
+`mfu` is the share of what the processor's products in bf16 reach in the same process (a large one by oneDNN, the better
+of several) that the mathematics of a token alone would need.
 
 Usage: python -m benchmarks.pretrain [--sizes mini small]
 """
@@ -15,6 +20,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks import machine, rounds
 from benchmarks.contest import Case, Contestant, Ready, Work, largest_difference
@@ -28,6 +34,9 @@ VOCABULARY, LENGTH, TOKENS, MASK = 30522, 128, 8192, 103
 # Tokens of a step where 8,192 would take a minute and several gigabytes.
 FEWER_TOKENS = {"small": 4096, "base": 2048}
 BATCHES = 4
+LINES = (3.5, 0.6)  # of the logarithm of a line's tokens: mean and deviation; 40 tokens on average
+LAYERS_AND_WIDTH = {"tiny": (2, 128), "mini": (4, 256), "small": (4, 512), "base": (12, 768)}
+MASKED = 0.15
 LOSS = largest_difference(1e-4)
 
 
@@ -58,18 +67,49 @@ def cases(options: Namespace) -> list[Case]:
             settings = {"length": LENGTH, "rows": rows, "dropout": dropout}
             name = f"{size}, dropout {dropout:g}"
             found.append(Case(name, "tokens/s", tuple(contestants), LOSS, settings=settings))
-    return found
+    return [*found, *([] if "mini" not in options.sizes else [line_by_line(8 if options.smoke else 205)])]
 
 
-def padded_batches(count: int, rows: int, length: int, *, full: bool = False) -> "list[dict[str, torch.Tensor]]":
-    """Draw (rows, length) batches with the recipe's lengths: nine in ten full, the rest uniform; or all full."""
+def line_by_line(rows: int) -> Case:
+    """Compare on single lines."""
+    arguments = ("mini", rows, LENGTH)
+    contestants = [Contestant("bertie", partial(ready_ours, *arguments, 0.0, 0.0, lengths="lines"))]
+    for said, lengths in (("padded", "lines"), ("grouped by length", "grouped")):
+        for name, mode in (("transformers compiled", "default"), ("transformers eager", "")):
+            make = partial(ready_theirs, *arguments, 0.0, 0.0, compiled=mode, lengths=lengths)
+            contestants.append(Contestant(f"{name}, {said}", make, ("transformers",)))
+    return Case("mini, line by line", "tokens/s", tuple(contestants), LOSS, settings={"rows": rows, "dropout": 0.0})
+
+
+def flops_per_token(size: str, length: int) -> float:
+    """Count forward and backward: six a weight, attention's two products, and the head on the masked positions.
+
+    With L layers of width H and S tokens a row: 6 L 12 H^2 + 12 L H S + 6 (H^2 + H V) 0.15.
+    """
+    layers, width = LAYERS_AND_WIDTH[size]
+    head = 6 * (width**2 + width * VOCABULARY) * MASKED
+    return 6 * layers * 12 * width**2 + 12 * layers * width * length + head
+
+
+def drawn_lengths(random: np.random.Generator, rows: int, length: int, kind: str) -> NDArray[np.int64]:
+    """Draw tokens a row: the recipe's (nine in ten full, the rest uniform), all full, or those of lines."""
+    if kind in ("lines", "grouped"):
+        return np.clip(random.lognormal(*LINES, rows), 8, length).astype(np.int64)
+    short = random.random(rows) >= (1.0 if kind == "full" else 0.9)
+    return np.where(short, random.integers(8, length + 1, rows), length)
+
+
+def padded_batches(count: int, rows: int, length: int, kind: str = "recipe") -> "list[dict[str, torch.Tensor]]":
+    """Draw (rows, longest row) batches; grouped ones hold the same lengths, sorted over all batches."""
     import torch
 
     random = np.random.default_rng(0)
+    shapes = [drawn_lengths(random, rows, length, kind) for _ in range(count)]
+    if kind == "grouped":
+        shapes = np.split(np.sort(np.concatenate(shapes)), count)
     batches = []
-    for _ in range(count):
-        short = random.random(rows) >= (1.0 if full else 0.9)
-        lengths = np.where(short, random.integers(8, length + 1, rows), length)
+    for lengths in shapes:
+        length = int(lengths.max())
         real = np.arange(length)[None] < lengths[:, None]
         ids = np.where(real, (random.random((rows, length)) ** 4 * (VOCABULARY - 1000)).astype(np.int64) + 1000, 0)
         chosen = real & (random.random((rows, length)) < 0.15)
@@ -150,14 +190,14 @@ def ready_ours(
     work: Work,
     *,
     device: str = "cpu",
-    full: bool = False,
+    lengths: str = "recipe",
     **more: Any,
 ) -> Ready:
     """Get our own training loop ready."""
     import torch
 
     model, task = ours(size, dropout, attention_dropout)
-    batches = [packed(padded) for padded in padded_batches(BATCHES, rows, length, full=full)]
+    batches = [packed(padded) for padded in padded_batches(BATCHES, rows, length, lengths)]
     place = torch.device(device)
 
     def prove() -> float:
@@ -166,7 +206,8 @@ def ready_ours(
         with torch.no_grad():
             return float(task.loss(model(batch), batch).total(task.counts(batch)))
 
-    return Ready(prove, rate_of(our_steps(model, task, batches, device)), warmups=3, **more)
+    more = {"derive": use_of_roof(size, batches[0].num_tokens // rows), **more}
+    return Ready(prove, rate_of(our_steps(model, task, batches, device)), warmups=BATCHES, **more)
 
 
 def ready_theirs(
@@ -180,7 +221,7 @@ def ready_theirs(
     compiled: str = "",
     fp32: bool = False,
     device: str = "cpu",
-    full: bool = False,
+    lengths: str = "recipe",
     **more: Any,
 ) -> Ready:
     """Get the same step ready: autocast, fused AdamW, clipping; `compiled` is a mode of torch.compile."""
@@ -189,7 +230,7 @@ def ready_theirs(
     model = theirs(size, dropout, attention_dropout).to(device)
     batches = [
         {name: value.to(device) for name, value in padded.items()}
-        for padded in padded_batches(BATCHES, rows, length, full=full)
+        for padded in padded_batches(BATCHES, rows, length, lengths)
     ]
 
     def prove() -> float:
@@ -198,12 +239,42 @@ def ready_theirs(
         model.load_state_dict(to_foreign(ours(size, 0.0, 0.0)[0].state_dict()), strict=False)
         model.tie_weights()
         model.eval()
+        proving = padded_batches(BATCHES, rows, length, "lines" if lengths == "grouped" else lengths)[0]
         with torch.no_grad():
-            return float(model(**batches[0]).loss)
+            return float(model(**{name: value.to(device) for name, value in proving.items()}).loss)
 
     return Ready(
-        prove, rate_of(their_steps(model, batches, compiled=compiled, fp32=fp32, device=device)), warmups=3, **more
+        prove,
+        rate_of(their_steps(model, batches, compiled=compiled, fp32=fp32, device=device)),
+        warmups=BATCHES,
+        **more,
     )
+
+
+def use_of_roof(size: str, length: int) -> Callable[[float], dict[str, float]]:
+    """Say which share of the processor's products in bf16 so many tokens a second need; nothing where it has none."""
+
+    def derive(figure: float) -> dict[str, float]:
+        return {"mfu": figure * flops_per_token(size, length) / roof()} if machine.native_bf16() else {}
+
+    return derive
+
+
+def roof() -> float:
+    """Return the operations a second of a large product in bf16 with a weight laid out for it."""
+    import torch
+
+    from benchmarks.roofline import bf16_packed
+
+    rows, inner, outer = 4096, 1024, 4096
+    with torch.no_grad():
+        multiply = bf16_packed(torch.randn(rows, inner), torch.randn(outer, inner))
+        seconds = []
+        for _ in range(20):
+            started = time.perf_counter()
+            multiply()
+            seconds.append(time.perf_counter() - started)
+    return 2 * rows * inner * outer / min(seconds)
 
 
 def our_steps(model: Any, task: Any, batches: "list[Batch]", device: str = "cpu") -> Iterator[int]:

@@ -143,8 +143,8 @@ class Run:
 
     def time(self, case: Case, found: dict[str, Any], repeats: int) -> None:
         """Add one round to a case; a contestant that breaks is left out from then on."""
-        for name in list(found["agreement"]["values"]):
-            if name in found["left_out"]:
+        for name in [each.name for each in case.contestants if each.timed]:
+            if name in found["left_out"] or name not in found["agreement"]["values"]:
                 continue
             if self.deadline is not None and time.monotonic() > self.deadline:
                 if name not in found["rows"]:
@@ -171,7 +171,7 @@ def described(case: Case) -> dict[str, Any]:
         "unit": case.unit,
         "better": case.better,
         "settings": case.settings,
-        "reference": case.contestants[0].name,
+        "reference": case.reference,
     }
 
 
@@ -222,7 +222,7 @@ def parse(module: Any, words: Sequence[str] | None, *, rounds: int, repeats: int
     parser.add_argument("--case", help="only cases whose name contains this")
     parser.add_argument(
         "--only",
-        help="only contestants whose name contains one of these words, parted by commas, beside the first of each case",
+        help="only contestants that are one of these, parted by commas, or else contain it, and each case's reference",
     )
     parser.add_argument("--seconds", type=float, help="start no further process after so many")
     parser.add_argument("--smoke", action="store_true", help="tiny and once: does it run at all? Writes nothing")
@@ -249,11 +249,17 @@ def chosen(cases: Sequence[Case], options: argparse.Namespace) -> list[Case]:
         sys.exit(f"--case {options.case}: there are {', '.join(case.name for case in cases)}")
     if not options.only:
         return kept
-    words = options.only.split(",")
+    words = re.split(r",(?! )", options.only)  # names have commas with a space behind
+    names = {each.name for case in kept for each in case.contestants}
+    asked = {name for word in words for name in names if name == word or (word not in names and word in name)}
     return [
-        replace(case, contestants=(first, *(each for each in others if any(word in each.name for word in words))))
+        replace(
+            case,
+            contestants=tuple(
+                each for each in case.contestants if not each.timed or each.name in asked | {case.reference}
+            ),
+        )
         for case in kept
-        for first, *others in [case.contestants]
     ]
 
 

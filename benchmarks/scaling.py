@@ -20,7 +20,7 @@ from benchmarks.contest import Case, Contestant, Ready, Work, largest_difference
 TOKENS, LENGTHS = (1024, 4096, 16_384, 65_536), (32, 64, 128, 256, 512)
 SEEN = 24  # tokens of the text that is in every batch
 LIMITS = {"exact": 1e-5, "bf16": 2e-2, "int8": 5e-2}
-_LEAST_WORK = 65_536  # tokens of one repeat
+_LEAST_WORK = 16_384  # tokens of one repeat
 
 
 def arguments(parser: ArgumentParser) -> None:

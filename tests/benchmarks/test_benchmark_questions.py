@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import evaluation_memory, gpu, inputs, predict, rounds
+from benchmarks import evaluation_memory, gpu, inputs, predict, pretrain, rounds
 from benchmarks.contest import Case
 
 NAMES = (
@@ -81,7 +81,7 @@ def test_peers_stand_in_their_default_and_in_their_best() -> None:
 
 def test_model_flops() -> None:
     shown = [
-        (size, length, round(gpu.flops_per_token(size, length) / 1e6, 1))
+        (size, length, round(pretrain.flops_per_token(size, length) / 1e6, 1))
         for size in ("mini", "base")
         for length in (128, 512)
     ]
