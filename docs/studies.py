@@ -1,0 +1,230 @@
+"""Keep the studies of pre-training: runs that differ in one thing, told beside each other as they came out.
+
+    python docs/studies.py add precision "bf16 products" out/bf16   one run more in docs/studies/precision.json
+    python docs/studies.py draw                                     the tables and pictures of docs/studies.md
+
+A run is a folder with a journal (metrics.jsonl), as `bertie pretrain` and `benchmarks/pretraining_peers.py` leave it;
+one of the same label takes the place of the older. What stands in `STUDIES` is asked; what the runs gave is drawn.
+"""
+
+import argparse
+import json
+import re
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from statistics import mean
+from typing import Any
+from xml.sax.saxutils import escape
+
+from bertie.reports.chart import NUM_COLOURS, Series, lines
+from bertie.reports.machine import these_versions, this_machine
+from bertie.reports.style import LIGHT
+from bertie.training.journal import read
+
+DOCS = Path(__file__).parent
+LEDGER, PAGE, IMAGES = DOCS / "studies", DOCS / "studies.md", DOCS / "images"
+BEGIN, END = "<!-- begin: drawn by docs/studies.py -->", "<!-- end: drawn by docs/studies.py -->"
+NUM_POINTS = 120
+_TAIL = 0.1  # share of a run whose mean is its loss
+_WIDTH, _HEIGHT, _ROW = 540, 252, 18
+_STYLE = """
+text{font:11px system-ui,"Segoe UI",Roboto,sans-serif;fill:#586274}.end{text-anchor:end}.mid{text-anchor:middle}
+.grid{stroke:var(--grid);fill:none}.base{stroke:var(--line);fill:none;stroke-width:1.2}.name{font-size:12px;fill:var(--ink)}
+.line{fill:none;stroke:var(--c);stroke-width:2;stroke-linejoin:round}.raw{fill:none;stroke:var(--c);opacity:.28}
+circle{fill:var(--c)}.band{display:none}.swatch{fill:var(--c)}
+"""
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is asked."""
+
+    title: str
+    question: str
+    clock: bool = False
+    """Runs had the same time, so that the picture goes over minutes; the same tokens otherwise."""
+
+
+STUDIES = {
+    "learning": Study(
+        "Learning as transformers does, and in bf16",
+        "Do the same weights learn the same from the same batches, in transformers (fp32), here in fp32, here in bf16?",
+    ),
+    "optimizers": Study(
+        "AdamW, LAMB and Muon",
+        "Which optimizer is furthest after the same time, each at its best rate of three?",
+        clock=True,
+    ),
+    "objectives": Study(
+        "Masked words beside replaced tokens (ELECTRA)",
+        "Which encoder is better after the same time, once it is fine-tuned?",
+        clock=True,
+    ),
+}
+
+
+def entry(label: str, folder: Path) -> dict[str, Any]:
+    """Describe a run.
+
+    Raises:
+        SystemExit: it has no journal.
+    """
+    records = read(folder / "metrics.jsonl")
+    steps = [record for record in records if record["kind"] == "train"]
+    if not steps:
+        sys.exit(f"{folder} has no journal of a run that trained; nothing was added")
+    file = folder / "run.json"
+    record = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    kept = {
+        key: value
+        for key, value in record.get("settings", {}).items()
+        if key not in ("corpus", "dev", "out", "from_", "resume")
+    }
+    return {
+        "label": label,
+        "tokens": steps[-1]["tokens"],
+        "minutes": round(steps[-1]["seconds"] / 60, 2),
+        "loss": tail(steps, steps[-1]["tokens"]),
+        "dev": {key: value for key, value in last_dev(records).items() if isinstance(value, float)},
+        "points": [[row["tokens"], row["seconds"], row["loss"]] for row in thinned(steps)],
+        "settings": kept,
+        "date": time.strftime("%Y-%m-%d", time.gmtime((folder / "metrics.jsonl").stat().st_mtime)),
+        "machine": this_machine(),
+        "versions": these_versions(),
+    }
+
+
+def last_dev(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the figures of the last evaluation."""
+    found = [record for record in records if record["kind"] == "dev"]
+    return {key: value for key, value in (found[-1] if found else {}).items() if key != "seconds"}
+
+
+def thinned(steps: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
+    """Take means of neighbours, so that a journal of any length has at most `NUM_POINTS` lines."""
+    count = min(NUM_POINTS, len(steps))
+    edges = [len(steps) * place // count for place in range(count + 1)]
+    parts = [steps[start:end] for start, end in pairwise(edges)]
+    digits = {"tokens": 0, "seconds": 1, "loss": 4}
+    return [{key: round(mean(row[key] for row in part), places) for key, places in digits.items()} for part in parts]
+
+
+def tail(steps: Sequence[Mapping[str, Any]], tokens: float) -> float:
+    """Return the mean loss of the last tenth of the first `tokens`."""
+    losses = [float(row["loss"]) for row in steps if tokens * (1 - _TAIL) < row["tokens"] <= tokens]
+    return round(mean(losses), 4)
+
+
+def add(name: str, label: str, folder: Path) -> Path:
+    """Put a run into a study's file."""
+    LEDGER.mkdir(exist_ok=True)
+    path = LEDGER / f"{name}.json"
+    runs = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    runs = [run for run in runs if run["label"] != label] + [entry(label, folder)]
+    path.write_text(json.dumps(runs, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path
+
+
+def table(runs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Lay the runs out; where they have seen different amounts, the loss after what all have seen stands beside."""
+    least = min(run["tokens"] for run in runs)
+    points = [[dict(zip(("tokens", "seconds", "loss"), point, strict=True)) for point in run["points"]] for run in runs]
+    common = [tail(part, least) for part in points]
+    dev = list(dict.fromkeys(key for run in runs for key in run["dev"]))
+    head = [
+        "",
+        "tokens",
+        "minutes",
+        "loss at its end",
+        f"loss at {least / 1e6:.3g} M tokens",
+        *(f"dev {key}" for key in dev),
+    ]
+    rows = [f"| {' | '.join(head)} |", f"| --- |{' ---: |' * (len(head) - 1)}"]
+    for run, loss in zip(runs, common, strict=True):
+        cells = [
+            run["label"],
+            f"{run['tokens'] / 1e6:.2f} M",
+            f"{run['minutes']:.1f}",
+            f"{run['loss']:.3f}",
+            f"{loss:.3f}",
+        ]
+        cells += [f"{run['dev'][key]:.4g}" if key in run["dev"] else "" for key in dev]
+        rows.append(f"| {' | '.join(cells)} |")
+    return rows
+
+
+def picture(study: Study, runs: Sequence[Mapping[str, Any]]) -> str:
+    """Draw the losses of the runs (the best six) as a picture that needs no page around it."""
+    shown = sorted(sorted(runs, key=lambda run: run["loss"])[:NUM_COLOURS], key=runs.index)
+    scale, unit = (1 / 60, "min") if study.clock else (1e-6, "M")
+    series = [
+        Series(run["label"], [(point[1 if study.clock else 0] * scale, point[2]) for point in run["points"]])
+        for run in shown
+    ]
+    figure = lines(study.title, series, x_label=unit, size="large")
+    found = re.search(r"<svg[^>]*>(.*)</svg>", figure, re.DOTALL)
+    assert found is not None
+    colours = "".join(f".c{place}{{--c:var(--c{place})}}" for place in range(NUM_COLOURS))
+    names = "".join(
+        f'<rect class="swatch c{place}" x="14" y="{10 + _ROW * place}" width="10" height="10" rx="3"/>'
+        f'<text class="name" x="30" y="{19 + _ROW * place}">{escape(run["label"])}: {run["loss"]:.3f}</text>'
+        for place, run in enumerate(shown)
+    )
+    top = 14 + _ROW * len(shown)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {top + _HEIGHT}" width="{_WIDTH * 1.4:.0f}">'
+        f"<style>:root{{{LIGHT}}}{colours}{_STYLE}</style>"
+        f'<rect width="100%" height="100%" fill="#fff"/>{names}<g transform="translate(0 {top})">{found[1]}</g></svg>\n'
+    )
+
+
+def studies() -> dict[str, list[dict[str, Any]]]:
+    """Read the studies that have runs."""
+    files = {name: LEDGER / f"{name}.json" for name in STUDIES}
+    return {name: json.loads(file.read_text(encoding="utf-8")) for name, file in files.items() if file.exists()}
+
+
+def drawn(page: str, found: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """Return the page with its studies drawn anew."""
+    parts = []
+    for name, runs in found.items():
+        study = STUDIES[name]
+        machines = dict.fromkeys(
+            f"{run['machine']['Processor']}, {run['settings'].get('threads', 1)} threads" for run in runs
+        )
+        parts += [f"### {study.title}", "", study.question, "", f"![{study.title}](images/study-{name}.svg)", ""]
+        parts += [
+            *table(runs),
+            "",
+            f"*{'; '.join(machines)}; {', '.join(dict.fromkeys(run['date'] for run in runs))}.*",
+            "",
+        ]
+    before, rest = page.split(BEGIN)
+    return f"{before}{BEGIN}\n\n" + "\n".join(parts) + f"\n{END}{rest.split(END)[1]}"
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Add a run, or draw."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    adding = commands.add_parser("add", help="add a run folder to a study")
+    adding.add_argument("name", choices=sorted(STUDIES))
+    adding.add_argument("label", help="what this run does otherwise than its siblings")
+    adding.add_argument("folder", type=Path)
+    commands.add_parser("draw", help="draw docs/studies.md and its pictures")
+    options = parser.parse_args(words)
+    if options.command == "add":
+        print(add(options.name, options.label, options.folder).relative_to(DOCS.parent))
+        return
+    found = studies()
+    PAGE.write_text(drawn(PAGE.read_text(encoding="utf-8"), found), encoding="utf-8")
+    for name, runs in found.items():
+        (IMAGES / f"study-{name}.svg").write_text(picture(STUDIES[name], runs), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

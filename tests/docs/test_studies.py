@@ -1,0 +1,72 @@
+"""The page of studies is what its script draws; a run's journal becomes few points, and its loss that of its end."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def _load() -> ModuleType:
+    found = importlib.util.spec_from_file_location("studies", ROOT / "docs" / "studies.py")
+    assert found is not None and found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
+
+
+studies = _load()
+
+
+def run_folder(place: Path, losses: list[float], **dev: float) -> Path:
+    place.mkdir(parents=True)
+    lines: list[dict[str, Any]] = [
+        {"kind": "train", "step": 10 * number, "seconds": 6.0 * number, "tokens": 1000 * number, "loss": loss}
+        for number, loss in enumerate(losses, 1)
+    ]
+    last = lines[-1]
+    lines.append({"kind": "dev", **{key: last[key] for key in ("step", "seconds", "tokens")}, **dev})
+    (place / "metrics.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
+    record = {"settings": {"learning_rate": 1e-3, "out": "/home/someone/out", "corpus": "/data/x", "threads": 2}}
+    (place / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    return place
+
+
+def test_the_page_and_its_pictures_are_what_the_script_draws() -> None:
+    found = studies.studies()
+    page = studies.PAGE.read_text(encoding="utf-8")
+    assert studies.drawn(page, found) == page, "run: python docs/studies.py draw"
+    for name, runs in found.items():
+        image = (studies.IMAGES / f"study-{name}.svg").read_text(encoding="utf-8")
+        assert image == studies.picture(studies.STUDIES[name], runs), "run: python docs/studies.py draw"
+
+
+def test_a_run_becomes_an_entry(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path / "run", [9.0 - number / 100 for number in range(400)], loss=5.5)
+    found = studies.entry("fp32", folder)
+    assert len(found["points"]) == studies.NUM_POINTS and found["points"][0][2] == pytest.approx(8.99, abs=0.02)
+    assert found["tokens"] == 400_000 and found["minutes"] == 40.0 and found["dev"] == {"loss": 5.5}
+    assert found["loss"] == pytest.approx(5.205)  # of the last 40 lines, 5.4 to 5.01
+    assert found["settings"] == {"learning_rate": 1e-3, "threads": 2}
+
+
+def test_runs_are_compared_after_what_all_have_seen(tmp_path: Path) -> None:
+    long = studies.entry("long", run_folder(tmp_path / "long", [8.0] * 50 + [4.0] * 50))
+    short = studies.entry("short <b>", run_folder(tmp_path / "short", [7.0] * 50, loss=6.5))
+    head, _, first, second = studies.table([long, short])
+    assert "loss at 0.05 M tokens" in head and "dev loss" in head
+    assert first.split(" | ")[3:5] == ["4.000", "8.000"] and second.split(" | ")[3:5] == ["7.000", "7.000"]
+    root = ET.fromstring(studies.picture(studies.STUDIES["learning"], [long, short]))
+    assert "short <b>: 7.000" in [node.text for node in root.iter()]
+
+
+def test_a_folder_without_a_journal(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="no journal"):
+        studies.entry("x", tmp_path)
