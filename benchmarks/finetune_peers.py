@@ -1,4 +1,4 @@
-"""What does a plain transformers loop reach on MRPC and CoNLL-2003 with the settings of configs/finetune?
+"""What does a plain transformers loop reach with the settings of configs/finetune: sentences, pairs, CoNLL-2003?
 
 Padded batches of like length, bf16 autocast where the processor multiplies it natively, AdamW with decay 0.01 (none on
 biases and norms), gradients clipped to 1, 10 % warm-up, then linear to 0; the last weights count. Files are read, and
@@ -27,8 +27,8 @@ WARMUP, DECAY, CLIP_NORM = 0.1, 0.01, 1.0
 Example = dict[str, Any]
 
 
-class Pairs:
-    """MRPC: one label for a pair of sentences."""
+class Texts:
+    """SST-2, MRPC, LingNLI: one label for a sentence or a pair."""
 
     def __init__(self, train: Sequence[Any]) -> None:
         self.labels = sorted({item.label for item in train})
@@ -40,9 +40,9 @@ class Pairs:
         return AutoModelForSequenceClassification.from_pretrained(name, num_labels=len(self.labels))
 
     def encode(self, tokenizer: Any, items: Sequence[Any], length: int) -> list[Example]:
-        """Encode pairs and their labels."""
-        pairs = [item.text for item in items], [item.pair for item in items]
-        encoded = tokenizer(*pairs, truncation=True, max_length=length)
+        """Encode sentences or pairs, and their labels."""
+        pairs = [item.pair for item in items] if items[0].pair is not None else None
+        encoded = tokenizer([item.text for item in items], pairs, truncation=True, max_length=length)
         labels = [self.labels.index(item.label) for item in items]
         return [
             {**{key: values[number] for key, values in encoded.items()}, "labels": label}
@@ -98,7 +98,7 @@ class Tags:
         return entity_scores([item.label for item in items], guesses)
 
 
-KINDS: dict[str, Any] = {"mrpc": Pairs, "conll2003": Tags}
+KINDS: dict[str, Any] = {"mrpc": Texts, "sst2": Texts, "lingnli": Texts, "conll2003": Tags}
 
 
 def padded(examples: Sequence[Example], padding: int) -> dict[str, torch.Tensor]:

@@ -1,7 +1,8 @@
 """Keep the studies of pre-training: runs that differ in one thing, told beside each other as they came out.
 
-    python docs/studies.py add precision "bf16 products" out/bf16   one run more in docs/studies/precision.json
-    python docs/studies.py draw                                     the tables and pictures of docs/studies.md
+    python docs/studies.py run rates --corpus out/corpus --out out    all runs of a study, two at once, one thread each
+    python docs/studies.py add learning "bertie, bf16" out/bf16       one run more in docs/studies/learning.json
+    python docs/studies.py draw                                       the tables and pictures of docs/studies.md
 
 A run is a folder with a journal (metrics.jsonl), as `bertie pretrain` and `benchmarks/pretraining_peers.py` leave it;
 one of the same label takes the place of the older. What stands in `STUDIES` is asked; what the runs gave is drawn.
@@ -9,11 +10,14 @@ one of the same label takes the place of the older. What stands in `STUDIES` is 
 
 import argparse
 import json
+import os
 import re
+import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from statistics import mean
@@ -39,6 +43,9 @@ circle{fill:var(--c)}.band{display:none}.swatch{fill:var(--c)}
 """
 
 
+MINI = "--model.size mini --model.dropout 0 --seed 0 --training.save-every 0"
+
+
 @dataclass(frozen=True)
 class Study:
     """What is asked."""
@@ -47,22 +54,52 @@ class Study:
     question: str
     clock: bool = False
     """Runs had the same time, so that the picture goes over minutes; the same tokens otherwise."""
+    runs: Mapping[str, str] = field(default_factory=dict)
+    """Label -> flags of `bertie pretrain`; empty for runs that are made one by one."""
+    best_of: str = ""
+    """A study of shorter runs; the best of each kind (the first word of a label) is run again."""
+    flags: str = ""
+    """Of all runs."""
 
 
+RATES = {
+    "adamw": ("5e-4", "1e-3", "2e-3"),
+    "lamb": ("5e-3", "1e-2", "2e-2"),
+    "muon": ("1e-3", "2e-3", "4e-3"),
+}
 STUDIES = {
     "learning": Study(
         "Learning as transformers does, and in bf16",
         "Do the same weights learn the same from the same batches, in transformers (fp32), here in fp32, here in bf16?",
     ),
+    "rates": Study(
+        "Three rates for each optimizer",
+        "How high a rate does each optimizer want on BERT-mini, four minutes a run?",
+        clock=True,
+        runs={
+            f"{name} {rate}": f"--optimizer.name {name} --learning-rate {rate}"
+            for name, rates in RATES.items()
+            for rate in rates
+        },
+        flags=f"{MINI} --budget 4m",
+    ),
     "optimizers": Study(
         "AdamW, LAMB and Muon",
-        "Which optimizer is furthest after the same time, each at its best rate of three?",
+        "Which optimizer is furthest after fifteen minutes, each at its best rate of three?",
         clock=True,
+        best_of="rates",
+        flags=f"{MINI} --budget 15m",
     ),
     "objectives": Study(
         "Masked words beside replaced tokens (ELECTRA)",
-        "Which encoder is better after the same time, once it is fine-tuned?",
+        "How do both go in twenty minutes? Their losses are of different things; what counts is what follows them.",
         clock=True,
+        runs={
+            "masked words": f"{MINI} --task masked_lm",
+            "replaced tokens": "--model.architecture electra --model.size mini --model.dropout 0 --seed 0"
+            " --training.save-every 0 --task replaced_token",
+        },
+        flags="--budget 20m",
     ),
 }
 
@@ -127,6 +164,46 @@ def add(name: str, label: str, folder: Path) -> Path:
     runs = [run for run in runs if run["label"] != label] + [entry(label, folder)]
     path.write_text(json.dumps(runs, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return path
+
+
+def planned(name: str) -> dict[str, str]:
+    """Name the runs of a study, with their flags.
+
+    Raises:
+        SystemExit: its runs are made one by one, or are the best of a study that wasn't run.
+    """
+    study = STUDIES[name]
+    chosen = dict(study.runs)
+    if study.best_of:
+        best: dict[str, Mapping[str, Any]] = {}
+        for run in studies().get(study.best_of, []):
+            kind = run["label"].split()[0]
+            best[kind] = min(run, best.get(kind, run), key=lambda each: each["loss"])
+        chosen = {run["label"]: STUDIES[study.best_of].runs[run["label"]] for run in best.values()}
+    if not chosen:
+        sys.exit(
+            f"{name} has no runs to make" + (f"; run {study.best_of} first" if study.best_of else "; see studies.md")
+        )
+    return {label: f"{flags} {study.flags}" for label, flags in chosen.items()}
+
+
+def run_all(name: str, corpus: Path, dev: Path | None, out: Path, *, at_once: int) -> None:
+    """Make the runs of a study, one thread each, and put them into its file; finished ones are not made again."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+
+    def one(label: str, flags: str) -> None:
+        folder = out / f"{name}-{label.replace(' ', '-')}"
+        words = [sys.executable, "-m", "bertie", "pretrain", "--corpus", str(corpus), "--out", str(folder), "--quiet"]
+        words += [*flags.split(), "--threads", "1", *(["--dev", str(dev)] if dev else [])]
+        words += ["--resume"] if folder.exists() else []
+        subprocess.run(words, check=True, env=environment, stdout=subprocess.DEVNULL)
+
+    runs = planned(name)
+    with ThreadPoolExecutor(at_once) as pool:
+        for done in [pool.submit(one, *run) for run in runs.items()]:
+            done.result()
+    for label in runs:
+        add(name, label, out / f"{name}-{label.replace(' ', '-')}")
 
 
 def table(runs: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -216,7 +293,16 @@ def main(words: Sequence[str] | None = None) -> None:
     adding.add_argument("label", help="what this run does otherwise than its siblings")
     adding.add_argument("folder", type=Path)
     commands.add_parser("draw", help="draw docs/studies.md and its pictures")
+    running = commands.add_parser("run", help="make the runs of a study, and add them")
+    running.add_argument("name", choices=sorted(STUDIES))
+    running.add_argument("--corpus", type=Path, required=True)
+    running.add_argument("--dev", type=Path, help="a second corpus to measure on")
+    running.add_argument("--out", type=Path, required=True, help="folder for the run folders")
+    running.add_argument("--at-once", type=int, default=2, help="runs beside each other (%(default)s)")
     options = parser.parse_args(words)
+    if options.command == "run":
+        run_all(options.name, options.corpus, options.dev, options.out, at_once=options.at_once)
+        return
     if options.command == "add":
         print(add(options.name, options.label, options.folder).relative_to(DOCS.parent))
         return

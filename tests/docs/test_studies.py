@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -65,6 +66,41 @@ def test_runs_are_compared_after_what_all_have_seen(tmp_path: Path) -> None:
     assert first.split(" | ")[3:5] == ["4.000", "8.000"] and second.split(" | ")[3:5] == ["7.000", "7.000"]
     root = ET.fromstring(studies.picture(studies.STUDIES["learning"], [long, short]))
     assert "short <b>: 7.000" in [node.text for node in root.iter()]
+
+
+def test_the_best_of_each_kind_runs_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(studies, "LEDGER", tmp_path)
+    with pytest.raises(SystemExit, match="run rates first"):
+        studies.planned("optimizers")
+    with pytest.raises(SystemExit, match=r"studies\.md"):
+        studies.planned("learning")
+    assert len(studies.planned("rates")) == 9
+    runs = [
+        {"label": "adamw 5e-4", "loss": 6.0},
+        {"label": "adamw 1e-3", "loss": 5.0},
+        {"label": "muon 2e-3", "loss": 4.0},
+    ]
+    (tmp_path / "rates.json").write_text(json.dumps(runs), encoding="utf-8")
+    found = studies.planned("optimizers")
+    assert list(found) == ["adamw 1e-3", "muon 2e-3"]
+    assert "--learning-rate 2e-3" in found["muon 2e-3"] and "--budget 15m" in found["muon 2e-3"]
+
+
+def test_a_study_runs(prepare_sentences: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus = prepare_sentences(("cat", "dog", "film", "day"), count=120, lengths=(3, 9), document=6)
+    common = "--model.size 2/32 --length 32 --batch-tokens 256 --training.log-every 1"
+    study = studies.Study(
+        "Two", "Which?", runs={"adamw 1": "--steps 2", "lamb 1": "--optimizer.name lamb --steps 3"}, flags=common
+    )
+    monkeypatch.setattr(studies, "STUDIES", {"two": study})
+    monkeypatch.setattr(studies, "LEDGER", tmp_path / "ledger")
+    studies.run_all("two", corpus, corpus, tmp_path / "out", at_once=2)
+    found = studies.studies()["two"]
+    assert [(run["label"], len(run["points"])) for run in found] == [("adamw 1", 2), ("lamb 1", 3)]
+    assert found[1]["settings"]["optimizer.name"] == "lamb" and found[1]["dev"]["loss"] > 0
+    before = (tmp_path / "out" / "two-lamb-1" / "metrics.jsonl").read_bytes()
+    studies.run_all("two", corpus, corpus, tmp_path / "out", at_once=1)  # finished ones stay
+    assert (tmp_path / "out" / "two-lamb-1" / "metrics.jsonl").read_bytes() == before
 
 
 def test_a_folder_without_a_journal(tmp_path: Path) -> None:
