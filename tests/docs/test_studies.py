@@ -35,7 +35,7 @@ def run_folder(place: Path, losses: list[float], **dev: float) -> Path:
     last = lines[-1]
     lines.append({"kind": "dev", **{key: last[key] for key in ("step", "seconds", "tokens")}, **dev})
     (place / "metrics.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
-    record = {"settings": {"learning_rate": 1e-3, "out": "/home/someone/out", "corpus": "/data/x", "threads": 2}}
+    record = {"settings": {"learning_rate": 1e-3, "out": str(place), "corpus": str(place), "threads": 2}}
     (place / "run.json").write_text(json.dumps(record), encoding="utf-8")
     return place
 
