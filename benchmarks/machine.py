@@ -17,7 +17,10 @@ from bertie.reports.machine import this_machine
 
 # What decides which products are fast, as Linux names it.
 _FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "avx_vnni", "avx512_fp16", "amx_bf16", "amx_int8")
-_VARIABLES = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "RAYON_NUM_THREADS", "THP_MEM_ALLOC_ENABLE", "MKL_NUM_THREADS")
+_VARIABLES = (
+    *("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "RAYON_NUM_THREADS", "THP_MEM_ALLOC_ENABLE", "MKL_NUM_THREADS"),
+    *("MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_"),
+)
 _STATUS = Path("/proc/self/status")
 
 

@@ -151,9 +151,14 @@ def thinned(steps: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
 
 
 def tail(steps: Sequence[Mapping[str, Any]], tokens: float) -> float:
-    """Return the mean loss of the last tenth of the first `tokens`."""
-    losses = [float(row["loss"]) for row in steps if tokens * (1 - _TAIL) < row["tokens"] <= tokens]
-    return round(mean(losses), 4)
+    """Return the mean loss of the last tenth of the first `tokens`; a line counts by its tokens."""
+    weighed = [
+        (float(row["loss"]), row["tokens"] - before["tokens"])
+        for before, row in pairwise([{"tokens": 0}, *steps])
+        if tokens * (1 - _TAIL) < row["tokens"] <= tokens
+    ]
+    total = sum(loss * weight for loss, weight in weighed)
+    return float(round(total / sum(weight for _, weight in weighed), 4))
 
 
 def add(name: str, label: str, folder: Path) -> Path:
