@@ -96,8 +96,7 @@ STUDIES = {
         clock=True,
         runs={
             "masked words": f"{MINI} --task masked_lm",
-            "replaced tokens": "--model.architecture electra --model.size mini --model.dropout 0 --seed 0"
-            " --training.save-every 0 --task replaced_token",
+            "replaced tokens": f"{MINI} --model.architecture electra --task replaced_token",
         },
         flags="--budget 20m",
     ),
@@ -126,7 +125,7 @@ def entry(label: str, folder: Path) -> dict[str, Any]:
         "tokens": steps[-1]["tokens"],
         "minutes": round(steps[-1]["seconds"] / 60, 2),
         "loss": tail(steps, steps[-1]["tokens"]),
-        "dev": {key: value for key, value in last_dev(records).items() if isinstance(value, float)},
+        "dev": last_dev(records),
         "points": [[row["tokens"], row["seconds"], row["loss"]] for row in thinned(steps)],
         "settings": kept,
         "date": time.strftime("%Y-%m-%d", time.gmtime((folder / "metrics.jsonl").stat().st_mtime)),
@@ -135,10 +134,10 @@ def entry(label: str, folder: Path) -> dict[str, Any]:
     }
 
 
-def last_dev(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the figures of the last evaluation."""
-    found = [record for record in records if record["kind"] == "dev"]
-    return {key: value for key, value in (found[-1] if found else {}).items() if key != "seconds"}
+def last_dev(records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Return the figures of the last evaluation; none where nothing was evaluated."""
+    last: Mapping[str, Any] = next((record for record in reversed(records) if record["kind"] == "dev"), {})
+    return {key: value for key, value in last.items() if isinstance(value, float) and key != "seconds"}
 
 
 def thinned(steps: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
@@ -196,19 +195,21 @@ def run_all(name: str, corpus: Path, dev: Path | None, out: Path, *, at_once: in
     """Make the runs of a study, one thread each, and put them into its file; finished ones are not made again."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 
-    def one(label: str, flags: str) -> None:
-        folder = out / f"{name}-{label.replace(' ', '-')}"
+    runs = planned(name)
+    folders = {label: out / f"{name}-{label.replace(' ', '-')}" for label in runs}
+
+    def one(label: str) -> None:
+        folder = folders[label]
         words = [sys.executable, "-m", "bertie", "pretrain", "--corpus", str(corpus), "--out", str(folder), "--quiet"]
-        words += [*flags.split(), "--threads", "1", *(["--dev", str(dev)] if dev else [])]
+        words += [*runs[label].split(), "--threads", "1", *(["--dev", str(dev)] if dev else [])]
         words += ["--resume"] if folder.exists() else []
         subprocess.run(words, check=True, env=environment, stdout=subprocess.DEVNULL)
 
-    runs = planned(name)
     with ThreadPoolExecutor(at_once) as pool:
-        for done in [pool.submit(one, *run) for run in runs.items()]:
+        for done in [pool.submit(one, label) for label in runs]:
             done.result()
-    for label in runs:
-        add(name, label, out / f"{name}-{label.replace(' ', '-')}")
+    for label, folder in folders.items():
+        add(name, label, folder)
 
 
 def table(runs: Sequence[Mapping[str, Any]]) -> list[str]:
