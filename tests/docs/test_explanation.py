@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -16,23 +14,13 @@ from bertie.formats.format import new
 from bertie.models.bert import BertConfig
 from bertie.tasks.masked_lm import MaskedLM
 from bertie.tokenizer.tokenizer import Tokenizer
+from docs import explain
 from examples import explanation_pictures as pictures
 
 ROOT = Path(__file__).parents[2]
 PAGES = ROOT / "docs" / "explanation"
 README = (PAGES / "README.md").read_text(encoding="utf-8")
 ENGLISH = ("README.md", *re.findall(r"^\d\. \[.*?\]\((\w+\.md)\)", README, re.MULTILINE))
-
-
-def _load() -> ModuleType:
-    found = importlib.util.spec_from_file_location("explain", ROOT / "docs" / "explain.py")
-    assert found is not None and found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
-    return module
-
-
-explain = _load()
 
 
 def read(name: str) -> str:

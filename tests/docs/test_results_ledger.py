@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import tomllib
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -14,19 +12,9 @@ import pytest
 from bertie import config
 from bertie.commands.finetune import finetune
 from bertie.training.settings import LoraSettings
+from docs import results
 
 ROOT = Path(__file__).parents[2]
-
-
-def _load() -> ModuleType:
-    found = importlib.util.spec_from_file_location("results_ledger", ROOT / "docs" / "results.py")
-    assert found is not None and found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
-    return module
-
-
-results = _load()
 
 
 def run_folder(place: Path, name: str, **changed: Any) -> Path:

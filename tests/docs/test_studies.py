@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
 
+from docs import studies
+
 ROOT = Path(__file__).parents[2]
-
-
-def _load() -> ModuleType:
-    found = importlib.util.spec_from_file_location("studies", ROOT / "docs" / "studies.py")
-    assert found is not None and found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
-    return module
-
-
-studies = _load()
 
 
 def run_folder(place: Path, losses: list[float], **dev: float) -> Path:
