@@ -5,17 +5,17 @@
 Plots are plain SVG, so that drawing them anew gives the same bytes on every machine.
 """
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
 from benchmarks import ledger
+from benchmarks.page import filled
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 IMAGES = PAGE.parent / "images"
-BEGIN, END = "<!-- begin: drawn by benchmarks/draw.py -->", "<!-- end: drawn by benchmarks/draw.py -->"
+SCRIPT = "benchmarks/draw.py"
 _WIDTH, _NAMES, _FIGURES, _BAR, _TITLE = 880, 330, 170, 24, 34
 _OURS, _PEER, _LINE, _TEXT = "#2563a8", "#9aa5b1", "#333333", "#222222"
 
@@ -120,12 +120,8 @@ def drawn(page: str, found: Sequence[Mapping[str, Any]]) -> str:
     Raises:
         SystemExit: the page has lost its markers.
     """
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        sys.exit(f"{PAGE.name} has no place for the results: write {BEGIN} and {END} into it")
     body = "\n\n".join(section(result) for result in found) or "No result has been committed yet."
-    return f"{before}{BEGIN}\n\n{body}\n\n{END}{after}"
+    return filled(page, body, SCRIPT)
 
 
 def main() -> None:

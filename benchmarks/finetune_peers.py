@@ -199,6 +199,8 @@ def run(name: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
     from bertie.training.precision import resolve
 
     settings = tomllib.loads((CONFIGS / f"{name}.toml").read_text(encoding="utf-8"))
+    changed = {"epochs": options.epochs} if options.epochs not in (None, settings["epochs"]) else {}
+    settings |= changed
     train, dev = (
         task_class(settings["task"])
         .read(options.data / Path(settings[split]).relative_to("data"), columns=settings["columns"], labelled=True)
@@ -228,7 +230,9 @@ def run(name: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
         "scores": {key: round(value, 4) for key, value in scores.items()},
         "minutes": round(seconds / 60, 2),
         "date": time.strftime("%Y-%m-%d"),
-        "command": f"python benchmarks/finetune_peers.py --model MODEL --only {name} --seeds {seed}",
+        "command": f"python benchmarks/finetune_peers.py --model MODEL --only {name} --seeds {seed}"
+        + "".join(f" --{key} {value}" for key, value in changed.items()),
+        "changed": changed,
         "settings": {**shown, "weight_decay": DECAY, "warmup": WARMUP, "clip_norm": CLIP_NORM},
         "commit": commit(),
         "machine": {**this_machine(), "precision": resolve("auto", CPU)},
@@ -243,6 +247,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("data"))
     parser.add_argument("--only", nargs="+", choices=sorted(KINDS), default=sorted(KINDS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
+    parser.add_argument("--epochs", type=int, help="instead of what the data set's file says")
     parser.add_argument("--steps", type=int, help="stop after so many, to try it out; no figure to keep")
     options = parser.parse_args()
     print(json.dumps([run(name, seed, options) for seed in options.seeds for name in options.only], indent=1))

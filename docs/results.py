@@ -24,13 +24,14 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from benchmarks.page import filled
 from bertie.reports.machine import these_versions, this_machine
 
 DOCS = Path(__file__).parent
 LEDGER = DOCS / "results"
 PAGE = DOCS / "results.md"
 CONFIGS = DOCS.parent / "configs" / "finetune"
-BEGIN, END = "<!-- begin: drawn by docs/results.py -->", "<!-- end: drawn by docs/results.py -->"
+SCRIPT = "docs/results.py"
 OURS = "bertie"
 # Places, and what may differ between two runs of one row.
 _PLACES = ("model", "train", "dev", "out")
@@ -196,8 +197,8 @@ def tables(entries: Sequence[Mapping[str, Any]]) -> str:
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
         *(_line(ROWS[name], model, json.loads(changed), runs) for (name, _, model, changed, _), runs in ours),
     ]
-    peers = {(key[0], key[2]): runs for key, runs in ordered if key[1] != OURS}
-    pairs = [(key, runs) for key, runs in ours if (key[0], key[2]) in peers and key[3] == "{}"]
+    peers = {(key[0], *key[2:4]): runs for key, runs in ordered if key[1] != OURS}
+    pairs = [(key, runs) for key, runs in ours if (key[0], *key[2:4]) in peers]
     if pairs:
         lines += [
             "",
@@ -206,16 +207,15 @@ def tables(entries: Sequence[Mapping[str, Any]]) -> str:
             "",
             "| data and score | bertie | transformers | difference | seeds | minutes |",
             "| --- | --- | --- | --- | --- | --- |",
-            *(_beside(ROWS[key[0]], runs, peers[(key[0], key[2])]) for key, runs in pairs),
+            *(_beside(ROWS[key[0]], json.loads(key[3]), runs, peers[(key[0], *key[2:4])]) for key, runs in pairs),
         ]
     return "\n".join(lines)
 
 
 def _line(row: Row, model: str, changed: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]) -> str:
-    said = "".join(f", {key} {value}" for key, value in changed.items())
     others = "; ".join(f"{name.replace('_', ' ')} {_spread(_scores(runs, name))}" for name in row.others)
     cells = [
-        row.title + said,
+        _titled(row, changed),
         model,
         _spread(_scores(runs, row.score)),
         ", ".join(str(run["seed"]) for run in runs),
@@ -227,14 +227,22 @@ def _line(row: Row, model: str, changed: Mapping[str, Any], runs: Sequence[Mappi
     return f"| {' | '.join(cells)} |"
 
 
-def _beside(row: Row, ours: Sequence[Mapping[str, Any]], theirs: Sequence[Mapping[str, Any]]) -> str:
+def _titled(row: Row, changed: Mapping[str, Any]) -> str:
+    return row.title + "".join(f", {key} {value}" for key, value in changed.items())
+
+
+def _beside(
+    row: Row, changed: Mapping[str, Any], ours: Sequence[Mapping[str, Any]], theirs: Sequence[Mapping[str, Any]]
+) -> str:
     a, b = _scores(ours, row.score), _scores(theirs, row.score)
     error = math.hypot(*(stdev(part) / math.sqrt(len(part)) for part in (a, b) if len(part) > 1))
     minutes = [f"{mean(run['minutes'] for run in runs):.1f}" for runs in (ours, theirs)]
     apart = mean(a) - mean(b)
     distance = f"{apart:+.2f}" + (f", {apart / error:+.1f} errors" if error else "")
     counts = f"{len(a)} and {len(b)}"
-    return f"| {row.title} | {_spread(a)} | {_spread(b)} | {distance} | {counts} | {' and '.join(minutes)} |"
+    return (
+        f"| {_titled(row, changed)} | {_spread(a)} | {_spread(b)} | {distance} | {counts} | {' and '.join(minutes)} |"
+    )
 
 
 def _scores(runs: Iterable[Mapping[str, Any]], name: str) -> list[float]:
@@ -253,11 +261,7 @@ def drawn(page: str, entries: Sequence[Mapping[str, Any]]) -> str:
     Raises:
         SystemExit: the page has lost its markers.
     """
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        sys.exit(f"{PAGE.name} has no place for the tables: write {BEGIN} and {END} into it")
-    return f"{before}{BEGIN}\n\n{tables(entries)}\n\n{END}{after}"
+    return filled(page, tables(entries), SCRIPT)
 
 
 def main(words: Sequence[str] | None = None) -> None:

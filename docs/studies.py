@@ -24,6 +24,7 @@ from statistics import mean
 from typing import Any
 from xml.sax.saxutils import escape
 
+from benchmarks.page import filled
 from bertie.reports.chart import NUM_COLOURS, Series, lines
 from bertie.reports.machine import these_versions, this_machine
 from bertie.reports.style import LIGHT
@@ -31,7 +32,7 @@ from bertie.training.journal import read
 
 DOCS = Path(__file__).parent
 LEDGER, PAGE, IMAGES = DOCS / "studies", DOCS / "studies.md", DOCS / "images"
-BEGIN, END = "<!-- begin: drawn by docs/studies.py -->", "<!-- end: drawn by docs/studies.py -->"
+SCRIPT = "docs/studies.py"
 NUM_POINTS = 120
 _TAIL = 0.1  # share of a run whose mean is its loss
 _WIDTH, _HEIGHT, _ROW = 540, 252, 18
@@ -272,7 +273,11 @@ def studies() -> dict[str, list[dict[str, Any]]]:
 
 
 def drawn(page: str, found: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
-    """Return the page with its studies drawn anew."""
+    """Return the page with its studies drawn anew.
+
+    Raises:
+        SystemExit: the page has lost its markers.
+    """
     parts = []
     for name, runs in found.items():
         study = STUDIES[name]
@@ -286,8 +291,7 @@ def drawn(page: str, found: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
             f"*{'; '.join(machines)}; {', '.join(dict.fromkeys(run['date'] for run in runs))}.*",
             "",
         ]
-    before, rest = page.split(BEGIN)
-    return f"{before}{BEGIN}\n\n" + "\n".join(parts) + f"\n{END}{rest.split(END)[1]}"
+    return filled(page, "\n".join(parts[:-1]), SCRIPT)
 
 
 def main(words: Sequence[str] | None = None) -> None:

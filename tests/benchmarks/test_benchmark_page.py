@@ -10,6 +10,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from benchmarks import draw, ledger
+from benchmarks.page import filled
 
 ROOT = Path(__file__).parents[2]
 QUESTIONS = sorted(
@@ -76,12 +77,19 @@ def test_what_is_missing_is_drawn() -> None:
     }
     shown = draw.section(result)
     assert "Not installed: engine (`pip install engine`)." in shown and "Not timed: other: failed: no." in shown
-    assert draw.drawn(f"a{draw.BEGIN}old{draw.END}b", []).split("\n\n")[1] == "No result has been committed yet."
+    assert "No result has been committed yet." in draw.drawn(draw.PAGE.read_text(encoding="utf-8"), [])
 
 
 def test_a_page_without_a_place_is_refused() -> None:
-    with pytest.raises(SystemExit, match="no place for the results"):
-        draw.drawn("text", [])
+    with pytest.raises(SystemExit, match=r"no place for what a\.py draws"):
+        filled("a<!-- begin: drawn by a.py -->", "new", "a.py")
+
+
+def test_only_what_stands_between_the_markers_is_drawn_anew() -> None:
+    page = "a<!-- begin: drawn by a.py -->old<!-- end: drawn by a.py -->b"
+    once = filled(page, "new", "a.py")
+    assert once == "a<!-- begin: drawn by a.py -->\n\nnew\n\n<!-- end: drawn by a.py -->b"
+    assert filled(once, "new", "a.py") == once
 
 
 def test_figures_are_readable() -> None:
