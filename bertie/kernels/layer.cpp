@@ -123,22 +123,32 @@ void normalise(float* values, int64_t size, const float* weight, const float* bi
         store(values + at, (load(values + at) - mean) * share * load(weight + at) + load(bias + at));
 }
 
+// Whether elements are multiplied by the tile unit.
+template <class T>
+bool in_tiles() {
+#ifdef BERTIE_TILES
+    return !std::is_same<T, float>::value && Tiles::allowed();
+#else
+    return false;
+#endif
+}
+
 // Give each thread the tile unit, where T is multiplied there, for as long as what is returned lives.
 template <class T>
 auto unit() {
 #ifdef BERTIE_TILES
-    const bool wanted = !std::is_same<T, float>::value && Tiles::allowed();
-    return wanted ? std::make_unique<Tiles>() : nullptr;
+    return in_tiles<T>() ? std::make_unique<Tiles>() : nullptr;
 #else
     return nullptr;
 #endif
 }
 
-// Run `work(first row, rows)` for every block; few rows are shared out evenly, by whole tiles.
+// Run `work(first row, rows)` for every block: as few as there can be, as many for each thread, all about as tall.
 template <class T, class F>
 void blocks(const Call& call, const F& work) {
-    const int64_t even = (call.rows + call.threads - 1) / call.threads;
-    const int64_t tall = std::min<int64_t>(ROWS, (even + 15) / 16 * 16);
+    const int64_t least = (call.rows + ROWS - 1) / ROWS, count = (least + call.threads - 1) / call.threads * call.threads;
+    const int64_t grain = in_tiles<T>() ? 16 : TALLEST;  // rows that a product takes at once
+    const int64_t tall = std::min<int64_t>(ROWS, ((call.rows + count - 1) / count + grain - 1) / grain * grain);
 #pragma omp parallel num_threads(call.threads) if (call.rows > tall)
     {
         [[maybe_unused]] const auto tiles = unit<T>();
@@ -245,7 +255,8 @@ void encode_few(const Call& call, const float* hidden, Stream<T>* qkv, Stream<T>
 // All layers: (T, H) to (T, H); `qkv` (T, 3H) and `seen` (T, H) are room for what lies between.
 template <class T>
 void encode(const Call& call, const float* hidden, Stream<T>* qkv, Stream<T>* seen, float* output) {
-    if (call.threads > 1 && call.rows < std::min<int64_t>(ROWS, 16 * call.threads))  // less than a tile of rows a thread
+    // Under 32 rows a thread, reading a matrix takes as long as multiplying it: then each thread reads its share only.
+    if (call.threads > 1 && call.rows < std::min<int64_t>(ROWS, 32 * call.threads))
         return encode_few<T>(call, hidden, qkv, seen, output);
     for (int64_t number = 0; number < call.count; number++) {
         const Layer& layer = call.layers[number];

@@ -173,12 +173,18 @@ inline void dots(const T* a, int64_t inputs, const T* b, int64_t strip, float* s
 }
 #endif
 
-constexpr int WIDE = LANES == 16 ? 4 : 1;  // strips side by side that leave room for the sums of 6 rows in registers
+constexpr int WIDE = LANES == 16 ? 4 : 1, TALLEST = 6;  // strips and rows whose sums fit into registers together
 
 template <int TALL, class T>
 inline void across(const T* a, int64_t inputs, const T* b, int64_t strip, float* sums) {
     for (int at = 0; at < COLUMNS / STRIP; at += WIDE)
         dots<TALL, WIDE>(a, inputs, b + at * strip, strip, sums + at * STRIP);
+}
+
+template <int TALL, class T>
+inline void across_some(int tall, const T* a, int64_t inputs, const T* b, int64_t strip, float* sums) {
+    if (tall == TALL) across<TALL>(a, inputs, b, strip, sums);
+    else if constexpr (TALL > 1) across_some<TALL - 1>(tall, a, inputs, b, strip, sums);
 }
 
 // sums (rows x COLUMNS) = a (rows x inputs) times the columns from `column` on. `a` and `sums` have room for whole
@@ -203,7 +209,7 @@ inline void multiply(const T* a, int rows, const Matrix& matrix, int64_t column,
         }
 #endif
     int row = 0;
-    for (; row + 6 <= rows; row += 6) across<6>(a + row * inputs, inputs, b, strip, sums + row * COLUMNS);
-    for (; row + 2 <= rows; row += 2) across<2>(a + row * inputs, inputs, b, strip, sums + row * COLUMNS);
-    for (; row < rows; row++) across<1>(a + row * inputs, inputs, b, strip, sums + row * COLUMNS);
+    for (; row + TALLEST <= rows; row += TALLEST)
+        across<TALLEST>(a + row * inputs, inputs, b, strip, sums + row * COLUMNS);
+    if (row < rows) across_some<TALLEST - 1>(rows - row, a + row * inputs, inputs, b, strip, sums + row * COLUMNS);
 }

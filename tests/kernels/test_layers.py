@@ -145,7 +145,7 @@ def test_neither_threads_nor_neighbours_change_a_bit(element: Element, form: str
 
 @torch.inference_mode()
 @pytest.mark.parametrize("element", ["float", "bfloat", "byte"])
-@pytest.mark.parametrize("count", [1, 10, 31])
+@pytest.mark.parametrize("count", [1, 10, 31, 44, 45, 53])
 def test_few_rows_shared_by_columns_are_the_same_to_the_bit(element: Element, count: int, form: str) -> None:
     own, (hidden, layout) = kernel_of([draw_block(), draw_block("relu")], element), draw((count,))
     before = torch.get_num_threads()
