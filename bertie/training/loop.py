@@ -18,7 +18,7 @@ from bertie.batch import Batch
 from bertie.errors import DataError
 from bertie.nn.dropout import Noise
 from bertie.tasks.task import Task
-from bertie.training.optimizer import clip
+from bertie.training.optimizer import clip, total_norm
 from bertie.training.precision import compute
 
 
@@ -86,7 +86,8 @@ def train(
     for number, draw in enumerate(draws, start):
         model.train()
         figures = _accumulate(model, task, draw, number=number, precision=precision, device=device, seed=seed)
-        norm = float(nn.utils.get_total_norm([value.grad for value in model.parameters() if value.grad is not None]))
+        gradients = [value.grad for value in model.parameters() if value.grad is not None]
+        norm = total_norm(gradients)
         if not math.isfinite(figures["loss"]) or not math.isfinite(norm):
             model.zero_grad()
             raise DataError(
@@ -96,7 +97,7 @@ def train(
         learning_rate = rate(number)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate * group.get("scale", 1.0)
-        clip(model, optimizer, norm, most=clip_norm)
+        clip(gradients, optimizer, norm, most=clip_norm)
         optimizer.step()
         model.zero_grad()
         tokens = sum(batch.num_tokens for batch in draw.batches)

@@ -7,6 +7,7 @@ learn (`requires_grad` False) are in no group and in no checkpoint: what is ther
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -40,13 +41,19 @@ def build(model: nn.Module, settings: OptimizerSettings) -> torch.optim.Optimize
     return AdamW(groups, betas=betas, eps=eps)
 
 
-def clip(model: nn.Module, optimizer: torch.optim.Optimizer, norm: float, *, most: float) -> None:
-    """Divide the gradients, whose global norm is `norm`, so that it is `most` at most; 0 leaves them as they are."""
+def total_norm(gradients: Sequence[Tensor]) -> float:
+    """Return the norm of all gradients together, by way of their rows: those are shared out among threads."""
+    rows = [torch.linalg.vector_norm(each, dim=-1).flatten() if each.dim() > 1 else each for each in gradients]
+    return float(torch.linalg.vector_norm(torch.cat(rows)))
+
+
+def clip(gradients: Sequence[Tensor], optimizer: torch.optim.Optimizer, norm: float, *, most: float) -> None:
+    """Divide gradients, whose norm together is `norm`, so that it is `most` at most; 0 leaves them as they are."""
     divisor = (norm + 1e-6) / most if most > 0 else 0.0
     if isinstance(optimizer, AdamW):
         optimizer.divisor = max(1.0, divisor)
     elif divisor > 1.0:
-        torch._foreach_div_([value.grad for value in model.parameters() if value.grad is not None], divisor)
+        torch._foreach_div_(list(gradients), divisor)
 
 
 def _groups(model: nn.Module, settings: OptimizerSettings) -> list[dict[str, Any]]:
