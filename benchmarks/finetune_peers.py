@@ -194,19 +194,21 @@ def run(name: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
     """Train and measure once."""
     import transformers
 
+    from bertie.data.items import part
     from bertie.reports.machine import these_versions, this_machine
     from bertie.tasks.task import task_class
     from bertie.training.precision import resolve
 
     settings = tomllib.loads((CONFIGS / f"{name}.toml").read_text(encoding="utf-8"))
-    changed = {"epochs": options.epochs} if options.epochs not in (None, settings["epochs"]) else {}
-    settings |= changed
+    changed = {} if options.train_limit is None else {"train_limit": options.train_limit}
     train, dev = (
         task_class(settings["task"])
         .read(options.data / Path(settings[split]).relative_to("data"), columns=settings["columns"], labelled=True)
         .items
         for split in ("train", "dev")
     )
+    if options.train_limit is not None:
+        train = part(train, options.train_limit)
     transformers.set_seed(seed)
     kind = KINDS[name](train)
     tokenizer, model = transformers.AutoTokenizer.from_pretrained(options.model), kind.model(options.model)
@@ -231,7 +233,7 @@ def run(name: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
         "minutes": round(seconds / 60, 2),
         "date": time.strftime("%Y-%m-%d"),
         "command": f"python benchmarks/finetune_peers.py --model MODEL --only {name} --seeds {seed}"
-        + "".join(f" --{key} {value}" for key, value in changed.items()),
+        + "".join(f" --{key.replace('_', '-')} {value}" for key, value in changed.items()),
         "changed": changed,
         "settings": {**shown, "weight_decay": DECAY, "warmup": WARMUP, "clip_norm": CLIP_NORM},
         "commit": commit(),
@@ -247,7 +249,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("data"))
     parser.add_argument("--only", nargs="+", choices=sorted(KINDS), default=sorted(KINDS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
-    parser.add_argument("--epochs", type=int, help="instead of what the data set's file says")
+    parser.add_argument("--train-limit", type=int, help="items to learn from at most, those that bertie would take")
     parser.add_argument("--steps", type=int, help="stop after so many, to try it out; no figure to keep")
     options = parser.parse_args()
     print(json.dumps([run(name, seed, options) for seed in options.seeds for name in options.only], indent=1))

@@ -122,8 +122,8 @@ def test_peers_stand_beside_ours() -> None:
 
 
 def test_a_peer_stands_beside_the_run_that_did_the_same_otherwise() -> None:
-    ours = [entry("lingnli", 1, 0.65), entry("lingnli", 1, 0.64) | {"changed": {"epochs": 1}}]
-    theirs = entry("lingnli", 1, 0.63, by="transformers 5.23") | {"changed": {"epochs": 1}}
+    ours = [entry("lingnli", 1, 0.65), entry("lingnli", 1, 0.64) | {"changed": {"train_limit": 9}}]
+    theirs = entry("lingnli", 1, 0.63, by="transformers 5.23") | {"changed": {"train_limit": 9}}
     lines = results.tables([*ours, theirs]).splitlines()
-    assert lines[-1].startswith("| LingNLI dev, accuracy, epochs 1 | 64.00 | 63.00 | +1.00 |")
+    assert lines[-1].startswith("| LingNLI dev, accuracy, train_limit 9 | 64.00 | 63.00 | +1.00 |")
     assert not lines[-2].startswith("| LingNLI")
