@@ -146,7 +146,8 @@ auto unit() {
 // Run `work(first row, rows)` for every block: as few as there can be, as many for each thread, all about as tall.
 template <class T, class F>
 void blocks(const Call& call, const F& work) {
-    const int64_t least = (call.rows + ROWS - 1) / ROWS, count = (least + call.threads - 1) / call.threads * call.threads;
+    const int64_t least = (call.rows + ROWS - 1) / ROWS;
+    const int64_t count = (least + call.threads - 1) / call.threads * call.threads;
     const int64_t grain = in_tiles<T>() ? 16 : TALLEST;  // rows that a product takes at once
     const int64_t tall = std::min<int64_t>(ROWS, ((call.rows + count - 1) / count + grain - 1) / grain * grain);
 #pragma omp parallel num_threads(call.threads) if (call.rows > tall)
@@ -205,51 +206,54 @@ void encode_few(const Call& call, const float* hidden, Stream<T>* qkv, Stream<T>
     const int rows = (int)call.rows;
     const int64_t size = call.layers->hidden, wide = call.layers->wide;
     auto* widened = (Stream<T>*)scratch(5, ROWS * wide * sizeof(Stream<T>) / 4);
+    const float* entered = scratch(6, ROWS * size);  // what went into a layer: the first thread's, which is this one
+    const auto together = [&](const auto& work) {
 #pragma omp parallel num_threads(call.threads)
-    {
-        [[maybe_unused]] const auto tiles = unit<T>();
-        const Share share{omp_get_thread_num(), omp_get_num_threads()};
-        float* own = scratch(6, ROWS * size);  // what goes into a product and is added to the one after next
-        Operand<T> narrow(1, size), broad(3, wide);
-        const auto settle = [&](const float* weight, const float* bias, double epsilon) {
-            std::copy(output, output + rows * size, own);
-            for (int row = 0; row < rows; row++) {
-                normalise(own + row * size, size, weight, bias, epsilon);
-                narrow.take(own + row * size, row);
-            }
-        };
-        const auto add = [&](int row, int64_t column, Floats values) {
-            store(output + row * size + column, load(own + row * size + column) + values);
-        };
-        std::copy(hidden, hidden + rows * size, own);
-        for (int row = 0; row < rows; row++) narrow.take(own + row * size, row);
-        for (int64_t number = 0; number < call.count; number++) {
-            const Layer& layer = call.layers[number];
-            const auto queries = [&](int row, int64_t column, Floats values) {
-                store(qkv + row * layer.qkv.outputs + column, values);
-            };
-            const auto widen = [&](int row, int64_t column, Floats values) {
-                store(widened + row * wide + column, activate<T>(layer, values));
-            };
-            product(narrow, rows, layer.qkv, queries, share);
-#pragma omp barrier
-#pragma omp single
-            call.attend(call.layout, qkv, qkv + size, qkv + 2 * size, seen);
-            for (int row = 0; row < rows; row++) narrow.take(seen + row * size, row);
-            product(narrow, rows, layer.output, add, share);
-#pragma omp barrier
-            settle(layer.first_weight, layer.first_bias, layer.first_epsilon);
-            product(narrow, rows, layer.up, widen, share);
-#pragma omp barrier
-            for (int row = 0; row < rows; row++) broad.take(widened + row * wide, row);
-            product(broad, rows, layer.down, add, share);
-#pragma omp barrier
-            settle(layer.second_weight, layer.second_bias, layer.second_epsilon);
+        {
+            [[maybe_unused]] const auto tiles = unit<T>();
+            work(scratch(6, ROWS * size), Operand<T>(1, size), Share{omp_get_thread_num(), omp_get_num_threads()});
         }
+    };
+    const auto settle = [&](float* own, Operand<T>& narrow, const float* weight, const float* bias, double epsilon) {
+        std::copy(output, output + rows * size, own);
+        for (int row = 0; row < rows; row++) {
+            if (weight != nullptr) normalise(own + row * size, size, weight, bias, epsilon);
+            narrow.take(own + row * size, row);
+        }
+    };
+    if (hidden != output) std::copy(hidden, hidden + rows * size, output);
+    for (int64_t number = 0; number < call.count; number++) {
+        const Layer& layer = call.layers[number];
+        together([&](float* own, Operand<T> narrow, Share share) {
+            if (number == 0) settle(own, narrow, nullptr, nullptr, 0.0);
+            else settle(own, narrow, (&layer)[-1].second_weight, (&layer)[-1].second_bias, (&layer)[-1].second_epsilon);
+            product(narrow, rows, layer.qkv, [&](int row, int64_t column, Floats values) {
+                store(qkv + row * layer.qkv.outputs + column, values);
+            }, share);
+        });
+        call.attend(call.layout, qkv, qkv + size, qkv + 2 * size, seen);
+        together([&](float* own, Operand<T> narrow, Share share) {
+            const auto add_to = [&](const float* before) {
+                return [=](int row, int64_t column, Floats values) {
+                    store(output + row * size + column, load(before + row * size + column) + values);
+                };
+            };
+            for (int row = 0; row < rows; row++) narrow.take(seen + row * size, row);
+            product(narrow, rows, layer.output, add_to(entered), share);
 #pragma omp barrier
-#pragma omp single
-        std::copy(own, own + rows * size, output);
+            settle(own, narrow, layer.first_weight, layer.first_bias, layer.first_epsilon);
+            product(narrow, rows, layer.up, [&](int row, int64_t column, Floats values) {
+                store(widened + row * wide + column, activate<T>(layer, values));
+            }, share);
+#pragma omp barrier
+            Operand<T> broad(3, wide);
+            for (int row = 0; row < rows; row++) broad.take(widened + row * wide, row);
+            product(broad, rows, layer.down, add_to(own), share);
+        });
     }
+    const Layer& last = call.layers[call.count - 1];
+    for (int row = 0; row < rows; row++)
+        normalise(output + row * size, size, last.second_weight, last.second_bias, last.second_epsilon);
 }
 
 // All layers: (T, H) to (T, H); `qkv` (T, 3H) and `seen` (T, H) are room for what lies between.
