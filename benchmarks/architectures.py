@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 NAMES = ("bert", "roberta", "distilbert", "albert", "electra", "modernbert")
 TOKENS, BATCHES = 4096, 4
 LOSS = largest_difference(1e-4)
+KEEPS_MEMORY = True
 
 
 def arguments(parser: ArgumentParser) -> None:

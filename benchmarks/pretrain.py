@@ -5,6 +5,7 @@ each, as `transformers` trains them "line by line": padded to the longest of a b
 less and gives batches of one length each. Before timing, both networks get the same weights and must agree on the loss
 without dropout. All compute in bf16 where the processor multiplies it natively, else in fp32, which is then everybody's
 fastest; fp32 without compilation is what Trainer does when nothing is asked for. Padding counts for nobody.
+Freed memory stays with every process, as `bertie pretrain` has it by itself and others by their environment.
 
 `mfu` is the share of what the processor's products in bf16 reach in the same process (a large one by oneDNN, the better
 of several) that the mathematics of a token alone would need.
@@ -38,6 +39,7 @@ LINES = (3.5, 0.6)  # of the logarithm of a line's tokens: mean and deviation; 4
 LAYERS_AND_WIDTH = {"tiny": (2, 128), "mini": (4, 256), "small": (4, 512), "base": (12, 768)}
 MASKED = 0.15
 LOSS = largest_difference(1e-4)
+KEEPS_MEMORY = True
 
 
 def arguments(parser: ArgumentParser) -> None:

@@ -28,6 +28,8 @@ from benchmarks.contest import Case, Contestant, Work
 
 ROOT = Path(__file__).parents[1]
 LEAST_REPEATS = 5
+KEPT_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "100000000000"}
+"""Lets glibc keep what is freed, which every training run of ours does by itself; set otherwise, it stays so."""
 _REASON_LENGTH = 200
 _ERROR = re.compile(r"[\w.]+(Error|Exception|Exit|Interrupt)\b")
 
@@ -270,6 +272,9 @@ def main(name: str, words: Sequence[str] | None = None, *, rounds: int = 5, repe
     os.environ.update(OMP_NUM_THREADS=str(options.threads), RAYON_NUM_THREADS=str(options.threads))
     if options.huge_pages:
         os.environ["THP_MEM_ALLOC_ENABLE"] = "1"
+    if getattr(module, "KEEPS_MEMORY", False):
+        for variable, value in KEPT_MEMORY.items():
+            os.environ.setdefault(variable, value)
     cases = chosen(module.cases(options), options)
     with tempfile.TemporaryDirectory() as folder:
         run = Run(name, options, Path(folder), options.seconds)

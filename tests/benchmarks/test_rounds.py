@@ -23,6 +23,7 @@ from pathlib import Path
 from benchmarks.contest import Case, Contestant, Ready, largest_difference
 
 LOG = Path(os.environ["FAKE_LOG"])
+KEEPS_MEMORY = True
 
 
 def arguments(parser):
@@ -81,6 +82,9 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("FAKE_LOG", str(tmp_path / "log"))
     for variable in ("OMP_NUM_THREADS", "RAYON_NUM_THREADS"):  # which a run sets
         monkeypatch.setenv(variable, "1")
+    for variable in rounds.KEPT_MEMORY:
+        monkeypatch.setenv(variable, "")
+        monkeypatch.delenv(variable)
     monkeypatch.syspath_prepend(str(tmp_path))
     return name
 
@@ -114,6 +118,7 @@ def test_turns_and_figures(fake: str, tmp_path: Path, capsys: pytest.CaptureFixt
     assert result["inputs"] == {"text": "fake", "sha256": "ab"} and result["machine"]["accelerator"] == "none"
     assert {"processor", "cores", "flags", "memory", "threads"} <= result["machine"].keys()
     assert result["environment"]["OMP_NUM_THREADS"] == "1" and "python" in result["versions"]
+    assert rounds.KEPT_MEMORY.items() <= result["environment"].items()
     shown = capsys.readouterr().out
     assert "slow" in shown and "bertie is 4 times as fast" in shown
     assert "not installed: pip install no-such-package-at-all" in shown
