@@ -121,7 +121,7 @@ def drawn(page: str, found: Sequence[Mapping[str, Any]]) -> str:
         SystemExit: the page has lost its markers.
     """
     body = "\n\n".join(section(result) for result in found) or "No result has been committed yet."
-    return filled(page, body, SCRIPT)
+    return filled(page, body, SCRIPT, PAGE.name)
 
 
 def main() -> None:

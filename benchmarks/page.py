@@ -3,8 +3,8 @@
 import sys
 
 
-def filled(page: str, body: str, script: str) -> str:
-    """Return the page with `body` between the markers of the script (docs/studies.py) that draws it.
+def filled(page: str, body: str, script: str, name: str) -> str:
+    """Return the page called `name`, with `body` between the markers of the script (docs/studies.py) that draws it.
 
     Raises:
         SystemExit: the page has lost its markers.
@@ -13,5 +13,5 @@ def filled(page: str, body: str, script: str) -> str:
     before, begin, rest = page.partition(opening)
     _, end, after = rest.partition(closing)
     if not begin or not end:
-        sys.exit(f"the page has no place for what {script} draws: write {opening} and {closing} into it")
+        sys.exit(f"{name} has no place for what {script} draws: write {opening} and {closing} into it")
     return f"{before}{opening}\n\n{body}\n\n{closing}{after}"

@@ -261,7 +261,7 @@ def drawn(page: str, entries: Sequence[Mapping[str, Any]]) -> str:
     Raises:
         SystemExit: the page has lost its markers.
     """
-    return filled(page, tables(entries), SCRIPT)
+    return filled(page, tables(entries), SCRIPT, PAGE.name)
 
 
 def main(words: Sequence[str] | None = None) -> None:

@@ -291,7 +291,7 @@ def drawn(page: str, found: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
             f"*{'; '.join(machines)}; {', '.join(dict.fromkeys(run['date'] for run in runs))}.*",
             "",
         ]
-    return filled(page, "\n".join(parts[:-1]), SCRIPT)
+    return filled(page, "\n".join(parts[:-1]), SCRIPT, PAGE.name)
 
 
 def main(words: Sequence[str] | None = None) -> None:

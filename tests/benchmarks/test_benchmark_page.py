@@ -77,19 +77,22 @@ def test_what_is_missing_is_drawn() -> None:
     }
     shown = draw.section(result)
     assert "Not installed: engine (`pip install engine`)." in shown and "Not timed: other: failed: no." in shown
-    assert "No result has been committed yet." in draw.drawn(draw.PAGE.read_text(encoding="utf-8"), [])
+    page = f"a<!-- begin: drawn by {draw.SCRIPT} -->old<!-- end: drawn by {draw.SCRIPT} -->b"
+    assert draw.drawn(page, []).split("\n\n")[1] == "No result has been committed yet."
 
 
 def test_a_page_without_a_place_is_refused() -> None:
-    with pytest.raises(SystemExit, match=r"no place for what a\.py draws"):
-        filled("a<!-- begin: drawn by a.py -->", "new", "a.py")
+    with pytest.raises(SystemExit, match=r"page\.md has no place for what a\.py draws"):
+        filled("a<!-- begin: drawn by a.py -->", "new", "a.py", "page.md")
+    with pytest.raises(SystemExit, match=r"benchmarks\.md has no place for what benchmarks/draw\.py draws"):
+        draw.drawn("text", [])
 
 
 def test_only_what_stands_between_the_markers_is_drawn_anew() -> None:
     page = "a<!-- begin: drawn by a.py -->old<!-- end: drawn by a.py -->b"
-    once = filled(page, "new", "a.py")
+    once = filled(page, "new", "a.py", "page.md")
     assert once == "a<!-- begin: drawn by a.py -->\n\nnew\n\n<!-- end: drawn by a.py -->b"
-    assert filled(once, "new", "a.py") == once
+    assert filled(once, "new", "a.py", "page.md") == once
 
 
 def test_figures_are_readable() -> None:

@@ -127,3 +127,8 @@ def test_a_peer_stands_beside_the_run_that_did_the_same_otherwise() -> None:
     lines = results.tables([*ours, theirs]).splitlines()
     assert lines[-1].startswith("| LingNLI dev, accuracy, train_limit 9 | 64.00 | 63.00 | +1.00 |")
     assert not lines[-2].startswith("| LingNLI")
+
+
+def test_a_page_without_a_place_is_refused() -> None:
+    with pytest.raises(SystemExit, match=r"results\.md has no place for what docs/results\.py draws"):
+        results.drawn("text", [])

@@ -95,3 +95,8 @@ def test_a_study_runs(prepare_sentences: Callable[..., Path], tmp_path: Path, mo
 def test_a_folder_without_a_journal(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="no journal"):
         studies.entry("x", tmp_path)
+
+
+def test_a_page_without_a_place_is_refused() -> None:
+    with pytest.raises(SystemExit, match=r"studies\.md has no place for what docs/studies\.py draws"):
+        studies.drawn("text", {})
