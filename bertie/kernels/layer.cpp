@@ -226,7 +226,10 @@ void encode_few(const Call& call, const float* hidden, Stream<T>* qkv, Stream<T>
         const Layer& layer = call.layers[number];
         together([&](float* own, Operand<T> narrow, Share share) {
             if (number == 0) settle(own, narrow, nullptr, nullptr, 0.0);
-            else settle(own, narrow, (&layer)[-1].second_weight, (&layer)[-1].second_bias, (&layer)[-1].second_epsilon);
+            else {
+                const Layer& before = call.layers[number - 1];
+                settle(own, narrow, before.second_weight, before.second_bias, before.second_epsilon);
+            }
             product(narrow, rows, layer.qkv, [&](int row, int64_t column, Floats values) {
                 store(qkv + row * layer.qkv.outputs + column, values);
             }, share);
