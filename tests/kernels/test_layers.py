@@ -23,12 +23,18 @@ LENGTHS = (1, 40, 16, 7, 130, 3, 22)
 HEADS = 2
 
 
+@pytest.fixture(scope="module")
+def without_tiles(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Name a folder where the kernel for processors without tiles is built once, for all tests."""
+    return str(tmp_path_factory.mktemp("without-tiles"))
+
+
 @pytest.fixture(params=["as built", "without tiles"])
-def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Iterator[str]:
+def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, without_tiles: str) -> Iterator[str]:
     """Build the kernel for this processor, and for one that has no tiles."""
     if request.param == "without tiles":
         monkeypatch.setattr(library, "_FLAGS", (*library._FLAGS, "-mno-amx-int8", "-mno-amx-bf16"))
-        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        monkeypatch.setenv("XDG_CACHE_HOME", without_tiles)
         library.load.cache_clear()
         if library.load("layer") is None:
             pytest.skip("this compiler knows no tiles")
