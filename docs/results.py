@@ -164,7 +164,8 @@ def _commit() -> str:
 
 def write_entry(entry: Mapping[str, Any], ledger: Path) -> Path:
     """Write one file of the ledger, named by what makes a run the run that it is."""
-    settings = {key: value for key, value in entry["settings"].items() if key not in _FREE}
+    changed = {key: value for key, value in entry.get("changed", {}).items() if value is not None}
+    settings = {key: value for key, value in {**entry["settings"], **changed}.items() if key not in _FREE}
     identity = [entry["name"], entry["by"], entry["model"], entry["seed"], settings]
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
     by = "" if entry["by"] == OURS else f"{entry['by'].split()[0]}-"

@@ -106,6 +106,12 @@ def test_a_run_is_there_once(tmp_path: Path) -> None:
     assert len(paths) == 2 and len(results.read_ledger(tmp_path / "ledger")) == 2
 
 
+def test_a_peers_run_on_a_part_is_not_its_run_on_all(tmp_path: Path) -> None:
+    whole = {**entry("lingnli", 1, 0.65, by="transformers 5.23"), "settings": {"epochs": 2}}
+    part = {**whole, "changed": {"train_limit": 6000}}
+    assert results.write_entry(whole, tmp_path) != results.write_entry(part, tmp_path)
+
+
 def test_mean_deviation_and_targets() -> None:
     lines = results.tables([entry("sst2", seed, score) for seed, score in ((1, 0.91), (2, 0.92), (3, 0.93))])
     row = [cell.strip() for cell in lines.splitlines()[2].split("|")[1:-1]]
