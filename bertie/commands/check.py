@@ -211,7 +211,7 @@ def _look(
     """Read a file and survey its items."""
     from bertie.data.survey import survey_copies, survey_texts
     from bertie.data.survey_labels import survey_labels
-    from bertie.data.survey_pieces import survey_casing, survey_lengths
+    from bertie.data.survey_pieces import survey_casing, survey_lengths, survey_targets
 
     looked, stopped = _Looked(path, figures={"file": str(path)}), None
     with progress.collected() as said:
@@ -224,7 +224,10 @@ def _look(
         looked.items = items = table.items
         looked.figures |= {"columns": table.mapping, "items": len(items)}
         looked.findings += survey_texts(items, path)
-        if kind.needs_labels:
+        if kind.writes:
+            most = given.get("max_target", getattr(kind, "max_target", limit))
+            looked.add(survey_targets(items, path, tokenizer=tokenizer, limit=most))
+        elif kind.needs_labels:
             looked.add(survey_labels(items, path, classes=_has_labels(kind), many=_several(items, given)))
         looked.add(survey_copies(items, path))
         looked.add(
@@ -247,8 +250,8 @@ def _ways(
     apart = False
     if tokenizer is not None and isinstance(items[0], Text):
         apart = len(_bare(kind, given).encode([Text("a", "b")], tokenizer)) == 2
-    windows = given.get("truncation", getattr(kind, "truncation", "")) == "window"
-    return {"apart": apart, "windows": windows, "max_query": given.get("max_query", getattr(kind, "max_query", None))}
+    way = None if kind.writes else given.get("truncation", getattr(kind, "truncation", "")) == "window"
+    return {"apart": apart, "windows": way, "max_query": given.get("max_query", getattr(kind, "max_query", None))}
 
 
 def _bare(kind: "type[Task]", given: dict[str, Any]) -> "Task":

@@ -35,11 +35,14 @@ def read_sources(path: str | Path, *, columns: Mapping[str, str] | None = None, 
     """
     if columns is not None:
         return read_table(
-            path, columns={_ROLES.get(role, role): name for role, name in columns.items()}, labelled=labelled
+            path,
+            columns={_ROLES.get(role, role): name for role, name in columns.items()},
+            labelled=labelled,
+            written=True,
         )
     file = Path(path)
     if format_suffix(file) == ".txt":
-        return read_table(file, labelled=labelled)
+        return read_table(file, labelled=labelled, written=True)
     with open_dataset(file) if is_dataset(file) else open_rows(file) as table:
         header = list(table.columns)
     names = {name.lower(): name for name in reversed(header)}
@@ -56,4 +59,4 @@ def read_sources(path: str | Path, *, columns: Mapping[str, str] | None = None, 
             f"{file}: can't tell which column holds the {lacking[0]} ({', '.join(header)}); say "
             "--columns source=NAME,target=NAME"
         )
-    return read_table(file, columns=found, labelled=labelled)
+    return read_table(file, columns=found, labelled=labelled, written=True)

@@ -43,7 +43,7 @@ def survey_lengths(
     tokenizer: Tokenizer | None,
     limit: int,
     apart: bool = False,
-    windows: bool = False,
+    windows: bool | None = False,
     max_query: int | None = None,
 ) -> tuple[Values, list[Finding]]:
     """Measure items in pieces with [CLS] and [SEP], or in words without a tokenizer.
@@ -54,7 +54,7 @@ def survey_lengths(
         tokenizer: of the model.
         limit: the longest sequence.
         apart: whether the texts of a pair are sequences of their own, as for embeddings.
-        windows: whether longer items are read in windows; they are cut else.
+        windows: whether longer items are read in windows; they are cut else, and must be when None.
         max_query: the longest question, of questions about contexts; as long as fits when None.
     """
     found: list[Finding] = []
@@ -70,20 +70,53 @@ def survey_lengths(
             room = (limit - 2 - tokenizer.num_between) // 2  # half of what a window holds, as in data/windows
             found += _long_questions(items, path, firsts, room if max_query is None else min(room, max_query))
     over = np.flatnonzero(lengths > limit).tolist()
-    quantiles = {f"{share:.0%}": int(np.quantile(lengths, share, method="higher")) for share in _QUANTILES}
-    values = {
-        "lengths": {"in": unit, **quantiles, "longest": int(lengths.max()), f"over {limit}": len(over)},
-        **values,
-    }
+    spread = _spread(lengths, unit, limit)
+    values = {"lengths": spread, **values}
     if over:
         what = f"{len(over):,} of {len(items):,} items ({len(over) / len(items):.1%}) have more than {limit} {unit}"
         severe = len(over) > _MANY_CUT * len(items) and not windows
-        enough = quantiles["99%"] if quantiles["99%"] > limit else int(lengths.max())
-        remedy = "they are read in windows" if windows else "they are cut; --truncation window reads them to the end"
+        enough = spread["99%"] if spread["99%"] > limit else spread["longest"]
+        remedy = "they are read in windows" if windows else "they are cut"
+        if windows is False:
+            remedy += "; --truncation window reads them to the end"
         if unit == "pieces" and (length := _rounded(enough)) <= _MAX_POSITIONS:
-            remedy += f"; --length {length} holds {'all' if enough == lengths.max() else '99 %'}"
+            remedy += f"; --length {length} holds {'all' if enough == spread['longest'] else '99 %'}"
         found.append(Finding("warning" if severe else "note", what, places(path, names(items, over)), remedy))
     return values, found
+
+
+def survey_targets(
+    items: Sequence[Any], path: Path, *, tokenizer: Tokenizer | None, limit: int
+) -> tuple[Values, list[Finding]]:
+    """Measure the texts that are to be written, in pieces with what ends them, or in words without a tokenizer.
+
+    Args:
+        items: texts whose labels are other texts.
+        path: for findings.
+        tokenizer: of the model.
+        limit: the longest target that is learned from.
+    """
+    targets = [str(item.label or "").strip() for item in items]
+    found, empty = [], [number for number, target in enumerate(targets) if not target]
+    if empty:
+        what = f"{len(empty):,} of {len(items):,} targets are empty"
+        found.append(Finding("error", what, places(path, names(items, empty)), "complete or remove these rows"))
+    counts = map(len, map(_WORD.findall, targets) if tokenizer is None else tokenizer.encode_batch(targets))
+    unit, end = ("words", 0) if tokenizer is None else ("pieces", 1)
+    lengths = np.array(list(counts)) + end
+    over = np.flatnonzero(lengths > limit).tolist()
+    if over:
+        what = f"{len(over):,} of {len(items):,} targets ({len(over) / len(items):.1%}) have more than {limit} {unit}"
+        most = int(lengths.max())
+        remedy = f"they are cut; --settings max_target={most},max_new_tokens={most} holds all"
+        severe = len(over) > _MANY_CUT * len(items)
+        found.append(Finding("warning" if severe else "note", what, places(path, names(items, over)), remedy))
+    return {"targets": _spread(lengths, unit, limit)}, found
+
+
+def _spread(lengths: NDArray[np.int64], unit: str, limit: int) -> Values:
+    quantiles = {f"{share:.0%}": int(np.quantile(lengths, share, method="higher")) for share in _QUANTILES}
+    return {"in": unit, **quantiles, "longest": int(lengths.max()), f"over {limit}": int((lengths > limit).sum())}
 
 
 def _sequences(item: Any, lengths: Sequence[int], apart: bool) -> list[list[int]]:

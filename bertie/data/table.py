@@ -62,6 +62,7 @@ def read_table(
     *,
     columns: Mapping[str, str] | None = None,
     labelled: bool = False,
+    written: bool = False,
     bad_utf8: BadUtf8 = "stop",
 ) -> Table[Text]:
     """Read a table into memory.
@@ -70,6 +71,7 @@ def read_table(
         path: .tsv, .csv, .jsonl or .parquet, also compressed; .txt, one text a line; or a data set (`data/hub.py`).
         columns: role (text, pair, label, negative) to column name, or number from 0 without header; found when None.
         labelled: whether every row needs a label.
+        written: whether labels are texts to be written, of which "NaN" and "-" are two like others.
         bad_utf8: what to do with bytes that are not UTF-8.
 
     Raises:
@@ -97,7 +99,7 @@ def read_table(
         items = [replace(item, label=labels_of(item)[0]) for item in items]  # one each, like labels without lists
     several = ", any number of labels each" if any(isinstance(item.label, tuple) for item in items) else ""
     progress.note(f"{file}: {len(rows):,} rows, {said}{several}")
-    return Table(file, _labelled(file, items, header) if labelled else items, names)
+    return Table(file, _labelled(file, items, header, written=written) if labelled else items, names)
 
 
 def _rows(file: Path, columns: Mapping[str, str] | None, bad_utf8: BadUtf8) -> tuple[list[str], list[Row]]:
@@ -298,9 +300,9 @@ def _item(file: Path, line: int, fields: Sequence[str], mapping: Mapping[str, in
     return Text(values["text"], values.get("pair"), label, line, negatives)
 
 
-def _labelled(file: Path, items: Sequence[Text], header: Sequence[str]) -> list[Text]:
+def _labelled(file: Path, items: Sequence[Text], header: Sequence[str], *, written: bool) -> list[Text]:
     """Refuse rows without a label; leave out pairs labelled "-", on which a data set's annotators did not agree."""
-    kept = [item for item in items if item.label != "-" or item.pair is None]
+    kept = [item for item in items if written or item.label != "-" or item.pair is None]
     if not kept:
         raise DataError(f"{file}: every row has the label '-', which means that it has none")
     if len(kept) < len(items):
@@ -315,6 +317,6 @@ def _labelled(file: Path, items: Sequence[Text], header: Sequence[str]) -> list[
             raise DataError(
                 f"{file}: no column holds labels ({', '.join(header)}); say which by --columns text=NAME,label=NAME"
             )
-        if label == "" or str(label).lower() == "nan":
+        if label == "" or (str(label).lower() == "nan" and not written):
             raise DataError(f"{file}:{item.line}: the label is {label or 'empty'}; complete or remove the row")
     return kept

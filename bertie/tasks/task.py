@@ -91,6 +91,8 @@ class Task(ABC):
     """Name of the class that loads it in transformers, with {} for the encoder's ("{}ForMaskedLM")."""
     needs_labels: ClassVar[bool] = True
     """Whether it is measured on labelled items; others make their own targets."""
+    writes: ClassVar[bool] = False
+    """Whether labels are texts that it learns to write, and any text may be one."""
     whole_batch: ClassVar[bool] = False
     """Whether the loss compares items of a batch with one another, so that a step must not be split."""
     criterion: ClassVar[str] = "accuracy"

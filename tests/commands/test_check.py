@@ -177,6 +177,25 @@ def story(folder: Path, *documents: str) -> str:
     return str(path)
 
 
+def test_targets_to_write_are_no_classes(tmp_path: Path, tokenizer: str, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = "".join(f"the film {letter} was long and {letter} was good\ta good {letter} film\n" for letter in "abcdef")
+    file = tmp_path / "a.tsv"
+    file.write_text(f"source\ttarget\n{rows}what is it\tNaN\n", encoding="utf-8")
+    words = (str(file), "--task", "generation", "--json")
+    code, out, _ = run(capsys, *words, "--model", tokenizer, "--settings", "max_target=4", "--length", "8")
+    told = [one for one in json.loads(out)["findings"] if "more than" in one["what"]]
+    assert code == 0
+    assert [one["what"] for one in told] == [
+        "6 of 7 targets (85.7%) have more than 4 pieces",
+        "6 of 7 items (85.7%) have more than 8 pieces",
+    ]
+    assert "max_target=5" in told[0]["remedy"] and "window" not in told[1]["remedy"]
+    code, out, _ = run(capsys, *words)
+    assert (code, json.loads(out)["files"][0]["targets"]["longest"]) == (0, 4)
+    file.write_text(f"source\ttarget\n{rows}what is it\t\n", encoding="utf-8")
+    assert run(capsys, *words)[0] == 3
+
+
 def test_raw_text(tmp_path: Path, tokenizer: str, capsys: pytest.CaptureFixture[str]) -> None:
     sentences = [
         f"The cat ran to the {letter} house. The dog sat. A bird slept. The fish ate." for letter in "abcdefghij" * 4

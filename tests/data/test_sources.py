@@ -52,3 +52,9 @@ def test_unknown_names_and_empty_targets_are_refused(tmp_path: Path) -> None:
         read_sources(write(tmp_path, "a.csv", "x,y\n1,2\n"))
     with pytest.raises(DataError, match=r"a\.tsv:2: the label is empty"):
         read_sources(write(tmp_path, "a.tsv", "source\ttarget\nx\t\n"), labelled=True)
+
+
+def test_nan_and_a_dash_are_texts_to_write(tmp_path: Path) -> None:
+    pairs = write(tmp_path, "a.csv", "source,pair,target\nnot a number,x,NaN\nminus,y,-\nSee also,z,nan\n")
+    roles = {"source": "source", "pair": "pair", "target": "target"}
+    assert [item.label for item in read_sources(pairs, columns=roles, labelled=True).items] == ["NaN", "-", "nan"]
