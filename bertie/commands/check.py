@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args, get_type_hints
 
 from bertie import progress
 from bertie.commands.command import UNBOUNDED_WIDTH, Report
@@ -250,8 +250,9 @@ def _ways(
     apart = False
     if tokenizer is not None and isinstance(items[0], Text):
         apart = len(_bare(kind, given).encode([Text("a", "b")], tokenizer)) == 2
-    way = None if kind.writes else given.get("truncation", getattr(kind, "truncation", "")) == "window"
-    return {"apart": apart, "windows": way, "max_query": given.get("max_query", getattr(kind, "max_query", None))}
+    has_windows = "window" in get_args(get_type_hints(kind).get("truncation"))
+    windows = given.get("truncation", getattr(kind, "truncation", "")) == "window" if has_windows else None
+    return {"apart": apart, "windows": windows, "max_query": given.get("max_query", getattr(kind, "max_query", None))}
 
 
 def _bare(kind: "type[Task]", given: dict[str, Any]) -> "Task":

@@ -73,15 +73,13 @@ def survey_lengths(
     spread = _spread(lengths, unit, limit)
     values = {"lengths": spread, **values}
     if over:
-        what = f"{len(over):,} of {len(items):,} items ({len(over) / len(items):.1%}) have more than {limit} {unit}"
-        severe = len(over) > _MANY_CUT * len(items) and not windows
         enough = spread["99%"] if spread["99%"] > limit else spread["longest"]
         remedy = "they are read in windows" if windows else "they are cut"
         if windows is False:
             remedy += "; --truncation window reads them to the end"
         if unit == "pieces" and (length := _rounded(enough)) <= _MAX_POSITIONS:
             remedy += f"; --length {length} holds {'all' if enough == spread['longest'] else '99 %'}"
-        found.append(Finding("warning" if severe else "note", what, places(path, names(items, over)), remedy))
+        found.append(_long(items, path, over, "items", f"{limit} {unit}", remedy, harmless=bool(windows)))
     return values, found
 
 
@@ -106,12 +104,19 @@ def survey_targets(
     lengths = np.array(list(counts)) + end
     over = np.flatnonzero(lengths > limit).tolist()
     if over:
-        what = f"{len(over):,} of {len(items):,} targets ({len(over) / len(items):.1%}) have more than {limit} {unit}"
         most = int(lengths.max())
         remedy = f"they are cut; --settings max_target={most},max_new_tokens={most} holds all"
-        severe = len(over) > _MANY_CUT * len(items)
-        found.append(Finding("warning" if severe else "note", what, places(path, names(items, over)), remedy))
+        found.append(_long(items, path, over, "targets", f"{limit} {unit}", remedy))
     return {"targets": _spread(lengths, unit, limit)}, found
+
+
+def _long(
+    items: Sequence[Any], path: Path, over: Sequence[int], kind: str, limit: str, remedy: str, *, harmless: bool = False
+) -> Finding:
+    """Tell which items, or targets of theirs, are longer than the limit; it is a warning where many lose something."""
+    what = f"{len(over):,} of {len(items):,} {kind} ({len(over) / len(items):.1%}) have more than {limit}"
+    severe = len(over) > _MANY_CUT * len(items) and not harmless
+    return Finding("warning" if severe else "note", what, places(path, names(items, over)), remedy)
 
 
 def _spread(lengths: NDArray[np.int64], unit: str, limit: int) -> Values:

@@ -171,12 +171,6 @@ def test_pairs_for_embeddings_are_two_sequences(tmp_path: Path, tokenizer: str, 
     assert whole["examples"][0]["pieces"] == ["[CLS] the cat [SEP]", "[CLS] a poor dog [SEP]"]
 
 
-def story(folder: Path, *documents: str) -> str:
-    path = folder / "text.txt"
-    path.write_text("\n\n".join(documents) + "\n", encoding="utf-8")
-    return str(path)
-
-
 def test_targets_to_write_are_no_classes(tmp_path: Path, tokenizer: str, capsys: pytest.CaptureFixture[str]) -> None:
     rows = "".join(f"the film {letter} was long and {letter} was good\ta good {letter} film\n" for letter in "abcdef")
     file = tmp_path / "a.tsv"
@@ -194,6 +188,22 @@ def test_targets_to_write_are_no_classes(tmp_path: Path, tokenizer: str, capsys:
     assert (code, json.loads(out)["files"][0]["targets"]["longest"]) == (0, 4)
     file.write_text(f"source\ttarget\n{rows}what is it\t\n", encoding="utf-8")
     assert run(capsys, *words)[0] == 3
+
+
+@pytest.mark.parametrize(("task", "slides"), [("masked_lm", False), ("classification", True)])
+def test_windows_are_offered_where_a_task_has_them(
+    tmp_path: Path, task: str, slides: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = table(tmp_path, "a.tsv", GOOD + BAD)
+    out = run(capsys, file, "--task", task, "--length", "3", "--json")[1]
+    (told,) = (one for one in json.loads(out)["findings"] if "more than 3 words" in one["what"])
+    assert ("--truncation window" in told["remedy"]) == slides
+
+
+def story(folder: Path, *documents: str) -> str:
+    path = folder / "text.txt"
+    path.write_text("\n\n".join(documents) + "\n", encoding="utf-8")
+    return str(path)
 
 
 def test_raw_text(tmp_path: Path, tokenizer: str, capsys: pytest.CaptureFixture[str]) -> None:
