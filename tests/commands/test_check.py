@@ -195,8 +195,8 @@ def test_windows_are_offered_where_a_task_has_them(
     tmp_path: Path, task: str, slides: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = table(tmp_path, "a.tsv", GOOD + BAD)
-    out = run(capsys, file, "--task", task, "--length", "3", "--json")[1]
-    (told,) = (one for one in json.loads(out)["findings"] if "more than 3 words" in one["what"])
+    out = run(capsys, file, "--task", task, "--length", "5", "--json")[1]
+    (told,) = (one for one in json.loads(out)["findings"] if "more than 5 words" in one["what"])
     assert ("--truncation window" in told["remedy"]) == slides
 
 
