@@ -98,7 +98,8 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = learning_rate * group.get("scale", 1.0)
         clip(gradients, optimizer, norm, most=clip_norm)
-        optimizer.step()
+        with compute(precision, device):  # of Muon's products; everything else of an update is elementwise, in fp32
+            optimizer.step()
         model.zero_grad()
         tokens = sum(batch.num_tokens for batch in draw.batches)
         yield Step(number + 1, tokens, learning_rate, norm, figures, draw.state)

@@ -63,7 +63,7 @@ def test_the_best_of_each_kind_runs_again(tmp_path: Path, monkeypatch: pytest.Mo
         studies.planned("optimizers")
     with pytest.raises(SystemExit, match=r"studies\.md"):
         studies.planned("learning")
-    assert len(studies.planned("rates")) == 9
+    assert len(studies.planned("rates")) == 10
     runs = [
         {"label": "adamw 5e-4", "loss": 6.0},
         {"label": "adamw 1e-3", "loss": 5.0},
