@@ -33,8 +33,9 @@ PAGE = DOCS / "results.md"
 CONFIGS = DOCS.parent / "configs" / "finetune"
 SCRIPT = "docs/results.py"
 OURS = "bertie"
+TARGETS_OF = "minilm"
 # Places, and what may differ between two runs of one row.
-_PLACES = ("model", "train", "dev", "out")
+_PLACES = ("model", "tokenizer", "train", "dev", "out")
 _FREE = {"model", "out", "seed", "threads", "device", "precision", "resume"}
 
 
@@ -47,6 +48,7 @@ class Row:
     """The official one."""
     others: tuple[str, ...] = ()
     target: float | None = None
+    """Of the encoder `TARGETS_OF`, as is the next."""
     peer: float | None = None
     """What a plain transformers loop gave on the same files, one seed."""
 
@@ -91,17 +93,21 @@ def entry_of_run(folder: Path, name: str) -> dict[str, Any]:
         sys.exit(f"{folder} has no scores: the run isn't finished, or had no dev data")
     settings = {key: _without_place(key, value) for key, value in record["settings"].items()}
     changed = _changed(name, settings)
-    flags = " ".join(f"--{key.replace('_', '-')} {value}" for key, value in changed.items() if value is not None)
-    command = f"bertie run configs/finetune/{name}.toml --model {settings.get('model')} --seed {settings.get('seed')}"
+    flags = [f"--{key.replace('_', '-')} {value}" for key, value in changed.items() if value is not None]
+    model, start = settings.get("model"), [f"--model {settings.get('model')}"]
+    if model is None:
+        model = f"random {settings['model.size']}"
+        start = [f"--{key.replace('_', '-')} {settings[key]}" for key in settings if _is_of_random(key)]
+    command = ["bertie run", f"configs/finetune/{name}.toml", *start, f"--seed {settings.get('seed')}", *flags]
     return {
         "name": name,
         "by": OURS,
-        "model": settings.get("model"),
+        "model": model,
         "seed": settings.get("seed"),
         "scores": values["scores"],
         "minutes": round(values["seconds"] / 60, 2),
         "date": time.strftime("%Y-%m-%d", time.gmtime(file.stat().st_mtime)),
-        "command": f"{command} {flags}".rstrip(),
+        "command": " ".join(command),
         "changed": changed,
         "settings": settings,
         "figures": {key: value for key, value in values.items() if key not in ("scores", "folder", "seconds")},
@@ -113,11 +119,18 @@ def entry_of_run(folder: Path, name: str) -> dict[str, Any]:
 
 
 def _without_place(key: str, value: Any) -> Any:
-    """Reduce a path to its last part; a hub id, such as owner/name, stays."""
+    """Reduce a path to its last part, or a run's own `model` to the run; a hub id, such as owner/name, stays."""
     if key not in _PLACES:
         return value
     place = Path(value)
-    return place.name if place.is_absolute() or value.startswith(("~", ".")) or place.exists() else value
+    if not (place.is_absolute() or value.startswith(("~", ".")) or place.exists()):
+        return value
+    return place.parent.name if key == "model" and place.name == "model" else place.name
+
+
+def _is_of_random(key: str) -> bool:
+    """Tell what describes a model of random weights, in place of a folder."""
+    return key.startswith("model.") or key == "tokenizer"
 
 
 def _changed(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -128,7 +141,7 @@ def _changed(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     fixed = _flat(tomllib.loads(file.read_text(encoding="utf-8")))
     del fixed["command"]
     fixed |= {split: Path(fixed[split]).name for split in ("train", "dev")}
-    keys = [key for key in {**fixed, **settings} if key not in _FREE]
+    keys = [key for key in {**fixed, **settings} if key not in _FREE and not _is_of_random(key)]
     unsaid = _defaults()
     return {
         key: settings.get(key) for key in keys if settings.get(key) != (fixed[key] if key in fixed else unsaid.get(key))
@@ -221,8 +234,8 @@ def _line(row: Row, model: str, changed: Mapping[str, Any], runs: Sequence[Mappi
         _spread(_scores(runs, row.score)),
         ", ".join(str(run["seed"]) for run in runs),
         f"{mean(run['minutes'] for run in runs):.1f}",
-        "" if row.target is None else f"{row.target:g}",
-        "" if row.peer is None else f"{row.peer:g}",
+        "" if row.target is None or model != TARGETS_OF else f"{row.target:g}",
+        "" if row.peer is None or model != TARGETS_OF else f"{row.peer:g}",
         others,
     ]
     return f"| {' | '.join(cells)} |"

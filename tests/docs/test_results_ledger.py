@@ -87,6 +87,18 @@ def test_a_hub_id_stays(tmp_path: Path) -> None:
     assert results.entry_of_run(run_folder(tmp_path, "mrpc", model="owner/name"), "mrpc")["model"] == "owner/name"
 
 
+def test_a_runs_model_goes_by_the_name_of_the_run(tmp_path: Path) -> None:
+    found = results.entry_of_run(run_folder(tmp_path, "mrpc", model=str(tmp_path / "mini" / "model")), "mrpc")
+    assert found["model"] == "mini" and "--model mini " in found["command"]
+
+
+def test_random_weights_are_no_change(tmp_path: Path) -> None:
+    random = {"model": {"size": "mini", "dropout": 0.0}, "tokenizer": str(tmp_path / "small")}
+    found = results.entry_of_run(run_folder(tmp_path, "wiki-title", **random), "wiki-title")
+    assert found["model"] == "random mini" and found["changed"] == {}
+    assert "--model.size mini --model.dropout 0.0" in found["command"] and "--tokenizer small" in found["command"]
+
+
 def test_an_unfinished_run_is_refused(tmp_path: Path) -> None:
     folder = run_folder(tmp_path, "mrpc")
     record = json.loads((folder / "run.json").read_text())
@@ -113,9 +125,11 @@ def test_a_peers_run_on_a_part_is_not_its_run_on_all(tmp_path: Path) -> None:
 
 
 def test_mean_deviation_and_targets() -> None:
-    lines = results.tables([entry("sst2", seed, score) for seed, score in ((1, 0.91), (2, 0.92), (3, 0.93))])
-    row = [cell.strip() for cell in lines.splitlines()[2].split("|")[1:-1]]
-    assert row == ["SST-2 dev, accuracy", "small", "92.00 ± 1.00", "1, 2, 3", "2.0", "91", "90.25", ""]
+    runs = [entry("sst2", seed, score) | {"model": "minilm"} for seed, score in ((1, 0.91), (2, 0.92), (3, 0.93))]
+    row = [cell.strip() for cell in results.tables(runs).splitlines()[2].split("|")[1:-1]]
+    assert row == ["SST-2 dev, accuracy", "minilm", "92.00 ± 1.00", "1, 2, 3", "2.0", "91", "90.25", ""]
+    other = results.tables([entry("sst2", 1, 0.8)]).splitlines()[2]
+    assert other.endswith("| small | 80.00 | 1 | 2.0 |  |  |  |"), "targets are one encoder's"
     assert "| 50.00 |" in results.tables([entry("rte", 1, 0.5)]), "one seed has no deviation"
 
 
