@@ -244,15 +244,15 @@ def _look(
 def _ways(
     kind: "type[Task]", given: dict[str, Any], items: Sequence[Any], tokenizer: "Tokenizer | None"
 ) -> dict[str, Any]:
-    """Find out how the task lays out items: pairs in one sequence or two, long ones in windows, questions how long."""
+    """Find out how the task lays out items: pairs in one sequence or two, long ones how, questions how long."""
     from bertie.data.items import Text
 
     apart = False
     if tokenizer is not None and isinstance(items[0], Text):
         apart = len(_bare(kind, given).encode([Text("a", "b")], tokenizer)) == 2
-    has_windows = "window" in get_args(get_type_hints(kind).get("truncation"))
-    windows = given.get("truncation", getattr(kind, "truncation", "")) == "window" if has_windows else None
-    return {"apart": apart, "windows": windows, "max_query": given.get("max_query", getattr(kind, "max_query", None))}
+    own = {name: getattr(kind, name) for name in ("truncation", "max_query") if hasattr(kind, name)}
+    wished = {name: given.get(name, value) for name, value in own.items()}
+    return {"apart": apart, "choices": get_args(get_type_hints(kind).get("truncation")), **wished}
 
 
 def _bare(kind: "type[Task]", given: dict[str, Any]) -> "Task":

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertie.batch import Batch
-from bertie.corpus.findings import Finding, places
+from bertie.corpus.findings import Finding, Severity, places
 from bertie.data.items import Choice, Question, Text, Words
 from bertie.data.survey import name_of, names, parts
 from bertie.metrics.entities import entities
@@ -34,6 +34,9 @@ _LEAST_LETTERS = 1_000
 _SHOWN, _SHOWN_PIECES, _SHOWN_SEQUENCES = 5, 12, 4
 _EXAMPLES = 10
 _MAX_POSITIONS = 512  # of nearly every BERT
+_FATES = {"truncate": "they are cut", "error": "they are refused", "window": "they are read in windows"}
+_SEVERITIES: dict[str, Severity] = {"error": "error", "window": "note"}
+_OFFERS = {"truncate": "--truncation truncate cuts them", "window": "--truncation window reads them to the end"}
 
 
 def survey_lengths(
@@ -43,7 +46,8 @@ def survey_lengths(
     tokenizer: Tokenizer | None,
     limit: int,
     apart: bool = False,
-    windows: bool | None = False,
+    truncation: str = "truncate",
+    choices: Sequence[str] = ("truncate", "error", "window"),
     max_query: int | None = None,
 ) -> tuple[Values, list[Finding]]:
     """Measure items in pieces with [CLS] and [SEP], or in words without a tokenizer.
@@ -54,7 +58,8 @@ def survey_lengths(
         tokenizer: of the model.
         limit: the longest sequence.
         apart: whether the texts of a pair are sequences of their own, as for embeddings.
-        windows: whether longer items are read in windows; they are cut else, and must be when None.
+        truncation: what becomes of longer items.
+        choices: what may become of them for the task.
         max_query: the longest question, of questions about contexts; as long as fits when None.
     """
     found: list[Finding] = []
@@ -74,12 +79,12 @@ def survey_lengths(
     values = {"lengths": spread, **values}
     if over:
         enough = spread["99%"] if spread["99%"] > limit else spread["longest"]
-        remedy = "they are read in windows" if windows else "they are cut"
-        if windows is False:
-            remedy += "; --truncation window reads them to the end"
+        offers = [] if truncation == "window" else [_OFFERS[way] for way in choices if way not in (truncation, "error")]
+        told = [_FATES[truncation], *offers]
         if unit == "pieces" and (length := _rounded(enough)) <= _MAX_POSITIONS:
-            remedy += f"; --length {length} holds {'all' if enough == spread['longest'] else '99 %'}"
-        found.append(_long(items, path, over, "items", f"{limit} {unit}", remedy, harmless=bool(windows)))
+            told.append(f"--length {length} holds {'all' if enough == spread['longest'] else '99 %'}")
+        severity = _SEVERITIES.get(truncation)
+        found.append(_long(items, path, over, "items", f"{limit} {unit}", "; ".join(told), severity))
     return values, found
 
 
@@ -111,12 +116,18 @@ def survey_targets(
 
 
 def _long(
-    items: Sequence[Any], path: Path, over: Sequence[int], kind: str, limit: str, remedy: str, *, harmless: bool = False
+    items: Sequence[Any],
+    path: Path,
+    over: Sequence[int],
+    kind: str,
+    limit: str,
+    remedy: str,
+    severity: Severity | None = None,
 ) -> Finding:
-    """Tell which items, or targets of theirs, are longer than the limit; it is a warning where many lose something."""
+    """Tell which items, or targets of theirs, are longer than the limit; they are cut where no `severity` is given."""
     what = f"{len(over):,} of {len(items):,} {kind} ({len(over) / len(items):.1%}) have more than {limit}"
-    severe = len(over) > _MANY_CUT * len(items) and not harmless
-    return Finding("warning" if severe else "note", what, places(path, names(items, over)), remedy)
+    cut: Severity = "warning" if len(over) > _MANY_CUT * len(items) else "note"
+    return Finding(severity or cut, what, places(path, names(items, over)), remedy)
 
 
 def _spread(lengths: NDArray[np.int64], unit: str, limit: int) -> Values:

@@ -184,8 +184,12 @@ def test_lengths_in_pieces(tiny_tokenizer: Tokenizer) -> None:
         "warning: 1 of 4 items (25.0%) have more than 10 pieces [a.tsv: line 3]",
     ]
     assert found[1].remedy == "they are cut; --truncation window reads them to the end; --length 24 holds all"
-    windows = survey_lengths(items, FILE, tokenizer=tiny_tokenizer, limit=10, windows=True)[1]
-    assert windows[1].severity == "note" and windows[1].remedy.startswith("they are read in windows")
+    windows = survey_lengths(items, FILE, tokenizer=tiny_tokenizer, limit=10, truncation="window")[1]
+    assert windows[1].severity == "note" and windows[1].remedy == "they are read in windows; --length 24 holds all"
+    strict = {"truncation": "error", "choices": ("truncate", "error")}
+    refused = survey_lengths(items, FILE, tokenizer=tiny_tokenizer, limit=10, **strict)[1][1]
+    assert refused.severity == "error"
+    assert refused.remedy == "they are refused; --truncation truncate cuts them; --length 24 holds all"
     apart = survey_lengths(items[:2], FILE, tokenizer=tiny_tokenizer, limit=10, apart=True)[0]
     assert apart["lengths"]["longest"] == 5
     choices = [Choice("the", ("cat", "cat ran in the house"), "0")]
