@@ -62,7 +62,8 @@ def prepare_corpus(
     return Report(
         title=f"Corpus {out}",
         values=values,
-        next_command=f"bertie pretrain --corpus {place} --out out/model --model.size mini --budget 20m",
+        next_command=f"bertie pretrain --corpus {place} --out out/model --model.size mini --budget 20m "
+        "--optimizer.name muon",
     )
 
 

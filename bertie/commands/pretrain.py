@@ -10,7 +10,7 @@ from bertie.commands._random import ModelSettings, RandomStart
 from bertie.commands._teacher import taught
 from bertie.commands.command import Report
 from bertie.errors import DataError, SettingsError
-from bertie.training.settings import DistillSettings, OptimizerSettings, ScheduleSettings, TrainingSettings
+from bertie.training.settings import PEAKS, DistillSettings, OptimizerSettings, ScheduleSettings, TrainingSettings
 
 if TYPE_CHECKING:
     from bertie.corpus.shards import Corpus
@@ -35,7 +35,7 @@ def pretrain(
     length: int = 128,
     stages: str | None = None,
     batch_tokens: int = 8192,
-    learning_rate: float = 1e-3,
+    learning_rate: float | None = None,
     mask_rate: float | None = None,
     max_masked: int | None = None,
     settings: dict[str, Any] | None = None,
@@ -67,7 +67,7 @@ def pretrain(
         length: tokens of the longest sequence.
         stages: several lengths and their shares of the run, such as 128:90%,512:10%.
         batch_tokens: tokens of one update at most.
-        learning_rate: peak.
+        learning_rate: peak; when not given 1e-3, with optimizer.name lamb 1e-2, with muon 4e-3.
         mask_rate: share of the tokens to guess; the task's own choice (0.15) when not given.
         max_masked: most tokens to guess in one sequence.
         settings: further settings of the task, such as masking=span,mask_rate_end=0.15.
@@ -108,6 +108,8 @@ def pretrain(
     place = resolve_device(device)
     parameters |= {"threads": set_threads(threads), "precision": resolve(precision, place), "device": place.type}
     parameters["mask_rate"] = getattr(objective, "mask_rate", None)
+    peak = PEAKS[optimizer.name] if learning_rate is None else learning_rate
+    parameters["learning_rate"] = peak
     start = RandomStart.of(model, tokenizer) if from_ is None else from_
     if isinstance(start, RandomStart):
         parameters["model"] = start.settings
@@ -130,7 +132,7 @@ def pretrain(
                 text, objective, tokenizer, **sizes, schedule=schedule, seed=seed, progress=done, state=state
             ),
             horizon=horizon,
-            peak=learning_rate,
+            peak=peak,
             optimizer=optimizer,
             schedule=schedule,
             training=training,

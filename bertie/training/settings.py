@@ -15,7 +15,8 @@ class OptimizerSettings:
     name: Literal["adamw", "bert_adam", "lamb", "muon", "stable_adamw"] = "adamw"
     """adamw; bert_adam: the paper's form, without bias correction; lamb: steps by the size of each tensor, for large
     batches and rates about ten times AdamW's; muon: orthogonal steps for the matrices of blocks, AdamW for the rest, at
-    AdamW's rate; stable_adamw: AdamW whose steps are cut where gradients jump, to be run with clip_norm 0."""
+    one to four times AdamW's rate; stable_adamw: AdamW whose steps are cut where gradients jump, to be run with
+    clip_norm 0."""
     weight_decay: float = 0.01
     """Decoupled decay of matrices and tables."""
     beta1: float = 0.9
@@ -45,6 +46,11 @@ class OptimizerSettings:
             raise SettingsError(f"optimizer.largest_norm must be at least 0; got {self.largest_norm}")
         if not 0.0 < self.layer_decay <= 1.0:
             raise SettingsError(f"optimizer.layer_decay must be above 0 and at most 1; got {self.layer_decay}")
+
+
+PEAKS = {"adamw": 1e-3, "bert_adam": 1e-3, "lamb": 1e-2, "muon": 4e-3, "stable_adamw": 1e-3}
+"""Peak rate of each optimizer in pre-training when none is given: for AdamW, LAMB and Muon the best on BERT-mini
+(docs/studies.md), AdamW's for the others."""
 
 
 @dataclass(frozen=True)
