@@ -86,7 +86,7 @@ STUDIES = {
     ),
     "optimizers": Study(
         "AdamW, LAMB and Muon",
-        "Which optimizer is furthest after fifteen minutes, each at its best rate of three?",
+        "Which optimizer is furthest after fifteen minutes, each at its best rate?",
         clock=True,
         best_of="rates",
         flags=f"{MINI} --budget 15m",
