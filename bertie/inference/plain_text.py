@@ -72,6 +72,8 @@ def show(items: Sequence[Any], predictions: Sequence[Any], width: int) -> str:
             lines = [_barred(piece.token, piece.replaced, column) for piece in prediction.pieces]
         elif hasattr(prediction, "spans"):
             lines = _spans(prediction)
+        elif hasattr(prediction, "target"):
+            lines = _written(prediction)
         else:
             parts = _fields(prediction) if is_dataclass(prediction) else {"prediction": prediction}
             lines = [f"  {name}: {value}" for name, value in parts.items()]
@@ -191,6 +193,12 @@ def _answer(item: Any, reply: Any, width: int) -> str:
             f"  {_printable(f'{before}«{reply.text}»{after}')}",
         ]
     )
+
+
+def _written(prediction: Any) -> list[str]:
+    """One line a text, with its score in front; the best one says where it did not come to its end."""
+    first, *others = (f"  {one.score:.4f}  {_printable(one.target)}" for one in (prediction, *prediction.others))
+    return [first + ("" if prediction.ended else " …"), *others]
 
 
 def _vectors(prediction: Any) -> list[str]:

@@ -43,7 +43,10 @@ def test_figures(tmp_path: Path, tokenizer: Path, capsys: pytest.CaptureFixture[
     assert code == 0
     assert "random next share" in output
     assert "Preparing" in errors
-    assert f"next: bertie pretrain --corpus {out} --out out/model --model.size mini --budget 20m --optimizer.name muon" in errors
+    assert (
+        f"next: bertie pretrain --corpus {out} --out out/model --model.size mini --budget 20m --optimizer.name muon"
+        in errors
+    )
     assert "warning" not in errors
     report = bertie.prepare_corpus([path], tokenizer=tokenizer, out=tmp_path / "again", processes=1)
     values = report.values

@@ -16,6 +16,7 @@ from bertie.inference.plain_text import record, show, show_hits, sides
 from bertie.tasks.classification import Verdict
 from bertie.tasks.embedding import Similarity, Vector
 from bertie.tasks.features import Features
+from bertie.tasks.generation import Alternative, Generated
 from bertie.tasks.masked_lm import Fill
 from bertie.tasks.multiple_choice import Chosen
 from bertie.tasks.regression import Estimate
@@ -50,6 +51,13 @@ def test_records_of_every_form_are_json() -> None:
     ]
     for prediction, expected in forms:
         assert json.loads(json.dumps(record("a", prediction))) == {"text": "a", **expected}
+
+
+def test_written_texts_one_a_line() -> None:
+    ended = Generated("a cat", 0.5, ended=True)
+    assert show(["x"], [ended], 80) == "x\n  0.5000  a cat"
+    several = Generated("a\x1b cat", 0.5, ended=False, others=(Alternative("a dog", 0.25),))
+    assert show(["x"], [several], 80).splitlines() == ["x", "  0.5000  a  cat …", "  0.2500  a dog"]
 
 
 def test_bars_are_as_long_as_their_probability() -> None:
