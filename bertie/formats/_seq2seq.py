@@ -14,7 +14,7 @@ from bertie import registry
 from bertie.errors import DataError, SettingsError
 from bertie.files.atomic import write_text
 from bertie.formats._config import architecture, encoder_config
-from bertie.models.model import Config
+from bertie.models.causal import CausalConfig
 from bertie.models.seq2seq import EncoderDecoderConfig, start_decoder
 from bertie.nn.search import Search
 from bertie.tasks.generation import Generation
@@ -69,7 +69,7 @@ def with_decoder(
     Where there is none it begins as a copy of the encoder, unless the task wants it random.
 
     Raises:
-        SettingsError: none is there and none may be made.
+        SettingsError: none is there and none may be made, or a copy is asked for that can't be.
         DataError: start and end are not the tokenizer's [CLS] and [SEP].
     """
     if hasattr(config, "start_id"):
@@ -81,16 +81,25 @@ def with_decoder(
         return kind, config, state
     if not new_head:
         raise SettingsError(f"{folder} has no decoder, so it can't write; fine-tune it with --task generation first")
-    begun = state if task.decoder == "random" else start_decoder(state)
-    return KIND, over(config, tokenizer, task), begun
+    pair = over(config, tokenizer, task)
+    if task.decoder == "copy" and config.KIND != "bert":
+        raise SettingsError(
+            f"{folder} is of kind {config.KIND}, and a decoder can begin as a copy of a bert only; let it begin with "
+            "random weights: --settings decoder=random"
+        )
+    return KIND, pair, state if task.decoder == "random" else start_decoder(state)
 
 
-def over(config: Config, tokenizer: Tokenizer, task: Generation) -> EncoderDecoderConfig:
+def over(config: Any, tokenizer: Tokenizer, task: Generation) -> EncoderDecoderConfig:
     """Put a decoder over an encoder without one.
 
     Raises:
-        SettingsError: an encoder that can have none.
+        SettingsError: a decoder-only model, or shared weights, which another encoder than BERT can't have.
     """
+    if isinstance(config, CausalConfig):
+        raise SettingsError(
+            "a decoder-only model reads no source; take a bert, or go on with texts by --task causal_lm"
+        )
     return EncoderDecoderConfig.over(
         config, start_id=tokenizer.start, end_id=tokenizer.separator, pad_id=tokenizer.pad, shared=task.shared
     )

@@ -261,9 +261,12 @@ def write_beside(bundle: Bundle, folder: Path) -> None:
     module = naming(bundle.architecture, bundle.config.to_foreign())
     kind = getattr(module, "NAME", type(bundle.config).__name__.removesuffix("Config"))
     settings = {field.name: getattr(bundle.task, field.name) for field in dataclasses.fields(bundle.task)}  # type: ignore[arg-type]
+    name = bundle.task.architecture.format(kind)
+    special = getattr(module, "SPECIAL_IDS", {}).items()
     values = {
-        "architectures": [bundle.task.architecture.format(kind)],
+        "architectures": [getattr(module, "CLASSES", {}).get(name, name)],
         **bundle.config.to_foreign(),
+        **{theirs: getattr(bundle.tokenizer, ours) for theirs, ours in special},
         **bundle.task.foreign(),
         "bertie": {
             **bundle.extra,

@@ -154,6 +154,10 @@ NAMES = (
 )
 # Its pre-training tells the order of two sentences, not whether one follows the other.
 TASKS = {"ForPreTraining": "sentence_order"}
+CLASSES = {"AlbertLMHeadModel": "AlbertForMaskedLM"}
+"""Classes of transformers that go by another name than BERT's."""
+SPECIAL_IDS = {"bos_token_id": "start", "eos_token_id": "separator"}
+"""Ids of the tokenizer that its config.json names."""
 REDUNDANT = ("albert.embeddings.position_ids",)
 TIED = {
     "predictions.decoder.weight": "albert.embeddings.word_embeddings.weight",

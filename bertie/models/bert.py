@@ -275,7 +275,7 @@ class Bert(nn.Module):
             SettingsError: another architecture than BERT's own, whose way through its layers may be another.
         """
         if self.config.KIND != "bert":
-            raise SettingsError(f"a {self.config.KIND} can't go on with texts here; take a bert or a causal")
+            raise SettingsError(f"{type(self).__name__} can't go on with texts; take a bert or a causal")
         return Continuation(self.embeddings, self.blocks, token_logits, self.config.max_positions)
 
     def classifier_dropout(self) -> Dropout:

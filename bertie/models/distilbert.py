@@ -117,6 +117,8 @@ NAMES = (
     ("head.classifier", "classifier"),
     ("head.qa_outputs", "qa_outputs"),
 )
+CLASSES = {"DistilBertLMHeadModel": "DistilBertForMaskedLM"}
+"""Classes of transformers that go by another name than BERT's."""
 REDUNDANT = ("distilbert.embeddings.position_ids",)
 TIED = {"vocab_projector.weight": "distilbert.embeddings.word_embeddings.weight"}
 to_foreign, from_foreign = renaming(NAMES)

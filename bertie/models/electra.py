@@ -135,6 +135,8 @@ NAMES = (
 )
 # Pre-training made a discriminator, and a generator that is a masked LM in a folder of its own.
 TASKS = {"ForPreTraining": "replaced_token"}
+CLASSES = {"ElectraLMHeadModel": "ElectraForCausalLM"}
+"""Classes of transformers that go by another name than BERT's."""
 REDUNDANT = ("electra.embeddings.position_ids",)
 TIED = {"generator_lm_head.weight": "electra.embeddings.word_embeddings.weight"}
 to_foreign, from_foreign = renaming(NAMES)

@@ -295,6 +295,15 @@ NAMES = (
     ("head.classifier", "classifier"),
     ("head.qa_outputs", "classifier"),
 )
+CLASSES = {"ModernBertLMHeadModel": "ModernBertForMaskedLM"}
+"""Classes of transformers that go by another name than BERT's."""
+SPECIAL_IDS = {
+    "bos_token_id": "start",
+    "eos_token_id": "separator",
+    "cls_token_id": "start",
+    "sep_token_id": "separator",
+}
+"""Ids of the tokenizer that its config.json names."""
 REDUNDANT = ()
 TIED = {"decoder.weight": "model.embeddings.tok_embeddings.weight"}
 to_foreign, from_foreign = renaming(NAMES)

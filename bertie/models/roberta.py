@@ -103,6 +103,10 @@ NAMES = (
     ("head.classifier", "classifier"),
     ("head.qa_outputs", "qa_outputs"),
 )
+CLASSES = {"RobertaLMHeadModel": "RobertaForCausalLM"}
+"""Classes of transformers that go by another name than BERT's."""
+SPECIAL_IDS = {"bos_token_id": "start", "eos_token_id": "separator"}
+"""Ids of the tokenizer that its config.json names."""
 REDUNDANT = ("roberta.embeddings.position_ids",)
 TIED = {
     "lm_head.decoder.weight": "roberta.embeddings.word_embeddings.weight",

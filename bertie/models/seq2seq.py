@@ -58,15 +58,14 @@ class EncoderDecoderConfig:
             raise SettingsError("shared needs an encoder and a decoder of one shape")
 
     @classmethod
-    def over(cls, encoder: Config, *, start_id: int, end_id: int, pad_id: int = 0, shared: bool = False) -> Self:
-        """Put a decoder of the encoder's own shape over it.
+    def over(cls, encoder: BertConfig, *, start_id: int, end_id: int, pad_id: int = 0, shared: bool = False) -> Self:
+        """Put a decoder of the encoder's own shape over it, or of BERT's nearest to it.
 
         Raises:
-            SettingsError: an encoder of another architecture than BERT.
+            SettingsError: `shared` with an encoder of another architecture than BERT.
         """
-        if not isinstance(encoder, BertConfig) or type(encoder) is not BertConfig:
-            raise SettingsError(f"a decoder takes the shape and weights of a bert; {type(encoder).__name__} is none")
-        return cls(encoder, encoder, start_id, end_id, pad_id, shared=shared)
+        kind = encoder.KIND
+        return cls(encoder, _nearest_bert(encoder), start_id, end_id, pad_id, encoder_kind=kind, shared=shared)
 
     @property
     def vocab_size(self) -> int:
@@ -94,6 +93,12 @@ class EncoderDecoderConfig:
         """H of the encoder."""
         size: int = self._source.hidden_size
         return size
+
+    @property
+    def num_segments(self) -> int:
+        """Segment ids of the encoder."""
+        segments: int = self._source.num_segments
+        return segments
 
     @property
     def initializer_range(self) -> float:
@@ -154,6 +159,20 @@ class EncoderDecoderConfig:
     def build(self) -> EncoderDecoder:
         """Make the encoder, able to make its decoder; parameters are not yet initialised."""
         return EncoderDecoder(self)
+
+
+def _nearest_bert(encoder: BertConfig) -> BertConfig:
+    """Return a BERT's own config, and for its kin that of a BERT as wide and deep, with BERT's feed-forward width."""
+    if type(encoder) is BertConfig:
+        return encoder
+    shared = ("vocab_size", "hidden_size", "num_layers", "num_heads", "activation", "initializer_range", "pad_id")
+    return BertConfig(
+        **{name: getattr(encoder, name) for name in shared},
+        intermediate_size=4 * encoder.hidden_size,
+        max_positions=min(encoder.max_positions, BertConfig.max_positions),
+        dropout=encoder.dropout,
+        attention_dropout=0.0,
+    )
 
 
 _IDS = {"start_id": "decoder_start_token_id", "end_id": "eos_token_id", "pad_id": "pad_token_id"}

@@ -143,6 +143,6 @@ def test_predict_writes_texts(run: Any) -> None:
     room, _ = run
     found = predict(str(room / "run" / "model"), ("the bird saw the river", "the cat saw the story"), device="cpu")
     assert [one.target for one in found.predictions] == ["the river.", "the story."]
-    assert "target: the river." in found.as_text(80)
+    assert "  the river.\n" in found.as_text(80) and "  the story." in found.as_text(80)
     first = found.as_dict()["predictions"][0]
     assert (first["text"], first["target"]) == ("the bird saw the river", "the river.")
