@@ -2,7 +2,7 @@
 
 Each other file here is one architecture: an arrangement of parts from `nn/` in its own small file, never a switch in
 a big one. A task asks the encoder it is given for a stem and never names an architecture; formats ask the module of an
-architecture for its two name tables.
+architecture for its two name tables, and for CLASSES and SPECIAL_IDS where it has them.
 
 Shapes: T tokens, B sequences, M slots, H hidden, V vocabulary.
 """
