@@ -22,6 +22,17 @@ def test_it_is_torchs_own_layer(rows: int, bias: bool) -> None:
     torch.testing.assert_close(found, plain(values).detach())
 
 
+@pytest.mark.parametrize("rows", [1, 2, 3])
+def test_a_large_matrix(rows: int) -> None:
+    torch.manual_seed(0)
+    layer, values = Linear(256, 300), torch.randn(rows, 256)
+    with torch.inference_mode():
+        found = layer(values)
+        assert found.is_contiguous() and found.shape == (rows, 300)
+        torch.testing.assert_close(found, nn.functional.linear(values, layer.weight, layer.bias), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(layer(values[:1]), found[:1], rtol=1e-5, atol=1e-5)
+
+
 def test_learning_is_left_to_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     layer = Linear(8, 4)
     values = torch.randn(5, 8, requires_grad=True)
