@@ -15,6 +15,7 @@ from bertie.commands._random import ModelSettings, RandomStart
 from bertie.commands.finetune import finetune as finetune_function
 from bertie.errors import SettingsError
 from bertie.formats import huggingface
+from bertie.models.bert import BertConfig
 from bertie.models.seq2seq import EncoderDecoder, EncoderDecoderConfig
 from bertie.models.transformer import TransformerConfig
 from bertie.tasks.classification import Classification
@@ -107,6 +108,14 @@ def test_bert_writes_with_a_decoder_of_its_shape(room: Path, tmp_path: Path) -> 
         )
 
 
+def test_a_berts_kin_writes_with_a_decoder_of_berts_shape(room: Path, tmp_path: Path) -> None:
+    words = f"--train {room / 'pairs.tsv'} --model.architecture modernbert --model.size 1/32 --task generation"
+    assert finetune(room, tmp_path / "one", f"{words} --settings max_target=8,max_new_tokens=8") == 0
+    made = huggingface.read(tmp_path / "one" / "model")
+    assert isinstance(made.config, EncoderDecoderConfig) and made.config.encoder_kind == "modernbert"
+    assert type(made.config.decoder) is BertConfig and made.config.decoder.hidden_size == 32
+
+
 def test_a_decoder_over_a_pretrained_encoder_is_a_copy_or_random(room: Path, tmp_path: Path) -> None:
     start = RandomStart.of(ModelSettings(size="1/32"), Tokenizer.load(room / "tokenizer"))
     huggingface.write(start.draw(MaskedLM(), seed=0), tmp_path / "encoder")
@@ -136,7 +145,11 @@ def test_a_decoder_over_a_pretrained_encoder_is_a_copy_or_random(room: Path, tmp
             "--model.architecture transformer --model.size 1/32 --model.activation gelu",
             "transformer has no --model.act",
         ),
-        ("--model.architecture modernbert --model.size 1/32 --task generation", "ModernBertConfig is none"),
+        (
+            "--model.architecture modernbert --model.size 1/32 --task generation --settings shared=true",
+            "shared needs an encoder and a decoder of one shape",
+        ),
+        ("--model.architecture causal --model.size 1/32 --task generation", "a decoder-only model reads no source"),
         ("--model.architecture seq2seq --model.size 1/32 --task generation", "puts a decoder over a bert"),
         ("--model.size 1/32 --model.max-positions 8", "--length 16 is more than the 8 positions of this bert"),
         ("somewhere", "has a tokenizer of its own"),
