@@ -93,11 +93,12 @@ def entry_of_run(folder: Path, name: str) -> dict[str, Any]:
         sys.exit(f"{folder} has no scores: the run isn't finished, or had no dev data")
     settings = {key: _without_place(key, value) for key, value in record["settings"].items()}
     changed = _changed(name, settings)
-    flags = [f"--{key.replace('_', '-')} {value}" for key, value in changed.items() if value is not None]
-    model, start = settings.get("model"), [f"--model {settings.get('model')}"]
+    flags = [_flag(key, value) for key, value in changed.items() if value is not None]
+    model = settings.get("model")
+    start = [_flag("model", model)]
     if model is None:
         model = f"random {settings['model.size']}"
-        start = [f"--{key.replace('_', '-')} {settings[key]}" for key in settings if _is_of_random(key)]
+        start = [_flag(key, value) for key, value in settings.items() if _is_of_random(key)]
     command = ["bertie run", f"configs/finetune/{name}.toml", *start, f"--seed {settings.get('seed')}", *flags]
     return {
         "name": name,
@@ -126,6 +127,11 @@ def _without_place(key: str, value: Any) -> Any:
     if not (place.is_absolute() or value.startswith(("~", ".")) or place.exists()):
         return value
     return place.parent.name if key == "model" and place.name == "model" else place.name
+
+
+def _flag(key: str, value: Any) -> str:
+    """Type a setting as the command line takes it."""
+    return f"--{key.replace('_', '-')} {value}"
 
 
 def _is_of_random(key: str) -> bool:
