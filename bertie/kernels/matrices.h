@@ -71,7 +71,8 @@ class Tiles {
             uint8_t rows[16] = {};
         } shape;
         for (int tile = 0; tile < 8; tile++) shape.bytes[tile] = 64, shape.rows[tile] = 16;
-        _tile_loadconfig(&shape);
+        // Not _tile_loadconfig: GCC 12 declares that it reads 8 of the 64 bytes, and leaves the stores to the others out.
+        asm volatile("ldtilecfg %0" ::"m"(shape));
     }
 
     ~Tiles() { _tile_release(); }
