@@ -6,11 +6,12 @@ become items in `table`, `words`, `questions` and `choices`; nothing here reads 
 
 import reprlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from bertie.data.random import permutation
+from bertie.data.reading import Reading
 from bertie.errors import DataError, SettingsError
 
 Item = TypeVar("Item")
@@ -28,6 +29,8 @@ class Text:
     """Where it stands in its file, from 1; 0 when it comes from elsewhere."""
     negatives: tuple[str, ...] = ()
     """Texts that the second one must be told from, for embeddings."""
+    id: str = field(default="", repr=False, compare=False)
+    """What its file calls it; empty without such a column. It is nothing to learn from."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,8 @@ class Table(Generic[Item]):
     items: list[Item]
     mapping: dict[str, str]
     """What each part of an item was read from: a column's name, or its number in a file without header."""
+    reading: Reading | None = None
+    """How the file was read; None where its reader doesn't say."""
 
 
 def part(items: Sequence[Item], count: int) -> list[Item]:

@@ -15,6 +15,7 @@ from bertie.data.columns import Row, guess, looks_like_header
 from bertie.data.hub import is_dataset, open_dataset
 from bertie.data.items import Table, Text
 from bertie.data.labels import labels_of
+from bertie.data.reading import Reading
 from bertie.errors import DataError, SettingsError
 from bertie.files.compression import COMPRESSIONS, format_suffix
 from bertie.files.rows import SUFFIXES, open_rows
@@ -50,7 +51,12 @@ _LABELS = (
     "tag",
     *("score", "similarity", "similarity_score"),  # of two texts
 )
-_ROLES = ("text", "pair", "label", *_NEGATIVES)
+# What tells rows apart; looked for by name only, and never a text or a label.
+_IDS = (
+    *("id", "idx", "guid", "uid", "uuid", "_id", "row_id", "rowid", "example_id", "sample_id", "item_id", "pairid"),
+    *("text_id", "doc_id", "document_id", "sentence_id", "tweet_id", "review_id", "comment_id", "message_id", "index"),
+)
+_ROLES = ("text", "pair", "label", "id", *_NEGATIVES)
 
 
 class _Listed(str):
@@ -69,7 +75,7 @@ def read_table(
 
     Args:
         path: .tsv, .csv, .jsonl or .parquet, also compressed; .txt, one text a line; or a data set (`data/hub.py`).
-        columns: role (text, pair, label, negative) to column name, or number from 0 without header; found when None.
+        columns: role (text, pair, label, id, negative) to column name, or number from 0 without header; or None.
         labelled: whether every row needs a label.
         written: whether labels are texts to be written, of which "NaN" and "-" are two like others.
         bad_utf8: what to do with bytes that are not UTF-8.
@@ -99,7 +105,8 @@ def read_table(
         items = [replace(item, label=labels_of(item)[0]) for item in items]  # one each, like labels without lists
     several = ", any number of labels each" if any(isinstance(item.label, tuple) for item in items) else ""
     progress.note(f"{file}: {len(rows):,} rows, {said}{several}")
-    return Table(file, _labelled(file, items, header, written=written) if labelled else items, names)
+    items = _labelled(file, items, header, written=written) if labelled else items
+    return Table(file, items, names, Reading(str(file), columns=names, rows=len(items)))
 
 
 def _rows(file: Path, columns: Mapping[str, str] | None, bad_utf8: BadUtf8) -> tuple[list[str], list[Row]]:
@@ -195,9 +202,9 @@ def _named_rows(file: Path, columns: Mapping[str, str], bad_utf8: BadUtf8) -> tu
         if unknown:
             raise _no_column(file, unknown[0], names)
         paired = any({name.lower() for name in names} >= set(pair) for pair in _PAIRS)
-        known = _KNOWN | set(_NEGATIVES) if paired else _KNOWN
+        known = _IDENTIFIED | set(_NEGATIVES) if paired else _IDENTIFIED
         chosen = [name for name in names if (name in given if given else name.lower() in known)]
-        if not chosen:
+        if not any(name in given or name.lower() in _KNOWN for name in chosen):
             raise DataError(
                 f"{file}: none of its columns is known ({', '.join(names)}); say which by --columns text=NAME"
             )
@@ -221,6 +228,7 @@ def _field(value: Any, where: str, *, many: bool) -> str:
 
 
 _KNOWN = {name for pair in _PAIRS for name in pair} | set(_TEXTS) | set(_LABELS)
+_IDENTIFIED = _KNOWN | set(_IDS)
 
 
 def _records(stream: Iterator[str], file: Path) -> Iterator[Row]:
@@ -248,7 +256,7 @@ def _chosen(file: Path, header: Sequence[str], columns: Mapping[str, str]) -> di
     for role, name in columns.items():
         if role not in _ROLES:
             raise SettingsError(
-                f"--columns {role}={name}: a column is text, pair, label or negative; {did_you_mean(role, _ROLES)}"
+                f"--columns {role}={name}: a column is text, pair, label, id or negative; {did_you_mean(role, _ROLES)}"
             )
         if name not in header:
             raise _no_column(file, name, header)
@@ -288,7 +296,8 @@ def _found(file: Path, header: Sequence[str], rows: Sequence[Row], *, labelled: 
         raise DataError(
             f"{file}: can't tell which column holds the text ({', '.join(header)}); say --columns text=NAME"
         )
-    return mapping
+    own = next((name for name in _IDS if name in places and places[name] not in mapping.values()), None)
+    return mapping if own is None else {**mapping, "id": places[own]}
 
 
 def _item(file: Path, line: int, fields: Sequence[str], mapping: Mapping[str, int]) -> Text:
@@ -297,7 +306,7 @@ def _item(file: Path, line: int, fields: Sequence[str], mapping: Mapping[str, in
     negatives = tuple(values[name] for name in _NEGATIVES if values.get(name))
     if isinstance(label, str):
         label = labels_of(Text("", label=label), many=True) if isinstance(label, _Listed) else label.strip()
-    return Text(values["text"], values.get("pair"), label, line, negatives)
+    return Text(values["text"], values.get("pair"), label, line, negatives, values.get("id", ""))
 
 
 def _labelled(file: Path, items: Sequence[Text], header: Sequence[str], *, written: bool) -> list[Text]:

@@ -21,7 +21,8 @@ def table(folder: Path, name: str, content: str) -> Path:
 
 def test_named_columns(tmp_path: Path) -> None:
     found = read_table(table(tmp_path, "a.tsv", 'id\tsentence\tlabel\n7\tgood film\tpos\n8\t"bad" film\tneg\n'))
-    assert found.mapping == {"text": "sentence", "label": "label"}
+    assert found.mapping == {"text": "sentence", "label": "label", "id": "id"}
+    assert [(item.id, item.line) for item in found.items] == [("7", 2), ("8", 3)]
     assert found.items == [Text("good film", None, "pos", 2), Text('"bad" film', None, "neg", 3)]
 
 
@@ -200,5 +201,5 @@ def test_empty_texts_are_kept_and_said(tmp_path: Path, capsys: pytest.CaptureFix
 def test_real_tables(test_data: Path, name: str, rows: int, mapping: dict[str, str], labels: int) -> None:
     found = read_table(test_data / name, labelled=True)
     assert len(found.items) == rows
-    assert found.mapping == mapping
+    assert {role: column for role, column in found.mapping.items() if role != "id"} == mapping
     assert len(label_names(found.items)) == labels
