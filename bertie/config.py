@@ -220,7 +220,7 @@ def write(path: str | Path, *, command: str, parameters: Mapping[str, Any]) -> N
     text = render(command=command, parameters=parameters)
     unfinished = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        with unfinished.open("w", encoding="utf-8") as stream:
+        with unfinished.open("w", encoding="utf-8", newline="\n") as stream:
             stream.write(text)
             stream.flush()
             os.fsync(stream.fileno())

@@ -8,7 +8,6 @@ only, never from a pickle, and nothing a folder says is ever run.
 import dataclasses
 import json
 import shlex
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -249,9 +248,7 @@ def write(bundle: Bundle, path: str | Path, *, overwrite: bool = False) -> None:
     module = naming(bundle.architecture, bundle.config.to_foreign())
     state = module.to_foreign(bundle.model.state_dict())
     tensors = {name: value.detach().cpu().float().contiguous().clone() for name, value in state.items()}
-    if overwrite and Path(path).is_dir():
-        shutil.rmtree(path)
-    with atomic_folder(path) as folder:
+    with atomic_folder(path, replace=overwrite) as folder:
         save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
         write_beside(bundle, folder)
 

@@ -29,7 +29,9 @@ _ITEMS_IN_FLIGHT_PER_PROCESS = 3
 
 def available_processes() -> int:
     """Return how many processors this process may use, which may be fewer than the machine has."""
-    return len(os.sched_getaffinity(0))
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1  # systems that can't tie a process to processors
 
 
 def run(work: Work[Item, Result], items: Iterable[Item], *, num_processes: int) -> Generator[Result]:

@@ -32,6 +32,7 @@ _VERSION = 1
 _HEADROOM = 1.2  # free space wanted, as a multiple of what is written
 _PART_BYTES = 2**28  # tensors of one file; saving and loading need a few times this in memory beside the tensors
 _WRITE_BYTES = 2**24
+_BINARY = getattr(os, "O_BINARY", 0)  # Windows has text files too
 _MAX_MANIFEST_BYTES = 2**20
 
 
@@ -157,7 +158,7 @@ def _parts(tensors: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:
 
 def _write(path: Path, content: bytes) -> dict[str, Any]:
     """Write a new file and return its entry in the manifest; `atomic_folder` fsyncs it."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o666)
     try:
         rest = memoryview(content)
         while rest:

@@ -15,6 +15,8 @@ from bertie import progress
 from bertie.errors import ResourceError
 from bertie.files.atomic import disk_errors
 
+_BINARY = getattr(os, "O_BINARY", 0)  # Windows has text files too
+
 
 class Journal:
     """Appends records to a file; a context manager.
@@ -32,7 +34,7 @@ class Journal:
         self._waiting = b""  # what a full disk didn't take yet
         self._warned = False
         with disk_errors(path):
-            self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+            self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | _BINARY, 0o666)
 
     def __enter__(self) -> "Journal":
         return self

@@ -8,8 +8,6 @@ run.json and not config.toml decides what a resumed run must keep to: config.tom
 """
 
 import dataclasses
-import errno
-import fcntl
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -22,12 +20,12 @@ import torch
 from bertie import progress
 from bertie.errors import DataError, SettingsError
 from bertie.files.atomic import disk_errors, write_text
+from bertie.files.lock import hold
 
 FREE = frozenset({"resume", "out", "quiet", "training.keep", "training.save_every"})
 """Settings that may differ between a run and its resumption: none of them changes the weights."""
 DATA = ("corpus", "train")
 """Settings that say where the data lie, which may change too: the data's fingerprint may not."""
-_UNSUPPORTED_LOCK = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 
 
 class RunFolder:
@@ -182,18 +180,18 @@ def _lock(path: Path) -> IO[str]:
     """Open and lock the file that says who is at work; the lock goes with the open file, however that ends."""
     file = (path / ".lock").open("a+", encoding="utf-8")
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        held = hold(file.fileno())
+    except OSError:
+        file.close()
+        raise
+    if held is False:
         file.seek(0)
         holder = file.read().strip() or "unknown"
         file.close()
         raise SettingsError(
             f"another process (pid {holder}) is at work in {path}; wait until it ends, stop it, or choose another --out"
-        ) from None
-    except OSError as error:
-        if error.errno not in _UNSUPPORTED_LOCK:
-            file.close()
-            raise
+        )
+    if held is None:
         progress.warn(f"{path} lies on a file system without locks; take care that no second process works in it")
     file.truncate(0)
     file.write(str(os.getpid()))

@@ -65,6 +65,12 @@ def test_there_and_back(folder: Path) -> None:
     assert_same(huggingface.read(folder))
 
 
+def test_everybody_may_read_what_everybody_may_read_of_other_files(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "usual").touch()
+    modes = {path.name: path.stat().st_mode for path in folder.rglob("*") if path.is_file()}
+    assert "model.safetensors" in modes and set(modes.values()) == {(tmp_path / "usual").stat().st_mode}
+
+
 def test_card_and_extra_travel(tmp_path: Path) -> None:
     bundle = Bundle(BUNDLE.model, BUNDLE.task, TOKENIZER, CONFIG, card="# 卡\n", extra={"scores": {"accuracy": 0.5}})
     huggingface.write(bundle, tmp_path / "model")

@@ -91,6 +91,14 @@ def test_too_few_processes() -> None:
     assert available_processes() >= 1
 
 
+def test_a_system_that_ties_no_process_to_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    assert available_processes() == 3
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert available_processes() == 1
+
+
 def start_script(folder: Path, body: str) -> subprocess.Popen[str]:
     script = folder / "script.py"
     script.write_text(textwrap.dedent(body))

@@ -185,3 +185,24 @@ def test_one_process_at_a_time_and_a_killed_one_lets_go(tmp_path: Path) -> None:
         holder.wait()
         with RunFolder.open(tmp_path, "c", {}, resume=True, data="", write_config=config.write):
             assert (tmp_path / ".lock").read_text() == str(os.getpid())
+
+
+def test_a_system_without_locks_is_said_aloud(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("fcntl", "msvcrt"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with take(tmp_path):
+        assert "without locks; take care that no second process works in it" in capsys.readouterr().err
+
+
+def test_imports_without_what_only_posix_has() -> None:
+    code = """
+import sys
+sys.modules.update(dict.fromkeys(("fcntl", "resource", "pwd", "grp", "termios")))
+import bertie.training.run, bertie.commands.pretrain, bertie.commands.finetune, bertie.commands.prepare_corpus
+import bertie.inference.predictor, bertie.formats._unpickle, bertie.corpus.prepare, bertie.flags
+"""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
