@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from bertie import __version__, progress, registry
 from bertie.errors import BertieError, Interrupted, ResourceError, SettingsError
+from bertie.synonyms import COMMANDS
 
 if TYPE_CHECKING:
     from bertie.commands.command import Report
@@ -110,7 +111,9 @@ def _command_name(word: str) -> str:
     if word.startswith("-"):
         raise SettingsError(f"unknown flag {word} before a command; usage: bertie COMMAND [--FLAGS], see bertie --help")
     if (dashed := word.replace("_", "-")) not in known:
-        raise SettingsError(f"unknown command {word!r}; {registry.did_you_mean(dashed, known)}")
+        meant = COMMANDS.get(dashed.lower(), "")
+        said = f"did you mean {meant!r}?" if meant in known else registry.did_you_mean(dashed, known)
+        raise SettingsError(f"unknown command {word!r}; {said}")
     return dashed.replace("-", "_")
 
 

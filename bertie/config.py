@@ -22,7 +22,7 @@ from typing import Annotated, Any, TypeVar
 
 from bertie import __version__
 from bertie.errors import SettingsError
-from bertie.registry import did_you_mean
+from bertie.hints import hint
 
 T = TypeVar("T")
 
@@ -64,7 +64,8 @@ def group_type(annotation: Any) -> type | None:
     return next((each for each in members if isinstance(each, type) and dataclasses.is_dataclass(each)), None)
 
 
-def known_keys(function: Callable[..., Any]) -> dict[str, Any]:
+@functools.cache
+def known_keys(function: Callable[..., Any]) -> Mapping[str, Any]:
     """List every dotted key a command takes, groups included, with its annotation.
 
     Args:
@@ -286,10 +287,11 @@ def _refuse_unknown(values: Mapping[str, Any], known: Mapping[str, Any], place: 
     for name, value in values.items():
         key = prefix + name
         if key not in known or "." in name:
-            # A right name at the wrong depth is the commonest slip: offer its place before names that look alike.
-            same_name = [other for other in known if other.rpartition(".")[2] == name]
-            hint = f"did you mean {same_name[0]!r}?" if same_name else did_you_mean(key, known)
-            raise SettingsError(f"{place}unknown key {key!r}; {hint}")
+            said = hint(key, known, lambda other, value: f"{other!r} (such as {value!r})" if value else repr(other))
+            if name in known:
+                said = f"write {name.partition('.')[0]} as a group of settings"
+            top = ", ".join(other for other in known if "." not in other)
+            raise SettingsError(f"{place}unknown key {key!r}; {said or f'there are {top}'}")
         if isinstance(value, dict) and group_type(known[key]):
             _refuse_unknown(value, known, place, f"{key}.")
 

@@ -4,18 +4,13 @@ What tyro parses comes back as values, is checked once more as a file's values a
 prints about wrong words comes back as one line. Files are read where ``--config`` names one: defaults < file < flags.
 """
 
-import contextlib
 import dataclasses
-import difflib
 import functools
 import inspect
-import io
-import itertools
-import os
 import re
 import types
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,6 +24,7 @@ from tyro.constructors import (
 
 from bertie import config
 from bertie.errors import SettingsError
+from bertie.wrong_words import readable_errors, refuse_unknown_flags
 
 SECTION = re.compile(r"^(Args|Returns|Raises|Yields|Examples?):\s*$", re.MULTILINE)
 
@@ -59,10 +55,11 @@ def parse(function: Callable[..., Any], words: list[str]) -> tuple[dict[str, Any
     parameters = config.signature(function)
     settings = _settings_from_file(function, words)
     words, named = _named_arguments(function, words)
-    _refuse_unknown_flags(function, words)
+    places = {config.public_name(name) for name, parameter in parameters.items() if _is_positional(parameter)}
+    refuse_unknown_flags(function, words, places)
     words = _gathered(function, words)
     shape = _shape(function, settings | named)
-    with _readable_errors(command, words):
+    with readable_errors(command, words):
         marks = (tyro.conf.AvoidSubcommands,)
         parsed: Any = tyro.cli(shape, args=words, prog=f"bertie {command}", config=marks, registry=_rules())
     values = {name: getattr(parsed, name) for name in parameters}
@@ -288,63 +285,3 @@ def _gathered(function: Callable[..., Any], words: list[str]) -> list[str]:
         else:
             current.append(word)
     return [word for group in groups for word in group]
-
-
-def _refuse_unknown_flags(function: Callable[..., Any], words: list[str]) -> None:
-    command = function.__name__.replace("_", "-")
-    parameters = config.signature(function)
-    flags = {"--config", "--help", "--json", "--no-json", "--quiet", "--no-quiet"}
-    for key, annotation in config.known_keys(function).items():
-        if config.group_type(annotation) or (key in parameters and _is_positional(parameters[key])):
-            continue
-        group, dot, name = key.replace("_", "-").rpartition(".")
-        flags |= {f"--{group}{dot}{name}", f"--{group}{dot}no-{name}"}
-    for word in words:
-        if word == "--":
-            return
-        flag = word.partition("=")[0].replace("_", "-")
-        if word.startswith("--") and flag not in flags:
-            parameter = parameters.get(flag[2:].replace("-", "_"))
-            if parameter and _is_positional(parameter):
-                raise SettingsError(f"{flag[2:].upper()} is given without {flag}; see bertie {command} --help")
-            near = difflib.get_close_matches(flag, flags, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"see bertie {command} --help"
-            raise SettingsError(f"unknown flag {flag}; {hint}")
-
-
-@contextlib.contextmanager
-def _readable_errors(command: str, words: list[str]) -> Iterator[None]:
-    """Turn what tyro prints about wrong words into one ``SettingsError``; let its help through."""
-    boxes = io.StringIO()
-    columns = os.environ.get("COLUMNS")
-    asks_help = bool({"-h", "--help"} & set(words))
-    try:
-        if not asks_help:
-            os.environ["COLUMNS"] = "10000"  # no line breaks inside the message
-        with contextlib.redirect_stderr(boxes):
-            yield
-    except BrokenPipeError:
-        raise SystemExit(0) from None  # the reader of the help has seen enough
-    except SystemExit as stop:
-        if not stop.code:
-            raise
-        raise SettingsError(f"{_sentence(boxes.getvalue())}; see bertie {command} --help") from None
-    finally:
-        if not asks_help:
-            os.environ.pop("COLUMNS") if columns is None else os.environ.update(COLUMNS=columns)
-
-
-def _sentence(box: str) -> str:
-    """Say in one line what a box of tyro's says in many."""
-    # A title, perhaps a rule, what is wrong, a rule, advice; coloured on a terminal, of dashes where UTF-8 is missing.
-    plain = re.sub(r"\x1b\[[0-9;]*m", "", box)
-    lines = [line[2:-2].rstrip() for line in plain.splitlines()[1:]]
-    is_rule = re.compile(r"\s*[─-]{5,}").fullmatch
-    body = list(itertools.takewhile(lambda line: not is_rule(line), itertools.dropwhile(is_rule, lines)))
-    if body and body[0].startswith("Missing from"):
-        # A name stands four columns in, its help eight.
-        return "missing: " + ", ".join(line.strip() for line in body if re.match(r" {4}\S", line))
-    text = " ".join(line.strip() for line in body)
-    text = re.sub(r"^Error parsing (\S+): ", r"\1: ", text).rstrip(".")
-    text = re.sub(r"invalid literal for int\(\) with base 10: (.*)", r"\1 is not a whole number", text)
-    return re.sub(r"could not convert string to float: (.*)", r"\1 is not a number", text)

@@ -17,6 +17,7 @@ from typing import Any
 from bertie.errors import SettingsError
 
 PACKAGE = Path(__file__).parent
+_MANY_CHOICES = 30  # are not listed beside one that was probably meant
 
 
 def choices(folder: str) -> list[str]:
@@ -112,4 +113,6 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
         return "there are no choices"
     near = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.6)
     listed = f"choices: {', '.join(names)}"
+    if near and len(names) > _MANY_CHOICES:
+        return f"did you mean {near[0]!r}?"
     return f"did you mean {near[0]!r}? ({listed})" if near else listed
