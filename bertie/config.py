@@ -11,16 +11,14 @@ import dataclasses
 import functools
 import inspect
 import json
-import math
 import os
-import re
 import tomllib
 import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from bertie import __version__
+from bertie import __version__, toml
 from bertie.errors import SettingsError
 from bertie.hints import hint
 
@@ -232,20 +230,8 @@ def write(path: str | Path, *, command: str, parameters: Mapping[str, Any]) -> N
 
 def render(*, command: str, parameters: Mapping[str, Any]) -> str:
     """Return the text ``write`` writes: ``command = "..."`` on top, then the keys, then a table per group."""
-    lines = [f"# bertie {__version__}; repeat with: bertie run FILE", f"command = {_toml(command, 'command')}"]
-
-    def table(values: Mapping[str, Any], heading: str) -> None:
-        for name, value in values.items():
-            if value is not None and not isinstance(value, dict):
-                lines.append(f"{_toml_key(name)} = {_toml(value, f'{heading}.{name}'.lstrip('.'))}")
-        for name, value in values.items():
-            if isinstance(value, dict):
-                inner = f"{heading}.{_toml_key(name)}" if heading else _toml_key(name)
-                lines.extend(["", f"[{inner}]"])
-                table(value, inner)
-
-    table({public_name(name): plain(value, name) for name, value in parameters.items()}, "")
-    return "\n".join(lines) + "\n"
+    values = {public_name(name): plain(value, name) for name, value in parameters.items()}
+    return f"# bertie {__version__}; repeat with: bertie run FILE\n" + toml.dumps({"command": command, **values})
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -334,18 +320,3 @@ def _error_key(location: tuple[int | str, ...], known: Mapping[str, Any]) -> str
             key = longer
         # Other parts name the members of a union, which the user never sees.
     return key
-
-
-def _toml_key(name: str) -> str:
-    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _toml(name, name)
-
-
-def _toml(value: Any, key: str) -> str:
-    if value is None or (isinstance(value, float) and not math.isfinite(value)):
-        raise SettingsError(f"{key}: {value!r} has no form in a settings file")
-    if isinstance(value, list):
-        return f"[{', '.join(_toml(item, key) for item in value)}]"
-    if isinstance(value, dict):
-        items = (f"{_toml_key(name)} = {_toml(item, key)}" for name, item in value.items() if item is not None)
-        return f"{{ {', '.join(items)} }}"
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # numbers, true and text are as in JSON
