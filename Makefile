@@ -16,11 +16,14 @@ PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --c
 BENCH := roofline startup tokenization scaling generation prepare predict finetune architectures pretrain
 ARGS :=
 
+# Not --dist loadfile: after a crash it runs the rest of the file, and the test that crashed, again and again.
+TEST_FLAGS := --numprocesses auto --maxprocesses 8 --dist worksteal
+
 demo: $(VENV)/installed-demo
 	$(VENV)/bin/bertie demo
 
 test: $(VENV)/installed-dev
-	$(VENV)/bin/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
+	$(VENV)/bin/python -m pytest $(TEST_FLAGS)
 
 check: $(VENV)/installed-dev
 	$(VENV)/bin/ruff check .

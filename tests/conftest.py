@@ -47,6 +47,24 @@ def pytest_report_header() -> str:
     return f"kernels: {library.describe()}"
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Let the process that hands out the tests name each failure at once."""
+    if config.option.__dict__.get("numprocesses") and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(_NamedAtOnce(config), "named-at-once")
+
+
+class _NamedAtOnce:
+    """With several workers the summary comes at the end, which a broken run may never see."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        terminal: Any = self._config.pluginmanager.getplugin("terminalreporter")
+        if report.failed and terminal is not None:
+            terminal.write_line(f"failed: {report.nodeid}")
+
+
 @pytest.fixture(scope="session")
 def prepare_sentences(tiny_tokenizer: "Tokenizer", tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Return what prepares a corpus of random sentences, some to a document."""
