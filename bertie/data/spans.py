@@ -15,12 +15,20 @@ from pathlib import Path
 from typing import Any
 
 from bertie import progress
+from bertie.data.cells import read_cell
 from bertie.data.entities import Tags, iob2
 from bertie.data.items import Words
+from bertie.data.offsets import CHARACTERS, UNITS, to_characters
 from bertie.errors import DataError
 from bertie.metrics.entities import Entity
 
 _MOST_NAMED = 8  # line numbers that a warning lists
+# Names of a span's start, end (left out) and label in label tools.
+_PARTS = (
+    ("start", "start_offset", "begin", "startOffset", "start_char"),
+    ("end", "end_offset", "stop", "endOffset", "end_char"),
+    ("label", "labels", "entity_group", "type", "entity_type", "tag", "class", "entity"),
+)
 
 
 class SpanReader:
@@ -28,12 +36,15 @@ class SpanReader:
 
     Args:
         file: for messages.
+        unit: what the places of spans are counted in (`offsets.py`).
     """
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, unit: str = CHARACTERS) -> None:
         self._file = file
+        self._unit = unit
         # What happened to spans: line of each.
         self._moved: list[int] = []
+        self._recounted: list[int] = []
         self._widened: list[int] = []
         self._lost: list[int] = []
         self._overlapping: list[int] = []
@@ -44,8 +55,8 @@ class SpanReader:
         Args:
             line: where it stands in the file.
             text: a string.
-            spans: a list of {"start", "end", "label"} or [start, end, label], `end` left out; {type: {string: [[first,
-                last]]}}, `last` included; or None where nothing is said of the text.
+            spans: a list of {"start", "end", "label"} or [start, end, label], `end` left out, as they are or written in
+                a cell; {type: {string: [[first, last]]}}, `last` included; or None where nothing is said of the text.
 
         Raises:
             DataError: spans of another form.
@@ -57,7 +68,7 @@ class SpanReader:
         if spans is None:
             return Words(bare.words, None, line, text, bare.offsets)
         placed = []
-        for span, string in _spans(spans, where):
+        for span, string in read_spans(spans, where):
             found = self._place(span, string, text, line)
             placed += [] if found is None else [found]
         tags, widened, dropped = lay_on_words(placed, bare.offsets)
@@ -67,8 +78,12 @@ class SpanReader:
 
     def _place(self, span: Entity, string: str | None, text: str, line: int) -> Entity | None:
         """Return a span where it is in the text; None when it can't be found."""
-        if 0 <= span.start < span.end <= len(text) and string in (None, text[span.start : span.end]):
-            return span
+        for unit in (self._unit, *(unit for unit in UNITS if unit != self._unit and string is not None)):
+            start, end = (to_characters(text, place, unit) for place in (span.start, span.end))
+            if 0 <= start < end and string in (None, text[start:end]):
+                if unit != CHARACTERS and (start, end) != (span.start, span.end):
+                    self._recounted.append(line)
+                return Entity(span.label, start, end)
         places = [match.start() for match in re.finditer(re.escape(string), text)] if string else []
         if string is None or len(places) != 1:
             self._lost.append(line)
@@ -79,6 +94,7 @@ class SpanReader:
     def warn(self) -> None:
         """Say what had to be done to the spans of the file."""
         for lines, what in (
+            (self._recounted, "are counted in UTF-16 units or bytes, not in characters, and were recounted"),
             (self._moved, "did not stand where they say and were moved to the one place where their text is"),
             (self._widened, "began or ended within a word and were widened to whole words"),
             (self._lost, "were dropped: they lie outside the text, or their text is not at their place"),
@@ -90,8 +106,36 @@ class SpanReader:
                 progress.warn(f"{self._file}: {len(lines)} spans {what} (line{'s' if distinct[1:] else ''} {named})")
 
 
-def _spans(value: Any, where: str) -> Iterator[tuple[Entity, str | None]]:
+def unit_of(file: Path, rows: Sequence[tuple[int, Any, Any]]) -> str:
+    """Tell what the spans of a file are counted in, where they cut words as characters and fit as something else.
+
+    Args:
+        file: for messages.
+        rows: line, text and spans of each.
+    """
+    wrong = dict.fromkeys(UNITS, 0)
+    for line, text, spans in rows:
+        if not isinstance(text, str) or not spans or text.isascii():
+            continue
+        starts, ends = (
+            (set(edges) for edges in zip(*cut_words(text).offsets, strict=True)) if text.strip() else ((), ())
+        )
+        for span, string in read_spans(spans, f"{file}:{line}"):
+            if string is None:
+                for unit in UNITS:
+                    start, end = (to_characters(text, place, unit) for place in (span.start, span.end))
+                    wrong[unit] += start not in starts or end not in ends
+    best = [unit for unit in UNITS if wrong[unit] == 0]
+    return best[0] if best and wrong[CHARACTERS] else CHARACTERS
+
+
+def read_spans(value: Any, where: str) -> Iterator[tuple[Entity, str | None]]:
     """Yield each span with the string that it should be, where that is said."""
+    if isinstance(value, str):
+        try:
+            value = read_cell(value) if value.strip() else []
+        except ValueError as error:
+            raise DataError(f"{where}: the spans can't be read, {error}: {value!r:.60}") from error
     if isinstance(value, Mapping):
         for label, strings in value.items():
             for string, places in _pairs(strings, where):
@@ -103,15 +147,26 @@ def _spans(value: Any, where: str) -> Iterator[tuple[Entity, str | None]]:
         raise DataError(f"{where}: spans are a list, or types with their strings and places; this is {value!r:.60}")
     for span in value:
         if isinstance(span, Mapping):
-            parts, said = [span.get(name) for name in ("start", "end", "label")], span.get("text")
+            parts, said = _parts(span, where), span.get("text")
         else:
-            parts, said = span if isinstance(span, list) else [], None
+            parts, said = list(span) if isinstance(span, list | tuple) else [], None
         if len(parts) != 3 or not isinstance(parts[2], str) or not parts[2]:
             raise DataError(
                 f'{where}: a span is {{"start": 0, "end": 5, "label": "PER"}} or [0, 5, "PER"]; this is {span!r:.60}'
             )
         start, end = _numbers(parts[:2], where)
         yield Entity(parts[2], start, end), said if isinstance(said, str) else None
+
+
+def _parts(span: Mapping[str, Any], where: str) -> list[Any]:
+    """Return start, end and label of a span by whatever names label tools give them."""
+    parts = [next((span[name] for name in names if span.get(name) is not None), None) for names in _PARTS]
+    several = parts[2]
+    if isinstance(several, list):
+        if len(several) != 1:
+            raise DataError(f"{where}: a span has one label; this has {several!r:.60}")
+        parts[2] = several[0]
+    return parts
 
 
 def _pairs(strings: Any, where: str) -> list[tuple[str, Any]]:

@@ -4,18 +4,25 @@ The form is found by what is in a file, and said in one line together with the s
 (`entities.py`). Texts without words of their own are cut as BERT's basic tokenizer cuts them.
 """
 
-import re
+import csv
+import unicodedata
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from bertie import progress
-from bertie.data.entities import OUTSIDE, is_positioned, read_scheme
+from bertie.data.conll import ROLES as LINE_ROLES
+from bertie.data.conll import Lines, is_tagged, read_grid, read_lines
+from bertie.data.conll_lines import Grid
+from bertie.data.entities import read_scheme
 from bertie.data.hub import is_dataset, open_dataset
 from bertie.data.items import Table, Words
-from bertie.data.spans import SpanReader, cut_words
+from bertie.data.label_tools import json_values, read_export
+from bertie.data.reading import LeftOut, Reading
+from bertie.data.spans import SpanReader, cut_words, unit_of
+from bertie.data.word_rows import NAMES, ListReader, Values, find_roles, look_at
 from bertie.errors import DataError, SettingsError
 from bertie.files.compression import format_suffix
 from bertie.files.rows import open_rows
@@ -23,15 +30,10 @@ from bertie.files.text import BadUtf8, open_text
 from bertie.metrics.entities import entities
 from bertie.registry import did_you_mean
 
-# Names that say what a column holds, the likeliest first; compared in lower case.
-_COLUMNS = {
-    "words": ("tokens", "words"),
-    "tags": ("tags", "ner_tags", "labels", "label", "pos_tags"),
-    "text": ("text", "sentence", "content"),
-    "spans": ("spans", "entities", "label", "labels"),
-}
 _MOST_NAMED = 8  # types or line numbers that a remark lists
-_ROWS = (".jsonl", ".json", ".parquet")
+_ENDS = {".", "!", "?", "。", "！", "？", "।", "؟"}
+_JSON = (".jsonl", ".json")
+_LOOKED_AT = 50  # lines of a .csv or .tsv that show whether a row is a word or a sentence
 
 
 def read_words(
@@ -57,45 +59,83 @@ def read_words(
     """
     file = Path(path)
     for role in columns or ():
-        if role not in _COLUMNS:
-            raise SettingsError(
-                f"--columns {role}: a column is one of {', '.join(_COLUMNS)}; {did_you_mean(role, _COLUMNS)}"
-            )
-    read = _from_rows if is_dataset(file) or format_suffix(file) in _ROWS else _from_lines
-    found = read(file, columns or {}, labelled, bad_utf8)
+        if role not in NAMES:
+            raise SettingsError(f"--columns {role}: a column is one of {', '.join(NAMES)}; {did_you_mean(role, NAMES)}")
+    found = _read(file, columns or {}, labelled=labelled, bad_utf8=bad_utf8)
     if not found.items:
         raise DataError(f"{file} holds no sentences")
-    bare = next((item for item in found.items if item.label is None), None)
-    if labelled and bare is not None:
+    if labelled and found.unlabelled:  # an export of which a part is labelled
+        bare = [item for item in found.items if item.label is None]
+        if 0 < len(bare) < len(found.items):
+            found.left_out += (LeftOut.of("not labelled", [(item.line, item.text) for item in bare]),)
+            found.items = [item for item in found.items if item.label is not None]
+    missing = next((item for item in found.items if item.label is None), None)
+    if labelled and missing is not None:
         raise DataError(
-            f"{file}:{bare.line}: no tags here; give words with tags (CoNLL columns, or lists named tokens and tags) "
-            "or texts with spans; say which they are by --columns words=NAME,tags=NAME"
+            f"{file}:{missing.line}: no tags here; give words with tags (CoNLL columns, or lists named tokens and "
+            "tags) or texts with spans; say which they are by --columns words=NAME,tags=NAME"
         )
-    items = _as_iob2(file, found)
-    progress.note(_summary(file, replace(found, items=items)))
-    return Table(file, items, found.mapping)
+    _warn_of_nothing(file, found)
+    items, scheme = _as_iob2(file, found)
+    found.items = items
+    for left in found.left_out:
+        shown = "".join(f"\n  line {line}: {content}" for line, content in left.rows)
+        progress.warn(f"{file}: {left.count:,} rows are left out: {left.reason}{shown}")
+    progress.note(_summary(file, found))
+    reading = Reading(
+        str(file),
+        form=found.form,
+        header=found.header,
+        columns=found.mapping,
+        labels=scheme,
+        rows=len(items),
+        left_out=found.left_out,
+        remarks=tuple(found.remarks),
+    )
+    return Table(file, items, found.mapping, reading)
 
 
-@dataclass(frozen=True)
-class _Found:
+@dataclass
+class _Found(Lines):
     """What a file held, its tags as they stand there."""
 
-    items: list[Words]
-    mapping: dict[str, str]
-    remarks: list[str] = field(default_factory=list)
+    left_out: tuple[LeftOut, ...] = ()
+    unlabelled: bool = False
+    """Whether items without tags may stand among others, as in the export of a label tool."""
 
 
-def _as_iob2(file: Path, found: _Found) -> list[Words]:
-    """Read the tags by the scheme that the file as a whole has."""
-    tagged = [item for item in found.items if item.label is not None]
+def _warn_of_nothing(file: Path, found: _Found) -> None:
+    """Say which words hold nothing that shows, so that no model can see them; and where no sentence ends."""
+    lines = [
+        found.places[number][place] if found.places else item.line
+        for number, item in enumerate(found.items)
+        for place, word in enumerate(item.words)
+        if not any(unicodedata.category(one)[0] in "LMNPS" for one in word)
+    ]
+    if lines:
+        named = ", ".join(map(str, lines[:_MOST_NAMED])) + (", ..." if len(lines) > _MOST_NAMED else "")
+        progress.warn(
+            f"{file}: {len(lines):,} words are empty or hold nothing but spaces and invisible characters "
+            f"(lines {named}); a model sees nothing of them; remove them with their tags"
+        )
+    if found.places and len(found.items) == 1 and _ENDS & set(found.items[0].words[:-1]):
+        progress.warn(
+            f"{file}: all {len(found.items[0].words):,} words are one sentence, as no blank line and no column parts "
+            "them; put blank lines between sentences, or say which column numbers them by --columns sentence=NAME"
+        )
+
+
+def _as_iob2(file: Path, found: _Found) -> tuple[list[Words], str]:
+    """Read the tags by the scheme that the file as a whole has; the scheme's name is returned too."""
+    tagged = [number for number, item in enumerate(found.items) if item.label is not None]
     if not tagged:
-        return found.items
-    by_line = "words" in found.mapping and found.mapping["words"].isdecimal()  # CoNLL: every word has a line
+        return found.items, ""
 
     def where(sentence: int, word: int) -> str:
-        return f"{file}:{tagged[sentence].line + (word if by_line else 0)}"
+        number = tagged[sentence]
+        return f"{file}:{found.places[number][word] if found.places else found.items[number].line}"
 
-    name, tags, odd = read_scheme([item.label or () for item in tagged], where)
+    name, tags, odd = read_scheme([found.items[number].label or () for number in tagged], where)
     if odd:
         progress.warn(f"{file}: {odd}")
     if any(tags) and all(tag.isdecimal() for row in tags for tag in row):
@@ -105,8 +145,11 @@ def _as_iob2(file: Path, found: _Found) -> list[Words]:
         )
     if "spans" not in found.mapping:
         found.remarks.append(f"tags are {name}{'' if name in ('IOB2', 'labels of words') else ', read as IOB2'}")
-    renamed = iter(tags)
-    return [item if item.label is None else replace(item, label=next(renamed)) for item in found.items]
+    renamed = dict(zip(tagged, tags, strict=True))
+    items = [
+        replace(item, label=renamed[number]) if number in renamed else item for number, item in enumerate(found.items)
+    ]
+    return items, "spans" if "spans" in found.mapping else name
 
 
 def _summary(file: Path, found: _Found) -> str:
@@ -122,134 +165,125 @@ def _summary(file: Path, found: _Found) -> str:
     return f"{file}: {', '.join([*parts, *found.remarks])}"
 
 
-def _from_lines(file: Path, columns: Mapping[str, str], labelled: bool, bad_utf8: BadUtf8) -> _Found:
-    """Read CoNLL columns, or a .txt with one text a line."""
+def _read(file: Path, columns: Mapping[str, str], *, labelled: bool, bad_utf8: BadUtf8) -> _Found:
+    """Read a file of whatever form."""
+    suffix = format_suffix(file)
+    if is_dataset(file) or suffix == ".parquet":
+        return _from_table(file, columns, labelled=labelled, bad_utf8=bad_utf8)
+    if suffix in _JSON:
+        return _from_json(file, columns, labelled=labelled, bad_utf8=bad_utf8)
     with open_text(file, bad_utf8=bad_utf8) as stream:
         lines = [line.rstrip("\n") for line in stream]
-    filled = [line for line in lines if line.strip(" \t") and not line.startswith("-DOCSTART-")]
-    # A word that holds a space, or is a wide one, tells why only tabs part the fields where every line has some.
-    split = _at_tabs if all("\t" in line for line in filled) else _at_blanks
-    width = Counter(len(split(line)) for line in filled).most_common(1)[0][0] if filled else 0
-    plain = format_suffix(file) == ".txt" and not labelled and not columns
-    if plain and not _looks_tagged([split(line) for line in filled], has_gaps=len(filled) < len(lines)):
+    if suffix in (".csv", ".tsv") and _has_a_row_each(lines, columns):
+        return _from_table(file, columns, labelled=labelled, bad_utf8=bad_utf8)
+    if suffix == ".txt" and not labelled and not columns and not is_tagged(lines):
         texts = [replace(cut_words(line), line=number) for number, line in enumerate(lines, 1)]
-        return _Found(texts, {"text": "text"})
-    places = {"words": 0, "tags": width - 1} if width > 1 else {"words": 0}
-    for role, name in columns.items():
-        if role not in ("words", "tags") or not name.isdecimal() or int(name) >= width:
-            raise SettingsError(
-                f"--columns {role}={name}: {file} has columns 0 to {width - 1}, of words and tags, such as "
-                f"words=0,tags={width - 1}"
-            )
-        places[role] = int(name)
-    items, remarks = _sentences(file, lines, split, width, places)
-    return _Found(items, {role: str(place) for role, place in places.items()}, remarks)
-
-
-def _sentences(
-    file: Path, lines: Sequence[str], split: Callable[[str], list[str]], width: int, places: Mapping[str, int]
-) -> tuple[list[Words], list[str]]:
-    """Gather the words between blank lines; comments may stand before the first."""
-    items: list[Words] = []
-    words: list[str] = []
-    tags: list[str] = []
-    num_documents = num_comments = 0
-    misfits: list[tuple[int, int]] = []  # line, fields
-    for number, line in enumerate([*lines, ""], 1):
-        starts_document = line.startswith("-DOCSTART-")
-        if starts_document or not line.strip(" \t"):
-            num_documents += starts_document
-            if words:
-                label = tuple(tags) if "tags" in places else None
-                items.append(Words(tuple(words), label, number - len(words)))
-                words, tags = [], []
-            continue
-        fields = split(line)
-        if len(fields) != width and line.startswith("#") and not words:
-            num_comments += 1
-        elif len(fields) != width:
-            misfits.append((number, len(fields)))
-        else:
-            words.append(fields[places["words"]])
-            tags.append(fields[places["tags"]] if "tags" in places else "")
-    if misfits:
-        (first, count), others = misfits[0], [str(number) for number, _ in misfits[1 : _MOST_NAMED + 1]]
-        more = f" and {len(misfits) - 1:,} more such lines ({', '.join(others)}" if others else ""
-        more += "" if not others else ", ...)" if len(misfits) > len(others) + 1 else ")"
-        raise DataError(
-            f"{file}:{first}: {count} fields{more}, most lines have {width}: a word, its tag at the line's end, and "
-            "blank lines between sentences"
+        return _Found(texts, {"text": "text"}, form="txt")
+    if odd := next((role for role in columns if role not in LINE_ROLES), ""):
+        raise SettingsError(
+            f"--columns {odd}={columns[odd]}: {file} has one word a line, with columns of words and tags, such as "
+            "words=0,tags=1"
         )
-    counted = {"documents": num_documents, "comments left out": num_comments}
-    return items, [f"{count:,} {what}" for what, count in counted.items() if count]
+    return _Found(**vars(read_lines(file, lines, columns, labelled=labelled)))
 
 
-def _at_tabs(line: str) -> list[str]:
-    return line.split("\t")
-
-
-def _at_blanks(line: str) -> list[str]:
-    return re.split("[ \t]+", line.strip(" \t"))  # str.split would part at the wide space of Chinese texts too
-
-
-def _looks_tagged(rows: Sequence[list[str]], *, has_gaps: bool) -> bool:
-    """Tell columns from running text: as many fields in every line, the last of them a tag or one of a few values."""
-    if not rows or len({len(fields) for fields in rows}) > 1 or len(rows[0]) < 2:
+def _has_a_row_each(lines: Sequence[str], columns: Mapping[str, str]) -> bool:
+    """Tell a table with a sentence a row from one with a word a row, by a column of texts or lists of known name."""
+    sample = [line for line in lines if line.strip()][:_LOOKED_AT]
+    if not sample or "text" in columns:
+        return bool(sample)
+    mark = max("\t,;", key=sample[0].count)
+    try:
+        header, *rows = csv.reader(
+            sample, delimiter=mark, quoting=csv.QUOTE_NONE if mark == "\t" else csv.QUOTE_MINIMAL
+        )
+    except csv.Error:
         return False
-    last = {fields[-1] for fields in rows}
-    return all(tag == OUTSIDE or is_positioned(tag) for tag in last) or (has_gaps and 4 * len(last) <= len(rows))
+    known = {*NAMES["words"], *NAMES["text"], *(value.lower() for role, value in columns.items() if role == "words")}
+    for place, name in enumerate(header):
+        values = [fields[place] for fields in rows if len(fields) > place]
+        held = look_at(values)
+        several = sum(len(value.split()) > 1 for value in values)
+        if name.strip().lower() in known and values and (held.lists or 2 * several > len(values)):
+            return True
+    return False
 
 
-def _from_rows(file: Path, columns: Mapping[str, str], labelled: bool, bad_utf8: BadUtf8) -> _Found:
-    """Read a .jsonl, a .parquet or a data set."""
-    with open_dataset(file) if is_dataset(file) else open_rows(file, bad_utf8=bad_utf8) as table:
-        mapping = _roles(file, table.columns, columns)
-        rows = [(line, dict(zip(mapping, values, strict=True))) for line, values in table.rows(list(mapping.values()))]
+def _from_json(file: Path, columns: Mapping[str, str], *, labelled: bool, bad_utf8: BadUtf8) -> _Found:
+    """Read JSON: the export of a label tool, or objects with lists or spans."""
+    values = json_values(file, bad_utf8)
+    export = read_export(file, values, columns)
+    if export is not None:
+        remarks = [f"export of {export.tool}"]
+        found = _items(file, export.rows, export.mapping, {role: role for role in export.mapping}, remarks)
+        return replace(found, left_out=export.left_out(), unlabelled=True, form=export.tool)
+    rows: list[tuple[int, Values]] = []
+    for line, value in values:
+        if not isinstance(value, dict):
+            raise DataError(f'{file}:{line}: each line must be an object such as {{"text": "..."}}')
+        rows.append((line, value))
+    names = list(rows[0][1]) if rows else []
+    mapping = find_roles(file, names, columns, [row for _, row in rows])
+    for line, row in rows:
+        if missing := [name for name in mapping.values() if name not in row]:
+            raise DataError(f"{file}:{line}: no {missing[0]!r} here; found: {', '.join(row)}")
+    found = _rows_or_words(file, rows, mapping, columns, labelled=labelled)
+    return replace(found, form=format_suffix(file)[1:])
+
+
+def _from_table(file: Path, columns: Mapping[str, str], *, labelled: bool, bad_utf8: BadUtf8) -> _Found:
+    """Read a .parquet, a data set, or a .csv or .tsv with a sentence a row."""
+
+    def opened() -> Any:
+        return open_dataset(file) if is_dataset(file) else open_rows(file, bad_utf8=bad_utf8)
+
+    with opened() as table:
+        names = list(table.columns)
+        lower = {name.lower() for known in NAMES.values() for name in known}
+        wanted = [name for name in names if name.lower() in lower or name in columns.values()]
+        rows = [(line, dict(zip(wanted, values, strict=True))) for line, values in table.rows(wanted)] if wanted else []
+    mapping = find_roles(file, names, columns, [row for _, row in rows])
+    found = _rows_or_words(file, rows, mapping, columns, labelled=labelled)
+    return replace(found, form="dataset" if is_dataset(file) else format_suffix(file)[1:])
+
+
+def _rows_or_words(
+    file: Path,
+    rows: Sequence[tuple[int, Values]],
+    mapping: Mapping[str, str],
+    columns: Mapping[str, str],
+    *,
+    labelled: bool,
+) -> _Found:
+    """Make items of rows, of which each is a sentence, or a word of one."""
+    if "sentence" not in mapping:
+        return _items(file, rows, mapping, mapping, [])
+    names = list(dict.fromkeys(mapping.values()))
+    cut = [(line, ["" if row[name] is None else str(row[name]) for name in names]) for line, row in rows]
+    grid = Grid(file, [cut], names, header=None)
+    given = {role: name for role, name in mapping.items() if role in LINE_ROLES}
+    return _Found(**vars(read_grid(grid, given, labelled=labelled)))
+
+
+def _items(
+    file: Path,
+    rows: Sequence[tuple[int, Values]],
+    mapping: Mapping[str, str],
+    keys: Mapping[str, str],
+    remarks: list[str],
+) -> _Found:
+    """Make items of rows that have their roles under these keys."""
+    parts = [(line, {role: row.get(key) for role, key in keys.items()}) for line, row in rows]
     if "words" in mapping:
-        return _Found([_listed(f"{file}:{line}", line, values) for line, values in rows], mapping)
-    reader = SpanReader(file)
-    items = [reader.read(line, values["text"], values.get("spans")) for line, values in rows]
+        held = {role: look_at(row[role] for _, row in parts) for role in keys}
+        spaced = {role for role in held if held[role].spaced} if held["words"].spaced else set()
+        if spaced and held.get("tags", held["words"]).single:
+            spaced.add("tags")
+        spaced |= {"tags"} if "tags" in held and held["tags"].spaced and held["words"].lists else set()
+        lists = ListReader(file, spaced)
+        return _Found([lists.read(line, row) for line, row in parts], dict(mapping), remarks)
+    unit = unit_of(file, [(line, row.get("text"), row.get("spans")) for line, row in parts])
+    reader = SpanReader(file, unit)
+    items = [reader.read(line, row.get("text"), row.get("spans")) for line, row in parts]
     reader.warn()
-    return _Found(items, mapping)
-
-
-def _roles(file: Path, names: Sequence[str], columns: Mapping[str, str]) -> dict[str, str]:
-    """Say which columns hold words and tags, or texts and spans."""
-    for name in columns.values():
-        if name not in names and names:
-            raise SettingsError(
-                f"{file} has no column {name!r}; it has {', '.join(names)}; {did_you_mean(name, names)}"
-            )
-    if columns and names:
-        if (
-            ("words" in columns) == ("text" in columns)
-            or {"words", "spans"} <= set(columns)
-            or {"text", "tags"} <= set(columns)
-        ):
-            raise SettingsError("--columns must say words=NAME,tags=NAME or text=NAME,spans=NAME")
-        return dict(columns)
-    lower = {name.lower(): name for name in reversed(names)}
-    known = {role: next((lower[name] for name in names if name in lower), "") for role, names in _COLUMNS.items()}
-    for roles in (("words", "tags"), ("text", "spans"), ("words",), ("text",)):
-        if all(known[role] for role in roles):
-            return {role: known[role] for role in roles}
-    if not names:
-        return {}
-    raise DataError(
-        f"{file}: none of its columns holds words or texts by its name ({', '.join(names)}); say --columns "
-        "words=NAME,tags=NAME or text=NAME,spans=NAME"
-    )
-
-
-def _listed(where: str, line: int, values: Mapping[str, Any]) -> Words:
-    """Make an item of a list of words and a list of tags."""
-    words, tags = values["words"], values.get("tags")
-    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-        raise DataError(f"{where}: words are a list of strings; this is {words!r:.60}")
-    if tags is None:
-        return Words(tuple(words), None, line)
-    if not isinstance(tags, list) or not all(isinstance(tag, str | int) for tag in tags):
-        raise DataError(f"{where}: tags are a list of strings, one for each word; this is {tags!r:.60}")
-    if len(tags) != len(words):
-        raise DataError(f"{where}: {len(tags)} tags for {len(words)} words; give each word one")
-    return Words(tuple(words), tuple(str(tag) for tag in tags), line)
+    return _Found(items, dict(mapping), remarks)

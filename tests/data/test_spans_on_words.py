@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from bertie.data.spans import SpanReader, cut_words, lay_on_words
@@ -57,6 +58,7 @@ def test_cutting() -> None:
     )
 )
 def test_words_have_the_pieces_of_their_text(tiny_tokenizer: Any, text: str) -> None:
+    assume(not re.search(r"\[[A-Z]+\]", text))  # a special token is one piece; brackets are words of their own
     whole = tiny_tokenizer.encode_batch([text])[0]
     words = cut_words(text).words
     assert [piece for ids in tiny_tokenizer.encode_batch(words) for piece in ids] == whole

@@ -1,0 +1,204 @@
+"""Lines of a file with one word a line, cut into fields and sentences; comments, header and the like are set aside."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bertie.data.conll_forms import CONLL_2012, CONLL_U
+from bertie.data.entities import OUTSIDE, is_positioned
+from bertie.data.word_columns import OTHER_TAG_NAMES, TAG_NAMES, WORD_NAMES, Row, kinds_of
+from bertie.errors import DataError
+from bertie.files.compression import format_suffix
+
+_SPECIAL = re.compile(r"\d+(?:-\d+|\.\d+)")  # CoNLL-U: 2-3 is a range of words, 4.1 a word that is not in the text
+_ENOUGH_ROWS = 3  # from so many on, what is below the first line tells that it is a header
+_MOST_NAMED = 8  # line numbers that a message lists
+
+
+@dataclass
+class Grid:
+    """Lines cut into fields, in sentences."""
+
+    file: Path
+    sentences: list[list[Row]]
+    names: list[str]
+    form: str = ""
+    comments: list[str] = field(default_factory=list)
+    num_documents: int = 0
+    header: bool | None = None
+    remarks: list[str] = field(default_factory=list)
+
+
+def is_filled(line: str) -> bool:
+    """Tell lines that hold something from blank ones and marks of a document."""
+    return bool(line.strip(" \t")) and not line.startswith("-DOCSTART-")
+
+
+def splitter(file: Path, filled: Sequence[str]) -> tuple[Callable[[str], list[str]], str]:
+    """Find what parts the fields: tabs or commas or semicolons in every line, else blanks.
+
+    Raises:
+        DataError: commas and semicolons in every line of a .csv, as many in each.
+    """
+    sample = [line for line in filled if not line.startswith("#")] or list(filled)
+    # A word that holds a space, or is a wide one, tells why only tabs part the fields where every line has some.
+    if sample and all("\t" in line for line in sample):
+        return (lambda line: line.split("\t")), "\t"
+    narrow = sum(len(_at_blanks(line)) == 1 for line in sample)
+    if sample and (format_suffix(file) == ".csv" or 2 * narrow > len(sample)):
+        able = [mark for mark in (",", ";") if all(mark in line for line in sample)]
+        if len(able) > 1:
+            even = [mark for mark in able if len({len(_quoted(line, mark)) for line in sample}) == 1]
+            if len(even) != 1:
+                raise DataError(f"{file}: its columns may be parted by ',' or by ';'; write it with tabs, as a .tsv")
+            able = even
+        if able:
+            return (lambda line: _quoted(line, able[0])), able[0]
+    return _at_blanks, " "
+
+
+def _at_blanks(line: str) -> list[str]:
+    return re.split("[ \t]+", line.strip(" \t"))  # str.split would part at the wide space of Chinese texts too
+
+
+def _quoted(line: str, mark: str) -> list[str]:
+    try:
+        return next(csv.reader([line], delimiter=mark, strict=True), [])
+    except csv.Error:
+        return line.split(mark)  # a quotation mark that is a word
+
+
+def cut_lines(file: Path, lines: Sequence[str]) -> Grid:
+    """Cut lines into fields and sentences; set comments, header, ranges and empty nodes aside.
+
+    Raises:
+        DataError: lines with more or fewer fields than most.
+    """
+    filled = [line for line in lines if is_filled(line)]
+    split, mark = splitter(file, filled)
+    body = [line for line in filled if not line.startswith("#")] or filled
+    grid = Grid(file, [], [])
+    width = Counter(len(split(line)) for line in body).most_common(1)[0][0] if body else 0
+    if any(line.startswith("#begin document") for line in filled) and width >= len(CONLL_2012):
+        grid.form, grid.names = "CoNLL-2012", list(CONLL_2012)
+    rows: list[Row] = []
+    misfits: list[tuple[int, int]] = []  # line, fields
+    for number, line in enumerate([*lines, ""], 1):
+        fields = split(line) if is_filled(line) else []
+        if line.startswith("-DOCSTART-") or not any(fields):
+            grid.num_documents += line.startswith("-DOCSTART-")
+            grid.sentences += [rows] if rows else []
+            rows = []
+        elif line.startswith("#") and (bool(grid.form) or (not rows and len(fields) != width)):
+            grid.comments.append(line)
+        elif len(fields) != width and not (grid.form and len(fields) > len(CONLL_2012)):
+            misfits.append((number, len(fields)))
+        else:
+            rows.append((number, fields))
+    _set_comments_apart(grid)
+    if misfits:
+        raise _uneven(file, misfits, width)
+    if grid.form:
+        kept = len(CONLL_2012)
+        grid.sentences = [[(number, fields[:kept]) for number, fields in rows] for rows in grid.sentences]
+        return grid
+    grid.names = [str(place) for place in range(width)]
+    _name_columns(grid, mark)
+    return grid
+
+
+def _set_comments_apart(grid: Grid) -> None:
+    """Take `# id 7` for a comment where it has as many fields as a word's line, but a last one that no word has."""
+    hashes = [rows for rows in grid.sentences if rows[0][1][0] == "#" and len(rows[0][1]) > 1]
+    if not hashes:
+        return
+    first = {id(rows) for rows in hashes}
+    seen = {fields[-1] for rows in grid.sentences for _, fields in (rows[1:] if id(rows) in first else rows)}
+    for rows in hashes:
+        while len(rows) > 1 and rows[0][1][0] == "#" and rows[0][1][-1] not in seen:
+            grid.comments.append(" ".join(rows.pop(0)[1]))
+
+
+def _uneven(file: Path, misfits: Sequence[tuple[int, int]], width: int) -> DataError:
+    (first, count), others = misfits[0], [str(number) for number, _ in misfits[1 : _MOST_NAMED + 1]]
+    more = f" and {len(misfits) - 1:,} more such lines ({', '.join(others)}" if others else ""
+    more += "" if not others else ", ...)" if len(misfits) > len(others) + 1 else ")"
+    return DataError(
+        f"{file}:{first}: {count} fields{more}, most lines have {width}: a word, its tag at the line's end, and "
+        "blank lines between sentences"
+    )
+
+
+def _name_columns(grid: Grid, mark: str) -> None:
+    """Find the names of the columns: of CoNLL-U, of CoNLL-U Plus, or in the first line."""
+    width = len(grid.names)
+    said = next((line.partition("=")[2].split() for line in grid.comments if "global.columns" in line), [])
+    if len(said) == width:
+        grid.form, grid.names = "CoNLL-U Plus", [name.lower() for name in said]
+    elif width == len(CONLL_U) and mark != " " and grid.sentences and _is_conll_u(grid):
+        grid.form, grid.names = "CoNLL-U", list(CONLL_U)
+    elif grid.sentences and (reason := _header(grid)):
+        line, fields = grid.sentences[0].pop(0)
+        grid.header, grid.names = True, [name.strip() for name in fields]
+        grid.remarks.append(f"line {line} names the columns ({reason})")
+        again = next((number for rows in grid.sentences for number, other in rows if other == fields), None)
+        if again is not None:
+            raise DataError(
+                f"{grid.file}:{again}: this is the header once more (were files put together?); remove the line"
+            )
+        if len(set(grid.names)) < width:
+            raise DataError(f"{grid.file}:{line}: two columns have one name; rename them")
+    grid.sentences = [rows for rows in grid.sentences if rows]
+    _drop_special(grid)
+
+
+def _is_conll_u(grid: Grid) -> bool:
+    rows = [fields for sentence in grid.sentences for _, fields in sentence]
+    return all((fields[0].isdecimal() or _SPECIAL.fullmatch(fields[0])) for fields in rows) and all(
+        fields[6].isdecimal() or fields[6] == "_" for fields in rows
+    )
+
+
+def _drop_special(grid: Grid) -> None:
+    """Leave out CoNLL-U's ranges and empty nodes, where the first column counts the words."""
+    first = [fields[0] for rows in grid.sentences for _, fields in rows]
+    special = [value for value in first if _SPECIAL.fullmatch(value)]
+    if len(grid.names) < 2 or not special or not all(v.isdecimal() or _SPECIAL.fullmatch(v) for v in first):
+        return
+    kept = [[row for row in rows if not _SPECIAL.fullmatch(row[1][0])] for rows in grid.sentences]
+    kept = [rows for rows in kept if rows]
+    if not grid.form and kinds_of(kept, 1) != ["number"]:
+        return
+    grid.sentences = kept
+    num_ranges = sum("-" in value for value in special)
+    grid.remarks += [f"{num_ranges:,} ranges of words left out"] if num_ranges else []
+    grid.remarks += [f"{len(special) - num_ranges:,} empty nodes left out"] if len(special) > num_ranges else []
+
+
+def _header(grid: Grid) -> str:
+    """Say why the first line names the columns; empty where it doesn't."""
+    first = [value.strip() for value in grid.sentences[0][0][1]]
+    rest = [grid.sentences[0][1:], *grid.sentences[1:]]
+    rest = [rows for rows in rest if rows]
+    if len(first) < 2 or not rest or not all(first) or len(set(first)) < len(first):
+        return ""
+    lower = [name.lower() for name in first]
+    if {*TAG_NAMES, *OTHER_TAG_NAMES} & set(lower) and set(WORD_NAMES) & set(lower):
+        return "by their names"
+    if any(name == OUTSIDE or is_positioned(name) or name.isdecimal() for name in first):
+        return ""
+    num_rows = sum(map(len, rest))
+    for place, kind in enumerate(kinds_of(rest, len(first))):
+        others = {fields[place] for rows in rest for _, fields in rows}
+        numbers = kind == "number" or (kind == "whole numbers" and num_rows >= _ENOUGH_ROWS)
+        if numbers and len(first) > 2 and not _SPECIAL.fullmatch(first[place]):
+            return f"column {place} holds numbers below it"
+        tags = kind in ("entities", "chunks") and num_rows >= _ENOUGH_ROWS
+        if tags and first[place] not in {tag.partition("-")[2] for tag in others}:
+            return f"{first[place]!r} is no tag as those below it"
+    return ""

@@ -1,0 +1,85 @@
+"""Where sentences end in a table with a row for each word: a column says which sentence a word is of.
+
+The number may stand in every row, or, as in spreadsheets, only in the first row of a sentence.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+from bertie.data.word_columns import DOCUMENT_NAMES, SENTENCE_NAMES, Row
+from bertie.errors import DataError
+
+_NUMBERED = re.compile(r"\D*?(\d+)(?:\.0)?")  # 7, "Sentence: 7", 7.0
+_MIN_SENTENCES = 3  # by which an unnamed column of numbers is known
+
+
+def end_column(sentences: Sequence[Sequence[Row]], names: Sequence[str]) -> int:
+    """Find the column that says which sentence a word is of, by its name or its values; -1 where there is none."""
+    lower = [name.strip().lower() for name in names]
+    if named := [lower.index(name) for name in SENTENCE_NAMES if name in lower]:
+        return named[0]
+    if len(sentences) > 1:  # blank lines part them
+        return -1
+    able = [place for place in range(len(names)) if _counts_sentences([fields[place] for _, fields in sentences[0]])]
+    return able[0] if len(able) == 1 else -1
+
+
+def _counts_sentences(values: Sequence[str]) -> bool:
+    """Tell whether values are numbers that rise by one every few words, or stand in the first of several rows only."""
+    filled = [value for value in values if value.strip()]
+    found = [_NUMBERED.fullmatch(value.strip()) for value in filled]
+    numbers = [int(match[1]) for match in found if match]
+    if len(numbers) != len(values) and (len(numbers) != len(filled) or not values[0].strip()):
+        return False
+    steps = {after - before for before, after in pairwise(numbers)}
+    num_sentences = len(set(numbers))
+    return steps <= {0, 1} and num_sentences >= _MIN_SENTENCES and num_sentences < len(values) and numbers[0] in (0, 1)
+
+
+def break_at(file: Path, sentences: Sequence[Sequence[Row]], place: int, names: Sequence[str]) -> list[list[Row]]:
+    """Cut rows into sentences where a column changes.
+
+    Raises:
+        DataError: a sentence that goes on after another one.
+    """
+    documents = [number for number, name in enumerate(names) if name.strip().lower() in DOCUMENT_NAMES]
+    cut: list[list[Row]] = []
+    seen: dict[tuple[str, ...], int] = {}
+    before: tuple[str, ...] | None = None
+    for line, fields, key in _keys(sentences, [*documents, place]):
+        if key != before:
+            if key in seen and not _starts_over(key, before, seen):
+                raise DataError(
+                    f"{file}:{line}: sentence {fields[place]!r} goes on here, after another one (it began in line "
+                    f"{seen[key]}); sort the rows by sentence, or put blank lines between sentences"
+                )
+            seen[key] = line
+            cut.append([])
+        cut[-1].append((line, fields))
+        before = key
+    return cut
+
+
+def _keys(
+    sentences: Sequence[Sequence[Row]], places: Sequence[int]
+) -> Iterator[tuple[int, list[str], tuple[str, ...]]]:
+    """Yield each row with the sentence that it is of; an empty field means the one of the row above."""
+    last = ["" for _ in places]
+    for rows in sentences:
+        for line, fields in rows:
+            last = [fields[place].strip() or old for place, old in zip(places, last, strict=True)]
+            yield line, fields, tuple(last)
+
+
+def _starts_over(key: tuple[str, ...], before: tuple[str, ...] | None, seen: dict[tuple[str, ...], int]) -> bool:
+    """Tell whether numbers that rise by one begin again with the first, as in another document."""
+    first = next(iter(seen))
+    numbers = [_NUMBERED.fullmatch(one[-1]) for one in (key, before or key, first)]
+    if not all(numbers):
+        return False
+    now, last, start = (int(match[1]) for match in numbers if match)
+    return now in (start, last + 1)

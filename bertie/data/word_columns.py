@@ -1,0 +1,231 @@
+"""Which column of a file with one word a line holds the words, and which the tags: told by what is in them.
+
+Columns that count the words, are empty, or stay the same through every sentence are neither. Where several columns may
+be the tags nothing is guessed: the columns are listed, with the flag that says which.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from bertie.data.entities import OUTSIDE, is_positioned
+
+Row = tuple[int, list[str]]
+"""Line and fields."""
+
+WORD_NAMES: Final = ("words", "tokens", "word", "token", "form", "wordform", "surface")
+TAG_NAMES: Final = ("tags", "ner_tags", "labels", "label", "tag", "ner", "ner_tag", "iob", "bio", "entity", "entities")
+OTHER_TAG_NAMES: Final = ("pos_tags", "pos", "upos", "pos_tag", "xpos", "chunk_tags", "chunk", "chunk_tag")
+"""Tags of another kind, read where there are no others."""
+SENTENCE_NAMES: Final = (
+    *("sentence #", "sentence_id", "sent_id", "sentence_idx", "sentence id", "sentenceid", "sentence_number"),
+    *("sentence_no", "sent_no", "sentence no", "sentence", "sent", "sid", "sentence_num", "sentence number"),
+)
+DOCUMENT_NAMES: Final = ("document_id", "doc_id", "document", "doc", "document id", "docid", "file", "filename")
+
+_CHUNKS = {"NP", "VP", "PP", "ADVP", "ADJP", "SBAR", "PRT", "CONJP", "INTJ", "LST", "UCP", "PNP", "NX", "VC"}
+_BRACKETS = re.compile(r"(?:\([^()*\s]+)*\*\)*|\([^()*\s]+\)")
+_KEY_VALUES = re.compile(r"[^=|\s]+=[^|]*(?:\|[^=|\s]+=?[^|]*)*")
+_EMPTY = {"", "_", "-", "*"}
+_MAX_TYPES = 60  # of entities without positions, in a column where O is the commonest
+_ENOUGH_ROWS = 20  # from so many on, numbers of values tell the words from the tags
+_SHOWN = 3  # values of a column that a message lists
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Where words and tags are."""
+
+    words: int = -1
+    """-1 where it can't be told, and `doubt` says why."""
+    tags: int = -1
+    """-1 where there are none, or it can't be told."""
+    doubt: str = ""
+    left_out: str = ""
+    """What is said of columns that might have been the tags."""
+    key: str = ""
+    """`misc.NAME`, where the tags are one of the features in CoNLL-U's last column."""
+
+
+def kinds_of(sentences: Sequence[Sequence[Row]], width: int) -> list[str]:
+    """Say of each column what it seems to hold.
+
+    Returns:
+        One of: number, whole numbers, empty, constant, grouped, features, entities, chunks, types (of entities, without
+        positions), outside (all O), values.
+    """
+    return [_kind([[fields[place] for _, fields in rows] for rows in sentences]) for place in range(width)]
+
+
+def _kind(sentences: Sequence[Sequence[str]]) -> str:
+    counts = Counter(value for values in sentences for value in values)
+    num_words = counts.total()
+    if set(counts) <= _EMPTY:
+        return "empty"
+    if all(value.isdecimal() and value.isascii() for value in counts):
+        return "number" if _counts_words(sentences) else "whole numbers"
+    if set(counts) == {OUTSIDE}:
+        return "outside"
+    if kind := _tags_kind(counts):
+        return kind
+    if len(counts) == 1 and num_words > 1:
+        return "constant"
+    filled = [value for value in counts if value not in _EMPTY]
+    if filled and all(_KEY_VALUES.fullmatch(value) for value in filled):
+        return "features"
+    common, count = counts.most_common(1)[0]
+    if common == OUTSIDE and 2 * count >= num_words and len(counts) <= _MAX_TYPES:
+        return "types"
+    long = [values for values in sentences if len(values) > 1]
+    if len(long) > 1 and all(len(set(values)) == 1 for values in long):
+        return "grouped"
+    return "values"
+
+
+def _tags_kind(counts: Counter[str]) -> str:
+    inside = counts.keys() - {OUTSIDE}
+    if all(is_positioned(tag) for tag in inside):
+        return "chunks" if {tag[2:] for tag in inside} <= _CHUNKS else "entities"
+    bare = OUTSIDE in counts and "B" in inside and inside <= set("BIMESLU")
+    return "entities" if bare or is_bracketed(counts) else ""
+
+
+def is_bracketed(values: Iterator[str] | Counter[str]) -> bool:
+    """Tell whether values are entities in brackets, as OntoNotes has them: (PERSON*, *, *), (GPE)."""
+    distinct = set(values)
+    return any("(" in value for value in distinct) and all(_BRACKETS.fullmatch(value) for value in distinct)
+
+
+def _counts_words(sentences: Sequence[Sequence[str]]) -> bool:
+    """Tell whether whole numbers rise by one from 0 or 1, in every sentence or through the file."""
+    rows = [[int(value) for value in values] for values in sentences if values]
+    steady = all(values == list(range(values[0], values[0] + len(values))) for values in rows)
+    if not steady or all(len(values) == 1 for values in rows):
+        return False
+    flat = [value for values in rows for value in values]
+    return all(values[0] in (0, 1) for values in rows) or flat == list(range(flat[0], flat[0] + len(flat)))
+
+
+def choose(
+    sentences: Sequence[Sequence[Row]], names: Sequence[str], given: Mapping[str, int], *, nested_last: bool = False
+) -> Choice:
+    """Find words and tags.
+
+    Args:
+        sentences: rows of each, all of one width.
+        names: of the columns.
+        given: places that the user said, of words or tags; they are kept.
+        nested_last: whether the last of two columns of entities holds those within others, as GermEval has them.
+    """
+    width = len(names)
+    if width == 1:
+        return Choice(words=0)
+    if {"words", "tags"} <= set(given):
+        return Choice(given["words"], given["tags"])
+    kinds = kinds_of(sentences, width)
+    named = _by_name(names, given)
+    if isinstance(named, str):
+        return Choice(doubt=named)
+    known = {**named, **given}
+    if "words" in known and "tags" in known:
+        return Choice(known["words"], known["tags"])
+    tags, doubt, left_out = known.get("tags", -1), "", ""
+    if tags < 0:
+        tags, doubt, left_out = _tags_by_kind(sentences, names, kinds, known.get("words", -1), nested_last=nested_last)
+    words = known.get("words", -1)
+    if words < 0:
+        words, unclear = _words(sentences, names, kinds, tags)
+        if unclear:
+            return Choice(doubt=unclear)
+    if tags < 0 and not doubt:
+        tags, doubt = _labels(sentences, names, kinds, words)
+    return Choice(words, tags, doubt, left_out)
+
+
+def _by_name(names: Sequence[str], given: Mapping[str, int]) -> dict[str, int] | str:
+    """Find roles by the names in a header; a doubt where two names say the same."""
+    lower = [name.strip().lower() for name in names]
+    found = {}
+    for role, groups in (("words", (WORD_NAMES,)), ("tags", (TAG_NAMES, OTHER_TAG_NAMES))):
+        if role in given:
+            continue
+        for group in groups:
+            places = [place for place, name in enumerate(lower) if name in group and place not in given.values()]
+            if len(places) > 1:
+                listed = ", ".join(repr(names[place]) for place in places)
+                return f"the columns {listed} may all be the {role}"
+            if places:
+                found[role] = places[0]
+                break
+    return found
+
+
+def _tags_by_kind(
+    sentences: Sequence[Sequence[Row]], names: Sequence[str], kinds: Sequence[str], words: int, *, nested_last: bool
+) -> tuple[int, str, str]:
+    """Find the column of entities: its place or -1, a doubt, and what is said of others."""
+    for kind in ("entities", "types", "chunks", "outside"):
+        places = [place for place, one in enumerate(kinds) if one == kind and place != words]
+        if kind == "entities" and nested_last and len(places) == 2:
+            return places[0], "", f"entities within others, in column {names[places[1]]!r}, are left out"
+        if len(places) > 1:
+            return -1, _listed(sentences, names, places, "may all be the tags"), ""
+        if places:
+            return places[0], "", ""
+    return -1, "", ""
+
+
+def _words(
+    sentences: Sequence[Sequence[Row]], names: Sequence[str], kinds: Sequence[str], tags: int
+) -> tuple[int, str]:
+    """Find the words among the columns that are not the tags: the first, unless another has far more values."""
+    places = [place for place, kind in enumerate(kinds) if kind == "values" and place != tags]
+    if not places or (len(names) == 2 and tags < 0):
+        places = [place for place in range(len(names)) if place != tags and kinds[place] not in ("number", "empty")]
+        if not places or (len(places) > 1 and len(names) > 2):
+            return -1, _listed(sentences, names, range(len(names)), "don't show which holds the words")
+    if len(places) == 1:
+        return places[0], ""
+    distinct = [_distinct(sentences, place) for place in places]
+    if max(distinct) == distinct[0]:
+        return places[0], ""
+    sure = sum(map(len, sentences)) >= _ENOUGH_ROWS and distinct.count(max(distinct)) == 1
+    if sure and max(distinct) >= 2 * distinct[0]:
+        return places[distinct.index(max(distinct))], ""
+    return -1, _listed(sentences, names, places, "may all be the words")
+
+
+def _labels(
+    sentences: Sequence[Sequence[Row]], names: Sequence[str], kinds: Sequence[str], words: int
+) -> tuple[int, str]:
+    """Find labels of words, such as parts of speech, where no column holds entities."""
+    if len(names) == 2:
+        other = 1 - words
+        return (-1 if kinds[other] in ("number", "empty") else other), ""
+    others = [place for place, kind in enumerate(kinds) if kind == "values" and place != words]
+    if len(others) > 1:
+        closed = [place for place in others if 2 * _distinct(sentences, place) <= _distinct(sentences, words)]
+        others = closed if len(closed) == 1 else others
+    if len(others) == 1:
+        return others[0], ""
+    if others:
+        return -1, _listed(sentences, names, others, "may all be the tags")
+    return -1, _listed(sentences, names, range(len(names)), "don't show which holds the tags")
+
+
+def _distinct(sentences: Sequence[Sequence[Row]], place: int) -> int:
+    return len({fields[place] for rows in sentences for _, fields in rows})
+
+
+def _listed(sentences: Sequence[Sequence[Row]], names: Sequence[str], places: Sequence[int], what: str) -> str:
+    """Describe columns by some of their values."""
+    described = []
+    for place in places:
+        values = list(dict.fromkeys(fields[place] for rows in sentences for _, fields in rows if fields[place]))
+        shown = sorted(values, key=lambda value: (value in {*_EMPTY, OUTSIDE}, values.index(value)))[:_SHOWN]
+        described.append(f"{names[place]} ({' '.join(shown)}{' ...' if len(values) > len(shown) else ''})")
+    return f"the columns {', '.join(described)} {what}"
