@@ -85,6 +85,7 @@ def read(
         kind, config, state = with_decoder(kind, config, state, tokenizer, folder, new_head=new_head, task=objective)
     kind, config = decoder_only(kind, config, objective)
     model = _build(config, objective, state, folder)
+    notes += _follow_segments(model, tokenizer)
     drawn = _fill(model, state, folder, new_head=new_head, seed=seed)
     if drawn:
         notes.append(f"{folder}: drawn anew from seed {seed}: {', '.join(drawn)}")
@@ -201,6 +202,18 @@ def read_tokenizer(folder: Path, values: Mapping[str, Any], vocab_size: int) -> 
     return tokenizer
 
 
+def _follow_segments(model: TaskModel, tokenizer: Tokenizer) -> list[str]:
+    """Have the encoder tell the two texts of a pair apart only where its tokenizer does; return what is to be said."""
+    told = [module for module in model.encoder.modules() if _tells_segments(module)]
+    for module in told if not tokenizer.tells_segments else ():
+        setattr(module, "tells_segments", False)  # noqa: B010 - torch's types know no other attributes
+    return [*tokenizer.remarks, *(tokenizer.doubt if told else ())]
+
+
+def _tells_segments(module: Any) -> bool:
+    return bool(getattr(module, "tells_segments", False)) and module.segment is not None
+
+
 def _build(config: Any, task: Task, state: Mapping[str, Tensor], folder: Path) -> TaskModel:
     """Make the network, but only after one without memory has shown that the file's encoder fits the config."""
     if max(config.num_layers, getattr(config, "num_decoder_layers", 0)) > len(state):
@@ -276,7 +289,7 @@ def write_beside(bundle: Bundle, folder: Path) -> None:
         values["id2label"] = {str(number): label for number, label in enumerate(settings["labels"])}
         values["label2id"] = {label: number for number, label in enumerate(settings["labels"])}
     write_text(folder / "config.json", json.dumps(values, indent=2, ensure_ascii=False) + "\n")
-    bundle.tokenizer.save(folder, segments=getattr(bundle.config, "num_segments", 2) > 1)
+    bundle.tokenizer.save(folder, segments=any(map(_tells_segments, bundle.model.modules())))
     if isinstance(bundle.task, Embedding):
         write_layout(folder, bundle.task, bundle.config.hidden_size)
     if isinstance(bundle.task, Search):

@@ -31,7 +31,7 @@ def word_edges(tokenizer: Tokenizer) -> tuple[Flags, Flags]:
     WordPiece cuts texts at Chinese characters and punctuation marks before it looks for pieces.
     """
     if not isinstance(tokenizer, SubwordTokenizer):
-        begins = [not piece.startswith("##") for piece in tokenizer.tokens]
+        begins = tokenizer.word_starts(range(len(tokenizer.tokens)))
         return np.array(begins), np.zeros(len(begins), bool)
     begins = [
         text[:1].isspace()

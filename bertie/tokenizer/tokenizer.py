@@ -1,76 +1,80 @@
-"""BERT's WordPiece tokenizer, and what every tokenizer has in common: loads files, encodes into packed pieces, writes.
+"""What every tokenizer has in common: encodes texts into packed pieces, shows pieces, and is written to a folder.
 
-Encoding is the Rust package's; what is ours is the checking around it: its panics become errors of ours, files are
-written together and read back, and golden ids tell when another version of the package would cut texts otherwise.
-Other kinds than WordPiece are in `subwords.py`.
+Encoding is the Rust package's; what is ours is the checking around it: files are written together and read back, and
+golden ids tell when another version of the package would cut texts otherwise. How files are read is in `reading.py`;
+byte-level and Unigram tokenizers, whose pieces have to be made readable, are in `subwords.py`.
 """
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors
+from tokenizers import AddedToken, models
 from tokenizers import Tokenizer as RustTokenizer
 
-from bertie.errors import DataError, SettingsError
-from bertie.files.atomic import write_text
+from bertie.errors import DataError
+from bertie.tokenizer.layout import layout
 from bertie.tokenizer.pieces import Pieces
+from bertie.tokenizer.rebuild import SPECIALS as SPECIALS
+from bertie.tokenizer.rebuild import plain
+from bertie.tokenizer.rust import readable
 
 Cut = Literal["error", "truncate"]
 """What happens to a text that is too long."""
-SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-NO_SEGMENTS = ["input_ids", "attention_mask"]
-"""What other programs are told to pass on to a model that takes no segment ids."""
+_FREE = ("lowercase", "strip_accents", "handle_chinese_chars")
 GOLDEN_TEXT = (
     "The café's 3 naïve Über-cats didn't cost $12.50 (really!). 北京的猫在2024年吃了三条鱼，很好。 E=mc² ＡＢＣ"
 )
 
 
-@contextmanager
-def readable(what: str) -> Iterator[None]:
-    """Turn whatever the Rust package raises, panics included, into a DataError that names `what`."""
-    try:
-        yield
-    except (KeyboardInterrupt, SystemExit, MemoryError):
-        raise
-    except BaseException as error:  # a Rust panic is not an Exception
-        raise DataError(f"{what}: {error}") from error
-
-
 class Tokenizer:
-    """A WordPiece tokenizer of BERT's kind.
+    """A WordPiece tokenizer of BERT's kind, or one of whole words.
 
     Args:
         rust: the package's tokenizer; padding and truncation are switched off on it.
         source: where it came from, for messages.
         specials: names of the special tokens, in the order of `SPECIALS`.
+        settings: tokenizer_config.json, for what is written later.
 
     Raises:
-        DataError: another kind of tokenizer, or one without the special tokens.
+        DataError: another kind of tokenizer, one without the special tokens, or texts laid out in a way that isn't
+            known here.
     """
 
-    KINDS: ClassVar[tuple[type[models.Model], ...]] = (models.WordPiece,)
-    num_between = 1
-    """Separators between the two texts of a pair."""
+    KINDS: ClassVar[tuple[type[models.Model], ...]] = (models.WordPiece, models.WordLevel)
+    spaced: ClassVar[bool] = False
+    """Whether a piece holds the space before it, so that a word has other pieces at the start of a text."""
 
-    def __init__(self, rust: RustTokenizer, *, source: str = "tokenizer", specials: Sequence[str] = SPECIALS) -> None:
-        if not isinstance(rust.model, self.KINDS):
-            kind = type(rust.model).__name__
-            raise DataError(f"{source} is a {kind} tokenizer; bertie reads WordPiece, byte-level BPE and Unigram")
+    def __init__(
+        self,
+        rust: RustTokenizer,
+        *,
+        source: str = "tokenizer",
+        specials: Sequence[str] = SPECIALS,
+        settings: dict[str, Any] | None = None,
+    ) -> None:
         rust.no_padding()
         rust.no_truncation()
+        self._rust, self.source, self._specials, self._config = rust, source, tuple(specials), settings or {}
+        if not isinstance(rust.model, self.KINDS) or not self._is_known():
+            kind = type(rust.model).__name__
+            raise DataError(f"{source} is a {kind} tokenizer; bertie reads WordPiece, byte-level BPE and Unigram")
         missing = [name for name in specials if rust.token_to_id(name) is None]
         if missing:
             raise DataError(f"{source} lacks the special tokens {', '.join(missing)}")
-        self._rust, self.source = rust, source
         places = [int(rust.token_to_id(name) or 0) for name in specials]
         self.pad, self.unknown, self.start, self.separator, self.mask = places
         self.special_ids = tuple(sorted(set(places)))
+        self.remarks: tuple[str, ...] = ()
+        """What a user should know about how it was read."""
+        self.doubt: list[str] = []
+        """What a user should know if the model has segments."""
+        self.num_between, self.tells_segments = layout(rust, self._specials, source)
+        """Separators between the two texts of a pair; whether the second one is told from the first by its segment."""
 
     @classmethod
     def load(cls, path: str | Path) -> "Tokenizer":
@@ -78,30 +82,11 @@ class Tokenizer:
 
         Raises:
             SettingsError: no such file.
-            DataError: a file that is no such tokenizer.
+            DataError: a file that is no such tokenizer, or files that contradict one another.
         """
-        from bertie.tokenizer import subwords
+        from bertie.tokenizer.reading import load
 
-        place = Path(path)
-        if place.is_dir():
-            names = ("tokenizer.json", "vocab.txt", "vocab.json")
-            found = [place / name for name in names if (place / name).is_file()]
-            if not found:
-                pieces = sorted(file.name for file in place.glob("*.model"))
-                other = f" (only {pieces[0]}, a sentencepiece model, which bertie doesn't read)" if pieces else ""
-                raise SettingsError(f"{place} holds neither tokenizer.json nor vocab.txt{other}")
-            file = found[0]
-        else:
-            file = place
-        if not file.is_file():
-            raise SettingsError(f"{file}: no such tokenizer; give a folder with tokenizer.json or vocab.txt")
-        if file.name == "vocab.json":
-            return subwords.from_merges(file)
-        if file.suffix == ".json":
-            with readable(str(file)):
-                rust = RustTokenizer.from_file(str(file))
-            return subwords.wrap(rust, file) or cls(rust, source=str(file))
-        return _from_vocabulary(file)
+        return load(path)
 
     @classmethod
     def build(
@@ -109,42 +94,51 @@ class Tokenizer:
     ) -> "Tokenizer":
         """Make a plain tokenizer from the pieces in the order of their ids."""
         vocabulary = {token: number for number, token in enumerate(tokens)}
-        rust = RustTokenizer(models.WordPiece(vocabulary, unk_token="[UNK]", max_input_chars_per_word=100))
-        rust.normalizer = normalizers.BertNormalizer(
-            clean_text=True, handle_chinese_chars=cjk, strip_accents=strip_accents, lowercase=lowercase
-        )
-        rust.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-        rust.decoder = decoders.WordPiece(prefix="##")
+        rust = plain(vocabulary, unknown="[UNK]", lowercase=lowercase, strip_accents=strip_accents, cjk=cjk)
         rust.add_special_tokens(
             [AddedToken(name, special=True, normalized=False) for name in SPECIALS if name in vocabulary]
         )
         return cls(rust)
 
+    def _is_known(self) -> bool:
+        """Tell whether the model's kind is known together with its pre-tokenizer."""
+        return True
+
     @property
     def vocab_size(self) -> int:
-        """Number of pieces."""
-        return self._rust.get_vocab_size(with_added_tokens=True)
+        """Number of ids; where the files leave gaps between them, those count."""
+        return len(self.tokens)
 
     @cached_property
     def tokens(self) -> list[str]:
-        """Pieces in the order of their ids."""
-        return [
-            piece for piece, _ in sorted(self._rust.get_vocab(with_added_tokens=True).items(), key=lambda item: item[1])
-        ]
+        """Pieces in the order of their ids, spelled as in the file; an empty string for an id without a piece."""
+        pieces = {number: piece for piece, number in self._rust.get_vocab(with_added_tokens=True).items() if piece}
+        return [pieces.get(number, "") for number in range(max(pieces) + 1)]
 
     @cached_property
     def as_json(self) -> str:
         """The whole tokenizer, as tokenizer.json says it."""
         return str(self._rust.to_str())
 
+    @cached_property
+    def state(self) -> dict[str, Any]:
+        """The whole tokenizer, as an object."""
+        state: dict[str, Any] = json.loads(self.as_json)
+        return state
+
     @property
     def shown(self) -> list[str]:
         """Pieces as a reader should see them, in the order of their ids."""
         return self.tokens
 
+    @cached_property
+    def inner(self) -> str:
+        """What a piece inside a word begins with; empty where a piece is a whole word."""
+        return str(self.state["model"].get("continuing_subword_prefix") or "")
+
     def word_starts(self, ids: Sequence[int]) -> list[bool]:
         """Tell of each piece of a sequence whether a word begins with it."""
-        return [not self.tokens[piece].startswith("##") for piece in ids]
+        return [not self.inner or not self.tokens[piece].startswith(self.inner) for piece in ids]
 
     def token_id(self, piece: str) -> int:
         """Look up a piece.
@@ -160,7 +154,7 @@ class Tokenizer:
     @cached_property
     def settings(self) -> dict[str, Any]:
         """The normaliser's settings."""
-        normalizer = json.loads(self.as_json)["normalizer"] or {}
+        normalizer = self.state["normalizer"] or {}
         return {
             name: normalizer.get(name) for name in ("lowercase", "strip_accents", "handle_chinese_chars", "clean_text")
         }
@@ -168,12 +162,44 @@ class Tokenizer:
     @property
     def lowercase(self) -> bool:
         """Whether texts are lower-cased."""
-        return bool(self.settings["lowercase"])
+        told = json.dumps(self.state["normalizer"])
+        return '"Lowercase"' in told or '"lowercase": true' in told
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """tokenizer_config.json, as it was read."""
+        return self._config
+
+    @property
+    def specials(self) -> tuple[str, ...]:
+        """Names of the special tokens, in the order of `SPECIALS`."""
+        return self._specials
+
+    @cached_property
+    def is_plain(self) -> bool:
+        """Whether pieces, their order and the settings of BERT's normaliser say everything about it."""
+        twin = json.loads(plain({}, unknown="[UNK]", lowercase=True, strip_accents=None, cjk=True).to_str())
+        normalizer = self.state["normalizer"] or {}
+        model = {key: value for key, value in self.state["model"].items() if key != "vocab"}
+        usual = ("single_word", "lstrip", "rstrip", "normalized")
+        return (
+            self.specials == SPECIALS
+            and self.num_between == 1
+            and all(self.tokens)
+            and {**normalizer, **dict.fromkeys(_FREE)} == {**twin["normalizer"], **dict.fromkeys(_FREE)}
+            and self.state["pre_tokenizer"] == twin["pre_tokenizer"]
+            and {**model, "vocab": {}} == twin["model"]
+            and all(
+                token["content"] in SPECIALS and not any(token[flag] for flag in usual)
+                for token in self.state["added_tokens"]
+            )
+        )
 
     @cached_property
     def fingerprint(self) -> str:
-        """sha256 over pieces and normaliser."""
-        text = json.dumps([self.tokens, self.settings], ensure_ascii=True, sort_keys=True)
+        """sha256 over everything that decides about pieces."""
+        told = [self.tokens, self.settings] if self.is_plain else [self.state, self.specials]
+        text = json.dumps(told, ensure_ascii=True, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def golden_ids(self) -> list[int]:
@@ -277,37 +303,18 @@ class Tokenizer:
             return self._rust.decode(list(ids), skip_special_tokens=True)
 
     def save(self, folder: str | Path, *, segments: bool = True) -> None:
-        """Write vocab.txt, tokenizer.json, tokenizer_config.json and special_tokens_map.json, and read them back.
+        """Write the files that this and other programs read it from, and read them back.
 
         Args:
             folder: where to.
             segments: whether the model beside it takes segment ids; other programs pass them on unless told.
+
+        Raises:
+            DataError: what was read back is not the same.
         """
-        place = Path(folder)
-        names = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), SPECIALS, strict=True))
-        settings = {
-            "tokenizer_class": "BertTokenizer",
-            "do_lower_case": self.lowercase,
-            "strip_accents": self.settings["strip_accents"],
-            "tokenize_chinese_chars": self.settings["handle_chinese_chars"],
-            **names,
-            **({} if segments else {"model_input_names": NO_SEGMENTS}),
-        }
-        write_text(place / "vocab.txt", "".join(f"{token}\n" for token in self.tokens))
-        rust = self._rust
-        if not segments and rust.post_processor is None:
-            rust = RustTokenizer.from_str(rust.to_str())
-            # BERT's own class over there puts [CLS] and [SEP] in by itself; the classes of such models do not.
-            ends = [(self.tokens[piece], piece) for piece in (self.start, self.separator)]
-            rust.post_processor = processors.TemplateProcessing(
-                single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B [SEP]", special_tokens=ends
-            )
-        write_text(place / "tokenizer.json", rust.to_str(pretty=True))
-        write_text(place / "tokenizer_config.json", json.dumps(settings, indent=2) + "\n")
-        write_text(place / "special_tokens_map.json", json.dumps(names, indent=2) + "\n")
-        for name in ("tokenizer.json", "vocab.txt"):
-            if Tokenizer.load(place / name).golden_ids() != self.golden_ids():
-                raise DataError(f"{place / name} does not give the same ids after writing")
+        from bertie.tokenizer.writing import save
+
+        save(self, Path(folder), segments=segments)
 
 
 def _kept(a: int, b: int, room: int) -> tuple[int, int]:
@@ -320,31 +327,3 @@ def _kept(a: int, b: int, room: int) -> tuple[int, int]:
     if b <= half:
         return room - b, b
     return room - half, half
-
-
-def _from_vocabulary(file: Path) -> Tokenizer:
-    """Build from vocab.txt and the tokenizer_config.json beside it."""
-    try:
-        # Only "\n" ends a line here: the Chinese vocabulary holds U+2028 as a piece, which splitlines would cut at.
-        tokens = file.read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file} is not UTF-8 at byte {error.start}") from error
-    while tokens and not tokens[-1]:
-        tokens.pop()
-    if len(set(tokens)) != len(tokens):
-        double = next(token for number, token in enumerate(tokens) if token in tokens[:number])
-        raise DataError(f"{file} holds {double!r} twice")
-    beside = file.with_name("tokenizer_config.json")
-    try:
-        settings = json.loads(beside.read_text(encoding="utf-8")) if beside.is_file() else {}
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{beside} is not JSON: {error}") from error
-    if not isinstance(settings, dict):
-        raise DataError(f"{beside} holds no JSON object")
-    guess = not any(token.isalpha() and token != token.lower() for token in tokens)
-    return Tokenizer.build(
-        tokens,
-        lowercase=bool(settings.get("do_lower_case", guess)),
-        strip_accents=settings.get("strip_accents"),
-        cjk=bool(settings.get("tokenize_chinese_chars", True)),
-    )

@@ -14,7 +14,8 @@ from tokenizers import models, normalizers, pre_tokenizers, trainers
 
 from bertie import progress
 from bertie.errors import DataError
-from bertie.tokenizer.tokenizer import SPECIALS, Tokenizer, readable
+from bertie.tokenizer.rust import readable
+from bertie.tokenizer.tokenizer import SPECIALS, Tokenizer
 from bertie.tokenizer.words import WORDS
 
 _CJK_FIRST, _CJK_LAST = "\u3400", "\u9fff"

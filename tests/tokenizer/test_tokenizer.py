@@ -101,11 +101,8 @@ def test_a_vocabulary_file(tmp_path: Path, newline: str) -> None:
 
 def test_broken_vocabularies(tmp_path: Path) -> None:
     file = tmp_path / "vocab.txt"
-    file.write_text("\n".join([*SPECIALS, "cat", "cat"]))
-    with pytest.raises(DataError, match="'cat' twice"):
-        Tokenizer.load(file)
     file.write_text("\n".join(["[PAD]", "[UNK]", "cat"]))
-    with pytest.raises(DataError, match=r"\[CLS\], \[SEP\], \[MASK\]"):
+    with pytest.raises(DataError, match=r"'\[CLS\]', '\[SEP\]', '\[MASK\]'"):
         Tokenizer.load(file)
     file.write_bytes(b"[PAD]\n\xff\n")
     with pytest.raises(DataError, match="byte 6"):

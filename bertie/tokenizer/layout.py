@@ -1,0 +1,42 @@
+"""How a tokenizer lays out a text and a pair of texts, asked of the tokenizer itself."""
+
+from collections.abc import Sequence
+
+from tokenizers import Tokenizer as RustTokenizer
+from tokenizers import models
+
+from bertie.errors import DataError
+from bertie.tokenizer.rust import readable
+
+
+def layout(rust: RustTokenizer, specials: Sequence[str], source: str) -> tuple[int, bool]:
+    """Ask a tokenizer how it lays texts out.
+
+    Args:
+        rust: the package's tokenizer.
+        specials: names of its special tokens.
+        source: where it came from.
+
+    Returns:
+        The separators between the two texts of a pair, and whether the second text is another segment.
+
+    Raises:
+        DataError: otherwise than is known here.
+    """
+    if rust.post_processor is None and isinstance(rust.model, (models.WordPiece, models.WordLevel)):
+        return 1, True  # as BERT does
+    start, separator = (rust.token_to_id(name) for name in specials[2:4])
+    with readable(source):
+        one, two = (rust.encode(text, add_special_tokens=False).ids for text in ("a", "b"))
+        single, pair = rust.encode("a"), rust.encode("a", "b")
+    between = len(pair.ids) - len(one) - len(two) - 2
+    known = [start, *one, *[separator] * between, *two, separator]
+    zeros, halves = [0] * len(pair.ids), [0] * (1 + len(one) + between) + [1] * (len(two) + 1)
+    fits = single.ids == [start, *one, separator] and pair.ids == known and between in (1, 2)
+    if not fits or any(single.type_ids) or pair.type_ids not in (zeros, halves):
+        first, last = specials[2:4]
+        raise DataError(
+            f"{source} lays texts out otherwise than {first} a {last} b {last}, segments 0 and 1, which is what "
+            f"bertie's encoders are made for: {' '.join(pair.tokens)}, segments {' '.join(map(str, pair.type_ids))}"
+        )
+    return between, pair.type_ids != zeros

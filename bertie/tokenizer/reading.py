@@ -1,0 +1,110 @@
+"""Load a tokenizer from a folder or a file: as the class that transformers would take for it, or not at all."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from tokenizers import AddedToken, models
+
+from bertie import progress
+from bertie.errors import DataError
+from bertie.tokenizer.added import Added, add, roles, told
+from bertie.tokenizer.rebuild import rebuilt
+from bertie.tokenizer.rust import from_file
+from bertie.tokenizer.sources import Sources, declared, gather
+from bertie.tokenizer.subwords import SubwordTokenizer
+from bertie.tokenizer.tokenizer import Tokenizer
+from bertie.tokenizer.vocabulary import read
+
+_SHOWN = 3
+
+
+def load(path: str | Path) -> Tokenizer:
+    """Read a folder that holds tokenizer.json, vocab.txt, or vocab.json and merges.txt; or one such file.
+
+    Raises:
+        SettingsError: no such file.
+        DataError: a file that is no such tokenizer, or files that contradict one another.
+    """
+    sources = _with_case(gather(path))
+    found = told(sources)
+    remarks = _other_vocabulary(sources)
+    if sources.family == "file":
+        rust = from_file(sources.file)
+        names = roles(sources, found, lambda name: rust.token_to_id(name) is not None)
+    else:
+        known = {*sources.vocabulary, *declared(sources)}
+        names = roles(sources, found, known.__contains__)
+        remarks += _spaced_mask(sources, found, names[-1])
+        rust = rebuilt(sources, names)
+    add(rust, sources, found)
+    kind: type[Tokenizer] = SubwordTokenizer if isinstance(rust.model, (models.BPE, models.Unigram)) else Tokenizer
+    tokenizer = kind(rust, source=str(sources.file), specials=names, settings=sources.settings)
+    tells, doubt = _tells_segments(sources)
+    tokenizer.tells_segments, tokenizer.doubt = tells and tokenizer.tells_segments, doubt
+    if rust.post_processor is None and sources.family == "file":
+        first, last = names[2:4]
+        remarks.append(f"{sources.file} puts no special tokens around a text; bertie puts {first} and {last} there")
+    tokenizer.remarks = tuple(remarks)
+    return tokenizer
+
+
+def _with_case(sources: Sources) -> Sources:
+    """Settle whether a lone vocab.txt keeps capitals.
+
+    Raises:
+        DataError: a model's folder doesn't say it, and its pieces have capitals.
+    """
+    if sources.family != "bert" or sources.state or sources.says("do_lower_case"):
+        return sources
+    capitals = [piece for piece in sources.vocabulary if piece.isalpha() and piece != piece.lower()]
+    if not capitals:
+        return sources
+    shown = ", ".join(map(repr, capitals[:_SHOWN]))
+    if sources.model:
+        raise DataError(
+            f"{sources.file} has pieces with capitals ({shown}), and {sources.config.name} doesn't say whether texts "
+            'are lower-cased; transformers does it unless told otherwise. Write "do_lower_case": false into it to keep '
+            'capitals, or "do_lower_case": true'
+        )
+    progress.note(f'{sources.file} has pieces with capitals ({shown}), so texts keep theirs ("do_lower_case": false)')
+    return replace(sources, settings={**sources.settings, "do_lower_case": False})
+
+
+def _spaced_mask(sources: Sources, found: Added, mask: str) -> list[str]:
+    """Let the mask of a vocab.json swallow the space before it, as in every RoBERTa that was released."""
+    if sources.family != "roberta" or sources.state or isinstance(found.named.get("mask_token"), AddedToken):
+        return []
+    found.named["mask_token"] = AddedToken(mask, lstrip=True, normalized=False, special=True)
+    return [
+        f"{sources.file.parent} doesn't say whether {mask} takes the space before it; it does here and in transformers "
+        f"4, and not in transformers 5"
+    ]
+
+
+def _tells_segments(sources: Sources) -> tuple[bool, list[str]]:
+    """Tell whether transformers hands a model the segments of a pair, with what is to be said about it."""
+    names = sources.settings.get("model_input_names")
+    if isinstance(names, list):
+        return "token_type_ids" in names, []
+    if sources.family in ("bert", "roberta"):
+        return sources.family == "bert" and sources.class_name != "DistilBertTokenizer", []
+    version = sources.model.get("transformers_version")
+    if isinstance(version, str) and version.partition(".")[0].isdecimal() and int(version.partition(".")[0]) >= 5:
+        return False, []
+    return True, [
+        f"{sources.config} has no model_input_names: the second text of a pair is segment 1, as in transformers 4; "
+        "transformers 5 gives both texts segment 0"
+    ]
+
+
+def _other_vocabulary(sources: Sources) -> list[str]:
+    """Compare vocab.txt with the tokenizer.json that counts."""
+    file = sources.file.with_name("vocab.txt")
+    pieces = (sources.state.get("model") or {}).get("vocab")
+    if not sources.state or not isinstance(pieces, dict) or not file.is_file():
+        return []
+    known = {**pieces, **declared(sources)}
+    for piece, number in read(file).items():
+        if piece and known.get(piece) != number:
+            return [f"{file} has {piece!r} on line {number + 1}, {sources.file.name} not; {sources.file.name} counts"]
+    return []
