@@ -18,16 +18,21 @@ if TYPE_CHECKING:
     from bertie.formats.format import Bundle
 
 
-def convert(source: Positional[str], out: Positional[Path], *, task: str | None = None) -> Report:
+def convert(
+    source: Positional[str], out: Positional[Path], *, task: str | None = None, part: str | None = None
+) -> Report:
     """Turn a folder of old weights into a model folder as written today.
 
     A `.bin` file is a pickle; it is read by a process of its own that may make tensors only, with little memory and
-    little time.
+    little time. Of a training program's checkpoint the weights alone are taken.
 
     Args:
-        source: folder or hub id of the model, with pytorch_model.bin or model.safetensors.
+        source: folder or hub id of the model, with pytorch_model.bin (or one other pickle of weights) or
+            model.safetensors.
         out: model folder to write; must not exist.
         task: what the model is for; told from its config or its tensors when not given.
+        part: which weights are meant where a file holds several models: the name of their dictionary, or what their
+            tensors' names begin with, such as ema or student.
 
     Returns:
         The task, the number of parameters, and what was left out.
@@ -43,7 +48,7 @@ def convert(source: Positional[str], out: Positional[Path], *, task: str | None 
         raise SettingsError(f"{out} exists already; remove it or choose another name")
     folder = huggingface.resolve(source, pickles=True)
     with tempfile.TemporaryDirectory(prefix="bertie-convert-") as name:
-        readable = _as_safetensors(folder, Path(name))
+        readable, notes = _as_safetensors(folder, Path(name), part)
         try:
             bundle = huggingface.read(readable, task=task)
             names = huggingface.tensor_names(readable)
@@ -51,27 +56,45 @@ def convert(source: Positional[str], out: Positional[Path], *, task: str | None 
             raise type(error)(str(error).replace(str(readable), str(folder))) from error
         huggingface.write(bundle, out)
         left_out = sorted(names - huggingface.tensor_names(out))
-        notes = [note.replace(str(readable), str(folder)) for note in bundle.notes]
+        notes += [note.replace(str(readable), str(folder)) for note in bundle.notes]
     return _report(bundle, folder, out, left_out=left_out, notes=notes)
 
 
-def _as_safetensors(folder: Path, scratch: Path) -> Path:
-    """Return the folder itself when it holds safetensors, else `scratch`, filled with its files and its weights."""
+def _as_safetensors(folder: Path, scratch: Path, part: str | None) -> tuple[Path, list[str]]:
+    """Return the folder itself when it holds all that is wanted as safetensors, else `scratch`, filled; and remarks."""
+    from bertie.formats._folder import pickles, weights_of
     from bertie.formats._places import weight_files
+    from bertie.formats._sentence_transformers import encoder_folder
+    from bertie.formats._tensors import keep_part
     from bertie.formats._unpickle import unpickle
 
-    if weight_files(folder, "model.safetensors"):
-        return folder
-    files = weight_files(folder, "pytorch_model.bin")
-    if not files:
-        raise SettingsError(f"{folder} holds neither pytorch_model.bin nor model.safetensors")
-    for pattern in ("*.json", "*.txt", "README.md"):
+    encoder = encoder_folder(folder)
+    ready = weight_files(encoder, "model.safetensors")
+    if ready and part is None:
+        return folder, []
+    files = [] if ready else weight_files(encoder, "pytorch_model.bin") or pickles(encoder)
+    if not files and not ready:
+        weights_of(encoder)  # says what is there instead
+    if len(files) > 1 and not (encoder / "pytorch_model.bin.index.json").is_file():
+        listed = ", ".join(file.name for file in files)
+        raise SettingsError(f"{folder} holds {listed}; leave the one that is meant in it, as pytorch_model.bin")
+    for pattern in ("*.json", "*.txt", "README.md", "*/*.json", "*/*.txt"):
         for file in folder.glob(pattern):
             if file.is_file() and not file.name.endswith(".index.json"):
-                shutil.copyfile(file, scratch / file.name)
-    progress.note(f"reading {', '.join(file.name for file in files)} in a process of its own")
-    unpickle(files, scratch / "model.safetensors")
-    return scratch
+                copy = scratch / file.relative_to(folder)
+                copy.parent.mkdir(exist_ok=True)
+                shutil.copyfile(file, copy)
+    weights, notes = scratch / encoder.relative_to(folder) / "model.safetensors", []
+    if len(ready) > 1:
+        raise SettingsError(f"{folder} holds weights in {len(ready)} files, of which no --part can be taken")
+    if ready:
+        shutil.copyfile(ready[0], weights)
+    else:
+        progress.note(f"reading {', '.join(file.name for file in files)} in a process of its own")
+        notes = unpickle(files, weights, part=part)
+    if part is not None and not keep_part(weights, part) and not any(f" {part!r}" in note for note in notes):
+        raise SettingsError(f"{folder} holds no weights named {part}, and no tensors named {part}.*")
+    return scratch, notes
 
 
 def _report(bundle: "Bundle", folder: Path, out: Path, *, left_out: list[str], notes: list[str]) -> Report:

@@ -11,6 +11,7 @@ from typing import Any
 
 from bertie import registry
 from bertie.errors import DataError, SettingsError
+from bertie.formats._folder import no_config
 from bertie.models.model import Config
 
 _MAX_BYTES = 16 * 1024 * 1024
@@ -28,7 +29,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     """
     file = folder / "config.json"
     if not file.is_file():
-        raise SettingsError(f"{folder} is no model folder: it holds no config.json")
+        raise no_config(folder) if folder.is_dir() else SettingsError(f"{folder}: no such model folder")
     if file.stat().st_size > _MAX_BYTES:
         raise DataError(f"{file} is larger than {_MAX_BYTES} bytes; that is no model's config")
     try:
@@ -105,5 +106,8 @@ def _check(value: Any, field: "dataclasses.Field[Any]", name: str) -> None:
         highest = 1.0 if "dropout" in field.name else 1e6
         if not number or not 0 <= value < highest:
             raise DataError(f"{name} must be a number from 0 to below {highest:g}; got {value!r}")
+    elif kind == "bool":
+        if not isinstance(value, bool):
+            raise DataError(f"{name} must be true or false; got {value!r}")
     elif not isinstance(value, str):
         raise DataError(f"{name} must be a name; got {value!r}")

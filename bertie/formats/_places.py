@@ -4,9 +4,37 @@ It opens no weights and no config, and it is no choice among the formats.
 """
 
 import json
+import shlex
 from pathlib import Path
 
 from bertie.errors import DataError, SettingsError
+
+HEAD = "head.safetensors"
+"""The weights of a folder that `exported.py` wrote: its head's alone."""
+_ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar")
+OTHERS = {
+    ".gguf": "a GGUF model of llama.cpp, which can't be turned back",
+    ".ggml": "a GGML model, which can't be turned back",
+    ".onnx": "an ONNX model, which can't be turned back",
+    ".tflite": "a TensorFlow Lite model, which can't be turned back",
+    ".mlmodel": "a Core ML model, which can't be turned back",
+    ".mlpackage": "a Core ML model, which can't be turned back",
+    ".engine": "a TensorRT model, which can't be turned back",
+    ".nemo": "a NeMo archive; export it from there by nemo's own tools",
+}
+"""What other programs' models are, by the ending of their files."""
+
+
+def _a_file(path: Path) -> SettingsError:
+    """Make the error for a file in place of a folder."""
+    if path.suffix.lower() in _ARCHIVES:
+        return SettingsError(f"{path} is an archive; unpack it, and give the folder that holds config.json")
+    if other := OTHERS.get(path.suffix.lower()):
+        return SettingsError(f"{path} is {other}; take the folder that it was made from")
+    return SettingsError(
+        f"{path} is a file; a model is a folder, with config.json, the weights and the tokenizer: give "
+        f"{shlex.quote(str(path.parent))} if this file lies in one"
+    )
 
 
 def resolve(path_or_hub_id: str | Path, *, pickles: bool = False) -> Path:
@@ -22,6 +50,8 @@ def resolve(path_or_hub_id: str | Path, *, pickles: bool = False) -> Path:
     path, text = Path(path_or_hub_id), str(path_or_hub_id)
     if text and path.is_dir():
         return path
+    if text and path.is_file():
+        raise _a_file(path)
     if not text or text.startswith((".", "/", "~")) or text.count("/") > 1:
         raise SettingsError(f"{text or '(empty)'}: no such model folder")
     from huggingface_hub import snapshot_download
@@ -55,7 +85,9 @@ def weight_files(folder: Path, name: str) -> list[Path]:
         raise DataError(f"{index} is no index of weight files") from error
     for part in names:
         if not isinstance(part, str) or Path(part).name != part or not (folder / part).is_file():
-            raise DataError(f"{index} names {part!r}, which is not a file of this folder")
+            raise DataError(
+                f"{index} names {part!r}, which is not a file of this folder; if it was lost on the way, fetch it again"
+            )
     if not names:
         raise DataError(f"{index} names no file")
     return [folder / part for part in sorted(names)]

@@ -28,11 +28,25 @@ _FLAGS = {
 }
 _STEPS = (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"])
 _MAX_BYTES = 1024 * 1024
+_OLD_KINDS = ("BERT", "RoBERTa", "DistilBERT", "ALBERT", "XLMRoBERTa", "CamemBERT")
+"""What the first step was called before there was one class for all encoders."""
 
 
 def is_layout(folder: Path) -> bool:
     """Tell whether a folder holds a sentence-transformers model."""
     return (folder / _MODULES).is_file()
+
+
+def encoder_folder(folder: Path) -> Path:
+    """Return where the encoder of a sentence-transformers model lies: before version 2 in a folder of its own.
+
+    Whatever else is wrong with modules.json is for `read_layout` to say, if its vectors are wanted.
+    """
+    try:
+        steps = _steps(folder) if is_layout(folder) else []
+    except DataError:
+        return folder
+    return steps[0][1] if steps and steps[0][0] == "Transformer" and steps[0][1].is_dir() else folder
 
 
 def read_layout(
@@ -60,16 +74,14 @@ def read_layout(
             f"{folder / _MODULES} lists {', '.join(kinds) or 'nothing'}; bertie's embedding has Transformer, Pooling "
             "and perhaps Normalize, and the vectors would differ without the rest"
         )
-    if steps[0][1] != folder:
-        raise DataError(
-            f"{folder / _MODULES}: the encoder lies in {steps[0][1].name}; it must lie in the folder itself"
-        )
+    if not steps[0][1].is_dir():
+        raise DataError(f"{folder / _MODULES}: the encoder lies in {steps[0][1].name}, which is not there")
     settings: dict[str, Any] = {"pooling": _pooling(steps[1][1], config.hidden_size), "normalize": "Normalize" in kinds}
     if settings["normalize"]:
         scaled = _object(steps[2][1] / "config.json", missing={}).get("module_input_name", "sentence_embedding")
         if scaled != "sentence_embedding":
             raise DataError(f"{steps[2][1]}/config.json scales {scaled!r}; bertie scales the vector of a text")
-    if (length := _max_length(folder, lowercase=lowercase)) is not None:
+    if (length := _max_length(steps[0][1], lowercase=lowercase)) is not None:
         settings["max_length"] = min(length, config.max_positions)
     return settings, _prompts(folder)
 
@@ -84,7 +96,8 @@ def _steps(folder: Path) -> list[tuple[str, Path]]:
             raise DataError(f"{file} must list steps, each with a type and a path in this folder; got {step!r:.100}")
         if not kind.startswith("sentence_transformers."):
             raise DataError(f"{file} asks for {kind}, which is code outside sentence-transformers")
-        steps.append((kind.rpartition(".")[2], folder / path))
+        last = kind.rpartition(".")[2]
+        steps.append(("Transformer" if last in _OLD_KINDS else last, folder / path))
     return steps
 
 

@@ -16,9 +16,10 @@ from safetensors.torch import load_file, save_file
 from bertie.errors import DataError, SettingsError
 from bertie.formats._config import architecture, encoder_config, read_config
 from bertie.formats._objective import make_task, stored_task
+from bertie.formats._places import HEAD
 from bertie.formats._seq2seq import naming
 from bertie.formats.format import Bundle
-from bertie.formats.huggingface import HEAD, read_tokenizer, write_beside
+from bertie.formats.huggingface import read_tokenizer, write_beside
 from bertie.tasks.task import TaskModel
 
 

@@ -7,13 +7,11 @@ only, never from a pickle, and nothing a folder says is ever run.
 
 import dataclasses
 import json
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -23,21 +21,20 @@ from bertie.formats._causal import check_learned, decoder_only
 from bertie.formats._config import architecture, encoder_config, read_config
 from bertie.formats._objective import infer_task, make_task, stored_task
 from bertie.formats._places import resolve as resolve
-from bertie.formats._places import weight_files
-from bertie.formats._sentence_transformers import is_layout, read_layout, write_layout
+from bertie.formats._sentence_transformers import encoder_folder, is_layout, read_layout, write_layout
 from bertie.formats._seq2seq import KIND as PAIR
 from bertie.formats._seq2seq import naming, pair_config, with_decoder, write_generation
+from bertie.formats._tensors import Stored, read_tensors, with_second_names
+from bertie.formats._tensors import tensor_names as tensor_names
 from bertie.formats.format import Bundle, initialize_head
 from bertie.nn.search import Search
 from bertie.tasks.embedding import Embedding
+from bertie.tasks.features import FeaturesTask
 from bertie.tasks.generation import Generation
 from bertie.tasks.task import Task, TaskModel, task_class, task_name
 from bertie.tokenizer.tokenizer import Tokenizer
 
-_TYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
-HEAD = "head.safetensors"
-"""The weights of a folder that `exported.py` wrote: its head's alone."""
-_PICKLES = (".bin", ".pt", ".pth", ".ckpt")
+_HALVES = ("encoder", "decoder")
 
 
 def read(
@@ -61,24 +58,32 @@ def read(
         SettingsError: no such folder, or a head that isn't in it.
         DataError: a broken file, a tensor missing, unused or of another shape, a vocabulary that doesn't fit.
     """
-    folder = Path(path)
+    layout = Path(path)
+    folder = encoder_folder(layout)
     values = read_config(folder)
-    notes: list[str] = []
     kind = architecture(values, folder)
-    config = pair_config(values, folder) if kind == PAIR else encoder_config(values, naming(kind, values), folder)
+    config: Any = pair_config(values, folder) if kind == PAIR else encoder_config(values, naming(kind, values), folder)
     module = naming(kind, values)
-    state, foreign = _read_state(folder, module)
+    stored = read_tensors(folder, module, tied=bool(values.get("tie_word_embeddings", True)))
+    state, notes = stored.state, [*stored.notes]
+    config = _with_output(config, tied=not stored.own_matrix)
     tokenizer = read_tokenizer(folder, values, config.vocab_size)
     ours = values.get("bertie", {})
     name = task or stored_task(values, folder)
     name = name or (
-        "embedding" if is_layout(folder) else infer_task(values, foreign, folder, getattr(module, "TASKS", {}))
+        "embedding" if is_layout(layout) else infer_task(values, stored.names, folder, getattr(module, "TASKS", {}))
     )
     if not new_head:
         check_learned(name, values, kind, folder)
+    may_leave_out = task is not None or new_head or issubclass(task_class(name), FeaturesTask | Embedding)
+    if stored.strangers and not may_leave_out:
+        raise SettingsError(
+            f"{folder} holds {', '.join(stored.strangers[:5])}, which no head here has; if {name} does without, say "
+            f"--task {name}, and they are left out"
+        )
     beside: dict[str, Any] = {}
     if issubclass(task_class(name), Embedding):
-        beside, remarks = read_layout(folder, values, config, lowercase=tokenizer.lowercase)
+        beside, remarks = read_layout(layout, values, config, lowercase=tokenizer.lowercase)
         notes += remarks
     objective = make_task(name, values, state, config.max_positions, {**beside, **(settings or {})})
     if isinstance(objective, Generation):
@@ -89,101 +94,33 @@ def read(
     drawn = _fill(model, state, folder, new_head=new_head, seed=seed)
     if drawn:
         notes.append(f"{folder}: drawn anew from seed {seed}: {', '.join(drawn)}")
-    own = model.state_dict()
-    used = {id(value) for key, value in state.items() if key in own}  # by another of the names that it goes by
-    unused = sorted(key for key, value in state.items() if key not in own and id(value) not in used)
-    if any(name.startswith("encoder.") for name in unused):
-        raise DataError(f"{folder}: the encoder has no place for {', '.join(unused)}")
-    if unused:
-        parts = sorted({".".join(name.split(".")[:2]) for name in unused})
-        notes.append(f"{folder}: not needed for {name}, left out: {', '.join(parts)}")
+    notes += _left_out(model, state, stored, folder, name)
     extra = {key: value for key, value in ours.items() if key not in ("task", "settings", "golden_ids")}
     card = folder / "README.md"
     text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
     return Bundle(model.eval(), objective, tokenizer, config, kind, text, extra, tuple(notes))
 
 
-def _read_state(folder: Path, module: Any) -> tuple[dict[str, Tensor], set[str]]:
-    """Read all tensors under our names, and return the names the file had as well."""
-    found: dict[str, Tensor] = {}
-    for file in _weight_files(folder):
-        try:
-            with safe_open(file, framework="pt") as tensors:
-                for name in tensors.keys():  # noqa: SIM118 - not a dictionary
-                    if name in found:
-                        raise DataError(f"{file}: tensor {name} is in two files")
-                    found[name] = tensors.get_tensor(name).clone()
-        except SafetensorError as error:
-            raise DataError(f"{file} is damaged: {error}") from error
-    modern: dict[str, Tensor] = {}
-    for old, value in found.items():
-        name = _modern(old, module)
-        if name in modern:
-            raise DataError(f"{folder}: {name} is there twice, once as {old}")
-        modern[name] = value
-    for name, twin in module.TIED.items():
-        if name in modern and not torch.equal(modern[name], modern.setdefault(twin, modern[name])):
-            raise DataError(f"{folder}: {name} differs from {twin}; an untied output layer is not supported")
-    kept = {name: value for name, value in modern.items() if name not in module.TIED and name not in module.REDUNDANT}
-    for name, value in kept.items():
-        if value.dtype not in _TYPES:
-            raise DataError(f"{folder}: tensor {name} is of type {value.dtype}; weights are floating point")
-        kept[name] = value.float()
-        if not torch.isfinite(kept[name]).all():
-            raise DataError(f"{folder}: tensor {name} holds values that are not finite")
-    try:
-        return module.from_foreign(kept), set(found)
-    except KeyError as error:
-        raise DataError(f"{folder}: tensor {error.args[0]} is unknown to {module.MODEL_TYPE}") from error
+def _with_output(config: Any, *, tied: bool) -> Any:
+    """Return the config of a network whose masked-LM matrix is the word embeddings, or one of its own."""
+    halves = {side: _with_output(getattr(config, side), tied=tied) for side in _HALVES if hasattr(config, side)}
+    own = {"tied": tied} if hasattr(config, "tied") else {}
+    return dataclasses.replace(config, **halves, **own) if halves or own else config
 
 
-def tensor_names(folder: str | Path) -> set[str]:
-    """Return the names of a folder's tensors, as today's files spell them, without reading the tensors.
+def _left_out(model: TaskModel, state: Mapping[str, Tensor], stored: Stored, folder: Path, task: str) -> list[str]:
+    """Say which of a folder's tensors the network has no use for.
 
     Raises:
-        SettingsError: no safetensors file there.
-        DataError: it is damaged, or of an unknown kind of model.
+        DataError: one of the encoder's.
     """
-    place = Path(folder)
-    values = read_config(place)
-    module = naming(architecture(values, place), values)
-    names: set[str] = set()
-    for file in _weight_files(place):
-        try:
-            with safe_open(file, framework="pt") as tensors:
-                names |= {_modern(name, module) for name in tensors.keys()}  # noqa: SIM118 - not a dictionary
-        except SafetensorError as error:
-            raise DataError(f"{file} is damaged: {error}") from error
-    return names
-
-
-def _modern(name: str, module: Any) -> str:
-    """Write a tensor's name as today's files do: weight and bias for gamma and beta, the encoder's prefix in front."""
-    for old, now in ((".gamma", ".weight"), (".beta", ".bias")):
-        name = name.removesuffix(old) + now if name.endswith(old) else name
-    bare = {theirs.split(".")[1] for _, theirs in module.NAMES if theirs.startswith(f"{module.PREFIX}.")}
-    return f"{module.PREFIX}.{name}" if name.partition(".")[0] in bare else name
-
-
-def _weight_files(folder: Path) -> list[Path]:
-    if files := weight_files(folder, "model.safetensors"):
-        return files
-    if (folder / HEAD).is_file():
-        raise SettingsError(
-            f"{folder} is an exported model, which predict, evaluate and search use; for anything else take the folder "
-            "it was exported from"
-        )
-    pickles = sorted(file.name for file in folder.iterdir() if file.suffix in _PICKLES)
-    if pickles:
-        target = shlex.quote(f"{folder.resolve()}-safetensors")
-        raise SettingsError(
-            f"{folder} holds {pickles[0]}, a pickle, which could run code when read; type: "
-            f"bertie convert {shlex.quote(str(folder))} {target}"
-        )
-    raise SettingsError(
-        f"{folder} holds no model.safetensors; if the hub has the model as pytorch_model.bin only, type: "
-        "bertie convert OWNER/MODEL FOLDER"
-    )
+    own = model.state_dict()
+    used = {id(value) for key, value in state.items() if key in own}  # by another of the names that it goes by
+    unused = sorted(key for key, value in state.items() if key not in own and id(value) not in used)
+    if any(name.startswith("encoder.") for name in unused):
+        raise DataError(f"{folder}: the encoder has no place for {', '.join(unused)}")
+    parts = sorted({".".join(name.split(".")[:2]) for name in unused}) + sorted(stored.strangers)
+    return [f"{folder}: not needed for {task}, left out: {', '.join(parts)}"] if parts else []
 
 
 def read_tokenizer(folder: Path, values: Mapping[str, Any], vocab_size: int) -> Tokenizer:
@@ -260,6 +197,7 @@ def write(bundle: Bundle, path: str | Path, *, overwrite: bool = False) -> None:
     """
     module = naming(bundle.architecture, bundle.config.to_foreign())
     state = module.to_foreign(bundle.model.state_dict())
+    state = state if getattr(bundle.config, "tied", True) else with_second_names(state, module)
     tensors = {name: value.detach().cpu().float().contiguous().clone() for name, value in state.items()}
     with atomic_folder(path, replace=overwrite) as folder:
         save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})

@@ -8,7 +8,7 @@ to each of them. It is no choice among the models.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 import torch
@@ -17,6 +17,8 @@ from torch import Tensor
 Row = tuple[str, str]
 Renaming = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
 _PARTS = ("q", "k", "v")
+_OUTPUT = "head.token_logits.embedding"
+"""The masked-LM head's matrix; it is written only where it is not tied to the word embeddings."""
 DEEP_CLASSIFIER = ("head.classifier", "classifier.out_proj")
 """Row of a last layer that stands on a dense layer of the classifier's own; where there is none it is left out."""
 
@@ -24,6 +26,12 @@ DEEP_CLASSIFIER = ("head.classifier", "classifier.out_proj")
 def renaming(table: tuple[Row, ...]) -> tuple[Renaming, Renaming]:
     """Return an architecture's `to_foreign` and `from_foreign`; a name that the table doesn't know is a KeyError."""
     return partial(_rename_to_foreign, table=table), partial(_rename_from_foreign, table=table)
+
+
+def unknown_names(names: Iterable[str], table: tuple[Row, ...]) -> list[str]:
+    """List those of a Hugging Face folder's names that the table doesn't know; names of our heads are all known."""
+    backwards = tuple((theirs, ours) for ours, theirs in table)
+    return [name for name in names if not _rename(name, backwards)]
 
 
 def encoder_rows(prefix: str) -> tuple[Row, ...]:
@@ -57,14 +65,15 @@ def _rename_to_foreign(state: Mapping[str, Tensor], table: tuple[Row, ...]) -> d
         table = tuple(row for row in table if row != DEEP_CLASSIFIER)
     fused = any(ours.endswith(".attention.qkv") for ours, _ in table)
     renamed: dict[str, Tensor] = {}
+    words = state.get("encoder.embeddings.word.weight")
     for name, value in state.items():
-        if name.endswith("token_logits.embedding"):
-            continue
+        if name == _OUTPUT and words is not None and value.data_ptr() == words.data_ptr():
+            continue  # tied: the word embeddings themselves
         if ".attention.qkv." in name and not fused:
             for part, piece in zip(_PARTS, value.chunk(3), strict=True):
-                renamed[_rename(name.replace(".qkv.", f".{part}."), table)[0]] = piece
+                renamed[_known(name.replace(".qkv.", f".{part}."), table)[0]] = piece
         else:
-            renamed[_rename(name, table)[0]] = value
+            renamed[_known(name, table)[0]] = value
     return renamed
 
 
@@ -75,15 +84,26 @@ def _rename_from_foreign(state: Mapping[str, Tensor], table: tuple[Row, ...]) ->
         KeyError: a name that the table doesn't know, or a part of a fused product without the others.
     """
     backwards = tuple((theirs, ours) for ours, theirs in table)
-    renamed = {ours: value for name, value in state.items() for ours in _rename(name, backwards)}
+    renamed = {ours: value for name, value in state.items() for ours in _known(name, backwards)}
     for name in [name for name in renamed if ".attention.q." in name]:
         pieces = [renamed.pop(name.replace(".attention.q.", f".attention.{part}.")) for part in _PARTS]
         renamed[name.replace(".attention.q.", ".attention.qkv.")] = torch.cat(pieces)
     return renamed
 
 
+def _known(name: str, table: tuple[Row, ...]) -> list[str]:
+    """Return every name that the table gives to a name, one at least.
+
+    Raises:
+        KeyError: the table gives it none.
+    """
+    if names := _rename(name, table):
+        return names
+    raise KeyError(name)
+
+
 def _rename(name: str, table: tuple[Row, ...]) -> list[str]:
-    """Return every name that the table gives to a name, one at least."""
+    """Return every name that the table gives to a name."""
     names = []
     for before, after in table:
         pattern = re.escape(before).replace(r"\{\}", r"(?P<layer>\d+)")
@@ -92,6 +112,4 @@ def _rename(name: str, table: tuple[Row, ...]) -> list[str]:
             names.append(after.format(found.get("layer")) + found["suffix"])
     if not names and name.startswith("head."):
         return [name]  # of a third party's head, which no other program knows
-    if not names:
-        raise KeyError(name)
     return names

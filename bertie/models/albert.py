@@ -148,6 +148,7 @@ NAMES = (
     ("head.token_logits.dense", "predictions.dense"),
     ("head.token_logits.norm", "predictions.LayerNorm"),
     ("head.token_logits.bias", "predictions.bias"),
+    ("head.token_logits.embedding", "predictions.decoder.weight"),
     ("head.next_sentence", "sop_classifier.classifier"),
     ("head.classifier", "classifier"),
     ("head.qa_outputs", "qa_outputs"),

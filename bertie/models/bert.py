@@ -81,6 +81,8 @@ class BertConfig:
     """Standard deviation of the first weights."""
     pad_id: int = 0
     """Id of [PAD], kept for other programs; nothing here pads."""
+    tied: bool = True
+    """Whether the masked-LM head multiplies by the word embeddings; it has a matrix of its own otherwise."""
 
     FOREIGN: ClassVar[dict[str, str]] = {
         "vocab_size": "vocab_size",
@@ -97,6 +99,7 @@ class BertConfig:
         "layer_norm_eps": "layer_norm_eps",
         "initializer_range": "initializer_range",
         "pad_id": "pad_token_id",
+        "tied": "tie_word_embeddings",
     }
 
     KIND: ClassVar[str] = "bert"
@@ -166,6 +169,11 @@ class BertConfig:
     def build(self) -> Bert:
         """Make the encoder; its parameters are not yet initialised."""
         return Bert(self)
+
+
+def output_matrix(words: nn.Parameter, config: BertConfig) -> nn.Parameter:
+    """Return what a masked-LM head multiplies by, (V, H): the word embeddings, or a matrix of its own as large."""
+    return words if config.tied else nn.Parameter(torch.empty_like(words))
 
 
 def embeddings_of(config: BertConfig, **differences: Any) -> Embeddings:
@@ -251,17 +259,17 @@ class Bert(nn.Module):
         return self.classifier_dropout() if use == "tags" else Dropout(0.0, site=HEAD_SITE)
 
     def token_logits(self) -> nn.Module:
-        """Make the masked-LM head, tied to this encoder's word embeddings."""
+        """Make the masked-LM head, tied to this encoder's word embeddings unless its config says otherwise."""
         config = self.config
         return TokenLogits(
             config.hidden_size,
-            self.word_embeddings(),
+            output_matrix(self.word_embeddings(), config),
             activation=self.TOKEN_ACTIVATION or config.activation,
             layer_norm_eps=config.layer_norm_eps,
         )
 
     def word_embeddings(self) -> nn.Parameter:
-        """Return the table that the masked-LM head is tied to: (V, H)."""
+        """Return the table that the masked-LM head is tied to as a rule: (V, H)."""
         table: nn.Parameter = self.embeddings.word.weight  # type: ignore[assignment, union-attr]
         return table
 
@@ -290,6 +298,7 @@ NAMES = (
     ("head.token_logits.dense", "cls.predictions.transform.dense"),
     ("head.token_logits.norm", "cls.predictions.transform.LayerNorm"),
     ("head.token_logits.bias", "cls.predictions.bias"),
+    ("head.token_logits.embedding", "cls.predictions.decoder.weight"),
     ("head.next_sentence", "cls.seq_relationship"),
     ("head.classifier", "classifier"),
     ("head.qa_outputs", "qa_outputs"),

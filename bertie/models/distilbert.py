@@ -47,6 +47,7 @@ class DistilBertConfig(BertConfig):
         "answer_dropout": "qa_dropout",
         "initializer_range": "initializer_range",
         "pad_id": "pad_token_id",
+        "tied": "tie_word_embeddings",
     }
     KIND: ClassVar[str] = "distilbert"
     SIZES: ClassVar[dict[str, tuple[int, int]]] = {**SIZES, "base": (6, 768), "large": (12, 1024)}
@@ -114,6 +115,7 @@ NAMES = (
     ("head.token_logits.dense", "vocab_transform"),
     ("head.token_logits.norm", "vocab_layer_norm"),
     ("head.token_logits.bias", "vocab_projector.bias"),
+    ("head.token_logits.embedding", "vocab_projector.weight"),
     ("head.classifier", "classifier"),
     ("head.qa_outputs", "qa_outputs"),
 )

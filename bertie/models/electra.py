@@ -109,6 +109,7 @@ class Electra(Bert):
         heads = max(1, round(share * config.num_heads))
         shape = replace(
             config,
+            tied=True,
             hidden_size=heads * max(1, round(share * config.hidden_size / heads)),
             num_heads=heads,
             intermediate_size=max(1, round(share * config.intermediate_size)),
@@ -128,6 +129,7 @@ NAMES = (
     ("head.token_logits.dense", "generator_predictions.dense"),
     ("head.token_logits.norm", "generator_predictions.LayerNorm"),
     ("head.token_logits.bias", "generator_lm_head.bias"),
+    ("head.token_logits.embedding", "generator_lm_head.weight"),
     ("head.classifier", "classifier"),
     ("head.qa_outputs", "qa_outputs"),
     ("head.discriminator.dense", "discriminator_predictions.dense"),

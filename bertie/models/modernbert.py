@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from bertie.batch import Batch
 from bertie.errors import SettingsError
 from bertie.models._naming import renaming
-from bertie.models.bert import HEAD_SITE, SIZES, BertConfig
+from bertie.models.bert import HEAD_SITE, SIZES, BertConfig, output_matrix
 from bertie.models.model import TokenUse, Use
 from bertie.nn.attention import Layout
 from bertie.nn.dropout import Dropout, Noise
@@ -37,7 +37,6 @@ _FIXED = {
     "classifier_bias": False,
     "decoder_bias": True,
     "classifier_activation": "gelu",
-    "tie_word_embeddings": True,
 }
 
 
@@ -88,6 +87,7 @@ class ModernBertConfig(BertConfig):
         "layer_norm_eps": "norm_eps",
         "initializer_range": "initializer_range",
         "pad_id": "pad_token_id",
+        "tied": "tie_word_embeddings",
         "embedding_dropout": "embedding_dropout",
         "global_every": "global_attn_every_n_layers",
         "local_attention": "local_attention",
@@ -266,8 +266,9 @@ class ModernBert(nn.Module):
         return TokenStem(self.config.hidden_size, self.config.layer_norm_eps, self.classifier_dropout())
 
     def token_logits(self) -> nn.Module:
-        """Make the masked-LM head, tied to this encoder's word embeddings."""
-        return TokenStemLogits(self.config.hidden_size, self.config.layer_norm_eps, self.embeddings.word.weight)
+        """Make the masked-LM head, tied to this encoder's word embeddings unless its config says otherwise."""
+        table = output_matrix(self.embeddings.word.weight, self.config)
+        return TokenStemLogits(self.config.hidden_size, self.config.layer_norm_eps, table)
 
     def classifier_dropout(self) -> Dropout:
         """Make the dropout in front of a task's last layer."""
@@ -288,6 +289,7 @@ NAMES = (
     ("head.token_logits.dense", "head.dense"),
     ("head.token_logits.norm", "head.norm"),
     ("head.token_logits.bias", "decoder.bias"),
+    ("head.token_logits.embedding", "decoder.weight"),
     ("head.pooler.transform.dense", "head.dense"),
     ("head.pooler.transform.norm", "head.norm"),
     ("head.stem.dense", "head.dense"),

@@ -100,6 +100,7 @@ NAMES = (
     ("head.token_logits.dense", "lm_head.dense"),
     ("head.token_logits.norm", "lm_head.layer_norm"),
     ("head.token_logits.bias", "lm_head.bias"),
+    ("head.token_logits.embedding", "lm_head.decoder.weight"),
     ("head.classifier", "classifier"),
     ("head.qa_outputs", "qa_outputs"),
 )

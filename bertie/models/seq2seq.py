@@ -19,7 +19,7 @@ from bertie import registry
 from bertie.batch import Batch
 from bertie.errors import SettingsError
 from bertie.models._seq2seq_names import Names
-from bertie.models.bert import BertConfig
+from bertie.models.bert import BertConfig, output_matrix
 from bertie.models.model import Config, TokenUse, Use
 from bertie.nn.decoder import Decoder, DecoderBlock
 from bertie.nn.dropout import Noise
@@ -263,7 +263,7 @@ class EncoderDecoder(nn.Module):
                 _share(own, block)
         logits = TokenLogits(
             config.hidden_size,
-            embeddings.word.weight,
+            output_matrix(embeddings.word.weight, config),
             activation=config.activation,
             layer_norm_eps=config.layer_norm_eps,
         )

@@ -66,7 +66,7 @@ class TokenLogits(nn.Module):
 
     Args:
         hidden_size: H.
-        embedding: (V, E), the encoder's own parameter; tied, so it appears in both.
+        embedding: (V, E) the output matrix; tied, it is the encoder's own parameter and appears in both.
         activation: between dense layer and LayerNorm.
         layer_norm_eps: epsilon of the LayerNorm.
     """

@@ -64,7 +64,7 @@ class TokenStemLogits(Stem):
     Args:
         hidden_size: H.
         layer_norm_eps: epsilon of the LayerNorm.
-        embedding: (V, H), the encoder's own parameter; tied, so it appears in both.
+        embedding: (V, H) the output matrix; tied, it is the encoder's own parameter and appears in both.
     """
 
     def __init__(self, hidden_size: int, layer_norm_eps: float, embedding: nn.Parameter) -> None:

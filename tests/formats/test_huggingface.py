@@ -104,17 +104,34 @@ def test_half_precision_is_read_as_fp32(folder: Path) -> None:
     assert {value.dtype for value in state.values()} == {torch.float32}
 
 
-def test_an_output_matrix_of_its_own_is_refused(folder: Path) -> None:
-    change_tensors(folder, lambda tensors: {**tensors, DECODER: tensors[WORDS] + 1})
-    with pytest.raises(DataError, match=f"{DECODER} differs from {WORDS}"):
-        huggingface.read(folder)
-
-
-def test_an_output_bias_of_its_own_is_refused(folder: Path) -> None:
+@pytest.mark.parametrize("tie", [False, True, None])
+def test_an_output_matrix_of_its_own(tie: bool | None, folder: Path, tmp_path: Path) -> None:
     bias = "cls.predictions.decoder.bias"
-    change_tensors(folder, lambda tensors: {**tensors, bias: tensors["cls.predictions.bias"] + 1})
-    with pytest.raises(DataError, match=f"{bias} differs from cls.predictions.bias"):
-        huggingface.read(folder)
+    own = torch.randn(45, 16, generator=torch.Generator().manual_seed(1))
+    change_tensors(folder, lambda found: {**found, DECODER: own, bias: found["cls.predictions.bias"] + 1})
+    said = {} if tie is None else {"tie_word_embeddings": tie}
+    change_config(folder, drop=("bertie", "tie_word_embeddings"), **said)
+    bundle = huggingface.read(folder)
+    head: Any = bundle.model.head
+    assert torch.equal(head.token_logits.embedding, own) and torch.equal(head.token_logits.bias, torch.ones(45))
+    assert head.token_logits.embedding is not bundle.model.encoder.embeddings.word.weight  # type: ignore[union-attr]
+    assert any(f"{DECODER} differs" in note for note in bundle.notes) == (tie is not False)
+    huggingface.write(bundle, tmp_path / "again")
+    assert json.loads((tmp_path / "again" / "config.json").read_text())["tie_word_embeddings"] is False
+    assert_same(huggingface.read(tmp_path / "again"), bundle)
+    assert torch.equal(load_file(tmp_path / "again" / "model.safetensors")[bias], head.token_logits.bias)
+
+
+def test_an_output_matrix_of_its_own_is_left_out_where_nothing_is_guessed(folder: Path, tmp_path: Path) -> None:
+    change_tensors(folder, lambda tensors: {**tensors, DECODER: tensors[WORDS] + 1})
+    change_config(folder, drop=("bertie",))
+    features = huggingface.read(folder, task="features")
+    assert any("not needed for features, left out: head.next_sentence, head.token_logits" in x for x in features.notes)
+    huggingface.write(features, tmp_path / "features")
+    assert not any("decoder" in name for name in load_file(tmp_path / "features" / "model.safetensors"))
+    assert_same(huggingface.read(tmp_path / "features"), features)
+    learned = huggingface.read(folder, task="classification", settings={"labels": ("a", "b")}, new_head=True)
+    assert learned.model.head.classifier.weight.shape == (2, 16)  # type: ignore[union-attr]
 
 
 def test_two_names_of_one_tensor_are_refused(folder: Path) -> None:

@@ -145,7 +145,11 @@ REFUSED: dict[str, tuple[str, Any, str]] = {
     "no type": ("modules.json", [{"path": ""}], "must list steps, each with a type and a path"),
     "outside": ("modules.json", [DENSE[0], step(1, "../1_Pooling", f"{OLD}Pooling")], "a path in this folder"),
     "foreign code": ("modules.json", [step(0, "", "custom.Model")], "custom.Model, which is code outside"),
-    "elsewhere": ("modules.json", [step(0, "0_Transformer", f"{OLD}Transformer"), DENSE[1]], "must lie in the folder"),
+    "elsewhere": (
+        "modules.json",
+        [step(0, "0_Transformer", f"{OLD}Transformer"), DENSE[1]],
+        "which is not there",
+    ),
     "no file": (
         "modules.json",
         [DENSE[0], step(1, "1_Nowhere", f"{OLD}Pooling")],
@@ -166,6 +170,22 @@ REFUSED: dict[str, tuple[str, Any, str]] = {
     "prompts": ("config_sentence_transformers.json", {"prompts": ["a"]}, "prompts must be an object"),
     "list": ("sentence_bert_config.json", [], "holds no JSON object"),
 }
+
+
+@pytest.mark.parametrize("kind", ["BERT", "Transformer", "RoBERTa"])
+def test_an_encoder_in_a_folder_of_its_own(kind: str, folder: Path) -> None:
+    expected = vectors(folder)
+    inner = folder / f"0_{kind}"
+    inner.mkdir()
+    for name in ("config.json", "model.safetensors", "tokenizer.json", "vocab.txt", "tokenizer_config.json"):
+        (folder / name).rename(inner / name)
+    (folder / "sentence_bert_config.json").rename(inner / "sentence_bert_config.json")
+    change(inner / "config.json", lambda values: {key: value for key, value in values.items() if key != "bertie"})
+    (folder / "config.json").write_text('{"__version__": "0.2.0"}')
+    change(folder / "modules.json", lambda steps: [{**steps[0], **step(0, inner.name, f"{OLD}{kind}")}, *steps[1:]])
+    assert huggingface.read(folder).task.name == "embedding"
+    assert np.array_equal(vectors(folder), expected)
+    assert huggingface.read(folder, task="features").task.name == "features"
 
 
 @pytest.mark.parametrize("kind", REFUSED)
