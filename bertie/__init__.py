@@ -28,6 +28,23 @@ def load(path: Any, task: Any = None, **settings: Any) -> Any:
     return import_module("bertie.inference.predictor").load(path, task=task, **settings)
 
 
+def encoder(path: Any) -> Any:
+    """Open the encoder of a model folder or hub id, for a torch module of one's own.
+
+    Args:
+        path: a local model folder, or a hub id such as ``bert-base-uncased``.
+
+    Returns:
+        A ``torch.nn.Module``: ``encoder(input_ids, attention_mask=...)`` gives ``last_hidden_state`` and
+        ``pooler_output``.
+
+    Raises:
+        SettingsError: the path doesn't exist.
+        DataError: the folder holds no model we can read.
+    """
+    return import_module("bertie.inference.encoder").encoder(path)
+
+
 def __getattr__(name: str) -> Any:
     """Resolve ``bertie.pretrain`` and its siblings to the commands of the same name."""
     # Not "from bertie import registry": for a submodule not yet loaded, that asks this very function first.

@@ -137,7 +137,12 @@ class Batch:
 
     @classmethod
     def from_padded(
-        cls, input_ids: Tensor, attention_mask: Tensor | None = None, token_type_ids: Tensor | None = None
+        cls,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        *,
+        left_padded: bool = False,
     ) -> Batch:
         """Drop the padding of (B, S) tensors as Hugging Face models take them.
 
@@ -145,6 +150,7 @@ class Batch:
             input_ids: (B, S).
             attention_mask: (B, S), 1 on real tokens, which must stand at the left; all real when None.
             token_type_ids: (B, S); all 0 when None.
+            left_padded: whether padding may stand before a row's tokens too; `unpack` doesn't put it back.
 
         Raises:
             ValueError: a row without tokens, or padding before or between tokens.
@@ -153,7 +159,7 @@ class Batch:
         keep = mask.bool()
         lengths = keep.sum(1)
         expected = torch.arange(input_ids.shape[1], device=keep.device)[None, :] < lengths[:, None]
-        if not torch.equal(keep, expected) or not bool(lengths.all()):
+        if not (left_padded or torch.equal(keep, expected)) or not bool(lengths.all()):
             raise ValueError("attention_mask must be 1 on the left of every row, 0 on its right, with at least one 1")
         offsets = torch.zeros(len(lengths) + 1, dtype=torch.int32, device=keep.device)
         offsets[1:] = lengths.cumsum(0)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from bertie.batch import Batch
 from bertie.errors import SettingsError
 from bertie.models._naming import encoder_rows, renaming
+from bertie.models._padded import TakesPadded
 from bertie.models.model import TokenUse, Use
 from bertie.nn.attention import Layout
 from bertie.nn.block import Block
@@ -190,7 +191,7 @@ def embeddings_of(config: BertConfig, **differences: Any) -> Embeddings:
     )
 
 
-class Bert(nn.Module):
+class Bert(TakesPadded):
     """The encoder.
 
     Args:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from bertie.batch import Batch
 from bertie.errors import SettingsError
 from bertie.models._naming import renaming
+from bertie.models._padded import TakesPadded
 from bertie.models.bert import HEAD_SITE, SIZES, BertConfig, output_matrix
 from bertie.models.model import TokenUse, Use
 from bertie.nn.attention import Layout
@@ -184,7 +185,7 @@ def _global_every(values: Mapping[str, Any]) -> dict[str, int]:
     return {"global_attn_every_n_layers": every}
 
 
-class ModernBert(nn.Module):
+class ModernBert(TakesPadded):
     """The encoder.
 
     Args:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from bertie.batch import Batch
 from bertie.errors import SettingsError
+from bertie.models._padded import TakesPadded
 from bertie.nn.attention import Layout
 from bertie.nn.block import Block
 from bertie.nn.decoder import Decoder, DecoderBlock
@@ -186,7 +187,7 @@ class ScaledEmbeddings(nn.Module):
         return embedded
 
 
-class Transformer(nn.Module):
+class Transformer(TakesPadded):
     """The encoder stack, and the stem of the decoder.
 
     Args:
