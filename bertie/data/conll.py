@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bertie.data.conll_forms import conll_2012_roles, conll_u_roles, read_brackets, read_misc
 from bertie.data.conll_lines import Grid, cut_lines, is_filled, splitter
-from bertie.data.entities import Tags
+from bertie.data.entities import OUTSIDE, Tags, is_positioned
 from bertie.data.items import Words
 from bertie.data.sentence_ends import break_at, end_column
 from bertie.data.word_columns import Choice, choose, is_bracketed, kinds_of
@@ -156,14 +156,21 @@ def _tags(grid: Grid, found: Choice) -> list[Tags | None]:
     if found.tags < 0:
         return [None] * len(grid.sentences)
     rows = [tuple(fields[found.tags] for _, fields in rows) for rows in grid.sentences]
+    for sentence, tags in zip(grid.sentences, rows, strict=True):
+        for (line, _), tag in zip(sentence, tags, strict=True):
+            if " " in tag and all(part == OUTSIDE or is_positioned(part) for part in tag.split()):
+                raise DataError(
+                    f"{grid.file}:{line}: {tag!r} holds several tags; name the columns in a first line, such as "
+                    "words,tags, if a row is a sentence"
+                )
     if found.key:
         return list(read_misc(rows, found.key.partition(".")[2]))
     if is_bracketed(Counter(tag for tags in rows for tag in tags)):
         lines = [sentence[0][0] for sentence in grid.sentences]
-        tags, num_nested = read_brackets(grid.file, lines, rows)
+        read, num_nested = read_brackets(grid.file, lines, rows)
         grid.remarks.append("tags are entities in brackets")
         grid.remarks += [f"{num_nested:,} entities within others left out"] if num_nested else []
-        return list(tags)
+        return list(read)
     return list(rows)
 
 

@@ -47,16 +47,15 @@ def json_values(file: Path, bad_utf8: BadUtf8) -> list[Value]:
     """
     with open_text(file, bad_utf8=bad_utf8) as stream:
         text = stream.read()
-    bare = text.lstrip()
-    whole: Any = None
-    if bare.startswith("[") or (bare.startswith("{") and not _is_json(bare.partition("\n")[0])):
-        whole = _parse(text, f"{file}", " (one list of objects, or one object a line)")
-    if isinstance(whole, list) and not _is_pair(whole):
-        return list(enumerate(whole, 1))
-    if isinstance(whole, dict):
-        return [(1, whole)]
     lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
-    return [(number, _parse(line, f"{file}:{number}", "; a table has one object a line")) for number, line in lines]
+    if not lines:
+        return []
+    if len(lines) > 1 and _is_json(lines[0][1]):
+        return [(number, _parse(line, f"{file}:{number}", "; a table has one object a line")) for number, line in lines]
+    several = file.name.endswith(".json") or lines[0][1].lstrip().startswith("[")
+    hint = " (one list of objects, or one object a line)" if several else "; a table has one object a line"
+    whole = _parse(text, f"{file}" if several else f"{file}:{lines[0][0]}", hint)
+    return list(enumerate(whole, 1)) if isinstance(whole, list) and not _is_pair(whole) else [(lines[0][0], whole)]
 
 
 def _is_json(text: str) -> bool:

@@ -199,12 +199,15 @@ def _has_a_row_each(lines: Sequence[str], columns: Mapping[str, str]) -> bool:
         )
     except csv.Error:
         return False
-    known = {*NAMES["words"], *NAMES["text"], *(value.lower() for role, value in columns.items() if role == "words")}
-    for place, name in enumerate(header):
+    named = {*NAMES["words"], *NAMES["text"], *(value.lower() for role, value in columns.items() if role == "words")}
+    tags = {*NAMES["tags"], *NAMES["spans"], *(value.lower() for role, value in columns.items() if role == "tags")}
+    lower = [name.strip().lower() for name in header]
+    for place, name in enumerate(lower):
         values = [fields[place] for fields in rows if len(fields) > place]
         held = look_at(values)
-        several = sum(len(value.split()) > 1 for value in values)
-        if name.strip().lower() in known and values and (held.lists or 2 * several > len(values)):
+        if name in named and (held.lists or 2 * sum(len(value.split()) > 1 for value in values) > len(values)):
+            return True
+        if name in tags and set(lower) & named and (held.lists or held.spans or (held.spaced and held.tags)):
             return True
     return False
 
