@@ -48,6 +48,7 @@ def export(
     from bertie.backends._choice import load_backend
     from bertie.backends._parity import TEXTS, hold
     from bertie.files.atomic import atomic_folder
+    from bertie.files.checksums import seal
     from bertie.formats import exported
     from bertie.formats.huggingface import read, resolve
     from bertie.nn.device import set_threads
@@ -65,6 +66,7 @@ def export(
         chosen.freeze(bundle, folder, precision)
         frozen = exported.read(folder, task=task)
         found = hold(bundle, chosen.open(frozen, folder, precision), precision, lines)
+        seal(folder)
     return Report(
         title=f"{bundle.task.name} exported to {out}",
         values={

@@ -72,6 +72,7 @@ def finetune(
     threads: int | None = None,
     seed: int = 0,
     resume: bool = False,
+    accept_changes: bool = False,
 ) -> FinetuneReport:
     """Fine-tune a model, pre-trained or of random weights, on labelled data.
 
@@ -107,6 +108,7 @@ def finetune(
         threads: CPU threads; all cores when not given.
         seed: of random weights, the new head and LoRA's updates, the order and dropout.
         resume: go on with the run in `out`.
+        accept_changes: with --resume: go on although settings, or files of the run, were changed since it began.
 
     Returns:
         Scores on the dev table.
@@ -143,7 +145,7 @@ def finetune(
     network = choose(bundle.model, freeze=freeze, lora=lora, seed=seed)
     learner, lesson = taught(network, bundle, distill, seed=seed)
     with RunFolder.open(
-        out, "finetune", parameters, resume=resume, data=_fingerprint(table.items), write_config=config.write
+        out, "finetune", parameters, resume=resume, data=_fingerprint(table.items), settings_file=config
     ) as folder:
         if folder.finished:
             progress.note(f"{out} is finished already; nothing was done")
@@ -203,8 +205,7 @@ def _start(
         raise SettingsError("decoder=copy copies a pre-trained encoder's weights, and these are random; leave it out")
     else:
         bundle = start.draw(make_task(task, {}, {}, start.shape.max_positions, given), seed=seed)
-    limit = bundle.config.max_positions
-    longest = getattr(bundle.task, "max_length", 0)
+    limit, longest = bundle.config.max_positions, getattr(bundle.task, "max_length", 0)
     if longest > limit:
         name = start if isinstance(start, str) else f"this {bundle.architecture} (--model.max-positions)"
         raise SettingsError(f"--length {longest} is more than the {limit} positions of {name}")
@@ -326,9 +327,8 @@ def _finish(dev: "DevTable", folder: "RunFolder", position: "Position") -> dict[
 
 def _notes(values: dict[str, Any]) -> list[str]:
     """Say what a reader of the scores should know."""
-    notes = []
-    if cut := values.get("dev_items_cut"):
-        notes.append(f"{cut:,} of {values['dev_items']:,} dev items were longer than the model takes and were cut.")
+    cut, all_items = values.get("dev_items_cut", 0), values.get("dev_items", 0)
+    notes = [f"{cut:,} of {all_items:,} dev items were longer than the model takes and were cut."] if cut else []
     if kept := values.get("weights_chosen_on_dev"):
         notes.append(f"The weights of step {kept['step']} were chosen by these dev scores: others may be lower.")
     if "ended_early_on_dev" in values:

@@ -49,6 +49,7 @@ def pretrain(
     threads: int | None = None,
     seed: int = 0,
     resume: bool = False,
+    accept_changes: bool = False,
 ) -> Report:
     """Pre-train an encoder on a prepared corpus, from random weights or from an existing model.
 
@@ -81,6 +82,7 @@ def pretrain(
         threads: CPU threads; all cores when not given.
         seed: of weights, order, masks and dropout.
         resume: go on with the run in `out`.
+        accept_changes: with --resume: go on although settings, or files of the run, were changed since it began.
 
     Returns:
         The run's figures.
@@ -100,7 +102,7 @@ def pretrain(
         raise SettingsError("training.best, .patience and .evaluate_each_epoch are finetune's; pretrain goes by steps")
     if schedule.batch_warmup > 0.0 and epochs is not None:
         raise SettingsError("with schedule.batch_warmup nobody knows the steps of an epoch; give --tokens or --budget")
-    text = Corpus.open(corpus)
+    text = Corpus.open(corpus, verify=True)  # seconds for gigabytes, before a run of hours
     tokenizer = Tokenizer.load(corpus / "tokenizer")
     parts = parse_stages(stages, length=length)
     longest = max(part.length for part in parts)
@@ -119,7 +121,7 @@ def pretrain(
     plan = objective.corpus_plan()
     horizon = _horizon(text, steps, tokens, epochs, budget, seed=seed, length=longest, size=batch_tokens, plan=plan)
     with RunFolder.open(
-        out, "pretrain", parameters, resume=resume, data=text.fingerprint, write_config=config.write
+        out, "pretrain", parameters, resume=resume, data=text.fingerprint, settings_file=config
     ) as folder:
         if folder.finished:
             progress.note(f"{out} is finished already; nothing was done")

@@ -1,6 +1,6 @@
-"""Show what a folder is: a run, a model, a prepared corpus or a tokenizer, and its figures.
+"""Show what a folder is: a run, a model, a prepared corpus or a tokenizer, its figures, and whether it is whole.
 
-Reads small text files and the headers of weight files; loads no weights and runs nothing.
+It compares files with their checksums, and reads small text files and the headers of weight files. It runs nothing.
 """
 
 import json
@@ -9,22 +9,26 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from bertie import config
+from bertie import config, progress
+from bertie.commands._whole import corpus_files, model_files, run_files
 from bertie.commands.command import Report
 from bertie.config import Positional
 from bertie.errors import DataError, SettingsError
+from bertie.files.checksums import Differences, compare, has_own_sum, read_sums, seal
 
 MAX_HEADER_BYTES = 100_000_000  # what the safetensors format itself allows
+_DAMAGED = 3
 
 
-def show(path: Positional[Path]) -> Report:
-    """Show what a folder is: a run, a model, a prepared corpus or a tokenizer, and its figures.
+def show(path: Positional[Path], *, accept_changes: bool = False) -> Report:
+    """Show what a folder is: a run, a model, a prepared corpus or a tokenizer, its figures, and whether it is whole.
 
     Args:
         path: the folder, or one of the files by which it is known, such as its config.toml or manifest.json.
+        accept_changes: take a model's files as they are now for right, and write their checksums (SHA256SUMS) anew.
 
     Returns:
-        What it is and its figures.
+        What it is, its figures, and which files are not as they were written; the exit code is 3 when there are any.
 
     Raises:
         SettingsError: there is nothing there, or nothing that bertie made or can read.
@@ -40,11 +44,29 @@ def show(path: Positional[Path]) -> Report:
         (("tokenizer.json", "vocab.txt"), _tokenizer),
     ):
         if any((folder / name).is_file() for name in known_by):
+            if accept_changes:
+                _accept(folder, known_by[0])
             return describe(folder)
     raise SettingsError(
         f"{folder} is no run (config.toml), no prepared corpus (manifest.json), no model (config.json) "
         "and no tokenizer (tokenizer.json or vocab.txt)"
     )
+
+
+def _accept(folder: Path, known_by: str) -> None:
+    """Write the checksums of a model folder's files as they are now, and name those that changed."""
+    if known_by != "config.json":
+        raise SettingsError(f"--accept-changes is for model folders; {folder} is known by its {known_by}")
+    try:
+        before = read_sums(folder)
+    except DataError as error:
+        progress.note(str(error))
+        before = None
+    found = Differences() if before is None else compare(folder, before)
+    for what, names in (("changed", found.changed), ("gone", found.missing), ("new", found.added)):
+        if names:
+            progress.note(f"{what}, and accepted: {', '.join(names)}")
+    seal(folder)
 
 
 def _run(folder: Path) -> Report:
@@ -62,19 +84,24 @@ def _run(folder: Path) -> Report:
         **{f"last_{kind}": line for kind, line in latest.items()},
         "settings": settings,
     }
+    values["files"], whole = run_files(folder)
     model = shlex.quote(str(folder / "model"))
     following = f"bertie finetune {model} --task classification --train TABLE --dev TABLE --out OUT"
     if command == "finetune":
         following = f'bertie predict {model} "a text"'
     if not finished:
         following = f"bertie run {shlex.quote(str(folder / 'config.toml'))} --resume"
-    return Report(title=f"run in {folder}", values=values, next_command=following)
+    code = 0 if whole else _DAMAGED
+    return Report(title=f"run in {folder}", values=values, next_command=following, exit_code=code)
 
 
 def _finished(folder: Path) -> bool:
     """Tell whether a run wrote everything: its figures are the last thing it leaves."""
     file = folder / "run.json"
-    return file.exists() and "values" in _object(file.read_bytes(), str(file))
+    values = _object(file.read_bytes(), str(file)) if file.exists() else {}
+    if not has_own_sum(values):
+        raise DataError(f"{file} is damaged: it isn't as it was written")
+    return "values" in values
 
 
 def _latest_metrics(file: Path) -> tuple[dict[str, dict[str, Any]], int]:
@@ -97,14 +124,17 @@ def _corpus(folder: Path) -> Report:
     manifest = _object((folder / "manifest.json").read_bytes(), str(folder / "manifest.json"))
     if manifest.get("format") != "bertie corpus":
         raise SettingsError(f"{folder / 'manifest.json'} is not the manifest of a prepared corpus")
-    files = manifest.pop("files", {})
+    files = manifest.get("files", {})
     try:
         num_bytes = sum(int(entry["bytes"]) for entry in files.values())
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"{folder / 'manifest.json'}: doesn't say how large each file is; it is broken") from error
-    values = {"kind": "corpus", "path": str(folder), **manifest, "num_bytes": num_bytes}
+    shown = {name: value for name, value in manifest.items() if name not in ("files", "sha256")}
+    values = {"kind": "corpus", "path": str(folder), **shown, "num_bytes": num_bytes}
+    values["files"], whole = corpus_files(folder, manifest)
     following = f"bertie pretrain --corpus {shlex.quote(str(folder))} --model.size mini --out OUT"
-    return Report(title=f"prepared corpus in {folder}", values=values, next_command=following)
+    code = 0 if whole else _DAMAGED
+    return Report(title=f"prepared corpus in {folder}", values=values, next_command=following, exit_code=code)
 
 
 def _model(folder: Path) -> Report:
@@ -128,9 +158,13 @@ def _model(folder: Path) -> Report:
         "types": sorted({kind for _, kind in tensors}),
         "bertie": own,
     }
+    values["files"], whole = model_files(folder)
     text = "a text" if isinstance(labels, dict) else "A text with a [MASK]."
     following = f'bertie predict {shlex.quote(str(folder))} "{text}"'
-    return Report(title=f"model in {folder}", values=values, next_command=following)
+    if not whole:
+        following = f"bertie show {shlex.quote(str(folder))} --accept-changes"
+    title = f"model in {folder}"
+    return Report(title=title, values=values, next_command=following, exit_code=0 if whole else _DAMAGED)
 
 
 def _tensors(file: Path) -> dict[str, tuple[int, str]]:

@@ -25,6 +25,7 @@ import numpy.typing as npt
 
 from bertie.errors import DataError, SettingsError
 from bertie.files.atomic import sha256_file, write_text
+from bertie.files.checksums import has_own_sum, inside, with_own_sum
 
 FORMAT = "bertie corpus"
 FORMAT_VERSION = 1
@@ -32,8 +33,8 @@ MANIFEST = "manifest.json"
 TOKENIZER_FOLDER = "tokenizer"
 TOKENS, SENTENCES, DOCUMENTS = "tokens.bin", "sentences.bin", "documents.bin"
 _OFFSETS = np.dtype("<i8")
-# Hashing this much takes a fraction of a second; larger files are hashed only when asked to.
-_ALWAYS_VERIFIED_BYTES = 64 * 1024 * 1024
+# Hashing this much takes about a second at most; larger files are hashed only when asked to.
+_ALWAYS_VERIFIED_BYTES = 1 << 30
 
 Integers = npt.NDArray[np.int64]
 
@@ -120,7 +121,7 @@ class CorpusWriter:
         }
         identity = [known, manifest["tokenizer_fingerprint"], [files[name]["sha256"] for name in self._files]]
         fingerprint = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-        content = known | {"fingerprint": fingerprint} | manifest | {"files": files}
+        content = with_own_sum(known | {"fingerprint": fingerprint} | manifest | {"files": files})
         write_text(self._folder / MANIFEST, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
     def close(self) -> None:
@@ -270,13 +271,13 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     whole = whole and isinstance(files, dict) and all(_is_file_entry(*item) for item in files.items())
     if not whole:
         raise _broken(path, "a count, a fingerprint or the list of files is missing or wrong")
+    if not has_own_sum(manifest):
+        raise _broken(path, "its content was changed (its checksum is another one)")
     return manifest
 
 
 def _is_file_entry(name: str, entry: Any) -> bool:
-    # A name from a file must not lead out of the folder.
-    inside = not Path(name).is_absolute() and ".." not in Path(name).parts
-    return inside and isinstance(entry, dict) and {"bytes", "sha256"} <= entry.keys()
+    return inside(name) and isinstance(entry, dict) and {"bytes", "sha256"} <= entry.keys()
 
 
 def _check_file(path: Path, num_bytes: int, sha256: str, *, verify: bool) -> None:

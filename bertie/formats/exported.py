@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from bertie.errors import DataError, SettingsError
+from bertie.files.checksums import verified
 from bertie.formats._config import architecture, encoder_config, read_config
 from bertie.formats._objective import make_task, stored_task
 from bertie.formats._places import HEAD
@@ -63,9 +64,14 @@ def read(path: str | Path, *, task: str | None = None, settings: Mapping[str, An
 
     Raises:
         SettingsError: a task that the stored head doesn't serve.
-        DataError: a broken file.
+        DataError: a broken file, or one that isn't as it was written.
     """
     folder = Path(path)
+    with verified(folder):
+        return _read(folder, task, settings)
+
+
+def _read(folder: Path, task: str | None, settings: Mapping[str, Any] | None) -> Bundle:
     values = read_config(folder)
     kind = architecture(values, folder)
     module = naming(kind, values)

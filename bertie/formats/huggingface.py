@@ -17,6 +17,7 @@ from torch import Tensor
 
 from bertie.errors import DataError, SettingsError
 from bertie.files.atomic import atomic_folder, write_text
+from bertie.files.checksums import seal, verified
 from bertie.formats._causal import check_learned, decoder_only
 from bertie.formats._config import architecture, encoder_config, read_config
 from bertie.formats._objective import infer_task, make_task, stored_task
@@ -56,9 +57,15 @@ def read(
 
     Raises:
         SettingsError: no such folder, or a head that isn't in it.
-        DataError: a broken file, a tensor missing, unused or of another shape, a vocabulary that doesn't fit.
+        DataError: a broken file, one that isn't as it was written, a tensor missing, unused or of another shape, a
+            vocabulary that doesn't fit.
     """
     layout = Path(path)
+    with verified(layout):
+        return _read(layout, task=task, settings=settings, new_head=new_head, seed=seed)
+
+
+def _read(layout: Path, *, task: str | None, settings: Mapping[str, Any] | None, new_head: bool, seed: int) -> Bundle:
     folder = encoder_folder(layout)
     values = read_config(folder)
     kind = architecture(values, folder)
@@ -202,6 +209,7 @@ def write(bundle: Bundle, path: str | Path, *, overwrite: bool = False) -> None:
     with atomic_folder(path, replace=overwrite) as folder:
         save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
         write_beside(bundle, folder)
+        seal(folder)
 
 
 def write_beside(bundle: Bundle, folder: Path) -> None:

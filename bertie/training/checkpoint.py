@@ -99,7 +99,7 @@ def load_newest(folder: Path) -> Checkpoint | None:
     damaged: list[Path] = []
     for path in reversed(_saved(folder)):
         try:
-            found = _load(path)
+            found = load(path)
         except DataError as error:
             progress.warn(f"{error}; trying the checkpoint before it")
             damaged.append(path)
@@ -176,7 +176,7 @@ def _manifest(step: int, entries: dict[str, dict[str, Any]]) -> bytes:
     return (json.dumps({"version": _VERSION, "step": step, "files": entries}, indent=1) + "\n").encode()
 
 
-def _load(path: Path) -> Checkpoint:
+def load(path: Path) -> Checkpoint:
     """Load one checkpoint.
 
     Raises:

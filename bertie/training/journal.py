@@ -1,18 +1,20 @@
 """metrics.jsonl: one line a logged step or evaluation, cut back to the checkpoint when a run is resumed.
 
-A journal is a by-product: a full disk makes its lines wait in memory and never ends a run.
+A journal is a by-product: a full disk makes its lines wait in memory and never ends a run. A checkpoint holds the
+checksums of all lines before it, so that a line that was altered since is named.
 """
 
 import json
 import math
 import os
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from bertie import progress
-from bertie.errors import ResourceError
+from bertie.errors import DataError, ResourceError
 from bertie.files.atomic import disk_errors
 
 _BINARY = getattr(os, "O_BINARY", 0)  # Windows has text files too
@@ -33,6 +35,7 @@ class Journal:
         self._path = path
         self._waiting = b""  # what a full disk didn't take yet
         self._warned = False
+        self._sums = _sums(path)
         with disk_errors(path):
             self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | _BINARY, 0o666)
 
@@ -50,11 +53,17 @@ class Journal:
 
     def write(self, record: dict[str, Any]) -> None:
         """Append one record, its keys in their order; numbers that aren't finite are written as null."""
-        self._append((json.dumps(_plain(record), allow_nan=False) + "\n").encode())
+        line = (json.dumps(_plain(record), allow_nan=False) + "\n").encode()
+        self._sums.append(_sum(line))
+        self._append(line)
 
     def sync(self) -> None:
         """Make sure that everything written so far survives a power cut."""
         self._append(b"", sync=True)
+
+    def sums(self) -> str:
+        """Return the checksums of the lines that are in the file, for `check`."""
+        return " ".join(self._sums[: len(self._sums) - self._waiting.count(10)])
 
     def _append(self, line: bytes, *, sync: bool = False) -> None:
         self._waiting += line
@@ -76,8 +85,22 @@ def read(path: Path) -> list[dict[str, Any]]:
     return [record for _, record in _records(path)]
 
 
+def check(path: Path, sums: str) -> None:
+    """Compare the first lines with the checksums that a checkpoint holds of them.
+
+    Raises:
+        DataError: a line was altered or is gone, by its number.
+    """
+    expected, found = sums.split(), _sums(path)
+    for number, sum_ in enumerate(expected, start=1):
+        if number > len(found):
+            raise DataError(f"{path} has lost lines {number} to {len(expected)} of those it had at the last checkpoint")
+        if found[number - 1] != sum_:
+            raise DataError(f"{path}:{number} was altered since it was written")
+
+
 def cut(path: Path, *, step: int) -> None:
-    """Cut the file back, in place, to the whole records of `step` and before.
+    """Cut the file back, in place, to the whole records of `step` and before, and say so where a line was torn.
 
     Steps only grow in a journal and everything up to a checkpoint was synced before it was made, so the first later,
     torn or unreadable line is where the file ends.
@@ -87,15 +110,31 @@ def cut(path: Path, *, step: int) -> None:
     """
     if not path.exists():
         return
-    end = 0
+    end, number, later = 0, 0, False
     for line_end, record in _records(path):
-        if record.get("step", 0) > step:
+        if later := record.get("step", 0) > step:
             break
-        end = line_end
-    if end < path.stat().st_size:
-        with disk_errors(path), path.open("r+b") as file:
-            file.truncate(end)
-            os.fsync(file.fileno())
+        end, number = line_end, number + 1
+    size = path.stat().st_size
+    if end == size:
+        return
+    if not later:
+        progress.warn(f"{path}:{number + 1} is no whole line; the file is cut back to the {number} lines before it")
+    with disk_errors(path), path.open("r+b") as file:
+        file.truncate(end)
+        os.fsync(file.fileno())
+
+
+def _sums(path: Path) -> list[str]:
+    """Return the checksum of each whole line."""
+    if not path.exists():
+        return []
+    with path.open("rb") as file:
+        return [_sum(line) for line in file if line.endswith(b"\n")]
+
+
+def _sum(line: bytes) -> str:
+    return f"{zlib.crc32(line):08x}"
 
 
 def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -108,7 +147,7 @@ def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             end += len(line)
             try:
                 record = json.loads(line) if line.endswith(b"\n") else None
-            except ValueError:
+            except (ValueError, RecursionError):
                 return
             if not isinstance(record, dict):
                 return

@@ -195,6 +195,8 @@ def _restore(
 ) -> Position:
     """Load the newest valid checkpoint and cut the journal back to it."""
     found = checkpoint.load_newest(folder.checkpoints)
+    if found is not None:
+        _check_journal(folder, found.state.get("journal", ""))
     journals.cut(folder.metrics, step=-1 if found is None else found.step)
     if found is None:
         return Position()
@@ -204,12 +206,27 @@ def _restore(
             f"{folder.path} can't go on: the weights that don't learn aren't those it began with; bring the old model "
             "back, or choose another --out"
         )
-    restore_tensors(job.model, optimizer, found.tensors)
+    try:
+        restore_tensors(job.model, optimizer, found.tensors)
+    except (KeyError, RuntimeError) as error:
+        raise DataError(
+            f"{found.path} doesn't fit the model that these settings make ({error!s:.150}); choose another --out"
+        ) from error
     average.restore(found.tensors)
     selection.restore(state["selection"], found.tensors)
     torch.set_rng_state(found.tensors["random.torch"])
     progress.note(f"going on after step {found.step}, {state['seconds']:.0f} s into the run")
     return Position(found.step, state["tokens"], state["seconds"], state["feed"], state["window"])
+
+
+def _check_journal(folder: RunFolder, sums: str) -> None:
+    """Refuse to go on with lines that were altered, unless the user said that it is meant."""
+    try:
+        journals.check(folder.metrics, sums)
+    except DataError as error:
+        if not folder.accepts_changes:
+            raise DataError(f"{error}; bring it back, or go on with it as it is by --accept-changes") from error
+        progress.warn(str(error))
 
 
 def _save(
@@ -237,9 +254,12 @@ def _save(
         "window": position.window,
         "selection": selection.state(),
         "frozen": job.frozen,
+        "journal": journal.sums(),
     }
     try:
-        checkpoint.save(folder.checkpoints, step=position.step, tensors=tensors, state=state, keep=job.training.keep)
+        checkpoint.save(
+            folder.checkpoints, step=position.step, tensors=tensors, state=state, keep=job.training.keep or 2
+        )
     except ResourceError as error:
         progress.warn(f"no checkpoint at step {position.step}: {error}")
         return False

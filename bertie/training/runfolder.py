@@ -5,27 +5,36 @@
     .lock         held by the process that is at work
 
 run.json and not config.toml decides what a resumed run must keep to: config.toml is there to be copied and edited.
+Where it was edited in place, or other settings are given, the run goes on only when it is told to accept them.
 """
 
-import dataclasses
-import json
 import os
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 import torch
 
 from bertie import progress
 from bertie.errors import DataError, SettingsError
-from bertie.files.atomic import disk_errors, write_text
+from bertie.files.atomic import disk_errors, sha256_file
 from bertie.files.lock import hold
+from bertie.training import record as records
+from bertie.training.record import DATA, flat, shown
 
-FREE = frozenset({"resume", "out", "quiet", "training.keep", "training.save_every"})
-"""Settings that may differ between a run and its resumption: none of them changes the weights."""
-DATA = ("corpus", "train")
-"""Settings that say where the data lie, which may change too: the data's fingerprint may not."""
+_ACCEPT = "--accept-changes"
+
+
+class SettingsFile(Protocol):
+    """What reads and writes config.toml."""
+
+    def read(self, path: Path, /) -> Mapping[str, Any]:
+        """Return what the file says, as plain values."""
+
+    def write(self, path: Path, /, *, command: str, parameters: Mapping[str, Any]) -> None:
+        """Write it."""
 
 
 class RunFolder:
@@ -38,6 +47,9 @@ class RunFolder:
         self.checkpoints = path / "checkpoints"
         self.model = path / "model"
         self.report = path / "report.html"
+        self.accepts_changes = False
+        """Whether the user said that what was changed since the run began is meant."""
+        self._keeps_checkpoints = False
         self._record_file = path / "run.json"
         self._record: dict[str, Any] = {}
 
@@ -50,7 +62,7 @@ class RunFolder:
         *,
         resume: bool,
         data: str,
-        write_config: Callable[..., None],
+        settings_file: SettingsFile,
     ) -> "RunFolder":
         """Make a run's folder, or take up the one that is there.
 
@@ -60,10 +72,10 @@ class RunFolder:
         Args:
             path: the folder.
             command: name of the command.
-            parameters: its resolved parameters.
+            parameters: its resolved parameters; `accept_changes` among them lets settings change.
             resume: whether the folder may be there already.
             data: fingerprint of what is trained on.
-            write_config: `bertie.config.write`, which only commands may know.
+            settings_file: `bertie.config`, which only commands may know.
 
         Raises:
             SettingsError: it is there without `resume`, is no run, another process holds it, or settings differ.
@@ -75,13 +87,17 @@ class RunFolder:
         with disk_errors(path):
             path.mkdir(parents=True, exist_ok=True)
             folder = cls(path, _lock(path))
+        folder.accepts_changes = bool(parameters.get("accept_changes"))
+        folder._keeps_checkpoints = flat(parameters).get("training.keep") is not None
         try:
-            if folder._record_file.exists():
-                folder._go_on(command, parameters, data)
-            else:
+            if not folder._record_file.exists():
                 folder._begin(command, parameters, data)
+            elif folder._go_on(command, parameters, data, settings_file.read):
+                folder.config.unlink(missing_ok=True)
             if not folder.config.exists():
-                write_config(folder.config, command=command, parameters={**parameters, "resume": False})
+                kept = {name: value for name, value in parameters.items() if name != "accept_changes"}
+                settings_file.write(folder.config, command=command, parameters={**kept, "resume": False})
+                folder._write_record({**folder._record, "config": flat(settings_file.read(folder.config))})
         except BaseException:
             folder._lock.close()
             raise
@@ -94,55 +110,85 @@ class RunFolder:
             raise SettingsError(f"{self.path} holds {foreign[0]} but no run.json: it is no run; choose another --out")
         with disk_errors(self.checkpoints):
             self.checkpoints.mkdir(exist_ok=True)
-        self._write_record(
-            {"command": command, "settings": _flat(parameters), "data": data, "torch": torch.__version__}
-        )
+        self._write_record({"command": command, "settings": flat(parameters), "data": data, "torch": torch.__version__})
 
-    def _go_on(self, command: str, parameters: Mapping[str, Any], data: str) -> None:
-        record = self._record = self._read_record()
+    def _go_on(
+        self, command: str, parameters: Mapping[str, Any], data: str, read_config: Callable[[Path], Mapping[str, Any]]
+    ) -> bool:
+        """Compare a run with what it began with; tell whether it goes on with settings that were changed."""
+        record = self._record = records.read(self._record_file)
         if record["command"] != command:
             raise SettingsError(f"{self.path} is a run of {record['command']}, not of {command}")
-        before, now = record["settings"], _flat(parameters)
-        changed = [
-            f"{key} was {_shown(before.get(key))} and is now {_shown(now.get(key))}"
-            for key in dict.fromkeys([*before, *now])
-            if key not in FREE and key not in DATA and before.get(key) != now.get(key)
-        ]
-        if changed:
-            raise SettingsError(
-                f"{self.path} can only go on with the settings it began with: {'; '.join(changed)}. "
-                "Give the old ones, or choose another --out"
-            )
+        settings = flat(parameters)
+        found = records.compare(record["settings"], settings)
+        edited = self._edited(read_config)
+        self._refuse(found, edited)
         if record["data"] != data:
-            key = next((key for key in DATA if key in now), "data")
+            key = next((key for key in DATA if key in settings), "data")
             raise DataError(
-                f"{self.path} can only go on with the data it began with: {key} was {_shown(before.get(key))} with "
-                f"fingerprint {record['data']} and is now {_shown(now.get(key))} with {data}. "
-                "Bring the old data back, or choose another --out"
+                f"{self.path} can only go on with the data it began with: {key} was "
+                f"{shown(record['settings'].get(key))} with fingerprint {record['data']} and is now "
+                f"{shown(settings.get(key))} with {data}. Bring the old data back, or choose another --out"
             )
-        if record["torch"] != torch.__version__ and not self.finished:
-            progress.warn(
-                f"{self.path} began with torch {record['torch']}; with torch {torch.__version__} it goes on, but its "
-                "weights won't be those of an unbroken run, bit for bit"
+        if not self.finished:
+            self._say_what_moves_bits(found.machine)
+        if changes := found.changed:
+            progress.warn(f"{self.path} goes on with other settings than it began with: {'; '.join(changes)}")
+            known = [*record.get("changes", []), *changes]
+            self._write_record({**record, "settings": settings, "changes": known})
+        return bool(changes or edited)
+
+    def _edited(self, read_config: Callable[[Path], Mapping[str, Any]]) -> tuple[str, ...]:
+        """Name the settings that differ in config.toml from what was written there."""
+        written = self._record.get("config")
+        if written is None or not self.config.exists():
+            return ()
+        try:
+            now = flat(read_config(self.config))
+        except SettingsError as error:
+            if self.accepts_changes:
+                return (str(error),)
+            raise SettingsError(
+                f"{error}; it isn't as it was written: remove it to go on with the settings that the run began with"
+            ) from error
+        found = records.compare(written, now)
+        return (*found.changed, *found.fixed)
+
+    def _refuse(self, found: records.Changes, edited: tuple[str, ...]) -> None:
+        """Stop where settings differ that can't, or that nobody allowed to."""
+        began = f"{self.path} can only go on with the settings it began with"
+        if found.fixed:
+            raise SettingsError(
+                f"{began}: {'; '.join((*found.changed, *found.fixed))}. Give the old ones, or choose another --out"
+            )
+        if found.changed and self.finished:
+            raise SettingsError(f"{self.path} is finished: {'; '.join(found.changed)}. Choose another --out")
+        if self.accepts_changes:
+            return
+        if found.changed:
+            raise SettingsError(
+                f"{began}: {'; '.join(found.changed)}. Give the old ones, or {_ACCEPT} to go on with the new ones, or "
+                "choose another --out"
+            )
+        if edited:
+            raise SettingsError(
+                f"{self.config} was changed since the run began: {'; '.join(edited)}. To go on with the settings that "
+                f"the run began with, give {_ACCEPT}, which writes the file anew; to use what it says, type: "
+                f"bertie run {self.config} --resume {_ACCEPT}"
             )
 
-    def _read_record(self) -> dict[str, Any]:
-        try:
-            record: dict[str, Any] = json.loads(self._record_file.read_bytes())
-            if not all(isinstance(record[key], str) for key in ("command", "data", "torch")):
-                raise ValueError("a fingerprint or name isn't text")
-            if not isinstance(record["settings"], dict) or not isinstance(record.get("values", {}), dict):
-                raise ValueError("the settings or figures aren't objects")
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise DataError(
-                f"{self._record_file} is damaged ({type(error).__name__}: {error!s:.80}); "
-                "without it the run can't be resumed: choose another --out"
-            ) from error
-        return record
+    def _say_what_moves_bits(self, machine: tuple[str, ...]) -> None:
+        """Say what makes a resumed run's weights differ in their last bits from an unbroken run's."""
+        before = self._record["torch"]
+        moved = [*machine, *([] if before == torch.__version__ else [f"torch was {before} and is {torch.__version__}"])]
+        if moved:
+            progress.warn(
+                f"{self.path}: {'; '.join(moved)}; the run goes on, but its weights won't be those of an unbroken run, "
+                "bit for bit"
+            )
 
     def _write_record(self, record: dict[str, Any]) -> None:
-        write_text(self._record_file, json.dumps(record, indent=1) + "\n")
-        self._record = record
+        self._record = records.write(self._record_file, record)
 
     @property
     def finished(self) -> bool:
@@ -155,12 +201,17 @@ class RunFolder:
         return dict(self._record.get("values", {}))
 
     def mark_finished(self, values: Mapping[str, Any]) -> None:
-        """Remember that nothing is left to do, and the figures to repeat when asked again.
+        """Remember that nothing is left to do, the figures to repeat when asked again, and checksums of what is read.
+
+        Checkpoints are removed, because a finished run has no use for them, unless `training.keep` was given.
 
         Args:
             values: what JSON can hold.
         """
-        self._write_record({**self._record, "values": dict(values)})
+        files = {file.name: sha256_file(file) for file in (self.metrics, self.report) if file.is_file()}
+        self._write_record({**self._record, "values": dict(values), "files": files})
+        if not self._keeps_checkpoints:
+            shutil.rmtree(self.checkpoints, ignore_errors=True)
 
     def __enter__(self) -> "RunFolder":
         return self
@@ -197,23 +248,3 @@ def _lock(path: Path) -> IO[str]:
     file.write(str(os.getpid()))
     file.flush()
     return file
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return settings by dotted key as users write them (`from` for `from_`), in forms that JSON keeps."""
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        key = prefix + name.removesuffix("_")
-        if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-        if isinstance(value, Mapping):
-            flat.update(_flat(value, f"{key}."))
-        elif isinstance(value, os.PathLike):
-            flat[key] = str(Path(value).resolve())  # "out/corpus" and its full name are one place
-        elif value is not None:
-            flat[key] = json.loads(json.dumps(value))
-    return flat
-
-
-def _shown(value: Any) -> str:
-    return "not set" if value is None else repr(value)

@@ -95,8 +95,8 @@ class TrainingSettings:
     """Evaluations in a row without a better score after which the run ends early; never when None."""
     save_every: int = 200
     """Steps between two checkpoints; 0: at the end only."""
-    keep: int = 2
-    """Checkpoints kept."""
+    keep: int | None = None
+    """Checkpoints kept, also after the run; when not given two on the way, and none once the run is finished."""
     micro_tokens: int = 16384
     """Tokens of one forward pass at most; a larger update is split and its gradients are added."""
 

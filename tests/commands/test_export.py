@@ -16,6 +16,7 @@ from bertie.backends import backend as room
 from bertie.cli import main
 from bertie.commands.evaluate import evaluate
 from bertie.commands.export import export
+from bertie.commands.show import show
 from bertie.data.items import Question
 from bertie.errors import DataError, SettingsError
 from bertie.formats.format import Bundle
@@ -118,7 +119,18 @@ def test_a_damaged_folder_is_refused(folders: dict[str, Path], tmp_path: Path) -
     export(str(folders["classification"]), out)
     with pytest.raises(SettingsError, match="was exported for another task than tagging"):
         load(out, task="tagging")
+    assert show(out).values["files"] == {"state": "as they were written"}
+    graph = out / "encoder.onnx"
+    whole = graph.read_bytes()
+    graph.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(DataError, match=r"encoder\.onnx is not as it was written"):
+        load(out)
+    graph.write_bytes(whole)
     (out / "head.safetensors").write_bytes(b"broken")
+    with pytest.raises(DataError, match=r"head\.safetensors is not as it was written"):
+        load(out)
+    with pytest.raises(DataError, match="the file is broken"):
+        show(out, accept_changes=True)
     with pytest.raises(DataError, match=r"head\.safetensors is damaged"):
         load(out)
 

@@ -152,7 +152,8 @@ def test_teachers_that_do_not_fit(
         (other / file.name).write_bytes(file.read_bytes())
     pieces = (other / "vocab.txt").read_text(encoding="utf-8").replace("\ncat\n", "\nowl\n")
     (other / "vocab.txt").write_text(pieces, encoding="utf-8")
-    (other / "tokenizer.json").unlink()
+    for name in ("tokenizer.json", "SHA256SUMS"):
+        (other / name).unlink()
     config = json.loads((other / "config.json").read_text(encoding="utf-8"))
     del config["bertie"]["golden_ids"]
     (other / "config.json").write_text(json.dumps(config), encoding="utf-8")

@@ -1,16 +1,27 @@
 """``bertie show``: runs, models, corpora and tokenizers told apart, broken ones named."""
 
 import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bertie import config
 from bertie.commands.show import show
 from bertie.errors import BertieError, DataError, SettingsError
+from bertie.formats.format import Bundle
+from bertie.formats.huggingface import write
+from bertie.inference.predictor import load
+from bertie.tasks.classification import Classification
+from bertie.training import checkpoint
+from bertie.training.journal import Journal
+from bertie.training.runfolder import RunFolder
 
 
 def weights(tensors: dict[str, Any]) -> bytes:
@@ -40,6 +51,7 @@ def test_a_run(tmp_path: Path) -> None:
         "last_train": {"step": 2, "loss": 7.0},
         "last_dev": {"step": 1, "loss": 8.0},
         "settings": {"seed": 3, "model": {"size": "mini"}},
+        "files": {"state": "as they were written"},
     }
     assert report.next_command == f"bertie run {tmp_path}/config.toml --resume"
     (tmp_path / "model").mkdir()
@@ -78,7 +90,7 @@ def test_a_corpus(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     values = show(tmp_path).values
     assert (values["kind"], values["num_tokens"], values["num_bytes"]) == ("corpus", 12, 7)
-    assert "files" not in values
+    assert values["files"]["state"].startswith("not checked")
     (tmp_path / "manifest.json").write_text('{"format": "another"}')
     with pytest.raises(SettingsError, match="not the manifest of a prepared corpus"):
         show(tmp_path)
@@ -144,3 +156,104 @@ def test_any_bytes_are_shown_or_refused(tmp_path_factory: pytest.TempPathFactory
         assert show(folder).values["path"] == str(folder)
     except BertieError as error:
         assert str(folder) in str(error)
+
+
+@pytest.fixture
+def model(build_model: Callable[..., Any], tiny_tokenizer: Any, tmp_path: Path) -> Path:
+    """Return a model folder as bertie writes it."""
+    network = build_model(Classification(labels=("bad", "good"), max_length=16))
+    bundle = Bundle(
+        network, Classification(labels=("bad", "good"), max_length=16), tiny_tokenizer, network.encoder.config
+    )
+    write(replace(bundle, card="# A card\n"), tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_a_model_that_was_edited(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = show(model)
+    assert (report.values["files"], report.exit_code) == ({"state": "as they were written"}, 0)
+    (model / "README.md").write_text("# My card\n")
+    (model / "notes.txt").touch()
+    found = {"state": "as they were written, but for the card", "changed": ["README.md"], "added": ["notes.txt"]}
+    report = show(model)
+    assert (report.values["files"], report.exit_code) == (found, 0)
+    load(model)
+    file = model / "config.json"
+    file.write_text(file.read_text().replace('"good"', '"fine"'))
+    report = show(model)
+    assert (report.values["files"]["state"], report.exit_code) == ("not as they were written", 3)
+    assert report.values["files"]["changed"] == ["README.md", "config.json"]
+    assert report.next_command == f"bertie show {model} --accept-changes"
+    with pytest.raises(DataError, match=r"config\.json is not as it was written.*--accept-changes"):
+        load(model)
+    capsys.readouterr()
+    assert show(model, accept_changes=True).exit_code == 0
+    assert "changed, and accepted: README.md, config.json\nnew, and accepted: notes.txt" in capsys.readouterr().err
+    assert load(model).task.labels == ("bad", "fine")
+
+
+def test_checksums_that_are_no_list_can_be_written_anew(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (model / "SHA256SUMS").write_text("?")
+    for call in (show, load):
+        with pytest.raises(DataError, match="SHA256SUMS is damaged: line 1"):
+            call(model)
+    assert show(model, accept_changes=True).values["files"] == {"state": "as they were written"}
+    load(model)
+    (model / "SHA256SUMS").unlink()
+    assert show(model).values["files"] == {"state": "not checked: there is no SHA256SUMS"}
+    load(model)
+
+
+def test_only_a_models_changes_can_be_accepted_here(tmp_path: Path) -> None:
+    (tmp_path / "vocab.txt").write_text("a\n")
+    with pytest.raises(SettingsError, match=r"is for model folders; .* is known by its tokenizer\.json"):
+        show(tmp_path, accept_changes=True)
+
+
+def test_a_run_that_was_edited(tmp_path: Path, model: Path) -> None:
+    parameters: dict[str, Any] = {"steps": 10, "seed": 3}
+    opening: dict[str, Any] = {"resume": False, "data": "x", "settings_file": config}
+    with (
+        RunFolder.open(tmp_path / "run", "finetune", parameters, **opening) as folder,
+        Journal(folder.metrics) as lines,
+    ):
+        for step in (1, 2):
+            lines.write({"kind": "train", "step": step})
+        tensors = {"a": torch.arange(100)}
+        state = {"journal": lines.sums()}
+        saved = checkpoint.save(folder.checkpoints, step=2, tensors=tensors, state=state)
+    run = tmp_path / "run"
+    report = show(run)
+    assert (report.values["files"], report.exit_code) == ({"state": "as they were written"}, 0)
+    weights = saved / "tensors-00001.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"?")
+    report = show(run)
+    assert report.exit_code == 3 and f"{weights} is damaged" in report.values["files"]["changed"][0]
+    checkpoint.save(folder.checkpoints, step=3, tensors=tensors, state=state, keep=1)
+    folder.metrics.write_text(folder.metrics.read_text().replace('"step": 1', '"step": 0'))
+    assert show(run).values["files"]["changed"] == [f"{folder.metrics}:1 was altered since it was written"]
+    model.rename(run / "model")
+    folder.mark_finished({"steps": 3})
+    folder.config.write_text(folder.config.read_text().replace("steps = 10", "steps = 11"))
+    report = show(run)
+    changes = ["steps was 10 and is now 11"]
+    assert report.values["files"] == {"state": "as they were written", "settings_changed": changes}
+    folder.metrics.write_text("")
+    (run / "model" / "vocab.txt").write_text("a")
+    assert show(run).values["files"]["changed"] == ["metrics.jsonl", "model/vocab.txt"]
+    (run / "run.json").write_text((run / "run.json").read_text().replace('"steps": 3', '"steps": 4'))
+    with pytest.raises(DataError, match=r"run\.json is damaged"):
+        show(run)
+
+
+def test_a_corpus_that_was_edited(prepare_sentences: Callable[..., Path], tmp_path: Path) -> None:
+    made = prepare_sentences(("cat", "dog", "sat", "ran"), count=60, lengths=(3, 6), document=6)
+    corpus = shutil.copytree(made, tmp_path / "corpus")
+    report = show(corpus)
+    assert (report.values["files"], report.exit_code) == ({"state": "as they were written"}, 0)
+    manifest = corpus / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"num_unknown": ', '"num_unknown": 1'))
+    (corpus / "tokenizer" / "vocab.txt").write_text("a")
+    report = show(corpus)
+    assert report.exit_code == 3
+    assert report.values["files"]["changed"] == ["manifest.json", "tokenizer/vocab.txt"]

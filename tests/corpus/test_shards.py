@@ -165,9 +165,22 @@ def test_large_files_are_hashed_when_asked(folder: Path, monkeypatch: pytest.Mon
 )
 def test_wrong_manifests(folder: Path, changes: dict[str, Any], error: type[Exception], message: str) -> None:
     manifest = json.loads((folder / "manifest.json").read_text())
-    (folder / "manifest.json").write_text(json.dumps(manifest | changes))
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"sha256": None} | changes))
     with pytest.raises(error, match=message):
         Corpus.open(folder)
+
+
+def test_any_flipped_byte_of_the_manifest_is_found_or_has_no_effect(folder: Path) -> None:
+    path = folder / "manifest.json"
+    whole = path.read_bytes()
+    expected = {name: value for name, value in json.loads(whole).items() if name != "sha256"}
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        try:
+            found = Corpus.open(folder).manifest
+        except (DataError, SettingsError):
+            continue
+        assert {name: value for name, value in found.items() if name in expected} == expected, place
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[]"])

@@ -29,7 +29,8 @@ from bertie.training import checkpoint
 
 FLAGS = shlex.split(
     "--model.size 1/32 --steps 16 --stages 32:60%,64:40% --batch-tokens 512 --training.micro-tokens 256 "
-    "--training.save-every 4 --training.log-every 3 --training.evaluate-every 8 --dev-tokens 500 --threads 1 --quiet"
+    "--training.save-every 4 --training.keep 2 --training.log-every 3 --training.evaluate-every 8 --dev-tokens 500 "
+    "--threads 1 --quiet"
 )
 TOO_LATE = "not broken off: it was finished already"
 # Loaded before the forks, so that no run waits for them; torch._dynamo by a custom operator's first call.

@@ -126,9 +126,7 @@ class AidedRun:
             epoch_steps=4,
         )
         parameters: dict[str, Any] = {"freeze": self.freeze}
-        with RunFolder.open(
-            folder, "finetune", parameters, resume=True, data="x", write_config=config.write
-        ) as run_folder:
+        with RunFolder.open(folder, "finetune", parameters, resume=True, data="x", settings_file=config) as run_folder:
             position = run(job, run_folder)
         lines = read(folder / "metrics.jsonl")
         journal = [{key: line[key] for key in line if not key.startswith(("seconds", "tokens_per"))} for line in lines]

@@ -178,7 +178,7 @@ def test_every_byte_of_a_manifest_counts(tmp_path: Path, two: Path) -> None:
     for place in range(len(whole)):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 32]) + whole[place + 1 :])
         with pytest.raises(DataError, match="step-00000020/"):
-            checkpoint._load(path.parent)
+            checkpoint.load(path.parent)
 
 
 def test_a_checkpoint_under_another_name_is_damaged(two: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bertie.errors import DataError
 from bertie.training import journal
 from bertie.training.journal import Journal
 
@@ -65,6 +66,52 @@ def test_cut_drops_what_a_power_cut_left_behind(path: Path, rubbish: bytes) -> N
     journal.cut(path, step=99)
     assert journal.read(path) == LINES
     assert path.read_bytes().count(b"\n") == 3
+
+
+def test_a_torn_line_is_taken_off_with_a_word(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    journal.cut(path, step=20)
+    assert capsys.readouterr().err == ""  # lines after the checkpoint are written anew: nothing is lost
+    with path.open("ab") as file:
+        file.write(b'{"step": 2')
+    journal.cut(path, step=20)
+    assert f"{path}:3 is no whole line; the file is cut back to the 2 lines before it" in capsys.readouterr().err
+
+
+def test_altered_and_lost_lines_are_named(path: Path) -> None:
+    with Journal(path) as written:
+        written.write({"step": 40})
+        sums = written.sums()
+        written.write({"step": 50})
+    whole = path.read_bytes()
+    journal.check(path, sums)
+    lines = whole.splitlines(keepends=True)
+    for number in range(4):
+        for place in range(len(lines[number])):
+            flipped = bytearray(lines[number])
+            flipped[place] ^= 1 << place % 8
+            path.write_bytes(b"".join([*lines[:number], bytes(flipped), *lines[number + 1 :]]))
+            with pytest.raises(DataError, match=rf"metrics\.jsonl:{number + 1} was altered|has lost lines"):
+                journal.check(path, sums)
+    path.write_bytes(b"".join(lines[:2]))
+    with pytest.raises(DataError, match="has lost lines 3 to 4"):
+        journal.check(path, sums)
+    path.write_bytes(whole.replace(b'"step": 50', b'"step": 51'))
+    journal.check(path, sums)  # after the checkpoint
+
+
+def test_lines_that_a_full_disk_holds_back_are_not_vouched_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int, content: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with Journal(tmp_path / "a.jsonl") as written:
+        written.write({"step": 1})
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "write", full)
+            written.write({"step": 2})
+            journal.check(tmp_path / "a.jsonl", written.sums())
+        written.write({"step": 3})
+        assert len(written.sums().split()) == 3
+        journal.check(tmp_path / "a.jsonl", written.sums())
 
 
 def test_nothing_written_yet(tmp_path: Path) -> None:

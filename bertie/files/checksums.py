@@ -1,0 +1,221 @@
+"""Checksums of a folder's files, in a file that `sha256sum -c SHA256SUMS` reads as well.
+
+    SHA256SUMS      one line a file: 64 hexadecimal digits, two blanks, the file's path with / between its parts
+
+A folder without that file, as other programs write it, can't be checked and is taken as it is. A subfolder with
+checksums of its own is a folder of its own.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shlex
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from bertie.errors import DataError
+from bertie.files.atomic import write_text
+
+SUMS = "SHA256SUMS"
+WITHOUT_EFFECT = frozenset({"README.md"})
+"""Files that people may edit: nothing is computed from them."""
+_LINE = re.compile(r"([0-9a-f]{64}) [ *]([^\\\n]+)")
+_OWN = "sha256"
+_MAX_BYTES = 1 << 20
+_CHUNK_BYTES = 1 << 20
+_SMALL_BYTES = 1 << 25
+_THREADS = 4
+
+
+@dataclass(frozen=True)
+class Differences:
+    """How a folder's files differ from its checksums, by their names."""
+
+    changed: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
+    """Files that are not listed."""
+
+    @property
+    def harmful(self) -> tuple[str, ...]:
+        """Listed files that are not as they were written and that something is computed from."""
+        return tuple(name for name in (*self.changed, *self.missing) if name not in WITHOUT_EFFECT)
+
+
+def seal(folder: Path) -> None:
+    """Write the checksums of all files that lie in a folder now; hidden ones are left out."""
+    names = _names(folder)
+    with ThreadPoolExecutor(_num_threads()) as pool:
+        digests = list(pool.map(lambda name: _digest(folder / name), names))
+    write_text(folder / SUMS, "".join(f"{digest}  {name}\n" for digest, name in zip(digests, names, strict=True)))
+
+
+def read_sums(folder: Path) -> dict[str, str] | None:
+    """Return the checksums that a folder came with, by file; None when it came with none.
+
+    Raises:
+        DataError: the list itself is damaged.
+    """
+    file = folder / SUMS
+    if not file.is_file():
+        return None
+    if file.stat().st_size > _MAX_BYTES:
+        raise _damaged(folder, f"it has {file.stat().st_size:,} bytes")
+    try:
+        lines = file.read_text(encoding="utf-8").replace("\r\n", "\n").removesuffix("\n").split("\n")
+    except UnicodeDecodeError as error:
+        raise _damaged(folder, f"byte {error.start} is not UTF-8") from error
+    sums: dict[str, str] = {}
+    for number, line in enumerate(lines, start=1):
+        match = _LINE.fullmatch(line)
+        name = match[2] if match else ""
+        if not match or name in sums or not inside(name):
+            raise _damaged(folder, f"line {number} is no checksum and file of this folder")
+        sums[name] = match[1]
+    return sums
+
+
+def compare(folder: Path, sums: Mapping[str, str]) -> Differences:
+    """Hash all listed files, large ones beside each other, and say which differ."""
+    found = _Hashes(folder, sums).wait()
+    present = set(_names(folder))
+    return Differences(
+        tuple(name for name, digest in found.items() if digest not in (None, sums[name])),
+        tuple(name for name, digest in found.items() if digest is None),
+        tuple(sorted(present - set(sums))),
+    )
+
+
+@contextmanager
+def verified(folder: Path) -> Iterator[None]:
+    """Compare a folder with its checksums while it is read, on other threads.
+
+    Where reading fails, and a small file was changed, the change is the error: it is the likelier cause.
+
+    Raises:
+        DataError: a listed file that something is computed from is missing, or not as it was written.
+    """
+    sums = read_sums(folder)
+    if sums is None:
+        yield
+        return
+    hashes = _Hashes(folder, {name: digest for name, digest in sums.items() if name not in WITHOUT_EFFECT})
+    try:
+        yield
+    except Exception as error:
+        differing = hashes.stop()
+        if differing:
+            raise changed_error(folder, differing) from error
+        raise
+    except BaseException:
+        hashes.stop()
+        raise
+    differing = [name for name, digest in hashes.wait().items() if digest != sums[name]]
+    if differing:
+        raise changed_error(folder, differing)
+
+
+def changed_error(folder: Path, names: list[str]) -> DataError:
+    """Build the error for files that are not as they were written."""
+    listed = f"{', '.join(names[:5])}{' ...' if len(names) > 5 else ''}"
+    one = len(names) == 1
+    return DataError(
+        f"{folder}: {listed} {'is' if one else 'are'} not as {'it was' if one else 'they were'} written: {SUMS} has "
+        f"{'another checksum' if one else 'other checksums'}. Copy the folder anew; or, if the change is meant, accept "
+        f"it with: bertie show {shlex.quote(str(folder))} --accept-changes"
+    )
+
+
+class _Hashes:
+    """The digests of listed files, computed on threads of their own from now on."""
+
+    def __init__(self, folder: Path, sums: Mapping[str, str]) -> None:
+        self._folder, self._sums = folder, sums
+        self._stopped = threading.Event()
+        self._pool = ThreadPoolExecutor(_num_threads(), thread_name_prefix="bertie-checksums")
+        # Small ones first: they decide what is read.
+        names = sorted(sums, key=lambda name: _size(folder / name))
+        self._found: dict[str, Future[str | None]] = {
+            name: self._pool.submit(_digest, folder / name, self._stopped) for name in names
+        }
+
+    def wait(self) -> dict[str, str | None]:
+        """Return the digest of each file, None of one that isn't there."""
+        try:
+            return {name: self._found[name].result() for name in self._sums}
+        finally:
+            self._pool.shutdown(cancel_futures=True)
+
+    def stop(self) -> list[str]:
+        """Give up on large files, and name the small ones that differ."""
+        small = [name for name in self._sums if _size(self._folder / name) <= _SMALL_BYTES]
+        differing = [name for name in small if self._found[name].result() != self._sums[name]]
+        self._stopped.set()
+        self._pool.shutdown(cancel_futures=True)
+        return differing
+
+
+def with_own_sum(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Add the checksum of a JSON object to the object itself."""
+    return {**values, _OWN: _own_sum(values)}
+
+
+def has_own_sum(values: Mapping[str, Any]) -> bool:
+    """Tell whether a JSON object is as it was written; true without a checksum, as earlier versions wrote it."""
+    return values.get(_OWN) in (None, _own_sum(values))
+
+
+def _own_sum(values: Mapping[str, Any]) -> str:
+    kept = {name: value for name, value in values.items() if name != _OWN}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+
+
+def _digest(path: Path, stopped: threading.Event | None = None) -> str | None:
+    """Hash a file; None when there is none, or when nobody waits for it any more."""
+    if not path.is_file():
+        return None
+    digest, buffer = hashlib.sha256(), bytearray(_CHUNK_BYTES)
+    view = memoryview(buffer)
+    with path.open("rb", buffering=0) as file:
+        while size := file.readinto(view):
+            digest.update(view[:size])
+            if stopped is not None and stopped.is_set():
+                return None
+    return digest.hexdigest()
+
+
+def _names(folder: Path) -> list[str]:
+    """List the files of a folder and of its subfolders, but for hidden ones and for folders of their own."""
+    names = []
+    for parent, folders, files in os.walk(folder):
+        here = Path(parent)
+        folders[:] = [each for each in folders if not each.startswith(".") and not (here / each / SUMS).exists()]
+        names += [(here / each).relative_to(folder).as_posix() for each in files if not each.startswith(".")]
+    return sorted(name for name in names if name != SUMS)
+
+
+def inside(name: str) -> bool:
+    """Tell whether a file's name, as a list gives it, stays inside the folder."""
+    path = PurePosixPath(name)
+    return not path.is_absolute() and ".." not in path.parts and not Path(name).is_absolute()
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
+
+
+def _num_threads() -> int:
+    return min(_THREADS, os.cpu_count() or 1)
+
+
+def _damaged(folder: Path, reason: str) -> DataError:
+    return DataError(
+        f"{folder / SUMS} is damaged: {reason}. Copy the folder anew; or, if you trust its files as they are, type: "
+        f"bertie show {shlex.quote(str(folder))} --accept-changes"
+    )
