@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from bertie import progress
-from bertie.commands._stdin import lines_of_stdin
+from bertie.commands._stdin import lines_of_stdin, refuse_names, refuse_table
 from bertie.commands.command import UNBOUNDED_WIDTH, Report
 from bertie.config import Positional
 from bertie.data.items import Choice
@@ -27,13 +27,17 @@ class Predictions(Report):
     items: Sequence[Any] = field(default_factory=tuple)
     """What it was asked."""
     predictions: Sequence[Any] = field(default_factory=tuple)
-    """Its answers, in the same order."""
+    """Its answers, in the same order; None for an item of a file without any text."""
+    places: Sequence[dict[str, Any]] = field(default_factory=tuple)
+    """The line, and the id where there is one, of each item; empty for texts that were given as arguments."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Return every text with its prediction."""
-        from bertie.inference.plain_text import record
+        """Return every text with its prediction, and with its place in the file it came from."""
+        from bertie.inference.plain_text import records
 
-        return {"predictions": [record(*both) for both in zip(self.items, self.predictions, strict=True)]}
+        found = records(self.items, self.predictions)
+        places = self.places or [{}] * len(found)
+        return {"predictions": [{**place, **one} for place, one in zip(places, found, strict=True)]}
 
     def as_json(self) -> str:
         """Write one line of JSON for each text."""
@@ -120,12 +124,16 @@ def predict(
     given = {**{name: value for name, value in wishes.items() if value is not None}, **(settings or {})}
     running: dict[str, Any] = {"precision": precision, "backend": backend}
     predictor = load(model, task=task, device=device, threads=threads, max_tokens=batch_tokens, **running, **given)
-    items = _items(texts, pair, file, columns, predictor.task)
-    predictor.expect(len(items))
-    many = len(items) >= _MANY
-    with progress.bar("Predicting", total=len(items), unit="texts") if many else nullcontext() as bar:
-        predictions = asked(predictor, items, bar=bar)
-    return Predictions(title=f"{predictor.task.name} by {model}", items=items, predictions=predictions)
+    items, places = _items(texts, pair, file, columns, predictor.task)
+    blank = [bool(places) and _is_blank(item) for item in items]
+    said = [item for item, nothing in zip(items, blank, strict=True) if not nothing]
+    predictor.expect(len(said))
+    many = len(said) >= _MANY
+    with progress.bar("Predicting", total=len(said), unit="texts") if many else nullcontext() as bar:
+        predictions = asked(predictor, said, bar=bar) if said else []
+    if len(said) < len(items):
+        predictions = _in_place(blank, places, predictions)
+    return Predictions(title=f"{predictor.task.name} by {model}", items=items, predictions=predictions, places=places)
 
 
 def _asked(
@@ -171,25 +179,51 @@ def _asked(
 
 def _items(
     texts: Sequence[str], pair: Sequence[str], file: Path | None, columns: dict[str, str] | None, task: "Task"
-) -> list[Any]:
-    """Gather the items from where they are; a file is read as the task reads its files."""
+) -> tuple[list[Any], list[dict[str, Any]]]:
+    """Gather the items from where they are, and their places in a file, which is read as the task reads its files."""
     if file is not None:
         if texts or pair:
             raise SettingsError("give texts or --file, not both")
-        return list(task.read(file, columns=columns).items)
+        items = list(task.read(file, columns=columns).items)
+        return items, [_place(item) for item in items]
     if columns is not None:
         raise SettingsError("--columns goes with --file")
+    refuse_names((*texts, *pair))
     if pair and task.takes_choices:
         if len(texts) != 1:
             raise SettingsError(f"{len(texts)} texts with choices by --pair; give one text, or several by --file")
-        return [Choice(texts[0], tuple(pair))]
+        return [Choice(texts[0], tuple(pair))], []
     if pair:
         if len(pair) != len(texts):
             raise SettingsError(f"{len(texts)} texts and {len(pair)} second texts by --pair; give as many of both")
-        return list(zip(texts, pair, strict=True))
-    if not texts:
+        return list(zip(texts, pair, strict=True)), []
+    piped = not texts
+    if piped:
         texts = lines_of_stdin('no texts: give them as arguments ("a text" "another"), by --file, or on standard input')
-    return [_parted(text, number, choices=task.takes_choices) for number, text in enumerate(texts, 1)]
+        refuse_table(texts)
+    items = [_parted(text, number, choices=task.takes_choices) for number, text in enumerate(texts, 1)]
+    return items, [{"line": number} for number in range(1, len(items) + 1)] if piped else []
+
+
+def _place(item: Any) -> dict[str, Any]:
+    """Say where an item stands in its file, for whoever joins predictions to its rows."""
+    place: dict[str, Any] = {"line": item.line} if getattr(item, "line", 0) else {}
+    return {**place, "id": item.id} if getattr(item, "id", "") else place
+
+
+def _is_blank(item: Any) -> bool:
+    """Tell whether an item holds no text at all: an empty line, or a row with nothing in it."""
+    from bertie.inference.plain_text import sides
+
+    return not any(part.strip() for part in sides(item).values())
+
+
+def _in_place(blank: Sequence[bool], places: Sequence[dict[str, Any]], found: Sequence[Any]) -> list[Any]:
+    """Put None where there was no text to predict for, and say so."""
+    first = places[blank.index(True)].get("line", blank.index(True) + 1)
+    progress.note(f"{sum(blank):,} of {len(blank):,} have no text, the first in line {first}; their prediction is null")
+    following = iter(found)
+    return [None if nothing else next(following) for nothing in blank]
 
 
 def _parted(text: str, number: int, *, choices: bool) -> Any:

@@ -106,27 +106,28 @@ def search(
     predictor = load(
         model, task="embedding", device=device, threads=threads, max_tokens=batch_tokens, **running, **given
     )
-    lines, texts = _texts(file, columns, predictor)
+    places, texts = _texts(file, columns, predictor)
     found = nearest(_vectors(predictor, file, texts, index, columns), embed(predictor, asked), top_k)
     return Found(
         title=f"{file}, searched by {model}",
         queries=asked,
         hits=[
-            [{"score": hit.score, "line": lines[hit.number], "text": texts[hit.number]} for hit in hits]
-            for hits in found
+            [{"score": hit.score, **places[hit.number], "text": texts[hit.number]} for hit in hits] for hits in found
         ],
     )
 
 
-def _texts(file: Path, columns: dict[str, str] | None, predictor: "Predictor") -> tuple[list[int], list[str]]:
-    """Read the texts and where they stand; of a pair the first one, and none that is empty."""
+def _texts(
+    file: Path, columns: dict[str, str] | None, predictor: "Predictor"
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Read the texts and where they stand, line and id; of a pair the first one, and none that is empty."""
     items = predictor.task.read(file, columns=columns).items
     kept = [item for item in items if item.text.strip()]
     if not kept:
         raise DataError(f"{file} holds no text to search in")
     if len(kept) < len(items):
         progress.note(f"{file}: {len(items) - len(kept):,} empty texts are left out")
-    return [item.line for item in kept], [item.text for item in kept]
+    return [{"line": item.line, **({"id": item.id} if item.id else {})} for item in kept], [item.text for item in kept]
 
 
 def _vectors(

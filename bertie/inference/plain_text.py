@@ -35,6 +35,17 @@ def record(item: Any, prediction: Any) -> dict[str, Any]:
     return {**sides(item), **(plain if isinstance(plain, dict) else {"prediction": plain})}
 
 
+def records(items: Sequence[Any], predictions: Sequence[Any]) -> list[dict[str, Any]]:
+    """Return all items with their predictions, as `record` does one; what has no prediction has null for each part."""
+    found = [
+        sides(item) if prediction is None else record(item, prediction)
+        for item, prediction in zip(items, predictions, strict=True)
+    ]
+    parts = next((one for one, prediction in zip(found, predictions, strict=True) if prediction is not None), {})
+    empty = dict.fromkeys(parts)
+    return [{**empty, **one} if prediction is None else one for one, prediction in zip(found, predictions, strict=True)]
+
+
 def sides(item: Any) -> dict[str, str]:
     """Return the text of an item, and of a pair the second one."""
     text, pair = items.sides(item)
@@ -49,6 +60,9 @@ def show(items: Sequence[Any], predictions: Sequence[Any], width: int) -> str:
         predictions: one an item.
         width: columns; texts beside a label are cut to it.
     """
+    said = [both for both in zip(items, predictions, strict=True) if both[1] is not None]
+    if len(said) < len(items):  # their lines stand in JSON; people see what there is
+        return show([item for item, _ in said], [prediction for _, prediction in said], width)
     if predictions and hasattr(predictions[0], "perplexity"):
         return _likelihoods(items, predictions, width)
     if predictions and hasattr(predictions[0], "null_score"):

@@ -89,7 +89,7 @@ def test_likelihoods(folders: dict[str, str], capsys: pytest.CaptureFixture[str]
     lines = run(capsys, folders["cloze"], "--file", str(file), "--likelihood", "--json").splitlines()
     first, second = (json.loads(line) for line in lines)
     assert first["pieces"] == ["the", "cat", "##s", "sat"] and first["sum"] == pytest.approx(sum(first["scores"]))
-    assert second["pieces"] == [] and second["per_piece"] is None
+    assert second["line"] == 2 and second["pieces"] is None and second["per_piece"] is None
     assert float(shown[1].split()[0]) == pytest.approx(first["sum"], abs=1e-3)
 
 
@@ -116,7 +116,7 @@ def test_choices(folders: dict[str, str], capsys: pytest.CaptureFixture[str], tm
         assert json.loads(run(capsys, folders["choose"], *same, "--json")) == record
     file = tmp_path / "a.jsonl"
     file.write_text(json.dumps({"context": "the cat", "endings": choices, "label": 1}), encoding="utf-8")
-    assert json.loads(run(capsys, folders["choose"], "--file", str(file), "--json")) == record
+    assert json.loads(run(capsys, folders["choose"], "--file", str(file), "--json")) == {"line": 1, **record}
     code, said = fail(capsys, folders["choose"], "the cat", "--pair", "alone")
     assert code == 3 and "text 1 has 1 choices" in said
     code, said = fail(capsys, folders["choose"], "the cat", "the dog", "--pair", "a", "b")
