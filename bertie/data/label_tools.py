@@ -5,18 +5,14 @@ What people rejected, skipped or did not look at is nothing to learn from: it is
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bertie.data.json_values import Value, is_pair
 from bertie.data.reading import LeftOut, shown_row
 from bertie.errors import DataError
-from bertie.files.text import BadUtf8, open_text
-
-Value = tuple[int, Any]
-"""Line, or place in its list, and value."""
 
 
 @dataclass
@@ -39,46 +35,6 @@ class Labelled:
         return tuple(LeftOut.of(reason, rows) for reason, rows in self.dropped.items())
 
 
-def json_values(file: Path, bad_utf8: BadUtf8) -> list[Value]:
-    """Read the values of a .json or .jsonl: those of one list, or one a line.
-
-    Raises:
-        DataError: no JSON.
-    """
-    with open_text(file, bad_utf8=bad_utf8) as stream:
-        text = stream.read()
-    lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
-    if not lines:
-        return []
-    if len(lines) > 1 and _is_json(lines[0][1]):
-        return [(number, _parse(line, f"{file}:{number}", "; a table has one object a line")) for number, line in lines]
-    several = file.name.endswith(".json") or lines[0][1].lstrip().startswith("[")
-    hint = " (one list of objects, or one object a line)" if several else "; a table has one object a line"
-    whole = _parse(text, f"{file}" if several else f"{file}:{lines[0][0]}", hint)
-    return list(enumerate(whole, 1)) if isinstance(whole, list) and not _is_pair(whole) else [(lines[0][0], whole)]
-
-
-def _is_json(text: str) -> bool:
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        return False
-    return True
-
-
-def _parse(text: str, where: str, hint: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        said = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise DataError(f"{where}: this is no valid JSON ({said}){hint}") from error
-
-
-def _is_pair(value: Any) -> bool:
-    """Tell spaCy's [text, {"entities": [...]}]."""
-    return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], dict)
-
-
 def read_export(file: Path, values: Sequence[Value], columns: Mapping[str, str]) -> Labelled | None:
     """Read what a label tool wrote; None for other JSON.
 
@@ -92,10 +48,10 @@ def read_export(file: Path, values: Sequence[Value], columns: Mapping[str, str])
     """
     if len(values) == 1 and isinstance(values[0][1], dict) and isinstance(values[0][1].get("annotations"), list):
         inner = [one for one in values[0][1]["annotations"] if one is not None]
-        if inner and all(map(_is_pair, inner)):  # {"classes": [...], "annotations": [[text, {...}], ...]}
+        if inner and all(map(is_pair, inner)):  # {"classes": [...], "annotations": [[text, {...}], ...]}
             return _spacy_pairs(file, list(enumerate(inner, 1)))
     first = values[0][1] if values else None
-    if _is_pair(first):
+    if is_pair(first):
         return _spacy_pairs(file, values)
     if not isinstance(first, dict):
         return None
@@ -119,7 +75,7 @@ def _objects(file: Path, values: Sequence[Value]) -> Iterator[tuple[int, dict[st
 def _spacy_pairs(file: Path, values: Sequence[Value]) -> Labelled:
     found = Labelled("spaCy", [], {"text": "text", "spans": "entities"})
     for line, value in values:
-        if not _is_pair(value):
+        if not is_pair(value):
             raise DataError(f'{file}:{line}: spaCy has [text, {{"entities": [...]}}] here; this is {value!r:.60}')
         found.rows.append((line, {"text": value[0], "spans": value[1].get("entities")}))
     return found

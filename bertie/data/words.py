@@ -19,7 +19,8 @@ from bertie.data.conll_lines import Grid
 from bertie.data.entities import read_scheme
 from bertie.data.hub import is_dataset, open_dataset
 from bertie.data.items import Table, Words
-from bertie.data.label_tools import json_values, read_export
+from bertie.data.json_values import json_values
+from bertie.data.label_tools import read_export
 from bertie.data.reading import LeftOut, Reading
 from bertie.data.spans import SpanReader, cut_words, unit_of
 from bertie.data.word_rows import NAMES, ListReader, Values, find_roles, look_at

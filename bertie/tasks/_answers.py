@@ -128,7 +128,7 @@ class Candidates:
         return float(self.nulls[self.edges[item] : self.edges[item + 1]].min())
 
 
-def find_candidates(outputs: Tensor, batch: Batch, *, n_best: int, max_answer: int) -> Candidates:
+def find_candidates(outputs: Tensor, batch: Batch, *, n_best: int, max_answer: int, always: bool = False) -> Candidates:
     """Pair each window's best starts with its best ends.
 
     As in the original code the best are sought among all tokens, and pairs are left out that touch anything but the
@@ -140,18 +140,34 @@ def find_candidates(outputs: Tensor, batch: Batch, *, n_best: int, max_answer: i
         batch: with `token.begin`, `token.finish` and `token.owned`.
         n_best: starts and ends tried in each window, K at most.
         max_answer: pieces of the longest answer.
+        always: whether an item of which no pair is left gets single pieces of its context, so that it has an answer.
     """
     targets = batch.targets
     logits = batch.unpack(outputs.float(), padding=-torch.inf)  # (W, S, 2)
     values, places = logits.topk(min(n_best, batch.max_length), dim=1)  # (W, K, 2)
-    begins = batch.unpack(targets["token.begin"], padding=-1).gather(1, places[..., 0])  # (W, K)
-    finishes = batch.unpack(targets["token.finish"], padding=-1).gather(1, places[..., 1])
-    owned = batch.unpack(targets["token.owned"], padding=0).gather(1, places[..., 0])
+    all_begins = batch.unpack(targets["token.begin"], padding=-1)  # (W, S)
+    all_finishes = batch.unpack(targets["token.finish"], padding=-1)
+    all_owned = batch.unpack(targets["token.owned"], padding=0)
+    begins = all_begins.gather(1, places[..., 0])  # (W, K)
+    finishes = all_finishes.gather(1, places[..., 1])
+    owned = all_owned.gather(1, places[..., 0])
     reach = places[:, None, :, 1] - places[:, :, None, 0]  # (W, K, K) start x end
     allowed = (reach >= 0) & (reach < max_answer)
     allowed &= (owned & (begins >= 0))[:, :, None] & (finishes > 0)[:, None, :]
     scores = values[:, :, None, 0] + values[:, None, :, 1]
-    scores = scores.masked_fill(~allowed, -torch.inf).flatten(1)
+    scores = scores.masked_fill(~allowed, -torch.inf)
+    if always:
+        rows = batch.rows.to(allowed.device)
+        found = torch.zeros(batch.num_items, dtype=torch.bool, device=allowed.device)
+        found[rows[allowed.flatten(1).any(1)]] = True
+        bare = ~found[rows]  # (W,) windows of items without a pair
+        free = all_owned.bool() & (all_begins >= 0) & (all_finishes > 0)
+        best, single = logits.sum(2).masked_fill(~free, -torch.inf)[bare].topk(places.shape[1], dim=1)
+        scores[bare] = torch.diag_embed(best).masked_fill(
+            ~torch.eye(best.shape[1], dtype=torch.bool, device=best.device), -torch.inf
+        )
+        begins[bare], finishes[bare] = all_begins[bare].gather(1, single), all_finishes[bare].gather(1, single)
+    scores = scores.flatten(1)
     return Candidates(
         scores.cpu().numpy(),
         begins.cpu().numpy(),

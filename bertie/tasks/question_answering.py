@@ -166,7 +166,8 @@ class QuestionAnswering(Task):
 
     def decode(self, outputs: Tensor, batch: Batch, items: Sequence[Any], tokenizer: Tokenizer) -> list[Reply]:
         """Answer each question from all of its windows."""
-        found = find_candidates(outputs, batch, n_best=self.n_best, max_answer=self.max_answer)
+        always = self.null_threshold is None
+        found = find_candidates(outputs, batch, n_best=self.n_best, max_answer=self.max_answer, always=always)
         contexts = [as_question(item, number).context for number, item in enumerate(items, 1)]
         return [
             reply(found, number, context, n_best=self.n_best, threshold=self.null_threshold)

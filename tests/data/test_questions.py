@@ -156,7 +156,7 @@ def test_compressed(tmp_path: Path) -> None:
         ("[1]", "article 1: an object was expected; got 1"),
         ('{"rows": []}', "a list named data"),
         ('{"data": 3}', "a list named data"),
-        ('{"a": 1}\n{"a": 2}', "with one object a line, call it .jsonl"),
+        ('{"a": 1}\n{"a": 2}', "can't tell which column holds the question (a)"),
         ("[" * 100_000, "JSON"),
         (asked(question=None), "question q1: the question is missing"),
         (asked(question=7), "question q1: the question is 7, which is no text"),

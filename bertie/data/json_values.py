@@ -1,0 +1,66 @@
+"""The values of a JSON file, whether they stand in one list or one a line, whatever its suffix says."""
+
+from __future__ import annotations
+
+import json
+from io import BufferedReader
+from pathlib import Path
+from typing import Any
+
+from bertie.errors import DataError
+from bertie.files.compression import ByteStream
+from bertie.files.text import BAD_UTF8_HINT, BadUtf8
+
+Value = tuple[int, Any]
+"""Line, or place in its list, and value."""
+
+
+def json_values(file: Path, bad_utf8: BadUtf8 = "stop") -> list[Value]:
+    """Read the values of a .json or .jsonl: those of one list, or one a line; a single value that is no list alone.
+
+    Raises:
+        DataError: no JSON, or no UTF-8.
+    """
+    text = _text(file, bad_utf8)
+    lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line and not line.isspace()]
+    if not lines:
+        return []
+    if len(lines) > 1 and _is_json(lines[0][1]):
+        return [(number, _parse(line, f"{file}:{number}", "; a table has one object a line")) for number, line in lines]
+    several = len(lines) > 1 or lines[0][1].lstrip().startswith("[")
+    hint = " (one list of objects, or one object a line)" if several else "; a table has one object a line"
+    whole = _parse(text, f"{file}" if several else f"{file}:{lines[0][0]}", hint)
+    return list(enumerate(whole, 1)) if isinstance(whole, list) and not is_pair(whole) else [(lines[0][0], whole)]
+
+
+def is_pair(value: Any) -> bool:
+    """Tell spaCy's [text, {"entities": [...]}], which is one value and no list of them."""
+    return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], dict)
+
+
+def _text(file: Path, bad_utf8: BadUtf8) -> str:
+    # One value may fill the whole file, often on one line, so that lines have no limit here.
+    with ByteStream(file) as stream, BufferedReader(stream) as reader:
+        data = reader.read()
+    try:
+        text = data.decode("utf-8-sig", "strict" if bad_utf8 == "stop" else "replace")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise DataError(f"{file}:{line}: byte {error.start} is not UTF-8; mend it ({BAD_UTF8_HINT})") from error
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _parse(text: str, where: str, hint: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        said = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise DataError(f"{where}: this is no valid JSON ({said}){hint}") from error
