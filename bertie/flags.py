@@ -166,6 +166,10 @@ def _optional(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
     )
 
 
+_OUTSIDE_LISTS = re.compile(r",(?![^\[]*\])")
+"""The commas between pairs; those inside a list in brackets are the list's own."""
+
+
 def _pairs(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[dict[str, Any]] | None:
     if typing.get_origin(info.type) is not dict:
         return None
@@ -173,7 +177,7 @@ def _pairs(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[dict[str, Any]] 
     kind = str if kind is Any else kind  # whoever takes anything gives it a type by its name
 
     def read(words: list[str]) -> dict[str, Any]:
-        pairs = [pair.partition("=") for pair in words[0].split(",")]
+        pairs = [pair.partition("=") for pair in _OUTSIDE_LISTS.split(words[0])]
         if wrong := [key + equals for key, equals, _ in pairs if not equals or not key]:
             raise ValueError(f"{wrong[0]!r} is not of the form KEY=VALUE")
         return {key: kind(value) for key, _, value in pairs}

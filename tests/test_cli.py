@@ -168,6 +168,8 @@ def test_dictionaries_and_what_may_be_none(tmp_path: Path, capsys: pytest.Captur
         {"a": 0.5},
         None,
     )
+    values = taught(capsys, *words, "--columns", 'text=["a, b", "c"],label=a|b')
+    assert values["columns"] == {"text": '["a, b", "c"]', "label": "a|b"}  # a list's own commas part no pairs
     values = taught(capsys, *words, "--steps", "None", "--accents", "False", "--columns", "None")
     assert (values["columns"], values["steps"], values["accents"]) == (None, None, False)
 

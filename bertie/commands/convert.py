@@ -7,7 +7,7 @@ import shlex
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bertie import progress
 from bertie.commands.command import Report
@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 
 
 def convert(
-    source: Positional[str], out: Positional[Path], *, task: str | None = None, part: str | None = None
+    source: Positional[str],
+    out: Positional[Path],
+    *,
+    task: str | None = None,
+    part: str | None = None,
+    settings: dict[str, Any] | None = None,
 ) -> Report:
     """Turn a folder of old weights into a model folder as written today.
 
@@ -33,6 +38,7 @@ def convert(
         task: what the model is for; told from its config or its tensors when not given.
         part: which weights are meant where a file holds several models: the name of their dictionary, or what their
             tensors' names begin with, such as ema or student.
+        settings: of the task, instead of those that its config gives, such as labels=bad|good for LABEL_0 and LABEL_1.
 
     Returns:
         The task, the number of parameters, and what was left out.
@@ -50,7 +56,7 @@ def convert(
     with tempfile.TemporaryDirectory(prefix="bertie-convert-") as name:
         readable, notes = _as_safetensors(folder, Path(name), part)
         try:
-            bundle = huggingface.read(readable, task=task)
+            bundle = huggingface.read(readable, task=task, settings=settings)
             names = huggingface.tensor_names(readable)
         except BertieError as error:
             raise type(error)(str(error).replace(str(readable), str(folder))) from error

@@ -96,7 +96,8 @@ def predict(
         length: tokens of the longest text; what the model brings when not given.
         truncation: cut longer texts, stop at them (error), or slide a window over them; what the model brings when
             not given.
-        settings: further settings of the task, instead of those that the model brings, such as stride=32.
+        settings: further settings of the task, instead of those that the model brings, such as stride=32;
+            names in their order as labels=bad|good.
         batch_tokens: tokens of a batch at most; fewer need less memory.
         precision: how near the encoder's vectors come to fp32's: exact (within 1e-4), bf16 or int8 (a mean cosine of
             0.9999 or 0.995 at least); exact, or what a folder was exported in, when not given.

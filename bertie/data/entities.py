@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from functools import cache
+from typing import Literal, NamedTuple
 
 from bertie.errors import DataError
 from bertie.metrics.entities import Entity, entities
@@ -20,6 +21,9 @@ Where = Callable[[int, int], str]
 OUTSIDE = "O"
 UNTYPED = "entity"
 """The type of entities whose tags are bare B and I."""
+_POSITIONS = "BIMESLU"
+Scheme = Literal["positions", "bare", "types", "words"]
+"""How a model's own tags say where entities are: B-PER; B; PER; not at all, as they are labels of words."""
 _POSITIONED = re.compile(r"[BIMESLU]-.+")
 
 
@@ -47,6 +51,41 @@ _SCHEMES = (
 def is_positioned(tag: str) -> bool:
     """Tell whether a tag is a position and a type, such as B-PER."""
     return _POSITIONED.fullmatch(tag) is not None
+
+
+@cache
+def scheme_of(labels: Tags) -> Scheme:
+    """Tell how a model's own tags say where entities are.
+
+    Tags beside positions that are none, such as X and [CLS] of old programs, are outside of entities. Types without
+    positions are entities where there is an O among them, as for transformers and in tables.
+    """
+    inside = [label for label in labels if label != OUTSIDE]
+    with_position = sum(map(is_positioned, inside))
+    if inside and (with_position == len(inside) or (OUTSIDE in labels and 2 * with_position >= len(inside) > 0)):
+        return "positions"
+    if "B" in inside and {*inside} <= {*_POSITIONS}:
+        return "bare"
+    return "types" if inside and OUTSIDE in labels and not with_position else "words"
+
+
+def positioned(tags: Sequence[str], scheme: Scheme) -> Tags:
+    """Write a model's tags with positions and types; neighbours of one type without positions are one entity."""
+    if scheme == "types":
+        return tuple(tag if tag == OUTSIDE or is_positioned(tag) else f"I-{tag}" for tag in tags)
+    if scheme == "bare":
+        return tuple(f"{tag}-{UNTYPED}" if tag in _POSITIONS else tag for tag in tags)
+    return tuple(tags)
+
+
+def own_tag(tag: str, labels: Sequence[str]) -> str | None:
+    """Return what a model calls the tag of a table: B-PER is I-PER or PER where it has nothing else; None for none."""
+    position, _, kind = tag.partition("-")
+    if tag in labels or not is_positioned(tag):
+        return tag if tag in labels else None
+    places = "BISU" if position == "B" else "IMELBSU"
+    names = [*(f"{place}-{kind}" for place in places), kind, *(places if kind == UNTYPED else ())]
+    return next((name for name in names if name in labels), None)
 
 
 def iob2(found: Sequence[Entity], num_words: int) -> Tags:

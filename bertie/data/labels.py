@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from bertie import progress
 from bertie.data.items import Text
 from bertie.errors import DataError
 
@@ -27,18 +28,31 @@ def label_names(items: Sequence[Text], *, many: bool = False) -> tuple[str, ...]
         return tuple(sorted(names))
 
 
-def refuse_unseen(items: Sequence[Text], labels: Sequence[str], path: Path, *, many: bool = False) -> None:
-    """Stop when a table has labels that the model was not trained on.
+def tell_unseen(found: Iterable[tuple[str, int]], known: Sequence[str], path: Path, *, what: str = "label") -> None:
+    """Warn once of a table's labels that the model doesn't have: each of them is a mistake, whatever the model says.
+
+    Args:
+        found: every label of the table, with its line.
+        known: the model's.
+        path: of the table.
+        what: a label is called.
 
     Raises:
-        DataError: which labels, how often and where.
+        DataError: the model has none of the table's labels.
     """
-    unseen = Counter(label for item in items for label in labels_of(item, many=many) if label not in labels)
-    if unseen:
-        (name, count), *others = unseen.most_common()
-        line = next(item.line for item in items if name in labels_of(item, many=many))
-        more = "".join(f", {other!r} ({rows})" for other, rows in others[:5]) + (", ..." if others[5:] else "")
-        raise DataError(
-            f"{path}:{line}: label {name!r} ({count} rows){more} does not occur in the training table, which has "
-            f"{', '.join(labels)}; remove these rows or train with such examples"
-        )
+    counts: Counter[str] = Counter()
+    lines: dict[str, int] = {}
+    total = 0
+    for name, line in found:
+        total += 1
+        if name not in known:
+            counts[name] += 1
+            lines.setdefault(name, line)
+    if not counts:
+        return
+    (first, times), *others = counts.most_common()
+    more = "".join(f", {name!r} ({number})" for name, number in others[:5]) + (", ..." if others[5:] else "")
+    said = f"{path}:{lines[first]}: the {what} {first!r} ({times} times){more} is none of the model's, which has "
+    if counts.total() == total:
+        raise DataError(f"{said}{', '.join(known)}; no {what} of this table is")
+    progress.warn(f"{said}{', '.join(known)}; each counts as a mistake")

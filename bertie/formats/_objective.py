@@ -28,6 +28,10 @@ _INFERRED = {
 }
 
 
+_PROBLEMS = ("regression", "single_label_classification", "multi_label_classification")
+_OLDER = "sbert_ce_default_activation_function"
+
+
 def stored_task(values: Mapping[str, Any], folder: Path) -> str | None:
     """Return the task that bertie stored in a config; None where it stored none.
 
@@ -69,7 +73,71 @@ def infer_task(values: Mapping[str, Any], names: set[str], folder: Path, also: M
 
 def _is_regression(values: Mapping[str, Any]) -> bool:
     kind = values.get("problem_type")
-    return kind == "regression" or (kind is None and list(values.get("id2label") or ()) == ["0"])
+    if kind not in (None, *_PROBLEMS):
+        raise DataError(f"config.json: problem_type {kind!r} is none of {', '.join(_PROBLEMS)}")
+    return kind == "regression" or (kind is None and _one_label(values))
+
+
+def _one_label(values: Mapping[str, Any]) -> bool:
+    names = values.get("id2label")
+    return list(names) == ["0"] if names else values.get("num_labels") == 1
+
+
+def doubts(name: str, task: Task, values: Mapping[str, Any], settings: Mapping[str, Any], folder: Path) -> list[str]:
+    """Return what a config.json leaves open about a head and was decided here, one sentence each.
+
+    Args:
+        name: the task's.
+        task: as it is.
+        values: config.json.
+        settings: that the user has given.
+        folder: for messages.
+    """
+    if values.get("bertie", {}).get("task") == name or not _one_label(values):
+        return []
+    if name == "regression" and not {"problem_type", "sentence_transformers", _OLDER} & {*values, *_also(settings)}:
+        return [
+            f"{folder} has one label and doesn't say what for; its number is given as it is. If it is the logit of a "
+            "yes: --settings activation=sigmoid"
+        ]
+    if name == "classification" and getattr(task, "multi_label", False):
+        return [f"{folder} has one label, whose probability is given as in transformers: by a sigmoid"]
+    return []
+
+
+def check_labels(task: Task, state: Mapping[str, Tensor], folder: Path) -> None:
+    """Refuse another number of names than the stored head has classes.
+
+    Raises:
+        SettingsError: with both numbers.
+    """
+    names, bias = getattr(task, "labels", None), state.get("head.classifier.bias")
+    if names is not None and bias is not None and bias.dim() == 1 and len(names) != len(bias):
+        raise SettingsError(
+            f"{folder} has {len(bias)} classes, and {len(names)} names for them: {', '.join(names)[:200]}; name each, "
+            "in their order: --settings 'labels=a|b|c'"
+        )
+
+
+def _also(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    return ("problem_type",) if "activation" in settings else ()
+
+
+def _activation(values: Mapping[str, Any]) -> str:
+    """Read what a cross-encoder of sentence-transformers does to its one logit, in both spellings.
+
+    Raises:
+        DataError: something that bertie doesn't do.
+    """
+    own = values.get("sentence_transformers")
+    said = own.get("activation_fn") if isinstance(own, dict) else None
+    said = said if said is not None else values.get(_OLDER)
+    if said is None:  # its own default, in folders that it wrote
+        return "sigmoid" if isinstance(own, dict) else "none"
+    known = {"Sigmoid": "sigmoid", "Identity": "none"}
+    if not isinstance(said, str) or said.rpartition(".")[2] not in known:
+        raise DataError(f"config.json: activation_fn {said!r:.100} is not here; bertie has Sigmoid and Identity")
+    return known[said.rpartition(".")[2]]
 
 
 def make_task(
@@ -99,7 +167,11 @@ def make_task(
     if "labels" in fields and "labels" not in stored and "labels" not in settings:
         stored["labels"] = _labels(values, state.get("head.classifier.bias"))
     if "multi_label" in fields and "multi_label" not in stored:
-        stored["multi_label"] = values.get("problem_type") == "multi_label_classification"
+        stored["multi_label"] = values.get("problem_type") == "multi_label_classification" or (
+            "labels" not in settings and _one_label(values)
+        )
+    if "activation" in fields and "activation" not in {**stored, **settings}:
+        stored["activation"] = _activation(values)
     if "pooler" in fields:
         stored["pooler"] = "head.pooler.dense.weight" in state
     if "max_length" in fields and "max_length" not in stored:

@@ -20,7 +20,7 @@ from bertie.files.atomic import atomic_folder, write_text
 from bertie.files.checksums import seal, verified
 from bertie.formats._causal import check_learned, decoder_only
 from bertie.formats._config import architecture, encoder_config, read_config
-from bertie.formats._objective import infer_task, make_task, stored_task
+from bertie.formats._objective import check_labels, doubts, infer_task, make_task, stored_task
 from bertie.formats._places import resolve as resolve
 from bertie.formats._sentence_transformers import encoder_folder, is_layout, read_layout, write_layout
 from bertie.formats._seq2seq import KIND as PAIR
@@ -93,6 +93,9 @@ def _read(layout: Path, *, task: str | None, settings: Mapping[str, Any] | None,
         beside, remarks = read_layout(layout, values, config, lowercase=tokenizer.lowercase)
         notes += remarks
     objective = make_task(name, values, state, config.max_positions, {**beside, **(settings or {})})
+    if not new_head:
+        check_labels(objective, state, folder)
+    notes += doubts(name, objective, values, settings or {}, folder)
     if isinstance(objective, Generation):
         kind, config, state = with_decoder(kind, config, state, tokenizer, folder, new_head=new_head, task=objective)
     kind, config = decoder_only(kind, config, objective)

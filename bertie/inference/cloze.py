@@ -17,6 +17,7 @@ from bertie.batch import Batch
 from bertie.corpus.shards import Corpus
 from bertie.data.random import permutation
 from bertie.nn.projection import Logits
+from bertie.tasks._rows import rule_out
 from bertie.tokenizer.tokenizer import Tokenizer
 
 _SHORTEST, _LONGEST = 10, 32
@@ -92,7 +93,8 @@ def guess(
     model.eval()
     outputs: Any = model(batch)
     logits: Logits = outputs if isinstance(outputs, Logits) else outputs.tokens
-    scores, ids = logits.materialise().float().softmax(-1).topk(top_k, dim=1)  # (number of holes, top_k)
+    shares = logits.materialise().float().softmax(-1)  # (number of holes, V)
+    scores, ids = shares.topk(min(top_k, rule_out(shares, tokenizer, -1.0)), dim=1)
     return [
         [(tokenizer.shown[token], score) for token, score in zip(row, values, strict=True)]
         for row, values in zip(ids.tolist(), scores.tolist(), strict=True)

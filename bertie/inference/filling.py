@@ -33,6 +33,7 @@ from bertie.inference.slots import (
     sequences_of,
     the_masks,
 )
+from bertie.tasks._rows import rule_out
 
 BEAMS = 10
 _WINDOW = 128  # texts searched at a time
@@ -148,12 +149,12 @@ def _guesses(
     places = [np.flatnonzero(beam.tokens == tokenizer.mask) for beam in beams]
     batch = pack([(beam.tokens, beam.segments) for beam in beams], places)
     special = list(tokenizer.special_ids)
-    kept = min(count, tokenizer.vocab_size - len(special))
+    kept = min(count, tokenizer.vocab_size - len(tokenizer.gaps) - len(special))
     scores, pieces = [], []
     with torch.inference_mode():
         for _, table in log_probabilities(predictor.model, batch):
             table[:, special] = -math.inf  # a hole filled with another hole would be no filling
-            table[:, tokenizer.vocab_size :] = -math.inf  # entries that the model has beyond its vocabulary
+            rule_out(table, tokenizer, -math.inf)
             best, ids = table.topk(kept, dim=1)
             scores.append(best.double().cpu().numpy())
             pieces.append(ids.cpu().numpy())

@@ -30,8 +30,12 @@ def resolve_device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError as error:
         raise SettingsError(f"--device {name}: not a device; use auto, cpu, cuda or cuda:1") from error
+    if device.type not in ("cpu", "cuda"):
+        raise ResourceError(f"--device {name}: bertie runs on CPUs and on CUDA GPUs; use --device cpu")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ResourceError(f"--device {name}: no CUDA GPU is to be seen here; use --device cpu")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ResourceError(f"--device {name}: the GPUs here are cuda:0 to cuda:{torch.cuda.device_count() - 1}")
     return device
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bertie.batch import Batch
+from bertie.errors import DataError
 from bertie.nn.dropout import Dropout, Noise
 from bertie.nn.linear import Linear
 from bertie.nn.rounding import pad_rows
@@ -123,12 +124,16 @@ class Embeddings(nn.Module):
 
         Raises:
             ValueError: a sequence longer than the table of positions.
+            DataError: an id or a segment that the tables don't have.
         """
         _check_length(batch, self.max_positions)
         places = batch.positions + self.first_position if self.first_position else batch.positions
-        summed = self.word(batch.tokens) + self.position(places)
-        if self.segment is not None:
-            summed = summed + (self.segment(batch.segments) if self.tells_segments else self.segment.weight[0])
+        try:
+            summed = self.word(batch.tokens) + self.position(places)
+            if self.segment is not None:
+                summed = summed + (self.segment(batch.segments) if self.tells_segments else self.segment.weight[0])
+        except IndexError as error:
+            raise _beyond(batch, self.word, self.segment if self.tells_segments else None) from error
         embedded: Tensor = self.dropout(self.norm(summed), noise)
         if self.project is not None:
             embedded = self.project(pad_rows(embedded, step=128))[: batch.num_tokens]
@@ -164,10 +169,29 @@ class WordEmbeddings(nn.Module):
 
         Raises:
             ValueError: a sequence longer than the model was made for.
+            DataError: an id that the table doesn't have.
         """
         _check_length(batch, self.max_positions)
-        embedded: Tensor = self.dropout(self.norm(self.word(batch.tokens)), noise)
+        try:
+            embedded: Tensor = self.dropout(self.norm(self.word(batch.tokens)), noise)
+        except IndexError as error:
+            raise _beyond(batch, self.word, None) from error
         return embedded
+
+
+def _beyond(batch: Batch, words: Table, segments: Table | None) -> DataError:
+    """Make the error for a batch whose ids point outside the tables."""
+    rows = words.weight.shape[0]
+    if strange := sorted({number for number in batch.tokens.tolist() if not 0 <= number < rows}):
+        return DataError(f"the ids {strange[:5]} are none of the model's, which go from 0 to {rows - 1}")
+    kinds = 0 if segments is None else segments.weight.shape[0]
+    if kinds == 1:
+        return DataError(
+            "the model has one kind of segment (type_vocab_size 1), so it can't tell the two texts of a pair apart; "
+            "give each pair as one text"
+        )
+    highest = int(batch.segments.max())
+    return DataError(f"the segment {highest} is none of the model's, which go from 0 to {kinds - 1}")
 
 
 def _check_length(batch: Batch, max_positions: int) -> None:

@@ -26,6 +26,8 @@ from bertie.nn.cache import Cache
 from bertie.nn.dropout import mix64
 
 _NEVER = -1e9
+_Nameless = tuple[int | None, tuple[int, ...]]
+"""Ids without a piece: those from a number on, and single ones below it."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,15 @@ class Written:
 
 
 def write(
-    writer: Writer, memory: Tensor, source: Batch, search: Search, *, start: int | Tensor, end: int
+    writer: Writer,
+    memory: Tensor,
+    source: Batch,
+    search: Search,
+    *,
+    start: int | Tensor,
+    end: int,
+    size: int | None = None,
+    gaps: Sequence[int] = (),
 ) -> list[list[Written]]:
     """Write `num_texts` texts for every sequence of `source`, the best first.
 
@@ -118,6 +128,8 @@ def write(
         search: how.
         start: id that every text begins with, or (I,) such ids.
         end: id that it ends with.
+        size: ids from this one on have no piece and are never written, if the writer has more.
+        gaps: ids below it without a piece.
 
     Raises:
         SettingsError: texts longer than the writer's positions, or more beams than the vocabulary allows.
@@ -127,13 +139,14 @@ def write(
             f"max_new_tokens {search.max_new_tokens} is more than the decoder's {writer.max_positions} positions"
         )
     firsts = torch.as_tensor(start, device=memory.device).expand(len(source))
+    nameless = (size, tuple(gaps))
     if search.num_beams > 1:
-        return _Beams(writer, memory, source, search, firsts, end).run()
-    return _one_by_one(writer, memory, source, search, firsts, end)
+        return _Beams(writer, memory, source, search, firsts, end, nameless).run()
+    return _one_by_one(writer, memory, source, search, firsts, end, nameless)
 
 
 def _one_by_one(
-    writer: Writer, memory: Tensor, source: Batch, search: Search, firsts: Tensor, end: int
+    writer: Writer, memory: Tensor, source: Batch, search: Search, firsts: Tensor, end: int, nameless: _Nameless
 ) -> list[list[Written]]:
     """Go on with the likeliest token of each row, or with one that is drawn."""
     texts_each = search.num_texts if search.sample else 1
@@ -149,7 +162,8 @@ def _one_by_one(
         logits, cache = writer.step(tokens[:, -1], cache)
         logits = _ruled(logits.float(), tokens, search, end, number)
         shares = logits.log_softmax(1)
-        chosen = _draw(logits, search, keys, number) if search.sample else shares.argmax(1)
+        logits = _named(logits, nameless)
+        chosen = _draw(logits, search, keys, number) if search.sample else logits.argmax(1)
         gained = shares.gather(1, chosen[:, None])[:, 0]
         sums += torch.where(ended, 0.0, gained)
         tokens = torch.cat([tokens, torch.where(ended, end, chosen)[:, None]], dim=1)
@@ -194,6 +208,16 @@ def _ruled(scores: Tensor, tokens: Tensor, search: Search, end: int, number: int
     return scores
 
 
+def _named(scores: Tensor, nameless: _Nameless) -> Tensor:
+    """Forbid, in (R, V) scores, what has no piece; it has its share of the probability all the same."""
+    size, gaps = nameless
+    if size is not None:
+        scores[:, size:] = -math.inf
+    if gaps:
+        scores[:, list(gaps)] = -math.inf
+    return scores
+
+
 def _sample_keys(source: Batch, texts_each: int, seed: int) -> list[int]:
     """Key a stream for each of (R,) samples."""
     edges, tokens = source.offsets.tolist(), source.tokens.tolist()
@@ -226,6 +250,7 @@ class _Beams:
     search: Search
     firsts: Tensor
     end: int
+    nameless: _Nameless
     found: list[list[Written]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -259,7 +284,8 @@ class _Beams:
     def _advance(self, logits: Tensor, number: int) -> Tensor:
         """Write token `number` (from 1) in every beam, and return the (R,) rows that the new rows go on from."""
         items, beams, _ = self.running.shape
-        shares = _ruled(logits.log_softmax(1), self.running.flatten(0, 1), self.search, self.end, number)  # (R, V)
+        shares = _named(logits.log_softmax(1), self.nameless)  # (R, V)
+        shares = _ruled(shares, self.running.flatten(0, 1), self.search, self.end, number)
         vocabulary = shares.shape[1]
         sums, places = (self.sums[:, :, None] + shares.view(items, beams, -1)).flatten(1).topk(2 * beams)  # (I, 2K)
         parents, tokens = places // vocabulary, places % vocabulary

@@ -28,6 +28,8 @@ from bertie.tasks.generation import Generated, generated
 from bertie.tasks.task import Cut, Keys, Loss, Task, Term, check_length, texts
 from bertie.tokenizer.tokenizer import Tokenizer
 
+_NEW = 32
+
 
 class Outcome(NamedTuple):
     """What the network made of a batch: what learning needs, and what writing goes on by."""
@@ -47,8 +49,8 @@ class CausalLM(Search, Task):
     """Tokens of the longest sequence; of a text that is gone on with, what is written included."""
     truncation: Cut = "error"
     """What to do with a longer text: stop, or cut it; one that is gone on with loses its beginning."""
-    max_new_tokens: int = 32
-    """Tokens to write at most, the end included."""
+    max_new_tokens: int = _NEW
+    """Tokens to write at most, the end included; where 32 would fill more than half of max_length, half of it."""
 
     name: ClassVar[str] = "causal_lm"
     architecture: ClassVar[str] = "{}LMHeadModel"
@@ -58,6 +60,8 @@ class CausalLM(Search, Task):
 
     def __post_init__(self) -> None:
         check_length(self.max_length)
+        if self.max_new_tokens == _NEW and self.max_length < 2 * _NEW:
+            object.__setattr__(self, "max_new_tokens", max(self.min_new_tokens, self.max_length // 2))
         super().__post_init__()  # refuses what doesn't go together
 
     def encode(self, items: Instances | Sequence[Any], tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
@@ -142,7 +146,16 @@ class CausalLM(Search, Task):
     def decode(self, outputs: Outcome, batch: Batch, items: Sequence[Any], tokenizer: Tokenizer) -> list[Generated]:
         """Go on with the texts."""
         lasts = batch.tokens[batch.offsets[1:].long() - 1]
-        written = write(outputs.writer, outputs.memory, batch, self, start=lasts, end=tokenizer.separator)
+        written = write(
+            outputs.writer,
+            outputs.memory,
+            batch,
+            self,
+            start=lasts,
+            end=tokenizer.separator,
+            size=tokenizer.vocab_size,
+            gaps=tokenizer.gaps,
+        )
         return generated(written, tokenizer)
 
     def has_gold(self, item: Any) -> bool:

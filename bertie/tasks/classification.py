@@ -8,6 +8,7 @@ Shapes: T tokens, B sequences, I items, C classes, H hidden.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +20,15 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from bertie.batch import Batch
-from bertie.data.labels import label_names, labels_of, refuse_unseen
+from bertie.data.labels import label_names, labels_of, tell_unseen
 from bertie.data.windows import Truncation, lay_out
-from bertie.errors import DataError, SettingsError
+from bertie.errors import SettingsError
 from bertie.metrics.classification import accuracy, best_threshold, macro_f1, matthews, multi_label, per_class
 from bertie.nn.dropout import Noise
 from bertie.tasks.task import Judgement, Keys, Loss, Task, Term, check_length, encoded_texts
 from bertie.tokenizer.tokenizer import Tokenizer
+
+_UNKNOWN = -1  # of an item whose label is none of the model's
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,12 @@ class Classification(Task):
 
     def __post_init__(self) -> None:
         check_length(self.max_length)
+        if len(set(self.labels)) < len(self.labels):
+            name = next(label for label in self.labels if self.labels.count(label) > 1)
+            raise SettingsError(
+                f"labels names {name!r} twice, so that two classes could not be told apart; name them anew, in their "
+                f"order: --settings {shlex.quote('labels=' + '|'.join(_apart(self.labels)))}"
+            )
         if not 0.0 <= self.label_smoothing < 1.0:
             raise SettingsError(f"label_smoothing must be from 0 to below 1; got {self.label_smoothing}")
         if self.class_weights and len(self.class_weights) != len(self.labels):
@@ -95,14 +104,18 @@ class Classification(Task):
         return {"problem_type": f"{'multi' if self.multi_label else 'single'}_label_classification"}
 
     def admit(self, items: Sequence[Any], path: Path) -> None:
-        """Refuse labels that the model was not trained on."""
-        refuse_unseen(items, self.labels, path, many=self.multi_label)
+        """Count labels that the model was not trained on, which it can only get wrong.
+
+        Raises:
+            DataError: it was trained on none of them.
+        """
+        found = ((label, item.line) for item in items for label in labels_of(item, many=self.multi_label))
+        tell_unseen(found, self.labels, path)
 
     def encode(self, items: Sequence[Any], tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
         """Pack texts or pairs, with `item.label` when every item has one: (I,) numbers, or (I, C) of 0 and 1.
 
-        Raises:
-            DataError: a label that the model doesn't know.
+        A label that the model doesn't know is -1, or among several left out: nothing is learned from it.
         """
         laid = lay_out(
             *encoded_texts(items, tokenizer),
@@ -114,22 +127,18 @@ class Classification(Task):
         )
         targets: dict[str, Any] = {"sequence.cut": laid.pieces.truncated}
         if all(getattr(item, "label", None) is not None for item in items):
-            numbers = [self._numbers(item, number) for number, item in enumerate(items, 1)]
-            targets["item.label"] = self._target(numbers)
+            targets["item.label"] = self._target([self._numbers(item) for item in items])
         pieces = laid.pieces
         return Batch.pack(pieces.tokens, pieces.segments, pieces.offsets, rows=laid.rows, targets=targets)
 
-    def _numbers(self, item: Any, number: int) -> list[int]:
-        """Return the places of text `number`'s labels among the classes."""
+    def _numbers(self, item: Any) -> list[int]:
+        """Return the places of an item's labels among the classes; those of other labels are left out."""
         given = labels_of(item, many=self.multi_label)
-        for label in given:
-            if label not in self.labels:
-                raise DataError(f"text {number} has label {label!r}; the model knows {', '.join(self.labels)}")
-        return [self.labels.index(label) for label in given]
+        return [self.labels.index(label) for label in given if label in self.labels]
 
     def _target(self, numbers: list[list[int]]) -> Any:
         if not self.multi_label:
-            return [places[0] for places in numbers]
+            return [places[0] if places else _UNKNOWN for places in numbers]
         table = np.zeros((len(numbers), len(self.labels)), np.float32)
         for row, places in enumerate(numbers):
             table[row, places] = 1.0
@@ -143,9 +152,12 @@ class Classification(Task):
 
     def counts(self, batch: Batch) -> dict[str, float]:
         """Count the items; with class weights, the sum of their weights, so that the loss is a weighted mean."""
-        if self.multi_label or not self.class_weights:
+        if self.multi_label:
             return {"classification": float(batch.num_items)}
-        return {"classification": float(torch.tensor(self.class_weights)[batch.targets["item.label"].cpu()].sum())}
+        gold = batch.targets["item.label"]
+        known = gold[gold != _UNKNOWN]
+        weights = torch.tensor(self.class_weights)[known.cpu()].sum() if self.class_weights else len(known)
+        return {"classification": float(weights)}
 
     def loss(self, outputs: Tensor, batch: Batch) -> Loss:
         """Cross-entropy over the labels; with several labels, the mean over the classes of binary cross-entropy."""
@@ -157,7 +169,14 @@ class Classification(Task):
             right = ((scores.sigmoid() >= self.threshold) == gold.bool()).all(1)
             total = losses.mean(1).sum()
         else:
-            total = cross_entropy(scores, gold, weights, reduction="sum", label_smoothing=self.label_smoothing)
+            total = cross_entropy(
+                scores,
+                gold,
+                weights,
+                reduction="sum",
+                ignore_index=_UNKNOWN,
+                label_smoothing=self.label_smoothing,
+            )
             right = scores.argmax(1) == gold
         terms = {"classification": Term(1.0, total, self.counts(batch)["classification"])}
         return Loss(terms, {"accuracy": (right.sum(), float(batch.num_items))})
@@ -183,7 +202,7 @@ class Classification(Task):
     def score(self, predictions: Sequence[Verdict], items: Sequence[Any]) -> dict[str, float]:
         """Work out accuracy and macro F1, of two classes Matthews' correlation; of several labels micro F1 too."""
         if self.multi_label:
-            return multi_label(self._gold_table(items), self._guess_table(predictions))
+            return multi_label(self._gold_table(items), self._guess_table(predictions, items))
         guesses, gold = [guess.label for guess in predictions], [labels_of(item)[0] for item in items]
         scores = {"accuracy": accuracy(gold, guesses), "macro_f1": macro_f1(gold, guesses)}
         return {**scores, "matthews": matthews(gold, guesses)} if len(self.labels) == 2 else scores
@@ -193,7 +212,7 @@ class Classification(Task):
         if not self.multi_label:
             return {}
         shares = np.array([[guess.scores[label] for label in self.labels] for guess in predictions])
-        return {"threshold": best_threshold(self._gold_table(items), shares)}
+        return {"threshold": best_threshold(self._gold_table(items)[:, : len(self.labels)], shares)}
 
     def revise(self, predictions: Sequence[Verdict]) -> list[Verdict]:
         """Hold the labels' probabilities against the threshold as it is now."""
@@ -201,28 +220,45 @@ class Classification(Task):
 
     def judge(self, prediction: Verdict, item: Any) -> Judgement:
         """Compare labels."""
-        gold = ", ".join(label for label in self.labels if label in labels_of(item, many=self.multi_label))
+        given = labels_of(item, many=self.multi_label)
+        known = [label for label in self.labels if label in given]
+        gold = ", ".join([*known, *(label for label in given if label not in known)])
         return Judgement(gold, prediction.label, float(gold == prediction.label), prediction.score)
 
     def per_class(self, predictions: Sequence[Verdict], items: Sequence[Any]) -> dict[str, dict[str, float]]:
         """Measure every label."""
+        names = (*self.labels, *self._unseen(items))
         if not self.multi_label:
             gold = [labels_of(item)[0] for item in items]
-            return per_class(gold, [guess.label for guess in predictions], self.labels)
-        tables = self._gold_table(items), self._guess_table(predictions)
+            return per_class(gold, [guess.label for guess in predictions], names)
+        tables = self._gold_table(items), self._guess_table(predictions, items)
         gold_rows, guess_rows = (np.where(table, "yes", "no").T.tolist() for table in tables)
         return {
             label: per_class(there, said, ("no", "yes"))["yes"]
-            for label, there, said in zip(self.labels, gold_rows, guess_rows, strict=True)
+            for label, there, said in zip(names, gold_rows, guess_rows, strict=True)
         }
 
-    def _gold_table(self, items: Sequence[Any]) -> Any:
-        """(I, C) booleans."""
-        return self._target([self._numbers(item, number) for number, item in enumerate(items, 1)]).astype(bool)
+    def _unseen(self, items: Sequence[Any]) -> tuple[str, ...]:
+        """List the items' labels that the model doesn't know."""
+        return tuple(name for name in label_names(items, many=self.multi_label) if name not in self.labels)
 
-    def _guess_table(self, predictions: Sequence[Verdict]) -> Any:
+    def _gold_table(self, items: Sequence[Any]) -> Any:
+        """(I, C + unseen) booleans."""
+        names = self._unseen(items)
+        unseen = [[name in labels_of(item, many=True) for name in names] for item in items]
+        known = self._target([self._numbers(item) for item in items]).astype(bool)
+        return np.concatenate([known, np.array(unseen, bool).reshape(len(items), -1)], axis=1)
+
+    def _guess_table(self, predictions: Sequence[Verdict], items: Sequence[Any]) -> Any:
+        """(I, C + unseen) booleans; a label that the model doesn't know is never given."""
         shares = np.array([[guess.scores[label] for label in self.labels] for guess in predictions])
-        return shares.reshape(len(predictions), len(self.labels)) >= self.threshold
+        given = shares.reshape(len(predictions), len(self.labels)) >= self.threshold
+        return np.pad(given, ((0, 0), (0, len(self._unseen(items)))))
+
+
+def _apart(labels: Sequence[str]) -> list[str]:
+    """Return names that differ: a further one of a name gets its place behind it."""
+    return [name if name not in labels[:place] else f"{name}_{place}" for place, name in enumerate(labels)]
 
 
 class ClassificationHead(nn.Module):

@@ -178,7 +178,16 @@ class Generation(Search, Task):
     def decode(self, outputs: Outcome, batch: Batch, items: Sequence[Any], tokenizer: Tokenizer) -> list[Generated]:
         """Search for the texts."""
         decoder, memory = outputs.decoder, outputs.memory
-        written = write(decoder, memory, batch, self, start=tokenizer.start, end=tokenizer.separator)
+        written = write(
+            decoder,
+            memory,
+            batch,
+            self,
+            start=tokenizer.start,
+            end=tokenizer.separator,
+            size=tokenizer.vocab_size,
+            gaps=tokenizer.gaps,
+        )
         return generated(written, tokenizer)
 
     def score(self, predictions: Sequence[Generated], items: Sequence[Any]) -> dict[str, float]:

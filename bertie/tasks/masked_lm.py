@@ -28,6 +28,7 @@ from bertie.errors import DataError, SettingsError
 from bertie.nn.dropout import Noise
 from bertie.nn.projection import Logits
 from bertie.tasks._masked import Masked
+from bertie.tasks._rows import rule_out
 from bertie.tasks.task import Keys, Loss, Term, texts
 from bertie.tokenizer.edges import word_edges
 from bertie.tokenizer.tokenizer import Tokenizer
@@ -153,7 +154,8 @@ class MaskedLM(Masked):
         for start in range(0, len(rows), _ROWS):
             some = slice(start, start + _ROWS)
             scores = replace(outputs, hidden=outputs.hidden[some]).materialise().float().softmax(-1)  # (rows, V)
-            best, ids = scores.topk(min(self.top_k, scores.shape[1]), dim=1)
+            count = rule_out(scores, tokenizer, -1.0)
+            best, ids = scores.topk(min(self.top_k, count), dim=1)
             for row, values, tokens in zip(rows[some].tolist(), best.tolist(), ids.tolist(), strict=True):
                 guesses[row].append(
                     [Fill(tokenizer.shown[token], score, token) for score, token in zip(values, tokens, strict=True)]

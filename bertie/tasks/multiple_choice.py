@@ -101,7 +101,9 @@ class MultipleChoice(Task):
         numbers = np.array([len(item.choices) for item in items])
         owners = np.repeat(np.arange(len(items)), numbers)  # the item of every choice
         texts = tokenizer.encode_batch([item.text for item in items])
-        endings = tokenizer.encode_batch([f"{item.lead} {ending}" for item in items for ending in item.choices])
+        endings = tokenizer.encode_batch(
+            [f"{item.lead} {ending}" if item.lead else ending for item in items for ending in item.choices]
+        )
         laid = lay_out(
             [texts[owner] for owner in owners],
             endings,
@@ -161,6 +163,11 @@ def _check(items: Sequence[Any]) -> None:
             raise DataError(f"text {number} is {reprlib.repr(item)}; multiple_choice takes texts with choices (Choice)")
         if len(item.choices) < 2:
             raise DataError(f"text {number} has {len(item.choices)} choices; an item needs two or more")
+
+
+def _ending(item: Choice, choice: str) -> str:
+    """Return what stands behind the text; a byte-level tokenizer would see a space before it."""
+    return f"{item.lead} {choice}" if item.lead else choice
 
 
 def _right(item: Choice, where: str) -> int:

@@ -13,7 +13,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
@@ -43,6 +43,8 @@ class Regression(Task):
     """Mean of the training table's numbers."""
     spread: float = 1.0
     """Their standard deviation, rounded to a power of two, so that scaling loses no digit."""
+    activation: Literal["none", "sigmoid"] = "none"
+    """What is done to the number in the end; sigmoid puts it between 0 and 1, as cross-encoders do."""
     max_length: int = 128
     """Tokens of the longest sequence."""
     truncation: Truncation = "truncate"
@@ -67,15 +69,20 @@ class Regression(Task):
             DataError: labels that are no numbers, or all the same one.
         """
         values = [_value(item.label, f"line {item.line}") for item in items]
+        if settings.get("activation") == "sigmoid":
+            return {"center": 0.0, "spread": 1.0}
         center = math.fsum(values) / len(values)
         spread = math.hypot(*(value - center for value in values)) / math.sqrt(len(values))
         if spread == 0.0:
             raise DataError(f"every row has the label {values[0]:g}; there is nothing to learn")
-        return {"center": center, "spread": 2.0 ** round(math.log2(spread))}
+        return {"center": center, "spread": 2.0 ** round(math.log2(spread)), "activation": "none"}
 
     def foreign(self) -> dict[str, Any]:
-        """Tell transformers that the single output is a number."""
-        return {"problem_type": "regression", "id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}
+        """Tell transformers that the single output is a number; sentence-transformers, that a sigmoid goes over it."""
+        names = {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}
+        if self.activation == "none":
+            return {"problem_type": "regression", **names}
+        return {**names, "sentence_transformers": {"activation_fn": "torch.nn.modules.activation.Sigmoid"}}
 
     def admit(self, items: Sequence[Any], path: Path) -> None:
         """Refuse labels that are no numbers."""
@@ -111,13 +118,16 @@ class Regression(Task):
 
     def loss(self, outputs: Tensor, batch: Batch) -> Loss:
         """Squared error on the standardised scale; about 1 is what the mean alone would reach."""
-        guesses = batch.item_means(outputs.float())
+        guesses = self._active(batch.item_means(outputs.float()))
         errors = ((guesses - batch.targets["item.value"]) / self.spread).square()
         return Loss({"regression": Term(1.0, errors.sum(), float(batch.num_items))})
 
     def decode(self, outputs: Tensor, batch: Batch, items: Sequence[Any], tokenizer: Tokenizer) -> list[Estimate]:
         """Read the numbers off."""
-        return [Estimate(value) for value in batch.item_means(outputs.float()).tolist()]
+        return [Estimate(value) for value in self._active(batch.item_means(outputs.float())).tolist()]
+
+    def _active(self, values: Tensor) -> Tensor:
+        return values.sigmoid() if self.activation == "sigmoid" else values
 
     def score(self, predictions: Sequence[Estimate], items: Sequence[Any]) -> dict[str, float]:
         """Work out both correlations and the squared error, on the table's own scale."""

@@ -9,7 +9,6 @@ Shapes: T tokens, B sequences, W words of all items, P pieces of all words, C ta
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,8 +21,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from bertie.batch import Batch
-from bertie.data.entities import OUTSIDE, iob2, is_positioned
+from bertie.data.entities import OUTSIDE, Scheme, iob2, is_positioned, own_tag, positioned, scheme_of
 from bertie.data.items import Table, Text, Words, whole_text, word_offsets
+from bertie.data.labels import tell_unseen
 from bertie.data.spans import cut_words
 from bertie.data.windows import Truncation, Windows, lay_out
 from bertie.data.words import read_words
@@ -92,10 +92,14 @@ class Tagging(Task):
             raise SettingsError(f"label_smoothing must be from 0 to below 1; got {self.label_smoothing}")
 
     @property
+    def scheme(self) -> Scheme:
+        """How tags say where entities are."""
+        return scheme_of(self.labels)
+
+    @property
     def finds_entities(self) -> bool:
-        """Whether the tags are positions in entities, not labels of single words."""
-        inside = [label for label in self.labels if label != OUTSIDE]
-        return bool(inside) and all(is_positioned(label) for label in inside)
+        """Whether the tags are positions in entities or their types, not labels of single words."""
+        return self.scheme != "words"
 
     @classmethod
     def read(
@@ -121,16 +125,14 @@ class Tagging(Task):
         return {"labels": tuple(sorted(names, key=lambda tag: (tag != OUTSIDE, tag)))}
 
     def admit(self, items: Sequence[Any], path: Path) -> None:
-        """Refuse tags that the model was not trained on."""
-        unseen = Counter(tag for item in items for tag in item.label if tag not in self.labels)
-        if unseen:
-            (name, count), *others = unseen.most_common()
-            line = next(item.line for item in items if name in item.label)
-            more = "".join(f", {other!r} ({words})" for other, words in others[:5]) + (", ..." if others[5:] else "")
-            raise DataError(
-                f"{path}:{line}: tag {name!r} ({count} words){more} does not occur in the training table, which has "
-                f"{', '.join(self.labels)}; remove these sentences or train with such examples"
-            )
+        """Count tags that the model was not trained on, which it can only get wrong.
+
+        Raises:
+            DataError: it was trained on none of them.
+        """
+        known = {tag for item in items for tag in item.label if own_tag(tag, self.labels) is not None}
+        found = ((tag, item.line) for item in items for tag in item.label if tag != OUTSIDE)
+        tell_unseen(found, [*self.labels, *sorted(known - {*self.labels})], path, what="tag")
 
     def encode(self, items: Sequence[Any], tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
         """Pack texts, with `token.word` (T,), the place in its item of the word whose first piece a token is.
@@ -138,8 +140,10 @@ class Tagging(Task):
         `token.tag` (T,), its number, is there when every item has tags; both are -1 elsewhere, and in all windows but
         one of those that show a piece, so that every word is decided and learned once.
 
+        A tag that the model doesn't know is -1 too: nothing is learned from it.
+
         Raises:
-            DataError: an item that is no text, an unknown tag, or another number of tags than of words.
+            DataError: an item that is no text, or another number of tags than of words.
         """
         sentences = [_as_words(item, number) for number, item in enumerate(items, 1)]
         pieces, sizes = _encoded(sentences, tokenizer)
@@ -168,13 +172,12 @@ class Tagging(Task):
     def _numbers(self, sentences: Sequence[Words]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the numbers of all words' tags, and of the tags that go on within these words: I-X after B-X."""
         place = {label: number for number, label in enumerate(self.labels)}
-        first, later = [], []
-        for number, sentence in enumerate(sentences, 1):
-            for tag in sentence.label or ():
-                if tag not in place:
-                    raise DataError(f"text {number} has tag {tag!r}; the model knows {', '.join(self.labels)}")
-                first.append(place[tag])
-                later.append(place.get(f"I-{tag[2:]}", place[tag]) if tag.startswith("B-") else place[tag])
+        given = {tag for sentence in sentences for tag in sentence.label or ()}
+        own = {tag: own_tag(tag, self.labels) for tag in given}
+        numbers = {tag: _NOTHING if name is None else place[name] for tag, name in own.items()}
+        inner = {tag: place.get(f"I-{tag[2:]}", number) for tag, number in numbers.items() if tag.startswith("B-")}
+        tags = [tag for sentence in sentences for tag in sentence.label or ()]
+        first, later = [numbers[tag] for tag in tags], [inner.get(tag, numbers[tag]) for tag in tags]
         return np.array(first, np.int64), np.array(later, np.int64)
 
     def head(self, encoder: Any) -> TaggingHead:
@@ -216,7 +219,7 @@ class Tagging(Task):
         if not self.finds_entities:
             return Tagged(sentence.words, tuple(tags), (), certainty)
         text, offsets = whole_text(sentence), word_offsets(sentence)
-        found = entities(tags)
+        found = entities(positioned(tags, self.scheme))
         spans = []
         for label, first, end in found:
             start, stop = offsets[first][0], offsets[end - 1][1]
@@ -225,20 +228,23 @@ class Tagging(Task):
 
     def score(self, predictions: Sequence[Tagged], items: Sequence[Any]) -> dict[str, float]:
         """Score entities by the CoNLL rules; other tags by accuracy and `f1`, the mean F1 of all tags."""
-        gold, guesses = [item.label for item in items], [guess.tags for guess in predictions]
+        gold, guesses = self._gold(items), [guess.tags for guess in predictions]
         if self.finds_entities:
             return entity_scores(gold, guesses)
         flat_gold, flat_guesses = _flat(gold), _flat(guesses)
         return {"f1": macro_f1(flat_gold, flat_guesses), "accuracy": accuracy(flat_gold, flat_guesses)}
 
+    def _gold(self, items: Sequence[Any]) -> list[tuple[str, ...]]:
+        """Return the right tags, with positions where the model's own lack them."""
+        return [positioned(item.label, self.scheme) for item in items]
+
     def judge(self, prediction: Tagged, item: Any) -> Judgement:
         """Compare the entities of a text, by their F1; or its tags, by the share of right ones."""
         if self.finds_entities:
-            there = set(entities(item.label)) | set(entities(prediction.tags))
-            credit = entity_scores([item.label], [prediction.tags])["f1"] if there else 1.0
-            return Judgement(
-                _entities_of(item, item.label), _entities_of(item, prediction.tags), credit, prediction.score
-            )
+            (said,) = self._gold([item])
+            there = set(entities(said)) | set(entities(prediction.tags))
+            credit = entity_scores([said], [prediction.tags])["f1"] if there else 1.0
+            return Judgement(_entities_of(item, said), _entities_of(item, prediction.tags), credit, prediction.score)
         gold, guess = [], []
         for word, tag, guessed in zip(item.words, item.label, prediction.tags, strict=True):
             if tag != guessed:
@@ -249,7 +255,7 @@ class Tagging(Task):
 
     def per_class(self, predictions: Sequence[Tagged], items: Sequence[Any]) -> dict[str, dict[str, float]]:
         """Measure every type of entity, or every tag."""
-        gold, guesses = [item.label for item in items], [guess.tags for guess in predictions]
+        gold, guesses = self._gold(items), [guess.tags for guess in predictions]
         if self.finds_entities:
             return entity_scores_by_type(gold, guesses)
         flat_gold, flat_guesses = _flat(gold), _flat(guesses)

@@ -10,12 +10,11 @@ Shapes: T tokens, B sequences, H hidden.
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +28,7 @@ from bertie.data.items import texts as texts
 from bertie.data.table import read_table
 from bertie.errors import SettingsError
 from bertie.nn.dropout import Noise
+from bertie.tasks._settings import parse_settings as parse_settings
 from bertie.tokenizer.tokenizer import Cut as Cut
 from bertie.tokenizer.tokenizer import Tokenizer
 
@@ -263,31 +263,6 @@ def task_class(name: str) -> type[Task]:
     if not (isinstance(kind, type) and issubclass(kind, Task)):
         raise SettingsError(f"{name} is no task: a task is a class that derives from bertie.Task")
     return kind
-
-
-def parse_settings(kind: type[Task], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Give settings that were typed as text the types of a task's fields.
-
-    Raises:
-        SettingsError: a setting that the task doesn't have, or a value that its field can't be.
-    """
-    hints = get_type_hints(kind)
-    names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
-    parsed: dict[str, Any] = {}
-    for name, value in given.items():
-        if name not in names:
-            raise SettingsError(f"{kind.name} has no setting {name!r}; {registry.did_you_mean(name, names)}")
-        parsed[name] = value
-        if get_origin(hints[name]) is Literal and value not in get_args(hints[name]):
-            raise SettingsError(f"{kind.name}.{name} is one of {', '.join(get_args(hints[name]))}; got {value!r}")
-        takes_text = "str" in str(hints[name]) or "Literal" in str(hints[name])
-        if isinstance(value, str) and not takes_text:
-            try:
-                parsed[name] = json.loads(value)
-            except ValueError:
-                if "tuple" not in str(hints[name]):  # a word such as "balanced" is for `learn` to turn into numbers
-                    raise SettingsError(f"{kind.name}.{name} can't be {value!r}") from None
-    return parsed
 
 
 def task_name(task: Task) -> str:

@@ -116,6 +116,11 @@ class Tokenizer:
         return [pieces.get(number, "") for number in range(max(pieces) + 1)]
 
     @cached_property
+    def gaps(self) -> tuple[int, ...]:
+        """Ids without a piece."""
+        return tuple(number for number, piece in enumerate(self.tokens) if not piece)
+
+    @cached_property
     def as_json(self) -> str:
         """The whole tokenizer, as tokenizer.json says it."""
         return str(self._rust.to_str())

@@ -107,7 +107,7 @@ def test_in_python(folders: dict[str, str], table: str) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("label\ttext\ngreat\tcat\n", "dev.tsv:2: label 'great' (1 rows)"),
+        ("label\ttext\ngreat\tcat\n", "dev.tsv:2: the label 'great' (1 times)"),
         ("label\ttext\ngood\tcat\n\tdog\n", "dev.tsv:3: the label is"),
         ("sentence\ncat\n", "no column holds labels"),
         ("", "dev.tsv is empty"),

@@ -26,6 +26,14 @@ def test_wrong_devices(monkeypatch: pytest.MonkeyPatch) -> None:
         resolve_device("gpu")
     with pytest.raises(ResourceError, match="no CUDA GPU"):
         resolve_device("cuda:1")
+    for name in ("mps", "xpu", "meta"):
+        with pytest.raises(ResourceError, match=f"--device {name}: bertie runs on CPUs and on CUDA GPUs"):
+            resolve_device(name)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert resolve_device("cuda:1") == torch.device("cuda:1")
+    with pytest.raises(ResourceError, match="--device cuda:2: the GPUs here are cuda:0 to cuda:1"):
+        resolve_device("cuda:2")
 
 
 def test_threads() -> None:

@@ -90,6 +90,15 @@ def test_long_texts(tiny_tokenizer: Any) -> None:
         task.adjusted({"max_new_tokens": 11}).encode(["good"], tiny_tokenizer)
 
 
+def test_short_sequences_leave_room_for_a_text(tiny_tokenizer: Any) -> None:
+    for length in (5, 32, 40):
+        task = CausalLM(max_length=length)
+        assert task.max_new_tokens == length // 2
+        assert task.encode(["cat"], tiny_tokenizer).num_tokens == 2
+    assert CausalLM(max_length=64).max_new_tokens == 32
+    assert CausalLM(max_length=40, max_new_tokens=30).max_new_tokens == 30
+
+
 def test_an_encoder_that_cannot_write_is_refused() -> None:
     with pytest.raises(SettingsError, match="can't go on with texts"):
         CausalLM().head(torch.nn.Identity())

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from bertie import progress
 from bertie.errors import DataError, SettingsError
 from bertie.tasks.classification import Classification
 from bertie.tasks.task import TaskModel, Text
@@ -22,9 +23,41 @@ def test_labels_become_numbers_when_every_item_has_one(tiny_tokenizer: Any) -> N
     assert "item.label" not in TASK.encode([*items, "bare"], tiny_tokenizer).targets
 
 
-def test_an_unknown_label_is_named_with_its_text(tiny_tokenizer: Any) -> None:
-    with pytest.raises(DataError, match="text 2 has label 'great'; the model knows bad, good, so so"):
-        TASK.encode([Text("cat", label="good"), Text("dog", label="great")], tiny_tokenizer)
+def test_a_label_that_training_did_not_show_is_a_mistake(tiny_tokenizer: Any) -> None:
+    items = [Text("cat", label="good", line=1), Text("dog", label="great", line=2), Text("fish", label="bad", line=3)]
+    with progress.collected() as said:
+        TASK.admit(items, Path("dev.tsv"))
+    (warning,) = said
+    assert "dev.tsv:2: the label 'great' (1 times) is none of the model's" in warning
+    batch = TASK.encode(items, tiny_tokenizer)
+    assert batch.targets["item.label"].tolist() == [1, -1, 0]
+    outputs = torch.tensor([[0.0, 2.0, 0.0], [0.0, 3.0, 0.0], [1.0, 0.0, 0.0]])
+    loss = TASK.loss(outputs, batch)
+    known = torch.nn.functional.cross_entropy(outputs[[0, 2]], torch.tensor([1, 0]))
+    assert float(loss.total(TASK.counts(batch))) == pytest.approx(float(known))
+    right, count = loss.figures["accuracy"]
+    assert (int(right), count) == (2, 3.0)
+    verdicts = TASK.decode(outputs, batch, items, tiny_tokenizer)
+    assert TASK.score(verdicts, items)["accuracy"] == pytest.approx(2 / 3)
+    assert TASK.per_class(verdicts, items)["great"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 1}
+    assert [TASK.judge(verdict, item).credit for verdict, item in zip(verdicts, items, strict=True)] == [1.0, 0.0, 1.0]
+    weighed = TASK.adjusted({"class_weights": (1.0, 2.0, 1.0)})
+    assert weighed.counts(batch) == {"classification": 3.0}
+    with pytest.raises(DataError, match="no label of this table is"):
+        TASK.admit([Text("dog", label="great")], Path("dev.tsv"))
+
+
+def test_one_of_several_labels_that_training_did_not_show(tiny_tokenizer: Any) -> None:
+    task = TASK.adjusted({"multi_label": True})
+    items = [Text("cat", label=("good", "new")), Text("dog", label=("bad",))]
+    batch = task.encode(items, tiny_tokenizer)
+    assert batch.targets["item.label"].tolist() == [[0, 1, 0], [1, 0, 0]]
+    verdicts = task.decode(torch.tensor([[-9.0, 9.0, -9.0], [9.0, -9.0, -9.0]]), batch, items, tiny_tokenizer)
+    scores = task.score(verdicts, items)
+    assert (scores["micro_f1"], scores["accuracy"]) == (pytest.approx(4 / 5), 0.5)
+    assert task.per_class(verdicts, items)["new"]["support"] == 1
+    assert task.judge(verdicts[0], items[0]).credit == 0.0
+    assert 0.0 < task.tune(verdicts, items)["threshold"] < 1.0
 
 
 def test_cut_texts_are_counted(tiny_tokenizer: Any) -> None:
@@ -92,7 +125,7 @@ def test_several_labels_at_once(tiny_tokenizer: Any) -> None:
     with pytest.raises(SettingsError, match="no row has a label"):
         Classification.learn([Text("dog", label=())], {})
     one = Classification(labels=("blue", "red"))
-    with pytest.raises(DataError, match="label 'blue, red'"):
+    with pytest.raises(DataError, match="the label 'blue, red'"):
         one.admit([Text("fish", label=("blue", "red"), line=4)], Path("dev.jsonl"))
     assert task.per_class(verdicts, items)["red"]["support"] == 1.0
 

@@ -17,7 +17,7 @@ ITEMS = [Text("cat", label="1000"), Text("dog", "fish", label="1400"), Text("bir
 
 def test_scale_and_center_come_from_the_table() -> None:
     learned = Regression.learn(ITEMS, {})
-    assert learned == {"center": 1400.0, "spread": 256.0}  # the deviation is 327
+    assert learned == {"center": 1400.0, "spread": 256.0, "activation": "none"}  # the deviation is 327
     with pytest.raises(DataError, match="every row has the label 3"):
         Regression.learn([Text("a", label="3"), Text("b", label="3.0")], {})
     with pytest.raises(DataError, match="line 7 has label 'high'; regression needs numbers"):

@@ -13,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy
 
+from bertie import progress
+from bertie.data.entities import own_tag, positioned, scheme_of
 from bertie.data.items import Words
 from bertie.errors import DataError, SettingsError
 from bertie.inference.plain_text import record, show
@@ -139,12 +141,60 @@ def test_labels_are_learned() -> None:
         Tagging.learn([Words(("a",), ("O",))], {})
 
 
-def test_unknown_tags_are_refused(tiny_tokenizer: Any) -> None:
+def test_tags_that_training_did_not_show_are_mistakes(tiny_tokenizer: Any) -> None:
     TASK.admit([Words(("a",), ("I-LOC",), 3)], Path("dev.txt"))
-    with pytest.raises(DataError, match=r"dev\.txt:7: tag 'B-ORG' \(2 words\), 'I-ORG' \(1\) does not occur"):
-        TASK.admit([Words(("a",), ("O",), 3), Words(("a", "b", "c"), ("B-ORG", "I-ORG", "B-ORG"), 7)], Path("dev.txt"))
-    with pytest.raises(DataError, match="text 2 has tag 'B-ORG'; the model knows O, B-LOC"):
-        TASK.encode([ITEM, Words(("a",), ("B-ORG",))], tiny_tokenizer)
+    strange = Words(("a", "b", "c"), ("B-ORG", "I-ORG", "B-ORG"), 7)
+    with pytest.raises(DataError, match=r"dev\.txt:7: the tag 'B-ORG' \(2 times\), 'I-ORG' \(1\) is none .*no tag of"):
+        TASK.admit([Words(("a",), ("O",), 3), strange], Path("dev.txt"))
+    with progress.collected() as said:
+        TASK.admit([Words(("a",), ("B-LOC",), 3), strange], Path("dev.txt"))
+    assert "each counts as a mistake" in next(iter(said))
+    items = [Words(("a", "b"), ("B-LOC", "O")), Words(("a",), ("B-ORG",))]
+    batch = TASK.encode(items, tiny_tokenizer)
+    assert batch.targets["token.tag"][batch.targets["token.word"] >= 0].tolist() == [1, 0, -1]
+    outputs = logits(batch, [["B-LOC", "O"], ["O"]], TASK.labels)
+    tagged = TASK.decode(outputs, batch, items, tiny_tokenizer)
+    assert TASK.score(tagged, items)["recall"] == 0.5
+    assert TASK.per_class(tagged, items)["ORG"]["support"] == 1
+
+
+FORMS: dict[str, tuple[tuple[str, ...], list[str]]] = {
+    "types": (("O", "PER", "LOC"), ["PER", "PER", "O", "LOC"]),
+    "inside only": (("O", "I-PER", "I-LOC"), ["I-PER", "I-PER", "O", "I-LOC"]),
+    "BIOES": (
+        ("O", *(f"{place}-{kind}" for kind in ("PER", "LOC") for place in "BIES")),
+        ["B-PER", "E-PER", "O", "S-LOC"],
+    ),
+    "with tags of the tokens around": (
+        ("[PAD]", "O", "B-PER", "I-PER", "B-LOC", "I-LOC", "X", "[CLS]", "[SEP]"),
+        ["B-PER", "I-PER", "X", "B-LOC"],
+    ),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_forms_of_tags_that_other_programs_learn(form: str, tiny_tokenizer: Any) -> None:
+    labels, said = FORMS[form]
+    task = Tagging(labels=labels, max_length=16)
+    items = [Words(("the", "cat", "sat", "dog"), ("B-PER", "I-PER", "O", "B-LOC"), 1)]
+    with progress.collected() as warned:
+        task.admit(items, Path("dev.txt"))
+    assert not list(warned)
+    batch = task.encode(items, tiny_tokenizer)
+    assert (batch.targets["token.tag"][batch.targets["token.word"] >= 0] >= 0).all()
+    (tagged,) = task.decode(logits(batch, [said], labels), batch, items, tiny_tokenizer)
+    assert tagged.tags == ("B-PER", "I-PER", "O", "B-LOC")
+    assert [(span.label, span.text) for span in tagged.spans] == [("PER", "the cat"), ("LOC", "dog")]
+    assert task.score([tagged], items)["f1"] == 1.0
+    assert task.judge(tagged, items[0]).credit == 1.0
+    assert set(task.per_class([tagged], items)) == {"PER", "LOC"}
+
+
+def test_bare_positions() -> None:
+    assert scheme_of(("O", "B", "I")) == "bare"
+    assert positioned(("B", "I", "O"), "bare") == ("B-entity", "I-entity", "O")
+    assert own_tag("B-entity", ("O", "B", "I")) == "B" and own_tag("I-entity", ("O", "B", "I")) == "I"
+    assert scheme_of(("NN", "VB", "B-X", "O")) == "words" == scheme_of(("DT", "NN")) == scheme_of(())
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,57 @@
+"""Settings of a task that were typed as text get the types of its fields; it is no choice among the tasks."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
+
+from bertie import registry
+from bertie.errors import SettingsError
+
+if TYPE_CHECKING:
+    from bertie.tasks.task import Task
+
+
+def parse_settings(kind: "type[Task]", given: Mapping[str, Any]) -> dict[str, Any]:
+    """Give settings that were typed as text the types of a task's fields.
+
+    Raises:
+        SettingsError: a setting that the task doesn't have, or a value that its field can't be.
+    """
+    hints = get_type_hints(kind)
+    names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    parsed: dict[str, Any] = {}
+    for name, value in given.items():
+        if name not in names:
+            raise SettingsError(f"{kind.name} has no setting {name!r}; {registry.did_you_mean(name, names)}")
+        parsed[name] = value
+        if get_origin(hints[name]) is Literal and value not in get_args(hints[name]):
+            raise SettingsError(f"{kind.name}.{name} is one of {', '.join(get_args(hints[name]))}; got {value!r}")
+        if isinstance(value, str) and str(hints[name]).startswith("tuple[str"):
+            parsed[name] = _names(value, f"{kind.name}.{name}")
+            continue
+        takes_text = "str" in str(hints[name]) or "Literal" in str(hints[name])
+        if isinstance(value, str) and not takes_text:
+            try:
+                parsed[name] = json.loads(value)
+            except ValueError:
+                if "tuple" not in str(hints[name]):  # a word such as "balanced" is for `learn` to turn into numbers
+                    raise SettingsError(f"{kind.name}.{name} can't be {value!r}") from None
+    return parsed
+
+
+def _names(value: str, where: str) -> list[str]:
+    """Read a list that was typed: "a|b|c", or as JSON where a name holds a bar.
+
+    Raises:
+        SettingsError: broken JSON, or names that are no texts.
+    """
+    if not value.startswith("["):
+        return [name.strip() for name in value.split("|")]
+    try:
+        names = json.loads(value)
+    except (ValueError, RecursionError) as error:
+        raise SettingsError(f'{where} can\'t be {value[:200]!r}; write a|b|c, or ["a", "b", "c"]') from error
+    if not all(isinstance(name, str) for name in names):
+        raise SettingsError(f"{where} is a list of texts; got {value[:200]!r}")
+    return list(names)
