@@ -5,7 +5,6 @@ answer equally well nothing is guessed, for a wrong guess trains a model on the 
 """
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -33,12 +32,13 @@ class Guess:
     """Why the label can't be told; empty when it can, or when no column looks like one."""
 
 
-def guess(rows: Sequence[Row], header: Sequence[str]) -> Guess:
+def guess(rows: Sequence[Row], header: Sequence[str], *, lone: bool = True) -> Guess:
     """Look at the first rows.
 
     Args:
         rows: all of one length.
         header: names of the columns, for the words of a doubt.
+        lone: whether the text is to be found as well; else it is in the first column.
     """
     sample = [fields for _, fields in rows[:_SAMPLE_ROWS]]
     places = range(len(header))
@@ -46,8 +46,22 @@ def guess(rows: Sequence[Row], header: Sequence[str]) -> Guess:
         return Guess({})
     lengths = [sum(len(fields[place]) for fields in sample) / len(sample) for place in places]
     values = [{fields[place] for fields in sample} for place in places]
+    numbers = [place for place in places if all(_is_number(value) for value in values[place])]
     prose = [place for place in places if _reads_like_language(sample, place)]
-    longest = max(prose or places, key=lambda place: lengths[place])
+    words = [place for place in places if place not in numbers] or list(places)
+    longest = max(prose or words, key=lambda place: lengths[place]) if lone else 0
+    rivals = [
+        place
+        for place in words
+        if lone
+        and not prose
+        and place != longest
+        and lengths[place] > lengths[longest] / 2
+        and not _repeats(sample, place)
+    ]
+    if rivals:
+        listed = ", ".join(header[place] for place in sorted([longest, *rivals]))
+        return Guess({}, text_doubt=f"the columns {listed} may all hold the text")
     repeated = [
         place
         for place in places
@@ -58,6 +72,8 @@ def guess(rows: Sequence[Row], header: Sequence[str]) -> Guess:
         for place in prose
         if place not in repeated and lengths[place] > lengths[longest] / 3 and len(values[place]) > len(sample) / 2
     ]
+    if not lone:
+        texts = [longest]
     if len(texts) > 2:
         listed = ", ".join(header[place] for place in texts)
         return Guess({}, text_doubt=f"the columns {listed} all read like texts")
@@ -72,15 +88,13 @@ def guess(rows: Sequence[Row], header: Sequence[str]) -> Guess:
     return Guess(mapping, label_doubt=f"several columns may hold the label: {listed}" if labels else "")
 
 
-def looks_like_header(first: Sequence[str], rows: Sequence[Row]) -> bool:
-    """Tell whether the first line is a header of unknown names: short, and its label is no row's."""
-    found = guess(rows, [str(place) for place in range(len(first))]).mapping
-    if "label" not in found or len(set(first)) < len(first) or any(not name or name.isdecimal() for name in first):
-        return False
-    labels = Counter(fields[found["label"]] for _, fields in rows)
-    longest = max(len(name) for name in first)
-    shortest = min(len(fields[found["text"]]) for _, fields in rows)
-    return first[found["label"]] not in labels and min(labels.values()) > 1 and longest < shortest + 12
+def _is_number(value: str) -> bool:
+    return value.strip().replace(",", ".").lstrip("+-").replace(".", "", 1).isdecimal()
+
+
+def _repeats(sample: Sequence[Sequence[str]], place: int) -> bool:
+    """Tell whether few values fill a column, as of a class."""
+    return 2 * len({fields[place] for fields in sample}) <= len(sample)
 
 
 def _reads_like_language(sample: Sequence[Sequence[str]], place: int) -> bool:

@@ -135,6 +135,7 @@ class _Files(Rows):
     """The files of a split, one after another."""
 
     def __init__(self, files: list[Path]) -> None:
+        super().__init__()
         self._files, self._done = files, 0
         self._open = open_rows(files[0])
         self.columns = self._open.columns

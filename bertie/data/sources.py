@@ -43,7 +43,7 @@ def read_sources(path: str | Path, *, columns: Mapping[str, str] | None = None, 
     file = Path(path)
     if format_suffix(file) == ".txt":
         return read_table(file, labelled=labelled, written=True)
-    with open_dataset(file) if is_dataset(file) else open_rows(file) as table:
+    with open_dataset(file) if is_dataset(file) else open_rows(file, ask="--columns source=") as table:
         header = list(table.columns)
     names = {name.lower(): name for name in reversed(header)}
     found = {

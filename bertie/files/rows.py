@@ -3,33 +3,47 @@
 Which column means what is the business of those who read them.
 """
 
-import csv
 import json
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from bertie.errors import DataError, missing_extra
 from bertie.files.compression import COMPRESSIONS, ByteStream, format_suffix
-from bertie.files.text import BAD_UTF8_HINT, MAX_LINE_BYTES, BadUtf8, open_text
+from bertie.files.text import BAD_UTF8_HINT, BadUtf8, open_text
+
+if TYPE_CHECKING:
+    from bertie.files.dialect import Hints
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 _PARQUET_BATCH_ROWS = 256
+_HEAD_ROWS = 100
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
-def open_rows(path: str | Path, *, bad_utf8: BadUtf8 = "stop") -> "Rows":
+def open_rows(
+    path: str | Path,
+    *,
+    columns: Mapping[str, str] | None = None,
+    bad_utf8: BadUtf8 = "stop",
+    ask: str = "--columns text=",
+    hints: "Hints | None" = None,
+) -> "Rows":
     """Open a table by its suffix.
 
     Args:
-        path: a .csv (first line is the header, fields may be quoted), .tsv (first line is the header, no quoting),
-            .jsonl (one object a line) or .parquet file, which may be compressed as a whole.
+        path: a .csv or .tsv (see `delimited.py`), .jsonl (one object a line) or .parquet file, which may be compressed
+            as a whole.
+        columns: what the user says of a text table: the role of each column, by name or number, and how it is read.
         bad_utf8: what to do with bytes that are not UTF-8, see ``text.open_text``.
+        ask: the flag by which a user names a column, for messages.
+        hints: how a file that this one is like was read.
 
     Returns:
         A context manager to read ``columns`` and ``rows`` from.
@@ -43,7 +57,9 @@ def open_rows(path: str | Path, *, bad_utf8: BadUtf8 = "stop") -> "Rows":
         return _JsonLines(path, bad_utf8=bad_utf8)
     if suffix == ".parquet":
         return _Parquet(path, bad_utf8=bad_utf8)
-    return _Delimited(path, delimiter="\t" if suffix == ".tsv" else ",", bad_utf8=bad_utf8)
+    from bertie.files.delimited import Delimited  # it derives from Rows
+
+    return Delimited(path, columns=columns or {}, bad_utf8=bad_utf8, ask=ask, hints=hints)
 
 
 class Rows:
@@ -52,8 +68,27 @@ class Rows:
     columns: list[str]
     """The names of the columns; of .jsonl, the keys of the first object; empty when the file is."""
 
+    encoding = "UTF-8"
+    """What its characters are written in."""
+
     num_replaced = 0
     """Broken UTF-8 sequences replaced so far."""
+
+    delimiter = ""
+    """What parts the columns of a text table."""
+
+    quoted = False
+    """Whether fields of a text table may stand in quotes."""
+
+    header: bool | None = None
+    """Whether the first line of a text table names its columns; its columns are numbers otherwise."""
+
+    remarks: tuple[str, ...] = ()
+    """What else is to be said of how the file is read."""
+
+    def __init__(self) -> None:
+        self.empty: list[int] = []
+        """Lines without content that were passed over so far."""
 
     @property
     def position(self) -> int:
@@ -74,6 +109,10 @@ class Rows:
         """
         raise NotImplementedError
 
+    def sample(self, count: int) -> list[list[Any]]:
+        """Read the first rows, all columns; a value that a row lacks is None. No row can be read after that."""
+        return [values for _, values in islice(self.rows(self.columns), count)]
+
     def close(self) -> None:
         """Close the file."""
         raise NotImplementedError
@@ -87,63 +126,17 @@ class Rows:
         self.close()
 
 
-class _Delimited(Rows):
-    def __init__(self, path: str | Path, *, delimiter: str, bad_utf8: BadUtf8) -> None:
-        self._path = path
-        self._stream = open_text(path, bad_utf8=bad_utf8)
-        if delimiter == ",":
-            # The package's own limit is 131,072 characters a field; the stream bounds its lines already.
-            csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE_BYTES))
-            # strict: without it, a quote that is never closed swallows the rest of the file in silence.
-            self._records = self._numbered(csv.reader(self._stream, strict=True))
-        else:
-            self._records = ((n, line.rstrip("\n").split(delimiter)) for n, line in enumerate(self._stream, 1))
-        self.columns = next((fields for _, fields in self._records), [])
-
-    @property
-    def position(self) -> int:
-        return self._stream.position
-
-    @property
-    def num_replaced(self) -> int:  # type: ignore[override]
-        return self._stream.num_replaced
-
-    def rows(self, columns: Sequence[str]) -> Iterator[tuple[int, list[Any]]]:
-        indices = [self.columns.index(name) for name in columns]
-        for line, fields in self._records:
-            if not any(fields):
-                continue
-            if len(fields) != len(self.columns):
-                raise DataError(
-                    f"{self._path}:{line}: {len(fields)} fields, but the header names {len(self.columns)} "
-                    f"({', '.join(self.columns)})"
-                )
-            yield line, [fields[index] for index in indices]
-
-    def close(self) -> None:
-        self._stream.close()
-
-    def _numbered(self, reader: Any) -> Iterator[tuple[int, list[str]]]:
-        while True:
-            line = reader.line_num + 1
-            try:
-                fields = next(reader, None)
-            except csv.Error as error:
-                raise DataError(f"{self._path}:{line}: this row is no valid CSV ({error})") from error
-            if fields is None:
-                return
-            yield line, fields
-
-
 class _JsonLines(Rows):
     def __init__(self, path: str | Path, *, bad_utf8: BadUtf8) -> None:
+        super().__init__()
         self._path = path
         self._strict = bad_utf8 == "stop"
         self._num_surrogates = 0
         self._stream = open_text(path, bad_utf8=bad_utf8)
         self._objects = self._read()
-        self._first = next(self._objects, None)
-        self.columns = [] if self._first is None else list(self._first[1])
+        # A row may lack a column that others have: the names are those of the first rows together.
+        self._head = list(islice(self._objects, _HEAD_ROWS))
+        self.columns = list(dict.fromkeys(name for _, values, _ in self._head for name in values))
 
     @property
     def position(self) -> int:
@@ -154,9 +147,7 @@ class _JsonLines(Rows):
         return self._stream.num_replaced + self._num_surrogates
 
     def rows(self, columns: Sequence[str]) -> Iterator[tuple[int, list[Any]]]:
-        item = self._first
-        while item is not None:
-            line, values, escaped = item
+        for line, values, escaped in chain(self._head, self._objects):
             missing = [name for name in columns if name not in values]
             if missing:
                 raise DataError(f"{self._path}:{line}: no {missing[0]!r} here; found: {', '.join(values)}")
@@ -164,7 +155,11 @@ class _JsonLines(Rows):
             if escaped:  # JSON can spell half a character, which no UTF-8 can hold
                 wanted = [self._whole(value, name, line) for name, value in zip(columns, wanted, strict=True)]
             yield line, wanted
-            item = next(self._objects, None)
+
+    def sample(self, count: int) -> list[list[Any]]:
+        """Read the first rows; see `Rows.sample`."""
+        rows = islice(chain(self._head, self._objects), count)
+        return [[values.get(name) for name in self.columns] for _, values, _ in rows]
 
     def close(self) -> None:
         self._stream.close()
@@ -208,6 +203,7 @@ class _Parquet(Rows):
             from pyarrow.parquet import ParquetFile
         except ImportError as error:
             raise missing_extra("pyarrow", "data", "to read .parquet files") from error
+        super().__init__()
         self._path = Path(path)
         self._strict = bad_utf8 == "stop"
         self._broken = ArrowException

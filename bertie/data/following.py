@@ -1,0 +1,43 @@
+"""Read a later file as a model's training file was read, and say what differs.
+
+A model carries its reading plan. Columns, header and forms of labels of a later file follow it where they can; a
+difference that a user should know of becomes a warning.
+"""
+
+from bertie.data.reading import Reading
+from bertie.data.roles import LABEL_OPTIONS
+from bertie.files.dialect import Hints
+
+_SIDES = ("text", "pair", "label")
+
+
+def hints(like: Reading | None) -> Hints | None:
+    """Return what a reader of text tables can go by where a file could be read in two ways."""
+    if like is None or like.header is None:
+        return None
+    return Hints(like.delimiter, like.header, tuple(name for role, name in like.columns.items() if role != "label"))
+
+
+def followed(like: Reading | None) -> dict[str, str]:
+    """Return the options that hold for later files too: how labels are written."""
+    return {} if like is None else {name: value for name, value in like.options.items() if name in LABEL_OPTIONS}
+
+
+def differences(like: Reading | None, found: Reading, *, labelled: bool) -> list[str]:
+    """Say in what a file was read otherwise than the training file, a sentence each."""
+    if like is None or not like.columns or found.form == "txt":
+        return []
+    said = []
+    for role in _SIDES:
+        learned, now = like.columns.get(role), found.columns.get(role)
+        if role == "label" and not labelled:
+            continue
+        if learned is not None and now is None and role == "pair":
+            said.append(f"the model learned from pairs (second texts from column {learned!r}), and here are none")
+        elif learned is None and now is not None and role == "pair":
+            said.append(f"the model learned from single texts, and here are second ones from column {now!r}")
+        elif learned is not None and now is not None and learned != now:
+            said.append(f"{role} is read from column {now!r}; the model learned from column {learned!r}")
+    if labelled and like.labels != found.labels:
+        said.append(f"labels: {found.labels or 'one a row'}; the model learned from {like.labels or 'one a row'}")
+    return said

@@ -1,0 +1,135 @@
+"""Tell whether the first line of a table names its columns, in whatever language.
+
+Every column is asked how well its first cell fits the cells below, and how well it fits a name. The answers are
+probabilities, and their product decides. Where neither reading is far ahead of the other, nobody can tell: the answer
+is None, and the reader asks its user.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+# Names that data sets give their columns, in lower case and without a number at their end.
+_NAMES = frozenset(
+    """
+    id idx guid uid uuid index row_id text texts sentence content review body comment document article passage paragraph
+    tweet message utterance question query title premise hypothesis anchor positive negative source target summary
+    headline dialogue input output answer answers answer_start context label labels class category gold_label quality
+    sentiment is_duplicate tag tags score similarity similarity_score rating stars polarity emotion intent topic words
+    tokens word token pos lemma ner ner_tags pos_tags entities spans choices options is_impossible split pair text_a
+    text_b #1_string #2_string sentence_#
+    """.split()  # noqa: SIM905
+)
+# How often a name of a column has such a form.
+_FORM_OF_NAMES = {
+    "empty": 0.02,
+    "number": 0.003,
+    "code": 0.06,
+    "long": 0.00002,
+    "sentence": 0.0005,
+    "phrase": 0.005,
+    "few words": 0.08,
+    "lower": 0.45,
+    "joined": 0.15,
+    "capital": 0.15,
+    "upper": 0.05,
+    "word": 0.45,
+}
+_NAME_BONUS = 30.0
+_CAP = 200.0
+_FLOOR = 1e-5
+_SURE = 50.0
+_UNSURE = 0.1
+_SAMPLE = 2000
+_LONG_WORDS = 8
+_FEW_WORDS = 3
+_LONGEST_NUMBER = 40  # characters
+
+_NUMBER = re.compile(r"[-+]?[\d.,\s]*\d[\d.,]*\s?%?([eE][-+]?\d+)?")
+_CODE = re.compile(r"\w+://\S*|\S*\d\S*")
+# Scripts that put no spaces between words; three characters are about one word.
+_UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]")
+_SENTENCE_END = re.compile("[.!?…。！？।؟。]['\"”’」』)]*$")
+_JOINED = re.compile(r"[^\W\d_]+([_.-][^\W_]+)+|[a-z]+([A-Z][a-z]+)+")
+
+
+def has_header(first: Sequence[str], rows: Sequence[Sequence[str]], *, prior: float) -> bool | None:
+    """Tell whether the first line names the columns.
+
+    Args:
+        first: its cells.
+        rows: the lines below it, as many cells each.
+        prior: how many tables of this kind have a header for each one without.
+
+    Returns:
+        None where the line may be either.
+    """
+    cells = [cell.strip() for cell in first]
+    others = [row for row in rows[:_SAMPLE] if [cell.strip() for cell in row] != cells]
+    named = [place for place, cell in enumerate(cells) if is_known_name(cell)]
+    if named and len(named) == sum(map(bool, cells)):
+        values = [{row[place].strip() for row in others} for place in named]
+        if not any(cells[place] in known for place, known in zip(named, values, strict=True)):
+            return True
+    odds = prior
+    if cells == [str(number) for number in range(len(cells))] and len(cells) > 1:
+        columns = list(zip(*others, strict=True)) or [()] * len(cells)
+        texts = sum(2 * sum(_form(cell) == "number" for cell in column) < len(column) for column in columns)
+        return True if texts else None
+    for place, cell in enumerate(cells):
+        odds *= min(_CAP, max(_FLOOR, _ratio(cell, [row[place].strip() for row in others])))
+    return True if odds >= _SURE else False if odds <= _UNSURE else None
+
+
+def is_known_name(cell: str) -> bool:
+    """Tell whether data sets use a word as a column's name."""
+    name = "_".join(cell.strip().lower().split())
+    return name in _NAMES or name.rstrip("0123456789").rstrip("_") in _NAMES
+
+
+def _ratio(cell: str, below: Sequence[str]) -> float:
+    """Say how much likelier a cell is as the name of a column than as one more of its cells."""
+    size = len(below)
+    if not cell and 2 * sum(not value for value in below) >= size:
+        return 1.0  # spreadsheets end in columns that nobody filled
+    counts = Counter(below)
+    form, forms = _form(cell), Counter(map(_form, below))
+    by_form = _FORM_OF_NAMES[form] * (size + 3.0) / (forms[form] + 0.5)
+    known = is_known_name(cell)
+    if counts[cell]:  # a column is hardly ever named by one of its own values
+        return by_form * (0.05 if known else 0.001) * (size + 1.0) / counts[cell]
+    by_value = 1.0
+    if 2 * len(counts) <= size or (size > 2 and len(counts) < size):
+        once = sum(count == 1 for count in counts.values())
+        by_value = (size + 1.0) / (once + 0.5)
+    # A form and a value that are both new often say the same thing twice.
+    both = max(by_form, by_value) if min(by_form, by_value) > 1.0 else by_form * by_value
+    return both * (_NAME_BONUS if known else 1.0)
+
+
+def _form(cell: str) -> str:
+    """Name what a cell looks like."""
+    text = cell.strip()
+    if not text:
+        return "empty"
+    if len(text) < _LONGEST_NUMBER and _NUMBER.fullmatch(text):
+        return "number"
+    words = text.split()
+    count = len(words) + len(_UNSPACED.findall(text)) / 3.0
+    if len(words) == 1 and count < _FEW_WORDS and not _UNSPACED.search(text) and _CODE.fullmatch(text):
+        return "code"
+    if count > 2 * _LONG_WORDS:
+        return "long"
+    if count > _LONG_WORDS or (count >= 2.0 and _SENTENCE_END.search(text)):
+        return "sentence"
+    if count > _FEW_WORDS + 0.5:
+        return "phrase"
+    if len(words) > 1 or count >= 3.0:
+        return "few words"
+    if _JOINED.fullmatch(text):
+        return "joined"
+    if text.islower():
+        return "lower"
+    if text.isupper():
+        return "upper"
+    return "capital" if text[:1].isupper() else "word"
