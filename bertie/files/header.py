@@ -76,9 +76,20 @@ def has_header(first: Sequence[str], rows: Sequence[Sequence[str]], *, prior: fl
         columns = list(zip(*others, strict=True)) or [()] * len(cells)
         texts = sum(2 * sum(_form(cell) == "number" for cell in column) < len(column) for column in columns)
         return True if texts else None
+    odds *= _NAME_BONUS if _are_counted(cells) else 1.0
     for place, cell in enumerate(cells):
         odds *= min(_CAP, max(_FLOOR, _ratio(cell, [row[place].strip() for row in others])))
     return True if odds >= _SURE else False if odds <= _UNSURE else None
+
+
+def _are_counted(cells: Sequence[str]) -> bool:
+    """Tell whether cells are one word with rising numbers, such as v1, v2 or column_0, column_1."""
+    parts = [re.fullmatch(r"(\D*[^\W\d]\D*)(\d+)", cell) for cell in cells if cell]
+    stems = {part[1] for part in parts if part}
+    numbers = [int(part[2]) for part in parts if part]
+    return (
+        len(parts) > 1 and all(parts) and len(stems) == 1 and numbers == [*range(numbers[0], numbers[0] + len(numbers))]
+    )
 
 
 def is_known_name(cell: str) -> bool:
@@ -97,7 +108,7 @@ def _ratio(cell: str, below: Sequence[str]) -> float:
     by_form = _FORM_OF_NAMES[form] * (size + 3.0) / (forms[form] + 0.5)
     known = is_known_name(cell)
     if counts[cell]:  # a column is hardly ever named by one of its own values
-        return by_form * (0.05 if known else 0.001) * (size + 1.0) / counts[cell]
+        return by_form * (0.05 if known else 0.0003) * (size + 1.0) / counts[cell]
     by_value = 1.0
     if 2 * len(counts) <= size or (size > 2 and len(counts) < size):
         once = sum(count == 1 for count in counts.values())

@@ -90,7 +90,7 @@ def test_every_fault_is_found_at_once(tmp_path: Path, tokenizer: str, capsys: py
     [
         ("label\ttext\nx\ta b\nx\tc d\n", "classification", "every item has the label 'x'"),
         ("sentence\na b\n", "classification", "no column holds labels"),
-        ("label\ttext\nx\ta\tb\n", "classification", "3 fields, the first line has 2"),
+        ("label\ttext\nx\ta\tb\n", "classification", "3 fields, but the header names 2"),
         ("label\ttext\n1\ta\nhigh\tb\n2\tc\n", "regression", "1 of 3 labels are no numbers, such as 'high'"),
         ("label\ttext\n1\ta\n1\tb\n", "regression", "every label is 1"),
         ("", "classification", "is empty"),
