@@ -1,19 +1,23 @@
 """Multiple choice: tables with a text, two choices or more, and which of them is right.
 
 Names of columns are found as SWAG, RACE, COPA, ARC and their like have them. A question about a text, or the beginning
-of a sentence that each choice completes, becomes the `lead` of its item. Labels are numbers from 0, letters, or the
-text of the right choice; what can be read in two ways stops the reading.
+of a sentence that each choice completes, becomes the `lead` of its item. How labels name a choice is told over the
+whole file (`choice_labels.py`).
 """
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bertie import progress
+from bertie.data.cells import is_listed, read_cell
+from bertie.data.choice_labels import BASE, Labelled, is_missing, resolve
 from bertie.data.hub import is_dataset, open_dataset
 from bertie.data.items import Choice, Table
+from bertie.data.json_values import json_values
+from bertie.data.reading import Reading
 from bertie.errors import DataError, SettingsError
 from bertie.files.compression import format_suffix
 from bertie.files.rows import SUFFIXES, open_rows
@@ -22,14 +26,28 @@ from bertie.registry import did_you_mean
 # What a part of an item is called in files, the likeliest name first; compared in lower case.
 _NAMES = {
     "text": ("context", "text", "article", "passage", "document", "premise", "sent1", "ctx", "goal", "sentence"),
-    "question": ("question", "questions", "query"),
+    "question": ("question", "questions", "query", "question_stem"),
     "lead": ("sent2", "lead"),
     "choices": ("choices", "options", "endings", "candidates", "choice"),
-    "label": ("label", "answer", "answerkey", "answers", "gold", "correct", "target"),
+    "label": (
+        *("label", "answer", "answerkey", "answers", "gold", "correct", "target", "answer_key", "answer_idx"),
+        *("correct_answer", "correct_option", "answer_index", "gold_label", "correct_choice"),
+    ),
 }
 # Choices in columns of their own: ending0, choice_1, OptionA, or a bare letter.
 _OWN_COLUMN = re.compile(r"(ending|choice|option|answer|solution|sol|alternative|)[ _-]?(\d+|[a-z])")
-_MISSING = (None, "", "-1", -1)  # -1 is what data sets put where a label is kept secret
+_NAMED = ("label", "key", "id", "name")  # what a choice that is an object calls itself
+_JSON = (".json", ".jsonl")
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """An item whose label is still as its file has it."""
+
+    text: str
+    lead: str
+    line: int
+    said: Labelled
 
 
 def read_choices(
@@ -38,38 +56,89 @@ def read_choices(
     """Read items with choices into memory.
 
     Args:
-        path: .jsonl, .parquet, .csv or .tsv, also compressed; or a data set (`data/hub.py`).
+        path: .json, .jsonl, .parquet, .csv or .tsv, also compressed; or a data set (`data/hub.py`).
         columns: part (text, question, lead, choices, label) to column name; choices may be several columns, as in
-            choices=a+b+c. Found by their names when None.
+            choices=a+b+c. Found by their names when None. `numbered` says whether labels count from 0 or from 1.
         labelled: whether every item needs a label.
 
     Raises:
         SettingsError: no such file, another kind of file, or a column it doesn't have.
-        DataError: an empty file, an item of fewer than two choices, or a label that is none of them.
+        DataError: an empty file, an item of fewer than two choices, or a label that is none of them or may be several.
     """
-    file = Path(path)
-    if not is_dataset(file) and format_suffix(file) not in SUFFIXES:
-        raise SettingsError(f"{file}: items with choices are read from {', '.join(SUFFIXES)}")
-    items: list[Choice] = []
-    with open_dataset(file) if is_dataset(file) else open_rows(file) as table:
-        places = _chosen(file, table.columns, columns) if columns else _found(file, table.columns)
-        if labelled and "label" not in places:
-            raise DataError(
-                f"{file}: no column holds labels ({', '.join(table.columns)}); say which by --columns label=NAME,..."
-            )
-        wanted = list(dict.fromkeys(name for names in places.values() for name in names))
-        for line, values in table.rows(wanted):
-            row, where = dict(zip(wanted, values, strict=True)), f"{file}:{line}"
-            parts = {part: [row[name] for name in names] for part, names in places.items()}
-            items += [_item(one, where, line, labelled=labelled) for one in _questions(parts, where)]
-    if not items:
+    file, given = Path(path), dict(columns or {})
+    base = given.pop(BASE, "")
+    header, rows, form = _rows(file)
+    places = _chosen(file, header, given) if given else _found(file, header, rows)
+    if labelled and header and "label" not in places:
+        raise DataError(f"{file}: no column holds labels ({', '.join(header)}); say which by --columns label=NAME,...")
+    drafts: list[_Draft] = []
+    for line, row in rows:
+        parts = {part: [row.get(name) for name in names] for part, names in places.items()}
+        drafts += [_draft(one, f"{file}:{line}", line) for one in _questions(parts, f"{file}:{line}")]
+    if not drafts:
         raise DataError(f"{file} holds no rows")
+    for draft in drafts:
+        if labelled and is_missing(draft.said.label):
+            raise DataError(f"{draft.said.where}: no label; complete or remove the row")
+    from_zero = all(re.search(r"\d+$", name) for name in places["choices"]) and places["choices"][0].endswith("0")
+    numbers, way = _numbers(file, drafts, base, labelled=labelled, numbered_columns=from_zero)
+    items = [
+        Choice(draft.text, tuple(draft.said.choices), None if number is None else str(number), draft.line, draft.lead)
+        for draft, number in zip(drafts, numbers, strict=True)
+    ]
     mapping = {part: "+".join(names) for part, names in places.items()}
-    said = ", ".join(f"{part} from column {name!r}" for part, name in mapping.items())
-    numbers = sorted({len(item.choices) for item in items})
-    span = f"{numbers[0]}" if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
-    progress.note(f"{file}: {len(items):,} items of {span} choices, {said}")
-    return Table(file, items, mapping)
+    said = [f"{part} from column {name!r}" for part, name in mapping.items()] + ([way] if way else [])
+    sizes = sorted({len(item.choices) for item in items})
+    span = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
+    progress.note(f"{file}: {len(items):,} items of {span} choices, {', '.join(said)}")
+    options = {BASE: base} if base else {}
+    reading = Reading(str(file), form=form, columns=mapping, labels=way, rows=len(items), options=options)
+    return Table(file, items, mapping, reading)
+
+
+def _numbers(
+    file: Path, drafts: Sequence[_Draft], base: str, *, labelled: bool, numbered_columns: bool
+) -> tuple[list[int | None], str]:
+    """Resolve the labels; where none is needed, those that can't be told are left out with a warning."""
+    said = [draft.said for draft in drafts]
+    try:
+        return resolve(file, said, base, numbered_columns=numbered_columns)
+    except DataError as error:
+        if labelled:
+            raise
+        progress.warn(f"{error}; no labels are read")
+        return [None] * len(drafts), ""
+
+
+def _rows(file: Path) -> tuple[list[str], list[tuple[int, dict[str, Any]]], str]:
+    """Read all rows: the names of the columns, line and values of each, and the form of the file.
+
+    Raises:
+        SettingsError: another kind of file.
+        DataError: JSON that is no table.
+    """
+    suffix = format_suffix(file)
+    if suffix in _JSON:
+        rows = json_values(file)
+        for line, row in rows:
+            if not isinstance(row, dict):
+                raise DataError(f'{file}:{line}: each line must be an object such as {{"text": "..."}}')
+        unfolded = [(line, _unfolded(row)) for line, row in rows]
+        return list(dict.fromkeys(name for _, row in unfolded for name in row)), unfolded, suffix[1:]
+    if not is_dataset(file) and suffix not in SUFFIXES:
+        raise SettingsError(f"{file}: items with choices are read from .json, {', '.join(SUFFIXES)}")
+    with open_dataset(file) if is_dataset(file) else open_rows(file) as table:
+        names = list(table.columns)
+        read = [(line, dict(zip(names, values, strict=True))) for line, values in table.rows(names)]
+    return names, read, "dataset" if is_dataset(file) else suffix[1:]
+
+
+def _unfolded(row: dict[str, Any]) -> dict[str, Any]:
+    """Lift the choices out of a question, where ARC and CommonsenseQA have them in their own files."""
+    asked = row.get("question")
+    if not isinstance(asked, dict) or "stem" not in asked or "choices" not in asked:
+        return row
+    return {**row, "question": asked["stem"], "choices": asked["choices"]}
 
 
 def _chosen(file: Path, header: Sequence[str], columns: Mapping[str, str]) -> dict[str, list[str]]:
@@ -92,7 +161,7 @@ def _chosen(file: Path, header: Sequence[str], columns: Mapping[str, str]) -> di
     return places
 
 
-def _found(file: Path, header: Sequence[str]) -> dict[str, list[str]]:
+def _found(file: Path, header: Sequence[str], rows: Sequence[tuple[int, Mapping[str, Any]]]) -> dict[str, list[str]]:
     """Find the parts by the names of the columns."""
     names = {name.lower(): name for name in reversed(header)}
     places = {
@@ -102,6 +171,10 @@ def _found(file: Path, header: Sequence[str]) -> dict[str, list[str]]:
     }
     if "choices" not in places and (own := _own_columns(header)):
         places["choices"] = own
+    if "choices" not in places and {"label", "answers"} <= set(names) and rows:  # ReClor's answers are the choices
+        first = rows[0][1][names["answers"]]
+        if isinstance(first, list) or (isinstance(first, str) and is_listed(first)):
+            places["choices"] = [names["answers"]]
     if header and ("choices" not in places or not {"text", "question"} & set(places)):
         lacking = "the choices" if "choices" not in places else "the text"
         raise DataError(
@@ -135,18 +208,14 @@ def _questions(parts: dict[str, list[Any]], where: str) -> Iterator[dict[str, li
         yield {**parts, **{part: [values[number]] for part, values in several.items()}}
 
 
-def _item(parts: dict[str, list[Any]], where: str, line: int, *, labelled: bool) -> Choice:
+def _draft(parts: dict[str, list[Any]], where: str, line: int) -> _Draft:
     texts = {part: _text(parts[part][0], part, where) for part in ("text", "question", "lead") if part in parts}
     text, lead = texts.get("text", ""), " ".join(texts[part] for part in ("question", "lead") if texts.get(part))
     if not text:
         text, lead = lead, ""
     choices, names = _choices(parts["choices"], where)
     label = parts["label"][0] if "label" in parts else None
-    label = None if label in _MISSING or label != label else label  # nan, where a parquet has no number
-    if label is None and labelled:
-        raise DataError(f"{where}: no label; complete or remove the row")
-    number = None if label is None else str(_number(label, choices, names, where))
-    return Choice(text, tuple(choices), number, line, lead)
+    return _Draft(text, lead, line, Labelled(choices, names, label, where))
 
 
 def _text(value: Any, part: str, where: str) -> str:
@@ -161,13 +230,21 @@ def _choices(values: list[Any], where: str) -> tuple[list[str], list[str]]:
     whole = values[0] if len(values) == 1 else values
     if isinstance(whole, str):
         try:
-            whole = json.loads(whole)
-        except ValueError:
+            whole = read_cell(whole)
+        except ValueError as error:
+            said = f" ({error})" if is_listed(whole) else ""
             raise DataError(
-                f"{where}: the choices are {whole!r:.60}; they need a column each, or a JSON list of strings"
+                f"{where}: the choices are {whole!r:.60}; they need a column each, or a JSON list of strings{said}"
             ) from None
     if isinstance(whole, dict) and isinstance(whole.get("text"), list):
         names, whole = [str(name) for name in whole.get("label") or ()], whole["text"]
+    elif isinstance(whole, dict) and len(whole) > 1 and all(isinstance(text, str) for text in whole.values()):
+        names, whole = [str(name) for name in whole], list(whole.values())  # {"A": "...", "B": "..."}
+    elif isinstance(whole, list) and whole and all(isinstance(one, dict) and "text" in one for one in whole):
+        key = next((key for key in _NAMED if all(key in one for one in whole)), "")
+        names, whole = [str(one[key]) for one in whole] if key else [], [one["text"] for one in whole]
+    if names and len(set(names)) < len(whole):
+        raise DataError(f"{where}: {len(whole)} choices with the names {', '.join(names)}; give each its own")
     if not isinstance(whole, list) or not all(isinstance(one, str | int | float | None) for one in whole):
         raise DataError(f"{where}: the choices are {whole!r:.60}; they must be a list of strings")
     texts = ["" if one is None else str(one) for one in whole]
@@ -179,29 +256,3 @@ def _choices(values: list[Any], where: str) -> tuple[list[str], list[str]]:
         if not text.strip():
             raise DataError(f"{where}: choice {number} is empty; complete or remove the row")
     return texts, names
-
-
-def _number(label: Any, choices: Sequence[str], names: Sequence[str], where: str) -> int:
-    """Read a label as a number from 0, a letter, or a text."""
-    said = str(int(label)) if isinstance(label, float) and label.is_integer() else str(label).strip()
-    if names:
-        readings = {number for number, name in enumerate(names) if name == said}
-    else:
-        texts = choices if isinstance(label, str) else ()  # the number 2 is no text, "2" may be one
-        readings = {number for number, choice in enumerate(texts) if choice.strip() == said}
-        if said.isdecimal():
-            readings.add(int(said))
-        elif len(said) == 1 and said.isascii() and said.isalpha():
-            readings.add(ord(said.upper()) - ord("A"))
-    readings = {number for number in readings if number < len(choices)}
-    if not readings:
-        raise DataError(
-            f"{where}: label {said!r} is none of the {len(choices)} choices; give its number from 0, its letter, or "
-            "its text"
-        )
-    if len(readings) > 1:
-        found = " or ".join(f"{number} ({choices[number]!r})" for number in sorted(readings))
-        raise DataError(
-            f"{where}: label {said!r} may mean choice {found}; give a letter, or in JSON a number without quotes"
-        )
-    return readings.pop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -79,9 +80,13 @@ def test_parquet_and_splits_of_a_folder(tmp_path: Path) -> None:
     import pyarrow as pa
     from pyarrow.parquet import write_table
 
-    columns = {"context": ["a", "e"], "endings": [["b", "c"], ["f", "g", "h"]], "label": [1.0, None]}
+    columns = {
+        "context": ["a", "e", "i"],
+        "endings": [["b", "c"], ["f", "g", "h"], ["j", "k"]],
+        "label": [1.0, None, 0.0],
+    }
     write_table(pa.table(columns), tmp_path / "train.parquet")
-    expected = [Choice("a", ("b", "c"), "1", 1), Choice("e", ("f", "g", "h"), None, 2)]
+    expected = [Choice("a", ("b", "c"), "1", 1), Choice("e", ("f", "g", "h"), None, 2), Choice("i", ("j", "k"), "0", 3)]
     assert read_choices(tmp_path / "train.parquet").items == expected
     assert read_choices(f"hub:{tmp_path}:train").items == expected
 
@@ -113,13 +118,19 @@ def test_columns_by_name(tmp_path: Path) -> None:
         ({"ending1": "", "ending2": " ", "ending3": None}, r"items.jsonl:2: 1 choices; an item needs two or more"),
         ({"ending1": ["a"]}, r"items.jsonl:2: the choices are .*; they must be a list of strings"),
         ({"sent1": {}}, r"items.jsonl:2: the text is {}; it must be one string"),
-        ({"ending0": "1", "label": "1"}, r"items.jsonl:2: label '1' may mean choice 0 \('1'\) or 1 \('sings.'\)"),
         ({"ending0": "same", "ending1": "same", "label": "same"}, r"items.jsonl:2: label 'same' may mean choice 0"),
     ],
 )
 def test_bad_rows(tmp_path: Path, change: dict[str, Any], match: str) -> None:
     with pytest.raises(DataError, match=match):
         read_choices(jsonl(tmp_path, SWAG, {**SWAG, **change}), labelled=True)
+
+
+def test_labels_that_are_numbers_and_texts(tmp_path: Path) -> None:
+    row = {**SWAG, "ending0": "1", "label": "1"}
+    with pytest.raises(DataError, match=r"items.jsonl:1: label '1' may mean choice 0 \('1'\) or 1 \('sings.'\)"):
+        read_choices(jsonl(tmp_path, row), labelled=True)
+    assert [one.label for one in read_choices(jsonl(tmp_path, row, SWAG), labelled=True).items] == ["1", "2"]
 
 
 def test_numbers_of_json_are_no_texts(tmp_path: Path) -> None:
@@ -156,7 +167,91 @@ FILLED = WORDS.filter(lambda text: bool(text.strip()))
 def test_any_text_comes_back(tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, list[str], int]]) -> None:
     folder = tmp_path_factory.mktemp("any")
     given_rows = [{"text": text, "choices": choices, "label": label % len(choices)} for text, choices, label in rows]
-    found = read_choices(jsonl(folder, *given_rows), labelled=True).items
+    path = jsonl(folder, *given_rows)
+    try:
+        found = read_choices(path, labelled=True).items
+    except DataError as error:
+        assert "counted from 0 or from 1" in str(error)
+        found = read_choices(path, columns={"numbered": "0"}, labelled=True).items
     assert [(one.text, list(one.choices), one.label) for one in found] == [
         (row["text"], row["choices"], str(row["label"])) for row in given_rows
     ]
+
+
+def labels(path: Path, **columns: str) -> list[str | None]:
+    return [item.label for item in read_choices(path, columns=columns or None, labelled=True).items]
+
+
+def test_numbers_from_one_are_told_by_the_whole_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"sentence": "a", "option1": "b", "option2": "c", "answer": answer} for answer in ("1", "2", "1")]
+    assert labels(jsonl(tmp_path, *rows)) == ["0", "1", "0"]
+    assert "labels numbered from 1" in capsys.readouterr().err
+    assert labels(jsonl(tmp_path, *({**row, "answer": int(row["answer"]) - 1} for row in rows))) == ["0", "1", "0"]
+    assert "labels numbered from 0" in capsys.readouterr().err
+    lists = [{"text": "a", "choices": ["b", "c", "d"], "label": label} for label in (1, 2)]
+    path = jsonl(tmp_path, *lists)
+    with pytest.raises(
+        DataError, match=r"counted from 0 or from 1 \(.*jsonl:1: 1\); say --columns numbered=0 or numbered=1"
+    ):
+        labels(path)
+    assert labels(path, numbered="0") == ["1", "2"] and labels(path, numbered="1") == ["0", "1"]
+    assert [item.label for item in read_choices(path).items] == [None, None]
+    assert "no labels are read" in capsys.readouterr().err
+    with pytest.raises(SettingsError, match="numbered=2: labels are numbered from 0 or from 1"):
+        labels(path, numbered="2")
+    mixed = jsonl(tmp_path, *lists, {**lists[0], "label": 0}, {**lists[0], "label": 3})
+    with pytest.raises(
+        DataError, match=r"jsonl:4: label '3' is none of the 3 choices, if it is read as all others; num"
+    ):
+        labels(mixed)
+    with pytest.raises(
+        DataError, match=r"jsonl:3: label 'b' .* the labels before are read numbered from 0 or numbered"
+    ):
+        labels(jsonl(tmp_path, *lists, {**lists[0], "label": "b"}))
+
+
+NAMED = {"text": ["x", "y"], "label": ["A", "B"]}
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {
+            "question": {"stem": "q", "choices": [{"label": "A", "text": "x"}, {"label": "B", "text": "y"}]},
+            "answerKey": "B",
+        },
+        {"question_stem": "q", "choices": NAMED, "answerKey": "B"},
+        {"question": "q", "choices": repr(NAMED), "answerKey": "B"},
+        {
+            "question": "q",
+            "choices": "{'text': array(['x', 'y'], dtype=object), 'label': array(['A', 'B'])}",
+            "label": "B",
+        },
+        {"question": "q", "options": {"A": "x", "B": "y"}, "answer_idx": "B"},
+        {"query": "q", "options": "['x', 'y']", "correct_option": 1.0, "x": 0},
+        {"question": "q", "options": "['x' 'y']", "answer": "y"},
+        {"context": "", "question": "q", "answers": ["x", "y"], "label": "B"},
+        {"question": "q", "optionA": "x", "optionB": "y", "answer": "b"},
+    ],
+)
+def test_forms_of_other_data_sets(tmp_path: Path, row: dict[str, Any]) -> None:
+    first = {**row, **({"correct_option": 0} if "correct_option" in row else {})}
+    array = tmp_path / "a.json"
+    array.write_text(json.dumps([first, row], indent=1))
+    assert read_choices(array, labelled=True).items[1] == Choice("q", ("x", "y"), "1", 2)
+    if not isinstance(row.get("question"), dict) and all(
+        isinstance(value, str | float | int) for value in row.values()
+    ):
+        with (tmp_path / "a.csv").open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(row))
+            writer.writeheader()
+            writer.writerows([first, row])
+        assert read_choices(tmp_path / "a.csv", labelled=True).items[1] == Choice("q", ("x", "y"), "1", 3)
+
+
+def test_names_that_do_not_part_the_choices(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"jsonl:1: 2 choices with the names A, A; give each its own"):
+        labels(jsonl(tmp_path, {**ARC, "choices": {"text": ["x", "y"], "label": ["A", "A"]}, "answerKey": "A"}))
+    (tmp_path / "a.csv").write_text("text,choices,label\na,['b' ... 'c'],0\n")
+    with pytest.raises(DataError, match=r"a.csv:2: .* JSON list of strings \(values are left out"):
+        labels(tmp_path / "a.csv")
