@@ -12,7 +12,6 @@ import functools
 import inspect
 import json
 import os
-import tomllib
 import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Annotated, Any, TypeVar
 from bertie import __version__, toml
 from bertie.errors import SettingsError
 from bertie.hints import hint
+from bertie.reading import read_toml
 
 T = TypeVar("T")
 
@@ -193,15 +193,7 @@ def read(path: str | Path) -> dict[str, Any]:
     file = Path(path)
     if file.is_dir():
         file = file / "config.toml"
-    try:
-        with file.open("rb") as stream:
-            return tomllib.load(stream)
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{file}: not valid TOML: {error}") from error
-    except UnicodeDecodeError as error:
-        raise SettingsError(f"{file}: not UTF-8 text at byte {error.start}; settings files are TOML") from error
-    except OSError as error:
-        raise SettingsError(f"can't read settings from {file}: {error.strerror}") from error
+    return read_toml(file)
 
 
 def write(path: str | Path, *, command: str, parameters: Mapping[str, Any]) -> None:

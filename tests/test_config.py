@@ -180,7 +180,7 @@ def test_whatever_a_file_says_is_used_or_refused_as_settings(values: dict[str, A
     [
         (b"steps = ", "not valid TOML"),
         (b"a = 1\na = 2", "not valid TOML"),
-        (b"\xff\xfe", "not UTF-8 text at byte 0"),
+        (b"\xff\xfe", "this is UTF-16"),
     ],
 )
 def test_unreadable_files(tmp_path: Path, content: bytes, message: str) -> None:
@@ -191,7 +191,7 @@ def test_unreadable_files(tmp_path: Path, content: bytes, message: str) -> None:
 
 
 def test_absent_files(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"can't read settings from .*nowhere\.toml: No such file"):
+    with pytest.raises(SettingsError, match=r"nowhere\.toml: no such file"):
         config.read(tmp_path / "nowhere.toml")
 
 

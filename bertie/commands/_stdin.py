@@ -1,12 +1,12 @@
 """Texts typed or piped into a command, one a line: read, and refused where they are a table or a file's name."""
 
 import csv
-import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
 
 from bertie.errors import DataError, SettingsError
+from bertie.reading import parse_json
 
 _SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet", ".txt", ".gz", ".zst", ".xlsx", ".conll")
 _MARKS = ",;\t|"
@@ -53,8 +53,8 @@ def refuse_table(lines: Sequence[str]) -> None:
 
 def _is_object(line: str) -> bool:
     try:
-        return isinstance(json.loads(line), dict)
-    except (ValueError, RecursionError):
+        return isinstance(parse_json(line, "", data=True), dict)
+    except DataError:
         return False
 
 

@@ -3,7 +3,6 @@
 It compares files with their checksums, and reads small text files and the headers of weight files. It runs nothing.
 """
 
-import json
 import math
 import shlex
 from pathlib import Path
@@ -15,6 +14,7 @@ from bertie.commands.command import Report
 from bertie.config import Positional
 from bertie.errors import DataError, SettingsError
 from bertie.files.checksums import Differences, compare, has_own_sum, read_sums, seal
+from bertie.reading import LARGE_BYTES, check_regular, parse_object, read_object, read_text
 
 MAX_HEADER_BYTES = 100_000_000  # what the safetensors format itself allows
 _DAMAGED = 3
@@ -98,7 +98,7 @@ def _run(folder: Path) -> Report:
 def _finished(folder: Path) -> bool:
     """Tell whether a run wrote everything: its figures are the last thing it leaves."""
     file = folder / "run.json"
-    values = _object(file.read_bytes(), str(file)) if file.exists() else {}
+    values = read_object(file) if file.exists() else {}
     if not has_own_sum(values):
         raise DataError(f"{file} is damaged: it isn't as it was written")
     return "values" in values
@@ -110,18 +110,19 @@ def _latest_metrics(file: Path) -> tuple[dict[str, dict[str, Any]], int]:
     number = 0
     if not file.exists():
         return latest, number
+    check_regular(file)
     with file.open("rb") as stream:
         for number, line in enumerate(stream, start=1):
             if not line.endswith(b"\n"):
                 number -= 1  # a run is writing it just now
                 break
-            entry = _object(line, f"{file}:{number}")
+            entry = parse_object(line, f"{file}:{number}")
             latest[str(entry.pop("kind", "line"))] = entry
     return latest, number
 
 
 def _corpus(folder: Path) -> Report:
-    manifest = _object((folder / "manifest.json").read_bytes(), str(folder / "manifest.json"))
+    manifest = read_object(folder / "manifest.json")
     if manifest.get("format") != "bertie corpus":
         raise SettingsError(f"{folder / 'manifest.json'} is not the manifest of a prepared corpus")
     files = manifest.get("files", {})
@@ -138,7 +139,7 @@ def _corpus(folder: Path) -> Report:
 
 
 def _model(folder: Path) -> Report:
-    settings = _object((folder / "config.json").read_bytes(), str(folder / "config.json"))
+    settings = read_object(folder / "config.json")
     own = settings.get("bertie")
     own = own if isinstance(own, dict) else {}
     tensors = [tensor for file in sorted(folder.glob("*.safetensors")) for tensor in _tensors(file).values()]
@@ -169,11 +170,12 @@ def _model(folder: Path) -> Report:
 
 def _tensors(file: Path) -> dict[str, tuple[int, str]]:
     """Read what a weight file says it holds, numbers and their type by tensor: a length of eight bytes, then JSON."""
+    check_regular(file)
     with file.open("rb") as stream:
         length = int.from_bytes(stream.read(8), "little")
         if length > min(MAX_HEADER_BYTES, file.stat().st_size):
             raise DataError(f"{file}: its header claims {length} bytes, more than there are; the file is broken")
-        header = _object(stream.read(length), str(file))
+        header = parse_object(stream.read(length), f"{file}: its header")
     entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
     try:
         return {name: (math.prod(map(int, entry["shape"])), str(entry["dtype"])) for name, entry in entries.items()}
@@ -184,29 +186,18 @@ def _tensors(file: Path) -> dict[str, tuple[int, str]]:
 def _tokenizer(folder: Path) -> Report:
     values: dict[str, Any] = {"kind": "tokenizer", "path": str(folder)}
     if (file := folder / "tokenizer.json").is_file():
-        whole = _object(file.read_bytes(), str(file))
+        whole = read_object(file, limit=LARGE_BYTES)
         try:
             values |= {"model": whole["model"].get("type"), "vocab_size": len(whole["model"]["vocab"])}
             values |= {"lowercase": (whole.get("normalizer") or {}).get("lowercase")}
         except (AttributeError, KeyError, TypeError) as error:
             raise DataError(f"{file}: holds no vocabulary; it is no tokenizer of Hugging Face's form") from error
     else:
-        with (folder / "vocab.txt").open("rb") as stream:
-            values["vocab_size"] = sum(1 for _ in stream)
+        values["vocab_size"] = read_text(folder / "vocab.txt", limit=LARGE_BYTES).count("\n")
     if (file := folder / "tokenizer_config.json").is_file():
-        values["settings"] = _object(file.read_bytes(), str(file))
+        values["settings"] = read_object(file)
     following = f"bertie prepare-corpus FILES --tokenizer {shlex.quote(str(folder))} --out OUT"
     return Report(title=f"tokenizer in {folder}", values=values, next_command=following)
-
-
-def _object(content: bytes, place: str) -> dict[str, Any]:
-    try:
-        value = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{place}: not valid JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise DataError(f"{place}: holds a {type(value).__name__} where an object was expected")
-    return value
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -8,7 +8,6 @@ that isn't encodes whole sentences. Where the nanotoken package is installed it 
 every call are encoded once more to compare.
 """
 
-import json
 import re
 import string
 from collections.abc import Callable, Sequence
@@ -22,6 +21,7 @@ from bertie import progress
 from bertie.corpus.remembered import Encoded, Remembered
 from bertie.corpus.shards import Integers, token_dtype
 from bertie.errors import DataError
+from bertie.reading import parse_json
 from bertie.tokenizer import nano
 from bertie.tokenizer.tokenizer import Tokenizer
 from bertie.tokenizer.words import CJK, MARKS
@@ -80,7 +80,9 @@ class Encoder:
     def _word_end(self) -> tuple[str, int] | None:
         """Return a mark to part words with, and its id; None where no mark does that, or words can hold marks."""
         specials = {self.tokenizer.tokens[piece] for piece in self.tokenizer.special_ids}
-        added = {token["content"] for token in json.loads(self.tokenizer.as_json)["added_tokens"]} - specials
+        added = {
+            token["content"] for token in parse_json(self.tokenizer.as_json, "the tokenizer")["added_tokens"]
+        } - specials
         if any(not (token.isascii() and token.isalnum()) for token in added):
             return None
         for mark in string.punctuation:

@@ -26,6 +26,7 @@ import numpy.typing as npt
 from bertie.errors import DataError, SettingsError
 from bertie.files.atomic import sha256_file, write_text
 from bertie.files.checksums import has_own_sum, inside, with_own_sum
+from bertie.reading import read_json
 
 FORMAT = "bertie corpus"
 FORMAT_VERSION = 1
@@ -248,14 +249,14 @@ class _HashedFile:
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError) as error:
+    if not path.exists():
         raise SettingsError(
             f"no prepared corpus at {folder} ({MANIFEST} is missing); make one with: bertie prepare-corpus"
-        ) from error
-    except ValueError as error:
-        raise _broken(path, f"it is no valid JSON ({error})") from error
+        )
+    try:
+        manifest = read_json(path)
+    except DataError as error:
+        raise DataError(f"broken corpus: {error}") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise SettingsError(f"{path} is not the manifest of a prepared corpus")
     if manifest.get("version") != FORMAT_VERSION:

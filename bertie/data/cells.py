@@ -5,9 +5,11 @@ why such cells have a reader of their own. Text that is none of these, or not wh
 """
 
 import ast
-import json
 import re
 from typing import Any, Final
+
+from bertie.errors import DataError
+from bertie.reading import parse_json
 
 _MAX_DEPTH = 20
 _TOKEN = re.compile(
@@ -37,10 +39,8 @@ def read_cell(text: str) -> Any:
         ValueError: the text is none of these; with a word on why.
     """
     try:
-        value = json.loads(text)
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
-    except ValueError:
+        value = parse_json(text, "a cell", data=True)
+    except DataError:
         value = _Cell(text).read()
     if not isinstance(value, list | dict):
         raise ValueError("it is no list")

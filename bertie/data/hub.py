@@ -5,7 +5,6 @@ NAME is an id such as `nyu-mll/glue`, or a folder. A folder whose files are name
 the package `datasets` (extra `hub`). Classes have their names, not their numbers, where the data set knows them.
 """
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from typing import Any
 from bertie.errors import DataError, SettingsError, missing_extra
 from bertie.files.compression import format_suffix
 from bertie.files.rows import SUFFIXES, Rows, open_rows
+from bertie.reading import parse_json
 from bertie.registry import did_you_mean
 
 _PREFIX = "hub:"
@@ -170,7 +170,8 @@ def _class_names(file: Path) -> dict[str, list[str]]:
     from pyarrow.parquet import read_schema
 
     try:
-        features = json.loads((read_schema(file).metadata or {})[b"huggingface"])["info"]["features"]
+        described = (read_schema(file).metadata or {})[b"huggingface"]
+        features = parse_json(described, f"{file}: the description by datasets")["info"]["features"]
     except (KeyError, ValueError, TypeError):
         return {}
     return _classes(features.items())

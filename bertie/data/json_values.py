@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from bertie.errors import DataError
 from bertie.files.compression import ByteStream
 from bertie.files.text import BAD_UTF8_HINT, BadUtf8
+from bertie.reading import parse_json
 
 Value = tuple[int, Any]
 """Line, or place in its list, and value."""
@@ -52,15 +52,14 @@ def _text(file: Path, bad_utf8: BadUtf8) -> str:
 
 def _is_json(text: str) -> bool:
     try:
-        json.loads(text)
-    except (ValueError, RecursionError):
+        parse_json(text, "", data=True)
+    except DataError:
         return False
     return True
 
 
 def _parse(text: str, where: str, hint: str) -> Any:
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        said = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise DataError(f"{where}: this is no valid JSON ({said}){hint}") from error
+        return parse_json(text, where, data=True)
+    except DataError as error:
+        raise DataError(f"{error}{hint}") from error

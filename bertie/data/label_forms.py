@@ -5,7 +5,6 @@ labels) is refused with what to type.
 """
 
 import ast
-import json
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bertie.errors import DataError
+from bertie.reading import parse_json
 
 Labels = str | tuple[str, ...] | None
 Where = Callable[[int], str]
@@ -193,8 +193,8 @@ def _parts(text: str) -> list[Any] | None:
     if not text or text in _EMPTY:
         return []
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
+        value = parse_json(text, "a cell", data=True)
+    except DataError:
         pass
     else:
         flat = isinstance(value, list) and all(isinstance(part, str | int | float) for part in value)

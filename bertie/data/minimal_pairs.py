@@ -6,7 +6,6 @@ is one way to build a pair, and paradigms of one subject make a phenomenon.
 
 from __future__ import annotations
 
-import json
 import tarfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -16,6 +15,7 @@ from pathlib import Path
 from bertie.errors import DataError, SettingsError
 from bertie.files.compression import ByteStream, format_suffix
 from bertie.files.text import expand, open_text
+from bertie.reading import parse_json
 from bertie.registry import did_you_mean
 
 SUITES = {"blimp": "linguistics_term", "zhoblimp": "phenomenon"}
@@ -110,10 +110,7 @@ def _pair(text: str, phenomenon: str, file: str, number: int) -> MinimalPair:
         DataError: it isn't a pair.
     """
     keys = ("sentence_good", "sentence_bad", "UID", phenomenon)
-    try:
-        values = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{file}:{number}: this line is no valid JSON ({error})") from error
+    values = parse_json(text, f"{file}:{number}")
     for key in keys:
         if not isinstance(values, dict) or not isinstance(values.get(key), str):
             raise DataError(

@@ -29,6 +29,7 @@ from bertie.files.compression import format_suffix
 from bertie.files.rows import open_rows
 from bertie.files.text import BadUtf8, open_text
 from bertie.metrics.entities import entities
+from bertie.reading import check_whole_characters
 from bertie.registry import did_you_mean
 
 _MOST_NAMED = 8  # types or line numbers that a remark lists
@@ -216,6 +217,8 @@ def _has_a_row_each(lines: Sequence[str], columns: Mapping[str, str]) -> bool:
 def _from_json(file: Path, columns: Mapping[str, str], *, labelled: bool, bad_utf8: BadUtf8) -> _Found:
     """Read JSON: the export of a label tool, or objects with lists or spans."""
     values = json_values(file, bad_utf8)
+    for line, value in values:
+        check_whole_characters(value, f"{file}:{line}")
     export = read_export(file, values, columns)
     if export is not None:
         remarks = [f"export of {export.tool}"]

@@ -3,7 +3,6 @@
 Which column means what is the business of those who read them.
 """
 
-import json
 import re
 import shutil
 import tempfile
@@ -17,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 from bertie.errors import DataError, missing_extra
 from bertie.files.compression import COMPRESSIONS, ByteStream, format_suffix
 from bertie.files.text import BAD_UTF8_HINT, BadUtf8, open_text
+from bertie.reading import parse_json
 
 if TYPE_CHECKING:
     from bertie.files.dialect import Hints
@@ -169,11 +169,9 @@ class _JsonLines(Rows):
             if text.isspace():
                 continue
             try:
-                value = json.loads(text)
-            except (ValueError, RecursionError) as error:
-                raise DataError(
-                    f"{self._path}:{line}: this line is no valid JSON ({error}); a table has one object a line"
-                ) from error
+                value = parse_json(text, f"{self._path}:{line}", data=True)
+            except DataError as error:
+                raise DataError(f"{error}; a table has one object a line") from error
             if not isinstance(value, dict):
                 raise DataError(f'{self._path}:{line}: each line must be an object such as {{"text": "..."}}')
             yield line, value, "\\u" in text

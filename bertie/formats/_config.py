@@ -4,7 +4,6 @@ It knows no tensors and no tasks, and it is no choice among the formats.
 """
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,8 @@ from bertie import registry
 from bertie.errors import DataError, SettingsError
 from bertie.formats._folder import no_config
 from bertie.models.model import Config
+from bertie.reading import read_object
 
-_MAX_BYTES = 16 * 1024 * 1024
 _MAX_SIZE = 1 << 31
 # What the encoders here don't do: a config that asks for it means another network.
 _OFF = ("is_decoder", "add_cross_attention")
@@ -28,16 +27,9 @@ def read_config(folder: Path) -> dict[str, Any]:
         DataError: it is no JSON object, too large, or our own part of it is broken.
     """
     file = folder / "config.json"
-    if not file.is_file():
+    if not file.exists():
         raise no_config(folder) if folder.is_dir() else SettingsError(f"{folder}: no such model folder")
-    if file.stat().st_size > _MAX_BYTES:
-        raise DataError(f"{file} is larger than {_MAX_BYTES} bytes; that is no model's config")
-    try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{file} is not JSON: {error}") from error
-    if not isinstance(values, dict):
-        raise DataError(f"{file} holds no JSON object")
+    values = read_object(file)
     ours, names = values.get("bertie", {}), values.get("architectures") or []
     if not isinstance(ours, dict) or not isinstance(ours.get("settings", {}), dict):
         raise DataError(f"{file}: bertie and bertie.settings must be JSON objects")

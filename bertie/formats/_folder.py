@@ -4,7 +4,6 @@ People give the folder above, the run, a checkpoint, an adapter, weights of anot
 command or the call that leads on. It opens no weights, and it is no choice among the formats.
 """
 
-import json
 import re
 import shlex
 from collections.abc import Iterable
@@ -12,8 +11,8 @@ from pathlib import Path
 
 from bertie.errors import DataError, SettingsError
 from bertie.formats._places import HEAD, OTHERS, weight_files
+from bertie.reading import read_object
 
-_MOST_BYTES = 1024 * 1024
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 _TRAINING = re.compile(r"(training_args|optimizer|scheduler|scaler|rng_state.*|random_states.*|.*optim_states.*)")
 """Pickles that lie beside weights and hold none."""
@@ -161,9 +160,7 @@ def _base(folder: Path) -> str:
 def _text(file: Path, key: str) -> str:
     """Read one text of a JSON object, to tell people; nothing where there is none."""
     try:
-        if file.stat().st_size > _MOST_BYTES:
-            return ""
-        found = json.loads(file.read_text(encoding="utf-8")).get(key)
-    except (OSError, ValueError, RecursionError, AttributeError):
+        found = read_object(file).get(key)
+    except (DataError, SettingsError):
         return ""
     return found if isinstance(found, str) else ""

@@ -3,11 +3,11 @@
 It opens no weights and no config, and it is no choice among the formats.
 """
 
-import json
 import shlex
 from pathlib import Path
 
 from bertie.errors import DataError, SettingsError
+from bertie.reading import read_json
 
 HEAD = "head.safetensors"
 """The weights of a folder that `exported.py` wrote: its head's alone."""
@@ -80,8 +80,8 @@ def weight_files(folder: Path, name: str) -> list[Path]:
     if not index.is_file():
         return []
     try:
-        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        names = set(read_json(index)["weight_map"].values())
+    except (DataError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{index} is no index of weight files") from error
     for part in names:
         if not isinstance(part, str) or Path(part).name != part or not (folder / part).is_file():

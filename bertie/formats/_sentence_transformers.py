@@ -13,6 +13,7 @@ from typing import Any
 from bertie.errors import DataError
 from bertie.files.atomic import write_text
 from bertie.models.model import Config
+from bertie.reading import read_json, read_object
 from bertie.tasks.embedding import Embedding
 
 _MODULES, _SENTENCES = "modules.json", "config_sentence_transformers.json"
@@ -89,7 +90,7 @@ def read_layout(
 def _steps(folder: Path) -> list[tuple[str, Path]]:
     """Read modules.json: the last word of each step's type, and its folder."""
     file = folder / _MODULES
-    listed, steps = _json(file), []
+    listed, steps = read_json(_present(file), limit=_MAX_BYTES), []
     for step in listed if isinstance(listed, list) else [listed]:
         kind, path = (step.get("type"), step.get("path")) if isinstance(step, dict) else (None, None)
         if not isinstance(kind, str) or not isinstance(path, str) or Path(path).name != path:
@@ -180,20 +181,12 @@ def _write(file: Path, values: Any) -> None:
 
 def _object(file: Path, missing: dict[str, Any] | None = None) -> dict[str, Any]:
     """Read a JSON object; `missing` in place of a file that isn't there, which is an error without it."""
-    if missing is not None and not file.is_file():
+    if missing is not None and not file.exists():
         return missing
-    found = _json(file)
-    if not isinstance(found, dict):
-        raise DataError(f"{file} holds no JSON object")
-    return found
+    return read_object(_present(file), limit=_MAX_BYTES)
 
 
-def _json(file: Path) -> Any:
-    if not file.is_file():
+def _present(file: Path) -> Path:
+    if not file.exists():
         raise DataError(f"{file} is missing")
-    if file.stat().st_size > _MAX_BYTES:
-        raise DataError(f"{file} is larger than {_MAX_BYTES} bytes; it should hold a few settings")
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{file} is not JSON: {error}") from error
+    return file

@@ -18,6 +18,7 @@ import torch
 from safetensors.torch import save_file
 
 from bertie.errors import DataError, ResourceError
+from bertie.reading import parse_json
 
 _SECONDS_PER_GIB = 120.0
 _SPARE_BYTES = 512 << 20
@@ -68,7 +69,7 @@ def unpickle(files: Sequence[Path], out: Path, *, part: str | None = None, secon
         lines = done.stderr.strip().splitlines() or [f"the reader ended with code {done.returncode}"]
         kind = ResourceError if "can't allocate memory" in done.stderr or "MemoryError" in done.stderr else DataError
         raise kind(f"{files[0]} can't be read as weights: {lines[-1][:500]}")
-    return [str(line) for line in json.loads(done.stdout or "[]")]
+    return [str(line) for line in parse_json(done.stdout or "[]", str(files[0]), data=True)]
 
 
 def _limit_memory(files: Sequence[Path]) -> None:
@@ -158,7 +159,7 @@ def _told(error: Exception) -> str:
 def _main() -> int:
     """Do the child's work on the paths that stdin lists, the output first; the last line on stderr is why it failed."""
     try:
-        out, part, *files = json.load(sys.stdin)
+        out, part, *files = parse_json(sys.stdin.read(), "standard input", data=True)
         notes = _child(Path(out), part, [Path(file) for file in files])
     except Exception as error:  # whatever the file made torch raise: the parent shows one line of it
         sys.stderr.write(f"\n{_told(error)}\n")

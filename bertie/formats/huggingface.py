@@ -29,6 +29,7 @@ from bertie.formats._tensors import Stored, read_tensors, with_second_names
 from bertie.formats._tensors import tensor_names as tensor_names
 from bertie.formats.format import Bundle, initialize_head
 from bertie.nn.search import Search
+from bertie.reading import read_bytes
 from bertie.tasks.embedding import Embedding
 from bertie.tasks.features import FeaturesTask
 from bertie.tasks.generation import Generation
@@ -107,7 +108,7 @@ def _read(layout: Path, *, task: str | None, settings: Mapping[str, Any] | None,
     notes += _left_out(model, state, stored, folder, name)
     extra = {key: value for key, value in ours.items() if key not in ("task", "settings", "golden_ids")}
     card = folder / "README.md"
-    text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
+    text = read_bytes(card).decode("utf-8", "replace") if card.exists() else ""
     return Bundle(model.eval(), objective, tokenizer, config, kind, text, extra, tuple(notes))
 
 

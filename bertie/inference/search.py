@@ -25,6 +25,7 @@ from bertie.errors import DataError, SettingsError
 from bertie.files.atomic import sha256_file, write_bytes
 from bertie.inference.predictor import Predictor
 from bertie.metrics.retrieval import unit
+from bertie.reading import parse_json
 from bertie.tasks.embedding import Embedding
 
 _BLOCK_TEXTS, _BLOCK_QUERIES = 16384, 64
@@ -136,7 +137,7 @@ def read_index(path: Path, origin: Mapping[str, str]) -> NDArray[np.float32] | N
         return None
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            found, vectors = json.loads(str(stored["origin"])), stored["vectors"]
+            found, vectors = parse_json(str(stored["origin"]), str(path)), stored["vectors"]
     except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} is no search index, or is damaged; remove it, or name another file") from error
     if not isinstance(found, dict) or found.get("form") != _FORM or vectors.ndim != 2 or vectors.dtype != np.float32:

@@ -1,12 +1,12 @@
 """Settings of a task that were typed as text get the types of its fields; it is no choice among the tasks."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 from bertie import registry
-from bertie.errors import SettingsError
+from bertie.errors import DataError, SettingsError
+from bertie.reading import parse_json
 
 if TYPE_CHECKING:
     from bertie.tasks.task import Task
@@ -33,8 +33,8 @@ def parse_settings(kind: "type[Task]", given: Mapping[str, Any]) -> dict[str, An
         takes_text = "str" in str(hints[name]) or "Literal" in str(hints[name])
         if isinstance(value, str) and not takes_text:
             try:
-                parsed[name] = json.loads(value)
-            except ValueError:
+                parsed[name] = parse_json(value, f"{kind.name}.{name}")
+            except DataError:
                 if "tuple" not in str(hints[name]):  # a word such as "balanced" is for `learn` to turn into numbers
                     raise SettingsError(f"{kind.name}.{name} can't be {value!r}") from None
     return parsed
@@ -49,8 +49,8 @@ def _names(value: str, where: str) -> list[str]:
     if not value.startswith("["):
         return [name.strip() for name in value.split("|")]
     try:
-        names = json.loads(value)
-    except (ValueError, RecursionError) as error:
+        names = parse_json(value, where)
+    except DataError as error:
         raise SettingsError(f'{where} can\'t be {value[:200]!r}; write a|b|c, or ["a", "b", "c"]') from error
     if not all(isinstance(name, str) for name in names):
         raise SettingsError(f"{where} is a list of texts; got {value[:200]!r}")

@@ -14,6 +14,7 @@ from tokenizers import Tokenizer as RustTokenizer
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
 from bertie.errors import DataError
+from bertie.reading import parse_object
 from bertie.tokenizer.rust import readable
 from bertie.tokenizer.sources import FAST, Sources
 
@@ -173,7 +174,7 @@ def _compare(sources: Sources, rust: RustTokenizer, names: Sequence[str]) -> Non
     Raises:
         DataError: they differ in what tokenizer_config.json doesn't say.
     """
-    told, made = _parts(sources.state, str(sources.file)), _parts(json.loads(rust.to_str()), "")
+    told, made = _parts(sources.state, str(sources.file)), _parts(parse_object(rust.to_str(), ""), "")
     for setting, (part, key) in _SETTINGS[sources.family]:
         ours, theirs = made[part], told[part]
         if not isinstance(theirs, dict) or theirs.get("type") != ours["type"] or theirs.get(key) == ours[key]:
@@ -219,7 +220,7 @@ def _parts(state: Parts, where: str) -> Parts:
     """Spell a tokenizer's parts as the package does today, without its vocabulary and what has no effect."""
     small = {**_EMPTY, **{key: state.get(key) for key in ("normalizer", "pre_tokenizer")}}
     with readable(where):
-        parts: Parts = json.loads(RustTokenizer.from_str(json.dumps(small)).to_str())
+        parts: Parts = parse_object(RustTokenizer.from_str(json.dumps(small)).to_str(), where)
     normalizer, pre = parts["normalizer"], parts["pre_tokenizer"]
     if isinstance(normalizer, dict) and normalizer.get("type") == "Sequence" and len(normalizer["normalizers"]) == 1:
         (normalizer,) = normalizer["normalizers"]

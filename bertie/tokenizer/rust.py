@@ -7,6 +7,7 @@ from pathlib import Path
 from tokenizers import Tokenizer as RustTokenizer
 
 from bertie.errors import BertieError, DataError
+from bertie.reading import LARGE_BYTES, read_text
 
 
 @contextmanager
@@ -27,4 +28,4 @@ def from_file(file: Path) -> RustTokenizer:
         DataError: it is none.
     """
     with readable(str(file)):
-        return RustTokenizer.from_file(str(file))
+        return RustTokenizer.from_str(read_text(file, limit=LARGE_BYTES))

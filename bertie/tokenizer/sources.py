@@ -4,12 +4,12 @@ A folder may hold tokenizer.json, vocab.txt, or vocab.json and merges.txt; besid
 special_tokens_map.json and added_tokens.json, and the model's config.json. The class decides what of them counts.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from bertie import reading
 from bertie.errors import DataError, SettingsError
 from bertie.tokenizer import vocabulary
 
@@ -178,13 +178,7 @@ def read_object(path: Path) -> dict[str, Any]:
     Raises:
         DataError: a file that holds no JSON object.
     """
-    try:
-        found = json.loads(path.read_text(encoding="utf-8-sig")) if path.is_file() else {}
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path} is not JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise DataError(f"{path} holds no JSON object")
-    return found
+    return reading.read_object(path, limit=reading.LARGE_BYTES) if path.exists() else {}
 
 
 def _numbers(path: Path) -> dict[str, int]:

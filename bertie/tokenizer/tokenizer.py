@@ -17,6 +17,7 @@ from tokenizers import AddedToken, models
 from tokenizers import Tokenizer as RustTokenizer
 
 from bertie.errors import DataError
+from bertie.reading import parse_object
 from bertie.tokenizer.layout import layout
 from bertie.tokenizer.pieces import Pieces
 from bertie.tokenizer.rebuild import SPECIALS as SPECIALS
@@ -128,7 +129,7 @@ class Tokenizer:
     @cached_property
     def state(self) -> dict[str, Any]:
         """The whole tokenizer, as an object."""
-        state: dict[str, Any] = json.loads(self.as_json)
+        state: dict[str, Any] = parse_object(self.as_json, self.source)
         return state
 
     @property
@@ -183,7 +184,7 @@ class Tokenizer:
     @cached_property
     def is_plain(self) -> bool:
         """Whether pieces, their order and the settings of BERT's normaliser say everything about it."""
-        twin = json.loads(plain({}, unknown="[UNK]", lowercase=True, strip_accents=None, cjk=True).to_str())
+        twin = parse_object(plain({}, unknown="[UNK]", lowercase=True, strip_accents=None, cjk=True).to_str(), "")
         normalizer = self.state["normalizer"] or {}
         model = {key: value for key, value in self.state["model"].items() if key != "vocab"}
         usual = ("single_word", "lstrip", "rstrip", "normalized")

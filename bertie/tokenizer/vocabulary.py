@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bertie import progress
 from bertie.errors import DataError
+from bertie.reading import LARGE_BYTES, read_text
 
 # What the Rust package takes for white space; Python's own list has four control characters more.
 _WHITE = "\t\n\x0b\x0c\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
@@ -19,11 +20,8 @@ def read(file: Path) -> dict[str, int]:
     Raises:
         DataError: it is not UTF-8, or each piece has something else on its line.
     """
-    try:
-        # Only "\n" ends a line here: the Chinese vocabulary holds U+2028 as a piece, which splitlines would cut at.
-        lines = file.read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file} is not UTF-8 at byte {error.start}") from error
+    # Only "\n" ends a line here: the Chinese vocabulary holds U+2028 as a piece, which splitlines would cut at.
+    lines = read_text(file, limit=LARGE_BYTES).split("\n")
     pieces = [line.rstrip(_WHITE) for line in lines]
     while pieces and not pieces[-1]:
         pieces.pop()

@@ -24,6 +24,7 @@ from torch import Tensor
 from bertie import progress
 from bertie.errors import DataError, ResourceError, SettingsError
 from bertie.files.atomic import atomic_folder
+from bertie.reading import parse_json
 
 _MANIFEST, _STATE = "MANIFEST.json", "state.json"
 _FILE = re.compile(r"tensors-\d{5,}\.safetensors|state\.json")
@@ -196,7 +197,7 @@ def load(path: Path) -> Checkpoint:
                 f"{entries[name]['sha256'][:12]}..., {_MANIFEST} says {expected!r:.150}"
             )
         if name == _STATE:
-            state = json.loads(content)
+            state = parse_json(content, str(path / name), data=True)
         else:
             # cloned: as views of the file's bytes they would lie as its header's length has it, and odd alignment
             # can change the last bit of a sum
@@ -209,10 +210,10 @@ def load(path: Path) -> Checkpoint:
 def _listed(path: Path, manifest: bytes) -> dict[str, Any]:
     """Return what a manifest says of each file, unchecked but for the names."""
     try:
-        files = json.loads(manifest)["files"]
+        files = parse_json(manifest, str(path))["files"]
         if not isinstance(files, dict) or not all(_FILE.fullmatch(name) for name in files):
             raise ValueError("its list of files isn't one that a save writes")
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (DataError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} is damaged: {type(error).__name__}: {error!s:.150}") from error
     return files
 

@@ -16,6 +16,7 @@ from typing import Any
 from bertie import progress
 from bertie.errors import DataError, ResourceError
 from bertie.files.atomic import disk_errors
+from bertie.reading import parse_json
 
 _BINARY = getattr(os, "O_BINARY", 0)  # Windows has text files too
 
@@ -146,8 +147,8 @@ def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         for line in file:
             end += len(line)
             try:
-                record = json.loads(line) if line.endswith(b"\n") else None
-            except (ValueError, RecursionError):
+                record = parse_json(line, str(path)) if line.endswith(b"\n") else None
+            except DataError:
                 return
             if not isinstance(record, dict):
                 return

@@ -14,6 +14,7 @@ from typing import Any
 from bertie.errors import DataError
 from bertie.files.atomic import write_text
 from bertie.files.checksums import has_own_sum, with_own_sum
+from bertie.reading import parse_json, read_bytes
 
 FREE = frozenset({"resume", "accept_changes", "out", "quiet", "training.keep", "training.save_every"})
 """Settings that may differ between a run and its resumption: none of them changes the weights."""
@@ -62,7 +63,7 @@ def read(file: Path) -> dict[str, Any]:
         DataError: it is damaged.
     """
     try:
-        record: dict[str, Any] = json.loads(file.read_bytes())
+        record: dict[str, Any] = parse_json(read_bytes(file), str(file), data=True)
         if not all(isinstance(record[key], str) for key in ("command", "data", "torch")):
             raise ValueError("a fingerprint or name isn't text")
         groups = (record["settings"], record.get("values", {}), record.get("config", {}), record.get("files", {}))
@@ -70,7 +71,7 @@ def read(file: Path) -> dict[str, Any]:
             raise ValueError("the settings or figures aren't objects")
         if not has_own_sum(record):
             raise ValueError("it isn't as it was written: its checksum is another one")
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (DataError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{file} is damaged ({type(error).__name__}: {error!s:.80}); "
             "without it the run can't be resumed: choose another --out"
@@ -80,7 +81,7 @@ def read(file: Path) -> dict[str, Any]:
 
 def write(file: Path, record: Mapping[str, Any]) -> dict[str, Any]:
     """Write run.json with a checksum, and return what it will be read as."""
-    kept: dict[str, Any] = json.loads(json.dumps(record))
+    kept: dict[str, Any] = parse_json(json.dumps(record), str(file), data=True)
     sealed = with_own_sum(kept)
     write_text(file, json.dumps(sealed, indent=1) + "\n")
     return sealed
@@ -98,7 +99,7 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         elif isinstance(value, os.PathLike):
             found[key] = str(Path(value).resolve())  # "out/corpus" and its full name are one place
         elif value is not None:
-            found[key] = json.loads(json.dumps(value))
+            found[key] = parse_json(json.dumps(value), key, data=True)
     return found
 
 

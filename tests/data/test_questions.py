@@ -157,7 +157,7 @@ def test_compressed(tmp_path: Path) -> None:
         ('{"rows": []}', "a list named data"),
         ('{"data": 3}', "a list named data"),
         ('{"a": 1}\n{"a": 2}', "can't tell which column holds the question (a)"),
-        ("[" * 100_000, "JSON"),
+        ("[" * 100_000, "nested too deeply"),
         (asked(question=None), "question q1: the question is missing"),
         (asked(question=7), "question q1: the question is 7, which is no text"),
         (asked(question="\ud800"), "question q1: the question holds half a character"),

@@ -39,13 +39,13 @@ def change_config(folder: Path, *, drop: tuple[str, ...] = (), **values: Any) ->
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "is not JSON"),
-        (b"\xff\xfe", "is not JSON"),
-        (b"[" * 100_000, "is not JSON"),
-        (b'{"a": ' * 100_000, "is not JSON"),
-        (b"[1]", "holds no JSON object"),
-        (b"null", "holds no JSON object"),
-        (b" " * (16 * 1024 * 1024 + 1), "larger than"),
+        (b"", "it is empty"),
+        (b"\xff\xfe", "UTF-16"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b'{"a": ' * 100_000, "nested too deeply"),
+        (b"[1]", "a JSON object was expected"),
+        (b"null", "a JSON object was expected"),
+        (b" " * (16 * 1024 * 1024 + 1), "at most"),
     ],
 )
 def test_config_that_is_none(content: bytes, message: str, folder: Path) -> None:

@@ -168,7 +168,7 @@ REFUSED: dict[str, tuple[str, Any, str]] = {
     "length": ("sentence_bert_config.json", {"max_seq_length": "long"}, "max_seq_length must be a number of tokens"),
     "task": ("sentence_bert_config.json", {"transformer_task": "fill-mask"}, "takes the model for 'fill-mask'"),
     "prompts": ("config_sentence_transformers.json", {"prompts": ["a"]}, "prompts must be an object"),
-    "list": ("sentence_bert_config.json", [], "holds no JSON object"),
+    "list": ("sentence_bert_config.json", [], "a JSON object was expected"),
 }
 
 
@@ -207,7 +207,7 @@ def test_lower_case_before_a_tokenizer_that_keeps_case(folder: Path) -> None:
 @pytest.mark.parametrize("content", [b"{", b"\xff", b"[" * 100_000, b" " * (1 << 20) + b"[]"])
 def test_broken_files(content: bytes, folder: Path) -> None:
     (folder / "modules.json").write_bytes(content)
-    with pytest.raises(DataError, match=r"modules\.json (is not JSON|is larger than)"):
+    with pytest.raises(DataError, match=r"modules\.json(: this is no valid|: not UTF-8|: nested too| has .* at most)"):
         huggingface.read(folder)
 
 
