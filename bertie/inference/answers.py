@@ -33,6 +33,7 @@ from bertie.inference.slots import (
     the_masks,
     word_ends,
 )
+from bertie.tasks._prediction import Prediction
 from bertie.tasks.masked_lm import space_before_mask
 from bertie.tasks.task import texts
 from bertie.tokenizer.tokenizer import Tokenizer
@@ -42,7 +43,7 @@ _WINDOW = 1024  # answers, over all texts, scored at a time
 
 
 @dataclass(frozen=True)
-class Answer:
+class Answer(Prediction):
     """One answer among several for the same mask."""
 
     answer: str

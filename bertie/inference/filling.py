@@ -33,6 +33,7 @@ from bertie.inference.slots import (
     sequences_of,
     the_masks,
 )
+from bertie.tasks._prediction import Prediction
 from bertie.tasks._rows import rule_out
 
 BEAMS = 10
@@ -40,7 +41,7 @@ _WINDOW = 128  # texts searched at a time
 
 
 @dataclass(frozen=True)
-class Filling:
+class Filling(Prediction):
     """One way to fill all masks of a text."""
 
     tokens: tuple[str, ...]

@@ -35,6 +35,7 @@ from bertie.inference.slots import (
     sequences_of,
     word_ends,
 )
+from bertie.tasks._prediction import Prediction
 from bertie.tokenizer.pieces import Pieces
 from bertie.tokenizer.tokenizer import Tokenizer
 
@@ -45,7 +46,7 @@ _WINDOW = 1024  # texts planned at a time
 
 
 @dataclass(frozen=True)
-class Likelihood:
+class Likelihood(Prediction):
     """How likely a text is, [CLS] and [SEP] left out."""
 
     sum: float

@@ -11,9 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-import numpy as np
-
 from bertie.data import items
+from bertie.tasks._prediction import plain
 
 _BAR = 24  # columns of a probability of 1
 _NUMBERS = 6  # of a vector that are shown
@@ -27,12 +26,12 @@ def record(item: Any, prediction: Any) -> dict[str, Any]:
     """
     if isinstance(prediction, list):
         joint = "answers" if _holds(prediction, "answer") else "fillings" if _holds(prediction, "tokens") else None
-        return {**sides(item), **({joint: _plain(prediction)} if joint else {"masks": _plain(_masks(prediction))})}
-    plain = _plain(prediction)
+        return {**sides(item), **({joint: plain(prediction)} if joint else {"masks": plain(_masks(prediction))})}
+    parts = plain(prediction)
     if hasattr(prediction, "null_score"):  # its own `text` is the answer
         question, context = items.sides(item)
-        return {"question": question, "context": context, **plain}
-    return {**sides(item), **(plain if isinstance(plain, dict) else {"prediction": plain})}
+        return {"question": question, "context": context, **parts}
+    return {**sides(item), **(parts if isinstance(parts, dict) else {"prediction": parts})}
 
 
 def records(items: Sequence[Any], predictions: Sequence[Any]) -> list[dict[str, Any]]:
@@ -233,19 +232,6 @@ def _masks(prediction: list[Any]) -> list[list[Any]]:
 
 def _joined(item: Any) -> str:
     return "  |  ".join(sides(item).values())
-
-
-def _plain(value: Any) -> Any:
-    """Turn dataclasses and arrays into dictionaries and lists."""
-    if isinstance(value, np.ndarray):
-        return _plain(value.astype(np.float64).round(7).tolist())
-    if is_dataclass(value) and not isinstance(value, type):
-        return {name: _plain(part) for name, part in _fields(value).items()}
-    if isinstance(value, dict):
-        return {name: _plain(part) for name, part in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        return [_plain(part) for part in value]
-    return value
 
 
 def _fields(value: Any) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bertie.batch import Batch
+from bertie.tasks._prediction import Prediction
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ class Spans(Sequence[Span]):
 
 
 @dataclass(frozen=True)
-class Reply:
+class Reply(Prediction):
     """What was said of one question."""
 
     text: str

@@ -25,6 +25,7 @@ from bertie.data.windows import Truncation, lay_out
 from bertie.errors import SettingsError
 from bertie.metrics.classification import accuracy, best_threshold, macro_f1, matthews, multi_label, per_class
 from bertie.nn.dropout import Noise
+from bertie.tasks._prediction import Prediction
 from bertie.tasks.task import Judgement, Keys, Loss, Task, Term, check_length, encoded_texts
 from bertie.tokenizer.tokenizer import Tokenizer
 
@@ -32,7 +33,7 @@ _UNKNOWN = -1  # of an item whose label is none of the model's
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Verdict(Prediction):
     """What was said of one item."""
 
     label: str

@@ -34,6 +34,7 @@ from bertie.metrics.retrieval import accuracy_at_1, mean_reciprocal_rank, ranks_
 from bertie.nn.contrastive import contrastive
 from bertie.nn.dropout import Noise
 from bertie.nn.pooling import Pooling, TextPooling, text_heads
+from bertie.tasks._prediction import Prediction
 from bertie.tasks.task import Judgement, Keys, Loss, Task, Term, check_length, encoded_texts
 from bertie.tokenizer.tokenizer import Tokenizer
 
@@ -42,7 +43,7 @@ _TEXT, _PAIR, _NEGATIVE = 0, 1, 2
 
 
 @dataclass(frozen=True, eq=False)
-class Vector:
+class Vector(Prediction):
     """Where one text lies."""
 
     vector: NDArray[np.float32]
@@ -50,7 +51,7 @@ class Vector:
 
 
 @dataclass(frozen=True, eq=False)
-class Similarity:
+class Similarity(Prediction):
     """How alike the two texts of a pair are."""
 
     similarity: float

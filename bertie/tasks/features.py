@@ -17,12 +17,13 @@ from torch import Tensor, nn
 from bertie.batch import Batch
 from bertie.errors import SettingsError
 from bertie.nn.dropout import Noise
+from bertie.tasks._prediction import Prediction
 from bertie.tasks.task import Cut, Keys, Loss, Task, check_length, texts
 from bertie.tokenizer.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, eq=False)
-class Features:
+class Features(Prediction):
     """Vectors of one item."""
 
     tokens: list[str]

@@ -27,12 +27,13 @@ from bertie.nn.decoder import Decoder
 from bertie.nn.dropout import Noise
 from bertie.nn.projection import Logits
 from bertie.nn.search import Search, Written, write
+from bertie.tasks._prediction import Prediction
 from bertie.tasks.task import Cut, Judgement, Keys, Loss, Task, Term, Text, check_length, texts
 from bertie.tokenizer.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
-class Alternative:
+class Alternative(Prediction):
     """A further text that was written for an item."""
 
     target: str
@@ -41,7 +42,7 @@ class Alternative:
 
 
 @dataclass(frozen=True)
-class Generated:
+class Generated(Prediction):
     """What was written for one item."""
 
     target: str

@@ -28,6 +28,7 @@ from bertie.errors import DataError, SettingsError
 from bertie.nn.dropout import Noise
 from bertie.nn.projection import Logits
 from bertie.tasks._masked import Masked
+from bertie.tasks._prediction import Prediction
 from bertie.tasks._rows import rule_out
 from bertie.tasks.task import Keys, Loss, Term, texts
 from bertie.tokenizer.edges import word_edges
@@ -37,7 +38,7 @@ _ROWS = 512  # masks decoded at a time: bounds their table of scores at 512 x V
 
 
 @dataclass(frozen=True)
-class Fill:
+class Fill(Prediction):
     """One guess for one [MASK]."""
 
     token: str

@@ -27,12 +27,13 @@ from bertie.data.windows import Truncation, lay_out
 from bertie.errors import DataError
 from bertie.metrics.classification import accuracy
 from bertie.nn.dropout import Noise
+from bertie.tasks._prediction import Prediction
 from bertie.tasks.task import Judgement, Keys, Loss, Task, Term, check_length
 from bertie.tokenizer.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
-class Chosen:
+class Chosen(Prediction):
     """What was chosen for one item."""
 
     label: str

@@ -20,6 +20,7 @@ from bertie.data.instances import Instances
 from bertie.errors import DataError, SettingsError
 from bertie.metrics.classification import accuracy, per_class
 from bertie.nn.dropout import Noise
+from bertie.tasks._prediction import Prediction
 from bertie.tasks.task import Cut, Judgement, Keys, Loss, Task, Term, check_length, texts
 from bertie.tokenizer.tokenizer import Tokenizer
 
@@ -27,7 +28,7 @@ LABELS = ("is_next", "random")
 
 
 @dataclass(frozen=True)
-class Follows:
+class Follows(Prediction):
     """What was said of one pair."""
 
     label: str

@@ -22,6 +22,7 @@ from bertie.data.windows import Truncation, lay_out
 from bertie.errors import DataError
 from bertie.metrics.regression import mean_squared_error, pearson, spearman
 from bertie.nn.dropout import Noise
+from bertie.tasks._prediction import Prediction
 from bertie.tasks.task import Judgement, Keys, Loss, Task, Term, check_length, encoded_texts
 from bertie.tokenizer.tokenizer import Tokenizer
 
@@ -29,7 +30,7 @@ _LARGEST = 1e30  # what 32-bit weights can give, with room for squares of what i
 
 
 @dataclass(frozen=True)
-class Estimate:
+class Estimate(Prediction):
     """The number given to one item."""
 
     value: float

@@ -29,6 +29,7 @@ from bertie.nn.dropout import Noise, mix64
 from bertie.nn.initialize import initialize
 from bertie.nn.projection import Logits
 from bertie.tasks._masked import Masked
+from bertie.tasks._prediction import Prediction
 from bertie.tasks.masked_lm import MaskedLM
 from bertie.tasks.task import Keys, Loss, Task, TaskModel, Term, texts
 from bertie.tokenizer.tokenizer import Tokenizer
@@ -38,7 +39,7 @@ _ROWS = 512  # slots drawn at a time: bounds their table of probabilities at 512
 
 
 @dataclass(frozen=True)
-class Piece:
+class Piece(Prediction):
     """What is thought of one piece of a text."""
 
     token: str
@@ -48,7 +49,7 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Detection:
+class Detection(Prediction):
     """What is thought of a text."""
 
     pieces: tuple[Piece, ...]

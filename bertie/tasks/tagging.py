@@ -31,6 +31,7 @@ from bertie.errors import DataError, SettingsError
 from bertie.metrics.classification import accuracy, macro_f1, per_class
 from bertie.metrics.entities import entities, entity_scores, entity_scores_by_type
 from bertie.nn.dropout import Noise
+from bertie.tasks._prediction import Prediction
 from bertie.tasks.task import Judgement, Keys, Loss, Task, Term, check_length
 from bertie.tokenizer.tokenizer import Tokenizer
 
@@ -38,7 +39,7 @@ _NOTHING = -1  # of a token that no word, or no tag, belongs to
 
 
 @dataclass(frozen=True)
-class Span:
+class Span(Prediction):
     """An entity in a text."""
 
     label: str
@@ -53,7 +54,7 @@ class Span:
 
 
 @dataclass(frozen=True)
-class Tagged:
+class Tagged(Prediction):
     """What was said of one text."""
 
     words: tuple[str, ...]

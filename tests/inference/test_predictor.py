@@ -75,7 +75,7 @@ def test_a_stream_comes_out_as_it_goes_in(make: Make, monkeypatch: pytest.Monkey
     stream = predictor.stream(endless())
     found = [next(stream) for _ in range(12)]
     assert len(taken) == 15  # three windows
-    assert found == pytest.approx(found) and found[0].label in ("bad", "good")
+    assert found[0].label in ("bad", "good")
     expected = [predictor.predict("the cat sat " * (number % 4)) for number in range(1, 13)]
     for one, other in zip(found, expected, strict=True):
         assert one.score == pytest.approx(other.score, abs=1e-5)
