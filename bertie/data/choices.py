@@ -20,7 +20,9 @@ from bertie.data.json_values import json_values
 from bertie.data.reading import Reading
 from bertie.errors import DataError, SettingsError
 from bertie.files.compression import format_suffix
+from bertie.files.delimited import OPTIONS
 from bertie.files.rows import SUFFIXES, open_rows
+from bertie.reading import check_whole_characters
 from bertie.registry import did_you_mean
 
 # What a part of an item is called in files, the likeliest name first; compared in lower case.
@@ -38,6 +40,7 @@ _NAMES = {
 _OWN_COLUMN = re.compile(r"(ending|choice|option|answer|solution|sol|alternative|)[ _-]?(\d+|[a-z])")
 _NAMED = ("label", "key", "id", "name")  # what a choice that is an object calls itself
 _JSON = (".json", ".jsonl")
+_ASK = "--columns choices=NAME+NAME,text="
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,8 @@ def read_choices(
     """
     file, given = Path(path), dict(columns or {})
     base = given.pop(BASE, "")
-    header, rows, form = _rows(file)
+    said = {name: given.pop(name) for name in OPTIONS if name in given}
+    header, rows, form = _rows(file, {**given, **said})
     places = _chosen(file, header, given) if given else _found(file, header, rows)
     if labelled and header and "label" not in places:
         raise DataError(f"{file}: no column holds labels ({', '.join(header)}); say which by --columns label=NAME,...")
@@ -87,11 +91,11 @@ def read_choices(
         for draft, number in zip(drafts, numbers, strict=True)
     ]
     mapping = {part: "+".join(names) for part, names in places.items()}
-    said = [f"{part} from column {name!r}" for part, name in mapping.items()] + ([way] if way else [])
+    told = [f"{part} from column {name!r}" for part, name in mapping.items()] + ([way] if way else [])
     sizes = sorted({len(item.choices) for item in items})
     span = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
-    progress.note(f"{file}: {len(items):,} items of {span} choices, {', '.join(said)}")
-    options = {BASE: base} if base else {}
+    progress.note(f"{file}: {len(items):,} items of {span} choices, {', '.join(told)}")
+    options = {**said, **({BASE: base} if base else {})}
     reading = Reading(str(file), form=form, columns=mapping, labels=way, rows=len(items), options=options)
     return Table(file, items, mapping, reading)
 
@@ -110,7 +114,7 @@ def _numbers(
         return [None] * len(drafts), ""
 
 
-def _rows(file: Path) -> tuple[list[str], list[tuple[int, dict[str, Any]]], str]:
+def _rows(file: Path, said: Mapping[str, str]) -> tuple[list[str], list[tuple[int, dict[str, Any]]], str]:
     """Read all rows: the names of the columns, line and values of each, and the form of the file.
 
     Raises:
@@ -123,11 +127,12 @@ def _rows(file: Path) -> tuple[list[str], list[tuple[int, dict[str, Any]]], str]
         for line, row in rows:
             if not isinstance(row, dict):
                 raise DataError(f'{file}:{line}: each line must be an object such as {{"text": "..."}}')
+            check_whole_characters(row, f"{file}:{line}")
         unfolded = [(line, _unfolded(row)) for line, row in rows]
         return list(dict.fromkeys(name for _, row in unfolded for name in row)), unfolded, suffix[1:]
     if not is_dataset(file) and suffix not in SUFFIXES:
         raise SettingsError(f"{file}: items with choices are read from .json, {', '.join(SUFFIXES)}")
-    with open_dataset(file) if is_dataset(file) else open_rows(file) as table:
+    with open_dataset(file) if is_dataset(file) else open_rows(file, columns=said, ask=_ASK) as table:
         names = list(table.columns)
         read = [(line, dict(zip(names, values, strict=True))) for line, values in table.rows(names)]
     return names, read, "dataset" if is_dataset(file) else suffix[1:]

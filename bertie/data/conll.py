@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from bertie.data.conll_forms import conll_2012_roles, conll_u_roles, read_brackets, read_misc
 from bertie.data.conll_lines import Grid, cut_lines, is_filled, splitter
@@ -53,20 +54,23 @@ def is_tagged(lines: Sequence[str]) -> bool:
     return len(filled) < len(lines) and 4 * len(last) <= len(rows)
 
 
-def read_lines(file: Path, lines: Sequence[str], columns: Mapping[str, str], *, labelled: bool) -> Lines:
+def read_lines(
+    file: Path, lines: Sequence[str], columns: Mapping[str, str], options: Mapping[str, Any], *, labelled: bool
+) -> Lines:
     """Read the words and tags of a file with one word a line.
 
     Args:
         file: for messages, and for what its suffix says.
         lines: without their ends.
         columns: words, tags or sentence to a column's name or number from 0; found when empty.
+        options: what the user says of the `delimiter`, and whether the first line is a `header`.
         labelled: whether tags are needed, so that a doubt about them is an error.
 
     Raises:
         SettingsError: a column that the file doesn't have.
         DataError: lines of unequal numbers of fields, or columns of which several may be the words or the tags.
     """
-    return read_grid(cut_lines(file, lines), columns, labelled=labelled)
+    return read_grid(cut_lines(file, lines, options), columns, labelled=labelled)
 
 
 def read_grid(grid: Grid, columns: Mapping[str, str], *, labelled: bool) -> Lines:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from bertie.data.conll_forms import CONLL_2012, CONLL_U
 from bertie.data.entities import OUTSIDE, is_positioned
@@ -39,12 +40,14 @@ def is_filled(line: str) -> bool:
     return bool(line.strip(" \t")) and not line.startswith("-DOCSTART-")
 
 
-def splitter(file: Path, filled: Sequence[str]) -> tuple[Callable[[str], list[str]], str]:
+def splitter(file: Path, filled: Sequence[str], mark: str = "") -> tuple[Callable[[str], list[str]], str]:
     """Find what parts the fields: tabs or commas or semicolons in every line, else blanks.
 
     Raises:
         DataError: commas and semicolons in every line of a .csv, as many in each.
     """
+    if mark:
+        return (lambda line: line.split("\t") if mark == "\t" else _quoted(line, mark)), mark
     sample = [line for line in filled if not line.startswith("#")] or list(filled)
     # A word that holds a space, or is a wide one, tells why only tabs part the fields where every line has some.
     if sample and all("\t" in line for line in sample):
@@ -73,14 +76,14 @@ def _quoted(line: str, mark: str) -> list[str]:
         return line.split(mark)  # a quotation mark that is a word
 
 
-def cut_lines(file: Path, lines: Sequence[str]) -> Grid:
+def cut_lines(file: Path, lines: Sequence[str], options: Mapping[str, Any]) -> Grid:
     """Cut lines into fields and sentences; set comments, header, ranges and empty nodes aside.
 
     Raises:
         DataError: lines with more or fewer fields than most.
     """
     filled = [line for line in lines if is_filled(line)]
-    split, mark = splitter(file, filled)
+    split, mark = splitter(file, filled, options.get("delimiter", ""))
     body = [line for line in filled if not line.startswith("#")] or filled
     grid = Grid(file, [], [])
     width = Counter(len(split(line)) for line in body).most_common(1)[0][0] if body else 0
@@ -108,7 +111,7 @@ def cut_lines(file: Path, lines: Sequence[str]) -> Grid:
         grid.sentences = [[(number, fields[:kept]) for number, fields in rows] for rows in grid.sentences]
         return grid
     grid.names = [str(place) for place in range(width)]
-    _name_columns(grid, mark)
+    _name_columns(grid, mark, options.get("header"))
     return grid
 
 
@@ -134,7 +137,7 @@ def _uneven(file: Path, misfits: Sequence[tuple[int, int]], width: int) -> DataE
     )
 
 
-def _name_columns(grid: Grid, mark: str) -> None:
+def _name_columns(grid: Grid, mark: str, header: bool | None) -> None:
     """Find the names of the columns: of CoNLL-U, of CoNLL-U Plus, or in the first line."""
     width = len(grid.names)
     said = next((line.partition("=")[2].split() for line in grid.comments if "global.columns" in line), [])
@@ -142,7 +145,7 @@ def _name_columns(grid: Grid, mark: str) -> None:
         grid.form, grid.names = "CoNLL-U Plus", [name.lower() for name in said]
     elif width == len(CONLL_U) and mark != " " and grid.sentences and _is_conll_u(grid):
         grid.form, grid.names = "CoNLL-U", list(CONLL_U)
-    elif grid.sentences and (reason := _header(grid)):
+    elif grid.sentences and header is not False and (reason := "as you say" if header else _header(grid)):
         line, fields = grid.sentences[0].pop(0)
         grid.header, grid.names = True, [name.strip() for name in fields]
         grid.remarks.append(f"line {line} names the columns ({reason})")

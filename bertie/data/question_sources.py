@@ -11,6 +11,7 @@ from bertie.data.hub import is_dataset, open_dataset
 from bertie.data.json_values import json_values
 from bertie.errors import DataError, SettingsError
 from bertie.files.compression import format_suffix
+from bertie.files.delimited import OPTIONS
 from bertie.files.rows import Rows, open_rows
 from bertie.registry import did_you_mean
 
@@ -53,6 +54,9 @@ class Source:
     form: str
     mapping: dict[str, str]
     raws: Iterable[Raw]
+
+
+_ASK = "--columns context=NAME,question="
 
 
 def json_source(file: Path, columns: Mapping[str, str] | None) -> Source:
@@ -98,9 +102,11 @@ def table_source(file: Path, columns: Mapping[str, str] | None) -> Source:
         SettingsError: columns that there aren't.
         DataError: an empty file, or columns of unknown names.
     """
+    said = columns or {}
+    columns = {part: name for part, name in said.items() if part not in OPTIONS}
 
     def opened() -> Rows:
-        return open_dataset(file) if is_dataset(file) else open_rows(file)
+        return open_dataset(file) if is_dataset(file) else open_rows(file, columns=said, ask=_ASK)
 
     with opened() as table:
         header = list(table.columns)

@@ -26,6 +26,7 @@ from bertie.data.spans import SpanReader, cut_words, unit_of
 from bertie.data.word_rows import NAMES, ListReader, Values, find_roles, look_at
 from bertie.errors import DataError, SettingsError
 from bertie.files.compression import format_suffix
+from bertie.files.delimited import OPTIONS, options_of
 from bertie.files.rows import open_rows
 from bertie.files.text import BadUtf8, open_text
 from bertie.metrics.entities import entities
@@ -34,6 +35,7 @@ from bertie.registry import did_you_mean
 
 _MOST_NAMED = 8  # types or line numbers that a remark lists
 _ENDS = {".", "!", "?", "。", "！", "？", "।", "؟"}
+_ASK = "--columns tags=NAME,words="
 _JSON = (".jsonl", ".json")
 _LOOKED_AT = 50  # lines of a .csv or .tsv that show whether a row is a word or a sentence
 
@@ -60,10 +62,12 @@ def read_words(
         DataError: no sentences, unequal numbers of words and tags, tags of no known scheme, sentences without tags.
     """
     file = Path(path)
-    for role in columns or ():
+    given = {role: name for role, name in (columns or {}).items() if role not in OPTIONS}
+    options = {name: value for name, value in (columns or {}).items() if name in OPTIONS}
+    for role in given:
         if role not in NAMES:
             raise SettingsError(f"--columns {role}: a column is one of {', '.join(NAMES)}; {did_you_mean(role, NAMES)}")
-    found = _read(file, columns or {}, labelled=labelled, bad_utf8=bad_utf8)
+    found = _read(file, given, options, labelled=labelled, bad_utf8=bad_utf8)
     if not found.items:
         raise DataError(f"{file} holds no sentences")
     if labelled and found.unlabelled:  # an export of which a part is labelled
@@ -93,6 +97,7 @@ def read_words(
         rows=len(items),
         left_out=found.left_out,
         remarks=tuple(found.remarks),
+        options=options,
     )
     return Table(file, items, found.mapping, reading)
 
@@ -167,17 +172,19 @@ def _summary(file: Path, found: _Found) -> str:
     return f"{file}: {', '.join([*parts, *found.remarks])}"
 
 
-def _read(file: Path, columns: Mapping[str, str], *, labelled: bool, bad_utf8: BadUtf8) -> _Found:
+def _read(
+    file: Path, columns: Mapping[str, str], options: Mapping[str, str], *, labelled: bool, bad_utf8: BadUtf8
+) -> _Found:
     """Read a file of whatever form."""
     suffix = format_suffix(file)
     if is_dataset(file) or suffix == ".parquet":
-        return _from_table(file, columns, labelled=labelled, bad_utf8=bad_utf8)
+        return _from_table(file, columns, options, labelled=labelled, bad_utf8=bad_utf8)
     if suffix in _JSON:
         return _from_json(file, columns, labelled=labelled, bad_utf8=bad_utf8)
     with open_text(file, bad_utf8=bad_utf8) as stream:
         lines = [line.rstrip("\n") for line in stream]
-    if suffix in (".csv", ".tsv") and _has_a_row_each(lines, columns):
-        return _from_table(file, columns, labelled=labelled, bad_utf8=bad_utf8)
+    if suffix in (".csv", ".tsv") and _has_a_row_each(lines, columns, options_of(options).get("delimiter", "")):
+        return _from_table(file, columns, options, labelled=labelled, bad_utf8=bad_utf8)
     if suffix == ".txt" and not labelled and not columns and not is_tagged(lines):
         texts = [replace(cut_words(line), line=number) for number, line in enumerate(lines, 1)]
         return _Found(texts, {"text": "text"}, form="txt")
@@ -186,15 +193,15 @@ def _read(file: Path, columns: Mapping[str, str], *, labelled: bool, bad_utf8: B
             f"--columns {odd}={columns[odd]}: {file} has one word a line, with columns of words and tags, such as "
             "words=0,tags=1"
         )
-    return _Found(**vars(read_lines(file, lines, columns, labelled=labelled)))
+    return _Found(**vars(read_lines(file, lines, columns, options_of(options), labelled=labelled)))
 
 
-def _has_a_row_each(lines: Sequence[str], columns: Mapping[str, str]) -> bool:
+def _has_a_row_each(lines: Sequence[str], columns: Mapping[str, str], mark: str) -> bool:
     """Tell a table with a sentence a row from one with a word a row, by a column of texts or lists of known name."""
     sample = [line for line in lines if line.strip()][:_LOOKED_AT]
     if not sample or "text" in columns:
         return bool(sample)
-    mark = max("\t,;", key=sample[0].count)
+    mark = mark or max("\t,;", key=sample[0].count)
     try:
         header, *rows = csv.reader(
             sample, delimiter=mark, quoting=csv.QUOTE_NONE if mark == "\t" else csv.QUOTE_MINIMAL
@@ -238,11 +245,17 @@ def _from_json(file: Path, columns: Mapping[str, str], *, labelled: bool, bad_ut
     return replace(found, form=format_suffix(file)[1:])
 
 
-def _from_table(file: Path, columns: Mapping[str, str], *, labelled: bool, bad_utf8: BadUtf8) -> _Found:
+def _from_table(
+    file: Path, columns: Mapping[str, str], options: Mapping[str, str], *, labelled: bool, bad_utf8: BadUtf8
+) -> _Found:
     """Read a .parquet, a data set, or a .csv or .tsv with a sentence a row."""
 
     def opened() -> Any:
-        return open_dataset(file) if is_dataset(file) else open_rows(file, bad_utf8=bad_utf8)
+        return (
+            open_dataset(file)
+            if is_dataset(file)
+            else open_rows(file, columns={**columns, **options}, bad_utf8=bad_utf8, ask=_ASK)
+        )
 
     with opened() as table:
         names = list(table.columns)

@@ -75,7 +75,7 @@ def run(capsys: pytest.CaptureFixture[str], path: Path, task: str) -> tuple[int,
             "a.jsonl",
             "multiple_choice",
             '{"text": "q", "choices": ["a", "\\ud800"], "label": 0}\n',
-            "'choices' holds half",
+            "a.jsonl:1: it holds half",
         ),
     ],
 )

@@ -89,8 +89,19 @@ def test_a_json_array(tmp_path: Path) -> None:
         (tmp_path / "a.json").write_text(json.dumps(rows, indent=indent))
         assert found(tmp_path / "a.json") == ROWS
     (tmp_path / "a.json").write_text("[" * 100_000)
-    with pytest.raises(DataError, match="no valid JSON"):
+    with pytest.raises(DataError, match="nested too deeply"):
         found(tmp_path / "a.json")
+
+
+def test_how_a_table_is_read_can_be_said(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("Ann saw Ulm|B-PER O B-LOC\nYes|O\n")
+    said = {"words": "0", "tags": "1", "header": "no", "delimiter": "bar"}
+    assert found(tmp_path / "a.csv", **said) == [ROWS[0], ROWS[2]]
+    reading = read_words(tmp_path / "a.csv", columns=said, labelled=True).reading
+    assert reading is not None and reading.options == {"header": "no", "delimiter": "bar"}
+    (tmp_path / "b.conll").write_text("Wort|Art\nAnn|NN\nsah|VB\n")
+    assert found(tmp_path / "b.conll", delimiter="bar", header="yes") == [(["Ann", "sah"], ["NN", "VB"])]
+    assert found(tmp_path / "b.conll", delimiter="bar", header="no")[0][0] == ["Wort", "Ann", "sah"]
 
 
 def test_columns_that_may_be_the_tags(tmp_path: Path) -> None:
