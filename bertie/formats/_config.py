@@ -4,13 +4,14 @@ It knows no tensors and no tasks, and it is no choice among the formats.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bertie import registry
 from bertie.errors import DataError, SettingsError
 from bertie.formats._folder import no_config
+from bertie.formats._keys import refuse_others
 from bertie.models.model import Config
 from bertie.reading import read_object
 
@@ -46,8 +47,8 @@ def architecture(values: Mapping[str, Any], folder: Path) -> str:
     Raises:
         DataError: there is no such file.
     """
-    kind = values.get("model_type", "bert")
     known = registry.choices("models")
+    kind = values["model_type"] if values.get("model_type") is not None else _told_by_classes(values, known, folder)
     if kind == "encoder-decoder":
         return "seq2seq"
     if kind == "bert" and values.get("is_decoder") and not values.get("add_cross_attention"):
@@ -55,6 +56,22 @@ def architecture(values: Mapping[str, Any], folder: Path) -> str:
     if kind not in known:
         raise DataError(f"{folder}/config.json: model_type {kind!r} is not among {', '.join(known)}")
     return str(kind)
+
+
+def _told_by_classes(values: Mapping[str, Any], known: Sequence[str], folder: Path) -> str:
+    """Tell the kind of a config without model_type by the class that it names; BERT's own old configs name none.
+
+    Raises:
+        DataError: a class of another kind than there is here.
+    """
+    names = [str(name) for name in values.get("architectures") or ()]
+    fitting = [kind for kind in sorted(known, key=len) for name in names if name.lower().startswith(kind)]
+    if names and not fitting and "For" in names[0]:
+        raise DataError(
+            f"{folder}/config.json has no model_type, and its class {names[0]!r:.60} is none of {', '.join(known)}; "
+            'if it is one of them, write it there: "model_type": "bert"'
+        )
+    return fitting[0] if fitting else "bert"
 
 
 def encoder_config(values: Mapping[str, Any], module: Any, folder: Path) -> Config:
@@ -69,6 +86,7 @@ def encoder_config(values: Mapping[str, Any], module: Any, folder: Path) -> Conf
         DataError: a value of the wrong type or out of range.
         SettingsError: something the encoder doesn't have.
     """
+    refuse_others(values, folder)
     where = f"{folder}/config.json"
     for field in dataclasses.fields(module.CONFIG):
         name = module.CONFIG.FOREIGN.get(field.name)

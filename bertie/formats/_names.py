@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bertie import registry
 from bertie.errors import DataError
 from bertie.models._naming import unknown_names
 
@@ -88,6 +89,11 @@ def _front(names: Sequence[str], module: Any, folder: Path) -> tuple[str, str]:
             f"bertie convert FOLDER OUT --part {fronts[0].rstrip('.')}"
         )
     front = fronts[0]
+    last = front.rstrip(".").rpartition(".")[2]
+    if last in {*registry.choices("models")} - {module.PREFIX}:
+        raise DataError(
+            f"{folder}: the tensors are named {front}*, as those of a {last}, and config.json says {module.MODEL_TYPE}"
+        )
     # "model.bert." is a wrapper around a whole BERT; "encoder." is what a program called its BERT.
     whole = front.endswith(f".{prefix}")
     return (front.removesuffix(prefix), "") if whole else (front, prefix)

@@ -1,9 +1,8 @@
-"""Folders of an encoder and a decoder: their config of two halves, their start and end tokens, how they write.
+"""Folders of an encoder and a decoder: their config of two halves, their start and end tokens.
 
 It is no choice among the formats.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,9 @@ from torch import Tensor
 
 from bertie import registry
 from bertie.errors import DataError, SettingsError
-from bertie.files.atomic import write_text
 from bertie.formats._config import architecture, encoder_config
 from bertie.models.causal import CausalConfig
 from bertie.models.seq2seq import EncoderDecoderConfig, start_decoder
-from bertie.nn.search import Search
 from bertie.tasks.generation import Generation
 from bertie.tokenizer.tokenizer import Tokenizer
 
@@ -103,25 +100,3 @@ def over(config: Any, tokenizer: Tokenizer, task: Generation) -> EncoderDecoderC
     return EncoderDecoderConfig.over(
         config, start_id=tokenizer.start, end_id=tokenizer.separator, pad_id=tokenizer.pad, shared=task.shared
     )
-
-
-def write_generation(folder: Path, task: Search, tokenizer: Tokenizer) -> None:
-    """Write generation_config.json, by which transformers writes as the task's settings say."""
-    values = {
-        "decoder_start_token_id": tokenizer.start,
-        "bos_token_id": tokenizer.start,
-        "eos_token_id": tokenizer.separator,
-        "pad_token_id": tokenizer.pad,
-        "num_beams": task.num_beams,
-        "max_new_tokens": task.max_new_tokens,
-        "min_new_tokens": task.min_new_tokens,
-        "length_penalty": task.length_penalty,
-        "no_repeat_ngram_size": task.no_repeat_ngram,
-        "num_return_sequences": task.num_texts,
-        "do_sample": task.sample,
-    }
-    if task.sample:
-        values |= {"temperature": task.temperature, "top_k": task.top_k, "top_p": task.top_p}
-    if task.num_beams == 1:
-        del values["length_penalty"]
-    write_text(folder / "generation_config.json", json.dumps(values, indent=2) + "\n")

@@ -107,7 +107,7 @@ def _untie(modern: dict[str, Tensor], module: Any, folder: Path, *, tied: bool) 
             elif tied:
                 notes.append(f"{folder}: {name} differs from {twin}, so it is taken as a matrix of its own")
             continue
-        if not alike:
+        if not alike and tied:
             notes.append(f"{folder}: {name} differs from {twin}; it is the one that counts, as in transformers")
         modern[twin] = modern.pop(name)
     return notes

@@ -20,11 +20,13 @@ from bertie.files.atomic import atomic_folder, write_text
 from bertie.files.checksums import seal, verified
 from bertie.formats._causal import check_learned, decoder_only
 from bertie.formats._config import architecture, encoder_config, read_config
+from bertie.formats._generation import read_generation, with_ids, write_generation
+from bertie.formats._keys import unknown_keys
 from bertie.formats._objective import check_labels, doubts, infer_task, make_task, stored_task
 from bertie.formats._places import resolve as resolve
 from bertie.formats._sentence_transformers import encoder_folder, is_layout, read_layout, write_layout
 from bertie.formats._seq2seq import KIND as PAIR
-from bertie.formats._seq2seq import naming, pair_config, with_decoder, write_generation
+from bertie.formats._seq2seq import naming, pair_config, with_decoder
 from bertie.formats._tensors import Stored, read_tensors, with_second_names
 from bertie.formats._tensors import tensor_names as tensor_names
 from bertie.formats.format import Bundle, initialize_head
@@ -70,10 +72,11 @@ def _read(layout: Path, *, task: str | None, settings: Mapping[str, Any] | None,
     folder = encoder_folder(layout)
     values = read_config(folder)
     kind = architecture(values, folder)
+    values = with_ids(values, read_generation(folder, values, pair=True), folder) if kind == PAIR else values
     config: Any = pair_config(values, folder) if kind == PAIR else encoder_config(values, naming(kind, values), folder)
     module = naming(kind, values)
     stored = read_tensors(folder, module, tied=bool(values.get("tie_word_embeddings", True)))
-    state, notes = stored.state, [*stored.notes]
+    state, notes = stored.state, [*unknown_keys(values, module, folder), *stored.notes]
     config = _with_output(config, tied=not stored.own_matrix)
     tokenizer = read_tokenizer(folder, values, config.vocab_size)
     ours = values.get("bertie", {})
@@ -93,6 +96,10 @@ def _read(layout: Path, *, task: str | None, settings: Mapping[str, Any] | None,
     if issubclass(task_class(name), Embedding):
         beside, remarks = read_layout(layout, values, config, lowercase=tokenizer.lowercase)
         notes += remarks
+    if issubclass(task_class(name), Search) and not new_head:
+        told = read_generation(folder, values, pair=kind == PAIR)
+        beside = told.settings
+        notes += told.notes
     objective = make_task(name, values, state, config.max_positions, {**beside, **(settings or {})})
     if not new_head:
         check_labels(objective, state, folder)

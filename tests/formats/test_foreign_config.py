@@ -122,3 +122,43 @@ def test_any_config_is_read_or_refused(
         assert all(torch.equal(state[name], value) for name, value in BUNDLE.model.state_dict().items())
     except BertieError as error:
         assert str(error)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"quantization_config": {"quant_method": "bitsandbytes"}}, r"weights are quantized \(bitsandbytes\)"),
+        ({"quantization_config": {"quant_method": "gptq", "bits": 4}}, r"weights are quantized \(gptq\)"),
+        ({"quantization_config": [1]}, r"weights are quantized \(quantization_config\)"),
+        ({"auto_map": {"AutoModel": "modeling.Model", "AutoConfig": "a.B"}}, r"code that it brings along \(modeling"),
+        ({"pruned_heads": {"0": [1]}}, "attention heads are pruned"),
+        ({"rope_scaling": {"type": "linear", "factor": 2.0}}, "rope_scaling is"),
+        ({"position_embedding_type": "relative_key"}, "position_embedding_type 'relative_key'"),
+        ({"hidden_act": "silu"}, "hidden_act 'silu'"),
+        ({"add_cross_attention": True}, "add_cross_attention is True"),
+        ({"tie_word_embeddings": "yes"}, "tie_word_embeddings must be true or false"),
+    ],
+)
+def test_what_would_be_another_network_is_refused(values: dict[str, Any], message: str, folder: Path) -> None:
+    change_config(folder, **values)
+    with pytest.raises(BertieError, match=message) as refusal:
+        huggingface.read(folder)
+    assert str(folder) in str(refusal.value)
+
+
+def test_keys_without_a_meaning_are_named(folder: Path) -> None:
+    change_config(folder, use_flash_attn=True, alibi_starting_size=512, gradient_checkpointing=True, absent=None, off=0)
+    change_config(folder, pruned_heads={}, auto_map={"AutoTokenizer": "a.B"}, directionality="bidi", num_beams=3)
+    (note,) = huggingface.read(folder).notes
+    assert note.endswith("without a meaning here, and not followed: alibi_starting_size, auto_map, use_flash_attn")
+
+
+def test_a_config_without_model_type(folder: Path) -> None:
+    change_config(folder, drop=("model_type",))
+    assert huggingface.read(folder).architecture == "bert"
+    change_config(folder, drop=("model_type",), architectures=["RobertaForMaskedLM"])
+    with pytest.raises(DataError, match=r"named bert\.\*, as those of a bert, and config\.json says roberta"):
+        huggingface.read(folder)
+    change_config(folder, drop=("model_type",), architectures=["GPT2ForMaskedLM"])
+    with pytest.raises(DataError, match="no model_type, and its class 'GPT2ForMaskedLM' is none of"):
+        huggingface.read(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ import transformers
 from torch import Tensor
 
 from bertie.batch import Batch
+from bertie.errors import DataError
 from bertie.formats import huggingface
+from bertie.inference.predictor import load
 from bertie.models import bert
 from bertie.models._seq2seq_names import Names
 from bertie.models.seq2seq import EncoderDecoderConfig
@@ -42,6 +45,12 @@ def scatter(model: Any) -> Any:
         bias = next(value for name, value in model.named_parameters() if name.endswith("cls.predictions.bias"))
         bias[END] += 3.0
     return model.eval()
+
+
+def change(file: Path, values: dict[str, Any]) -> None:
+    """Set values of a JSON object; None takes one away."""
+    merged = {**json.loads(file.read_text()), **values}
+    file.write_text(json.dumps({name: value for name, value in merged.items() if value is not None}))
 
 
 @pytest.fixture(scope="module")
@@ -177,6 +186,64 @@ def test_the_folder_goes_there_and_back(theirs: Any, ours: Any, sources: tuple[T
         memory = ours.model.encoder(batch)
         ((found,),) = write(ours.model.head.decoder, memory, batch, written, start=START, end=END)
     assert list(found.tokens) == first[1 : first.index(END) if END in first else None]
+
+
+FOLLOWED: list[dict[str, Any]] = [
+    {"num_beams": 3, "max_new_tokens": 9, "length_penalty": 0.5},
+    {"max_length": 7, "min_length": 4},
+    {"num_beams": 2, "no_repeat_ngram_size": 2, "num_return_sequences": 2, "min_new_tokens": 3, "max_new_tokens": 8},
+    {"temperature": 0.5, "top_k": 3, "max_new_tokens": 5},  # for drawing, and nothing is drawn
+]
+
+
+@pytest.mark.parametrize("place", ["generation_config.json", "config.json"])
+@pytest.mark.parametrize("said", FOLLOWED)
+def test_what_the_folder_says_of_writing_is_followed(
+    said: dict[str, Any], place: str, theirs: Any, tmp_path: Path
+) -> None:
+    theirs.save_pretrained(tmp_path)
+    TOKENIZER.save(tmp_path)
+    if place == "generation_config.json":
+        ids = {"decoder_start_token_id": START, "eos_token_id": END, "pad_token_id": TOKENIZER.pad}
+        (tmp_path / place).write_text(json.dumps({**ids, **said}))
+        change(tmp_path / "config.json", dict.fromkeys(ids))  # what stands in one file need not stand in the other
+    else:
+        (tmp_path / "generation_config.json").unlink(missing_ok=True)
+        change(tmp_path / place, said)
+    predictor = load(tmp_path, device="cpu")
+    for text in ("piece1 piece2 piece3", "piece9"):
+        ids_of = torch.tensor(TOKENIZER.pack([text], max_length=30).tokens)[None]
+        ends = {"decoder_start_token_id": START, "eos_token_id": END, "pad_token_id": TOKENIZER.pad}
+        wanted = theirs.generate(input_ids=ids_of, generation_config=transformers.GenerationConfig(**ends, **said))
+        found = predictor.predict(text)
+        texts = [found.target, *(other.target for other in found.others)]
+        assert texts == [TOKENIZER.decode([piece for piece in row[1:].tolist() if piece > 4]) for row in wanted]
+        assert len(texts) == said.get("num_return_sequences", 1)
+
+
+def test_what_is_not_followed_in_writing_is_named(theirs: Any, tmp_path: Path) -> None:
+    theirs.save_pretrained(tmp_path)
+    TOKENIZER.save(tmp_path)
+    file = tmp_path / "generation_config.json"
+    file.write_text(json.dumps({"repetition_penalty": 1.3, "early_stopping": True, "typical_p": 1.0, "num_beams": 2}))
+    (note,) = [note for note in huggingface.read(tmp_path).notes if "writing" in note]
+    assert note == f"{file}: not followed in writing: early_stopping, repetition_penalty"
+    for wrong, said in (
+        ({"num_beams": "3"}, "num_beams must be an? int"),
+        ({"do_sample": 1}, "do_sample must be a bool"),
+        ({"eos_token_id": [3, 4]}, r"eos_token_id must be one id; got \[3, 4\]"),
+        ([], "a JSON object was expected"),
+    ):
+        file.write_text(json.dumps(wrong))
+        with pytest.raises(DataError, match=said):
+            huggingface.read(tmp_path)
+    file.write_text(json.dumps({"decoder_start_token_id": 7}))
+    with pytest.raises(DataError, match=r"begin and end with the ids \(7, 3\)"):
+        huggingface.read(tmp_path)
+
+
+def test_the_pooler_that_nothing_asks_is_left_out_with_a_word(ours: Any) -> None:
+    assert any("encoder.pooler.dense.weight, which an encoder under a decoder never" in note for note in ours.notes)
 
 
 @pytest.mark.parametrize("kind", ["Roberta", "DistilBert", "Electra", "Albert", "ModernBert"])
