@@ -4,6 +4,7 @@ tokenizer_config.json comes first. Where it lists its added tokens (`added_token
 added_tokens.json and, in a class that builds its tokenizer anew, the list in tokenizer.json are left unread.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -133,13 +134,15 @@ def add(rust: RustTokenizer, sources: Sources, found: Added) -> None:
         for token in wanted:
             token.special = token.special or str(token) in names
         rust.add_tokens(wanted)
-    for name, number in declared(sources).items():
+    told = declared(sources)
+    holders = Counter(rust.get_vocab(with_added_tokens=True).values()) if told else Counter()
+    for name, number in told.items():
         own = rust.token_to_id(name)
-        if own is None or own != number or rust.id_to_token(number) != name:
+        if own != number or holders[number] > 1:
             raise DataError(
-                f"{sources.file.parent}: the added token {name!r} has the id {number} in its files, and "
-                f"{'none' if own is None else own} by the order of the vocabulary, which transformers counts on; "
-                f"make the vocabulary without gaps and words twice, or correct the id"
+                f"{sources.file.parent}: the added token {name!r} has the id {number} in its files, and by the order "
+                f"of the vocabulary, which transformers counts on, {'another piece has it' if own == number else own}; "
+                "make the vocabulary without gaps and words twice, or correct the id"
             )
 
 

@@ -12,7 +12,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from bertie.tokenizer.subwords import BYTES, SubwordTokenizer
+from bertie.tokenizer.letters import BYTES
+from bertie.tokenizer.subwords import SubwordTokenizer
 from bertie.tokenizer.tokenizer import Tokenizer
 from bertie.tokenizer.words import CJK
 

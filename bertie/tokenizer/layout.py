@@ -9,6 +9,11 @@ from bertie.errors import DataError
 from bertie.tokenizer.rust import readable
 
 
+def is_bare(rust: RustTokenizer) -> bool:
+    """Tell whether a tokenizer puts no special tokens around a text."""
+    return rust.num_special_tokens_to_add(False) == rust.num_special_tokens_to_add(True) == 0
+
+
 def layout(rust: RustTokenizer, specials: Sequence[str], source: str) -> tuple[int, bool]:
     """Ask a tokenizer how it lays texts out.
 
@@ -23,8 +28,13 @@ def layout(rust: RustTokenizer, specials: Sequence[str], source: str) -> tuple[i
     Raises:
         DataError: otherwise than is known here.
     """
-    if rust.post_processor is None and isinstance(rust.model, (models.WordPiece, models.WordLevel)):
+    if is_bare(rust) and isinstance(rust.model, (models.WordPiece, models.WordLevel)):
         return 1, True  # as BERT does
+    if is_bare(rust):
+        raise DataError(
+            f"{source} has no post_processor that puts special tokens around a text, so it isn't known where "
+            f"{specials[2]} and {specials[3]} belong; give it a TemplateProcessing or a RobertaProcessing"
+        )
     start, separator = (rust.token_to_id(name) for name in specials[2:4])
     with readable(source):
         one, two = (rust.encode(text, add_special_tokens=False).ids for text in ("a", "b"))

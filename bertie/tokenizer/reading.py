@@ -8,6 +8,7 @@ from tokenizers import AddedToken, models
 from bertie import progress
 from bertie.errors import DataError
 from bertie.tokenizer.added import Added, add, roles, told
+from bertie.tokenizer.layout import is_bare
 from bertie.tokenizer.rebuild import rebuilt
 from bertie.tokenizer.rust import from_file
 from bertie.tokenizer.sources import Sources, declared, gather
@@ -41,7 +42,7 @@ def load(path: str | Path) -> Tokenizer:
     tokenizer = kind(rust, source=str(sources.file), specials=names, settings=sources.settings)
     tells, doubt = _tells_segments(sources)
     tokenizer.tells_segments, tokenizer.doubt = tells and tokenizer.tells_segments, doubt
-    if rust.post_processor is None and sources.family == "file":
+    if is_bare(rust) and sources.family == "file":
         first, last = names[2:4]
         remarks.append(f"{sources.file} puts no special tokens around a text; bertie puts {first} and {last} there")
     tokenizer.remarks = tuple(remarks)

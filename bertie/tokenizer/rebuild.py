@@ -15,6 +15,7 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
 from bertie.errors import DataError
 from bertie.reading import parse_object
+from bertie.tokenizer.letters import BYTES
 from bertie.tokenizer.rust import readable
 from bertie.tokenizer.sources import FAST, Sources
 
@@ -23,6 +24,7 @@ SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 ROBERTA = ("<pad>", "<unk>", "<s>", "</s>", "<mask>")
 ALBERT = ("<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]")
 Parts = dict[str, Any]
+_KINDS = {"bert": "WordPiece", "roberta": "BPE", "albert": "Unigram"}
 
 
 def rebuilt(sources: Sources, names: Sequence[str]) -> RustTokenizer:
@@ -35,6 +37,12 @@ def rebuilt(sources: Sources, names: Sequence[str]) -> RustTokenizer:
     Raises:
         DataError: a vocabulary that is none, or a tokenizer.json that contradicts the class.
     """
+    kind = _kind(sources)
+    if kind != _KINDS[sources.family]:
+        raise DataError(
+            f"{sources.file} holds a {kind} vocabulary, and transformers 5 reads a {sources.shown} from a "
+            f"{_KINDS[sources.family]} one. To follow tokenizer.json, write {FAST} into {sources.config.name}"
+        )
     make: dict[str, Callable[[Sources, Sequence[str]], RustTokenizer]] = {
         "bert": _bert,
         "roberta": _roberta,
@@ -45,6 +53,16 @@ def rebuilt(sources: Sources, names: Sequence[str]) -> RustTokenizer:
     if sources.state:
         _compare(sources, rust, names)
     return rust
+
+
+def _kind(sources: Sources) -> str:
+    """Tell the kind of a vocabulary from its form, as old files don't name it."""
+    model = sources.state.get("model") if sources.state else None
+    if not isinstance(model, dict):
+        return _KINDS[sources.family]
+    if isinstance(model.get("vocab"), list):
+        return "Unigram"
+    return "BPE" if "merges" in model else "WordPiece" if "max_input_chars_per_word" in model else "WordLevel"
 
 
 def plain(
@@ -179,7 +197,7 @@ def _compare(sources: Sources, rust: RustTokenizer, names: Sequence[str]) -> Non
         ours, theirs = made[part], told[part]
         if not isinstance(theirs, dict) or theirs.get("type") != ours["type"] or theirs.get(key) == ours[key]:
             continue
-        if not sources.says(setting):
+        if not sources.says(setting) and _effect(theirs, key) != _effect(ours, key):
             raise DataError(
                 f"{sources.file} has {key} {json.dumps(theirs[key])}, and {sources.config.name} doesn't say {setting}, "
                 f"which transformers takes as {json.dumps(ours[key])} then; write "
@@ -216,6 +234,11 @@ def _compare_layout(sources: Sources, rust: RustTokenizer, names: Sequence[str])
                 )
 
 
+def _effect(part: Parts, key: str) -> Any:
+    """Return what a value comes to: without a word about accents these go with lower-casing."""
+    return part["lowercase"] if key == "strip_accents" and part[key] is None else part.get(key)
+
+
 def _parts(state: Parts, where: str) -> Parts:
     """Spell a tokenizer's parts as the package does today, without its vocabulary and what has no effect."""
     small = {**_EMPTY, **{key: state.get(key) for key in ("normalizer", "pre_tokenizer")}}
@@ -224,13 +247,11 @@ def _parts(state: Parts, where: str) -> Parts:
     normalizer, pre = parts["normalizer"], parts["pre_tokenizer"]
     if isinstance(normalizer, dict) and normalizer.get("type") == "Sequence" and len(normalizer["normalizers"]) == 1:
         (normalizer,) = normalizer["normalizers"]
-    if isinstance(normalizer, dict) and normalizer.get("strip_accents", False) is None:
-        normalizer["strip_accents"] = normalizer["lowercase"]
     if isinstance(pre, dict):
         pre.pop("trim_offsets", None)
     model = state.get("model") or {}
     kept = {key: value for key, value in model.items() if key not in _IDLE and value not in (None, "", False)}
-    if "merges" in model:  # a byte is never unknown
+    if "merges" in model and BYTES.keys() <= model.get("vocab", {}).keys():  # a byte is never unknown
         kept.pop("unk_token", None)
     return {"normalizer": normalizer, "pre_tokenizer": pre, "model": kept}
 

@@ -216,8 +216,10 @@ def _refuse_unknown(sources: Sources) -> None:
         )
     never = settings.get("never_split") or []
     if isinstance(never, list) and sources.family == "bert":
+        named = [value for value in (*settings.values(), *sources.specials.values()) if isinstance(value, str)]
+        known = {*declared(sources), *_SPECIALS, *named}
         for word in never:
-            if word not in declared(sources):
+            if word not in known:
                 raise DataError(
                     f"{where}: never_split names {word!r}, which is no added token. transformers 5 doesn't follow "
                     "never_split any more, and bertie neither; take it out, or give the word an id in added_tokens.json"
@@ -253,4 +255,5 @@ def declared(sources: Sources) -> dict[str, int]:
     return {name: number for name, (number, _) in found.items()}
 
 
+_SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _BROKEN = (None, None, "added_tokens")

@@ -12,6 +12,8 @@ from tokenizers import Tokenizer as RustTokenizer
 
 from bertie.errors import DataError
 from bertie.files.atomic import write_text
+from bertie.tokenizer.layout import is_bare
+from bertie.tokenizer.letters import BYTES
 from bertie.tokenizer.rebuild import ROLES, template
 from bertie.tokenizer.rust import readable
 from bertie.tokenizer.tokenizer import Tokenizer
@@ -36,7 +38,7 @@ def save(tokenizer: Tokenizer, place: Path, *, segments: bool) -> None:
         DataError: what was read back is not the same.
     """
     rust = RustTokenizer.from_str(tokenizer.as_json)
-    if rust.post_processor is None:
+    if is_bare(rust):
         ends = [(tokenizer.tokens[piece], piece) for piece in (tokenizer.start, tokenizer.separator)]
         rust.post_processor = template(*ends)
     names: dict[str, Any] = {role: _role(tokenizer, name) for role, name in zip(ROLES, tokenizer.specials, strict=True)}
@@ -93,6 +95,7 @@ def _is_roberta(tokenizer: Tokenizer) -> bool:
         and pre.get("type") == "ByteLevel"
         and pre.get("use_regex") is not False
         and after.get("type") == "RobertaProcessing"
+        and (not model["unk_token"] or BYTES.keys() <= set(tokenizer.tokens))
         and after["add_prefix_space"] == pre["add_prefix_space"]
         and not any(model.get(name) for name in ("byte_fallback", "ignore_merges", "dropout"))
         and not any(model.get(name) for name in ("continuing_subword_prefix", "end_of_word_suffix"))

@@ -225,7 +225,7 @@ def test_what_is_missing_is_named(roberta: Path, modern: Path, tmp_path: Path) -
     state = json.loads((modern / "tokenizer.json").read_text(encoding="utf-8"))
     (tmp_path / "tokenizer.json").write_text(json.dumps({**state, "post_processor": None}), encoding="utf-8")
     (tmp_path / "special_tokens_map.json").unlink()
-    with pytest.raises(DataError, match="lays texts out otherwise"):
+    with pytest.raises(DataError, match="has no post_processor"):
         Tokenizer.load(tmp_path)
 
 
