@@ -8,7 +8,6 @@ Shapes: T tokens, B sequences, W words of all items, P pieces of all words, C ta
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,10 +31,9 @@ from bertie.metrics.classification import accuracy, macro_f1, per_class
 from bertie.metrics.entities import entities, entity_scores, entity_scores_by_type
 from bertie.nn.dropout import Noise
 from bertie.tasks._prediction import Prediction
+from bertie.tasks._word_pieces import NOTHING, encode
 from bertie.tasks.task import Judgement, Keys, Loss, Task, Term, check_length
 from bertie.tokenizer.tokenizer import Tokenizer
-
-_NOTHING = -1  # of a token that no word, or no tag, belongs to
 
 
 @dataclass(frozen=True)
@@ -147,25 +145,24 @@ class Tagging(Task):
             DataError: an item that is no text, or another number of tags than of words.
         """
         sentences = [_as_words(item, number) for number, item in enumerate(items, 1)]
-        pieces, sizes = _encoded(sentences, tokenizer)
+        found = encode(sentences, tokenizer)
         laid = lay_out(
-            pieces,
-            [None] * len(pieces),
+            found.ids,
+            [None] * len(found.ids),
             tokenizer,
             max_length=self.max_length,
             truncation=self.truncation,
             stride=self.stride,
         )
-        is_first = np.zeros(int(sizes.sum()), np.bool_)  # (P,)
-        is_first[(np.cumsum(sizes) - sizes)[sizes > 0]] = True
-        places = np.concatenate([np.arange(len(sentence.words)) for sentence in sentences])  # (W,)
-        words = np.where(is_first, np.repeat(places, sizes), _NOTHING)
-        targets = {"sequence.cut": laid.pieces.truncated, "token.word": _along_tokens(words, pieces, laid)}
+        words = np.where(found.is_first, found.words, NOTHING)  # (P,)
+        targets = {"sequence.cut": laid.pieces.truncated, "token.word": _along_tokens(words, found.ids, laid)}
+        if (found.reach > found.words).any():
+            targets["token.reach"] = _along_tokens(found.reach, found.ids, laid)
         if all(sentence.label is not None for sentence in sentences):
-            first, later = self._numbers(sentences)  # (W,)
-            rest = np.repeat(later, sizes) if self.label_all_pieces else _NOTHING
-            tags = np.where(is_first, np.repeat(first, sizes), rest)
-            targets["token.tag"] = _along_tokens(tags, pieces, laid)
+            first, later = (np.append(tags, NOTHING) for tags in self._numbers(sentences))  # (W+1,), -1 the last
+            rest = later[found.numbers] if self.label_all_pieces else NOTHING
+            tags = np.where(found.is_first, first[found.numbers], rest)
+            targets["token.tag"] = _along_tokens(tags, found.ids, laid)
         return Batch.pack(
             laid.pieces.tokens, laid.pieces.segments, laid.pieces.offsets, rows=laid.rows, targets=targets
         )
@@ -175,7 +172,7 @@ class Tagging(Task):
         place = {label: number for number, label in enumerate(self.labels)}
         given = {tag for sentence in sentences for tag in sentence.label or ()}
         own = {tag: own_tag(tag, self.labels) for tag in given}
-        numbers = {tag: _NOTHING if name is None else place[name] for tag, name in own.items()}
+        numbers = {tag: NOTHING if name is None else place[name] for tag, name in own.items()}
         inner = {tag: place.get(f"I-{tag[2:]}", number) for tag, number in numbers.items() if tag.startswith("B-")}
         tags = [tag for sentence in sentences for tag in sentence.label or ()]
         first, later = [numbers[tag] for tag in tags], [inner.get(tag, numbers[tag]) for tag in tags]
@@ -187,14 +184,12 @@ class Tagging(Task):
 
     def counts(self, batch: Batch) -> dict[str, float]:
         """Count the tokens with a tag."""
-        return {"tagging": float((batch.targets["token.tag"] != _NOTHING).sum())}
+        return {"tagging": float((batch.targets["token.tag"] != NOTHING).sum())}
 
     def loss(self, outputs: Tensor, batch: Batch) -> Loss:
         """Cross-entropy over the tags of the tokens that have one."""
         gold, scores = batch.targets["token.tag"], outputs.float()
-        total = cross_entropy(
-            scores, gold, reduction="sum", ignore_index=_NOTHING, label_smoothing=self.label_smoothing
-        )
+        total = cross_entropy(scores, gold, reduction="sum", ignore_index=NOTHING, label_smoothing=self.label_smoothing)
         count = self.counts(batch)["tagging"]
         right = (scores.argmax(1) == gold).sum()  # no argmax is -1
         return Loss({"tagging": Term(1.0, total, count)}, {"accuracy": (right, count)})
@@ -202,7 +197,7 @@ class Tagging(Task):
     def decode(self, outputs: Tensor, batch: Batch, items: Sequence[Any], tokenizer: Tokenizer) -> list[Tagged]:
         """Tag every word, and read the entities off. A word without pieces, or one that was cut off, is O."""
         words = batch.targets["token.word"]
-        picked = (words != _NOTHING).nonzero().flatten()
+        picked = (words != NOTHING).nonzero().flatten()
         best = outputs[picked].float().softmax(1).max(1)
         rows = torch.repeat_interleave(batch.rows, batch.lengths)[picked].tolist()
         sentences = [_as_words(item, number) for number, item in enumerate(items, 1)]
@@ -212,7 +207,18 @@ class Tagging(Task):
             rows, words[picked].tolist(), best.indices.tolist(), best.values.tolist(), strict=True
         ):
             tags[row][word], scores[row][word] = self.labels[label], score
+        if "token.reach" in batch.targets:
+            reach = batch.targets["token.reach"][picked].tolist()
+            for row, word, last in zip(rows, words[picked].tolist(), reach, strict=True):
+                for inner in range(word + 1, last + 1):
+                    if not scores[row][inner]:  # a word without a piece of its own goes on with the one before
+                        tags[row][inner], scores[row][inner] = self._going_on(tags[row][word]), scores[row][word]
         return [self._tagged(*parts) for parts in zip(sentences, tags, scores, strict=True)]
+
+    def _going_on(self, tag: str) -> str:
+        """Return the tag of what stands inside a word of this tag."""
+        inner = f"I-{tag[2:]}" if tag.startswith("B-") else tag
+        return inner if inner in self.labels else tag
 
     def _tagged(self, sentence: Words, tags: Sequence[str], scores: Sequence[float]) -> Tagged:
         decided = [score for score in scores if score > 0.0]
@@ -278,34 +284,13 @@ def _as_words(item: Any, number: int) -> Words:
     return item
 
 
-def _encoded(sentences: Sequence[Words], tokenizer: Tokenizer) -> tuple[list[list[int]], NDArray[np.int64]]:
-    """Return the pieces of each item, and how many each word has: (W,). A word that occurs often is encoded once."""
-    distinct = list(dict.fromkeys(word for sentence in sentences for word in sentence.words))
-    try:
-        ids = dict(zip(distinct, tokenizer.encode_batch(distinct), strict=True))
-    except DataError as error:
-        raise _of_its_text(error, distinct, sentences) from error
-    pieces = [[piece for word in sentence.words for piece in ids[word]] for sentence in sentences]
-    return pieces, np.array([len(ids[word]) for sentence in sentences for word in sentence.words], np.int64)
-
-
-def _of_its_text(error: DataError, words: Sequence[str], sentences: Sequence[Words]) -> DataError:
-    """Let an error about word 7 of `words`, which calls it "text 7", name the text that holds the word."""
-    found = re.match(r"text (\d+)\b", str(error))
-    if found is None:
-        return error
-    word = words[int(found[1]) - 1]
-    number = next(number for number, sentence in enumerate(sentences, 1) if word in sentence.words)
-    return DataError(f"text {number}{str(error)[found.end() :]}")
-
-
 def _along_tokens(values: NDArray[np.int64], pieces: Sequence[Sequence[int]], laid: Windows) -> NDArray[np.int64]:
     """Put the value of each piece (P,) at the token that it is in the window that it belongs to: (T,)."""
     edges = np.concatenate([[0], np.cumsum([len(ids) for ids in pieces])])
     before = np.cumsum(laid.counts) - laid.counts
     shown = np.repeat(edges[laid.rows] + laid.starts - before, laid.counts) + np.arange(int(laid.counts.sum()))
     owned = laid.owned()
-    along = np.full(len(laid.pieces.tokens), _NOTHING, np.int64)
+    along = np.full(len(laid.pieces.tokens), NOTHING, np.int64)
     along[laid.shown[owned]] = values[shown[owned]]
     return along
 
