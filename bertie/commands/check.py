@@ -223,6 +223,8 @@ def _look(
     if table is not None:
         looked.items = items = table.items
         looked.figures |= {"columns": table.mapping, "items": len(items)}
+        if table.reading is not None and table.reading.num_left_out:
+            looked.figures["left_out"] = {one.reason: one.count for one in table.reading.left_out}
         looked.findings += survey_texts(items, path)
         if kind.writes:
             most = given.get("max_target", getattr(kind, "max_target", limit))

@@ -97,9 +97,11 @@ def evaluate(
     """
     parameters = dict(locals())
     _check_source(parameters)
+    from bertie.commands._reading import learned
     from bertie.data.minimal_pairs import read_suite
     from bertie.inference.evaluate import evaluate as measure
     from bertie.inference.predictor import load
+    from bertie.tasks.task import read_items
 
     pairs = None if suite is None or data is None else read_suite(suite, data, limit=limit)
     wishes = {"max_length": length, "truncation": truncation}
@@ -109,7 +111,9 @@ def evaluate(
     if pairs is not None:
         return _measure_suite(predictor, pairs, parameters)
     assert file is not None  # checked above
-    items = predictor.task.read(file, columns=columns, labelled=predictor.task.needs_labels).items
+    like, needs_labels = learned(predictor.bundle.extra), predictor.task.needs_labels
+    table = read_items(predictor.task, file, columns=columns, labelled=needs_labels, like=like)
+    items = table.items
     if predictor.task.needs_labels:
         predictor.task.admit(items, file)
     network = predictor.expect(len(items))

@@ -115,6 +115,7 @@ def finetune(
     """
     parameters = dict(locals())
     from bertie.commands._dev import DevTable
+    from bertie.commands._reading import labelled_table
     from bertie.nn.device import resolve_device, set_threads
     from bertie.tasks.task import task_class
     from bertie.training.feed import table_feed
@@ -128,8 +129,8 @@ def finetune(
     if schedule.batch_warmup > 0.0:
         raise SettingsError("schedule.batch_warmup is pretrain's; here every batch has --batch-size texts")
     start, kind = start_of(model, tokenizer), task_class(task)
-    table = _table(kind, train, columns, train_limit)
-    dev_items = [] if dev is None else _table(kind, dev, columns, dev_limit).items
+    table = labelled_table(kind, train, columns, train_limit)
+    dev_items = [] if dev is None else labelled_table(kind, dev, columns, dev_limit, like=table.reading).items
     wishes = {"max_length": length, "truncation": truncation, "stride": stride}
     if isinstance(start, RandomStart):
         parameters["model"] = start.settings
@@ -173,22 +174,11 @@ def finetune(
         return _report(folder, _finish(held_out, folder, run(job, folder)), table.items[0])
 
 
-def _table(kind: "type[Task]", path: Path, columns: dict[str, str] | None, limit: int | None) -> "Table[Any]":
-    """Read a labelled table, or a part of it."""
-    from bertie.data.items import part
-
-    table = kind.read(path, columns=columns, labelled=True)
-    if limit is None or limit >= len(table.items):
-        return table
-    chosen = replace(table, items=part(table.items, limit))
-    progress.note(f"{path}: {limit:,} of {len(table.items):,} items are used")
-    return chosen
-
-
 def _start(
     start: str | RandomStart, kind: "type[Task]", task: str, table: "Table[Any]", wishes: dict[str, Any], *, seed: int
 ) -> "Bundle":
     """Read the pre-trained model, or draw one, and put a new head on it, with what the training table decides."""
+    from bertie.commands._reading import carried
     from bertie.formats._objective import make_task
     from bertie.formats.huggingface import read, resolve
     from bertie.tasks.task import parse_settings
@@ -211,7 +201,7 @@ def _start(
         raise SettingsError(f"--length {longest} is more than the {limit} positions of {name}")
     for line in bundle.notes:
         progress.note(line)
-    return bundle
+    return replace(bundle, extra=carried(table.reading))
 
 
 def _horizon(num_items: int, batch_size: int, steps: int | None, epochs: int | None, budget: str | None) -> "Horizon":
@@ -267,6 +257,7 @@ def _activations(
 
 def _finish(dev: "DevTable", folder: "RunFolder", position: "Position") -> dict[str, Any]:
     """Write the model and the report of a run that reached its end, and return its figures."""
+    from bertie.commands._reading import carried, learned, said
     from bertie.formats.huggingface import write
     from bertie.nn.lora import merge
     from bertie.reports.card import model_card
@@ -306,8 +297,9 @@ def _finish(dev: "DevTable", folder: "RunFolder", position: "Position") -> dict[
         labels=getattr(bundle.task, "labels", ()),
         num_parameters=sum(value.numel() for value in bundle.model.parameters()),
         steps=position.step,
+        reading=said(bundle.extra),
     )
-    write(replace(bundle, card=card, extra={"scores": scores}), folder.model, overwrite=True)
+    write(replace(bundle, card=card, extra={**bundle.extra, "scores": scores}), folder.model, overwrite=True)
     write_report(
         folder.report,
         RunReport(
@@ -318,10 +310,10 @@ def _finish(dev: "DevTable", folder: "RunFolder", position: "Position") -> dict[
             settings=settings,
             command=command,
             findings=shown,
-            notes=_notes(values),
+            notes=[*_notes(values), *([f"Training data: {said(bundle.extra)}"] if said(bundle.extra) else [])],
         ),
     )
-    folder.mark_finished(values)
+    folder.mark_finished({**values, **carried(learned(bundle.extra))})
     return values
 
 
@@ -345,6 +337,6 @@ def _report(folder: "RunFolder", values: dict[str, Any], item: Any) -> FinetuneR
     pair = "" if sides(item)[1] is None else ' --pair "what goes with it"'
     return FinetuneReport(
         title=f"Fine-tuned {folder.model}",
-        values={**values, "report": str(folder.report)},
+        values={**{name: value for name, value in values.items() if name != "reading"}, "report": str(folder.report)},
         next_command=f'bertie predict {folder.model} "a text of yours"{pair}',
     )

@@ -15,7 +15,7 @@ from bertie.data.items import Choice
 from bertie.errors import DataError, SettingsError
 
 if TYPE_CHECKING:
-    from bertie.tasks.task import Task
+    from bertie.inference.predictor import Predictor
 
 _MANY = 200  # texts that are worth a progress bar
 
@@ -125,7 +125,7 @@ def predict(
     given = {**{name: value for name, value in wishes.items() if value is not None}, **(settings or {})}
     running: dict[str, Any] = {"precision": precision, "backend": backend}
     predictor = load(model, task=task, device=device, threads=threads, max_tokens=batch_tokens, **running, **given)
-    items, places = _items(texts, pair, file, columns, predictor.task)
+    items, places = _items(texts, pair, file, columns, predictor)
     blank = [bool(places) and _is_blank(item) for item in items]
     said = [item for item, nothing in zip(items, blank, strict=True) if not nothing]
     predictor.expect(len(said))
@@ -179,13 +179,21 @@ def _asked(
 
 
 def _items(
-    texts: Sequence[str], pair: Sequence[str], file: Path | None, columns: dict[str, str] | None, task: "Task"
+    texts: Sequence[str],
+    pair: Sequence[str],
+    file: Path | None,
+    columns: dict[str, str] | None,
+    predictor: "Predictor",
 ) -> tuple[list[Any], list[dict[str, Any]]]:
-    """Gather the items from where they are, and their places in a file, which is read as the task reads its files."""
+    """Gather the items from where they are, and their places in a file, which is read as the model's training file."""
+    from bertie.commands._reading import learned
+    from bertie.tasks.task import read_items
+
+    task = predictor.task
     if file is not None:
         if texts or pair:
             raise SettingsError("give texts or --file, not both")
-        items = list(task.read(file, columns=columns).items)
+        items = list(read_items(task, file, columns=columns, like=learned(predictor.bundle.extra)).items)
         return items, [_place(item) for item in items]
     if columns is not None:
         raise SettingsError("--columns goes with --file")

@@ -121,7 +121,10 @@ def _texts(
     file: Path, columns: dict[str, str] | None, predictor: "Predictor"
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Read the texts and where they stand, line and id; of a pair the first one, and none that is empty."""
-    items = predictor.task.read(file, columns=columns).items
+    from bertie.commands._reading import learned
+    from bertie.tasks.task import read_items
+
+    items = read_items(predictor.task, file, columns=columns, like=learned(predictor.bundle.extra)).items
     kept = [item for item in items if item.text.strip()]
     if not kept:
         raise DataError(f"{file} holds no text to search in")

@@ -65,7 +65,10 @@ def guess(rows: Sequence[Row], header: Sequence[str], *, lone: bool = True) -> G
     repeated = [
         place
         for place in places
-        if place != longest and 2 <= len(values[place]) <= max(2, len(sample) // 4) and "" not in values[place]
+        if place != longest
+        and 2 <= len(values[place]) <= max(2, len(sample) // 4)
+        and len(values[place]) < len(sample)
+        and "" not in values[place]
     ]
     texts = [
         place

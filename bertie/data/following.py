@@ -4,11 +4,12 @@ A model carries its reading plan. Columns, header and forms of labels of a later
 difference that a user should know of becomes a warning.
 """
 
+from bertie import progress
 from bertie.data.reading import Reading
 from bertie.data.roles import LABEL_OPTIONS
 from bertie.files.dialect import Hints
 
-_SIDES = ("text", "pair", "label")
+_GOLD = ("label", "tags", "spans", "answers", "start")
 
 
 def hints(like: Reading | None) -> Hints | None:
@@ -23,14 +24,19 @@ def followed(like: Reading | None) -> dict[str, str]:
     return {} if like is None else {name: value for name, value in like.options.items() if name in LABEL_OPTIONS}
 
 
-def differences(like: Reading | None, found: Reading, *, labelled: bool) -> list[str]:
-    """Say in what a file was read otherwise than the training file, a sentence each."""
-    if like is None or not like.columns or found.form == "txt":
-        return []
+def warn_of_differences(like: Reading | None, found: Reading | None, *, labelled: bool) -> None:
+    """Say in what a file was read otherwise than the training file."""
+    if like is None or found is None or not like.columns or found.form == "txt":
+        return
+    for said in _differences(like, found, labelled=labelled):
+        progress.warn(f"{found.file}: {said}")
+
+
+def _differences(like: Reading, found: Reading, *, labelled: bool) -> list[str]:
     said = []
-    for role in _SIDES:
+    for role in dict.fromkeys((*like.columns, *found.columns)):
         learned, now = like.columns.get(role), found.columns.get(role)
-        if role == "label" and not labelled:
+        if role == "id" or (role in _GOLD and not labelled):
             continue
         if learned is not None and now is None and role == "pair":
             said.append(f"the model learned from pairs (second texts from column {learned!r}), and here are none")
@@ -38,6 +44,6 @@ def differences(like: Reading | None, found: Reading, *, labelled: bool) -> list
             said.append(f"the model learned from single texts, and here are second ones from column {now!r}")
         elif learned is not None and now is not None and learned != now:
             said.append(f"{role} is read from column {now!r}; the model learned from column {learned!r}")
-    if labelled and like.labels != found.labels:
+    if labelled and "label" in found.columns and like.labels != found.labels:
         said.append(f"labels: {found.labels or 'one a row'}; the model learned from {like.labels or 'one a row'}")
     return said

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from bertie import progress
-from bertie.data.following import differences, followed, hints
+from bertie.data.following import followed, hints, warn_of_differences
 from bertie.data.hub import is_dataset, open_dataset
 from bertie.data.items import Table, Text
-from bertie.data.label_forms import Found, Labels, hot_columns, read_labels
+from bertie.data.label_forms import Found, Labels, decimal_commas, hot_columns, read_labels
 from bertie.data.reading import LeftOut, Reading, shown_row
 from bertie.data.roles import (
     NEGATIVES,
@@ -86,9 +86,24 @@ def read_table(
         for line, content in one.rows:
             if content:
                 progress.note(f"  left out, {one.reason}: line {line}: {content}")
-    for said in differences(like, reading, labelled=labelled):
-        progress.warn(f"{file}: {said}")
+    warn_of_differences(like, reading, labelled=labelled)
     return Table(file, items, dict(reading.columns), reading)
+
+
+def with_points(table: Table[Text]) -> Table[Text]:
+    """Read labels as numbers with decimal commas, such as 1,5, where all are; for tasks whose labels are numbers.
+
+    Raises:
+        DataError: commas that may mean something else.
+    """
+    labels = [item.label for item in table.items]
+    found = decimal_commas(labels, lambda number: f"{table.path}:{table.items[number].line}")
+    if found is None:
+        return table
+    progress.note(f"{table.path}: {found.form}")
+    items = [replace(item, label=label) for item, label in zip(table.items, found.labels, strict=True)]
+    reading = None if table.reading is None else replace(table.reading, labels=found.form)
+    return replace(table, items=items, reading=reading)
 
 
 @dataclass
@@ -151,7 +166,7 @@ def _load(
             raise DataError(f"{file} is empty")
         whole = None
         if isinstance(table, Delimited):
-            whole, uneven = _even_rows(file, table, given)
+            whole, uneven = _even_rows(file, table, given, labelled=labelled)
             left, names = [*left, *uneven], list(table.columns)
             sample = Sample(names, [values for _, values in whole[:_SAMPLE_ROWS]], not table.header)
         else:
@@ -202,14 +217,14 @@ def _roles(
 
 
 def _even_rows(
-    file: Path, table: Delimited, given: Mapping[str, str]
+    file: Path, table: Delimited, given: Mapping[str, str], *, labelled: bool
 ) -> tuple[list[tuple[int, list[str]]], list[LeftOut]]:
     """Read all rows of a text table; uneven ones only where columns are given by number and nothing is quoted.
 
     Raises:
         DataError: an uneven row, or more than one in a hundred that lacks a column.
     """
-    rows = list(table.records())
+    rows = list(table.records(empty=not labelled))
     uneven = next((row for row in rows if len(row[1]) != table.width), None)
     if uneven is None:
         return rows, []

@@ -100,17 +100,29 @@ class Delimited(Rows):
                 raise DataError(f"{self.uneven(line, len(fields))}; mend the line")
             yield line, [fields[place] for place in places]
 
-    def records(self) -> Iterator[Record]:
-        """Read the rows as they are, also those of another width; empty ones are left out and counted."""
+    def records(self, *, empty: bool = False) -> Iterator[Record]:
+        """Read the rows as they are, also those of another width.
+
+        Args:
+            empty: whether rows without content are rows too, unless the file ends in them; else they are left out and
+                counted. A line without any delimiter is left out where the table has several columns.
+        """
+        waiting: list[Record] = []
         for line, fields in self._records:
             if not any(value.strip() for value in fields):
-                self.empty.append(line)
+                if empty and (self.width == 1 or len(fields) == self.width):
+                    waiting.append((line, fields or [""]))
+                else:
+                    self.empty.append(line)
             else:
+                yield from waiting
+                waiting.clear()
                 if self.header and self.width > 1 and [value.strip() for value in fields] == self.names:
                     raise DataError(
                         f"{self._path}:{line}: this is the header once more (were files put together?); remove the line"
                     )
                 yield line, fields
+        self.empty += [line for line, _ in waiting]
 
     def uneven(self, line: int, count: int) -> str:
         """Say that a row has another number of fields than the first."""

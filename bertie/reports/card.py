@@ -162,6 +162,7 @@ def model_card(
     steps: int | None = None,
     tokens: int | None = None,
     seed: int | None = None,
+    reading: str = "",
 ) -> str:
     """Write the card.
 
@@ -181,6 +182,7 @@ def model_card(
         steps: updates done.
         tokens: tokens trained on.
         seed: of the run.
+        reading: how the training file was read, in one line.
     """
     kind = _KINDS.get(task) or _Kind(
         f"A BERT model for {task.replace('_', ' ')}", "", "AutoModel", "last_hidden_state", ()
@@ -193,6 +195,7 @@ def model_card(
         "tokens trained on": _count(tokens),
         "seed": "" if seed is None else str(seed),
         "fingerprint of the data": data[:16],
+        "training data": reading,
         "written by": f"bertie {__version__}",
     }
     parts = [

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from bertie.batch import Batch
 from bertie.data.items import Table
+from bertie.data.reading import Reading
 from bertie.data.sources import read_sources
 from bertie.errors import DataError, SettingsError
 from bertie.metrics.overlap import chrf, exact_match, further_scores, same_words
@@ -99,9 +100,16 @@ class Generation(Search, Task):
         super().__post_init__()  # refuses what doesn't go together
 
     @classmethod
-    def read(cls, path: str | Path, *, columns: Mapping[str, str] | None = None, labelled: bool = False) -> Table[Text]:
+    def read(
+        cls,
+        path: str | Path,
+        *,
+        columns: Mapping[str, str] | None = None,
+        labelled: bool = False,
+        like: Reading | None = None,
+    ) -> Table[Text]:
         """Read sources and targets; see `data/sources.py` for the forms."""
-        return read_sources(path, columns=columns, labelled=labelled)
+        return read_sources(path, columns=columns, labelled=labelled, like=like)
 
     @classmethod
     def learn(cls, items: Sequence[Any], settings: Mapping[str, Any]) -> dict[str, Any]:

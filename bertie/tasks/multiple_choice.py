@@ -22,7 +22,9 @@ from torch.nn.functional import cross_entropy
 
 from bertie.batch import Batch
 from bertie.data.choices import read_choices
+from bertie.data.following import warn_of_differences
 from bertie.data.items import Choice, Table
+from bertie.data.reading import Reading
 from bertie.data.windows import Truncation, lay_out
 from bertie.errors import DataError
 from bertie.metrics.classification import accuracy
@@ -68,10 +70,17 @@ class MultipleChoice(Task):
 
     @classmethod
     def read(
-        cls, path: str | Path, *, columns: Mapping[str, str] | None = None, labelled: bool = False
+        cls,
+        path: str | Path,
+        *,
+        columns: Mapping[str, str] | None = None,
+        labelled: bool = False,
+        like: Reading | None = None,
     ) -> Table[Choice]:
         """Read a table of texts with choices; see `data/choices.py` for its forms."""
-        return read_choices(path, columns=columns, labelled=labelled)
+        table = read_choices(path, columns=columns, labelled=labelled)
+        warn_of_differences(like, table.reading, labelled=labelled)
+        return table
 
     @classmethod
     def learn(cls, items: Sequence[Any], settings: Mapping[str, Any]) -> dict[str, Any]:

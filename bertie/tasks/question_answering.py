@@ -23,8 +23,10 @@ from torch import Tensor, nn
 
 from bertie import progress
 from bertie.batch import Batch
+from bertie.data.following import warn_of_differences
 from bertie.data.items import Question, Table, Text
 from bertie.data.questions import read_questions
+from bertie.data.reading import Reading
 from bertie.data.windows import Truncation, Windows, lay_out
 from bertie.errors import DataError, SettingsError
 from bertie.metrics.question_answering import Marks, answer_scores, best_threshold, cmrc, squad
@@ -73,10 +75,17 @@ class QuestionAnswering(Task):
 
     @classmethod
     def read(
-        cls, path: str | Path, *, columns: Mapping[str, str] | None = None, labelled: bool = False
+        cls,
+        path: str | Path,
+        *,
+        columns: Mapping[str, str] | None = None,
+        labelled: bool = False,
+        like: Reading | None = None,
     ) -> Table[Question]:
         """Read questions: SQuAD and CMRC files, or tables with question, context and answers."""
-        return read_questions(path, columns=columns, labelled=labelled)
+        table = read_questions(path, columns=columns, labelled=labelled)
+        warn_of_differences(like, table.reading, labelled=labelled)
+        return table
 
     @classmethod
     def learn(cls, items: Sequence[Question], settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,9 @@ from typing import Any, ClassVar, Literal
 from torch import Tensor, nn
 
 from bertie.batch import Batch
+from bertie.data.items import Table
+from bertie.data.reading import Reading
+from bertie.data.table import with_points
 from bertie.data.windows import Truncation, lay_out
 from bertie.errors import DataError
 from bertie.metrics.regression import mean_squared_error, pearson, spearman
@@ -61,6 +64,18 @@ class Regression(Task):
 
     def __post_init__(self) -> None:
         check_length(self.max_length)
+
+    @classmethod
+    def read(
+        cls,
+        path: str | Path,
+        *,
+        columns: Mapping[str, str] | None = None,
+        labelled: bool = False,
+        like: Reading | None = None,
+    ) -> Table[Any]:
+        """Read a table whose labels are numbers; they may have decimal commas."""
+        return with_points(super().read(path, columns=columns, labelled=labelled, like=like))
 
     @classmethod
     def learn(cls, items: Sequence[Any], settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,8 +21,10 @@ from torch.nn.functional import cross_entropy
 
 from bertie.batch import Batch
 from bertie.data.entities import OUTSIDE, Scheme, iob2, is_positioned, own_tag, positioned, scheme_of
+from bertie.data.following import warn_of_differences
 from bertie.data.items import Table, Text, Words, whole_text, word_offsets
 from bertie.data.labels import tell_unseen
+from bertie.data.reading import Reading
 from bertie.data.spans import cut_words
 from bertie.data.windows import Truncation, Windows, lay_out
 from bertie.data.words import read_words
@@ -102,10 +104,17 @@ class Tagging(Task):
 
     @classmethod
     def read(
-        cls, path: str | Path, *, columns: Mapping[str, str] | None = None, labelled: bool = False
+        cls,
+        path: str | Path,
+        *,
+        columns: Mapping[str, str] | None = None,
+        labelled: bool = False,
+        like: Reading | None = None,
     ) -> Table[Words]:
         """Read CoNLL columns, lists of words and tags, or texts with spans."""
-        return read_words(path, columns=columns, labelled=labelled)
+        table = read_words(path, columns=columns, labelled=labelled)
+        warn_of_differences(like, table.reading, labelled=labelled)
+        return table
 
     @classmethod
     def learn(cls, items: Sequence[Any], settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ Shapes: T tokens, B sequences, H hidden.
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,6 +26,7 @@ from bertie.batch import Batch
 from bertie.data.items import Table
 from bertie.data.items import Text as Text
 from bertie.data.items import texts as texts
+from bertie.data.reading import Reading
 from bertie.data.table import read_table
 from bertie.errors import SettingsError
 from bertie.nn.dropout import Noise
@@ -142,15 +144,25 @@ class Task(ABC):
         """Compare predictions with the items' gold answers."""
 
     @classmethod
-    def read(cls, path: str | Path, *, columns: Mapping[str, str] | None = None, labelled: bool = False) -> Table[Any]:
+    def read(
+        cls,
+        path: str | Path,
+        *,
+        columns: Mapping[str, str] | None = None,
+        labelled: bool = False,
+        like: Reading | None = None,
+    ) -> Table[Any]:
         """Read a file of this task's kind of items; a table of texts, or pairs of texts, unless a task says otherwise.
+
+        A task of your own may leave out `like`.
 
         Args:
             path: the file.
             columns: part of an item to column name; found out when None.
             labelled: whether every item needs a label.
+            like: how the model's training file was read; this one is read alike, or the difference is said.
         """
-        return read_table(path, columns=columns, labelled=labelled)
+        return read_table(path, columns=columns, labelled=labelled, like=like)
 
     @classmethod
     def learn(cls, items: Sequence[Any], settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -248,6 +260,19 @@ class Task(ABC):
         """Return precision, recall, f1 and support of every class; empty for a task without classes."""
         del predictions, items
         return {}
+
+
+def read_items(
+    kind: type[Task] | Task,
+    path: str | Path,
+    *,
+    columns: Mapping[str, str] | None = None,
+    labelled: bool = False,
+    like: Reading | None = None,
+) -> Table[Any]:
+    """Let a task read a file, as the model's training file was read where the task can do that."""
+    follows = like is not None and "like" in inspect.signature(kind.read).parameters
+    return kind.read(path, columns=columns, labelled=labelled, **({"like": like} if follows else {}))
 
 
 def task_class(name: str) -> type[Task]:

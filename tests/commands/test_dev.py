@@ -55,6 +55,12 @@ def test_dev_is_measured_no_more_often_than_needed(
     run = bertie.finetune(
         str(start / "run" / "model"), train=table, dev=table, out=tmp_path / "run", steps=4, threads=1, **settings
     )
+    for stored in (tmp_path / "run" / "run.json", tmp_path / "run" / "model" / "config.json"):
+        values = json.loads(stored.read_text("utf-8"))
+        plan = (values.get("values") or values["bertie"])["reading"]
+        assert plan["columns"] == {"text": "text", "label": "label"} and plan["rows"] == len(ROWS)
+    for shown in (tmp_path / "run" / "report.html", tmp_path / "run" / "model" / "README.md"):
+        assert "label from column" in shown.read_text("utf-8")
     assert count[0] == evaluations
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text("utf-8").splitlines()]
     steps = [line["step"] for line in lines if line["kind"] == "dev"]
