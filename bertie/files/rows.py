@@ -54,7 +54,9 @@ def open_rows(
     """
     suffix = format_suffix(path)
     if suffix in (".jsonl", ".json"):  # many data sets name their JSON lines .json
-        return _JsonLines(path, bad_utf8=bad_utf8)
+        from bertie.files.json_table import JsonTable, is_json_value  # it derives from Rows
+
+        return (JsonTable if is_json_value(path) else _JsonLines)(path, bad_utf8=bad_utf8)
     if suffix == ".parquet":
         return _Parquet(path, bad_utf8=bad_utf8)
     from bertie.files.delimited import Delimited  # it derives from Rows

@@ -26,7 +26,6 @@ from torch.nn.functional import cosine_similarity
 
 from bertie.batch import Batch
 from bertie.data.items import Table, sides
-from bertie.data.reading import Reading
 from bertie.data.table import read_table, with_points
 from bertie.data.windows import Truncation, Windows, lay_out
 from bertie.errors import DataError, SettingsError
@@ -114,16 +113,9 @@ class Embedding(Task):
         return "spearman" if self.objective == "cosine" else "mean_reciprocal_rank"
 
     @classmethod
-    def read(
-        cls,
-        path: str | Path,
-        *,
-        columns: Mapping[str, str] | None = None,
-        labelled: bool = False,
-        like: Reading | None = None,
-    ) -> Table[Any]:
+    def read(cls, path: str | Path, *, labelled: bool = False, **how: Any) -> Table[Any]:
         """Read a table; to learn from or measure on it needs pairs, whose labels (numbers) may be absent."""
-        table = with_points(read_table(path, columns=columns, like=like))
+        table = with_points(read_table(path, **how))
         if labelled and "pair" not in table.mapping:
             raise DataError(
                 f"{path}: no column holds the second texts of pairs; say which by --columns text=NAME,pair=NAME"

@@ -103,16 +103,9 @@ class Tagging(Task):
         return self.scheme != "words"
 
     @classmethod
-    def read(
-        cls,
-        path: str | Path,
-        *,
-        columns: Mapping[str, str] | None = None,
-        labelled: bool = False,
-        like: Reading | None = None,
-    ) -> Table[Words]:
+    def read(cls, path: str | Path, *, labelled: bool = False, like: Reading | None = None, **how: Any) -> Table[Words]:
         """Read CoNLL columns, lists of words and tags, or texts with spans."""
-        table = read_words(path, columns=columns, labelled=labelled)
+        table = read_words(path, labelled=labelled, **how)
         warn_of_differences(like, table.reading, labelled=labelled)
         return table
 

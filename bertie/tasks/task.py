@@ -271,7 +271,8 @@ def read_items(
     like: Reading | None = None,
 ) -> Table[Any]:
     """Let a task read a file, as the model's training file was read where the task can do that."""
-    follows = like is not None and "like" in inspect.signature(kind.read).parameters
+    known = inspect.signature(kind.read).parameters.values()
+    follows = any(one.name == "like" or one.kind is one.VAR_KEYWORD for one in known)
     return kind.read(path, columns=columns, labelled=labelled, **({"like": like} if follows else {}))
 
 

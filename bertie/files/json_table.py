@@ -1,0 +1,131 @@
+"""Read tables that are one JSON value: a list of objects, an object that holds one, or an object of columns.
+
+Such a file is read whole, within a limit. What it holds in place of rows is named.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bertie.errors import DataError
+from bertie.files.compression import format_suffix
+from bertie.files.rows import Rows
+from bertie.files.text import BadUtf8, open_text
+from bertie.reading import LARGE_BYTES, check_whole_characters, parse_json
+
+_SHOWN = 6
+
+
+def is_json_value(path: str | Path) -> bool:
+    """Tell a file that is one JSON value from one with an object a line, by its first lines."""
+    with open_text(path, bad_utf8="replace") as stream:
+        first = next((line for line in stream if not line.isspace()), "").strip()
+        if first.startswith("["):
+            return True
+        if not first.startswith("{"):
+            return False
+        try:
+            value = parse_json(first, str(path), data=True)
+        except DataError:
+            return first in ("{", "{}") or not first.endswith("}")
+        more = next((line for line in stream if not line.isspace()), None)
+    if more is not None or not isinstance(value, dict):
+        return False
+    found = _inner(value)
+    # One line of a .jsonl may be a row whose values are lists.
+    return found is not None and (bool(found[0]) or format_suffix(path) == ".json")
+
+
+class JsonTable(Rows):
+    """A table in one JSON value.
+
+    Args:
+        path: the file.
+        bad_utf8: what to do with bytes that are not UTF-8.
+
+    Raises:
+        DataError: no JSON, or a value without rows.
+    """
+
+    def __init__(self, path: str | Path, *, bad_utf8: BadUtf8) -> None:
+        super().__init__()
+        self._path = path
+        with open_text(path, bad_utf8=bad_utf8) as stream:
+            text = stream.read(LARGE_BYTES + 1)
+            self.num_replaced, self._position = stream.num_replaced, stream.position
+        if len(text) > LARGE_BYTES:
+            raise DataError(
+                f"{path}: one JSON value of over {LARGE_BYTES:,} characters; write one object a line (.jsonl)"
+            )
+        value = parse_json(text, str(path), data=True)
+        check_whole_characters(value, str(path))
+        self._rows, self.remarks = _rows(value, path)
+        # A row may lack a column that others have.
+        self.columns = list(dict.fromkeys(str(name) for row in self._rows for name in row))
+
+    @property
+    def position(self) -> int:
+        """Bytes of the file, as it lies on disk, read so far."""
+        return self._position
+
+    def rows(self, columns: Sequence[str]) -> Iterator[tuple[int, list[Any]]]:
+        """Read the rows; they are numbered from 1. See `Rows.rows`."""
+        for number, row in enumerate(self._rows, 1):
+            missing = [name for name in columns if name not in row]
+            if missing:
+                raise DataError(f"{self._path}:{number}: no {missing[0]!r} here; found: {', '.join(map(str, row))}")
+            yield number, [row[name] for name in columns]
+
+    def sample(self, count: int) -> list[list[Any]]:
+        """Read the first rows; see `Rows.sample`."""
+        return [[row.get(name) for name in self.columns] for row in self._rows[:count]]
+
+    def close(self) -> None:
+        """Nothing is open any more."""
+
+
+def _rows(value: Any, path: str | Path) -> tuple[list[Mapping[str, Any]], tuple[str, ...]]:
+    """Find the rows in a value, and say where they were."""
+    if isinstance(value, list):
+        return _objects(value, path), ("one JSON list",)
+    inner = _inner(value)
+    if inner is None:
+        if isinstance(value, dict) and value and not any(isinstance(part, list | dict) for part in value.values()):
+            raise DataError(
+                f"{path}: one JSON object over several lines, which is a single row; put rows into a list []"
+            )
+        held = ", ".join(f"{name} ({_kind(part)})" for name, part in list(value.items())[:_SHOWN])
+        raise DataError(f"{path}: no list of rows in it; it holds {held or 'nothing'}")
+    name, rows = inner
+    return _objects(rows, path), (f"rows from {name!r}",) if name else ("a JSON list for each column",)
+
+
+def _inner(value: Any) -> tuple[str, list[Any]] | None:
+    """Find the one list of objects in an object, or put columns together to rows."""
+    if not isinstance(value, dict) or not value:
+        return None
+    lists = {name: part for name, part in value.items() if isinstance(part, list)}
+    rows = [name for name, part in lists.items() if part and isinstance(part[0], dict)]
+    if len(rows) == 1:
+        return rows[0], lists[rows[0]]
+    if rows or len(value) < 2:
+        return None
+    if lists.keys() == value.keys() and len({len(part) for part in lists.values()}) == 1:
+        return "", [dict(zip(value, row, strict=True)) for row in zip(*lists.values(), strict=True)]
+    keys = [part.keys() if isinstance(part, dict) else None for part in value.values()]
+    if keys[0] and all(own == keys[0] for own in keys) and all(str(key).isdecimal() for key in keys[0]):
+        return "", [{name: part[key] for name, part in value.items()} for key in keys[0]]  # as pandas writes it
+    return None
+
+
+def _objects(rows: Sequence[Any], path: str | Path) -> list[Mapping[str, Any]]:
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, dict):
+            what = f'each row must be an object such as {{"text": "..."}}; this is {_kind(row)}'
+            raise DataError(f"{path}:{number}: {what}")
+    return list(rows)
+
+
+def _kind(value: Any) -> str:
+    names = {dict: "an object", list: "a list", str: "a string", bool: "true or false", type(None): "null"}
+    return names.get(type(value), "a number")
