@@ -214,7 +214,8 @@ def _has_a_row_each(lines: Sequence[str], columns: Mapping[str, str], mark: str)
     for place, name in enumerate(lower):
         values = [fields[place] for fields in rows if len(fields) > place]
         held = look_at(values)
-        if name in named and (held.lists or 2 * sum(len(value.split()) > 1 for value in values) > len(values)):
+        is_named = name in named or columns.get("words") == str(place)
+        if is_named and (held.lists or 2 * sum(len(value.split()) > 1 for value in values) > len(values)):
             return True
         if name in tags and set(lower) & named and (held.lists or held.spans or (held.spaced and held.tags)):
             return True

@@ -167,9 +167,9 @@ def test_rows_of_one_question_are_joined(tmp_path: Path, capsys: pytest.CaptureF
 
 def test_a_table_without_header_and_with_semicolons(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(f"Wann?;{CONTEXT};1812\nWo?;{CONTEXT};Ulm\n", encoding="utf-8")
-    given = {"question": "0", "context": "1", "answers": "2"}
+    given = {"question": "0", "context": "1", "answers": "2", "delimiter": "semicolon"}
     assert [label[0].text for label in labels(tmp_path / "a.csv", **given)] == ["1812", "Ulm"]
-    assert len(labels(tmp_path / "a.csv", **given, delimiter="semicolon", header="no")) == 2
+    assert len(labels(tmp_path / "a.csv", **given, header="no")) == 2
 
 
 def test_nested_lines(tmp_path: Path) -> None:
