@@ -139,7 +139,9 @@ def _roles(grid: Grid, given: Mapping[str, int], *, labelled: bool) -> Choice:
             raise DataError(f"{grid.file}: {found.doubt}")
         return replace(found, words=given.get("words", found.words))
     names, left = list(grid.names), [place for place in range(len(grid.names)) if place != given.get("sentence")]
-    narrowed = [[(line, [fields[place] for place in left]) for line, fields in rows] for rows in grid.sentences]
+    narrowed = grid.sentences
+    if len(left) < len(names):
+        narrowed = [[(line, [fields[place] for place in left]) for line, fields in rows] for rows in grid.sentences]
     back = {role: left.index(place) for role, place in given.items() if role != "sentence"}
     nested_last = any(_GERMEVAL.match(line) for line in grid.comments) and len(names) == 4
     found = choose(narrowed, [names[place] for place in left], back, nested_last=nested_last)
@@ -160,9 +162,11 @@ def _tags(grid: Grid, found: Choice) -> list[Tags | None]:
     if found.tags < 0:
         return [None] * len(grid.sentences)
     rows = [tuple(fields[found.tags] for _, fields in rows) for rows in grid.sentences]
+    distinct = {tag for tags in rows for tag in tags}
+    several = {tag for tag in distinct if " " in tag and all(map(_is_tag, tag.split()))}
     for sentence, tags in zip(grid.sentences, rows, strict=True):
-        for (line, _), tag in zip(sentence, tags, strict=True):
-            if " " in tag and all(part == OUTSIDE or is_positioned(part) for part in tag.split()):
+        for (line, _), tag in zip(sentence, tags, strict=True) if several else ():
+            if tag in several:
                 raise DataError(
                     f"{grid.file}:{line}: {tag!r} holds several tags; name the columns in a first line, such as "
                     "words,tags, if a row is a sentence"
@@ -176,6 +180,10 @@ def _tags(grid: Grid, found: Choice) -> list[Tags | None]:
         grid.remarks += [f"{num_nested:,} entities within others left out"] if num_nested else []
         return list(read)
     return list(rows)
+
+
+def _is_tag(part: str) -> bool:
+    return part == OUTSIDE or is_positioned(part)
 
 
 def _remarks(grid: Grid, found: Choice) -> list[str]:

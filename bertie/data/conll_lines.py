@@ -16,6 +16,7 @@ from bertie.data.word_columns import OTHER_TAG_NAMES, TAG_NAMES, WORD_NAMES, Row
 from bertie.errors import DataError
 from bertie.files.compression import format_suffix
 
+_BLANKS = re.compile("[ \t]+")
 _SPECIAL = re.compile(r"\d+(?:-\d+|\.\d+)")  # CoNLL-U: 2-3 is a range of words, 4.1 a word that is not in the text
 _ENOUGH_ROWS = 3  # from so many on, what is below the first line tells that it is a header
 _MOST_NAMED = 8  # line numbers that a message lists
@@ -52,7 +53,7 @@ def splitter(file: Path, filled: Sequence[str], mark: str = "") -> tuple[Callabl
     # A word that holds a space, or is a wide one, tells why only tabs part the fields where every line has some.
     if sample and all("\t" in line for line in sample):
         return (lambda line: line.split("\t")), "\t"
-    narrow = sum(len(_at_blanks(line)) == 1 for line in sample)
+    narrow = sum(" " not in line.strip(" ") and "\t" not in line.strip("\t") for line in sample)
     if sample and (format_suffix(file) == ".csv" or 2 * narrow > len(sample)):
         able = [mark for mark in (",", ";") if all(mark in line for line in sample)]
         if len(able) > 1:
@@ -66,7 +67,8 @@ def splitter(file: Path, filled: Sequence[str], mark: str = "") -> tuple[Callabl
 
 
 def _at_blanks(line: str) -> list[str]:
-    return re.split("[ \t]+", line.strip(" \t"))  # str.split would part at the wide space of Chinese texts too
+    bare = line.strip(" \t")  # str.split would part at the wide space of Chinese texts too
+    return _BLANKS.split(bare) if "\t" in bare or "  " in bare else bare.split(" ")
 
 
 def _quoted(line: str, mark: str) -> list[str]:
@@ -84,16 +86,17 @@ def cut_lines(file: Path, lines: Sequence[str], options: Mapping[str, Any]) -> G
     """
     filled = [line for line in lines if is_filled(line)]
     split, mark = splitter(file, filled, options.get("delimiter", ""))
-    body = [line for line in filled if not line.startswith("#")] or filled
     grid = Grid(file, [], [])
-    width = Counter(len(split(line)) for line in body).most_common(1)[0][0] if body else 0
+    cut = [split(line) if is_filled(line) else [] for line in lines]
+    hashes = [line.startswith("#") for line in lines]
+    plain = [len(fields) for fields, is_hash in zip(cut, hashes, strict=True) if fields and not is_hash]
+    width = Counter(plain or map(len, filter(None, cut))).most_common(1)[0][0] if filled else 0
     if any(line.startswith("#begin document") for line in filled) and width >= len(CONLL_2012):
         grid.form, grid.names = "CoNLL-2012", list(CONLL_2012)
     rows: list[Row] = []
     misfits: list[tuple[int, int]] = []  # line, fields
-    for number, line in enumerate([*lines, ""], 1):
-        fields = split(line) if is_filled(line) else []
-        if line.startswith("-DOCSTART-") or not any(fields):
+    for number, (line, fields) in enumerate(zip([*lines, ""], [*cut, []], strict=True), 1):
+        if not any(fields):
             grid.num_documents += line.startswith("-DOCSTART-")
             grid.sentences += [rows] if rows else []
             rows = []

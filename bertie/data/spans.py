@@ -117,14 +117,13 @@ def unit_of(file: Path, rows: Sequence[tuple[int, Any, Any]]) -> str:
     for line, text, spans in rows:
         if not isinstance(text, str) or not spans or text.isascii():
             continue
-        starts, ends = (
-            (set(edges) for edges in zip(*cut_words(text).offsets, strict=True)) if text.strip() else ((), ())
-        )
-        for span, string in read_spans(spans, f"{file}:{line}"):
-            if string is None:
-                for unit in UNITS:
-                    start, end = (to_characters(text, place, unit) for place in (span.start, span.end))
-                    wrong[unit] += start not in starts or end not in ends
+        bare = [span for span, string in read_spans(spans, f"{file}:{line}") if string is None]
+        offsets = cut_words(text).offsets if bare else ()
+        starts, ends = {start for start, _ in offsets}, {end for _, end in offsets}
+        for span in bare:
+            for unit in UNITS:
+                start, end = (to_characters(text, place, unit) for place in (span.start, span.end))
+                wrong[unit] += start not in starts or end not in ends
     best = [unit for unit in UNITS if wrong[unit] == 0]
     return best[0] if best and wrong[CHARACTERS] else CHARACTERS
 

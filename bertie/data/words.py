@@ -113,11 +113,13 @@ class _Found(Lines):
 
 def _warn_of_nothing(file: Path, found: _Found) -> None:
     """Say which words hold nothing that shows, so that no model can see them; and where no sentence ends."""
+    distinct = {word for item in found.items for word in item.words}
+    hidden = {word for word in distinct if not any(unicodedata.category(one)[0] in "LMNPS" for one in word)}
     lines = [
         found.places[number][place] if found.places else item.line
-        for number, item in enumerate(found.items)
+        for number, item in enumerate(found.items if hidden else [])
         for place, word in enumerate(item.words)
-        if not any(unicodedata.category(one)[0] in "LMNPS" for one in word)
+        if word in hidden
     ]
     if lines:
         named = ", ".join(map(str, lines[:_MOST_NAMED])) + (", ..." if len(lines) > _MOST_NAMED else "")
@@ -212,12 +214,14 @@ def _has_a_row_each(lines: Sequence[str], columns: Mapping[str, str], mark: str)
     tags = {*NAMES["tags"], *NAMES["spans"], *(value.lower() for role, value in columns.items() if role == "tags")}
     lower = [name.strip().lower() for name in header]
     for place, name in enumerate(lower):
-        values = [fields[place] for fields in rows if len(fields) > place]
+        role = next((role for role, number in columns.items() if number == str(place)), "")
+        values = [fields[place] for fields in ([header, *rows] if role else rows) if len(fields) > place]
         held = look_at(values)
-        is_named = name in named or columns.get("words") == str(place)
-        if is_named and (held.lists or 2 * sum(len(value.split()) > 1 for value in values) > len(values)):
+        several = sum(len(value.split()) > 1 for value in values)
+        if (name in named or role == "words") and (held.lists or 2 * several > len(values)):
             return True
-        if name in tags and set(lower) & named and (held.lists or held.spans or (held.spaced and held.tags)):
+        are_tags = role == "tags" or (name in tags and bool(set(lower) & named))
+        if are_tags and (held.lists or held.spans or (held.spaced and held.tags)):
             return True
     return False
 
