@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 
 from bertie import registry
-from bertie.kernels.library import load
+from bertie.kernels import layer
 
 if TYPE_CHECKING:
     from bertie.backends.backend import Backend, Precision
@@ -58,7 +58,7 @@ def _any() -> bool:
 
 
 def _has_bf16_alone() -> bool:
-    return has_bf16() and load("layer") is None
+    return has_bf16() and not layer.serves("bfloat")
 
 
 _BOTH: tuple[Case, ...] = ("few", "many")

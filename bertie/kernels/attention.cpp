@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "dropout.h"
+#include "parallel.h"
 #include "products.h"
 
 struct Layout {
@@ -170,15 +171,24 @@ void clear(const Layout& layout, const int32_t* offsets, const int32_t* others, 
     std::fill(values + offsets[layout.num_sequences] * stride, values + tokens * stride, T{});
 }
 
+// Do `work(task)` for each head of each sequence that has anything to see.
+template <class F>
+void each_task(const Layout& layout, const F& work) {
+    Turns turns((int64_t)layout.num_sequences * layout.heads, 2);
+    together(layout.large() ? layout.threads : 1, [&](Team) {
+        turns.each([&](int64_t number) {
+            const Task task(layout, (int)number);
+            if (!task.empty()) work(task);
+        });
+    });
+}
+
 template <class T>
 void forward(const Layout& layout, const T* query, const T* key, const T* value, T* output) {
-    const int size = layout.size, total = layout.num_sequences * layout.heads;
+    const int size = layout.size;
     const float scale = 1.0f / std::sqrt((float)size);
     clear(layout, layout.query_offsets, layout.key_offsets, layout.queries, output);
-#pragma omp parallel for schedule(dynamic, 2) num_threads(layout.threads) if (layout.large())
-    for (int number = 0; number < total; number++) {
-        const Task task(layout, number);
-        if (task.empty()) continue;
+    each_task(layout, [&](const Task& task) {
         const int width = task.width, row = task.row;
         float* k = scratch(0, (size_t)task.keys * width);
         float* v = scratch(1, (size_t)task.keys * width);
@@ -211,7 +221,7 @@ void forward(const Layout& layout, const T* query, const T* key, const T* value,
                 scatter(result + (int64_t)place * width, width, 1, size, stride, shares[place],
                         output + task.at(first + place, stride));
         }
-    }
+    });
 }
 
 // The weights are worked out again. With P the weights, M dropout's factors and G the gradient of the output:
@@ -219,15 +229,12 @@ void forward(const Layout& layout, const T* query, const T* key, const T* value,
 template <class T>
 void backward(const Layout& layout, const T* gradient, const T* query, const T* key, const T* value, T* d_query,
               T* d_key, T* d_value) {
-    const int size = layout.size, total = layout.num_sequences * layout.heads;
+    const int size = layout.size;
     const float scale = 1.0f / std::sqrt((float)size);
     const int64_t stride = (int64_t)layout.heads * size;
     clear(layout, layout.query_offsets, layout.key_offsets, layout.queries, d_query);
     for (T* values : {d_key, d_value}) clear(layout, layout.key_offsets, layout.query_offsets, layout.keys, values);
-#pragma omp parallel for schedule(dynamic, 2) num_threads(layout.threads) if (layout.large())
-    for (int number = 0; number < total; number++) {
-        const Task task(layout, number);
-        if (task.empty()) continue;
+    each_task(layout, [&](const Task& task) {
         const int width = task.width, row = task.row;
         const size_t all = (size_t)task.keys * width;
         float *k = scratch(0, all), *v = scratch(1, all), *dk = scratch(6, all), *dv = scratch(7, all);
@@ -276,7 +283,7 @@ void backward(const Layout& layout, const T* gradient, const T* query, const T* 
         }
         scatter(dk, width, task.keys, size, stride, 1.0f, d_key + task.at(task.key_begin, stride));
         scatter(dv, width, task.keys, size, stride, 1.0f, d_value + task.at(task.key_begin, stride));
-    }
+    });
 }
 
 }  // namespace

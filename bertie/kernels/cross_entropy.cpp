@@ -1,6 +1,7 @@
 // The cross-entropy of rows of logits, which become their own gradient in place: softmax - onehot.
 #include <algorithm>
 
+#include "parallel.h"
 #include "vectors.h"
 
 namespace {
@@ -17,8 +18,7 @@ Floats score(const T* row, const float* bias, int at, int size) {
 template <class T>
 void rows(int64_t count, int size, int threads, T* logits, const float* bias, const int64_t* targets, bool differentiate,
           float* losses, float* correct) {
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (int64_t number = 0; number < count; number++) {
+    spread(count, threads, [&](int64_t number) {
         T* row = logits + number * size;
         const int target = (int)targets[number];
         Floats best = splat(-INFINITY), total{};
@@ -34,23 +34,22 @@ void rows(int64_t count, int size, int threads, T* logits, const float* bias, co
         bool first = right == most;  // of equal logits the first is the guess
         for (int at = 0; first && at < target; at++) first = one(row + at) + bias[at] < most;
         correct[number] = first;
-        if (!differentiate) continue;
+        if (!differentiate) return;
         for (int at = 0; at < size; at += LANES) {
             Floats slopes = exponential(score(row, bias, at, size) - most) * share;
             if (target >= at && target < at + LANES) slopes[target - at] -= 1.0f;
             if (at + LANES <= size) store(row + at, slopes);
             else store_some(row + at, slopes, size - at);
         }
-    }
+    });
 }
 
 // Add the sums of the columns to `sums`, row by row in order.
 template <class T>
 void columns(int64_t count, int size, int threads, const T* values, float* sums) {
     constexpr int WIDE = 8 * LANES;
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (int begin = 0; begin < size; begin += WIDE) {
-        const int end = std::min(size, begin + WIDE);
+    spread((size + WIDE - 1) / WIDE, threads, [&](int64_t piece) {
+        const int begin = (int)piece * WIDE, end = std::min(size, begin + WIDE);
         float totals[WIDE] = {};
         for (int64_t row = 0; row < count; row++)
             for (int at = begin; at < end; at += LANES) {
@@ -59,7 +58,7 @@ void columns(int64_t count, int size, int threads, const T* values, float* sums)
                 store(totals + at - begin, load(totals + at - begin) + more);
             }
         for (int at = begin; at < end; at++) sums[at] += totals[at - begin];
-    }
+    });
 }
 
 template <class T>

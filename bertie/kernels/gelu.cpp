@@ -3,6 +3,7 @@
 #include <type_traits>
 
 #include "normal.h"
+#include "parallel.h"
 
 namespace {
 
@@ -10,13 +11,12 @@ constexpr int64_t PIECE = 4096, FEW = 4 * PIECE;  // fewer are done before anoth
 
 template <class T, class F>
 void each(int64_t count, int threads, const F& work) {
-#pragma omp parallel for schedule(static) num_threads(threads) if (count > FEW)
-    for (int64_t piece = 0; piece < count; piece += PIECE) {
-        const int64_t end = std::min(count, piece + PIECE);
-        int64_t at = piece;
+    spread((count + PIECE - 1) / PIECE, count > FEW ? threads : 1, [&](int64_t piece) {
+        const int64_t end = std::min(count, (piece + 1) * PIECE);
+        int64_t at = piece * PIECE;
         for (; at + LANES <= end; at += LANES) work(at, LANES);
         if (at < end) work(at, (int)(end - at));
-    }
+    });
 }
 
 template <class T>

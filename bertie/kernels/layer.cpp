@@ -4,12 +4,9 @@
 // it lies in the cache, and each matrix is read once a block; few rows are one block, whose columns the threads share.
 // Sums, norms and what is handed from layer to layer are floats in every case. 8-bit integers have a scale a row, from
 // its largest value, and a scale an output ("LLM.int8()", Dettmers et al. 2022, section 2.1: vector-wise quantisation).
-#include <omp.h>
-
-#include <memory>
-
 #include "matrices.h"
 #include "normal.h"
+#include "parallel.h"
 
 struct Layer {
     Matrix qkv, output, up, down;
@@ -74,18 +71,12 @@ struct Operand {
     }
 };
 
-// Which part of a matrix's columns a thread multiplies.
-struct Share {
-    int number = 0, count = 1;
-    int64_t from(int64_t columns) const { return columns / COLUMNS * number / count * COLUMNS; }
-    int64_t to(int64_t columns) const { return columns / COLUMNS * (number + 1) / count * COLUMNS; }
-};
-
-// Multiply a block and hand every LANES outputs of every row to `finish(row, column, values)`.
+// Multiply a block and hand every LANES outputs of every row to `finish(row, column, values)`: a thread's share of them.
 template <class T, class F>
-void product(const Operand<T>& a, int rows, const Matrix& matrix, const F& finish, Share share = {}) {
+void product(const Operand<T>& a, int rows, const Matrix& matrix, const F& finish, Team team = {}) {
     float* sums = scratch(0, (size_t)ROWS * COLUMNS);
-    for (int64_t column = share.from(matrix.outputs); column < share.to(matrix.outputs); column += COLUMNS) {
+    const Part share(team, matrix.outputs / COLUMNS);
+    for (int64_t column = share.begin * COLUMNS; column < share.end * COLUMNS; column += COLUMNS) {
         multiply(a.values, rows, matrix, column, sums);
         for (int row = 0; row < rows; row++)
             for (int at = 0; at < COLUMNS; at += LANES) {
@@ -123,39 +114,19 @@ void normalise(float* values, int64_t size, const float* weight, const float* bi
         store(values + at, (load(values + at) - mean) * share * load(weight + at) + load(bias + at));
 }
 
-// Whether elements are multiplied by the tile unit.
-template <class T>
-bool in_tiles() {
-#ifdef BERTIE_TILES
-    return !std::is_same<T, float>::value && Tiles::allowed();
-#else
-    return false;
-#endif
-}
-
-// Give each thread the tile unit, where T is multiplied there, for as long as what is returned lives.
-template <class T>
-auto unit() {
-#ifdef BERTIE_TILES
-    return in_tiles<T>() ? std::make_unique<Tiles>() : nullptr;
-#else
-    return nullptr;
-#endif
-}
-
 // Run `work(first row, rows)` for every block: as few as there can be, as many for each thread, all about as tall.
 template <class T, class F>
 void blocks(const Call& call, const F& work) {
+    if (call.rows <= 0) return;
     const int64_t least = (call.rows + ROWS - 1) / ROWS;
     const int64_t count = (least + call.threads - 1) / call.threads * call.threads;
     const int64_t grain = in_tiles<T>() ? 16 : TALLEST;  // rows that a product takes at once
     const int64_t tall = std::min<int64_t>(ROWS, ((call.rows + count - 1) / count + grain - 1) / grain * grain);
-#pragma omp parallel num_threads(call.threads) if (call.rows > tall)
-    {
-        [[maybe_unused]] const auto tiles = unit<T>();
-#pragma omp for schedule(dynamic)
-        for (int64_t row = 0; row < call.rows; row += tall) work(row, (int)std::min(tall, call.rows - row));
-    }
+    Turns turns((call.rows + tall - 1) / tall, 1);
+    together(call.rows > tall ? call.threads : 1, [&](Team) {
+        [[maybe_unused]] const Unit<T> unit;
+        turns.each([&](int64_t block) { work(block * tall, (int)std::min(tall, call.rows - block * tall)); });
+    });
 }
 
 // Queries, keys and values of (T, H): (T, 3H).
@@ -207,12 +178,11 @@ void encode_few(const Call& call, const float* hidden, Stream<T>* qkv, Stream<T>
     const int64_t size = call.layers->hidden, wide = call.layers->wide;
     auto* widened = (Stream<T>*)scratch(5, ROWS * wide * sizeof(Stream<T>) / 4);
     const float* entered = scratch(6, ROWS * size);  // what went into a layer: the first thread's, which is this one
-    const auto together = [&](const auto& work) {
-#pragma omp parallel num_threads(call.threads)
-        {
-            [[maybe_unused]] const auto tiles = unit<T>();
-            work(scratch(6, ROWS * size), Operand<T>(1, size), Share{omp_get_thread_num(), omp_get_num_threads()});
-        }
+    const auto all_at_once = [&](const auto& work) {
+        together(call.threads, [&](Team team) {
+            [[maybe_unused]] const Unit<T> unit;
+            work(scratch(6, ROWS * size), Operand<T>(1, size), team);
+        });
     };
     const auto settle = [&](float* own, Operand<T>& narrow, const float* weight, const float* bias, double epsilon) {
         std::copy(output, output + rows * size, own);
@@ -224,7 +194,7 @@ void encode_few(const Call& call, const float* hidden, Stream<T>* qkv, Stream<T>
     if (hidden != output) std::copy(hidden, hidden + rows * size, output);
     for (int64_t number = 0; number < call.count; number++) {
         const Layer& layer = call.layers[number];
-        together([&](float* own, Operand<T> narrow, Share share) {
+        all_at_once([&](float* own, Operand<T> narrow, Team team) {
             if (number == 0) settle(own, narrow, nullptr, nullptr, 0.0);
             else {
                 const Layer& before = call.layers[number - 1];
@@ -232,26 +202,26 @@ void encode_few(const Call& call, const float* hidden, Stream<T>* qkv, Stream<T>
             }
             product(narrow, rows, layer.qkv, [&](int row, int64_t column, Floats values) {
                 store(qkv + row * layer.qkv.outputs + column, values);
-            }, share);
+            }, team);
         });
         call.attend(call.layout, qkv, qkv + size, qkv + 2 * size, seen);
-        together([&](float* own, Operand<T> narrow, Share share) {
+        all_at_once([&](float* own, Operand<T> narrow, Team team) {
             const auto add_to = [&](const float* before) {
                 return [=](int row, int64_t column, Floats values) {
                     store(output + row * size + column, load(before + row * size + column) + values);
                 };
             };
             for (int row = 0; row < rows; row++) narrow.take(seen + row * size, row);
-            product(narrow, rows, layer.output, add_to(entered), share);
-#pragma omp barrier
+            product(narrow, rows, layer.output, add_to(entered), team);
+            team.wait();
             settle(own, narrow, layer.first_weight, layer.first_bias, layer.first_epsilon);
             product(narrow, rows, layer.up, [&](int row, int64_t column, Floats values) {
                 store(widened + row * wide + column, activate<T>(layer, values));
-            }, share);
-#pragma omp barrier
+            }, team);
+            team.wait();
             Operand<T> broad(3, wide);
             for (int row = 0; row < rows; row++) broad.take(widened + row * wide, row);
-            product(broad, rows, layer.down, add_to(own), share);
+            product(broad, rows, layer.down, add_to(own), team);
         });
     }
     const Layer& last = call.layers[call.count - 1];

@@ -77,13 +77,17 @@ class Parts:
     """N."""
 
 
-def takes(parts: Parts, element: Element) -> bool:
-    """Tell whether the kernel is there for such a layer, and this CPU for such products."""
+def serves(element: Element) -> bool:
+    """Tell whether the kernel is there, and has products of such elements on this CPU."""
     library = load("layer")
+    return library is not None and bool(getattr(library, f"layer_serves_{element}")())
+
+
+def takes(parts: Parts, element: Element) -> bool:
+    """Tell whether the kernel is there for such a layer."""
     return (
-        library is not None
+        serves(element)
         and load("attention") is not None
-        and bool(getattr(library, f"layer_serves_{element}")())
         and parts.activation in ("gelu", "relu")
         and all(part.bias is not None for part in (*parts.linear, *parts.norms))
         and all(size % _STEP == 0 for part in parts.linear for size in part.weight.shape)
@@ -178,7 +182,7 @@ class Layers:
         qkv = torch.empty(rows, 3 * size, dtype=self._dtype)
         seen = torch.empty(rows, size, dtype=self._dtype)
         output = torch.empty_like(hidden)
-        query, key, value = qkv.view(rows, 3, self._num_heads, -1).unbind(1)
+        query, key, value = qkv.view(rows, 3, self._num_heads, size // self._num_heads).unbind(1)
         settings = attention.Settings(causal, window=-1, dropout=0.0, first=0, second=0, words=0)
         layout = attention.describe((query, key, value), offsets, offsets, settings)
         described = _Call(

@@ -1,124 +1,299 @@
-"""Builds a C++ source of this folder with the system's compiler, once a machine, and loads it.
+"""Loads the kernels, of which each has proven itself on this machine before it is used.
 
-What was built is kept in the user's cache under a hash of the sources, the flags, the compiler and the processor, so a
-home that several machines share holds one library each. Threads are those of torch: a second pool beside it would
-fight for the same cores.
+At first use the sources of this folder are built with the system's compiler and tried out in a child process (`trial`).
+What crashes, hangs or differs from torch is left for the next lower level of instructions, and at last for torch. The
+verdicts lie beside the libraries in the user's cache (`cache`), so later starts only read them. Threads are those of
+torch (`parallel.h`).
 """
 
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import os
-import platform
 import shutil
-import subprocess
 import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
 import torch
 
 from bertie import progress
+from bertie.kernels import build, levels, trial
+from bertie.kernels import cache as store
+from bertie.kernels.cache import Verdict
+from bertie.kernels.levels import Level
 
-SWITCH = "BERTIE_KERNELS"
-"""Environment variable; `off` leaves everything to torch."""
-_SOURCES = Path(__file__).parent
-_FLAGS = ("-std=c++17", "-O3", "-march=native", "-fPIC", "-fopenmp", "-Wno-psabi")
-_MINUTES = 5.0
+NAMES = ("attention", "cross_entropy", "gelu", "normalise", "layer")
+"""The libraries; the layers' needs the attention's, which is therefore tried before it."""
+_WITH_TILES = "layer"  # the only one with code for AMX; of the others the library for AVX-512 serves there
+_lent: Mapping[str, ctypes.CDLL] | None = None
+_state: _Settled | None = None
+_settling = threading.Lock()
 
 
-@cache
 def load(name: str) -> ctypes.CDLL | None:
-    """Load the library of `name`.cpp, building it if this machine hasn't yet.
+    """Return the library of `name`.cpp, once it is built and proven.
 
     Returns:
-        None where there is no compiler, no thread pool to share, or the switch is off; then torch does the work.
+        None where there is no compiler, no thread pool to share, no level at which it is right, or the switch is off;
+        then torch does the work.
+
+    Raises:
+        SettingsError: the switch is a word that it doesn't know.
     """
-    if os.environ.get(SWITCH, "").lower() == "off":
-        return None
-    compiler, threads = _compiler(), _thread_pool()
-    if compiler is None or threads is None:
-        return None
+    return _settled().loaded.get(name) if _lent is None else _lent.get(name)
+
+
+@contextmanager
+def lent(libraries: Mapping[str, ctypes.CDLL]) -> Iterator[None]:
+    """Use other libraries while the context lasts: those that are tried out, or none."""
+    global _lent
+    before, _lent = _lent, libraries
     try:
-        path = _folder() / f"{name}-{_fingerprint(name, compiler, threads)}.so"
-        if not path.exists():
-            _build(name, compiler, threads, path)
-        return ctypes.CDLL(str(path))
-    except (OSError, subprocess.SubprocessError) as error:
-        output = getattr(error, "stderr", None) or str(error)
-        progress.warn(f"{compiler} can't build {name}.cpp, so torch does its work, slower: {output.strip()[:500]}")
-        return None
+        yield
+    finally:
+        _lent = before
 
 
 def describe() -> str:
-    """Say in a few words what the CPU's kernels are."""
-    if load("attention") is None:
-        return "plain torch (no C++ compiler)" if _compiler() is None else "plain torch"
-    return "C++, built here"
+    """Say in a few words what the CPU's kernels are, and at which level."""
+    return _settled().description
+
+
+def forget() -> None:
+    """Settle anew at the next use, as in a fresh process."""
+    global _state
+    _state = None
+    for cached in (_pool, build.compiler, levels.available, levels.capabilities):
+        cached.cache_clear()
+
+
+@dataclass
+class _Settled:
+    """What serves this process."""
+
+    description: str
+    loaded: dict[str, ctypes.CDLL] = field(default_factory=dict)
+
+
+def _settled() -> _Settled:
+    global _state
+    if _state is None:
+        with _settling:
+            _state = _state or _settle()
+    return _state
+
+
+def _settle() -> _Settled:
+    """Decide which libraries serve, building and trying out what this machine hasn't yet."""
+    permitted = levels.chosen()
+    if not permitted:
+        return _Settled(f"plain torch ({levels.SWITCH}={levels.OFF})")
+    command = build.compiler()
+    if command is None or os.name != "posix":
+        progress.note(
+            "C++ kernels are off, so torch does their work, slower: no C++ compiler, g++ or clang++, is found"
+        )
+        return _Settled("plain torch (no C++ compiler)")
+    if _pool() is None:
+        progress.note("C++ kernels are off, so torch does their work, slower: this torch has no threads to share")
+        return _Settled("plain torch (no threads to share)")
+    return _Search(permitted, command).settled()
+
+
+class _Pool(ctypes.Structure):
+    """`Pool` of parallel.h, field by field."""
+
+    _fields_ = tuple((name, ctypes.c_void_p) for name in ("parallel", "number", "count", "barrier"))
 
 
 @cache
-def _compiler() -> str | None:
-    """Find the compiler: $CXX, or what systems call it."""
-    named = os.environ.get("CXX")
-    return next((path for name in (named, "g++", "clang++") if name and (path := shutil.which(name))), None)
-
-
-@cache
-def _thread_pool() -> Path | None:
-    """Find the OpenMP runtime that torch itself has loaded."""
-    home = Path(torch.__file__).parent
-    found = [*home.glob("lib/libgomp*.so*"), *home.parent.glob("torch.libs/libgomp*.so*")]
-    return found[0] if found else None
-
-
-def _folder() -> Path:
-    """Return the user's own folder of libraries; no one else may write there what we load."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    folder = (Path(base) if base else Path.home() / ".cache") / "bertie" / "kernels"
+def _pool() -> _Pool | None:
+    """Find the OpenMP runtime that torch itself has loaded, whatever it is called: among what torch's module needs."""
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        facts = folder.stat()
-        if facts.st_uid == os.getuid() and not facts.st_mode & 0o022 and os.access(folder, os.W_OK):
-            return folder
-    except (OSError, RuntimeError):
-        pass
-    return _own_folder()
+        runtime = ctypes.CDLL(torch._C.__file__)
+        names = ("GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads", "GOMP_barrier")
+        return _Pool(*(ctypes.cast(getattr(runtime, name), ctypes.c_void_p) for name in names))
+    except (OSError, AttributeError):
+        return None
 
 
-@cache
-def _own_folder() -> Path:
-    """Make a folder for this process alone, where the cache can't be used."""
-    return Path(tempfile.mkdtemp(prefix="bertie-kernels-"))
+def opened(path: str) -> ctypes.CDLL:
+    """Load a library and lend it torch's threads.
+
+    Raises:
+        OSError: it can't be loaded.
+    """
+    library, pool = ctypes.CDLL(path), _pool()
+    if pool is None:
+        raise OSError("torch has no threads to share")
+    library.share_pool(ctypes.byref(pool))
+    return library
 
 
-def _fingerprint(name: str, compiler: str, threads: Path) -> str:
-    """Hash what the library depends on."""
-    digest = hashlib.sha256()
-    for source in (_SOURCES / f"{name}.cpp", *sorted(_SOURCES.glob("*.h"))):
-        digest.update(source.read_bytes())
-    version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True, timeout=60).stdout
-    for part in (*_FLAGS, version, str(threads), platform.machine(), _processor()):
-        digest.update(part.encode() + b"\0")
-    return digest.hexdigest()[:20]
+class _Search:
+    """For each library the highest level at which it is right.
+
+    Args:
+        permitted: levels, highest first.
+        command: the compiler.
+    """
+
+    def __init__(self, permitted: tuple[Level, ...], command: tuple[str, ...]) -> None:
+        self._permitted, self._command = permitted, command
+        self._folder, self._lasts = store.folder()
+        self._verdicts: dict[Path, Verdict] = {}
+        self._open: dict[Path, int] = {}
+        headers = b"".join(header.read_bytes() for header in sorted(build.SOURCES.glob("*.h")))
+        machine = "\0".join((*build.FLAGS, build.identity(command), levels.processor())).encode()
+        self._paths = {
+            (name, level.name): self._path(name, level, headers + machine)
+            for name in NAMES
+            for level in self._levels(name)
+        }
+
+    def _levels(self, name: str) -> list[Level]:
+        """Return the levels that a library has code for, highest first."""
+        return [level for level in self._permitted if name == _WITH_TILES or level.name != "amx"]
+
+    def _path(self, name: str, level: Level, shared: bytes) -> Path:
+        """Name the file of a library by all that it depends on."""
+        source = (build.SOURCES / f"{name}.cpp").read_bytes()
+        digest = store.digest(b"\0".join((source, " ".join(level.flags).encode(), shared)))
+        return self._folder / f"{name}-{level.name}-{digest[:20]}.so"
+
+    def settled(self) -> _Settled:
+        """Load what is proven, after building and trying out what isn't yet."""
+        try:
+            if self._untried():
+                progress.note(
+                    f"building C++ kernels for this processor ({self._permitted[0].name}) and trying them out; "
+                    "this takes about half a minute, once"
+                )
+                with store.alone(self._folder):
+                    self._try_all()
+            self._report()
+            return self._load()
+        except OSError as error:
+            progress.warn(f"C++ kernels are off, so torch does their work, slower: {error}")
+            return _Settled("plain torch (the kernels can't be tried out)")
+        finally:
+            if not self._lasts:
+                shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _try_all(self) -> None:
+        """Build and try until every library is proven or out of levels; another process may have done it meanwhile."""
+        while untried := self._untried():
+            with tempfile.TemporaryDirectory(dir=self._folder, prefix=".build-") as scratch:
+                self._judge(untried, self._build(untried, Path(scratch)))
+
+    def _untried(self) -> dict[str, tuple[Level, Path]]:
+        """Return what must be built and tried next."""
+        found = {name: self._standing(name) for name in NAMES}
+        return {name: at[:2] for name, at in found.items() if at is not None and at[2] is None}
+
+    def _standing(self, name: str) -> tuple[Level, Path, Verdict | None] | None:
+        """Return the highest level that hasn't failed, with its verdict; None where all have."""
+        for level in self._levels(name):
+            path = self._paths[name, level.name]
+            verdict = self._verdict(path)
+            if verdict is None or verdict.outcome == "proven":
+                return level, path, verdict
+        return None
+
+    def _verdict(self, path: Path) -> Verdict | None:
+        """Look up what is known of a library; a proven one must lie there unchanged."""
+        if path not in self._verdicts and (kept := store.read_verdict(path.with_suffix(".verdict"))) is not None:
+            if kept.outcome == "proven" and not self._opens(path, kept.text):
+                return None
+            self._verdicts[path] = kept
+        return self._verdicts.get(path)
+
+    def _opens(self, path: Path, digest: str) -> bool:
+        """Open a library that has this content, and keep it open."""
+        try:
+            descriptor = store.open_own(path)
+        except OSError:
+            return False
+        if store.digest(store.content(descriptor)) != digest:
+            os.close(descriptor)
+            return False
+        self._open[path] = descriptor
+        return True
+
+    def _build(self, untried: Mapping[str, tuple[Level, Path]], scratch: Path) -> dict[str, Path]:
+        """Compile side by side; what can't be built is noted."""
+
+        def compiled(name: str) -> str | None:
+            return build.compile_source(name, self._command, untried[name][0].flags, scratch / f"{name}.so")
+
+        with ThreadPoolExecutor(os.cpu_count() or 1) as workers:
+            troubles = dict(zip(untried, workers.map(compiled, untried), strict=True))
+        for name, trouble in troubles.items():
+            if trouble is not None:
+                self._keep(untried[name][1], Verdict("lacking", trouble))
+        return {name: scratch / f"{name}.so" for name, trouble in troubles.items() if trouble is None}
+
+    def _judge(self, untried: Mapping[str, tuple[Level, Path]], built: Mapping[str, Path]) -> None:
+        """Try out what was built, and put it into its place."""
+        tried = {name: built[name] for name in NAMES if name in built}
+        if "layer" in tried and "attention" not in tried:
+            attention = self._standing("attention")
+            if attention is None:
+                self._keep(untried["layer"][1], Verdict("lacking", "can't be tried without attention"))
+            if attention is None or attention[2] is None:
+                del tried["layer"]
+            else:
+                tried = {"attention": attention[1], **tried}
+        for name, trouble in (trial.judge(tried) if tried else {}).items():
+            if name not in built:
+                continue
+            path = untried[name][1]
+            if trouble is None:
+                digest = store.digest(built[name].read_bytes())
+                built[name].replace(path)
+                self._keep(path, Verdict("proven", digest))
+                self._opens(path, digest)
+            else:
+                self._keep(path, Verdict("failed", trouble))
+
+    def _keep(self, path: Path, verdict: Verdict) -> None:
+        self._verdicts[path] = verdict
+        store.write_verdict(path.with_suffix(".verdict"), verdict)
+
+    def _report(self) -> None:
+        """Say in one sentence what failed, and what serves in its place."""
+        told = []
+        for name in NAMES:
+            standing = self._standing(name)
+            for level in self._levels(name):
+                verdict = self._verdicts.get(self._paths[name, level.name])
+                if verdict is not None and verdict.is_news():
+                    told.append(f"{name} for {level.name} {verdict.text} ({_serving(standing)} serves instead)")
+        if told:
+            again = f"; delete {self._folder} to have them tried again" if self._lasts else ""
+            progress.warn(f"C++ kernels that failed on this machine are off: {'; '.join(told)}{again}")
+
+    def _load(self) -> _Settled:
+        """Load what serves, by its open descriptor where the system names these."""
+        loaded, lower = {}, []
+        for name in NAMES:
+            standing = self._standing(name)
+            if standing is not None and (name != "layer" or "attention" in loaded):
+                # The descriptor stays open: the loader takes two libraries of one name to be the same.
+                by_descriptor = f"/proc/self/fd/{self._open[standing[1]]}"
+                loaded[name] = opened(by_descriptor if Path(by_descriptor).exists() else str(standing[1]))
+            if standing is None or standing[0] != self._levels(name)[0]:
+                lower.append(f"{name} by {_serving(standing)}")
+        if not loaded:
+            return _Settled("plain torch (no kernel is right on this machine)")
+        return _Settled("; ".join((f"C++ ({self._permitted[0].name})", *lower)), loaded)
 
 
-def _processor() -> str:
-    """Name the instructions that the processor has."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())
-
-
-def _build(name: str, compiler: str, threads: Path, path: Path) -> None:
-    """Compile and link beside the final place, then rename: other processes see a whole library or none."""
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".build-") as scratch:
-        built, linked = Path(scratch) / f"{name}.o", Path(scratch) / f"{name}.so"
-        compiling = [compiler, *_FLAGS, "-c", str(_SOURCES / f"{name}.cpp"), "-o", str(built)]
-        linking = [compiler, "-shared", str(built), str(threads), "-o", str(linked)]
-        for command in (compiling, linking):
-            subprocess.run(command, capture_output=True, text=True, check=True, timeout=60 * _MINUTES)
-        linked.replace(path)
+def _serving(standing: tuple[Level, Path, Verdict | None] | None) -> str:
+    return "torch" if standing is None else standing[0].name

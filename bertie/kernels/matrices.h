@@ -11,15 +11,11 @@
 #include <type_traits>
 #include <vector>
 
-#if defined(__AVX512F__) || defined(__AMX_TILE__)
+#if defined(__AVX512F__)
 #include <immintrin.h>
 #endif
-#if defined(__AMX_INT8__) && defined(__AMX_BF16__) && defined(__linux__)
-#include <sys/syscall.h>
-#include <unistd.h>
-#define BERTIE_TILES 1
-#endif
 
+#include "tiles.h"
 #include "vectors.h"
 
 struct Matrix {
@@ -34,11 +30,34 @@ constexpr int STRIP = 16, COLUMNS = 64, ROWS = 128;  // ROWS of a block at most
 template <class T>
 constexpr int GROUP = 4 / sizeof(T);  // inputs that stand side by side
 
+// Whether elements are multiplied by the tile unit.
+template <class T>
+constexpr bool in_tiles() {
+#ifdef BERTIE_TILES
+    return !std::is_same<T, float>::value;
+#else
+    return false;
+#endif
+}
+
+// What a thread holds while it multiplies.
+struct Nothing {
+    Nothing() {}
+};
+#ifdef BERTIE_TILES
+template <class T>
+using Unit = std::conditional_t<in_tiles<T>(), Tiles, Nothing>;
+#else
+template <class T>
+using Unit = Nothing;
+#endif
+
 // Which elements are multiplied here at the processor's full speed. Floats are where vectors are widest: with fewer
 // registers the compiler keeps sums in memory, and the system's own library is faster.
 template <class T>
 constexpr bool has_products() {
     if (std::is_same<T, float>::value) return LANES == 16;
+    if (in_tiles<T>()) return true;
 #if defined(__AVX512BF16__)
     if (std::is_same<T, BFloat>::value) return true;
 #endif
@@ -55,69 +74,41 @@ inline int64_t packed_place(int64_t input, int64_t output, int64_t inputs) {
     return output / STRIP * STRIP * inputs + (input / group * STRIP + output % STRIP) * group + input % group;
 }
 
+// sums (16 TALL x 32) = a (16 TALL x inputs) b, two strips. Tiles 0 to 3 hold the sums, 4 and 5 rows of a, 6 and 7 b.
+template <class T, bool TALL>
+void multiply_tiles(const T* a, int64_t inputs, const T* b, int64_t strip, float* sums);
+
 #ifdef BERTIE_TILES
-// The tile unit: eight registers of 16 rows of 64 bytes. The system lends it to a process that asks.
-class Tiles {
-  public:
-    static bool allowed() {
-        static const bool granted = syscall(SYS_arch_prctl, 0x1023, 18) == 0;  // ARCH_REQ_XCOMP_PERM, tile data
-        return granted;
+template <class T, bool TALL>
+void multiply_tiles(const T* a, int64_t inputs, const T* b, int64_t strip, float* sums) {
+    const long stride = inputs * sizeof(T);
+    const auto* left = (const char*)a;
+    const auto *right = (const char*)b, *next = (const char*)(b + strip);
+    Tiles::zero<0>();
+    Tiles::zero<1>();
+    if (TALL) {
+        Tiles::zero<2>();
+        Tiles::zero<3>();
     }
-
-    Tiles() {
-        struct alignas(64) Shape {
-            uint8_t palette = 1, start = 0, reserved[14] = {};
-            uint16_t bytes[16] = {};
-            uint8_t rows[16] = {};
-        } shape;
-        for (int tile = 0; tile < 8; tile++) shape.bytes[tile] = 64, shape.rows[tile] = 16;
-        // Not _tile_loadconfig: GCC 12 declares that it reads 8 of the 64 bytes, and leaves the stores to the others out.
-        asm volatile("ldtilecfg %0" ::"m"(shape));
-    }
-
-    ~Tiles() { _tile_release(); }
-
-    // sums (16 TALL x 32) = a (16 TALL x inputs) b, two strips.
-    template <class T, bool TALL>
-    static void multiply(const T* a, int64_t inputs, const T* b, int64_t strip, float* sums) {
-        const long stride = inputs * sizeof(T);
-        const auto* left = (const char*)a;
-        const auto *right = (const char*)b, *next = (const char*)(b + strip);
-        _tile_zero(0);
-        _tile_zero(1);
+    for (long at = 0; at < stride; at += 64) {
+        Tiles::load<4>(left + at, stride);
+        Tiles::load<6>(right + at * STRIP, 64);
+        Tiles::load<7>(next + at * STRIP, 64);
+        if (TALL) Tiles::load<5>(left + 16 * stride + at, stride);
+        Tiles::add_product<T, 0, 4, 6>();
+        Tiles::add_product<T, 1, 4, 7>();
         if (TALL) {
-            _tile_zero(2);
-            _tile_zero(3);
-        }
-        for (long at = 0; at < stride; at += 64) {
-            _tile_loadd(4, left + at, stride);
-            _tile_loadd(6, right + at * STRIP, 64);
-            _tile_loadd(7, next + at * STRIP, 64);
-            if (TALL) _tile_loadd(5, left + 16 * stride + at, stride);
-            if constexpr (std::is_same<T, uint8_t>::value) {
-                _tile_dpbusd(0, 4, 6);
-                _tile_dpbusd(1, 4, 7);
-                if (TALL) {
-                    _tile_dpbusd(2, 5, 6);
-                    _tile_dpbusd(3, 5, 7);
-                }
-            } else {
-                _tile_dpbf16ps(0, 4, 6);
-                _tile_dpbf16ps(1, 4, 7);
-                if (TALL) {
-                    _tile_dpbf16ps(2, 5, 6);
-                    _tile_dpbf16ps(3, 5, 7);
-                }
-            }
-        }
-        _tile_stored(0, sums, 4 * COLUMNS);
-        _tile_stored(1, sums + STRIP, 4 * COLUMNS);
-        if (TALL) {
-            _tile_stored(2, sums + 16 * COLUMNS, 4 * COLUMNS);
-            _tile_stored(3, sums + 16 * COLUMNS + STRIP, 4 * COLUMNS);
+            Tiles::add_product<T, 2, 5, 6>();
+            Tiles::add_product<T, 3, 5, 7>();
         }
     }
-};
+    Tiles::store<0>(sums, 4 * COLUMNS);
+    Tiles::store<1>(sums + STRIP, 4 * COLUMNS);
+    if (TALL) {
+        Tiles::store<2>(sums + 16 * COLUMNS, 4 * COLUMNS);
+        Tiles::store<3>(sums + 16 * COLUMNS + STRIP, 4 * COLUMNS);
+    }
+}
 #endif
 
 // sums (TALL x STRIPS * STRIP) = a (TALL x inputs) b, in registers throughout.
@@ -194,23 +185,18 @@ template <class T>
 inline void multiply(const T* a, int rows, const Matrix& matrix, int64_t column, float* sums) {
     const int64_t inputs = matrix.inputs, strip = inputs * STRIP;
     const T* b = (const T*)matrix.packed + column * inputs;
-#ifdef BERTIE_TILES
-    if constexpr (!std::is_same<T, float>::value)
-        if (Tiles::allowed()) {
-            for (int half = 0; half < COLUMNS; half += 2 * STRIP) {
-                int row = 0;
-                for (; row + 16 < rows; row += 32)
-                    Tiles::multiply<T, true>(a + row * inputs, inputs, b + half * inputs, strip,
-                                             sums + row * COLUMNS + half);
-                if (row < rows)
-                    Tiles::multiply<T, false>(a + row * inputs, inputs, b + half * inputs, strip,
-                                              sums + row * COLUMNS + half);
-            }
-            return;
-        }
-#endif
     int row = 0;
-    for (; row + TALLEST <= rows; row += TALLEST)
-        across<TALLEST>(a + row * inputs, inputs, b, strip, sums + row * COLUMNS);
-    if (row < rows) across_some<TALLEST - 1>(rows - row, a + row * inputs, inputs, b, strip, sums + row * COLUMNS);
+    if constexpr (in_tiles<T>()) {
+        for (int half = 0; half < COLUMNS; half += 2 * STRIP) {
+            const T* right = b + half * inputs;
+            for (row = 0; row + 16 < rows; row += 32)
+                multiply_tiles<T, true>(a + row * inputs, inputs, right, strip, sums + row * COLUMNS + half);
+            if (row < rows)
+                multiply_tiles<T, false>(a + row * inputs, inputs, right, strip, sums + row * COLUMNS + half);
+        }
+    } else {
+        for (; row + TALLEST <= rows; row += TALLEST)
+            across<TALLEST>(a + row * inputs, inputs, b, strip, sums + row * COLUMNS);
+        if (row < rows) across_some<TALLEST - 1>(rows - row, a + row * inputs, inputs, b, strip, sums + row * COLUMNS);
+    }
 }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "dropout.h"
+#include "parallel.h"
 
 struct Settings {
     int64_t rows, size;  // T, H; H is a multiple of 2 * LANES
@@ -65,6 +66,8 @@ struct Row {
     }
 };
 
+int team_of(const Settings& settings) { return settings.rows * settings.size > FEW ? settings.threads : 1; }
+
 struct Buffers {
     std::vector<float> sums;
     std::vector<int16_t> draws;
@@ -76,11 +79,10 @@ template <class R, class B>
 void forward(const Settings& settings, const R* residual, const B* branch, const float* weight, const float* bias,
              R* output) {
     const Row<R, B> source(settings, residual, branch);
-#pragma omp parallel num_threads(settings.threads) if (settings.rows * settings.size > FEW)
-    {
+    together(team_of(settings), [&](Team team) {
         Buffers own(settings.size);
-#pragma omp for schedule(static)
-        for (int64_t row = 0; row < settings.rows; row++) {
+        const Part part(team, settings.rows);
+        for (int64_t row = part.begin; row < part.end; row++) {
             float mean, deviation;
             source.draw(row, own.draws.data());
             source.read(row, own.draws.data(), own.sums.data(), mean, deviation);
@@ -89,7 +91,7 @@ void forward(const Settings& settings, const R* residual, const B* branch, const
                 store(output + row * settings.size + at, normal * load(weight + at) + load(bias + at));
             }
         }
-    }
+    });
 }
 
 // With x the normalised row and g = gradient * weight: d = (g - mean(g) - x mean(g x)) / deviation.
@@ -99,12 +101,11 @@ void backward(const Settings& settings, const R* gradient, const R* residual, co
     const Row<R, B> source(settings, residual, branch);
     const int size = (int)settings.size;
     std::vector<float> partial((size_t)RUNS * 2 * size);
-#pragma omp parallel num_threads(settings.threads) if (settings.rows * settings.size > FEW)
-    {
+    together(team_of(settings), [&](Team team) {
         Buffers own(size);
         std::vector<float> normal(size);
-#pragma omp for schedule(static)
-        for (int run = 0; run < RUNS; run++) {
+        const Part part(team, RUNS);
+        for (int64_t run = part.begin; run < part.end; run++) {
             float *weights = partial.data() + (size_t)run * 2 * size, *biases = weights + size;
             const int64_t end = settings.rows * (run + 1) / RUNS;
             for (int64_t row = settings.rows * run / RUNS; row < end; row++) {
@@ -131,7 +132,7 @@ void backward(const Settings& settings, const R* gradient, const R* residual, co
                 }
             }
         }
-    }
+    });
     for (int run = 0; run < RUNS; run++)
         for (int at = 0; at < size; at += LANES) {
             const float* weights = partial.data() + (size_t)run * 2 * size;

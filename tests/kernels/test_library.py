@@ -1,119 +1,268 @@
-"""Building the kernels: once a machine, whole or not at all, and torch does the work where they can't be built."""
+"""Building the kernels and having them prove themselves: what is wrong is off, said in a sentence, and work goes on."""
 
 from __future__ import annotations
 
-import ctypes
+import _ctypes
+import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
 
-from bertie.kernels import library
+from bertie.errors import SettingsError
+from bertie.kernels import build, cache, levels, library, trial
 
 needs_compiler = pytest.mark.skipif(library.load("gelu") is None, reason="no C++ compiler on this machine")
-SOURCE = 'extern "C" int answer() { return 41 + 1; }\n'
+MARK = 'extern "C" void gelu_float('
+SABOTAGED = {
+    "crash": "*(volatile int*)8 = 1;",
+    "hang": "for (volatile int turn = 0;; turn = turn + 1) {}",
+    "wrong": "output[count / 2] += 0.5f;",
+    "exit": "std::_Exit(0);",
+}
+SAID = {
+    "crash": "crashed in gelu of 1 torch.float32 (SIGSEGV)",
+    "hang": "gave no result in gelu of 1 torch.float32 within",
+    "wrong": "gave wrong results, 0.5 from torch's in gelu of 1 torch.float32",
+    "exit": "ended the process in gelu of 1 torch.float32",
+}
+
+
+def sabotage(sources: Path, how: str) -> None:
+    """Let one function of a copy of the sources be wrong, after or before its work."""
+    path = sources / "gelu.cpp"
+    text = path.read_text()
+    before, behind = ("", SABOTAGED[how]) if how == "wrong" else (SABOTAGED[how], "")
+    body = "    forward(count, threads, input, output);"
+    head, _, tail = text.partition(MARK)
+    assert body in tail
+    text = head + MARK + tail.replace(body, f"    {before}\n{body}\n    {behind}", 1)
+    path.write_text("#include <cstdlib>\n" + text)
 
 
 @pytest.fixture
 def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Let the sources be a folder of the test's, and the cache another; nothing is loaded yet."""
+    """Let the sources be a copy, small by leaving most libraries out, and the cache another; nothing is loaded yet."""
     folder = tmp_path / "sources"
     folder.mkdir()
-    (folder / "answer.cpp").write_text(SOURCE)
-    monkeypatch.setattr(library, "_SOURCES", folder)
+    for path in (*build.SOURCES.glob("*.h"), build.SOURCES / "gelu.cpp"):
+        shutil.copy(path, folder)
+    monkeypatch.setattr(build, "SOURCES", folder)
+    monkeypatch.setattr(library, "NAMES", ("gelu",))
+    monkeypatch.setattr(build, "FLAGS", (*build.FLAGS, "-O1"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    for cached in (library.load, library._compiler, library._own_folder):
-        cached.cache_clear()
+    monkeypatch.setenv(levels.SWITCH, levels.available()[-1].name)
+    library.forget()
     return folder
 
 
 @pytest.fixture(autouse=True)
 def forget(request: pytest.FixtureRequest) -> None:
     """Let later tests find the real kernels."""
-    for cached in (library.load, library._compiler, library._own_folder):
-        request.addfinalizer(cached.cache_clear)
+    request.addfinalizer(library.forget)
 
 
 def built(tmp_path: Path) -> list[Path]:
-    return sorted((tmp_path / "cache" / "bertie" / "kernels").glob("*"))
+    return sorted(path for path in (tmp_path / "cache" / "bertie" / "kernels").iterdir() if path.name != ".lock")
+
+
+def verdict(tmp_path: Path) -> str:
+    (path,) = (path for path in built(tmp_path) if path.suffix == ".verdict")
+    return path.read_text()
 
 
 @needs_compiler
-def test_a_source_is_built_once_and_anew_when_it_changes(sources: Path, tmp_path: Path) -> None:
-    loaded = library.load("answer")
-    assert loaded is not None and loaded.answer() == 42
-    (first,) = built(tmp_path)
-    before = first.stat().st_mtime_ns
-    library.load.cache_clear()
-    assert library.load("answer") is not None and first.stat().st_mtime_ns == before
-    (sources / "answer.cpp").write_text(SOURCE.replace("41", "42"))
-    library.load.cache_clear()
-    changed = library.load("answer")
-    assert changed is not None and changed.answer() == 43
-    assert len(built(tmp_path)) == 2
-
-
-@needs_compiler
-def test_what_does_not_compile_is_said_and_left_to_torch(
-    sources: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.slow
+def test_a_library_is_built_and_tried_once(
+    sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (sources / "answer.cpp").write_text("no such thing;\n")
-    assert library.load("answer") is None
-    assert "can't build answer.cpp" in capsys.readouterr().err
-    assert built(tmp_path) == []  # no half of a library is left
+    assert library.load("gelu") is not None
+    assert capsys.readouterr().err.startswith("building C++ kernels for this processor")
+    assert len(built(tmp_path)) == 2 and verdict(tmp_path).startswith("proven\n")
+    with monkeypatch.context() as patch:
+        patch.setattr(build, "run", lambda *_, **__: pytest.fail("a process was started"))
+        library.forget()
+        assert library.load("gelu") is not None
+    assert capsys.readouterr().err == ""
+    (sources / "gelu.cpp").write_text((sources / "gelu.cpp").read_text() + "// changed\n")
+    library.forget()
+    assert library.load("gelu") is not None and len(built(tmp_path)) == 4
 
 
 @needs_compiler
-def test_a_cache_that_others_may_write_is_not_trusted(sources: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "cache" / "bertie" / "kernels"
-    folder.mkdir(parents=True)
-    folder.chmod(0o777)
-    loaded = library.load("answer")
-    assert loaded is not None and loaded.answer() == 42
-    assert built(tmp_path) == []
-    shutil.rmtree(library._own_folder())
+@pytest.mark.slow
+@pytest.mark.parametrize("how", SABOTAGED)
+def test_what_is_not_right_is_left_to_torch(
+    how: str, sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sabotage(sources, how)
+    if how == "hang":
+        monkeypatch.setattr(trial, "SECONDS", 15.0)
+    assert library.load("gelu") is None
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
+    assert len(said) == 1 and SAID[how] in said[0] and "torch serves instead" in said[0]
+    assert library.describe() == "plain torch (no kernel is right on this machine)"
+    assert verdict(tmp_path).startswith("failed\n")
+    monkeypatch.setattr(build, "run", lambda *_, **__: pytest.fail("a process was started"))
+    library.forget()
+    assert library.load("gelu") is None
+    assert SAID[how] in capsys.readouterr().err  # a user of this process should know it too
 
 
-def test_without_a_compiler_torch_does_the_work(sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@needs_compiler
+@pytest.mark.slow
+@pytest.mark.skipif(len(levels.available()) < 2, reason="this processor has one level")
+def test_what_fails_at_one_level_is_done_by_the_next(
+    sources: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (sources / "gelu.cpp").read_text().replace(MARK, "#if LANES_HERE == 16\n#error x\n#endif\n" + MARK)
+    text = text.replace("#error x", "__attribute__((constructor)) static void die() { __builtin_trap(); }")
+    (sources / "gelu.cpp").write_text(text.replace("LANES_HERE", "BERTIE_LANES"))
+    monkeypatch.delenv(levels.SWITCH)
+    assert library.load("gelu") is not None
+    error = capsys.readouterr().err
+    assert "gelu for avx512 crashed in loading (SIGILL) (avx2 serves instead)" in error
+    assert library.describe().endswith("; gelu by avx2")
+
+
+@needs_compiler
+def test_what_does_not_compile_is_said_once(sources: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (sources / "gelu.cpp").write_text("no such thing;\n")
+    assert library.load("gelu") is None
+    assert "can't build it: " in capsys.readouterr().err
+    library.forget()
+    assert library.load("gelu") is None and capsys.readouterr().err == ""
+
+
+def test_a_compiler_that_hangs_is_stopped_with_all_it_started(
+    sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    compiler, child = tmp_path / "hanging-c++", tmp_path / "child"
+    compiler.write_text(f"#!/bin/sh\nsleep 600 &\necho $! > {child}\nwait\n")
+    compiler.chmod(0o700)
+    monkeypatch.setenv("CXX", str(compiler))
+    monkeypatch.setattr(build, "SECONDS", 2.0)
+    library.forget()
+    assert library.load("gelu") is None
+    assert "hanging-c++ didn't finish within 2 seconds and was stopped" in capsys.readouterr().err
+    for _ in range(100):
+        if not alive(int(child.read_text())):
+            break
+        time.sleep(0.1)
+    assert not alive(int(child.read_text()))
+
+
+def alive(process: int) -> bool:
+    """Tell whether a process runs; one that waits to be buried doesn't."""
+    try:
+        os.kill(process, 0)
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (OSError, IndexError):
+        return False
+
+
+@needs_compiler
+@pytest.mark.slow
+def test_a_damaged_library_is_built_anew(sources: Path, tmp_path: Path) -> None:
+    assert library.load("gelu") is not None
+    (path,) = (path for path in built(tmp_path) if path.suffix == ".so")
+    whole = path.read_bytes()
+    changed = tmp_path / "changed"
+    changed.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    changed.chmod(0o600)
+    changed.replace(path)
+    library.forget()
+    assert library.load("gelu") is not None and path.read_bytes() != whole[:-1] + bytes([whole[-1] ^ 1])
+
+
+def test_without_a_compiler_torch_does_the_work(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("CXX", raising=False)
-    assert library.load("answer") is None
+    library.forget()
+    assert library.load("gelu") is None and library.load("layer") is None
+    assert capsys.readouterr().err.count("C++ kernels are off") == 1
     assert "no C++ compiler" in library.describe()
 
 
-def test_the_switch_leaves_everything_to_torch(sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(library.SWITCH, "off")
-    assert library.load("answer") is None
-    assert library.describe() == ("plain torch" if library._compiler() else "plain torch (no C++ compiler)")
+@needs_compiler
+@pytest.mark.parametrize("module", ["no-such-file", _ctypes.__file__])
+def test_without_threads_to_share_torch_does_the_work(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A torch without OpenMP: what it needs has none of the functions."""
+    monkeypatch.setattr(torch._C, "__file__", module)
+    library.forget()
+    assert library.load("gelu") is None and "no threads to share" in library.describe()
+
+
+def test_the_switch_leaves_everything_to_torch(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(levels.SWITCH, "off")
+    library.forget()
+    assert library.load("gelu") is None
+    assert library.describe() == "plain torch (BERTIE_KERNELS=off)"
+    assert capsys.readouterr().err == ""
+
+
+def test_a_word_that_the_switch_does_not_know_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(levels.SWITCH, "fast")
+    library.forget()
+    with pytest.raises(SettingsError, match="BERTIE_KERNELS is 'fast'; it may be amx, avx512, avx2 or off"):
+        library.load("gelu")
+
+
+@pytest.mark.parametrize(("word", "used"), [("amx", ["avx2"]), ("avx2", ["avx2"]), ("", ["avx2"])])
+def test_a_level_that_the_processor_lacks_is_said(
+    word: str, used: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(levels, "available", lambda: (next(level for level in levels._LEVELS if level.name == "avx2"),))
+    monkeypatch.setenv(levels.SWITCH, word)
+    assert [level.name for level in levels.chosen()] == used
+    said = "BERTIE_KERNELS is 'amx', which this processor doesn't have; avx2 is used"
+    assert (said in capsys.readouterr().err) == (word == "amx")
+
+
+def test_a_processor_that_torch_knows_nothing_of_has_one_level(monkeypatch: pytest.MonkeyPatch) -> None:
+    library.forget()
+    monkeypatch.setattr(levels, "capabilities", dict)
+    assert [level.name for level in levels.available()] == [levels.NATIVE]
+    levels.available.cache_clear()
+
+
+def test_a_processor_has_a_name_without_the_kernel_s_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = levels.processor()
+    monkeypatch.setattr(levels, "Path", lambda _: Path("no-such-file"))
+    assert levels.processor() != "" and here != ""
 
 
 @needs_compiler
 def test_threads_are_those_of_torch() -> None:
     """A second OpenMP runtime would bring a second pool of threads, which fights for the same cores."""
     code = (
-        "import torch, ctypes; from bertie.kernels import library; library.load('gelu'); "
+        "from bertie.kernels import library; assert library.load('gelu') is not None; "
         "maps = open('/proc/self/maps').read().split(); "
-        "print(len({name for name in maps if 'gomp' in name}))"
+        "print(len({name for name in maps if 'omp' in name.rpartition('/')[2].partition('.')[0]}))"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(found.stdout) == 1
 
 
-@needs_compiler
-@pytest.mark.slow
-@pytest.mark.parametrize("lanes", [4, 8, 16])
-def test_registers_of_every_width_give_the_same(lanes: int, tmp_path: Path) -> None:
-    """The widths that this processor lacks are put together from narrower ones by the compiler."""
-    compiler, threads = library._compiler(), library._thread_pool()
-    target = tmp_path / "gelu.so"
-    source = library._SOURCES / "gelu.cpp"
-    flags = [*library._FLAGS, f"-DBERTIE_LANES={lanes}", "-O1", "-shared"]
-    subprocess.run([str(compiler), *flags, str(source), str(threads), "-o", str(target)], check=True)
-    loaded = ctypes.CDLL(str(target))
-    values = torch.linspace(-9, 9, 1001)
-    found = torch.empty_like(values)
-    loaded.gelu_float(ctypes.c_int64(1001), 1, ctypes.c_void_p(values.data_ptr()), ctypes.c_void_p(found.data_ptr()))
-    torch.testing.assert_close(found, torch.nn.functional.gelu(values), rtol=1e-6, atol=1e-6)
+def test_a_child_that_somebody_ends_says_nothing_about_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = build.Done(-9, "begin gelu loading\n", "")
+    monkeypatch.setattr(build, "run", lambda *_, **__: done)
+    with pytest.raises(OSError, match="SIGKILL"):
+        trial.judge({"gelu": Path("gelu.so")})
+
+
+def test_a_lock_that_another_holds_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "_WAIT_SECONDS", 0.3)
+    with cache.alone(tmp_path), cache.alone(tmp_path):  # not for ever
+        pass
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    with cache.alone(tmp_path):
+        pass

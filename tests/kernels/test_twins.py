@@ -22,7 +22,10 @@ from bertie.nn.gelu import gelu
 from bertie.nn.projection import Logits
 from bertie.nn.residual import add_and_normalise
 
-pytestmark = pytest.mark.skipif(load("attention") is None, reason="no C++ compiler on this machine")
+pytestmark = [
+    pytest.mark.skipif(load("attention") is None, reason="no C++ compiler on this machine"),
+    pytest.mark.usefixtures("level"),
+]
 TOLERANCES = {torch.float32: 2e-6, torch.bfloat16: 1e-2}
 """Largest difference as a share of the largest value; bfloat16 has 8 bits."""
 

@@ -1,0 +1,315 @@
+"""Tries C++ kernels out: every function on awkward shapes against its twin in torch. Run by `kernels/trial.py`.
+
+It runs in a process of its own, which a kernel may crash or keep for ever; what is printed says how far it got. The
+suite runs the same checks at every level that the processor has.
+
+Shapes: T tokens, N heads, D head size, H hidden, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bertie.kernels import attention as attention_kernel
+from bertie.kernels import cross_entropy as cross_entropy_kernel
+from bertie.kernels import gelu as gelu_kernel
+from bertie.kernels import layer as layer_kernel
+from bertie.kernels import levels, library
+from bertie.kernels import normalise as normalise_kernel
+from bertie.kernels.layer import Element, Layers, Parts
+from bertie.nn import grouped_attention, projection
+from bertie.nn.attention import Layout, attend
+from bertie.nn.block import Block
+from bertie.nn.dropout import Dropout, Noise
+from bertie.nn.residual import add_and_normalise
+
+_HEADS = 2
+_LENGTHS = (0, 5, 1, 130, 0, 49, 32)  # of sequences, two of them empty
+_SHARE = {torch.float32: 2e-6, torch.bfloat16: 1e-2}  # of the largest value, as rounding takes it; a bfloat has 8 bits
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What a kernel found, and its twin."""
+
+    found: Tensor
+    expected: Tensor
+    relative: float = 0.0
+    absolute: float = 0.0
+
+    def trouble(self) -> str | None:
+        """Say how far apart they are, if further than they may be."""
+        found, expected = self.found.detach().double(), self.expected.detach().double()
+        if found.shape != expected.shape:
+            return f"gave the shape {tuple(found.shape)} in place of {tuple(expected.shape)}"
+        apart = (found - expected).abs()
+        if bool((apart <= self.absolute + self.relative * expected.abs()).all()):  # never so for a NaN
+            return None
+        return f"gave wrong results, {float(apart.max()):.2g} from torch's"
+
+
+@dataclass(frozen=True)
+class Check:
+    """A function of a library, and what compares it."""
+
+    function: str
+    pairs: Callable[[], list[Pair]]
+
+
+def _draw(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def _near(found: Tensor, expected: Tensor, dtype: torch.dtype) -> Pair:
+    """Allow a share of the largest value."""
+    largest = float(expected.detach().abs().max()) if expected.numel() else 0.0
+    return Pair(found, expected, absolute=_SHARE[dtype] * largest)
+
+
+def _both(work: Callable[[], list[Tensor]]) -> list[tuple[Tensor, Tensor]]:
+    """Do the work with the kernels and with torch alone."""
+    found = work()
+    with library.lent({}):
+        return list(zip(found, work(), strict=True))
+
+
+def _attention() -> Iterator[Check]:
+    masks = ((False, -1), (True, -1), (False, 9), (True, 9))
+    for dtype, size, (causal, window) in product(_SHARE, (4, 20, 64), masks):
+        name = f"attention of {size} {dtype}"
+        yield Check(name, partial(_attended, dtype, size, causal, window))
+
+
+def _attended(dtype: torch.dtype, size: int, causal: bool, window: int) -> list[Pair]:
+    offsets = torch.tensor((0, *_LENGTHS)).cumsum(0).int()
+    settings = attention_kernel.Settings(causal, window, 0.2, 11, -12, 65)
+    total = int(offsets[-1]) + 3  # behind the last sequence there may be filler
+    qkv = _draw(total, 3, _HEADS, size).to(dtype)
+    gradient = _draw(total, _HEADS, size, seed=1).to(dtype)
+
+    def attended(kernel: Any, qkv: Tensor, gradient: Tensor) -> list[Tensor]:
+        query, key, value = qkv.unbind(1)
+        return [
+            kernel.forward(query, key, value, offsets, offsets, settings),
+            *kernel.backward(gradient, query, key, value, offsets, offsets, settings),
+        ]
+
+    found = attended(attention_kernel, qkv, gradient)
+    expected = attended(grouped_attention, qkv.double(), gradient.double())
+    return [_near(one, other, dtype) for one, other in zip(found, expected, strict=True)]
+
+
+def _gelu() -> Iterator[Check]:
+    for dtype, count in product(_SHARE, (1, 15, 33, 20_001)):
+        yield Check(f"gelu of {count} {dtype}", partial(_activated, dtype, count))
+
+
+def _activated(dtype: torch.dtype, count: int) -> list[Pair]:
+    values, gradient = (_draw(count) * 4).to(dtype), _draw(count, seed=1).to(dtype)
+    exact = values.double().requires_grad_()
+    expected = F.gelu(exact)
+    slopes = torch.autograd.grad(expected, exact, gradient.double())[0]
+    allowed = {torch.float32: (1e-6, 1e-5), torch.bfloat16: (8e-3, 2e-3)}[dtype]
+    found = gelu_kernel.forward(values), gelu_kernel.backward(gradient, values)
+    return [Pair(one, other, *allowed) for one, other in zip(found, (expected, slopes), strict=True)]
+
+
+def _normalise() -> Iterator[Check]:
+    types = ((torch.float32, torch.float32), (torch.float32, torch.bfloat16), (torch.bfloat16, torch.bfloat16))
+    for own, rate, shape in product(types, (0.0, 0.1), ((1, 32), (150, 96), (300, 64))):
+        name = f"normalise of {shape[0]} rows, {own[0]} and {own[1]}"
+        yield Check(name, partial(_normalised, own, rate, shape))
+
+
+def _normalised(dtypes: tuple[torch.dtype, torch.dtype], rate: float, shape: tuple[int, int]) -> list[Pair]:
+    norm, dropout = nn.LayerNorm(shape[1], eps=1e-12), Dropout(rate, site=3)
+    with torch.no_grad():
+        norm.weight.copy_(1.0 + 0.1 * _draw(shape[1], seed=3))
+        norm.bias.copy_(0.1 * _draw(shape[1], seed=4))
+    residual, branch = (_draw(*shape, seed=at).to(dtype).requires_grad_() for at, dtype in enumerate(dtypes))
+    if not normalise_kernel.takes(residual, branch, norm.weight):
+        raise TypeError("the kernel takes no such tensors")
+
+    def work() -> list[Tensor]:
+        # In bfloats the twin rounds the sum before it is normalised, so it is given floats.
+        wide = (
+            [part.float() for part in (residual, branch)] if library.load("normalise") is None else [residual, branch]
+        )
+        output = add_and_normalise(wide[0], wide[1], norm, dropout, Noise(5, 6))
+        learning = [residual, branch, norm.weight, norm.bias]
+        return [output, *torch.autograd.grad((output.float() * _draw(*shape, seed=2)).sum(), learning)]
+
+    coarsest = torch.bfloat16 if torch.bfloat16 in dtypes else torch.float32
+    return [_near(found, expected, coarsest) for found, expected in _both(work)]
+
+
+def _cross_entropy() -> Iterator[Check]:
+    for dtype, size in product(_SHARE, (1, 7, 64, 1003)):
+        yield Check(f"cross_entropy of {size} {dtype}", partial(_scored, dtype, size))
+
+
+def _scored(dtype: torch.dtype, size: int) -> list[Pair]:
+    bias, targets, drawn = _draw(size, seed=1), torch.arange(70) % size, (3.0 * _draw(70, size)).to(dtype)
+
+    def work() -> list[Tensor]:
+        rows, d_bias = drawn.clone(), torch.ones(size)
+        sums = projection._consume(rows, bias, targets, d_bias)
+        return [*sums, rows, d_bias]
+
+    slopes, column_sums = ((8e-3, 1e-5), (0.0, 0.3)) if dtype == torch.bfloat16 else ((0.0, 2e-6), (0.0, 1e-4))
+    every = zip(_both(work), ((1e-5, 1e-5), (0.0, 0.0), slopes, column_sums), strict=True)
+    kept = drawn.clone()
+    alone = cross_entropy_kernel.consume(kept, bias, targets, None)[0]
+    expected = F.cross_entropy(drawn.float() + bias, targets, reduction="sum")
+    return [*(Pair(*pair, *allowed) for pair, allowed in every), Pair(alone, expected, 1e-5, 1e-5), Pair(kept, drawn)]
+
+
+def _layer() -> Iterator[Check]:
+    elements: tuple[Element, ...] = ("float", "bfloat", "byte")
+    for element, activation, rows in product(elements, ("gelu", "relu"), ((1,), (10,), (53,), (1, 40, 16, 7, 130, 3))):
+        name = f"layers in {element}s, {activation}, {sum(rows)} rows"
+        yield Check(name, partial(_encoded, element, activation, rows))
+
+
+def draw_block(activation: Any = "gelu", *, hidden: int = 128, wide: int = 192) -> Block:
+    """Make a layer whose every weight says something."""
+    sizes = {"dropout": 0.1, "attention_dropout": 0.1, "layer_norm_eps": 1e-12}
+    block = Block(hidden, _HEADS, wide, activation=activation, site=1, **sizes)
+    with torch.no_grad():
+        for seed, value in enumerate(block.parameters()):
+            value.copy_(0.15 * _draw(*value.shape, seed=seed))
+    return block.eval()
+
+
+def parts_of(block: Block) -> Parts:
+    """Take a layer apart for the kernel."""
+    own = block.attention.qkv, block.attention.output, block.feedforward.up, block.feedforward.down
+    return Parts(own, (block.attention_norm, block.feedforward_norm), block.feedforward.activation_name, _HEADS)
+
+
+def _in_bytes(values: Tensor, linear: nn.Linear) -> Tensor:
+    """Multiply as the class int8 means it: a scale for each row and each output, whole numbers between."""
+    weight_scales = linear.weight.abs().amax(1) / 127
+    scales = values.abs().amax(1, keepdim=True) / 127
+    whole = (values / scales).round().double() @ (linear.weight / weight_scales[:, None]).round().double().t()
+    return (whole.float() * scales) * weight_scales + linear.bias
+
+
+def _in_bfloats(values: Tensor, linear: nn.Linear) -> Tensor:
+    return F.linear(_rounded(values), _rounded(linear.weight), linear.bias)
+
+
+def _rounded(values: Tensor) -> Tensor:
+    return values.bfloat16().float()
+
+
+def by_hand(block: Block, hidden: Tensor, layout: Layout, element: Element) -> Tensor:
+    """Go through a layer, rounding where the kernel for bfloats or bytes does."""
+    linear = {"bfloat": _in_bfloats, "byte": _in_bytes}[element]
+    query, key, value = _rounded(linear(hidden, block.attention.qkv)).view(len(hidden), 3, _HEADS, -1).unbind(1)
+    seen = _rounded(attend(query, key, value, layout, causal=layout.causal).flatten(1))
+    hidden = block.attention_norm(hidden + linear(seen, block.attention.output))
+    active = _rounded(block.feedforward.activation(linear(hidden, block.feedforward.up)))
+    output: Tensor = block.feedforward_norm(hidden + linear(active, block.feedforward.down))
+    return output
+
+
+@torch.inference_mode()
+def _encoded(element: Element, activation: str, lengths: tuple[int, ...]) -> list[Pair]:
+    """Two layers in floats are torch's; one in bfloats or bytes is rounded as said, up to values near a half."""
+    pairs = []
+    for hidden_size, wide, causal in ((128, 192, False), (64, 320, True)):
+        blocks = [draw_block(activation, hidden=hidden_size, wide=wide)] * (2 if element == "float" else 1)
+        every = [parts_of(block) for block in blocks]
+        if not all(layer_kernel.takes(parts, element) for parts in every):
+            return []  # this level has no products of such elements
+        edges = torch.tensor([0, *lengths]).cumsum(0).int()
+        layout = Layout(edges, edges, max(lengths), max(lengths), causal)
+        hidden = exact = _draw(int(edges[-1]), hidden_size, seed=9)
+        found = Layers(every, element).encode(hidden, edges, causal=causal)
+        with library.lent({}):
+            for block in blocks:
+                exact = block(exact, layout, None)
+            if element == "float":
+                pairs.append(Pair(found, exact, absolute=5e-6 * float(exact.abs().max())))
+                continue
+            expected = by_hand(blocks[0], hidden, layout, element)
+        pairs.append(Pair(found, expected, absolute=0.03 * float(expected.abs().max())))
+        if len(hidden) < 50:
+            continue  # too few for a mean to say anything
+        usual, apart = (expected - exact).abs().mean(), (found - expected).abs().mean()
+        pairs.append(Pair(apart, torch.zeros(()), absolute=0.4 * float(usual)))
+    return pairs
+
+
+CHECKS: Mapping[str, Callable[[], Iterator[Check]]] = {
+    "attention": _attention,
+    "cross_entropy": _cross_entropy,
+    "gelu": _gelu,
+    "normalise": _normalise,
+    "layer": _layer,
+}
+"""What each library must pass."""
+_THREADS = (1, 3)
+
+
+def trouble_of(check: Check) -> str | None:
+    """Run a check on one thread and on several; say what is wrong, as a clause."""
+    before = torch.get_num_threads()
+    try:
+        for threads in _THREADS:
+            torch.set_num_threads(threads)
+            for pair in check.pairs():
+                if (trouble := pair.trouble()) is not None:
+                    return f"{trouble} in {check.function}"
+    finally:
+        torch.set_num_threads(before)
+    return None
+
+
+def _judged(name: str) -> str | None:
+    for check in CHECKS[name]():
+        _say("begin", name, check.function)
+        if (trouble := trouble_of(check)) is not None:
+            return trouble
+    return None
+
+
+def _say(*words: str) -> None:
+    sys.stdout.write(" ".join(words).replace("\n", " ") + "\n")
+    sys.stdout.flush()
+
+
+def main(words: list[str]) -> None:
+    """Try out libraries given as NAME=PATH, one after the other."""
+    with suppress(ImportError, OSError, ValueError):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash is expected here, and its memory is nobody's need
+    levels.available()  # asks the system for the tile unit
+    libraries: dict[str, Any] = {}
+    for word in words:
+        name, _, path = word.partition("=")
+        if name == "layer" and "attention" not in libraries:
+            continue  # it would call what is wrong
+        _say("begin", name, "loading")
+        try:
+            with library.lent({**libraries, name: library.opened(path)}):
+                trouble = _judged(name)
+        except Exception as error:  # whatever it is, the kernel isn't to be used
+            trouble = f"raised {type(error).__name__}: {error}"
+        if trouble is None:
+            libraries[name] = library.opened(path)
+            _say("passed", name)
+        else:
+            _say("differs", name, trouble)

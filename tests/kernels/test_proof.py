@@ -1,0 +1,38 @@
+"""What every kernel must pass before it is used, at every level; and that the checks find what is wrong."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from bertie.kernels import library
+from bertie.nn import proof
+from bertie.nn.proof import Check, Pair
+
+needs_compiler = pytest.mark.skipif(library.load("attention") is None, reason="no C++ compiler on this machine")
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", library.NAMES)
+def test_every_function_is_its_twin(name: str, level: str) -> None:
+    assert library.load(name) is not None, library.describe()
+    assert [trouble for check in proof.CHECKS[name]() if (trouble := proof.trouble_of(check))] == []
+
+
+def test_every_library_has_checks() -> None:
+    assert set(proof.CHECKS) == set(library.NAMES) == {path.stem for path in library.build.SOURCES.glob("*.cpp")}
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (torch.tensor([1.0, 2.0]), None),
+        (torch.tensor([1.0, 2.5]), "wrong results, 0.5 from torch's in it"),
+        (torch.tensor([1.0, torch.nan]), "wrong results, nan from torch's in it"),
+        (torch.tensor([1.0]), "the shape (1,) in place of (2,)"),
+    ],
+)
+def test_what_differs_is_said(found: torch.Tensor, said: str | None) -> None:
+    pair = Pair(found, torch.tensor([1.0, 2.0]), relative=0.1)
+    trouble = proof.trouble_of(Check("it", lambda: [pair]))
+    assert trouble is None if said is None else said in str(trouble)
