@@ -6,6 +6,8 @@ run them. Nothing here looks at labels (`evaluate.py`) or knows a terminal (`pla
 
 from __future__ import annotations
 
+import ctypes
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +24,7 @@ from bertie.formats import exported
 from bertie.formats.format import Bundle
 from bertie.formats.huggingface import read, resolve
 from bertie.inference.forward import MAX_TOKENS, forward, numbered
-from bertie.nn.device import resolve_device, set_threads
+from bertie.nn.device import resolve_device, say_forked, set_threads
 from bertie.tasks.task import TaskModel
 
 
@@ -60,23 +62,37 @@ class Predictor:
         self._network: TaskModel | None = None
         self._case: Case | None = None  # for which the network was chosen; None where it was named
         self._said = ""
-        if folder is not None:
-            self.device = torch.device("cpu")
-            bundle = replace(bundle, model=_thaw(bundle, folder, device, precision, backend))
-            self._take(bundle.model, f"{exported.facts(bundle)['backend']}, {precision}, as exported")
-        else:
-            self.device = resolve_device(device)
+        self._process = os.getpid()
+        self._wishes: dict[str, Any] = {
+            "max_tokens": max_tokens,
+            "device": device,
+            "precision": precision,
+            "backend": backend,
+            "folder": folder,
+        }
+        self._source: tuple[Path, dict[str, Any], int] | None = None  # set by `load`
+        self.device = torch.device("cpu") if folder is not None else resolve_device(device)
+        if folder is None:
             bundle.model.to(self.device).eval()
         self.bundle, self.task, self.tokenizer = bundle, bundle.task, bundle.tokenizer
-        if folder is None and backend != "auto":
-            self._run_by(load_backend(backend), precision, "as asked")
+        self._begin()
         self.num_cut = 0
         """Items that truncation made shorter so far."""
+
+    def _begin(self) -> None:
+        """Take the network that was asked for by name, if any was."""
+        folder, backend = self._wishes["folder"], self._wishes["backend"]
+        if folder is not None:
+            model = _thaw(self.bundle, folder, self._wishes["device"], self.precision, backend)
+            self.bundle = replace(self.bundle, model=model)
+            self._take(model, f"{exported.facts(self.bundle)['backend']}, {self.precision}, as exported")
+        elif backend != "auto":
+            self._run_by(load_backend(backend), self.precision, "as asked")
 
     @property
     def model(self) -> TaskModel:
         """The network as it is run: the bundle's own, or its encoder by another backend or in another class."""
-        return self._network or self.expect(1)
+        return self.expect(1) if self._network is None or self._process != os.getpid() else self._network
 
     def expect(self, num_items: int | None) -> TaskModel:
         """Choose what runs the model by the number of items that come next, where no backend was named.
@@ -86,16 +102,34 @@ class Predictor:
         Args:
             num_items: how many; None when nobody knows, which counts as many.
         """
+        if self._process != os.getpid():
+            self._renew()
         case: Case = "few" if num_items is not None and num_items < MANY_ITEMS else "many"
         if self._network is None or (self._case == "few" and case == "many"):
-            self._case = case
             if self.device.type == "cpu":
                 backend, row = choose(self.bundle, self.precision, case)
                 self._run_by(backend, row.runs, row.reason)
             else:
                 self._run_by(load_backend("eager"), self.precision, "the model is on a GPU")
+            self._case = case
         assert self._network is not None
         return self._network
+
+    def _renew(self) -> None:
+        """Begin anew in a forked process, where the threads of a network that another program runs are gone."""
+        say_forked()
+        # Taking the old network down would wait for threads that the fork left behind, so it is never taken down.
+        for old in (self._network, self.bundle):
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(old))
+        self._process, self._network, self._case, self._said = os.getpid(), None, None, ""
+        self._begin()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as the model's folder and the settings; with its weights where they came from none, or changed."""
+        kept = {"task": self.task, "num_cut": self.num_cut}
+        if self._source is not None and self._source[2] == _version(self.bundle):
+            return _opened, (self._source[0], {**self._source[1], "max_tokens": self.max_tokens}), kept
+        return _remade, (self.bundle, {**self._wishes, "max_tokens": self.max_tokens}), kept
 
     def _run_by(self, backend: Backend, precision: Precision, reason: str) -> None:
         """Let a backend run the model, and hold what it does in a class below fp32 against fp32 itself."""
@@ -180,6 +214,21 @@ class Predictor:
         )
 
 
+def _opened(folder: Path, wishes: dict[str, Any]) -> Predictor:
+    """Load a pickled predictor's model again."""
+    return load(folder, **wishes)
+
+
+def _remade(bundle: Bundle, wishes: dict[str, Any]) -> Predictor:
+    """Make a predictor of a pickled model."""
+    return Predictor(bundle, **wishes)
+
+
+def _version(bundle: Bundle) -> int:
+    """Count the changes in place that were made to the weights."""
+    return sum(value._version for value in bundle.model.parameters())
+
+
 def _without_label(item: Any) -> Any:
     """Take off the label that a table gave an item: predicting doesn't look at it."""
     return item if getattr(item, "label", None) is None else replace(item, label=None)
@@ -243,7 +292,7 @@ def load(
     for line in bundle.notes:
         progress.note(line)
     set_threads(threads)
-    return Predictor(
+    made = Predictor(
         bundle,
         max_tokens=max_tokens,
         device=device,
@@ -251,3 +300,6 @@ def load(
         backend=backend,
         folder=folder if frozen else None,
     )
+    wishes = {"task": task, "device": device, "threads": threads, "precision": precision, "backend": backend}
+    made._source = folder.absolute(), {**wishes, **settings}, _version(made.bundle)
+    return made

@@ -1,8 +1,13 @@
-"""Which device and how many threads the tensors run on: one rule for training, evaluation and prediction."""
+"""Which device and how many threads the tensors run on: one rule for training, evaluation and prediction.
+
+A forked process computes on one thread. Its parent's pool of threads isn't copied with it, and the first loop that is
+shared out among them would wait for ever.
+"""
 
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +16,7 @@ from typing import Any
 
 import torch
 
+from bertie import progress
 from bertie.errors import ResourceError, SettingsError
 
 # Of glibc's mallopt (malloc.h).
@@ -40,12 +46,42 @@ def resolve_device(name: str) -> torch.device:
 
 
 def set_threads(threads: int | None) -> int:
-    """Use that many CPU threads, all cores when None, and return the number in use."""
+    """Use that many CPU threads, all cores when None, and return the number in use; a forked process has one."""
     if threads is not None:
         if threads < 1:
             raise SettingsError(f"--threads must be at least 1; got {threads}")
-        torch.set_num_threads(threads)
+        if _forked and threads > 1:
+            progress.warn(f"--threads {threads}: {FORKED}")
+        else:
+            torch.set_num_threads(threads)
     return torch.get_num_threads()
+
+
+FORKED = (
+    "a forked process computes on one thread, because threads don't survive a fork; start processes by spawn "
+    "(multiprocessing.get_context('spawn')) to use more in each"
+)
+_forked = _said = False
+
+
+def say_forked() -> None:
+    """Say once that this process was forked, if it was."""
+    global _said
+    if _forked and not _said:
+        _said = True
+        progress.note(FORKED)
+
+
+def _after_fork() -> None:
+    global _forked, _said
+    if not _forked and torch.get_num_threads() == 1:
+        return  # the parent had no pool either
+    _forked, _said = True, False
+    torch.set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def give_memory_back() -> None:
