@@ -5,6 +5,7 @@ every name. The place of the word embeddings tells how many there are. It reads 
 formats.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +50,11 @@ def unwrap(names: Iterable[str], module: Any, folder: Path) -> Unwrapped:
     front, now = _front(list(bare.values()), module, folder)
     if front != now:
         own = sum(name.startswith(front) for name in bare.values())
-        notes.append(f"{folder}: {own} tensors are named {front}*; they are read as {now or 'the model '}*")
+        notes.append(
+            f"{folder}: {front!r} is taken off the names of {own} tensors"
+            if not now
+            else f"{folder}: {own} tensors are named {front}*; they are read as {now}*"
+        )
         bare = {
             name: f"{now}{inner.removeprefix(front)}" if inner.startswith(front) else inner
             for name, inner in bare.items()
@@ -76,7 +81,9 @@ def _front(names: Sequence[str], module: Any, folder: Path) -> tuple[str, str]:
         DataError: several encoders, none of which has the name that it should.
     """
     table = dict(module.NAMES)
-    if _WORDS not in table:  # an encoder and a decoder together: their names begin with the halves
+    if module.MODEL_TYPE == "encoder-decoder":  # their names begin with the halves
+        return _front_of_two(names), ""
+    if _WORDS not in table:
         return "", ""
     prefix = f"{module.PREFIX}."
     tail = table[_WORDS].removeprefix(prefix)
@@ -97,6 +104,13 @@ def _front(names: Sequence[str], module: Any, folder: Path) -> tuple[str, str]:
     # "model.bert." is a wrapper around a whole BERT; "encoder." is what a program called its BERT.
     whole = front.endswith(f".{prefix}")
     return (front.removesuffix(prefix), "") if whole else (front, prefix)
+
+
+def _front_of_two(names: Sequence[str]) -> str:
+    """Return what stands before the names of an encoder and a decoder, if it is one thing."""
+    found = (re.fullmatch(r"(|.*\.)encoder\.embeddings\.\w+\.weight", name) for name in names)
+    fronts = {match[1] for match in found if match}
+    return fronts.pop() if len(fronts) == 1 else ""
 
 
 def _modern(name: str, module: Any) -> str:

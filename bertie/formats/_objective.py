@@ -75,6 +75,9 @@ def _is_regression(values: Mapping[str, Any]) -> bool:
     kind = values.get("problem_type")
     if kind not in (None, *_PROBLEMS):
         raise DataError(f"config.json: problem_type {kind!r} is none of {', '.join(_PROBLEMS)}")
+    names = values.get("id2label") or ()
+    if kind == "regression" and len(names) > 1:
+        raise DataError(f"config.json: a regression of {len(names)} numbers; bertie's has one")
     return kind == "regression" or (kind is None and _one_label(values))
 
 

@@ -56,7 +56,13 @@ def resolve(path_or_hub_id: str | Path, *, pickles: bool = False) -> Path:
         raise SettingsError(f"{text or '(empty)'}: no such model folder")
     from huggingface_hub import snapshot_download
 
-    patterns = ["*.json", "*.txt", "*.safetensors", "README.md", *(["pytorch_model*.bin"] if pickles else [])]
+    patterns = [
+        "*.json",
+        "*.txt",
+        "*.safetensors",
+        "README.md",
+        *(["*pytorch_model*.bin"] if pickles else []),
+    ]
     try:
         folder = snapshot_download(text, allow_patterns=patterns)
     except Exception as error:  # the hub's own errors, the network's, bad names: all end here for the user

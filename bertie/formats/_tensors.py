@@ -64,7 +64,7 @@ def read_tensors(folder: Path, module: Any, *, tied: bool = True) -> Stored:
     kept = {name: value for name, value in modern.items() if name not in {*own, *module.REDUNDANT}}
     for name, value in kept.items():
         if value.dtype not in _TYPES:
-            raise DataError(f"{folder}: tensor {name} is of type {value.dtype}; weights are floating point")
+            raise DataError(f"{folder}: tensor {name} is of type {value.dtype}; bertie reads fp32, fp16, bf16 and fp64")
         kept[name] = value.float()
         if not torch.isfinite(kept[name]).all():
             raise DataError(f"{folder}: tensor {name} holds values that are not finite")

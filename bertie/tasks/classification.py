@@ -22,7 +22,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from bertie.batch import Batch
 from bertie.data.labels import label_names, labels_of, tell_unseen
 from bertie.data.windows import Truncation, lay_out
-from bertie.errors import SettingsError
+from bertie.errors import DataError, SettingsError
 from bertie.metrics.classification import accuracy, best_threshold, macro_f1, matthews, multi_label, per_class
 from bertie.nn.dropout import Noise
 from bertie.tasks._prediction import Prediction
@@ -89,7 +89,10 @@ class Classification(Task):
     def learn(cls, items: Sequence[Any], settings: Mapping[str, Any]) -> dict[str, Any]:
         """Name the labels, and weigh the classes where `class_weights` is "balanced" (total / (C x occurrences))."""
         many = settings.get("multi_label", any(isinstance(item.label, tuple) for item in items))
-        labels = label_names(items, many=many)
+        found = label_names(items, many=many)
+        labels = tuple(settings.get("labels") or found)  # the user's own, in the user's order
+        if strange := [name for name in found if name not in labels]:
+            raise DataError(f"the label {strange[0]!r} is none of those in --settings, which are {', '.join(labels)}")
         if len(labels) < 2 and not many:
             raise SettingsError(f"every row has the label {labels[0]!r}; {cls.name} needs two or more")
         if not labels:

@@ -19,6 +19,7 @@ from bertie.formats.format import new
 from bertie.models.bert import BertConfig
 from bertie.models.modernbert import ModernBertConfig
 from bertie.tasks.classification import Classification
+from bertie.tasks.generation import Generation
 from bertie.tokenizer.tokenizer import SPECIALS, Tokenizer
 
 TOKENIZER = Tokenizer.build([*SPECIALS, *(f"piece{number}" for number in range(40))], lowercase=True)
@@ -84,6 +85,19 @@ def test_a_wrapper_of_an_encoder_whose_own_word_is_model(tmp_path: Path) -> None
     save_file(front("model.")(tensors), folder / "model.safetensors")
     state = huggingface.read(folder).model.state_dict()
     assert [name for name, value in state.items() if not torch.equal(value, expected[name])] == []
+
+
+def test_a_wrapper_of_an_encoder_and_a_decoder(tmp_path: Path) -> None:
+    pair = new(CONFIG, Generation(max_length=32, max_target=16, max_new_tokens=8), TOKENIZER, 3)
+    huggingface.write(pair, tmp_path / "pair")
+    file = tmp_path / "pair" / "model.safetensors"
+    expected = huggingface.read(tmp_path / "pair").model.state_dict()
+    for word in ("module.", "model.", "net.inner."):
+        tensors = load_file(file)
+        save_file(front(word)(tensors), file)
+        state = huggingface.read(tmp_path / "pair").model.state_dict()
+        assert [name for name, value in state.items() if not torch.equal(value, expected[name])] == []
+        save_file(tensors, file)
 
 
 def test_a_loss_beside_the_wrapped_network_is_named(tmp_path: Path) -> None:

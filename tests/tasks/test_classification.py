@@ -130,6 +130,13 @@ def test_several_labels_at_once(tiny_tokenizer: Any) -> None:
     assert task.per_class(verdicts, items)["red"]["support"] == 1.0
 
 
+def test_labels_by_the_users_word() -> None:
+    items = [Text("cat", label="good"), Text("dog", label="bad")]
+    assert Classification.learn(items, {"labels": ["good", "bad", "never"]})["labels"] == ("good", "bad", "never")
+    with pytest.raises(DataError, match="the label 'bad' is none of those in --settings, which are good, fair"):
+        Classification.learn(items, {"labels": ["good", "fair"]})
+
+
 def test_classes_are_weighed_and_targets_smoothed(tiny_tokenizer: Any) -> None:
     items = [Text("cat", label="a"), Text("dog", label="a"), Text("fish", label="a"), Text("bird", label="b")]
     learned = Classification.learn(items, {"class_weights": "balanced"})
