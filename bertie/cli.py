@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from bertie import __version__, progress, registry
 from bertie.errors import BertieError, Interrupted, ResourceError, SettingsError
 from bertie.synonyms import COMMANDS
+from bertie.terminal import fit, fit_json
 
 if TYPE_CHECKING:
     from bertie.commands.command import Report
@@ -69,7 +70,7 @@ def _dispatch(words: list[str]) -> int:
     progress.set_quiet(output.quiet)
     report: Report = function(**parameters)
     width = {"width": shutil.get_terminal_size().columns} if sys.stdout and sys.stdout.isatty() else {}
-    code = _print(report.as_json() if output.json else report.as_text(**width)) or report.exit_code
+    code = _print(fit_json(report.as_json()) if output.json else fit(report.as_text(**width))) or report.exit_code
     if report.next_command and not (output.json or output.quiet):
         progress.note(f"next: {report.next_command}")
     return code
@@ -136,11 +137,12 @@ def _explain(error: BaseException) -> int:
     known = _as_ours(error)
     if known is None or os.environ.get("BERTIE_DEBUG") == "1":
         # Imported here: only what goes wrong needs it, and help should come at once.
-        importlib.import_module("traceback").print_exception(error)
+        lines = importlib.import_module("traceback").format_exception(error)
+        print(fit("".join(lines)), file=sys.stderr, end="")
     if known is None:
         print("error: this is a bug in bertie; please report it with the lines above", file=sys.stderr)
         return 1
-    print(f"error: {known}", file=sys.stderr)
+    print(fit(f"error: {known}"), file=sys.stderr)
     return known.exit_code
 
 

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from bertie.terminal import fit
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
@@ -103,12 +105,12 @@ class _TerminalBar(Bar):
         global _display
         self._owns_display = _display is None
         self._display = _display = _display or _start_display()
-        self._task = self._display.add_task(self.title, total=self.total, state=_amount(self))
+        self._task = self._display.add_task(fit(self.title), total=self.total, state=_amount(self))
         return self
 
     def advance(self, amount: float = 1, **figures: str) -> None:
         super().advance(amount, **figures)
-        self._display.update(self._task, completed=self.done, state=_amount(self) + _figures(self))
+        self._display.update(self._task, completed=self.done, state=fit(_amount(self) + _figures(self)))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -172,6 +174,6 @@ def _write(line: str) -> None:
         return
     # A reader of stderr that went away must not end a run of hours.
     try:
-        print(line, file=sys.stderr, flush=True)
+        print(fit(line), file=sys.stderr, flush=True)
     except BrokenPipeError:
         set_quiet(True)

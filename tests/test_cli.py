@@ -221,11 +221,11 @@ def test_run_repeats_a_written_file(tmp_path: Path, capsys: pytest.CaptureFixtur
         ("teach m --out o --training.kind sgd", "invalid choice 'sgd' for argument '--training.kind'. Expected one of"),
         ("teach m --out o --training.rate nan", "training.rate should be a finite number, not nan"),
         ("teach m --out o --training.save-every 0", "save_every must be positive, not 0"),
-        ("teach m --out o --config nowhere.toml", "can't read settings from nowhere.toml: No such file or directory"),
+        ("teach m --out o --config nowhere.toml", "nowhere.toml: no such file"),
         ("gather-up", "missing: FILES; see bertie gather-up --help"),
         ("taech", "unknown command 'taech'; did you mean 'teach'? (choices: gather-up, run, teach)"),
         ("--teach", "unknown flag --teach before a command; usage: bertie COMMAND [--FLAGS], see bertie --help"),
-        ("run nowhere.toml", "can't read settings from nowhere.toml: No such file or directory"),
+        ("run nowhere.toml", "nowhere.toml: no such file"),
         ("run", "missing: FILE; see bertie run --help"),
     ],
 )

@@ -24,14 +24,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bertie.batch import Batch
-from bertie.errors import SettingsError
+from bertie.errors import DataError, SettingsError
 from bertie.formats.format import Bundle
+from bertie.reading import read_bytes
 from bertie.tasks.task import TaskModel
 
 Precision = Literal["exact", "bf16", "int8"]
 """How near the vectors come to fp32's; see `LIMITS`."""
 LIMITS: dict[str, float] = {"exact": 1e-4, "bf16": 0.9999, "int8": 0.995}
 """Of exact the largest difference, of the others the least mean cosine, of texts' mean vectors scaled to length 1."""
+_ELSEWHERE = b"\x0a\x08location\x12"  # how ONNX says that a tensor lies in another file
 Ids = NDArray[np.int64]
 Padded = Callable[[Ids, Ids, Ids], NDArray[np.float32]]
 """(tokens, mask, segments), (B, S) each, to hidden vectors (B, S, H)."""
@@ -104,6 +106,32 @@ class Backend(ABC):
         with TemporaryDirectory(prefix="bertie-frozen-") as folder:
             self.freeze(bundle, Path(folder), precision)
             return self.open(bundle, Path(folder), precision)
+
+
+def stored_graph(file: Path) -> bytes:
+    """Read an ONNX graph that was stored, whole and without pointers to other files.
+
+    Raises:
+        SettingsError: there is none.
+        DataError: it keeps weights in other files, which nobody has checked.
+    """
+    content = read_bytes(file, limit=2**31)
+    if _ELSEWHERE in content:
+        raise DataError(f"{file} keeps its weights in other files, which bertie's exports don't; export the model anew")
+    return content
+
+
+def check_hidden(hidden: NDArray[Any], shape: tuple[int, ...], file: Path) -> None:
+    """Refuse what a stored graph gave where it isn't hidden states of the right shape.
+
+    Raises:
+        DataError: another shape or type.
+    """
+    if hidden.shape != shape or hidden.dtype != np.float32:
+        raise DataError(
+            f"{file} gave {hidden.dtype} of shape {hidden.shape} where float32 of shape {shape} was expected; it is "
+            "another model's graph: export the model anew"
+        )
 
 
 class FrozenEncoder(nn.Module):

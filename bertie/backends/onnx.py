@@ -20,11 +20,21 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from bertie.backends.backend import Backend, FrozenEncoder, Ids, Precision, sha256, under_head
-from bertie.errors import SettingsError
+from bertie.backends.backend import (
+    Backend,
+    FrozenEncoder,
+    Ids,
+    Precision,
+    check_hidden,
+    sha256,
+    stored_graph,
+    under_head,
+)
+from bertie.errors import DataError, SettingsError
 from bertie.formats.format import Bundle
 from bertie.models.albert import Albert
 from bertie.models.bert import Bert
+from bertie.native import native
 from bertie.nn.block import Block
 from bertie.nn.embeddings import Embeddings
 from bertie.nn.feedforward import activation_function
@@ -65,18 +75,37 @@ class Onnx(Backend):
         """Start a session; its threads sleep while they wait, as ours do."""
         import onnxruntime
 
-        content = (path / FILE).read_bytes()
+        file = path / FILE
+        content = stored_graph(file)
         settings = onnxruntime.SessionOptions()
         settings.intra_op_num_threads = torch.get_num_threads()
         settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
         settings.log_severity_level = 3
-        session = onnxruntime.InferenceSession(content, settings, providers=["CPUExecutionProvider"])
+        with native(f"{file} can't be run"):
+            session = onnxruntime.InferenceSession(content, settings, providers=["CPUExecutionProvider"])
+            check_names([one.name for one in session.get_inputs()], [one.name for one in session.get_outputs()], file)
 
         def run(tokens: Ids, mask: Ids, segments: Ids) -> NDArray[np.float32]:
-            (hidden,) = session.run([OUTPUT], dict(zip(INPUTS, (tokens, mask, segments), strict=True)))
+            with native(f"{file} can't be run"):
+                (hidden,) = session.run([OUTPUT], dict(zip(INPUTS, (tokens, mask, segments), strict=True)))
+            check_hidden(hidden, (*tokens.shape, bundle.config.hidden_size), file)
             return cast(NDArray[np.float32], hidden)
 
         return under_head(FrozenEncoder(bundle.config, run, sha256(content)), bundle)
+
+
+def check_names(inputs: list[str], outputs: list[str], file: Path) -> None:
+    """Refuse a graph with other inputs or outputs than `graph` writes.
+
+    Raises:
+        DataError: it has.
+    """
+    # A program may drop token_type_ids, which an encoder without segments never reads.
+    if not set(INPUTS[:2]) <= set(inputs) <= set(INPUTS) or OUTPUT not in outputs:
+        raise DataError(
+            f"{file} takes {', '.join(inputs)} and gives {', '.join(outputs)}; bertie's graphs take "
+            f"{', '.join(INPUTS)} and give {OUTPUT}: export the model anew"
+        )
 
 
 def no_graph(bundle: Bundle) -> str:

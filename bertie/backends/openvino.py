@@ -15,9 +15,19 @@ import torch
 from numpy.typing import NDArray
 
 from bertie.backends._choice import has_bf16
-from bertie.backends.backend import Backend, FrozenEncoder, Ids, Precision, sha256, under_head
-from bertie.backends.onnx import FILE, INPUTS, graph, no_graph
+from bertie.backends.backend import (
+    Backend,
+    FrozenEncoder,
+    Ids,
+    Precision,
+    check_hidden,
+    sha256,
+    stored_graph,
+    under_head,
+)
+from bertie.backends.onnx import FILE, INPUTS, check_names, graph, no_graph
 from bertie.formats.format import Bundle
+from bertie.native import native
 from bertie.tasks.task import TaskModel
 
 
@@ -50,13 +60,22 @@ class OpenVino(Backend):
             "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
             "PERFORMANCE_HINT": "LATENCY",
         }
-        request = core.compile_model(core.read_model(path / FILE), "CPU", settings).create_infer_request()
+        file = path / FILE
+        content = stored_graph(file)
+        with native(f"{file} can't be run"):
+            model = core.read_model(content)
+            inputs = [one.any_name for one in model.inputs]  # without token_type_ids where no node reads them
+            check_names(inputs, [one.any_name for one in model.outputs], file)
+            request = core.compile_model(model, "CPU", settings).create_infer_request()
 
         def run(tokens: Ids, mask: Ids, segments: Ids) -> NDArray[np.float32]:
-            hidden = request.infer(dict(zip(INPUTS, (tokens, mask, segments), strict=True)))[0]
-            return cast(NDArray[np.float32], np.asarray(hidden))
+            given = dict(zip(INPUTS, (tokens, mask, segments), strict=True))
+            with native(f"{file} can't be run"):
+                hidden = np.asarray(request.infer({name: given[name] for name in inputs})[0])
+            check_hidden(hidden, (*tokens.shape, bundle.config.hidden_size), file)
+            return cast(NDArray[np.float32], hidden)
 
-        digest = sha256((path / FILE).read_bytes(), precision.encode())
+        digest = sha256(content, precision.encode())
         return under_head(FrozenEncoder(bundle.config, run, digest), bundle)
 
 

@@ -32,6 +32,7 @@ from bertie.tokenizer.tokenizer import Tokenizer
 # Large enough that handing it over costs nothing beside the work, small enough for many processes.
 _CHUNK_CHARACTERS = 500_000
 # A process takes half a second to start.
+_SHOWN_CHARACTERS = 100  # of a text that can't be split
 _LEAST_MEGABYTES_PER_PROCESS = 4
 # Bytes on disk for each byte of input, at least; compressed input grows first.
 _LEAST_GROWTH, _LEAST_GROWTH_COMPRESSED = 0.4, 1.0
@@ -73,6 +74,8 @@ class _Encoded:
     block: Block
     num_unknown: int
     num_text_bytes: int
+    unsplit: list[str]
+    """Beginnings of the paragraphs that the sentence splitter failed on, which are handed on whole."""
 
 
 def prepare(
@@ -139,7 +142,7 @@ def _write(
     num_processes: int,
 ) -> dict[str, Any]:
     """Write all blocks in order; return the statistics."""
-    num_unknown = num_text_bytes = 0
+    num_unknown = num_text_bytes = num_unsplit = 0
     languages: Counter[str] = Counter()
     positions: deque[int] = deque()
     work = _Encode(str(tokenizer), settings.sentences)
@@ -152,6 +155,12 @@ def _write(
             writer.append(encoded.block)
             num_unknown += encoded.num_unknown
             num_text_bytes += encoded.num_text_bytes
+            if encoded.unsplit and not num_unsplit:
+                progress.warn(
+                    f"the sentence splitter failed on a text ({encoded.unsplit[0]!r:.80}), which is taken as one "
+                    "sentence (said of the first such text only)"
+                )
+            num_unsplit += len(encoded.unsplit)
             position = positions.popleft()
             bar.advance((position - shown) / 1e6, tokens=f"{writer.num_tokens:,}")
             shown = position
@@ -161,6 +170,7 @@ def _write(
         "num_one_sentence_documents": writer.num_one_sentence_documents,
         "longest_sentence": writer.longest_sentence,
         "num_unknown": num_unknown,
+        "num_unsplit": num_unsplit,
     }
 
 
@@ -211,10 +221,11 @@ class _Encode:
         """Split and encode; sentences without a token are dropped."""
         encoder = _encoder(self.tokenizer)
         sentences: list[str] = []
+        unsplit: list[str] = []
         ends = []
         for paragraphs, language in zip(chunk.parts, chunk.languages, strict=True):
             for paragraph in paragraphs:
-                sentences += split(paragraph, language=language, mode=self.mode)
+                sentences += split(paragraph, language=language, mode=self.mode, unsplit=unsplit)
             ends.append(len(sentences))
         tokens, lengths = encoder.encode(sentences)
         num_kept = np.concatenate([[0], np.cumsum(lengths > 0)])
@@ -225,7 +236,8 @@ class _Encode:
             continues=np.array(chunk.continues),
         )
         num_text_bytes = sum(len(paragraph.encode()) for paragraph in chain.from_iterable(chunk.parts))
-        return _Encoded(block, int(np.count_nonzero(tokens == encoder.tokenizer.unknown)), num_text_bytes)
+        num_unknown = int(np.count_nonzero(tokens == encoder.tokenizer.unknown))
+        return _Encoded(block, num_unknown, num_text_bytes, [text[:_SHOWN_CHARACTERS] for text in unsplit])
 
 
 @lru_cache(maxsize=1)

@@ -5,11 +5,13 @@ text's length, whatever the text.
 """
 
 import re
+from itertools import accumulate, pairwise
 from typing import Literal
 
 import sentencex
 
 from bertie.errors import SettingsError
+from bertie.native import failed
 from bertie.registry import did_you_mean
 
 Mode = Literal["split", "line"]
@@ -26,6 +28,7 @@ _SAMPLE_CHARACTERS = 10_000
 _MIN_CJK_SHARE = 0.2
 _WINDOW_CHARACTERS = 10_000
 _WIDE = "\u3001-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uffef"
+_WIDE_SPACE = re.compile("[\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]")
 _CJK = re.compile(f"[{_WIDE}\U00020000-\U0002fa1f]")
 
 # What stands inside a title or a bracket belongs to the sentence around it. Bounded, so that an opening character that
@@ -38,13 +41,14 @@ _CLOSING = r"[”’」』）〕】》〉］｝)\]]*"
 _UNIT = re.compile(f"{_ENCLOSED}|(?P<end>{_MARKS}{_CLOSING})")
 
 
-def split(paragraph: str, *, language: str = "en", mode: Mode = "split") -> list[str]:
+def split(paragraph: str, *, language: str = "en", mode: Mode = "split", unsplit: list[str] | None = None) -> list[str]:
     """Split a paragraph into sentences.
 
     Args:
         paragraph: text without line breaks.
         language: one of ``LANGUAGES``.
         mode: ``split``, or ``line`` when each paragraph is one sentence by agreement.
+        unsplit: gets the pieces that sentencex failed on; they are handed on whole.
 
     Returns:
         The sentences, without spaces around them; none is empty.
@@ -54,7 +58,7 @@ def split(paragraph: str, *, language: str = "en", mode: Mode = "split") -> list
     elif language == CHINESE:
         pieces = _split_chinese(paragraph)
     else:
-        pieces = _segment(paragraph, language)
+        pieces = _segment(paragraph, language, [] if unsplit is None else unsplit)
     return [sentence for piece in pieces if (sentence := piece.strip())]
 
 
@@ -91,20 +95,40 @@ def detect_language(paragraphs: list[str]) -> str:
     return CHINESE if num_cjk and num_cjk >= _MIN_CJK_SHARE * num_characters else "en"
 
 
-def _segment(paragraph: str, language: str) -> list[str]:
+def _segment(paragraph: str, language: str, unsplit: list[str]) -> list[str]:
     """Split by sentencex, window by window: on some text, such as quotes in a row, its time grows with the square.
 
     No sentence ends at a window's edge: the last piece of one and the first of the next are one sentence.
     """
     if len(paragraph) <= _WINDOW_CHARACTERS:
-        whole: list[str] = sentencex.segment(language, paragraph)
-        return whole
+        return _pieces(paragraph, language, unsplit)
     groups: list[list[str]] = [[]]
     for start in range(0, len(paragraph), _WINDOW_CHARACTERS):
-        pieces = sentencex.segment(language, paragraph[start : start + _WINDOW_CHARACTERS])
+        pieces = _pieces(paragraph[start : start + _WINDOW_CHARACTERS], language, unsplit)
         groups[-1] += pieces[:1]
         groups += [[piece] for piece in pieces[1:]]
     return ["".join(group) for group in groups]
+
+
+def _pieces(text: str, language: str, unsplit: list[str]) -> list[str]:
+    """Call sentencex; text that it fails on is one piece.
+
+    White space of three bytes behind a mark makes it cut inside a character and panic, so it sees plain blanks there.
+    """
+    blank = _WIDE_SPACE.sub(" ", text) if not text.isascii() else text
+    try:
+        pieces: list[str] = sentencex.segment(language, blank)
+        if "".join(pieces) != blank:
+            raise ValueError("pieces are lost")
+    except BaseException as error:
+        if not failed(error):
+            raise
+        unsplit.append(text)
+        return [text]
+    if blank is text:
+        return pieces
+    ends = [0, *accumulate(map(len, pieces))]
+    return [text[start:end] for start, end in pairwise(ends)]
 
 
 def _split_chinese(paragraph: str) -> list[str]:

@@ -34,6 +34,7 @@ MANIFEST = "manifest.json"
 TOKENIZER_FOLDER = "tokenizer"
 TOKENS, SENTENCES, DOCUMENTS = "tokens.bin", "sentences.bin", "documents.bin"
 _OFFSETS = np.dtype("<i8")
+_OFFSETS_AT_ONCE = 1 << 20
 # Hashing this much takes about a second at most; larger files are hashed only when asked to.
 _ALWAYS_VERIFIED_BYTES = 1 << 30
 
@@ -194,6 +195,8 @@ class Corpus:
             raise _broken(path / SENTENCES, f"it doesn't end at token {corpus.num_tokens:,}")
         if corpus.document_offsets[-1] != corpus.num_sentences:
             raise _broken(path / DOCUMENTS, f"it doesn't end at sentence {corpus.num_sentences:,}")
+        _check_offsets(corpus.sentence_starts, path / SENTENCES, "sentence")
+        _check_offsets(corpus.document_offsets, path / DOCUMENTS, "document")
         return corpus
 
     @property
@@ -222,7 +225,10 @@ class Corpus:
         # Position t of the result, in range r, is token first[r] + (t - where r begins in the result).
         shift = np.repeat(first - ends + count, count)
         shift += np.arange(len(shift))
-        return self._tokens[shift].astype(np.int64)
+        ids: Integers = self._tokens[shift].astype(np.int64)
+        if ids.max(initial=0) >= self.vocab_size:
+            raise _broken(self.path / TOKENS, f"id {ids.max()} is not among the {self.vocab_size:,} of the vocabulary")
+        return ids
 
 
 class _HashedFile:
@@ -289,6 +295,17 @@ def _check_file(path: Path, num_bytes: int, sha256: str, *, verify: bool) -> Non
         raise _broken(path, f"it has {size:,} bytes instead of {num_bytes:,}")
     if (verify or size <= _ALWAYS_VERIFIED_BYTES) and sha256_file(path) != sha256:
         raise _broken(path, "its content was changed (its sha256 is not the one in the manifest)")
+
+
+def _check_offsets(offsets: Integers, file: Path, what: str) -> None:
+    """Refuse offsets that don't begin at 0 or don't rise; part by part, as there may be a hundred million."""
+    if offsets[0] != 0:
+        raise _broken(file, f"the first {what} begins at {offsets[0]:,} and not at 0")
+    for start in range(0, len(offsets) - 1, _OFFSETS_AT_ONCE):
+        part = offsets[start : start + _OFFSETS_AT_ONCE + 1]
+        back = np.flatnonzero(part[1:] <= part[:-1])
+        if len(back):
+            raise _broken(file, f"{what} {start + int(back[0]) + 1:,} does not end behind its beginning")
 
 
 def _broken(path: Path, reason: str) -> DataError:

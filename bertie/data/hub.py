@@ -15,6 +15,7 @@ from typing import Any
 from bertie.errors import DataError, SettingsError, missing_extra
 from bertie.files.compression import format_suffix
 from bertie.files.rows import SUFFIXES, Rows, open_rows
+from bertie.native import native, said
 from bertie.reading import parse_json
 from bertie.registry import did_you_mean
 
@@ -170,7 +171,9 @@ def _class_names(file: Path) -> dict[str, list[str]]:
     from pyarrow.parquet import read_schema
 
     try:
-        described = (read_schema(file).metadata or {})[b"huggingface"]
+        with native(lambda error: DataError(f"{file}: this is no valid Parquet file ({said(error)})")):
+            metadata = read_schema(file).metadata or {}
+        described = metadata[b"huggingface"]
         features = parse_json(described, f"{file}: the description by datasets")["info"]["features"]
     except (KeyError, ValueError, TypeError):
         return {}

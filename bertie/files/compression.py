@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bertie.errors import DataError, SettingsError, missing_extra
+from bertie.reading import check_regular
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -31,6 +32,7 @@ class ByteStream(io.RawIOBase):
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         """The file itself."""
+        check_regular(path)  # a pipe nobody writes to would hang
         try:
             self._file = self.path.open("rb")
         except FileNotFoundError as error:

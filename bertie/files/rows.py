@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 from bertie.errors import DataError, missing_extra
 from bertie.files.compression import COMPRESSIONS, ByteStream, format_suffix
 from bertie.files.text import BAD_UTF8_HINT, BadUtf8, open_text
+from bertie.native import native, said
 from bertie.reading import parse_json
 
 if TYPE_CHECKING:
@@ -199,23 +200,19 @@ class _JsonLines(Rows):
 class _Parquet(Rows):
     def __init__(self, path: str | Path, *, bad_utf8: BadUtf8) -> None:
         try:
-            from pyarrow import ArrowException
             from pyarrow.parquet import ParquetFile
         except ImportError as error:
             raise missing_extra("pyarrow", "data", "to read .parquet files") from error
         super().__init__()
         self._path = Path(path)
         self._strict = bad_utf8 == "stop"
-        self._broken = ArrowException
         self._row = 0
         with ExitStack() as resources:
             source: IO[bytes] = resources.enter_context(_seekable(self._path))
-            try:
+            with native(lambda error: DataError(f"{path}: this is no valid Parquet file ({said(error)})")):
                 self._file = ParquetFile(source)
-            except self._broken as error:
-                raise DataError(f"{path}: this is no valid Parquet file ({error})") from error
+                self.columns = list(self._file.schema_arrow.names)
             self._resources = resources.pop_all()
-        self.columns = list(self._file.schema_arrow.names)
 
     @property
     def position(self) -> int:
@@ -223,13 +220,11 @@ class _Parquet(Rows):
         return self._path.stat().st_size * self._row // max(1, num_rows)
 
     def rows(self, columns: Sequence[str]) -> Iterator[tuple[int, list[Any]]]:
-        try:
+        with native(lambda error: DataError(f"{self._path}: broken after row {self._row} ({said(error)})")):
             for batch in self._file.iter_batches(_PARQUET_BATCH_ROWS, columns=list(columns), use_threads=False):
                 for row in zip(*(self._values(batch.column(name)) for name in columns), strict=True):
                     self._row += 1
                     yield self._row, list(row)
-        except self._broken as error:
-            raise DataError(f"{self._path}: broken after row {self._row} ({error})") from error
 
     def close(self) -> None:
         self._resources.close()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bertie.errors import DataError, SettingsError
 from bertie.formats._places import HEAD, OTHERS, weight_files
+from bertie.native import said
 from bertie.reading import read_object
 
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
@@ -50,7 +51,7 @@ def weights_of(folder: Path) -> list[Path]:
     raise SettingsError(f"{folder} holds no model.safetensors; {_instead(folder)}")
 
 
-def damaged(file: Path, error: Exception) -> DataError:
+def damaged(file: Path, error: BaseException) -> DataError:
     """Make the error for a weight file that can't be read."""
     with file.open("rb") as stream:
         start = stream.read(64)
@@ -58,7 +59,7 @@ def damaged(file: Path, error: Exception) -> DataError:
         return DataError(f"{file} is a pointer of Git LFS, not the weights; fetch them: git lfs pull")
     if start.lstrip()[:1] == b"<":
         return DataError(f"{file} is a web page, not weights; download the file itself")
-    return DataError(f"{file} is damaged: {error}")
+    return DataError(f"{file} is damaged: {said(error)}")
 
 
 def no_config(folder: Path) -> SettingsError:

@@ -5,11 +5,12 @@ It knows no tasks, and it is no choice among the formats.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -19,6 +20,8 @@ from bertie.formats._folder import damaged, weights_of
 from bertie.formats._names import strangers, unwrap
 from bertie.formats._sentence_transformers import encoder_folder
 from bertie.formats._seq2seq import naming
+from bertie.native import native
+from bertie.reading import check_regular
 
 _TYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 _OWN_MATRIX = ("head.token_logits.embedding", "head.decoder.token_logits.embedding")
@@ -80,14 +83,12 @@ def read_tensors(folder: Path, module: Any, *, tied: bool = True) -> Stored:
 def _raw(folder: Path) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     for file in weights_of(folder):
-        try:
-            with safe_open(file, framework="pt") as tensors:
-                for name in tensors.keys():  # noqa: SIM118 - not a dictionary
-                    if name in found:
-                        raise DataError(f"{file}: tensor {name} is in two files")
-                    found[name] = tensors.get_tensor(name).clone()
-        except SafetensorError as error:
-            raise damaged(file, error) from error
+        check_regular(file)
+        with native(partial(damaged, file)), safe_open(file, framework="pt") as tensors:
+            for name in tensors.keys():  # noqa: SIM118 - not a dictionary
+                if name in found:
+                    raise DataError(f"{file}: tensor {name} is in two files")
+                found[name] = tensors.get_tensor(name).clone()
     return found
 
 
@@ -143,9 +144,7 @@ def tensor_names(folder: str | Path) -> set[str]:
     module = naming(architecture(values, place), values)
     names: list[str] = []
     for file in weights_of(place):
-        try:
-            with safe_open(file, framework="pt") as tensors:
-                names += tensors.keys()
-        except SafetensorError as error:
-            raise damaged(file, error) from error
+        check_regular(file)
+        with native(partial(damaged, file)), safe_open(file, framework="pt") as tensors:
+            names += tensors.keys()
     return set(unwrap(names, module, place).names.values())

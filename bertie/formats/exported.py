@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from bertie.errors import DataError, SettingsError
@@ -21,6 +20,8 @@ from bertie.formats._places import HEAD
 from bertie.formats._seq2seq import naming
 from bertie.formats.format import Bundle
 from bertie.formats.huggingface import read_tokenizer, write_beside
+from bertie.native import native
+from bertie.reading import check_regular
 from bertie.tasks.task import TaskModel
 
 
@@ -79,10 +80,12 @@ def _read(folder: Path, task: str | None, settings: Mapping[str, Any] | None) ->
     told = values.get("bertie", {}).get("export")
     if not isinstance(told, dict) or not all(isinstance(told.get(name), str) for name in ("backend", "precision")):
         raise DataError(f"{folder}/config.json: bertie.export must name the backend and the precision; export it anew")
-    try:
+    check_regular(folder / HEAD)
+    with native(f"{folder / HEAD} is damaged"):
         state = load_file(folder / HEAD)
-    except SafetensorError as error:
-        raise DataError(f"{folder / HEAD} is damaged: {error}") from error
+    for key, value in state.items():
+        if not torch.isfinite(value).all():
+            raise DataError(f"{folder / HEAD}: tensor {key} holds values that are not finite; export the model anew")
     name = task or stored_task(values, folder)
     if name is None:
         raise DataError(f"{folder}/config.json: bertie.task is missing; export it anew")

@@ -8,7 +8,7 @@ twice, and a batch for use is bit for bit the batch that learning would see. Wha
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -83,6 +83,7 @@ def forward(
                 untrimmed = 0
             with torch.inference_mode():
                 outputs = _outputs(model, batch, max_tokens)
+            _check_finite(outputs)
             yield Part([done + place for place in places], [window[place] for place in places], batch, outputs)
         done += len(window)
 
@@ -101,6 +102,24 @@ def _outputs(model: nn.Module, batch: Batch, max_tokens: int) -> Any:
         return whole
     hidden = torch.cat([model.encoder(part) for part in parts])  # (T, H)
     return model.head(hidden, batch, None)
+
+
+def _check_finite(outputs: Any) -> None:
+    """Refuse outputs that are no numbers: scores made of them would look like scores.
+
+    Raises:
+        DataError: NaN or plus infinity; minus infinity is what a head writes where nothing may be chosen.
+    """
+    if isinstance(outputs, Mapping):
+        outputs = tuple(outputs.values())
+    if isinstance(outputs, tuple | list):
+        for part in outputs:
+            _check_finite(part)
+    elif isinstance(outputs, torch.Tensor) and outputs.is_floating_point() and not bool((outputs < torch.inf).all()):
+        raise DataError(
+            "the model's outputs are no numbers (NaN or infinite): its weights are too large for this precision, or "
+            "were damaged by training; try --precision exact, or an earlier checkpoint"
+        )
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,8 +21,9 @@ from bertie.backends._fused import FusedLayers
 from bertie.backends._parity import compare, hold
 from bertie.backends.backend import FrozenEncoder, like_lengths
 from bertie.backends.eager import Int8Linear
+from bertie.backends.onnx import FILE
 from bertie.batch import Batch
-from bertie.errors import SettingsError
+from bertie.errors import DataError, SettingsError
 from bertie.formats.format import Bundle
 from bertie.kernels import layer
 
@@ -189,3 +191,29 @@ def test_groups_lose_little_to_padding(lengths: list[int]) -> None:
         own = sizes[group]
         assert (np.diff(own) <= 0).all()
         assert own.max() * len(own) - own.sum() <= 96 + own.max() * len(own) / 16
+
+
+@pytest.mark.parametrize("name", ["onnx", "openvino"])
+@pytest.mark.parametrize("damage", ["cut", "empty", "text", "other inputs", "elsewhere", "pipe"])
+def test_stored_graphs_that_are_none(
+    name: str, damage: str, build_bundle: Callable[..., Bundle], tmp_path: Path
+) -> None:
+    backend, bundle = of(name), build_bundle()
+    onnx = pytest.importorskip("onnx")
+    backend.freeze(bundle, tmp_path, "exact")
+    file = tmp_path / FILE
+    content = file.read_bytes()
+    graph = onnx.load_model_from_string(content)
+    if damage == "other inputs":
+        for node in graph.graph.node:
+            node.input[:] = ["words" if one == "input_ids" else one for one in node.input]
+        graph.graph.input[0].name = "words"
+    if damage == "elsewhere":
+        onnx.external_data_helper.convert_model_to_external_data(graph, location="../w.bin", size_threshold=0)
+    changed = {"cut": content[: len(content) // 2], "empty": b"", "text": b"<html>no graph</html>"}
+    file.write_bytes(changed.get(damage, graph.SerializeToString()))
+    if damage == "pipe":
+        file.unlink()
+        os.mkfifo(file)
+    with pytest.raises((DataError, SettingsError), match=r"encoder\.onnx"):
+        backend.open(bundle, tmp_path, "exact")

@@ -78,6 +78,7 @@ def test_text_to_corpus(tmp_path: Path, vocabulary: Path) -> None:
         "num_one_sentence_documents": 0,
         "longest_sentence": 7,
         "num_unknown": 0,
+        "num_unsplit": 0,
         "num_replaced": 0,
         "num_wrapped_texts": 0,
     }

@@ -201,6 +201,41 @@ def test_offsets_must_end_where_the_counts_say(tmp_path: Path, monkeypatch: pyte
         (tmp_path / "corpus" / name).write_bytes(data)
 
 
+@pytest.mark.parametrize(
+    ("name", "offsets", "message"),
+    [
+        ("sentences.bin", [1, 2], "the first sentence begins at 1"),
+        ("sentences.bin", [0, 0], "sentence 1 does not end behind its beginning"),
+        ("sentences.bin", [0, 2, 1], "sentence 2 does not end"),
+        ("sentences.bin", [0, 2**40], "sentence 2 does not end"),
+        ("sentences.bin", [0, -5], "sentence 1 does not end"),
+        ("documents.bin", [-1], "the first document begins at -1"),
+        ("documents.bin", [0, 99], "document 2 does not end"),
+    ],
+)
+def test_offsets_point_forwards_and_inside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, offsets: list[int], message: str
+) -> None:
+    write(tmp_path / "corpus", EXAMPLE)
+    monkeypatch.setattr(shards, "_check_file", lambda *arguments, **settings: None)
+    data = np.fromfile(tmp_path / "corpus" / name, "<i8")
+    data[: len(offsets)] = offsets
+    (tmp_path / "corpus" / name).write_bytes(data.tobytes())
+    with pytest.raises(DataError, match=f"{name}: broken corpus: {message}"):
+        Corpus.open(tmp_path / "corpus")
+
+
+def test_ids_outside_the_vocabulary_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "corpus", EXAMPLE)
+    monkeypatch.setattr(shards, "_check_file", lambda *arguments, **settings: None)
+    data = np.fromfile(tmp_path / "corpus" / "tokens.bin", "<u2")
+    data[1] = 65_535
+    (tmp_path / "corpus" / "tokens.bin").write_bytes(data.tobytes())
+    corpus = Corpus.open(tmp_path / "corpus")
+    with pytest.raises(DataError, match=r"tokens\.bin: broken corpus: id 65535 is not among"):
+        corpus.gather([0], [3])
+
+
 def test_no_corpus(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(SettingsError, match=r"no prepared corpus at .*bertie prepare-corpus"):

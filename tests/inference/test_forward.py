@@ -106,3 +106,15 @@ def test_outputs_are_those_of_the_model(build_model: Callable[..., TaskModel], t
     assert part.numbers == [1, 0] and part.outputs.is_inference()
     with torch.inference_mode():
         assert torch.equal(model(TASK.encode(["a dog sat", "the cat"], tiny_tokenizer)), part.outputs)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_outputs_that_are_no_numbers_are_no_predictions(
+    build_model: Callable[..., TaskModel], tiny_tokenizer: Any, value: float
+) -> None:
+    model = build_model(TASK).eval()
+    list(forward(model, TASK, ["the cat"], tiny_tokenizer))
+    with torch.no_grad():
+        next(model.head.parameters()).fill_(value)
+    with pytest.raises(DataError, match=r"outputs are no numbers \(NaN or infinite\)"):
+        list(forward(model, TASK, ["the cat"], tiny_tokenizer))
