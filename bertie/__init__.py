@@ -51,7 +51,8 @@ def __getattr__(name: str) -> Any:
     registry = import_module("bertie.registry")
     if name.startswith("_") or name not in registry.choices("commands"):
         raise AttributeError(f"module 'bertie' has no attribute {name!r}")
-    return import_module("bertie.config").checked(getattr(registry.load("commands", name), name))
+    command = import_module("bertie.config").checked(getattr(registry.load("commands", name), name))
+    return import_module("bertie.data.frames").taking_tables(command)
 
 
 def __dir__() -> list[str]:

@@ -19,6 +19,7 @@ LINE_INTERVAL_SECONDS = 5.0
 _quiet = False
 _display: "Progress | None" = None  # what shows the bars now on the terminal; bars inside a bar join it
 _collected: list[str] | None = None  # where warnings go in place of stderr
+_names: dict[str, str] = {}  # what is called otherwise in all that is said
 
 
 def set_quiet(quiet: bool) -> None:
@@ -50,6 +51,16 @@ def collected() -> Iterator[list[str]]:
         yield _collected
     finally:
         _collected = before
+
+
+@contextmanager
+def renamed(what: str, name: str) -> Iterator[None]:
+    """Say `name` in place of `what` while the context lasts, such as for a file that the user never named."""
+    _names[what] = name
+    try:
+        yield
+    finally:
+        _names.pop(what, None)
 
 
 class Bar:
@@ -170,6 +181,8 @@ def _figures(bar: Bar) -> str:
 
 
 def _write(line: str) -> None:
+    for what, name in _names.items():
+        line = line.replace(what, name)
     if sys.stderr is None:  # closed by whoever started us; print would take stdout in its place
         return
     # A reader of stderr that went away must not end a run of hours.

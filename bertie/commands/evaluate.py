@@ -98,6 +98,7 @@ def evaluate(
     parameters = dict(locals())
     _check_source(parameters)
     from bertie.commands._reading import learned
+    from bertie.data.frames import is_written
     from bertie.data.minimal_pairs import read_suite
     from bertie.inference.evaluate import evaluate as measure
     from bertie.inference.predictor import load
@@ -121,11 +122,12 @@ def evaluate(
         found = measure(
             network, predictor.task, items, predictor.tokenizer, max_tokens=batch_tokens, seed=seed, bar=bar
         )
-    values = {"model": model, "file": str(file), "task": predictor.task.name, **_figures(found)}
+    shown = "the table" if is_written(file) else str(file)
+    values = {"model": model, "file": shown, "task": predictor.task.name, **_figures(found)}
     if report is not None:
         _write_report(report, predictor, items, found, parameters)
         values["report"] = str(report)
-    return Scores(title=f"{predictor.task.name} by {model} on {file}", values=values)
+    return Scores(title=f"{predictor.task.name} by {model} on {shown}", values=values)
 
 
 def _check_source(parameters: dict[str, Any]) -> None:

@@ -82,7 +82,7 @@ def finetune(
         out: run folder; must not exist unless --resume.
         task: what the model shall do; a file of bertie/tasks, or a class of yours as package.module:Class.
         tokenizer: folder of the tokenizer, for a model of random weights.
-        dev: table to measure on.
+        dev: table to measure on; or a share of the training table to hold out for it, such as 20%.
         train_limit: items to learn from at most; drawn from all over the table, the same ones whatever the seed.
         dev_limit: items to measure on at most, drawn alike.
         columns: what the columns hold, such as text=body,label=tag; found out when not given.
@@ -115,7 +115,7 @@ def finetune(
     """
     parameters = dict(locals())
     from bertie.commands._dev import DevTable
-    from bertie.commands._reading import labelled_table
+    from bertie.commands._tables import read_tables
     from bertie.nn.device import resolve_device, set_threads
     from bertie.tasks.task import task_class
     from bertie.training.feed import table_feed
@@ -129,8 +129,10 @@ def finetune(
     if schedule.batch_warmup > 0.0:
         raise SettingsError("schedule.batch_warmup is pretrain's; here every batch has --batch-size texts")
     start, kind = start_of(model, tokenizer), task_class(task)
-    table = labelled_table(kind, train, columns, train_limit)
-    dev_items = [] if dev is None else labelled_table(kind, dev, columns, dev_limit, like=table.reading).items
+    limits = (train_limit, dev_limit)
+    tables = read_tables(kind, train, dev, out=out, columns=columns, limits=limits, seed=seed)
+    table, dev_items = tables.train, tables.dev
+    parameters |= tables.names
     wishes = {"max_length": length, "truncation": truncation, "stride": stride}
     if isinstance(start, RandomStart):
         parameters["model"] = start.settings
@@ -151,6 +153,7 @@ def finetune(
         if folder.finished:
             progress.note(f"{out} is finished already; nothing was done")
             return _report(folder, folder.values, table.items[0])
+        tables.keep(folder.path)
         again = horizon.steps is None or horizon.steps > epoch_steps
         known = _activations(network, bundle, table.items, folder, freeze_cache if again else 0.0, chosen, place)
         sizes = {"batch_size": batch_size, "micro_tokens": training.micro_tokens}
@@ -292,7 +295,7 @@ def _finish(dev: "DevTable", folder: "RunFolder", position: "Position") -> dict[
         settings=settings,
         name=folder.path.name,
         base_model="" if isinstance(given["model"], dict) or Path(given["model"]).exists() else given["model"],
-        dev_data=Path(given["dev"]).name if dev.items else "",
+        dev_data=_dev_name(given) if dev.items else "",
         seed=given["seed"],
         labels=getattr(bundle.task, "labels", ()),
         num_parameters=sum(value.numel() for value in bundle.model.parameters()),
@@ -315,6 +318,12 @@ def _finish(dev: "DevTable", folder: "RunFolder", position: "Position") -> dict[
     )
     folder.mark_finished({**values, **carried(learned(bundle.extra))})
     return values
+
+
+def _dev_name(given: dict[str, Any]) -> str:
+    """Name the data of the dev scores for the card."""
+    held_out = str(given["dev"]).endswith("%")
+    return f"{given['dev']} of {Path(given['train']).name}, held out" if held_out else Path(given["dev"]).name
 
 
 def _notes(values: dict[str, Any]) -> list[str]:

@@ -19,6 +19,7 @@ from bertie import progress
 from bertie.backends._choice import MANY_ITEMS, Case, choose, load_backend
 from bertie.backends._parity import hold
 from bertie.backends.backend import LIMITS, Backend, Precision
+from bertie.data.frames import as_texts, is_table, items_of
 from bertie.errors import SettingsError
 from bertie.formats import exported
 from bertie.formats.format import Bundle
@@ -147,19 +148,27 @@ class Predictor:
         self._network, self._said = network, said
         progress.note(f"the encoder is run by {said}{f' ({reason})' if reason else ''}")
 
-    def predict(self, items: Any, *, bar: progress.Bar | None = None) -> Any:
+    def predict(self, items: Any, *, columns: Mapping[str, str] | None = None, bar: progress.Bar | None = None) -> Any:
         """Predict for one item, or for many.
 
         Args:
-            items: a text, a pair of texts (a tuple) or another single item of the task; or a list or stream of them.
+            items: a text, a pair of texts (a tuple) or another single item of the task; or a list or stream of them; or
+                a table (pandas, polars, Arrow, `datasets`, a list of dictionaries), whose columns are found as those of
+                a file are.
+            columns: what the columns of a table hold, such as {"text": "body"}; found out when None.
             bar: is advanced by the number of items done.
 
         Returns:
-            The prediction of a single item; a list in the order of the items for many.
+            The prediction of a single item; a list in the order of the items, or of the table's rows, for many.
 
         Raises:
             DataError: an item that can't be used, by its number.
         """
+        if is_table(items):
+            return list(self.stream(items_of(items, self.task.read, columns), bar=bar))
+        if columns is not None:
+            raise SettingsError("columns are those of a table; texts in a list have none")
+        items = as_texts(items)
         # A tuple is a pair, that is one item; what can't be gone through is one item of some task's own kind.
         if isinstance(items, str | bytes | tuple | Mapping) or not isinstance(items, Iterable):
             return next(self.stream([items], bar=bar))

@@ -1,0 +1,268 @@
+"""Tables and columns that Python holds: pandas, polars, Arrow, `datasets`, lists of dictionaries or of pairs.
+
+None of these libraries is imported; they are known by what their objects can do. A table is written as .jsonl and then
+read like any file, so that columns and labels are found by the same rules.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import math
+import re
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import date, time
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from bertie import progress
+from bertie.data.items import Text
+from bertie.errors import BertieError, DataError, SettingsError
+
+_written: set[Path] = set()  # tables of Python that lie in a file for the time of a call
+_FRAMES = ("to_dicts", "to_pylist", "to_dict", "__arrow_c_stream__", "__dataframe__", "__iter__")
+
+
+def is_table(value: Any) -> bool:
+    """Tell whether a value has rows and named columns, or is a list of rows.
+
+    Args:
+        value: anything.
+    """
+    if isinstance(value, str | bytes | Path):
+        return False
+    if isinstance(value, Mapping):
+        return bool(value) and all(_is_column(column) for column in value.values())
+    if isinstance(value, list | tuple):
+        return bool(value) and all(isinstance(row, Mapping) for row in value)
+    named = hasattr(value, "columns") or hasattr(value, "column_names")
+    return (named and any(hasattr(value, name) for name in _FRAMES)) or hasattr(value, "__dataframe__")
+
+
+def as_texts(value: Any) -> Any:
+    """Return a single column (a Series, an Arrow or numpy array) as a list, and anything else as it is.
+
+    Raises:
+        DataError: an array of several columns, or an entry without text.
+    """
+    if isinstance(value, str | bytes | Mapping | Sequence | Iterator):
+        return value
+    if getattr(value, "ndim", 1) != 1:
+        raise DataError(f"texts are one column; got an array of shape {tuple(getattr(value, 'shape', ()))}")
+    convert = next((name for name in ("to_pylist", "to_list", "tolist") if hasattr(value, name)), None)
+    if convert is None:
+        return value
+    found = getattr(value, convert)()
+    missing = [number for number, text in enumerate(found, 1) if _plain(text) is None]
+    if missing:
+        raise DataError(f"there is no text in {_rows(missing)} (None or NaN); fill or drop them")
+    return found
+
+
+def write(value: Any, path: Path, *, pairs: bool = False) -> int:
+    """Write a table as .jsonl.
+
+    Args:
+        value: what `is_table` takes, or a list of texts, of (text, label) or of (text, pair, label).
+        path: the file.
+        pairs: whether two strings are two texts, and no text and its label.
+
+    Returns:
+        The number of rows.
+
+    Raises:
+        DataError: no table, one without rows, or two columns of one name.
+    """
+    count = 0
+    with path.open("w", encoding="utf-8", newline="\n") as stream:
+        for row in _records(value, pairs=pairs):
+            plain = {str(name): _plain(cell) for name, cell in row.items()}
+            if len(plain) < len(row):
+                raise DataError(f"several columns are called alike: {', '.join(map(str, row))}")
+            stream.write(json.dumps(plain, ensure_ascii=False).encode("utf-8", "backslashreplace").decode() + "\n")
+            count += 1
+    if not count:
+        raise DataError("the table has no rows")
+    return count
+
+
+@contextmanager
+def as_file(value: Any, name: str = "the table", *, pairs: bool = False) -> Iterator[Path]:
+    """Let a table be a file for a while; what is said of the file is said of the table.
+
+    Args:
+        value: what `write` takes.
+        name: what the user calls it.
+        pairs: as for `write`.
+    """
+    with tempfile.TemporaryDirectory(prefix="bertie-") as folder:
+        path = Path(folder) / "table.jsonl"
+        _written.add(path)
+        try:
+            write(value, path, pairs=pairs)
+            with progress.renamed(str(path), name):
+                yield path
+        except BertieError as error:
+            said = re.sub(re.escape(str(path)) + r":(\d+)", rf"{name}, row \1", str(error)).replace(str(path), name)
+            said = re.sub(r"--columns (\S+)", lambda found: f"columns={_columns(found[1])}", said)
+            raise type(error)(said) from error
+        finally:
+            _written.discard(path)
+
+
+def is_written(path: Path | None) -> bool:
+    """Tell whether a file is a table of Python that lies there for the time of a call."""
+    return path in _written
+
+
+def taking_tables(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a command take tables where it takes files.
+
+    Args:
+        function: a command as Python calls it.
+    """
+    annotations = inspect.signature(function).parameters
+    takes = {
+        name for name, parameter in annotations.items() if "Path" in str(parameter.annotation) and name != "out"
+    } & {"train", "dev", "file"}
+    if not takes:
+        return function
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        given = dict(zip(annotations, args, strict=False))
+        with ExitStack() as stack:
+            places = {
+                name: stack.enter_context(as_file(value, name, pairs=kwargs.get("task") in ("embedding",)))
+                for name, value in {**given, **kwargs}.items()
+                if name in takes and (is_table(value) or isinstance(value, list))
+            }
+            positional = [places.get(name, value) for name, value in zip(annotations, args, strict=False)]
+            return function(*positional, *args[len(annotations) :], **{**kwargs, **_only(places, kwargs)})
+
+    return call
+
+
+def _only(places: Mapping[str, Path], kwargs: Mapping[str, Any]) -> dict[str, Path]:
+    return {name: path for name, path in places.items() if name in kwargs}
+
+
+def items_of(value: Any, read: Callable[..., Any], columns: Mapping[str, str] | None = None) -> list[Any]:
+    """Read a table as items of a task, one for each row.
+
+    Args:
+        value: the table.
+        read: the task's reader of files.
+        columns: part of an item to column name; found out when None.
+
+    Raises:
+        DataError: rows without text; one prediction a row could not be given back.
+    """
+    with as_file(value) as path:
+        items = list(read(path, columns=columns).items)
+        with path.open(encoding="utf-8") as stream:
+            count = sum(1 for _ in stream)
+        if all(isinstance(item, Text) for item in items):
+            empty = {item.line for item in items if not f"{item.text}{item.pair or ''}".strip()}
+            lost = sorted(set(range(1, count + 1)) - {item.line for item in items} | empty)
+            if lost:
+                raise DataError(f"there is no text in {_rows(lost)} of the table; fill or drop them")
+        return items
+
+
+def _records(value: Any, *, pairs: bool) -> Iterable[Mapping[Any, Any]]:
+    """Yield the rows of a table as dictionaries."""
+    if isinstance(value, Mapping):
+        columns = {name: list(as_texts(column)) for name, column in value.items()}
+        if len({len(column) for column in columns.values()}) > 1:
+            raise DataError("the columns differ in length: " + ", ".join(f"{n} {len(c)}" for n, c in columns.items()))
+        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    if isinstance(value, list | tuple):
+        return [_row(row, number, pairs=pairs) for number, row in enumerate(value, 1)]
+    if hasattr(value, "collect") and not hasattr(value, "to_dicts"):
+        raise DataError(f"a {type(value).__name__} has no rows yet; give its .collect()")
+    if hasattr(value, "to_dicts"):
+        return value.to_dicts()  # type: ignore[no-any-return]
+    if hasattr(value, "to_pylist"):
+        return value.to_pylist()  # type: ignore[no-any-return]
+    if hasattr(value, "columns") and hasattr(value, "to_dict"):
+        names = [str(name) for name in value.columns]
+        if len(set(names)) < len(names):
+            raise DataError(f"several columns are called alike: {', '.join(names)}")
+        return value.to_dict("records")  # type: ignore[no-any-return]
+    if hasattr(value, "column_names") and hasattr(value, "__iter__"):
+        return value  # type: ignore[no-any-return]
+    try:
+        arrow = import_module("pyarrow")
+        source = value if hasattr(value, "__arrow_c_stream__") else None
+        if source is None:
+            source = import_module("pyarrow.interchange").from_dataframe(value)
+        return arrow.table(source).to_pylist()  # type: ignore[no-any-return]
+    except ImportError as error:
+        raise SettingsError(
+            f"pyarrow is needed to read a {type(value).__name__}; or give a list of dictionaries"
+        ) from (error)
+
+
+def _row(row: Any, number: int, *, pairs: bool) -> Mapping[Any, Any]:
+    """Name the parts of a row that is a dictionary, a text, a tuple, or an item of ours."""
+    if isinstance(row, Mapping):
+        return row
+    if isinstance(row, str):
+        return {"text": row}
+    if isinstance(row, Text):
+        named = {"text": row.text, "pair": row.pair, "label": row.label, "id": row.id or None}
+        return {name: cell for name, cell in named.items() if cell is not None}
+    if isinstance(row, tuple | list) and len(row) == 2:
+        both = pairs and isinstance(row[1], str)
+        return {"text": row[0], ("pair" if both else "label"): row[1]}
+    if isinstance(row, tuple | list) and len(row) == 3:
+        return {"text": row[0], "pair": row[1], "label": row[2]}
+    raise DataError(
+        f"row {number} is {type(row).__name__}; a row is a dictionary, a text, (text, label) or (text, pair, label)"
+    )
+
+
+def _is_column(value: Any) -> bool:
+    if isinstance(value, str | bytes | Mapping):
+        return False
+    return isinstance(value, list | tuple) or hasattr(value, "tolist") or hasattr(value, "to_pylist")
+
+
+def _plain(cell: Any) -> Any:
+    """Turn a cell into what JSON holds; missing values of every library are None."""
+    if cell is None or isinstance(cell, str | bool | int):
+        return cell
+    if type(cell).__name__ in ("NAType", "NaTType"):
+        return None
+    if isinstance(cell, float):
+        return float(cell) if math.isfinite(cell) else None
+    if isinstance(cell, bytes):
+        return cell.decode("utf-8", "backslashreplace")
+    if isinstance(cell, date | time):
+        return cell.isoformat()
+    if isinstance(cell, Mapping):
+        return {str(name): _plain(part) for name, part in cell.items()}
+    if isinstance(cell, list | tuple | set | frozenset):
+        return [_plain(part) for part in cell]
+    if hasattr(cell, "tolist"):
+        return _plain(cell.tolist())
+    if hasattr(cell, "to_list"):
+        return _plain(cell.to_list())
+    return str(cell)
+
+
+def _rows(numbers: Sequence[int]) -> str:
+    shown = ", ".join(f"{number:,}" for number in numbers[:5])
+    more = "" if len(numbers) <= 5 else f" and {len(numbers) - 5:,} others"
+    return f"row{'s' if len(numbers) > 1 else ''} {shown}{more}"
+
+
+def _columns(said: str) -> str:
+    """Write `text=NAME,label=NAME` as Python has it."""
+    pairs = [pair.partition("=") for pair in said.rstrip(";.,").split(",")]
+    return "{" + ", ".join(f'"{role}": "{name}"' for role, _, name in pairs) + "}"
