@@ -145,7 +145,7 @@ def hold_out(items: Sequence[Any], share: float, *, seed: int) -> tuple[list[Any
     for place in permutation(seed, _SPLIT_EPOCH, len(several)).tolist():
         strata[_stratum(items[several[place][0]])].append(several[place])
     if 2 * sum(len(members) == 1 for members in strata.values()) > len(several):  # numbers, not classes
-        strata = {"": [group for members in strata.values() for group in members]}  # type: ignore[assignment]
+        strata = {"": [group for members in strata.values() for group in members]}
     chosen: set[int] = set()
     owed = 0.0  # what small labels could not give, the next ones do
     for _, members in sorted(strata.items()):
