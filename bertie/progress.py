@@ -71,7 +71,14 @@ class Bar:
         self.total = total
         self.unit = unit
         self.done: float = 0
+        self.begun: float = 0
+        """Work that was done before the bar was made."""
         self.figures: dict[str, str] = {}
+
+    def begin(self, done: float) -> None:
+        """Count work done earlier, such as by a run that goes on, which says nothing of how long the rest takes."""
+        self.begun = done
+        self.advance(done - self.done)
 
     def advance(self, amount: float = 1, **figures: str) -> None:
         """Count work done, and show figures beside it, such as ``loss="2.31"``."""
@@ -99,7 +106,17 @@ class _LineBar(Bar):
         now = time.monotonic()
         if now - self._last >= LINE_INTERVAL_SECONDS:
             self._last = now
-            _write(f"{self.title}: {_amount(self)}{_figures(self)}")
+            _write(f"{self.title}: {_amount(self)}{_figures(self)}{self._left(now - self._started)}")
+
+    def _left(self, seconds: float) -> str:
+        """Say how long the rest will take at the pace so far."""
+        done = self.done - self.begun
+        if self.total is None or done <= 0 or self.done >= self.total:
+            return ""
+        left = seconds * (self.total - self.done) / done
+        hours, minutes = divmod(round(left / 60), 60)
+        said = f"{hours} h {minutes} min" if hours else f"{minutes} min" if left >= 90 else f"{left:.0f} s"
+        return f"  about {said} left"
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -40,10 +40,41 @@ def test_lines_come_seldom_and_once_at_the_end(
             bar.advance(1, loss=f"{step}.5")
     lines = capsys.readouterr().err.splitlines()
     assert lines == [
-        "Training: 5/1,000 steps  loss 4.5",
-        "Training: 10/1,000 steps  loss 9.5",
+        "Training: 5/1,000 steps  loss 4.5  about 17 min left",
+        "Training: 10/1,000 steps  loss 9.5  about 16 min left",
         "Training: 12/1,000 steps  loss 11.5 (done after 12.0 s)",
     ]
+
+
+def test_the_time_left_goes_by_the_pace_of_this_process(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    with progress.bar("Training", total=1000, unit="steps") as bar:
+        bar.begin(900)  # by an earlier process
+        now[0] = 10
+        bar.advance(10)
+        now[0] = 20
+        bar.advance(90)
+    with progress.bar("Training", total=10_000, unit="steps") as bar:
+        now[0] = 30
+        bar.advance(10)
+    with progress.bar("Reading", unit="MB") as bar:
+        now[0] = 40
+        bar.advance(10)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[:2] == ["Training: 910/1,000 steps  about 2 min left", "Training: 1,000/1,000 steps"]
+    assert lines[3] == "Training: 10/10,000 steps  about 2 h 46 min left"
+    assert lines[5] == "Reading: 10 MB"
+
+
+def test_what_is_renamed_is_said_by_its_other_name(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress.renamed("a/b.jsonl", "the table"):
+        progress.note("a/b.jsonl: 3 rows")
+        progress.warn("a/b.jsonl is old")
+    progress.note("a/b.jsonl")
+    assert capsys.readouterr().err == "the table: 3 rows\nwarning: the table is old\na/b.jsonl\n"
 
 
 def test_an_error_inside_is_said_and_passed_on(capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,6 +25,13 @@ class DevTable:
         self.found = evaluate(self.bundle.model, self.bundle.task, self.items, self.bundle.tokenizer)
         return {**({} if self.found.loss is None else {"loss": self.found.loss}), **self.found.scores}
 
+    def answers(self) -> tuple[list[str | None], list[str | None]]:
+        """Return what was said of each item in the last measurement and what would have been right, in words."""
+        if self.found is None or not self.found.predictions:
+            return [], []
+        both = [self.bundle.task.judge(*each) for each in zip(self.found.predictions, self.items, strict=True)]
+        return [one.guess if one else None for one in both], [one.gold if one else None for one in both]
+
     def conclude(self) -> tuple[Evaluation, dict[str, Any]]:
         """Measure the finished model, where that isn't done yet, and let the task choose what it chooses on dev.
 

@@ -1,23 +1,34 @@
 """What a finished pre-training run leaves: the model with its card, the report, and the figures the command prints."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from bertie import progress
 from bertie.commands.command import Report
 
 if TYPE_CHECKING:
     from bertie.corpus.shards import Corpus
     from bertie.formats.format import Bundle
     from bertie.tasks.task import Task, TaskModel
-    from bertie.training.run import Position
+    from bertie.training.run import Job, Position
     from bertie.training.runfolder import RunFolder
+    from bertie.training.schedule import Stage
 
 _PROGRESS = {"kind", "step", "seconds", "tokens", "tokens_per_second", "learning_rate", "gradient_norm"}
 """What a line of metrics.jsonl holds beside the figures of the task."""
 
 
 def finish(
-    bundle: "Bundle", network: "TaskModel", folder: "RunFolder", position: "Position", data: "Corpus", masked: Any
+    bundle: "Bundle",
+    network: "TaskModel",
+    folder: "RunFolder",
+    position: "Position",
+    data: "Corpus",
+    masked: Any,
+    *,
+    stages: "Sequence[Stage]",
+    job: "Job",
 ) -> Report:
     """Write the model, its companions and the report of a run that reached its end."""
     from bertie.formats.huggingface import write
@@ -28,10 +39,12 @@ def finish(
 
     records = read(folder.metrics)
     values = _figures(folder, records, position)
+    values["epochs"] = round(position.tokens / max(1, data.num_tokens), 4)
+    told = _remarks(values, position, records, stages, job)
     notes = [f"The model was pre-trained on {data.num_tokens:,} tokens of {data.num_documents:,} documents."]
-    shares, told = _about_sequences(bundle.task, data)
+    shares, about = _about_sequences(bundle.task, data)
     values |= shares
-    notes += told
+    notes += about
     if bundle.task.fills_masks:
         notes.append("Random replacements come from the vocabulary without its special tokens, unlike the original.")
     settings = folder.config.read_text(encoding="utf-8")
@@ -60,16 +73,35 @@ def finish(
         RunReport(
             title=f"Pre-training {folder.path.name}",
             kind="pretrain",
-            summary=values,
+            summary={name: value for name, value in values.items() if name != "remarks"},
             records=records,
             settings=settings,
             command=command,
             masked=masked,
-            notes=notes,
+            notes=[*notes, *(f"{line[0].upper()}{line[1:]}." for line in told)],
         ),
     )
     folder.mark_finished(values)
     return summary(folder, values, bundle.task)
+
+
+def _remarks(
+    values: dict[str, Any],
+    position: "Position",
+    records: list[dict[str, Any]],
+    stages: "Sequence[Stage]",
+    job: "Job",
+) -> list[str]:
+    """Say as warnings what a user would want to be told, and keep it among the figures."""
+    from bertie.training.remarks import Extent, of_pretraining
+
+    extent = Extent(steps=position.step, done=values["epochs"], data="the corpus")
+    told = of_pretraining(extent, records, stages=stages, settings=job.training, optimizer=job.optimizer)
+    for line in told:
+        progress.note(f"warning: {line}")  # quiet runs have them in run.json and in the report
+    if told:
+        values["remarks"] = told
+    return told
 
 
 def _about_sequences(task: Any, data: "Corpus") -> tuple[dict[str, float], list[str]]:

@@ -48,8 +48,8 @@ class Report:
         return self.values
 
     def as_table(self) -> dict[str, Any]:
-        """Return what the tables show, by row name: the figures, unless a command shows fewer of them."""
-        return self.values
+        """Return what the tables show, by row name: the figures but remarks, which were said as warnings."""
+        return {name: value for name, value in self.values.items() if name != "remarks"}
 
     def as_json(self) -> str:
         """Write the figures as one line of JSON; what is no finite number becomes null."""

@@ -97,9 +97,9 @@ def evaluate(
     """
     parameters = dict(locals())
     _check_source(parameters)
-    from bertie.commands._reading import learned
     from bertie.data.frames import is_written
     from bertie.data.minimal_pairs import read_suite
+    from bertie.data.reading import learned
     from bertie.inference.evaluate import evaluate as measure
     from bertie.inference.predictor import load
     from bertie.tasks.task import read_items

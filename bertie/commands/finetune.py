@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from bertie.formats.format import Bundle
     from bertie.tasks.task import Task, TaskModel
     from bertie.training.activations import Activations
-    from bertie.training.run import Position
+    from bertie.training.run import Job, Position
     from bertie.training.runfolder import RunFolder
     from bertie.training.schedule import Horizon
 
@@ -132,7 +132,6 @@ def finetune(
     limits = (train_limit, dev_limit)
     tables = read_tables(kind, train, dev, out=out, columns=columns, limits=limits, seed=seed)
     table, dev_items = tables.train, tables.dev
-    parameters |= tables.names
     wishes = {"max_length": length, "truncation": truncation, "stride": stride}
     if isinstance(start, RandomStart):
         parameters["model"] = start.settings
@@ -141,9 +140,8 @@ def finetune(
         bundle.task.admit(dev_items, dev)
     place = resolve_device(device)
     chosen = resolve(precision, place)
-    parameters |= {"threads": set_threads(threads), "precision": chosen, "device": place.type}
-    horizon = _horizon(len(table.items), batch_size, steps, epochs, budget)
-    epoch_steps = -(-len(table.items) // batch_size)
+    parameters |= {"threads": set_threads(threads), "precision": chosen, "device": place.type, **tables.names}
+    horizon, epoch_steps = _horizon(len(table.items), batch_size, steps, epochs, budget)
     held_out = DevTable(bundle, dev_items, final=chosen == "fp32" and lora.rank == 0 and not training.best)
     network = choose(bundle.model, freeze=freeze, lora=lora, seed=seed)
     learner, lesson = taught(network, bundle, distill, seed=seed)
@@ -174,7 +172,7 @@ def finetune(
             evaluate=held_out.figures if dev_items else None,
             epoch_steps=epoch_steps,
         )
-        return _report(folder, _finish(held_out, folder, run(job, folder)), table.items[0])
+        return _report(folder, _finish(held_out, folder, run(job, folder), job), table.items[0])
 
 
 def _start(
@@ -207,20 +205,23 @@ def _start(
     return replace(bundle, extra=carried(table.reading))
 
 
-def _horizon(num_items: int, batch_size: int, steps: int | None, epochs: int | None, budget: str | None) -> "Horizon":
-    """Turn the ways to say how long into a horizon; three epochs when nothing is said."""
+def _horizon(
+    num_items: int, batch_size: int, steps: int | None, epochs: int | None, budget: str | None
+) -> tuple["Horizon", int]:
+    """Turn the ways to say how long into a horizon and the steps of an epoch; three epochs when nothing is said."""
     from bertie.training.schedule import Horizon, parse_duration
 
     if batch_size < 1:
         raise SettingsError(f"--batch-size must be at least 1; got {batch_size}")
     if epochs is not None and (steps is not None or budget is not None):
         raise SettingsError("give one of --steps, --epochs or --budget, not several")
+    epoch_steps = -(-num_items // batch_size)
     if steps is None and budget is None:
         passes = 3 if epochs is None else epochs
         if passes < 1:
             raise SettingsError(f"--epochs must be at least 1; got {passes}")
-        steps = passes * -(-num_items // batch_size)
-    return Horizon(steps, None, None if budget is None else parse_duration(budget))
+        steps = passes * epoch_steps
+    return Horizon(steps, None, None if budget is None else parse_duration(budget)), epoch_steps
 
 
 def _fingerprint(items: Any) -> str:
@@ -258,9 +259,11 @@ def _activations(
     )
 
 
-def _finish(dev: "DevTable", folder: "RunFolder", position: "Position") -> dict[str, Any]:
+def _finish(dev: "DevTable", folder: "RunFolder", position: "Position", job: "Job") -> dict[str, Any]:
     """Write the model and the report of a run that reached its end, and return its figures."""
-    from bertie.commands._reading import carried, learned, said
+    from bertie.commands._finetuned import notes, remarks
+    from bertie.commands._reading import carried, said
+    from bertie.data.reading import learned
     from bertie.formats.huggingface import write
     from bertie.nn.lora import merge
     from bertie.reports.card import model_card
@@ -269,12 +272,8 @@ def _finish(dev: "DevTable", folder: "RunFolder", position: "Position") -> dict[
     from bertie.reports.run import write as write_report
     from bertie.training.journal import read
 
-    values: dict[str, Any] = {
-        "folder": str(folder.path),
-        "steps": position.step,
-        "seconds": round(position.seconds, 1),
-        **position.chosen,
-    }
+    values: dict[str, Any] = {"folder": str(folder.path), "steps": position.step, "seconds": round(position.seconds, 1)}
+    values |= position.chosen
     shown = None
     merge(dev.bundle.model)
     if dev.items:
@@ -285,6 +284,8 @@ def _finish(dev: "DevTable", folder: "RunFolder", position: "Position") -> dict[
         values["dev_items"] = found.num_items
         values["dev_items_cut"] = found.num_cut
         shown = findings(found, dev.bundle.task, dev.items)
+    records = read(folder.metrics)
+    values |= remarks(job, position, records, dev)
     bundle = dev.bundle
     settings, command = folder.config.read_text(encoding="utf-8"), f"bertie run {folder.config}"
     scores, given = values.get("scores", {}), config.read(folder.config)
@@ -308,12 +309,12 @@ def _finish(dev: "DevTable", folder: "RunFolder", position: "Position") -> dict[
         RunReport(
             title=f"Fine-tuning {folder.path.name}",
             kind="finetune",
-            summary={**{key: value for key, value in values.items() if key != "scores"}, **scores},
-            records=read(folder.metrics),
+            summary={**{key: value for key, value in values.items() if key not in ("scores", "remarks")}, **scores},
+            records=records,
             settings=settings,
             command=command,
             findings=shown,
-            notes=[*_notes(values), *([f"Training data: {said(bundle.extra)}"] if said(bundle.extra) else [])],
+            notes=notes(values, said(bundle.extra)),
         ),
     )
     folder.mark_finished({**values, **carried(learned(bundle.extra))})
@@ -324,20 +325,6 @@ def _dev_name(given: dict[str, Any]) -> str:
     """Name the data of the dev scores for the card."""
     held_out = str(given["dev"]).endswith("%")
     return f"{given['dev']} of {Path(given['train']).name}, held out" if held_out else Path(given["dev"]).name
-
-
-def _notes(values: dict[str, Any]) -> list[str]:
-    """Say what a reader of the scores should know."""
-    cut, all_items = values.get("dev_items_cut", 0), values.get("dev_items", 0)
-    notes = [f"{cut:,} of {all_items:,} dev items were longer than the model takes and were cut."] if cut else []
-    if kept := values.get("weights_chosen_on_dev"):
-        notes.append(f"The weights of step {kept['step']} were chosen by these dev scores: others may be lower.")
-    if "ended_early_on_dev" in values:
-        notes.append("The run ended early because these dev scores grew no more.")
-    for name, value in values.get("tuned_on_dev", {}).items():
-        shown = f"{value:.4g}" if isinstance(value, float) else str(value)
-        notes.append(f"{name} = {shown} was chosen on these dev items themselves: scores on others may be lower.")
-    return notes
 
 
 def _report(folder: "RunFolder", values: dict[str, Any], item: Any) -> FinetuneReport:

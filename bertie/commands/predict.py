@@ -186,7 +186,7 @@ def _items(
     predictor: "Predictor",
 ) -> tuple[list[Any], list[dict[str, Any]]]:
     """Gather the items from where they are, and their places in a file, which is read as the model's training file."""
-    from bertie.commands._reading import learned
+    from bertie.data.reading import learned
     from bertie.tasks.task import read_items
 
     task = predictor.task

@@ -145,8 +145,8 @@ def pretrain(
         )
         clozes, before = _guesses(bundle, text, dev, place, seed=seed)
         position = run(job, folder)
-        after = _guesses(bundle, text, dev, place, seed=seed)[1]
-        return finish(bundle, network, folder, position, text, masked_sentences(clozes, before, after, tokenizer))
+        masked = masked_sentences(clozes, before, _guesses(bundle, text, dev, place, seed=seed)[1], tokenizer)
+        return finish(bundle, network, folder, position, text, masked, stages=parts, job=job)
 
 
 def _objective(task: str, longest: int, flags: dict[str, Any], settings: dict[str, Any]) -> "Task":

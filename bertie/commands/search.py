@@ -121,7 +121,7 @@ def _texts(
     file: Path, columns: dict[str, str] | None, predictor: "Predictor"
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Read the texts and where they stand, line and id; of a pair the first one, and none that is empty."""
-    from bertie.commands._reading import learned
+    from bertie.data.reading import learned
     from bertie.tasks.task import read_items
 
     items = read_items(predictor.task, file, columns=columns, like=learned(predictor.bundle.extra)).items

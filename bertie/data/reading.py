@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+STORED = "reading"
+"""Under this name a plan travels with a model."""
 SHOWN = 3
 """Rows of a kind that are shown in full."""
 _MARKS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars (|)"}
@@ -104,3 +106,14 @@ def shown_row(fields: Iterable[Any], width: int = 120) -> str:
     text = " | ".join(value if isinstance(value, str) else reprlib.repr(value) for value in fields)
     text = " ".join(text.split())
     return text if len(text) <= width else f"{text[: width - 1]}…"
+
+
+def learned(extra: Mapping[str, Any]) -> Reading | None:
+    """Return how a model's training file was read, out of what travels with the model; None where it isn't there."""
+    stored = extra.get(STORED)
+    if not isinstance(stored, Mapping):
+        return None
+    try:
+        return Reading.from_dict(stored)
+    except (KeyError, TypeError, ValueError):
+        return None  # written by hand or by another version: the file speaks for itself

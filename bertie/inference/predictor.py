@@ -20,13 +20,15 @@ from bertie.backends._choice import MANY_ITEMS, Case, choose, load_backend
 from bertie.backends._parity import hold
 from bertie.backends.backend import LIMITS, Backend, Precision
 from bertie.data.frames import as_texts, is_table, items_of
+from bertie.data.items import Table
+from bertie.data.reading import learned
 from bertie.errors import SettingsError
 from bertie.formats import exported
 from bertie.formats.format import Bundle
 from bertie.formats.huggingface import read, resolve
 from bertie.inference.forward import MAX_TOKENS, forward, numbered
 from bertie.nn.device import resolve_device, say_forked, set_threads
-from bertie.tasks.task import TaskModel
+from bertie.tasks.task import TaskModel, read_items
 
 
 class Predictor:
@@ -165,7 +167,7 @@ class Predictor:
             DataError: an item that can't be used, by its number.
         """
         if is_table(items):
-            return list(self.stream(items_of(items, self.task.read, columns), bar=bar))
+            return list(self.stream(items_of(items, self._read, columns), bar=bar))
         if columns is not None:
             raise SettingsError("columns are those of a table; texts in a list have none")
         items = as_texts(items)
@@ -173,6 +175,10 @@ class Predictor:
         if isinstance(items, str | bytes | tuple | Mapping) or not isinstance(items, Iterable):
             return next(self.stream([items], bar=bar))
         return list(self.stream(items, bar=bar))
+
+    def _read(self, path: Path, *, columns: Mapping[str, str] | None) -> Table[Any]:
+        """Read a file as the model's training file was read."""
+        return read_items(self.task, path, columns=columns, like=learned(self.bundle.extra))
 
     def stream(self, items: Iterable[Any], *, bar: progress.Bar | None = None) -> Iterator[Any]:
         """Predict for a stream of any length in its order, holding some thousand items at a time.

@@ -7,7 +7,7 @@ It logs, evaluates, saves and stops; what is trained and on what is decided by t
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -117,6 +117,7 @@ def run(job: Job, folder: RunFolder) -> Position:
         interrupts() as stop,
         progress.bar("Training", total=job.horizon.amount, unit=job.horizon.unit) as bar,
     ):
+        bar.begin(job.horizon.reached(step=position.step, tokens=position.tokens, seconds=position.seconds))
         # A new head knows nothing: on a table it is measured first only where a curve is asked for.
         if job.evaluate is not None and position.step == 0 and (job.epoch_steps is None or job.training.watches):
             _evaluate(job, average, selection, journal, position, clock)
@@ -130,7 +131,9 @@ def run(job: Job, folder: RunFolder) -> Position:
             measure = job.evaluate is not None and (done or _evaluation_due(job, step.number))
             if step.number % job.training.log_every == 0 or done or measure:
                 record = _log(journal, position, step, clock)
-                bar.advance(0, loss=f"{record['loss']:.3f}", tokens_per_second=f"{record['tokens_per_second']:,.0f}")
+                bar.advance(0, **_shown(job, position, record))
+            elif position.step < job.training.log_every:  # something to see before the first line is due
+                bar.advance(0, **_shown(job, position, step.figures))
             reached = job.horizon.reached(step=position.step, tokens=position.tokens, seconds=clock())
             bar.advance(reached - bar.done)
             if measure:
@@ -150,6 +153,13 @@ def run(job: Job, folder: RunFolder) -> Position:
     average.apply(job.model)
     selection.apply(job.model)
     return position
+
+
+def _shown(job: Job, position: Position, figures: Mapping[str, Any]) -> dict[str, str]:
+    """Say the step, where the bar counts something else, and the figures that tell how it goes."""
+    shown = {} if job.horizon.unit == "steps" else {"step": f"{position.step:,}"}
+    speed = figures.get("tokens_per_second")
+    return {**shown, "loss": f"{figures['loss']:.3f}", **({"tokens_per_second": f"{speed:,.0f}"} if speed else {})}
 
 
 def _steps(job: Job, optimizer: torch.optim.Optimizer, position: Position, clock: _Clock) -> Iterator[Step]:

@@ -97,3 +97,20 @@ def test_what_is_no_share(train: Path, tmp_path: Path) -> None:
             bertie.finetune("m", train=train, dev=share, out=tmp_path / "o", tokenizer=None)
     with pytest.raises(SettingsError, match=r"no such file|dev.tsv"):
         bertie.finetune("m", train=train, dev="dev.tsv", out=tmp_path / "o")
+
+
+def test_remarks_of_a_run_stand_where_a_user_looks(
+    train: Path, tmp_path: Path, tiny_tokenizer: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    tiny_tokenizer.save(tmp_path / "tokenizer")
+    words = ["finetune", "--model.size", "2/32", "--tokenizer", str(tmp_path / "tokenizer"), "--train", str(train)]
+    words += ["--dev", "50%", "--steps", "1", "--batch-size", "2", "--threads", "1", "--learning-rate", "1e-9"]
+    assert main([*words, "--out", str(out)]) == 0
+    captured = capsys.readouterr()
+    assert "warning: the run had 1 updates in all" in captured.err and "  remarks" not in captured.out
+    assert "warning: the run saw 6.7% of the training table in 1 steps" in captured.err
+    remarks = json.loads((out / "run.json").read_text())["values"]["remarks"]
+    assert [line for line in remarks if f"warning: {line}" not in captured.err] == [] and len(remarks) >= 2
+    page = (out / "report.html").read_text()
+    assert "The run had 1 updates in all" in page

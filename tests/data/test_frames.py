@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -104,6 +105,13 @@ def test_a_table_that_leaves_open_which_column_it_is(film: Predictor) -> None:
         film.predict(rows)
     assert "table.jsonl" not in str(error.value) and "--columns" not in str(error.value)
     assert len(film.predict(rows, columns={"text": "second"})) == 3
+
+
+def test_a_table_is_read_as_the_training_file_was(film: Predictor) -> None:
+    rows = [{"first": f"{text} here", "second": text, "third": f"{text} now"} for text in TEXTS]
+    plan = {"file": "train.csv", "form": "csv", "columns": {"text": "second"}}
+    follows = Predictor(dataclasses.replace(film.bundle, extra={"reading": plan}))
+    assert follows.predict(rows) == film.predict(TEXTS)
 
 
 @pytest.mark.parametrize("missing", [None, float("nan"), "", "  "])
