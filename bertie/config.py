@@ -115,7 +115,8 @@ def plain(value: Any, key: str = "value") -> Any:
         return [plain(item, f"{key}[{place}]") for place, item in enumerate(value)]
     if hasattr(value, "item"):  # a numpy number
         return plain(value.item(), key)
-    raise SettingsError(f"{key}: can't use a value of type {type(value).__name__}: {value!r:.80}")
+    shown = "" if "\n" in (said := f"{value!r:.80}") else f": {said}"  # a table is drawn in lines
+    raise SettingsError(f"{key}: can't use a value of type {type(value).__name__}{shown}")
 
 
 def validate(

@@ -97,7 +97,7 @@ def evaluate(
     """
     parameters = dict(locals())
     _check_source(parameters)
-    from bertie.data.frames import is_written
+    from bertie.data.frames import called
     from bertie.data.minimal_pairs import read_suite
     from bertie.data.reading import learned
     from bertie.inference.evaluate import evaluate as measure
@@ -122,7 +122,7 @@ def evaluate(
         found = measure(
             network, predictor.task, items, predictor.tokenizer, max_tokens=batch_tokens, seed=seed, bar=bar
         )
-    shown = "the table" if is_written(file) else str(file)
+    shown = called(file)
     values = {"model": model, "file": shown, "task": predictor.task.name, **_figures(found)}
     if report is not None:
         _write_report(report, predictor, items, found, parameters)

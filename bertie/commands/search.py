@@ -90,6 +90,7 @@ def search(
     Returns:
         For each query the nearest texts with their scores and lines.
     """
+    from bertie.data.frames import called
     from bertie.inference.predictor import load
     from bertie.inference.search import embed, nearest
 
@@ -109,7 +110,7 @@ def search(
     places, texts = _texts(file, columns, predictor)
     found = nearest(_vectors(predictor, file, texts, index, columns), embed(predictor, asked), top_k)
     return Found(
-        title=f"{file}, searched by {model}",
+        title=f"{called(file)}, searched by {model}",
         queries=asked,
         hits=[
             [{"score": hit.score, **places[hit.number], "text": texts[hit.number]} for hit in hits] for hits in found

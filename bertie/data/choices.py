@@ -30,6 +30,7 @@ _NAMES = {
     "text": ("context", "text", "article", "passage", "document", "premise", "sent1", "ctx", "goal", "sentence"),
     "question": ("question", "questions", "query", "question_stem"),
     "lead": ("sent2", "lead"),
+    "id": ("id", "idx", "guid", "uid", "uuid", "_id", "example_id", "sample_id", "item_id"),
     "choices": ("choices", "options", "endings", "candidates", "choice"),
     "label": (
         *("label", "answer", "answerkey", "answers", "gold", "correct", "target", "answer_key", "answer_idx"),
@@ -51,6 +52,7 @@ class _Draft:
     lead: str
     line: int
     said: Labelled
+    id: str = ""
 
 
 def read_choices(
@@ -87,7 +89,14 @@ def read_choices(
     from_zero = all(re.search(r"\d+$", name) for name in places["choices"]) and places["choices"][0].endswith("0")
     numbers, way = _numbers(file, drafts, base, labelled=labelled, numbered_columns=from_zero)
     items = [
-        Choice(draft.text, tuple(draft.said.choices), None if number is None else str(number), draft.line, draft.lead)
+        Choice(
+            draft.text,
+            tuple(draft.said.choices),
+            None if number is None else str(number),
+            draft.line,
+            draft.lead,
+            draft.id,
+        )
         for draft, number in zip(drafts, numbers, strict=True)
     ]
     mapping = {part: "+".join(names) for part, names in places.items()}
@@ -220,7 +229,8 @@ def _draft(parts: dict[str, list[Any]], where: str, line: int) -> _Draft:
         text, lead = lead, ""
     choices, names = _choices(parts["choices"], where)
     label = parts["label"][0] if "label" in parts else None
-    return _Draft(text, lead, line, Labelled(choices, names, label, where))
+    own = "" if (found := parts.get("id", [None])[0]) is None else str(found)
+    return _Draft(text, lead, line, Labelled(choices, names, label, where), own)
 
 
 def _text(value: Any, part: str, where: str) -> str:

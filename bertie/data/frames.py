@@ -119,36 +119,41 @@ def is_written(path: Path | None) -> bool:
     return path in _written
 
 
+def called(path: Path) -> str:
+    """Return what the user calls a file, which may be a table of Python."""
+    return "the table" if is_written(path) else str(path)
+
+
 def taking_tables(function: Callable[..., Any]) -> Callable[..., Any]:
     """Let a command take tables where it takes files.
 
     Args:
         function: a command as Python calls it.
     """
-    annotations = inspect.signature(function).parameters
-    takes = {
-        name for name, parameter in annotations.items() if "Path" in str(parameter.annotation) and name != "out"
-    } & {"train", "dev", "file"}
+    names = list(inspect.signature(function).parameters)
+    takes = {"train", "dev", "file", "texts"} & set(names)
     if not takes:
         return function
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        given = dict(zip(annotations, args, strict=False))
+        placed = dict(zip(names, args, strict=False))
+        if len(placed) < len(args) or placed.keys() & kwargs.keys():
+            return function(*args, **kwargs)  # which refuses it
+        given = {**placed, **kwargs}
+        pairs = given.get("task") == "embedding"
         with ExitStack() as stack:
-            places = {
-                name: stack.enter_context(as_file(value, name, pairs=kwargs.get("task") in ("embedding",)))
-                for name, value in {**given, **kwargs}.items()
-                if name in takes and (is_table(value) or isinstance(value, list))
-            }
-            positional = [places.get(name, value) for name, value in zip(annotations, args, strict=False)]
-            return function(*positional, *args[len(annotations) :], **{**kwargs, **_only(places, kwargs)})
+            for name in takes & given.keys():
+                value = given[name]
+                if name == "texts" and not is_table(value):
+                    given[name] = as_texts(value)
+                elif is_table(value) or (name != "texts" and isinstance(value, list)):
+                    path = stack.enter_context(as_file(value, "the table" if name == "texts" else name, pairs=pairs))
+                    del given[name]
+                    given["file" if name == "texts" else name] = path
+            return function(**given)
 
     return call
-
-
-def _only(places: Mapping[str, Path], kwargs: Mapping[str, Any]) -> dict[str, Path]:
-    return {name: path for name, path in places.items() if name in kwargs}
 
 
 def items_of(value: Any, read: Callable[..., Any], columns: Mapping[str, str] | None = None) -> list[Any]:

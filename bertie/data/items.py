@@ -79,6 +79,8 @@ class Choice:
     line: int = 0
     lead: str = ""
     """What every choice goes on from, such as a question about the text; it is put in front of each."""
+    id: str = field(default="", repr=False, compare=False)
+    """What its file calls it; empty without such a column."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -246,3 +246,33 @@ def test_evaluate_on_a_table(
     with pytest.raises(DataError, match=r"^file, row 2: the label is empty") as error:
         bertie.evaluate(tmp_path / "film", [{"text": "a", "label": "pos"}, {"text": "b", "label": ""}])
     assert "table.jsonl" not in str(error.value)
+
+
+def test_predict_and_search_on_a_table(tmp_path: Path, build_model: Callable[..., Any], tiny_tokenizer: Any) -> None:
+    task = Classification(labels=("neg", "pos"), max_length=16)
+    model = build_model(task, deviation=0.3)
+    folder = tmp_path / "film"
+    write_model(Bundle(model, task, tiny_tokenizer, model.encoder.config), folder)
+    expected = bertie.predict(folder, TEXTS).predictions
+    assert bertie.predict(folder, ROWS).predictions == expected
+    found = bertie.predict(folder, file=ROWS)
+    assert found.predictions == expected
+    assert [(one["line"], one["id"]) for one in found.as_dict()["predictions"]] == [(1, "7"), (2, "8"), (3, "9")]
+    assert bertie.predict(folder, np.array(TEXTS)).predictions == expected
+    with pytest.raises(SettingsError, match="files: can't use a value of type"):
+        bertie.check((pytest.importorskip("pyarrow").table(COLUMNS),))
+    nearest = bertie.search(folder, ROWS, ("cat",), top_k=1)
+    assert nearest.hits[0][0]["id"] in ("7", "8", "9") and nearest.title.startswith("the table, searched by")
+    with pytest.raises(SettingsError, match="unknown key 'fil'"):
+        bertie.predict(folder, fil=ROWS)
+    with pytest.raises(TypeError, match="multiple values"):
+        bertie.predict(folder, ROWS, model="m")
+
+
+def test_choices_carry_their_id(tmp_path: Path) -> None:
+    from bertie.data.choices import read_choices
+
+    file = tmp_path / "a.jsonl"
+    rows = [{"id": number, "context": "the cat", "endings": ["sat", "ran"], "label": 0} for number in (5, 6)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert [(item.line, item.id) for item in read_choices(file).items] == [(1, "5"), (2, "6")]
