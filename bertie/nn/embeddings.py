@@ -127,7 +127,7 @@ class Embeddings(nn.Module):
             DataError: an id or a segment that the tables don't have.
         """
         _check_length(batch, self.max_positions)
-        places = batch.positions + self.first_position if self.first_position else batch.positions
+        places = _places(batch, self.first_position) if self.first_position else batch.positions
         try:
             summed = self.word(batch.tokens) + self.position(places)
             if self.segment is not None:
@@ -177,6 +177,19 @@ class WordEmbeddings(nn.Module):
         except IndexError as error:
             raise _beyond(batch, self.word, None) from error
         return embedded
+
+
+def _places(batch: Batch, first: int) -> Tensor:
+    """Count positions (T,) from a row on as RoBERTa does: a padding token in a text takes the row before, and no place.
+
+    Padding has the id of that row. It stands in a text only where somebody spelled it out.
+    """
+    padding = batch.tokens == first - 1
+    if padding.device.type == "cpu" and not padding.any():
+        return batch.positions + first
+    passed = torch.cumsum(padding, 0) - padding.long()
+    earlier = passed - torch.repeat_interleave(passed[batch.offsets[:-1].long()], batch.lengths)
+    return torch.where(padding, first - 1, batch.positions - earlier + first)
 
 
 def _beyond(batch: Batch, words: Table, segments: Table | None) -> DataError:

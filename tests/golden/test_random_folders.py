@@ -296,7 +296,8 @@ def heads(ours: Any, tokenizer: Any, model: Any, short: list[str]) -> str:
             given = tokenizer(holed, return_tensors="pt")
             slots = (given["input_ids"][0] == tokenizer.mask_token_id).nonzero().flatten()
             with torch.no_grad():
-                wanted = model(**given).logits[0, slots[:1]].softmax(1).max(1).values.tolist()
+                shares = model(**given).logits[0, slots[:1]].softmax(1)[:, : ours.tokenizer.vocab_size]
+            wanted = shares.max(1).values.tolist()  # rows without a piece are never said here
             (said,) = predictor.predict([holed])
             best = (said[0] if isinstance(said[0], list) else said)[0]
             if abs(best.score - wanted[0]) > 1e-4:

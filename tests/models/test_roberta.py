@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from tokenizers import ByteLevelBPETokenizer
 
 import bertie
@@ -141,3 +142,31 @@ def test_words_and_answers_keep_their_characters(tokenizer: Tokenizer) -> None:
     words = Words(("The", "old", "dog", "'s", "house"))
     (tagged,) = Predictor(bundle(Tagging(labels=("O", "B-X"), max_length=32), tokenizer)).predict([words])
     assert len(tagged.tags) == 5
+
+
+def test_padding_spelled_out_in_a_text_takes_no_position() -> None:
+    theirs = transformers.RobertaModel(
+        transformers.RobertaConfig(
+            vocab_size=60,
+            hidden_size=16,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=24,
+            max_position_embeddings=34,
+            type_vocab_size=1,
+            pad_token_id=1,
+        ),
+        add_pooling_layer=False,
+    ).eval()
+    encoder = RobertaConfig.from_foreign(theirs.config.to_dict()).build().eval()
+    state = from_foreign({f"roberta.{name}": value for name, value in theirs.state_dict().items()})
+    own = {name.removeprefix("encoder."): value for name, value in state.items() if name.startswith("encoder.")}
+    encoder.load_state_dict({name: own[name] for name in encoder.state_dict()})
+    texts = [[5, 1, 7, 8, 1, 1, 9], [1, 6, 1, 5], [5, 6]]
+    batch = Batch.pack([token for ids in texts for token in ids], [0] * 13, [0, 7, 11, 13])
+    with torch.no_grad():
+        found = encoder(batch).split([7, 4, 2])
+        for ids, one in zip(texts, found, strict=True):
+            whole = torch.tensor([ids])
+            expected = theirs(whole, attention_mask=torch.ones_like(whole)).last_hidden_state[0]
+            torch.testing.assert_close(one, expected, rtol=0, atol=1e-5)
