@@ -12,6 +12,7 @@ Row = tuple[int, list[str]]
 """Line and fields."""
 
 _SAMPLE_ROWS = 2000
+_FEWEST_ROWS = 5  # that tell texts of single words from classes
 # A language's words are parted by spaces, or need none.
 _PROSE = re.compile("\\S\\s+\\S|[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af]{2}")
 _LABEL_WORDS = {
@@ -50,18 +51,14 @@ def guess(rows: Sequence[Row], header: Sequence[str], *, lone: bool = True) -> G
     prose = [place for place in places if _reads_like_language(sample, place)]
     words = [place for place in places if place not in numbers] or list(places)
     longest = max(prose or words, key=lambda place: lengths[place]) if lone else 0
-    rivals = [
-        place
-        for place in words
-        if lone
-        and not prose
-        and place != longest
-        and lengths[place] > lengths[longest] / 2
-        and not _repeats(sample, place)
-    ]
-    if rivals:
-        listed = ", ".join(header[place] for place in sorted([longest, *rivals]))
-        return Guess({}, text_doubt=f"the columns {listed} may all hold the text")
+    if lone and not prose and len(words) > 1:
+        # Texts of single words are told from classes by that they hardly repeat.
+        single = [place for place in words if not _repeats(sample, place)]
+        rivals = [place for place in single or words if lengths[place] > max(map(lengths.__getitem__, words)) / 2]
+        if len(rivals) > 1 or not single or len(sample) < _FEWEST_ROWS:
+            listed = ", ".join(header[place] for place in (rivals if len(rivals) > 1 else words))
+            return Guess({}, text_doubt=f"the columns {listed} may all hold the text")
+        longest = rivals[0] if rivals else single[0]
     repeated = [
         place
         for place in places
