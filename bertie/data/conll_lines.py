@@ -191,12 +191,12 @@ def _header(grid: Grid) -> str:
     first = [value.strip() for value in grid.sentences[0][0][1]]
     rest = [grid.sentences[0][1:], *grid.sentences[1:]]
     rest = [rows for rows in rest if rows]
-    if len(first) < 2 or not rest or not all(first) or len(set(first)) < len(first):
+    if len(first) < 2 or not rest or len(set(first)) < len(first):
         return ""
     lower = [name.lower() for name in first]
     if {*TAG_NAMES, *OTHER_TAG_NAMES} & set(lower) and set(WORD_NAMES) & set(lower):
         return "by their names"
-    if any(name == OUTSIDE or is_positioned(name) or name.isdecimal() for name in first):
+    if any(not name or name == OUTSIDE or is_positioned(name) or name.isdecimal() for name in first):
         return ""
     num_rows = sum(map(len, rest))
     for place, kind in enumerate(kinds_of(rest, len(first))):

@@ -125,6 +125,13 @@ def find_roles(file: Path, names: Sequence[str], columns: Mapping[str, str], row
             return {"words": texts[0], "tags": tags}
         empty = [name for name in known("spans") if name not in texts and not held[name].single]
         return {"text": texts[0], **({"spans": empty[0]} if empty else {})}
+    if known("words"):
+        name = known("words")[0]
+        value = next((row[name] for row in rows if row.get(name)), None)
+        raise DataError(
+            f"{file}: {name!r} holds {value!r:.60}; words are a list of strings with a list of tags beside it, or a "
+            "text has spans"
+        )
     raise DataError(
         f"{file}: none of its columns holds words or texts by its name ({', '.join(names)}); say --columns "
         "words=NAME,tags=NAME or text=NAME,spans=NAME"

@@ -181,6 +181,11 @@ def _read(
     suffix = format_suffix(file)
     if is_dataset(file) or suffix == ".parquet":
         return _from_table(file, columns, options, labelled=labelled, bad_utf8=bad_utf8)
+    if suffix == ".ann":
+        raise SettingsError(
+            f"{file}: brat keeps its annotations apart from the text; export them as CoNLL, or as .jsonl with text and "
+            "spans"
+        )
     if suffix in _JSON:
         return _from_json(file, columns, labelled=labelled, bad_utf8=bad_utf8)
     with open_text(file, bad_utf8=bad_utf8) as stream:

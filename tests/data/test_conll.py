@@ -192,6 +192,12 @@ def test_tables_of_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert read(tmp_path, gaps, "a.csv") == expected
 
 
+def test_a_frame_with_its_index_and_other_columns(tmp_path: Path) -> None:
+    rows = [",lemma,pos,prev-iob,sentence_idx,word,tag", "0,a,NN,__START1__,1.0,Ann,B-PER", "1,see,VB,B-PER,1.0,saw,O"]
+    rows += ["2,ulm,NN,O,2.0,Ulm,B-LOC", "3,.,.,B-LOC,2.0,.,O"]
+    assert read(tmp_path, "\n".join(rows), "a.csv") == [("Ann|saw", "B-PER|O"), ("Ulm|.", "B-LOC|O")]
+
+
 def test_sentences_that_are_torn_apart(tmp_path: Path) -> None:
     torn = "sentence_id,word,tag\na,Ann,B-PER\nb,Ulm,B-LOC\na,saw,O\n"
     with pytest.raises(

@@ -117,6 +117,13 @@ def test_columns_that_may_be_the_tags(tmp_path: Path) -> None:
         DataError, match=r"columns 'spans', 'entities' may all be the spans; say which .* text=NAME,spans=spa"
     ):
         found(path)
+    path.write_text(json.dumps({"tokens": [["Ann", "B-PER"]]}) + "\n")
+    with pytest.raises(DataError, match=r"'tokens' holds \[\['Ann', 'B-PER'\]\]; words are a list of strings with"):
+        found(path)
+    path.write_text(json.dumps({"text": "Ann", "spans": [[0, 3, "X"]], "entities": [[0, 3, "Y"]]}) + "\n")
+    (tmp_path / "a.ann").write_text("T1\tPER 0 3\tAnn\n")
+    with pytest.raises(SettingsError, match="brat keeps its annotations apart"):
+        found(tmp_path / "a.ann")
     with pytest.raises(SettingsError, match="words=NAME,tags=NAME or text=NAME,spans=NAME"):
         found(path, text="text", tags="spans")
 
