@@ -104,7 +104,8 @@ def read_choices(
     sizes = sorted({len(item.choices) for item in items})
     span = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
     progress.note(f"{file}: {len(items):,} items of {span} choices, {', '.join(told)}")
-    options = {**said, **({BASE: base} if base else {})}
+    numbered = base or ("1" if way.endswith("from 1") else "0" if way.endswith("from 0") else "")
+    options = {**said, **({BASE: numbered} if numbered else {})}
     reading = Reading(str(file), form=form, columns=mapping, labels=way, rows=len(items), options=options)
     return Table(file, items, mapping, reading)
 

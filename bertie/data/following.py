@@ -4,9 +4,13 @@ A model carries its reading plan. Columns, header and forms of labels of a later
 difference that a user should know of becomes a warning.
 """
 
+from collections.abc import Callable, Mapping
+
 from bertie import progress
+from bertie.data.items import Item, Table
 from bertie.data.reading import Reading
 from bertie.data.roles import LABEL_OPTIONS
+from bertie.errors import DataError, SettingsError
 from bertie.files.dialect import Hints
 
 _GOLD = ("label", "tags", "spans", "answers", "start")
@@ -22,6 +26,37 @@ def hints(like: Reading | None) -> Hints | None:
 def followed(like: Reading | None) -> dict[str, str]:
     """Return the options that hold for later files too: how labels are written."""
     return {} if like is None else {name: value for name, value in like.options.items() if name in LABEL_OPTIONS}
+
+
+def read_alike(
+    read: Callable[[Mapping[str, str] | None], Table[Item]],
+    columns: Mapping[str, str] | None,
+    like: Reading | None,
+) -> Table[Item]:
+    """Read a file that leaves open how it is to be read as the training file was read.
+
+    Args:
+        read: reads the file by what is said of its columns.
+        columns: what the user says; then nothing is followed.
+        like: how the model's training file was read.
+
+    Raises:
+        SettingsError: a column that the file doesn't have.
+        DataError: a file that can't be read, by itself or as the training file.
+    """
+    if columns or like is None or not like.columns:
+        return read(columns)
+    try:
+        with progress.collected() as warnings:
+            table = read(columns)
+    except DataError as error:
+        try:
+            return read({**like.columns, **like.options})
+        except (DataError, SettingsError):
+            raise error from None
+    for warning in warnings:
+        progress.warn(warning)
+    return table
 
 
 def warn_of_differences(like: Reading | None, found: Reading | None, *, labelled: bool) -> None:

@@ -22,7 +22,7 @@ from torch.nn.functional import cross_entropy
 
 from bertie.batch import Batch
 from bertie.data.choices import read_choices
-from bertie.data.following import warn_of_differences
+from bertie.data.following import read_alike, warn_of_differences
 from bertie.data.items import Choice, Table
 from bertie.data.reading import Reading
 from bertie.data.windows import Truncation, lay_out
@@ -78,7 +78,7 @@ class MultipleChoice(Task):
         like: Reading | None = None,
     ) -> Table[Choice]:
         """Read a table of texts with choices; see `data/choices.py` for its forms."""
-        table = read_choices(path, columns=columns, labelled=labelled)
+        table = read_alike(lambda said: read_choices(path, columns=said, labelled=labelled), columns, like)
         warn_of_differences(like, table.reading, labelled=labelled)
         return table
 

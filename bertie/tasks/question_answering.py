@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from bertie import progress
 from bertie.batch import Batch
-from bertie.data.following import warn_of_differences
+from bertie.data.following import read_alike, warn_of_differences
 from bertie.data.items import Question, Table, Text
 from bertie.data.questions import read_questions
 from bertie.data.reading import Reading
@@ -83,7 +83,7 @@ class QuestionAnswering(Task):
         like: Reading | None = None,
     ) -> Table[Question]:
         """Read questions: SQuAD and CMRC files, or tables with question, context and answers."""
-        table = read_questions(path, columns=columns, labelled=labelled)
+        table = read_alike(lambda said: read_questions(path, columns=said, labelled=labelled), columns, like)
         warn_of_differences(like, table.reading, labelled=labelled)
         return table
 

@@ -21,7 +21,7 @@ from torch.nn.functional import cross_entropy
 
 from bertie.batch import Batch
 from bertie.data.entities import OUTSIDE, Scheme, iob2, is_positioned, own_tag, positioned, scheme_of
-from bertie.data.following import warn_of_differences
+from bertie.data.following import read_alike, warn_of_differences
 from bertie.data.items import Table, Text, Words, whole_text, word_offsets
 from bertie.data.labels import tell_unseen
 from bertie.data.reading import Reading
@@ -105,7 +105,8 @@ class Tagging(Task):
     @classmethod
     def read(cls, path: str | Path, *, labelled: bool = False, like: Reading | None = None, **how: Any) -> Table[Words]:
         """Read CoNLL columns, lists of words and tags, or texts with spans."""
-        table = read_words(path, labelled=labelled, **how)
+        columns = how.pop("columns", None)
+        table = read_alike(lambda said: read_words(path, columns=said, labelled=labelled, **how), columns, like)
         warn_of_differences(like, table.reading, labelled=labelled)
         return table
 
