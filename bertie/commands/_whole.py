@@ -68,8 +68,7 @@ def _recorded(folder: Path) -> tuple[list[str], tuple[str, ...]]:
     written = record.get("config")
     changes: tuple[str, ...] = ()
     if written is not None and (folder / "config.toml").is_file():
-        differing = records.compare(written, records.flat(config.read(folder / "config.toml")))
-        changes = (*differing.changed, *differing.fixed)
+        changes = tuple(records.differences(written, records.flat(config.read(folder / "config.toml"))).values())
     return [*found.changed, *found.missing], changes
 
 

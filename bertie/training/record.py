@@ -44,15 +44,24 @@ class Changes:
     """What belongs to the machine."""
 
 
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:
+    """Say in words how the settings of two flat mappings differ, by key."""
+    return {
+        key: f"{key} was {shown(before.get(key))} and is now {shown(now.get(key))}"
+        for key in dict.fromkeys([*before, *now])
+        if before.get(key) != now.get(key)
+    }
+
+
 def compare(before: Mapping[str, Any], now: Mapping[str, Any]) -> Changes:
-    """Name the settings that differ, of two flat mappings."""
+    """Name the settings that differ and that may not do so freely, of two flat mappings."""
     found: dict[str, list[str]] = {"changed": [], "fixed": [], "machine": []}
-    for key in dict.fromkeys([*before, *now]):
-        if key in FREE or key in DATA or before.get(key) == now.get(key):
+    for key, said in differences(before, now).items():
+        if key in FREE or key in DATA:
             continue
         later = any(key.startswith(each) if each.endswith(".") else key == each for each in _LATER)
         kind = "machine" if key in MACHINE else "changed" if later else "fixed"
-        found[kind].append(f"{key} was {shown(before.get(key))} and is now {shown(now.get(key))}")
+        found[kind].append(said)
     return Changes(*(tuple(found[kind]) for kind in ("changed", "fixed", "machine")))
 
 
