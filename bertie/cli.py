@@ -163,4 +163,9 @@ def _as_ours(error: BaseException) -> BertieError | None:
             return ResourceError(f"{os.strerror(error.errno).lower()}{where}; free some and run the command again")
         if where:
             return SettingsError(f"{os.strerror(error.errno).lower()}{where}")
+    if isinstance(error, ImportError) and (error.name or "bertie").partition(".")[0] != "bertie":
+        return ResourceError(
+            f"this installation can't import {error.name} ({error}); it may be broken, or this system may lack it: "
+            "install bertie anew, and report the system if that doesn't help"
+        )
     return None

@@ -24,6 +24,8 @@ def fail(how: Positional[str]) -> Report:
         "absent": FileNotFoundError(errno.ENOENT, "No such file or directory", "nowhere.txt"),
         "folder": IsADirectoryError(errno.EISDIR, "Is a directory", b"somewhere"),
         "torch": RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.\nmore"),
+        "system": ModuleNotFoundError("No module named 'fcntl'", name="fcntl"),
+        "ours": ModuleNotFoundError("No module named 'bertie.tasks.gone'", name="bertie.tasks.gone"),
         "bug": ZeroDivisionError("division by zero"),
         "pipe": BrokenPipeError(errno.EPIPE, "Broken pipe"),
     }
@@ -46,6 +48,7 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> None:
         ("interrupted", 5, "error: stopped at step 3\n"),
         ("keyboard", 5, "error: interrupted\n"),
         ("memory", 4, "error: out of memory; smaller batches"),
+        ("system", 4, "error: this installation can't import fcntl (No module named 'fcntl'); it may be broken"),
         (
             "torch",
             4,
@@ -69,7 +72,7 @@ def test_exit_codes(
     assert "Traceback" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("how", ["bug", "pipe"])
+@pytest.mark.parametrize("how", ["bug", "pipe", "ours"])
 def test_a_bug_shows_its_traceback(how: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["fail", how]) == 1
     written = capsys.readouterr().err
