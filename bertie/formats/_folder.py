@@ -53,13 +53,18 @@ def weights_of(folder: Path) -> list[Path]:
 
 def damaged(file: Path, error: BaseException) -> DataError:
     """Make the error for a weight file that can't be read."""
+    return DataError(stand_in(file) or f"{file} is damaged: {said(error)}")
+
+
+def stand_in(file: Path) -> str:
+    """Say what a download left in place of weights; empty for anything else."""
     with file.open("rb") as stream:
         start = stream.read(64)
     if start.startswith(b"version https://git-lfs"):
-        return DataError(f"{file} is a pointer of Git LFS, not the weights; fetch them: git lfs pull")
+        return f"{file} is a pointer of Git LFS, not the weights; fetch them: git lfs pull"
     if start.lstrip()[:1] == b"<":
-        return DataError(f"{file} is a web page, not weights; download the file itself")
-    return DataError(f"{file} is damaged: {said(error)}")
+        return f"{file} is a web page, not weights; download the file itself"
+    return ""
 
 
 def no_config(folder: Path) -> SettingsError:

@@ -18,6 +18,7 @@ import torch
 from safetensors.torch import save_file
 
 from bertie.errors import DataError, ResourceError
+from bertie.formats._folder import stand_in
 from bertie.reading import parse_json
 
 _SECONDS_PER_GIB = 120.0
@@ -67,6 +68,9 @@ def unpickle(files: Sequence[Path], out: Path, *, part: str | None = None, secon
         ) from error
     if done.returncode != 0 or not out.is_file():
         lines = done.stderr.strip().splitlines() or [f"the reader ended with code {done.returncode}"]
+        for file in files:
+            if said := stand_in(file):
+                raise DataError(said)
         kind = ResourceError if "can't allocate memory" in done.stderr or "MemoryError" in done.stderr else DataError
         raise kind(f"{files[0]} can't be read as weights: {lines[-1][:500]}")
     return [str(line) for line in parse_json(done.stdout or "[]", str(files[0]), data=True)]
@@ -153,6 +157,8 @@ def _told(error: Exception) -> str:
                 "it was made: torch.save(model.state_dict(), FILE)"
             )
         return "it is damaged, or holds more than named tensors"
+    if "TorchScript" in text:
+        return "it is a TorchScript program, not named tensors. Where it was made: torch.save(model.state_dict(), FILE)"
     return f"{type(error).__name__}: {next(iter(text.strip().splitlines()), '')}"
 
 

@@ -136,6 +136,14 @@ def test_a_truncated_file(kept: int, tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
 
 
+def test_what_a_download_left_in_place_of_weights(tmp_path: Path) -> None:
+    source = old_folder(tmp_path / "old")
+    for content, said in ((b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"), (b"<html>", "a web page")):
+        (source / "pytorch_model.bin").write_bytes(content)
+        with pytest.raises(DataError, match=said):
+            convert(str(source), tmp_path / "new")
+
+
 @pytest.mark.parametrize("content", [[torch.ones(2)], {"a": 3}])
 def test_other_things_than_named_tensors(content: Any, tmp_path: Path) -> None:
     source = old_folder(tmp_path / "old", content)
