@@ -2,15 +2,21 @@
 
 import time
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from bertie import progress
 from bertie.commands.command import Report
 from bertie.config import Positional
 from bertie.errors import SettingsError
 
+if TYPE_CHECKING:
+    from bertie.tokenizer.tokenizer import Tokenizer
+
 _SAMPLE_CHARACTERS = 1_000_000
+_LOOKED_AT = 1_000_000  # characters that decide whether vowel signs are kept
+_MANY_SIGNS = 0.01
 
 
 def train_tokenizer(
@@ -32,7 +38,7 @@ def train_tokenizer(
         out: folder for vocab.txt, tokenizer.json and their settings; must not exist.
         vocab_size: pieces to learn, special ones counted.
         lowercase: lower-case everything (bert-base-uncased) or not (cased).
-        strip_accents: drop accents; with lower-casing only when not given.
+        strip_accents: drop accents; when not given, with lower-casing only, and not in scripts whose vowels are marks.
         min_frequency: merges rarer than this are not made.
         alphabet_limit: characters that may become pieces, commonest first.
         bad_utf8: stop at bytes that are not UTF-8, or replace them.
@@ -43,6 +49,7 @@ def train_tokenizer(
     """
     from bertie.corpus.documents import read_documents
     from bertie.files.atomic import atomic_folder, sha256_file
+    from bertie.tokenizer.marks import count_vowel_signs
     from bertie.tokenizer.train import train
 
     if out.exists():
@@ -51,37 +58,46 @@ def train_tokenizer(
     sample: list[str] = []
     counted = 0
 
+    signs = 0
+
     def paragraphs() -> Iterator[str]:
-        nonlocal counted
+        nonlocal counted, signs
         for document in read_documents(files, bad_utf8=bad_utf8, text_column=text_column):
             for paragraph in document.paragraphs:
                 if counted < _SAMPLE_CHARACTERS:
                     sample.append(paragraph)
                 counted += len(paragraph)
+                signs += count_vowel_signs(paragraph)
                 bar.advance(len(paragraph) / 1e6)
                 yield paragraph
 
     with progress.bar("Reading", unit="million characters") as bar:
+        texts, head = paragraphs(), []
+        while counted < _LOOKED_AT and (text := next(texts, None)) is not None:
+            head.append(text)
+        if strip_accents is None and lowercase and _keeps_signs(signs, counted):
+            strip_accents = False
         tokenizer = train(
-            paragraphs(),
+            chain(head, texts),
             vocab_size=vocab_size,
             lowercase=lowercase,
             strip_accents=strip_accents,
             min_frequency=min_frequency,
             alphabet_limit=alphabet_limit,
         )
+    if signs and (lowercase if strip_accents is None else strip_accents):
+        progress.warn(
+            f"{signs:,} vowel signs of scripts such as Devanagari or Thai were dropped with the accents, so that "
+            "different words become one; --no-strip-accents keeps them"
+        )
     with atomic_folder(out) as folder:
         tokenizer.save(folder)
-    ids = tokenizer.encode_batch(sample)
-    pieces = sum(len(row) for row in ids)
-    words = sum(len(text.split()) for text in sample)
     values = {
         "folder": str(out),
         "pieces": tokenizer.vocab_size,
         "characters_read": counted,
         "seconds": round(time.monotonic() - started, 1),
-        "pieces_per_word": round(pieces / max(1, words), 3),
-        "unknown_share": round(sum(row.count(tokenizer.unknown) for row in ids) / max(1, pieces), 6),
+        **_coverage(tokenizer, sample),
         "sha256": sha256_file(out / "vocab.txt"),
     }
     return Report(
@@ -89,3 +105,25 @@ def train_tokenizer(
         values=values,
         next_command=f"bertie prepare-corpus {' '.join(files)} --tokenizer {out} --out {out.parent / 'corpus'}",
     )
+
+
+def _coverage(tokenizer: "Tokenizer", sample: list[str]) -> dict[str, Any]:
+    """Measure how well a vocabulary covers a sample."""
+    ids = tokenizer.encode_batch(sample)
+    pieces = sum(len(row) for row in ids)
+    words = sum(len(text.split()) for text in sample)
+    return {
+        "pieces_per_word": round(pieces / max(1, words), 3),
+        "unknown_share": round(sum(row.count(tokenizer.unknown) for row in ids) / max(1, pieces), 6),
+    }
+
+
+def _keeps_signs(signs: int, characters: int) -> bool:
+    """Tell whether words would be lost with the accents, and say so."""
+    if signs <= _MANY_SIGNS * characters:
+        return False
+    progress.warn(
+        f"{signs / characters:.0%} of the characters are vowel signs and other marks that words of this script need: "
+        "they are kept (--strip-accents drops them, and accents)"
+    )
+    return True

@@ -104,7 +104,12 @@ def read_documents(
         size = path.stat().st_size
         tally.sources.append((str(path), size))
         bytes_before, replaced_before, documents_before = tally.bytes_read, tally.num_replaced, num_documents
-        with open_text(path, bad_utf8=bad_utf8) if _is_plain(path) else open_rows(path, bad_utf8=bad_utf8) as source:
+        named = {} if text_column is None else {"text": text_column}
+        with (
+            open_text(path, bad_utf8=bad_utf8)
+            if _is_plain(path)
+            else open_rows(path, columns=named, bad_utf8=bad_utf8, ask="--text-column ")
+        ) as source:
             if isinstance(source, Rows):
                 parts = _row_parts(source, path, column=text_column, join_lines=join_lines, tally=tally)
             else:
@@ -167,6 +172,8 @@ def _find_column(columns: list[str], path: Path) -> str:
     for name in TEXT_COLUMNS:
         if name in by_lower_name:
             return by_lower_name[name]
+    if columns == ["0"]:  # one column without a name
+        return columns[0]
     raise SettingsError(
         f"{path}: can't tell which column holds the text (columns: {', '.join(columns)}); name it with --text-column"
     )

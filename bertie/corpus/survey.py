@@ -26,6 +26,7 @@ from bertie.corpus.sentences import CHINESE, detect_language, split
 from bertie.errors import DataError, SettingsError
 from bertie.files.compression import ByteStream, format_suffix
 from bertie.files.text import expand
+from bertie.tokenizer.marks import count_script_marks
 
 PLANNED_SENTENCES = 2**22
 """Sentences whose lengths are kept, to plan pairs from."""
@@ -215,7 +216,7 @@ class _Reader:
         if line.isascii():
             counts.letters += len(line) - len(line.encode().translate(None, _ASCII_LETTERS))
         else:
-            counts.letters += sum(map(len, _WORDS.findall(line)))
+            counts.letters += sum(map(len, _WORDS.findall(line))) + count_script_marks(line)
             counts.chinese += len(_CHINESE.findall(line))
             counts.lines_of_mojibake += _MOJIBAKE.search(line) is not None
         counts.lines_with_tags += "<" in line and _TAG.search(line) is not None

@@ -23,6 +23,7 @@ _PREFIX = "hub:"
 _FORM = "hub:NAME:SPLIT or hub:NAME:CONFIG:SPLIT, such as hub:nyu-mll/glue:sst2:train or hub:folder:train"
 # What tells a folder of splits from a folder of shards.
 _SPLIT_WORDS = {"train", "training", "validation", "valid", "val", "dev", "development", "test", "testing", "eval"}
+_SAVED = ("dataset_dict.json", "state.json")
 _SHARD = re.compile(r"[-_.]\d+([-_.]of[-_.]\d+)?$")
 
 
@@ -164,6 +165,14 @@ class _Files(Rows):
         self._open.close()
 
 
+def _saved_files(folder: Path) -> str:
+    """Name what `save_to_disk` of the package `datasets` left in a folder; empty where that isn't one."""
+    if not any((folder / name).is_file() for name in _SAVED):
+        return ""
+    files = sorted(str(file.relative_to(folder)) for file in folder.glob("**/*.arrow"))
+    return ", ".join(files[:3]) + (", ..." if len(files) > 3 else "") or "without files"
+
+
 def _class_names(file: Path) -> dict[str, list[str]]:
     """Read the names of classes that `datasets` wrote into a Parquet file's schema, by column."""
     if file.suffix.lower() != ".parquet":
@@ -197,9 +206,15 @@ class _Loaded(Rows):
         try:
             import datasets
         except ImportError as error:
+            if own := _saved_files(Path(wanted.name)):
+                raise SettingsError(
+                    f"{wanted.name} is a folder that datasets saved ({own}); bertie reads such files with the package "
+                    "datasets only (pip install 'bertie[hub]'), or write it anew as tables: "
+                    'dataset.to_parquet("train.parquet") or dataset.to_json("train.jsonl")'
+                ) from error
             raise missing_extra("datasets", "hub", f"to read the data set {wanted.name}") from error
         folder = Path(wanted.name)
-        saved = any((folder / name).is_file() for name in ("dataset_dict.json", "state.json"))
+        saved = any((folder / name).is_file() for name in _SAVED)
         try:
             whole = datasets.load_from_disk(str(folder)) if saved else datasets.load_dataset(wanted.name, wanted.config)
         except Exception as error:  # its own errors, the network's, pyarrow's: all end here for the user

@@ -124,6 +124,11 @@ def _text(value: Any, where: str, name: str) -> str:
         raise DataError(
             f"{where}: {name!r} holds {value!r:.{_SHOWN}}; a label is one string or number, or a list of them"
         )
+    if isinstance(value, bytes):
+        try:
+            return value.decode("utf-8").strip()
+        except UnicodeDecodeError:
+            raise DataError(f"{where}: {name!r} holds bytes that are no text ({value!r:.40})") from None
     return "" if value is None else str(value).strip()
 
 

@@ -135,6 +135,8 @@ def _lines(file: Path, bad_utf8: BadUtf8) -> _Loaded:
 def _opened(file: Path, columns: Mapping[str, str], bad_utf8: BadUtf8, like: Reading | None) -> Iterator[Rows]:
     if not is_dataset(file) and format_suffix(file) not in (*SUFFIXES, ".json"):
         hint = f"; a folder is read as a data set: hub:{file}:train" if file.is_dir() else ""
+        if file.is_dir() and (file / "state.json").is_file():  # one split of a saved data set
+            hint = f"; a folder that datasets saved is read as a data set: hub:{file.parent}:{file.name}"
         forms = ", ".join((".txt", *SUFFIXES))
         raise SettingsError(
             f"{file}: texts and labels are read from {forms}, each also with {', '.join(COMPRESSIONS)} behind it{hint}"

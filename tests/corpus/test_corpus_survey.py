@@ -72,7 +72,16 @@ def test_bytes_that_are_not_utf8_are_placed_and_reading_goes_on(tmp_path: Path) 
 
 def test_a_file_that_can_not_be_read_is_a_finding(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = [tmp_path / name for name in ("empty.txt", "wide.txt", "cut.txt.gz", "table.csv")]
-    for file, content in zip(files, (b"", "text".encode("utf-16"), b"\x1f\x8b\x08", b"a,b\n1,2\n"), strict=True):
+    for file, content in zip(
+        files,
+        (
+            b"",
+            "text".encode("utf-16"),
+            b"\x1f\x8b\x08",
+            b"number,date\n1,2001-02-03\n2,2001-02-04\n3,2001-02-05\n4,2001-02-06\n5,2001-02-07\n",
+        ),
+        strict=True,
+    ):
         file.write_bytes(content)
     found = survey([*files, write(tmp_path, "good.txt", STORY, STORY)])
     assert found.counts.documents == 2

@@ -1,0 +1,34 @@
+"""Vowel signs: marks that are letters of their script, and are lost where accents are stripped.
+
+Unicode gives the accent of é and the vowel u of Devanagari the same category. Without its accent a word of French can
+still be read; without its vowels a word of Hindi, Tamil or Thai is another word.
+"""
+
+import re
+import unicodedata
+from functools import cache
+
+# From Devanagari to Myanmar, Khmer, and the later scripts of South and South East Asia.
+_RANGES = ((0x0900, 0x109F), (0x1700, 0x17FF), (0x1A00, 0x1AAF), (0x1B00, 0x1CFF), (0xA800, 0xAAFF), (0xABC0, 0xABFF))
+
+
+@cache
+def _pattern() -> re.Pattern[str]:
+    signs = (chr(code) for first, last in _RANGES for code in range(first, last + 1))
+    return re.compile(f"[{re.escape(''.join(sign for sign in signs if unicodedata.category(sign) == 'Mn'))}]")
+
+
+@cache
+def _every_mark() -> re.Pattern[str]:
+    signs = (chr(code) for first, last in _RANGES for code in range(first, last + 1))
+    return re.compile(f"[{re.escape(''.join(sign for sign in signs if unicodedata.category(sign)[0] == 'M'))}]")
+
+
+def count_vowel_signs(text: str) -> int:
+    """Count the marks that stripping accents drops although they are letters."""
+    return 0 if text.isascii() else len(_pattern().findall(text))
+
+
+def count_script_marks(text: str) -> int:
+    """Count the marks that are part of words in such scripts, whether stripping drops them or not."""
+    return 0 if text.isascii() else len(_every_mark().findall(text))
