@@ -190,7 +190,7 @@ def _found(file: Path, header: Sequence[str], rows: Sequence[tuple[int, Mapping[
         first = rows[0][1][names["answers"]]
         if isinstance(first, list) or (isinstance(first, str) and is_listed(first)):
             places["choices"] = [names["answers"]]
-    if header and ("choices" not in places or not {"text", "question"} & set(places)):
+    if (header or rows) and ("choices" not in places or not {"text", "question"} & set(places)):
         lacking = "the choices" if "choices" not in places else "the text"
         raise DataError(
             f"{file}: can't tell which column holds {lacking} ({', '.join(header)}); say --columns "

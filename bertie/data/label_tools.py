@@ -128,7 +128,7 @@ def _label_studio(file: Path, values: Sequence[Value], columns: Mapping[str, str
             raise DataError(f"{file}:{line}: this task has no text named {name!r}")
         text = data[name]
         made = task.get("annotations", task.get("completions", task.get("result"))) or []
-        made = [one for one in made if isinstance(one, dict)]
+        made = [one for one in made if isinstance(one, dict)] if isinstance(made, list) else []
         kept = [one for one in made if not one.get("was_cancelled") and not one.get("skipped")]
         if made and not kept:
             found.drop("skipped by whoever labelled it", line, shown_row([text]))
@@ -166,7 +166,7 @@ def _results(file: Path, line: int, results: Any, text: str) -> list[dict[str, A
         labels = next((value[name] for name in ("labels", "hypertextlabels") if value.get(name)), None)
         if labels is None:
             continue  # a relation, a choice, a note
-        place = value.get("globalOffsets", value)
+        place = whole if isinstance(whole := value.get("globalOffsets"), dict) else value
         spans.append({"start": place.get("start"), "end": place.get("end"), "label": labels})
         if isinstance(value.get("text"), str):
             spans[-1]["text"] = value["text"]

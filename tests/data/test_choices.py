@@ -141,7 +141,7 @@ def test_bad_files(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("context,choices,label\na,b or c,0\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"a.csv:2: the choices are 'b or c'; they need a column each, or a JSON list"):
         read_choices(tmp_path / "a.csv")
-    (tmp_path / "b.csv").write_text("context,ending0,ending1\n", encoding="utf-8")
+    (tmp_path / "b.csv").write_text("context,choices\n", encoding="utf-8")
     with pytest.raises(DataError, match="holds no rows"):
         read_choices(tmp_path / "b.csv")
     with pytest.raises(DataError, match=r"no column holds labels \(context, ending0, ending1\)"):
