@@ -39,6 +39,19 @@ def hint(word: str, known: Collection[str], spell: Callable[[str, str], str]) ->
     return ""
 
 
+def is_known(word: str, known: Collection[str]) -> bool:
+    """Tell whether a word is a key or another tool's word for one; what merely looks like a key doesn't count.
+
+    Args:
+        word: what was typed, with or without dashes.
+        known: the dotted keys that a command takes.
+    """
+    key = word.lstrip("-").replace("-", "_").lower()
+    return key in known or any(
+        key in words.split() and target.partition("=")[0] in known for words, target, _ in synonyms.ROWS
+    )
+
+
 def _synonym(word: str, known: Collection[str], spell: Callable[[str, str], str]) -> str:
     """Return what the table of other tools' words says, if one of its rows fits the command."""
     for words, target, how in synonyms.ROWS:

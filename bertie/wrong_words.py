@@ -8,9 +8,11 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from bertie import config
+from bertie import config, registry
 from bertie.errors import SettingsError
-from bertie.hints import hint
+from bertie.hints import hint, is_known
+
+_FEW = 3  # commands that are worth naming
 
 
 def refuse_unknown_flags(function: Callable[..., Any], words: list[str], places: set[str]) -> None:
@@ -48,13 +50,24 @@ def refuse_unknown_flags(function: Callable[..., Any], words: list[str], places:
                 raise SettingsError(f"{key.upper()} is given without {flag}; see bertie {command} --help")
             if key.startswith("no_") and (said := _without(_flag(key.removeprefix("no_")), flags, switches)):
                 raise SettingsError(f"unknown flag {typed}; {said}")
-            said = hint(typed, keys, spell) or f"see bertie {command} --help"
+            said = hint(typed, keys, spell) or f"{_elsewhere(typed, command)}see bertie {command} --help"
             raise SettingsError(f"unknown flag {typed}; {said}")
         following = next(iter(words[place + 1 :]), "")
         if kinds[flags[flag]] is bool and (equals or (following in ("true", "false") and "texts" not in places)):
             raise SettingsError(
                 f"{flag} is a switch and takes no value; {_flag(flags[flag], no='no-')} switches it off"
             )
+
+
+def _elsewhere(word: str, command: str) -> str:
+    """Say which other commands take a setting that this one doesn't."""
+    names = [name for name in registry.choices("commands") if name.replace("_", "-") != command]
+    taking = [
+        name.replace("_", "-")
+        for name in names
+        if is_known(word, config.known_keys(getattr(registry.load("commands", name), name)))
+    ]
+    return f"that is for {' and '.join(taking)}; " if 0 < len(taking) <= _FEW else ""
 
 
 def _without(flag: str, flags: dict[str, str], switches: set[str]) -> str:
