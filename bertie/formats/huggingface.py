@@ -108,6 +108,8 @@ def _read(layout: Path, *, task: str | None, settings: Mapping[str, Any] | None,
         kind, config, state = with_decoder(kind, config, state, tokenizer, folder, new_head=new_head, task=objective)
     kind, config = decoder_only(kind, config, objective)
     model = _build(config, objective, state, folder)
+    if tokenizer.is_bare and not new_head:
+        _refuse_learned(state, folder)
     notes += _follow_segments(model, tokenizer)
     drawn = _fill(model, state, folder, new_head=new_head, seed=seed)
     if drawn:
@@ -155,6 +157,16 @@ def read_tokenizer(folder: Path, values: Mapping[str, Any], vocab_size: int) -> 
             "were changed, or this version of the tokenizers package behaves otherwise"
         )
     return tokenizer
+
+
+def _refuse_learned(state: Mapping[str, Tensor], folder: Path) -> None:
+    """Refuse a head that learned from texts without special tokens, which bertie always puts around them."""
+    if any(name.startswith("head.") and "pooler" not in name for name in state):
+        raise DataError(
+            f"{folder}: tokenizer.json puts no special tokens around a text, so the head was trained without them, and "
+            "bertie always puts them. Fine-tune the model here; or, if it was trained with them, add the "
+            "post_processor that tokenizer.json lacks"
+        )
 
 
 def _follow_segments(model: TaskModel, tokenizer: Tokenizer) -> list[str]:

@@ -42,7 +42,8 @@ def load(path: str | Path) -> Tokenizer:
     tokenizer = kind(rust, source=str(sources.file), specials=names, settings=sources.settings)
     tells, doubt = _tells_segments(sources)
     tokenizer.tells_segments, tokenizer.doubt = tells and tokenizer.tells_segments, doubt
-    if is_bare(rust) and sources.family == "file":
+    tokenizer.is_bare = is_bare(rust) and sources.family == "file"
+    if tokenizer.is_bare:
         first, last = names[2:4]
         remarks.append(f"{sources.file} puts no special tokens around a text; bertie puts {first} and {last} there")
     tokenizer.remarks = tuple(remarks)

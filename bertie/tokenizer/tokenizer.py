@@ -72,6 +72,8 @@ class Tokenizer:
         self.special_ids = tuple(sorted(set(places)))
         self.remarks: tuple[str, ...] = ()
         """What a user should know about how it was read."""
+        self.is_bare = False
+        """Whether its file puts no special tokens around a text, as bertie does all the same."""
         self.doubt: list[str] = []
         """What a user should know if the model has segments."""
         self.num_between, self.tells_segments = layout(rust, self._specials, source)

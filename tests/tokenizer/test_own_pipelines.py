@@ -13,6 +13,7 @@ from tokenizers import Tokenizer as RustTokenizer
 
 import bertie
 from bertie.errors import DataError
+from bertie.formats import huggingface
 from bertie.tokenizer.tokenizer import SPECIALS, Tokenizer
 
 ROLES = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
@@ -132,3 +133,15 @@ def test_what_cannot_be_used_is_refused_when_it_is_read(tmp_path: Path) -> None:
         (folder / "tokenizer.json").write_text(json.dumps({**state, **change}), encoding="utf-8")
         with pytest.raises(DataError, match=said):
             Tokenizer.load(folder)
+
+
+def test_a_head_that_learned_without_special_tokens(tmp_path: Path) -> None:
+    own = build(tmp_path / "own", **PIPELINES["nothing"])
+    size = Tokenizer.load(own).vocab_size
+    shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24}
+    config = transformers.BertConfig(vocab_size=size, **shape)
+    transformers.BertForSequenceClassification(config).save_pretrained(own)
+    with pytest.raises(DataError, match="the head was trained without them"):
+        huggingface.read(own)
+    notes = huggingface.read(own, task="masked_lm", new_head=True).notes
+    assert any("puts no special tokens" in note for note in notes)
