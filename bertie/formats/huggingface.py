@@ -75,7 +75,7 @@ def _read(layout: Path, *, task: str | None, settings: Mapping[str, Any] | None,
     values = with_ids(values, read_generation(folder, values, pair=True), folder) if kind == PAIR else values
     config: Any = pair_config(values, folder) if kind == PAIR else encoder_config(values, naming(kind, values), folder)
     module = naming(kind, values)
-    stored = read_tensors(folder, module, tied=bool(values.get("tie_word_embeddings", True)))
+    stored = read_tensors(folder, module, tied=_is_tied(config))
     state, notes = stored.state, [*unknown_keys(values, module, folder), *stored.notes]
     config = _with_output(config, tied=not stored.own_matrix)
     tokenizer = read_tokenizer(folder, values, config.vocab_size)
@@ -119,6 +119,11 @@ def _read(layout: Path, *, task: str | None, settings: Mapping[str, Any] | None,
     card = folder / "README.md"
     text = read_bytes(card).decode("utf-8", "replace") if card.exists() else ""
     return Bundle(model.eval(), objective, tokenizer, config, kind, text, extra, tuple(notes))
+
+
+def _is_tied(config: Any) -> bool:
+    """Tell whether what guesses tokens multiplies by the word embeddings, as the config says."""
+    return bool(getattr(getattr(config, "decoder", config), "tied", True))
 
 
 def _with_output(config: Any, *, tied: bool) -> Any:
@@ -227,7 +232,7 @@ def write(bundle: Bundle, path: str | Path, *, overwrite: bool = False) -> None:
     """
     module = naming(bundle.architecture, bundle.config.to_foreign())
     state = module.to_foreign(bundle.model.state_dict())
-    state = state if getattr(bundle.config, "tied", True) else with_second_names(state, module)
+    state = state if _is_tied(bundle.config) else with_second_names(state, module)
     tensors = {name: value.detach().cpu().float().contiguous().clone() for name, value in state.items()}
     with atomic_folder(path, replace=overwrite) as folder:
         save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})

@@ -122,6 +122,19 @@ def test_an_output_matrix_of_its_own(tie: bool | None, folder: Path, tmp_path: P
     assert torch.equal(load_file(tmp_path / "again" / "model.safetensors")[bias], head.token_logits.bias)
 
 
+def test_an_output_matrix_of_its_own_under_a_decoder(folder: Path, tmp_path: Path) -> None:
+    change_tensors(folder, lambda tensors: {**tensors, DECODER: tensors[WORDS] + 1})
+    room = {"max_length": 16, "max_target": 16, "max_new_tokens": 8}
+    pair = huggingface.read(folder, task="generation", settings=room, new_head=True)
+    logits: Any = pair.model.head.decoder.token_logits  # type: ignore[union-attr]
+    assert torch.equal(logits.embedding, load_file(folder / "model.safetensors")[DECODER])
+    huggingface.write(pair, tmp_path / "pair")
+    assert_same(huggingface.read(tmp_path / "pair"), pair)
+    assert huggingface.read(tmp_path / "pair").notes == ()
+    written = load_file(tmp_path / "pair" / "model.safetensors")
+    assert torch.equal(written["decoder.cls.predictions.decoder.bias"], logits.bias)
+
+
 def test_an_output_matrix_of_its_own_is_left_out_where_nothing_is_guessed(folder: Path, tmp_path: Path) -> None:
     change_tensors(folder, lambda tensors: {**tensors, DECODER: tensors[WORDS] + 1})
     change_config(folder, drop=("bertie",))
