@@ -47,9 +47,11 @@ def show(path: Positional[Path], *, accept_changes: bool = False) -> Report:
             if accept_changes:
                 _accept(folder, known_by[0])
             return describe(folder)
+    from bertie.formats._folder import instead
+
     raise SettingsError(
         f"{folder} is no run (config.toml), no prepared corpus (manifest.json), no model (config.json) "
-        "and no tokenizer (tokenizer.json or vocab.txt)"
+        f"and no tokenizer (tokenizer.json or vocab.txt); {instead(folder) if folder.is_dir() else 'there is none'}"
     )
 
 

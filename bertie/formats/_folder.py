@@ -48,7 +48,7 @@ def weights_of(folder: Path) -> list[Path]:
             f"{folder} holds {found[0].name}, a pickle, which could run code when read; type: "
             f"bertie convert {shlex.quote(str(folder))} {target}"
         )
-    raise SettingsError(f"{folder} holds no model.safetensors; {_instead(folder)}")
+    raise SettingsError(f"{folder} holds no model.safetensors; {instead(folder)}")
 
 
 def damaged(file: Path, error: BaseException) -> DataError:
@@ -69,10 +69,10 @@ def stand_in(file: Path) -> str:
 
 def no_config(folder: Path) -> SettingsError:
     """Make the error for a folder without config.json."""
-    return SettingsError(f"{folder} is no model folder: it holds no config.json; {_instead(folder)}")
+    return SettingsError(f"{folder} is no model folder: it holds no config.json; {instead(folder)}")
 
 
-def _instead(folder: Path) -> str:
+def instead(folder: Path) -> str:
     """Say what a folder is that lacks config.json or weights, and what to do with it."""
     names = {entry.name for entry in folder.iterdir()}
     if "adapter_config.json" in names or "adapter_model.safetensors" in names:

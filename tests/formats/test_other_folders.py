@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from bertie.commands.convert import convert
+from bertie.commands.show import show
 from bertie.errors import BertieError
 from bertie.formats import huggingface
 from bertie.formats.format import new
@@ -64,6 +65,8 @@ def test_an_adapter_names_its_base(tmp_path: Path) -> None:
     (tmp_path / "adapter_config.json").write_text(json.dumps(settings))
     (tmp_path / "adapter_model.safetensors").touch()
     assert "goes on 'someone/small'; merge them where it was made" in refusal(tmp_path)
+    with pytest.raises(BertieError, match=r"no model .* goes on 'someone/small'"):
+        show(tmp_path)
     (tmp_path / "adapter_config.json").write_text("[" * 100_000)
     assert "goes on its base model" in refusal(tmp_path)
 
