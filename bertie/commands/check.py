@@ -70,7 +70,8 @@ def check(
         dev: file to measure on, with --task; it is compared with the others.
         model: model or tokenizer, a folder or hub id, to count pieces with; words are counted when not given.
         length: tokens of the longest item.
-        columns: what the columns hold, such as text=body,label=tag; found out when not given.
+        columns: what the columns hold, such as text=body,label=tag, and how a file is read that leaves it open, such
+            as header=no,delimiter=semicolon (docs/tasks.md); found out when not given.
         settings: further settings of the task, such as multi_label=true.
         documents: what parts documents in .txt files of raw text: blank-line, or file: each file is one document.
 

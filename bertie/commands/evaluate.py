@@ -71,7 +71,8 @@ def evaluate(
         limit: pairs of each of the suite's paradigms, for a quick look; all when not given.
         scoring: what each piece of a suite's sentences is guessed from: all the others (masked) or those before it
             (causal); what the model was made for when not given.
-        columns: what the columns hold, such as text=body,label=tag; found out when not given.
+        columns: what the columns hold, such as text=body,label=tag, and how a file is read that leaves it open, such
+            as header=no,delimiter=semicolon (docs/tasks.md); found out when not given.
         task: what to do with the model; what it was made for when not given.
         length: tokens of the longest text; what the model brings when not given.
         truncation: cut longer texts, stop at them (error), or slide a window over them; what the model brings when

@@ -85,7 +85,8 @@ def finetune(
         dev: table to measure on; or a share of the training table to hold out for it, such as 20%.
         train_limit: items to learn from at most; drawn from all over the table, the same ones whatever the seed.
         dev_limit: items to measure on at most, drawn alike.
-        columns: what the columns hold, such as text=body,label=tag; found out when not given.
+        columns: what the columns hold, such as text=body,label=tag, and how a file is read that leaves it open, such
+            as header=no,delimiter=semicolon (docs/tasks.md); found out when not given.
         steps: updates to do; give one of steps, epochs, budget. Three epochs when none is given.
         epochs: passes over the training table.
         budget: time to spend, such as 10m.

@@ -83,7 +83,8 @@ def predict(
         texts: texts to predict for; a tab parts the two texts of a pair.
         pair: second texts, one for each text; for multiple choice the choices of a single text.
         file: .txt (one text a line), .tsv, .csv, .jsonl or .parquet to read the texts from.
-        columns: what the columns of the file hold, such as text=body,pair=title; found out when not given.
+        columns: what the columns of the file hold, such as text=body,pair=title, and how it is read, such as
+            header=no,delimiter=semicolon; as the model's training file, or found out, when not given.
         task: what to do with the model; what it was made for when not given.
         top_k: guesses for each [MASK], or for all masks of a text together.
         joint: fill all [MASK] of a text together instead of each on its own.

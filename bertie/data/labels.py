@@ -52,7 +52,17 @@ def tell_unseen(found: Iterable[tuple[str, int]], known: Sequence[str], path: Pa
         return
     (first, times), *others = counts.most_common()
     more = "".join(f", {name!r} ({number})" for name, number in others[:5]) + (", ..." if others[5:] else "")
+    if alike := next((name for name in known if _same(name, first)), ""):
+        more += f" (written {alike!r} in training: write it alike)"
     said = f"{path}:{lines[first]}: the {what} {first!r} ({times} times){more} is none of the model's, which has "
     if counts.total() == total:
         raise DataError(f"{said}{', '.join(known)}; no {what} of this table is")
     progress.warn(f"{said}{', '.join(known)}; each counts as a mistake")
+
+
+def _same(one: str, other: str) -> bool:
+    """Tell whether two labels are one number, such as 1 and 1.0, or one word in other letters."""
+    try:
+        return float(one) == float(other)
+    except ValueError:
+        return one.strip().casefold() == other.strip().casefold()

@@ -23,6 +23,7 @@ SUFFIXES = (".txt", ".jsonl", ".csv", ".tsv", ".parquet")
 MAX_LINE_BYTES = 64 * 1024 * 1024
 BAD_UTF8_HINT = "prepare-corpus and train-tokenizer replace such characters with --bad-utf8 replace"
 _CHUNK_BYTES = 256 * 1024
+_LOOKED_AT = 400  # bytes that tell UTF-16 without a mark
 _GENUINE_REPLACEMENT = "\ufffd".encode()
 
 
@@ -165,6 +166,11 @@ class _CheckedUtf8(io.RawIOBase):
             raise DataError(
                 f"{self._source.path}: this is UTF-16, not UTF-8; convert it with: iconv -f UTF-16 -t UTF-8"
             )
+        if self._offset == 0 and (name := _wide(data[:_LOOKED_AT])):
+            raise DataError(
+                f"{self._source.path}: every second byte is 0, as in {name} without a mark, and not UTF-8; convert it "
+                f"with: iconv -f {name} -t UTF-8"
+            )
         checked, consumed = self._check(data)
         if self._offset == 0:
             checked = checked.removeprefix(codecs.BOM_UTF8)
@@ -205,3 +211,11 @@ class _CheckedUtf8(io.RawIOBase):
                 f"{self._source.path}: the line at byte offset {self._line_offset} is longer than "
                 f"{MAX_LINE_BYTES // 2**20} MiB; break it into lines (or is this no text file?)"
             )
+
+
+def _wide(data: bytes) -> str:
+    """Name the UTF-16 that bytes of plain letters look like; empty for anything else."""
+    if len(data) < 8:
+        return ""
+    even, odd = data[::2].count(0) / len(data[::2]), data[1::2].count(0) / len(data[1::2])
+    return "UTF-16LE" if odd > 0.8 and even == 0.0 else "UTF-16BE" if even > 0.8 and odd == 0.0 else ""

@@ -28,3 +28,9 @@ def test_labels_that_training_did_not_show() -> None:
     assert not list(said)
     with pytest.raises(DataError, match=r"the tag 'a' \(2 times\), 'b' \(1\) is none .* has c; no tag of this table"):
         tell_unseen([("a", 1), ("b", 2), ("a", 3)], ("c",), Path("dev.tsv"), what="tag")
+
+
+def test_a_label_that_is_only_written_otherwise_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for found, known, alike in (("1.0", "1", "1"), ("Bad", "bad", "bad")):
+        tell_unseen([(found, 2), ("x", 3)], [known, "x"], tmp_path / "dev.csv")
+        assert f"(written '{alike}' in training: write it alike)" in capsys.readouterr().err

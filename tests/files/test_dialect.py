@@ -84,3 +84,11 @@ def test_a_header_that_comes_again_is_named(tmp_path: Path) -> None:
     )
     with open_rows(path) as table, pytest.raises(DataError, match=r"a\.csv:5: this is the header once more"):
         list(table.rows(["intent"]))
+
+
+@pytest.mark.parametrize("name", ["UTF-16LE", "UTF-16BE"])
+def test_wide_characters_without_a_mark_are_named(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes("text,label\nGut, schön,x\n".encode(name))
+    with pytest.raises(DataError, match=f"every second byte is 0, as in {name} without a mark.*iconv -f {name}"):
+        open_rows(path)
