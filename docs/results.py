@@ -36,7 +36,7 @@ OURS = "bertie"
 TARGETS_OF = "minilm"
 # Places, and what may differ between two runs of one row.
 _PLACES = ("model", "tokenizer", "train", "dev", "out")
-_FREE = {"model", "out", "seed", "threads", "device", "precision", "resume"}
+_FREE = {"model", "out", "seed", "threads", "device", "precision", "resume", "training.keep"}
 
 
 @dataclass(frozen=True)

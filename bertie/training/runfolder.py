@@ -88,6 +88,7 @@ class RunFolder:
             path.mkdir(parents=True, exist_ok=True)
             folder = cls(path, _lock(path))
         folder.accepts_changes = bool(parameters.get("accept_changes"))
+        parameters = {name: value for name, value in parameters.items() if name != "accept_changes"}
         folder._keeps_checkpoints = flat(parameters).get("training.keep") is not None
         try:
             if not folder._record_file.exists():
@@ -95,8 +96,7 @@ class RunFolder:
             elif folder._go_on(command, parameters, data, settings_file.read):
                 folder.config.unlink(missing_ok=True)
             if not folder.config.exists():
-                kept = {name: value for name, value in parameters.items() if name != "accept_changes"}
-                settings_file.write(folder.config, command=command, parameters={**kept, "resume": False})
+                settings_file.write(folder.config, command=command, parameters={**parameters, "resume": False})
                 folder._write_record({**folder._record, "config": flat(settings_file.read(folder.config))})
         except BaseException:
             folder._lock.close()

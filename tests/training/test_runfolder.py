@@ -254,6 +254,7 @@ def test_accepted_settings_are_the_runs_from_then_on(tmp_path: Path, capsys: pyt
     with take(tmp_path, steps=20, accept_changes=True):
         assert "goes on with other settings than it began with: steps was 10 and is now 20" in capsys.readouterr().err
     assert config.read(tmp_path)["steps"] == 20 and "accept_changes" not in config.read(tmp_path)
+    assert "accept_changes" not in (tmp_path / "run.json").read_text()
     with take(tmp_path, steps=20) as folder:
         folder.mark_finished({})
     assert json.loads((tmp_path / "run.json").read_text())["changes"] == ["steps was 10 and is now 20"]
