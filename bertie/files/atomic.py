@@ -13,7 +13,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,6 +25,7 @@ _FULL_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG}
 _NO_FSYNC = {errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.EACCES, errno.EPERM}
 _SECONDS_TO_WRITE_A_FILE = 3600
+_WAITS = (0.01, 0.05, 0.2)
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -62,7 +63,7 @@ def write_bytes(path: str | Path, content: bytes) -> None:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            partial.replace(path)
+            _patiently(partial.replace, path)
         except BaseException:
             # Also on Ctrl-C: nothing half-written is left behind. The first error is the one to report.
             with contextlib.suppress(OSError):
@@ -102,7 +103,7 @@ def atomic_folder(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
             else:
                 # Somebody else may have made it meanwhile; a rename would then fail or replace an empty folder.
                 _must_not_exist(path)
-                partial.rename(path)
+                _patiently(partial.rename, path)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
@@ -208,13 +209,24 @@ def _clear_folder(leftover: Path) -> None:
 def _swap(partial: Path, path: Path) -> None:
     """Put a folder in another one's place, and remove the old one."""
     old = _partial_name(path)
-    path.rename(old)
+    _patiently(path.rename, old)
     try:
-        partial.rename(path)
+        _patiently(partial.rename, path)
     except BaseException:
         old.rename(path)
         raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _patiently(rename: Callable[[Path], Path], name: Path) -> None:
+    """Rename, and try again for a moment: Windows refuses while another program has the file open to look at it."""
+    for seconds in _WAITS:
+        try:
+            rename(name)
+            return
+        except PermissionError:
+            time.sleep(seconds)
+    rename(name)
 
 
 def _settle(folder: Path) -> None:

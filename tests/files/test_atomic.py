@@ -260,3 +260,26 @@ def test_a_file_system_that_syncs_no_folders(tmp_path: Path, monkeypatch: pytest
     with atomic_folder(tmp_path / "target") as folder:
         (folder / "b").touch()
     assert names(tmp_path) == ["b", "target"]
+
+
+@pytest.mark.parametrize(("refusals", "works"), [(3, True), (4, False)])
+def test_a_file_that_another_program_has_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusals: int, works: bool
+) -> None:
+    write_text(tmp_path / "a.txt", "old")
+    real, refused = Path.replace, [0]
+
+    def replace(path: Path, target: Path) -> Path:
+        if refused[0] < refusals:
+            refused[0] += 1
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return real(path, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    if works:
+        write_text(tmp_path / "a.txt", "new")
+    else:
+        with pytest.raises(SettingsError, match=r"can't write .*a\.txt: Permission denied"):
+            write_text(tmp_path / "a.txt", "new")
+    assert (tmp_path / "a.txt").read_text() == ("new" if works else "old")
+    assert names(tmp_path) == ["a.txt"]
