@@ -144,7 +144,7 @@ def test_bad_files(tmp_path: Path) -> None:
     (tmp_path / "b.csv").write_text("context,choices\n", encoding="utf-8")
     with pytest.raises(DataError, match="holds no rows"):
         read_choices(tmp_path / "b.csv")
-    with pytest.raises(DataError, match=r"no column holds labels \(context, ending0, ending1\)"):
+    with pytest.raises(DataError, match=r"no column holds labels \(context, choices\)"):
         read_choices(tmp_path / "b.csv", labelled=True)
     with pytest.raises(DataError, match="can't tell which column holds the choices"):
         read_choices(jsonl(tmp_path, {"text": "a", "label": 0}))
