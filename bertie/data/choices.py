@@ -18,6 +18,7 @@ from bertie.data.hub import is_dataset, open_dataset
 from bertie.data.items import Choice, Table
 from bertie.data.json_values import json_values
 from bertie.data.reading import Reading
+from bertie.data.roles import check_one_role
 from bertie.errors import DataError, SettingsError
 from bertie.files.compression import format_suffix
 from bertie.files.delimited import OPTIONS
@@ -159,6 +160,7 @@ def _unfolded(row: dict[str, Any]) -> dict[str, Any]:
 def _chosen(file: Path, header: Sequence[str], columns: Mapping[str, str]) -> dict[str, list[str]]:
     """Look up the columns that the user named."""
     places = {}
+    check_one_role(columns)
     for part, names in columns.items():
         if part not in _NAMES:
             known = ", ".join(_NAMES)

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from bertie.data.hub import is_dataset, open_dataset
 from bertie.data.json_values import json_values
+from bertie.data.roles import check_one_role
 from bertie.errors import DataError, SettingsError
 from bertie.files.compression import format_suffix
 from bertie.files.delimited import OPTIONS
@@ -72,11 +73,12 @@ def json_source(file: Path, columns: Mapping[str, str] | None) -> Source:
     root = values[0][1]
     if len(values) == 1 and isinstance(root, dict) and not {"paragraphs", "qas", *NAMES["question"]} & set(root):
         data = root.get("data")
-        if not isinstance(data, list):
+        if isinstance(data, list):
+            values = list(enumerate(data, 1))
+        elif not columns and format_suffix(file) != ".jsonl":
             raise DataError(
                 f"{file}: a file of questions is a list, or an object with a list named data, as SQuAD has it"
             )
-        values = list(enumerate(data, 1))
     if values and isinstance(values[0][1], dict) and "header" in values[0][1] and len(values[0][1]) == 1:
         values = values[1:]  # MRQA's files begin with a line of their own
     nested = any(isinstance(value, dict) and {"paragraphs", "qas"} & set(value) for _, value in values)
@@ -175,6 +177,7 @@ def _mapping(
         SettingsError: a column or a part that there isn't.
         DataError: columns of unknown names, or two that may be one part and hold other things.
     """
+    check_one_role(columns or {})
     for part, name in (columns or {}).items():
         if part not in NAMES:
             raise SettingsError(f"--columns {part}={name}: {did_you_mean(part, NAMES)}")

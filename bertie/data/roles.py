@@ -96,11 +96,21 @@ def split_options(columns: Mapping[str, str]) -> tuple[dict[str, str], dict[str,
                 f"--columns {role}={name}: a column is text, pair, label, id or negative; "
                 f"{did_you_mean(role, (*ROLES, *OPTIONS, *LABEL_OPTIONS))}"
             )
+    check_one_role(roles)
+    return roles, options
+
+
+def check_one_role(roles: Mapping[str, str]) -> None:
+    """Refuse a column that a user gives two roles.
+
+    Raises:
+        SettingsError: it has two.
+    """
+    for role, name in roles.items():
         if other := next((one for one, column in roles.items() if column == name and one != role), None):
             raise SettingsError(
                 f"--columns {role}={name},{other}={name}: one column has one role; name another for one"
             )
-    return roles, options
 
 
 def named_roles(file: Any, names: Sequence[str], roles: Mapping[str, str]) -> dict[str, str]:

@@ -22,6 +22,7 @@ from bertie.data.items import Table, Words
 from bertie.data.json_values import json_values
 from bertie.data.label_tools import read_export
 from bertie.data.reading import LeftOut, Reading
+from bertie.data.roles import check_one_role
 from bertie.data.spans import SpanReader, cut_words, unit_of
 from bertie.data.word_rows import NAMES, ListReader, Values, find_roles, look_at
 from bertie.errors import DataError, SettingsError
@@ -64,6 +65,7 @@ def read_words(
     file = Path(path)
     given = {role: name for role, name in (columns or {}).items() if role not in OPTIONS}
     options = {name: value for name, value in (columns or {}).items() if name in OPTIONS}
+    check_one_role(given)
     for role in given:
         if role not in NAMES:
             raise SettingsError(f"--columns {role}: a column is one of {', '.join(NAMES)}; {did_you_mean(role, NAMES)}")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bertie import progress
-from bertie.errors import DataError
+from bertie.errors import DataError, SettingsError
 from bertie.tasks.multiple_choice import MultipleChoice
 from bertie.tasks.question_answering import QuestionAnswering
 from bertie.tasks.tagging import Tagging
@@ -56,3 +56,15 @@ def test_answers(tmp_path: Path) -> None:
     learned = QuestionAnswering.read(tmp_path / "train.jsonl", columns=columns, labelled=True).reading
     (item,) = QuestionAnswering.read(tmp_path / "dev.jsonl", labelled=True, like=learned).items
     assert item.label is not None and item.label[0].text == "In Ulm"
+
+
+def test_one_column_has_one_role(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps({"a": "x", "b": "y", "c": "z"}) + "\n")
+    for task, columns in (
+        (Tagging, {"words": "a", "tags": "a"}),
+        (QuestionAnswering, {"question": "a", "context": "a"}),
+        (MultipleChoice, {"text": "a", "choices": "b+c", "label": "a"}),
+    ):
+        with pytest.raises(SettingsError, match="one column has one role"):
+            task.read(path, columns=columns)
