@@ -277,13 +277,22 @@ def _labels(file: Path, loaded: _Loaded, options: Mapping[str, str], *, written:
 
 
 def _items(file: Path, loaded: _Loaded, labels: Sequence[Labels]) -> list[Text]:
-    places = {role: loaded.chosen.index(name) for role, name in loaded.reading.columns.items() if role != "label"}
-    items = []
-    for (line, values), label in zip(loaded.rows, labels, strict=True):
-        texts = {role: _text(values[place], f"{file}:{line}", loaded.chosen[place]) for role, place in places.items()}
-        negatives = tuple(texts[name] for name in NEGATIVES if texts.get(name))
-        items.append(Text(texts["text"], texts.get("pair"), label, line, negatives, texts.get("id", "")))
-    return items
+    texts: dict[str, list[str]] = {}
+    for role, name in loaded.reading.columns.items():
+        if role != "label":
+            values = zip(loaded.rows, loaded.values(name), strict=True)
+            texts[role] = [
+                value if isinstance(value, str) else _text(value, f"{file}:{row[0]}", name) for row, value in values
+            ]
+    count = len(loaded.rows)
+    pairs: Sequence[str | None] = texts.get("pair") or [None] * count
+    ids = texts.get("id") or [""] * count
+    others = [texts[name] for name in NEGATIVES if name in texts]
+    negatives = zip(*others, strict=True) if others else [()] * count
+    parts = zip(texts["text"], pairs, labels, loaded.rows, negatives, ids, strict=True)
+    return [
+        Text(text, pair, label, row[0], tuple(filter(None, wrong)), own) for text, pair, label, row, wrong, own in parts
+    ]
 
 
 def _text(value: Any, where: str, name: str) -> str:

@@ -109,7 +109,7 @@ class Delimited(Rows):
         """
         waiting: list[Record] = []
         for line, fields in self._records:
-            if not any(value.strip() for value in fields):
+            if not any(map(str.strip, fields)):
                 if empty and (self.width == 1 or len(fields) == self.width):
                     waiting.append((line, fields or [""]))
                 else:
@@ -117,7 +117,8 @@ class Delimited(Rows):
             else:
                 yield from waiting
                 waiting.clear()
-                if self.header and self.width > 1 and [value.strip() for value in fields] == self.names:
+                again = self.header and self.width > 1 and fields[0].strip() == self.names[0]
+                if again and [value.strip() for value in fields] == self.names:
                     raise DataError(
                         f"{self._path}:{line}: this is the header once more (were files put together?); remove the line"
                     )

@@ -70,7 +70,13 @@ def has_header(first: Sequence[str], rows: Sequence[Sequence[str]], *, prior: fl
     """
     cells = [cell.strip() for cell in first]
     others = [row for row in rows[:_SAMPLE] if [cell.strip() for cell in row] != cells]
-    named = [place for place, cell in enumerate(cells) if is_known_name(cell)]
+    # As the only such words they may be labels of a first row.
+    triples = any(cell.lower() in ("anchor", "query", "question") for cell in cells)
+    named = [
+        place
+        for place, cell in enumerate(cells)
+        if is_known_name(cell) or (triples and cell.lower().rstrip("_0123456789") in ("positive", "negative"))
+    ]
     if named and len(named) == sum(map(bool, cells)):
         values = [{row[place].strip() for row in others} for place in named]
         if not any(cells[place] in known for place, known in zip(named, values, strict=True)):

@@ -82,7 +82,7 @@ def test_warnings(tmp_path: Path, tokenizer: Path, capsys: pytest.CaptureFixture
         (["text.txt", "--processes", "0"], 2, "--processes 0 is too few"),
         (["empty.txt"], 3, "no text in any of 1 files"),
         (["bad.txt"], 3, "bad.txt:1: byte 0xff at offset 4 is not UTF-8"),
-        (["table.tsv"], 2, "--text-column"),
+        (["table.tsv"], 3, "--text-column"),
     ],
 )
 def test_what_goes_wrong(

@@ -49,7 +49,7 @@ def test_sources_alone(tmp_path: Path) -> None:
 
 def test_unknown_names_and_empty_targets_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="can't tell which column holds the source"):
-        read_sources(write(tmp_path, "a.csv", "x,y\n1,2\n"))
+        read_sources(write(tmp_path, "a.csv", "x_value,y_value\n" + "1,2\n" * 6))
     with pytest.raises(DataError, match=r"a\.tsv:2: the label is empty"):
         read_sources(write(tmp_path, "a.tsv", "source\ttarget\nx\t\n"), labelled=True)
 
