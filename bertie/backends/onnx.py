@@ -12,6 +12,7 @@ Shapes: B sequences, S longest sequence, H hidden, N heads, D head size.
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -73,6 +74,8 @@ class Onnx(Backend):
 
     def open(self, bundle: Bundle, path: Path, precision: Precision) -> TaskModel:
         """Start a session; its threads sleep while they wait, as ours do."""
+        # It keeps a database of its use in the home folder from its import on, unless told not to.
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         import onnxruntime
 
         file = path / FILE

@@ -11,6 +11,7 @@ from bertie.files.compression import ByteStream
 from bertie.files.text import BAD_UTF8_HINT, BadUtf8
 from bertie.reading import parse_json
 
+_MOST_BYTES = 256 * 2**20
 Value = tuple[int, Any]
 """Line, or place in its list, and value."""
 
@@ -41,7 +42,11 @@ def is_pair(value: Any) -> bool:
 def _text(file: Path, bad_utf8: BadUtf8) -> str:
     # One value may fill the whole file, often on one line, so that lines have no limit here.
     with ByteStream(file) as stream, BufferedReader(stream) as reader:
-        data = reader.read()
+        data = reader.read(_MOST_BYTES + 1)
+    if len(data) > _MOST_BYTES:
+        raise DataError(
+            f"{file} has more than {_MOST_BYTES // 2**20} MiB in one piece; write one object a line and call it .jsonl"
+        )
     try:
         text = data.decode("utf-8-sig", "strict" if bad_utf8 == "stop" else "replace")
     except UnicodeDecodeError as error:
