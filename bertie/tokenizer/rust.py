@@ -6,19 +6,16 @@ from pathlib import Path
 
 from tokenizers import Tokenizer as RustTokenizer
 
-from bertie.errors import BertieError, DataError
+from bertie.native import native
 from bertie.reading import LARGE_BYTES, read_text
+from bertie.tokenizer.patterns import check_patterns
 
 
 @contextmanager
 def readable(what: str) -> Iterator[None]:
     """Turn whatever the Rust package raises, panics included, into a DataError that names `what`."""
-    try:
+    with native(what):
         yield
-    except (KeyboardInterrupt, SystemExit, MemoryError, BertieError):
-        raise
-    except BaseException as error:  # a Rust panic is not an Exception
-        raise DataError(f"{what}: {error}") from error
 
 
 def from_file(file: Path) -> RustTokenizer:
@@ -27,5 +24,7 @@ def from_file(file: Path) -> RustTokenizer:
     Raises:
         DataError: it is none.
     """
+    text = read_text(file, limit=LARGE_BYTES)
+    check_patterns(text, str(file))
     with readable(str(file)):
-        return RustTokenizer.from_str(read_text(file, limit=LARGE_BYTES))
+        return RustTokenizer.from_str(text)
