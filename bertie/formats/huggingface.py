@@ -116,9 +116,21 @@ def _read(layout: Path, *, task: str | None, settings: Mapping[str, Any] | None,
         notes.append(f"{folder}: drawn anew from seed {seed}: {', '.join(drawn)}")
     notes += _left_out(model, state, stored, folder, name)
     extra = {key: value for key, value in ours.items() if key not in ("task", "settings", "golden_ids")}
-    card = folder / "README.md"
-    text = read_bytes(card).decode("utf-8", "replace") if card.exists() else ""
+    text = _card(folder, notes)
     return Bundle(model.eval(), objective, tokenizer, config, kind, text, extra, tuple(notes))
+
+
+def _card(folder: Path, notes: list[str]) -> str:
+    """Read the card, which is written again beside what is learned: never what a link makes of another file."""
+    card = folder / "README.md"
+    if not card.exists():
+        return ""
+    place, home = card.resolve(), folder.resolve()
+    cache = home.parent.parent / "blobs"  # the hub's cache links from snapshots/REVISION to ../../blobs
+    if not place.is_relative_to(home) and not (home.parent.name == "snapshots" and place.parent == cache):
+        notes.append(f"{card} is a link to {place}, outside the model's folder; it is left out")
+        return ""
+    return read_bytes(card).decode("utf-8", "replace")
 
 
 def _is_tied(config: Any) -> bool:

@@ -17,7 +17,6 @@ import importlib
 import io
 import json
 import os
-import random
 import resource
 import shutil
 import subprocess
@@ -30,154 +29,13 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
-from damage import copy, damage_file, files_of, forget_checksums
+from cases import case
 from seeds import make_seeds
 
 MOST_SECONDS, HANG_SECONDS, MOST_BYTES = 20.0, 60.0, 2 * 2**30
 CHECKED = [False]
 """Whether checksums are taken as right."""
 CODES = {0, 2, 3, 4, 5}
-TASKS = {
-    "classification": ("a.csv", "a.tsv", "a.jsonl", "a.parquet", "pairs.tsv"),
-    "regression": ("score.csv", "score.jsonl"),
-    "tagging": ("a.conll", "words.jsonl", "spans.jsonl"),
-    "question_answering": ("squad.json", "questions.jsonl"),
-    "multiple_choice": ("choices.jsonl", "choices.csv"),
-    "embedding": ("pairs.jsonl",),
-    "generation": ("pairs.jsonl",),
-}
-ANY_TABLE = sorted({file for files in TASKS.values() for file in files} | {"a.txt"})
-ALONE = ["--processes", "1"]
-SMALL = ["--steps", "1", "--batch-size", "4", "--length", "16", "--threads", "1", "--precision", "fp32"]
-
-
-def case(number: int, seed: int, seeds: Path, place: Path) -> tuple[str, list[str], str]:
-    """Lay out one case below a folder; return its kind, its command line and what was damaged."""
-    draw = random.Random(f"{seed}/{number}")
-    given, out = place / "in", str(place / "out" / "new")
-    task = draw.choice(sorted(TASKS))
-    table = draw.choice(TASKS[task] if draw.random() < 0.7 else ANY_TABLE)
-    kind = draw.choice(
-        (
-            "check",
-            "check",
-            "check",
-            "predict",
-            "evaluate",
-            "search",
-            "prepare",
-            "vocabulary",
-            "finetune",
-            "model",
-            "model",
-            "model",
-            "show",
-            "corpus",
-            "settings",
-            "tokenizer",
-            "export",
-            "run",
-        )
-    )
-    model = draw.choice(("classifier", "tagger", "reader", "pretrained"))
-    words: list[str]
-    hit: str
-    if kind in ("check", "predict", "evaluate", "search", "prepare", "vocabulary", "finetune"):
-        hit = table
-        file = str(given / table)
-        own = str(seeds / model)
-        words = {
-            "check": ["check", file, *(["--task", task] if draw.random() < 0.8 else [])],
-            "predict": ["predict", own, "--file", file],
-            "evaluate": ["evaluate", own, file],
-            "search": ["search", str(seeds / "pretrained"), file, "what is it"],
-            "prepare": [
-                "prepare-corpus",
-                file,
-                "--tokenizer",
-                str(seeds / "tokenizer"),
-                "--out",
-                out,
-                "--processes",
-                "1",
-            ],
-            "vocabulary": ["train-tokenizer", file, "--out", out, "--vocab-size", "200"],
-            "finetune": ["finetune", str(seeds / "pretrained"), "--task", task, "--train", file, "--out", out, *SMALL],
-        }[kind]
-    elif kind in ("model", "export"):
-        hit = draw.choice((model, "exported")) if kind == "model" else model
-        folder, data = str(given / hit), str(seeds / "a.tsv")
-        words = (
-            draw.choice(
-                (
-                    ["predict", folder, "some text", "--pair", "other"]
-                    if draw.random() < 0.3
-                    else ["predict", folder, "a [MASK] text"],
-                    ["predict", folder, "--file", str(seeds / "a.txt")],
-                    ["evaluate", folder, data],
-                    ["show", folder],
-                    ["convert", folder, out],
-                    ["search", folder, str(seeds / "a.txt"), "what"],
-                    ["check", data, "--model", folder],
-                    ["finetune", folder, "--task", "classification", "--train", data, "--out", out, *SMALL],
-                )
-            )
-            if kind == "model"
-            else ["export", folder, "--out", out, "--backend", draw.choice(("onnx", "openvino"))]
-        )
-    elif kind == "tokenizer":
-        hit = draw.choice(("tokenizer", "bytes"))
-        words = draw.choice(
-            (
-                ["show", str(given / hit)],
-                [
-                    "prepare-corpus",
-                    str(seeds / "a.txt"),
-                    "--tokenizer",
-                    str(given / hit),
-                    "--out",
-                    out,
-                    "--processes",
-                    "1",
-                ],
-                ["check", str(seeds / "a.csv"), "--task", "classification", "--model", str(given / hit)],
-            )
-        )
-    elif kind == "corpus":
-        hit = "corpus"
-        small = ["--steps", "1", "--length", "16", "--batch-tokens", "64", "--threads", "1", "--precision", "fp32"]
-        words = draw.choice(
-            (
-                ["pretrain", "--corpus", str(given / hit), "--model.size", "1/32", "--out", out, *small],
-                ["pretrain", "--corpus", str(given / hit), "--from", str(seeds / "pretrained"), "--out", out, *small],
-                ["show", str(given / hit)],
-            )
-        )
-    elif kind in ("settings", "run"):
-        hit = "settings.toml" if kind == "settings" else "run"
-        target = str(given / hit) if kind == "settings" else str(given / hit / "config.toml")
-        words = ["run", target, *(["--out", out] if kind == "settings" or draw.random() < 0.5 else ["--resume"])]
-        if kind == "run" and "--resume" in words:  # the run's own folder is its --out
-            copy(seeds / hit, place / "out" / "run")
-            words = ["run", str(place / "out" / "run"), "--resume", "--out", str(place / "out" / "run")]
-            given = place / "out"
-    else:
-        hit = draw.choice(("corpus", "run", model, "tokenizer", "exported"))
-        words = ["show", str(given / hit)]
-    if not (given / hit).exists():
-        copy(seeds / hit, given / hit)
-    target_files = files_of(given / hit) if (given / hit).is_dir() else [given / hit]
-    if draw.random() < 0.7:
-        forget_checksums(given / hit)
-        target_files = [file for file in target_files if file.exists()]
-    done = []
-    for _ in range(draw.choice((1, 1, 1, 2, 4))):
-        file = draw.choice(target_files)
-        if file.is_file() and not file.is_symlink() and file.stat().st_size < 2**26:
-            done.append(f"{file.relative_to(given)} {damage_file(file, draw)}")
-    if draw.random() < 0.15:
-        words.append("--json")
-    return kind, words, "; ".join(done)
 
 
 def _unfit(text: str) -> bool:

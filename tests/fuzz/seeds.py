@@ -101,7 +101,7 @@ def make_seeds(folder: Path) -> None:
         "train-tokenizer a.txt --out tokenizer --vocab-size 200",
         "prepare-corpus a.txt --tokenizer tokenizer --out corpus --processes 1",
         f"pretrain --corpus corpus --model.size 1/32 --batch-tokens 64 --out pre {small}",
-        f"finetune pre/model --task classification --train a.tsv --out run {tune}",
+        f"finetune pre/model --task classification --train {folder.resolve()}/a.tsv --out run {tune}",
         f"finetune pre/model --task tagging --train a.conll --out tag {tune}",
         f"finetune pre/model --task question_answering --train questions.jsonl --out read {tune}",
         "export run/model --out exported --backend onnx",
