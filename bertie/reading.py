@@ -158,7 +158,9 @@ def parse_json(content: str | bytes, place: str, *, data: bool = False) -> Any:
     """
     text = decoded(content, place) if isinstance(content, bytes) else content.removeprefix("\ufeff")
     try:
-        value = (_AS_DATA if data else _DECODER).decode(text)
+        # A call of Python for each number would take longer than all else in a tokenizer.json.
+        decoders = _COUNTING if _LONG_NUMBER.search(text) else _QUICK
+        value = decoders[data].decode(text)
     except RecursionError as error:
         raise _too_deep(place) from error
     except json.JSONDecodeError as error:
@@ -309,7 +311,11 @@ def _shown(value: Any) -> str:
     return "null" if value is None else f"{value!r:.60}"
 
 
-_DECODER = json.JSONDecoder(
-    parse_int=_whole, parse_float=_fraction, parse_constant=_constant, object_pairs_hook=_object
-)
-_AS_DATA = json.JSONDecoder(parse_int=_whole, parse_float=_fraction, object_pairs_hook=_object)
+def _decoders(**parts: Any) -> tuple[json.JSONDecoder, json.JSONDecoder]:
+    """Make the strict decoder, and the one for data."""
+    usual = {"parse_float": _fraction, "object_pairs_hook": _object, **parts}
+    return json.JSONDecoder(parse_constant=_constant, **usual), json.JSONDecoder(**usual)
+
+
+_LONG_NUMBER = re.compile(rf"[0-9]{{{MAX_DIGITS + 1}}}")
+_COUNTING, _QUICK = _decoders(parse_int=_whole), _decoders()

@@ -135,7 +135,8 @@ def add(rust: RustTokenizer, sources: Sources, found: Added) -> None:
             token.special = token.special or str(token) in names
         rust.add_tokens(wanted)
     told = declared(sources)
-    holders = Counter(rust.get_vocab(with_added_tokens=True).values()) if told else Counter()
+    new = any(name not in sources.vocabulary for name in told)  # others can't take an id from a piece
+    holders = Counter(rust.get_vocab(with_added_tokens=True).values()) if new else Counter()
     for name, number in told.items():
         own = rust.token_to_id(name)
         if own != number or holders[number] > 1:
