@@ -114,6 +114,7 @@ def test_what_a_folder_has_not_learned_is_refused(tiny_tokenizer: Any, tmp_path:
 def test_a_decoder_of_a_source_is_none(tiny_tokenizer: Any, tmp_path: Path) -> None:
     huggingface.write(bundle_of(CausalLM(max_length=64), tiny_tokenizer), tmp_path / "model")
     file = tmp_path / "model" / "config.json"
+    (tmp_path / "model" / "SHA256SUMS").unlink()
     values = json.loads(file.read_text())
     file.write_text(json.dumps({**values, "add_cross_attention": True}))
     with pytest.raises(DataError, match="cross-attention"):

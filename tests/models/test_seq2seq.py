@@ -115,6 +115,8 @@ def test_foreign_configs_are_checked(
     encoder_folder: Path, tmp_path: Path, change: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     huggingface.write(begin(encoder_folder), tmp_path / "pair")
+    for beside in ("generation_config.json", "SHA256SUMS"):  # the one would say the ids, the other that they changed
+        (tmp_path / "pair" / beside).unlink()
     file = tmp_path / "pair" / "config.json"
     file.write_text(json.dumps({**json.loads(file.read_text(encoding="utf-8")), **change}), encoding="utf-8")
     with pytest.raises(error, match=message):
@@ -124,6 +126,7 @@ def test_foreign_configs_are_checked(
 def test_a_decoder_that_is_none_is_refused(encoder_folder: Path, tmp_path: Path) -> None:
     huggingface.write(begin(encoder_folder), tmp_path / "pair")
     file = tmp_path / "pair" / "config.json"
+    (tmp_path / "pair" / "SHA256SUMS").unlink()
     values = json.loads(file.read_text(encoding="utf-8"))
     values["decoder"]["is_decoder"] = False
     file.write_text(json.dumps(values), encoding="utf-8")
