@@ -170,7 +170,7 @@ def _vectors(rows: Sequence[Sequence[Any]], where: Where, name: str, options: Ma
     if not names:
         raise DataError(
             f"{where(0)}: {name!r} holds {list(rows[0])!r:.{_SHOWN}}: 0 and 1 in {size} places, whose names the file "
-            f"doesn't say; name them: --columns label={name},names={'+'.join('ABCDEFGH'[: min(size, 4)])}"
+            f"doesn't say; name them: --columns text=NAME,label={name},names={'+'.join('ABCDEFGH'[: min(size, 4)])}"
             f"{'+...' if size > 4 else ''}"
         )
     if len(names) != size:
@@ -239,6 +239,6 @@ def _by_signs(texts: Sequence[str], where: Where, name: str) -> Found:
         if shared:
             raise DataError(
                 f"{where(holding[0])}: {name!r} holds {texts[holding[0]]!r:.{_SHOWN}}: several labels, or one? Say "
-                f"--columns label={name},separator={word} or separator=none"
+                f"--columns text=NAME,label={name},separator={word} or separator=none"
             )
     return Found(list(texts))

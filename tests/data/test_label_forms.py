@@ -59,7 +59,7 @@ def test_signs_between_labels() -> None:
     assert labels("a|b", "b", "a") == [("a", "b"), ("b",), ("a",)]
     assert labels("a; b", "b; c", "c") == [("a", "b"), ("b", "c"), ("c",)]
     assert labels("TCP|IP", "UDP", "HTTP") == ["TCP|IP", "UDP", "HTTP"]  # nothing else has these parts
-    with pytest.raises(DataError, match=r"several labels, or one\? Say --columns label=labels,separator=bar"):
+    with pytest.raises(DataError, match=r"several labels, or one\? Say --columns text=NAME,label=labels,separator=bar"):
         labels("sport|ball", "sport|run", "news|world", "news|home")
     assert labels("sport|ball", "sport|run", separator="none") == ["sport|ball", "sport|run"]
     assert labels("sport|ball", "run", separator="bar") == [("sport", "ball"), ("run",)]
