@@ -79,7 +79,7 @@ template <class R, class B>
 void forward(const Settings& settings, const R* residual, const B* branch, const float* weight, const float* bias,
              R* output) {
     const Row<R, B> source(settings, residual, branch);
-    together(team_of(settings), [&](Team team) {
+    together(team_of(settings), [=, &settings](Team team) {
         Buffers own(settings.size);
         const Part part(team, settings.rows);
         for (int64_t row = part.begin; row < part.end; row++) {
@@ -101,7 +101,7 @@ void backward(const Settings& settings, const R* gradient, const R* residual, co
     const Row<R, B> source(settings, residual, branch);
     const int size = (int)settings.size;
     std::vector<float> partial((size_t)RUNS * 2 * size);
-    together(team_of(settings), [&](Team team) {
+    together(team_of(settings), [=, &settings, &partial](Team team) {
         Buffers own(size);
         std::vector<float> normal(size);
         const Part part(team, RUNS);
