@@ -19,6 +19,7 @@ _TOKEN = re.compile(
     |(?P<mark>[][(){},:=]))""",
     re.VERBOSE | re.DOTALL,
 )
+_BLANK = re.compile(r"\s*")
 _NAMES: Final = {"True": True, "False": False, "None": None, "true": True, "false": False, "null": None}
 _NOT_A_NUMBER = {"nan", "NaN"}
 _CALLS = re.compile(r"(?:np\.|numpy\.)?(?:array|str_|bool_?|u?int\d+|float\d+)|list|tuple")
@@ -64,7 +65,7 @@ class _Cell:
 
     def _advance(self) -> None:
         """Step to the next token; kind and token are empty at the end."""
-        if not self._text[self._place :].strip():
+        if _BLANK.fullmatch(self._text, self._place):
             self._kind, self._token = "", ""
             return
         found = _TOKEN.match(self._text, self._place)
