@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import stat
 import tempfile
 import time
@@ -166,6 +167,18 @@ def write_verdict(path: Path, verdict: Verdict) -> None:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(f"{verdict.outcome}\n{verdict.text}\n")
         Path(name).replace(path)
+
+
+def clear_stale(place: Path) -> None:
+    """Remove what builds that were killed more than a day ago have left."""
+    for left in (*place.glob(".build-*"), *place.glob(".verdict-*")):
+        with suppress(OSError):
+            if time.time() - left.lstat().st_mtime < _DAY:
+                continue
+            if left.is_dir() and not left.is_symlink():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink()
 
 
 @contextmanager

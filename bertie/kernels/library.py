@@ -188,6 +188,7 @@ class _Search:
 
     def _try_all(self) -> None:
         """Build and try until every library is proven or out of levels; another process may have done it meanwhile."""
+        store.clear_stale(self._folder)
         while untried := self._untried():
             with tempfile.TemporaryDirectory(dir=self._folder, prefix=".build-") as scratch:
                 self._judge(untried, self._build(untried, Path(scratch)))

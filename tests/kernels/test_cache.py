@@ -102,3 +102,15 @@ def test_verdicts_are_kept_and_a_compiler_gets_another_try_after_a_day(tmp_path:
     assert cache.read_verdict(path) is None
     cache.write_verdict(tmp_path / "no-folder" / "it.verdict", Verdict("proven", ""))  # no room is no trouble
     assert [file.name for file in tmp_path.iterdir()] == ["it.verdict"]
+
+
+def test_what_a_killed_build_left_goes_after_a_day(tmp_path: Path) -> None:
+    for name in (".build-old", ".build-new"):
+        (tmp_path / name).mkdir()
+    (tmp_path / ".build-old" / "layer.so").write_bytes(b"")
+    (tmp_path / ".verdict-old").write_text("")
+    (tmp_path / ".build-link").symlink_to(tmp_path / ".build-new")
+    for name in (".build-old", ".verdict-old", ".build-link"):
+        os.utime(tmp_path / name, (0, 0), follow_symlinks=False)
+    cache.clear_stale(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [".build-new"]
