@@ -21,6 +21,7 @@ from bertie import progress
 from bertie.corpus.remembered import Encoded, Remembered
 from bertie.corpus.shards import Integers, token_dtype
 from bertie.errors import DataError
+from bertie.native import failed, said
 from bertie.reading import parse_json
 from bertie.tokenizer import nano
 from bertie.tokenizer.tokenizer import Tokenizer
@@ -111,8 +112,13 @@ class Encoder:
         """
         try:
             ids, lengths = fast.encode(sentences)
-        except UnicodeError:
-            return self._encode_whole(sentences)  # which says what is wrong
+        except BaseException as error:
+            if not failed(error):
+                raise
+            if not isinstance(error, UnicodeError):  # of a lone surrogate; the tokenizer itself says what is wrong
+                progress.warn(f"nanotoken {fast.version} failed ({said(error)}); the tokenizer itself goes on")
+                self._fast = None
+            return self._encode_whole(sentences)
         ends = np.cumsum(lengths)
         for number in range(0, len(sentences), 1 + len(sentences) // _COMPARED_SENTENCES):
             (own,) = self.tokenizer.encode_batch([sentences[number]])

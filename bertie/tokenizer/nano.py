@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bertie.native import failed
 from bertie.tokenizer.tokenizer import Tokenizer
 
 _CACHED_WORDS = 250_000  # in each process, of each of its two caches
@@ -44,5 +45,7 @@ def load(tokenizer: Tokenizer) -> NanoTokenizer | None:
         return None
     try:
         return NanoTokenizer(package, tokenizer.as_json)
-    except ValueError:
+    except BaseException as error:  # it says so of kinds it doesn't know, and may panic at them
+        if not failed(error):
+            raise
         return None

@@ -180,3 +180,24 @@ def test_real_text(test_data: Path, english: Path, chinese: Path, name: str) -> 
         sentences = [sentence for text in paragraphs for sentence in split(text, language=language)]
         plain = [sentence for sentence in sentences if not encoder._special.search(sentence)]
         assert by_sentence(encoder, plain) == encoder.tokenizer.encode_batch(plain)
+
+
+def test_a_fast_tokenizer_that_panics_is_left(
+    vocabulary: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Panic(BaseException):
+        pass
+
+    class Failing:
+        version = "0"
+
+        def encode(self, texts: list[str]) -> None:
+            raise Panic("byte 3")
+
+    encoder = Encoder(Tokenizer.load(vocabulary))
+    expected = encoder._encode_whole(["a cat", "a dog"])
+    monkeypatch.setattr(encoder, "_fast", Failing())
+    for _ in range(2):
+        found = encoder.encode(["a cat", "a dog"])
+        assert all(np.array_equal(one, other) for one, other in zip(found, expected, strict=True))
+    assert capsys.readouterr().err.count("nanotoken 0 failed (byte 3); the tokenizer itself goes on") == 1
