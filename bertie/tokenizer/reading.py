@@ -7,6 +7,7 @@ from tokenizers import AddedToken, models
 
 from bertie import progress
 from bertie.errors import DataError
+from bertie.native import said
 from bertie.tokenizer.added import Added, add, roles, told
 from bertie.tokenizer.layout import is_bare
 from bertie.tokenizer.rebuild import rebuilt
@@ -26,6 +27,17 @@ def load(path: str | Path) -> Tokenizer:
         SettingsError: no such file.
         DataError: a file that is no such tokenizer, or files that contradict one another.
     """
+    try:
+        return _load(path)
+    except (TypeError, KeyError, AttributeError, ValueError, IndexError, OverflowError) as error:
+        # Values of any kind can stand anywhere in strangers' files.
+        raise DataError(
+            f"{path}: the tokenizer's files hold something that no tokenizer has there ({type(error).__name__}: "
+            f"{said(error)})"
+        ) from error
+
+
+def _load(path: str | Path) -> Tokenizer:
     sources = _with_case(gather(path))
     found = told(sources)
     remarks = _other_vocabulary(sources)

@@ -128,6 +128,7 @@ def gather(path: str | Path) -> Sources:
     whole = file.suffix == ".json" and file.name != "vocab.json"
     folder = file.parent
     state = read_object(file) if whole else {}
+    _check_forms(state, file)
     sources = Sources(
         file,
         state=state,
@@ -144,6 +145,20 @@ def gather(path: str | Path) -> Sources:
             f"needs {' or '.join(NEEDS[sources.family])}; write the class it is of into {sources.config.name}"
         )
     return sources
+
+
+def _check_forms(state: dict[str, Any], file: Path) -> None:
+    """Refuse a tokenizer.json whose parts aren't of the kind they must be.
+
+    Raises:
+        DataError: a list in place of an object, or the like.
+    """
+    for name in ("normalizer", "pre_tokenizer", "post_processor", "decoder", "model", "truncation", "padding"):
+        if not isinstance(state.get(name, {}), dict | None):
+            raise DataError(f"{file}: {name} must be an object; got {state[name]!r:.60}")
+    tokens = state.get("added_tokens") or []
+    if not isinstance(tokens, list) or not all(isinstance(token, dict) for token in tokens):
+        raise DataError(f"{file}: added_tokens must be a list of objects; got {tokens!r:.60}")
 
 
 def _in_folder(place: Path) -> Path:
