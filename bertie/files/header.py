@@ -49,6 +49,7 @@ _LONG_WORDS = 8
 _FEW_WORDS = 3
 _LONGEST_NUMBER = 40  # characters
 
+_LONGEST = 200  # characters of a cell that are looked at: the time of some patterns grows with the square
 _NUMBER = re.compile(r"[-+]?[\d.,\s]*\d[\d.,]*\s?%?([eE][-+]?\d+)?")
 _CODE = re.compile(r"\w+://\S*|\S*\d\S*")
 # Scripts that put no spaces between words; three characters are about one word.
@@ -95,7 +96,7 @@ def has_header(first: Sequence[str], rows: Sequence[Sequence[str]], *, prior: fl
 
 def _are_counted(cells: Sequence[str]) -> bool:
     """Tell whether cells are one word with rising numbers, such as v1, v2 or column_0, column_1."""
-    parts = [re.fullmatch(r"(\D*[^\W\d]\D*)(\d+)", cell) for cell in cells if cell]
+    parts = [re.fullmatch(r"(\D*[^\W\d]\D*)(\d+)", cell) for cell in cells if cell and len(cell) <= _LONGEST]
     stems = {part[1] for part in parts if part}
     numbers = [int(part[2]) for part in parts if part]
     return (
@@ -131,6 +132,7 @@ def _ratio(cell: str, below: Sequence[str]) -> float:
 
 def _form(cell: str) -> str:
     """Name what a cell looks like."""
+    cell = cell[:_LONGEST]
     text = cell.strip()
     if not text:
         return "empty"

@@ -113,8 +113,11 @@ def check_labels(task: Task, state: Mapping[str, Tensor], folder: Path) -> None:
 
     Raises:
         SettingsError: with both numbers.
+        DataError: names that are no texts.
     """
     names, bias = getattr(task, "labels", None), state.get("head.classifier.bias")
+    if names is not None and not (isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)):
+        raise DataError(f"{folder}/config.json: bertie.settings.labels must be a list of names; got {names!r:.60}")
     if names is not None and bias is not None and bias.dim() == 1 and len(names) != len(bias):
         raise SettingsError(
             f"{folder} has {len(bias)} classes, and {len(names)} names for them: {', '.join(names)[:200]}; name each, "
