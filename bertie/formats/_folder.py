@@ -126,7 +126,7 @@ def _inner(folder: Path) -> str:
     if steps:
         last = steps[max(steps)]
         best = _text(last / "trainer_state.json", "best_model_checkpoint")
-        others = f", of {len(steps)}" if len(steps) > 1 else ""
+        others = f" of {len(steps)}" if len(steps) > 1 else ""
         told = f"; the best by its own record was {Path(best).name!r}" if best else ""
         return f"it is a Trainer's output; the last checkpoint{others} is {shlex.quote(str(last))}{told}"
     if len(inner) == 1:
