@@ -81,7 +81,12 @@ def guess(rows: Sequence[Row], header: Sequence[str], *, lone: bool = True) -> G
     labels = [place for place in repeated if place not in mapping.values()]
     likely = labels if len(labels) == 1 else [place for place in labels if _are_labels(values[place])]
     if len(likely) == 1:
-        return Guess({**mapping, "label": likely[0]})
+        # In a short table a second label has too many values to be repeated much.
+        others = [place for place in places if place not in (*labels, *mapping.values()) and _repeats(sample, place)]
+        rivals = [place for place in others if "" not in values[place] and _are_labels(values[place])]
+        if not rivals:
+            return Guess({**mapping, "label": likely[0]})
+        labels = sorted([*labels, *rivals])
     listed = ", ".join(
         f"{header[place]} ({len(values[place])} values such as {min(values[place])!r})" for place in labels
     )

@@ -49,6 +49,12 @@ def test_two_columns_that_may_hold_the_label_are_refused(tmp_path: Path) -> None
     assert found.items[1] == Text(prose(1), prose(100), "1.0", 2)
 
 
+def test_a_second_label_of_a_short_table_is_seen(tmp_path: Path) -> None:
+    rows = [f"{prose(number)}\t{number % 2}\t{number % 3}" for number in range(8)]
+    with pytest.raises(DataError, match=r"several columns may hold the label: mood \(2 .* place \(3 "):
+        read_table(table(tmp_path, "text\tmood\tplace", *rows), labelled=True)
+
+
 def test_of_two_such_columns_0_and_1_are_the_label(tmp_path: Path) -> None:
     path = table(tmp_path, *(f"source{n % 7}\t{n % 2}\t{prose(n)}" for n in range(60)))
     assert read_table(path, labelled=True).mapping == {"text": "2", "label": "1"}
