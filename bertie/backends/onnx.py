@@ -83,7 +83,7 @@ class Onnx(Backend):
         settings = onnxruntime.SessionOptions()
         settings.intra_op_num_threads = torch.get_num_threads()
         settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        settings.log_severity_level = 3
+        settings.log_severity_level = 4  # what fails is raised as well, and need not be printed in red
         with native(f"{file} can't be run"):
             session = onnxruntime.InferenceSession(content, settings, providers=["CPUExecutionProvider"])
             check_names([one.name for one in session.get_inputs()], [one.name for one in session.get_outputs()], file)

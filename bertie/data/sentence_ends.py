@@ -16,6 +16,8 @@ from bertie.errors import DataError
 _NUMBERED = re.compile(r"\D*?(\d+)(?:\.0)?")  # 7, "Sentence: 7", 7.0
 _MIN_SENTENCES = 3  # by which an unnamed column of numbers is known
 
+_MOST_DIGITS = 10  # of a sentence's number
+
 
 def end_column(sentences: Sequence[Sequence[Row]], names: Sequence[str]) -> int:
     """Find the column that says which sentence a word is of, by its name or its values; -1 where there is none."""
@@ -32,7 +34,7 @@ def _counts_sentences(values: Sequence[str]) -> bool:
     """Tell whether values are numbers that rise by one every few words, or stand in the first of several rows only."""
     filled = [value for value in values if value.strip()]
     found = [_NUMBERED.fullmatch(value.strip()) for value in filled]
-    numbers = [int(match[1]) for match in found if match]
+    numbers = [int(match[1]) for match in found if match and len(match[1]) < _MOST_DIGITS]
     if len(numbers) != len(values) and (len(numbers) != len(filled) or not values[0].strip()):
         return False
     steps = {after - before for before, after in pairwise(numbers)}

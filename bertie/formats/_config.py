@@ -34,6 +34,9 @@ def read_config(folder: Path) -> dict[str, Any]:
     ours, names = values.get("bertie", {}), values.get("architectures") or []
     if not isinstance(ours, dict) or not isinstance(ours.get("settings", {}), dict):
         raise DataError(f"{file}: bertie and bertie.settings must be JSON objects")
+    labels = ours.get("settings", {}).get("labels", [])
+    if not isinstance(labels, list) or not all(isinstance(name, str) for name in labels):
+        raise DataError(f"{file}: bertie.settings.labels must be a list of names; got {labels!r:.60}")
     if not isinstance(ours.get("task", ""), str):
         raise DataError(f"{file}: bertie.task must be a task's name; got {ours['task']!r}")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):

@@ -84,4 +84,6 @@ def test_a_spreadsheet_ends_in_empty_columns(tmp_path: Path) -> None:
 
 def test_very_long_cells_are_judged_by_their_beginning() -> None:
     for long in ("x" * 70_000, "9" * 70_000 + "x", "a" * 70_000 + "1" * 70_000, "aB" * 40_000):
-        has_header([long, "label"], [[long, "1"]] * 20)  # patterns whose time grows with the square took minutes
+        has_header(
+            [long, "label"], [[long, "1"]] * 20, prior=1.0
+        )  # patterns whose time grows with the square took minutes

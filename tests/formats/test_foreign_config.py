@@ -162,3 +162,10 @@ def test_a_config_without_model_type(folder: Path) -> None:
     change_config(folder, drop=("model_type",), architectures=["GPT2ForMaskedLM"])
     with pytest.raises(DataError, match="no model_type, and its class 'GPT2ForMaskedLM' is none of"):
         huggingface.read(folder)
+
+
+@pytest.mark.parametrize("labels", [None, True, 3, "abc", {"a": 1}, [1], [None]])
+def test_stored_labels_are_names(labels: object, folder: Path) -> None:
+    change_config(folder, bertie={"task": "classification", "settings": {"labels": labels}})
+    with pytest.raises(DataError, match=r"config\.json: bertie\.settings\.labels must be a list of names"):
+        huggingface.read(folder)
