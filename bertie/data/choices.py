@@ -16,7 +16,7 @@ from bertie.data.cells import is_listed, read_cell
 from bertie.data.choice_labels import BASE, Labelled, is_missing, resolve
 from bertie.data.hub import is_dataset, open_dataset
 from bertie.data.items import Choice, Table
-from bertie.data.json_values import json_values
+from bertie.data.json_values import json_values, objects
 from bertie.data.reading import Reading
 from bertie.data.roles import check_one_role
 from bertie.errors import DataError, SettingsError
@@ -134,10 +134,8 @@ def _rows(file: Path, said: Mapping[str, str]) -> tuple[list[str], list[tuple[in
     """
     suffix = format_suffix(file)
     if suffix in _JSON:
-        rows = json_values(file)
+        rows = list(objects(file, json_values(file)))
         for line, row in rows:
-            if not isinstance(row, dict):
-                raise DataError(f'{file}:{line}: each line must be an object such as {{"text": "..."}}')
             check_whole_characters(row, f"{file}:{line}")
         unfolded = [(line, _unfolded(row)) for line, row in rows]
         return list(dict.fromkeys(name for _, row in unfolded for name in row)), unfolded, suffix[1:]

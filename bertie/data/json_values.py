@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,18 @@ def json_values(file: Path, bad_utf8: BadUtf8 = "stop") -> list[Value]:
     hint = " (one list of objects, or one object a line)" if several else "; a table has one object a line"
     whole = _parse(text, f"{file}" if several else f"{file}:{lines[0][0]}", hint)
     return list(enumerate(whole, 1)) if isinstance(whole, list) and not is_pair(whole) else [(lines[0][0], whole)]
+
+
+def objects(file: Path, values: Sequence[Value]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Go through values that must be objects.
+
+    Raises:
+        DataError: one is none.
+    """
+    for line, value in values:
+        if not isinstance(value, dict):
+            raise DataError(f'{file}:{line}: each line must be an object such as {{"text": "..."}}')
+        yield line, value
 
 
 def is_pair(value: Any) -> bool:

@@ -5,12 +5,12 @@ What people rejected, skipped or did not look at is nothing to learn from: it is
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bertie.data.json_values import Value, is_pair
+from bertie.data.json_values import Value, is_pair, objects
 from bertie.data.reading import LeftOut, shown_row
 from bertie.errors import DataError
 
@@ -65,13 +65,6 @@ def read_export(file: Path, values: Sequence[Value], columns: Mapping[str, str])
     return _label_studio_min(file, values, name, columns) if name else None
 
 
-def _objects(file: Path, values: Sequence[Value]) -> Iterator[tuple[int, dict[str, Any]]]:
-    for line, value in values:
-        if not isinstance(value, dict):
-            raise DataError(f'{file}:{line}: each line must be an object such as {{"text": "..."}}')
-        yield line, value
-
-
 def _spacy_pairs(file: Path, values: Sequence[Value]) -> Labelled:
     found = Labelled("spaCy", [], {"text": "text", "spans": "entities"})
     for line, value in values:
@@ -107,7 +100,7 @@ def _spacy_documents(file: Path, values: Sequence[Value]) -> Labelled:
 def _prodigy(file: Path, values: Sequence[Value]) -> Labelled:
     """Read Prodigy's rows: those that were accepted; without spans they hold no entity."""
     found = Labelled("Prodigy", [], {"text": "text", "spans": "spans"})
-    for line, row in _objects(file, values):
+    for line, row in objects(file, values):
         answer = row.get("answer", "accept")
         if answer != "accept":
             found.drop(f"answer is {answer!r}", line, shown_row([row.get("text")]))
@@ -119,7 +112,7 @@ def _prodigy(file: Path, values: Sequence[Value]) -> Labelled:
 
 def _label_studio(file: Path, values: Sequence[Value], columns: Mapping[str, str]) -> Labelled:
     """Read tasks with their annotations."""
-    tasks = list(_objects(file, values))
+    tasks = list(objects(file, values))
     name = columns.get("text") or _text_name(file, [task.get("data") for _, task in tasks])
     found = Labelled("Label Studio", [], {"text": name, "spans": "annotations"})
     for line, task in tasks:
@@ -190,7 +183,7 @@ def _min_names(value: Any) -> list[str]:
 
 def _label_studio_min(file: Path, values: Sequence[Value], name: str, columns: Mapping[str, str]) -> Labelled:
     """Read the short form: a flat row each, which lacks the labels where there are none."""
-    rows = list(_objects(file, values))
+    rows = list(objects(file, values))
     others = {other for _, row in rows for other in _min_names(row)} - {name}
     if others and "spans" not in columns:
         raise DataError(

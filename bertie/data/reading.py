@@ -7,7 +7,7 @@ model keeps the one of its training file, so that later files are read the same 
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -106,6 +106,11 @@ def shown_row(fields: Iterable[Any], width: int = 120) -> str:
     text = " | ".join(value if isinstance(value, str) else reprlib.repr(value) for value in fields)
     text = " ".join(text.split())
     return text if len(text) <= width else f"{text[: width - 1]}…"
+
+
+def first_few(lines: Sequence[int], most: int) -> str:
+    """List the first lines that a warning names; dots say that there are more."""
+    return ", ".join(map(str, lines[:most])) + (", ..." if len(lines) > most else "")
 
 
 def learned(extra: Mapping[str, Any]) -> Reading | None:

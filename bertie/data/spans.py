@@ -19,6 +19,7 @@ from bertie.data.cells import read_cell
 from bertie.data.entities import Tags, iob2
 from bertie.data.items import Words
 from bertie.data.offsets import CHARACTERS, UNITS, to_characters
+from bertie.data.reading import first_few
 from bertie.errors import DataError
 from bertie.metrics.entities import Entity
 
@@ -102,7 +103,7 @@ class SpanReader:
         ):
             if lines:
                 distinct = list(dict.fromkeys(lines))
-                named = ", ".join(map(str, distinct[:_MOST_NAMED])) + (", ..." if len(distinct) > _MOST_NAMED else "")
+                named = first_few(distinct, _MOST_NAMED)
                 progress.warn(f"{self._file}: {len(lines)} spans {what} (line{'s' if distinct[1:] else ''} {named})")
 
 

@@ -19,9 +19,9 @@ from bertie.data.conll_lines import Grid
 from bertie.data.entities import read_scheme
 from bertie.data.hub import is_dataset, open_dataset
 from bertie.data.items import Table, Words
-from bertie.data.json_values import json_values
+from bertie.data.json_values import json_values, objects
 from bertie.data.label_tools import read_export
-from bertie.data.reading import LeftOut, Reading
+from bertie.data.reading import LeftOut, Reading, first_few
 from bertie.data.roles import check_one_role
 from bertie.data.spans import SpanReader, cut_words, unit_of
 from bertie.data.word_rows import NAMES, ListReader, Values, find_roles, look_at
@@ -124,10 +124,9 @@ def _warn_of_nothing(file: Path, found: _Found) -> None:
         if word in hidden
     ]
     if lines:
-        named = ", ".join(map(str, lines[:_MOST_NAMED])) + (", ..." if len(lines) > _MOST_NAMED else "")
         progress.warn(
             f"{file}: {len(lines):,} words are empty or hold nothing but spaces and invisible characters "
-            f"(lines {named}); a model sees nothing of them; remove them with their tags"
+            f"(lines {first_few(lines, _MOST_NAMED)}); a model sees nothing of them; remove them with their tags"
         )
     if found.places and len(found.items) == 1 and _ENDS & set(found.items[0].words[:-1]):
         progress.warn(
@@ -243,11 +242,7 @@ def _from_json(file: Path, columns: Mapping[str, str], *, labelled: bool, bad_ut
         remarks = [f"export of {export.tool}"]
         found = _items(file, export.rows, export.mapping, {role: role for role in export.mapping}, remarks)
         return replace(found, left_out=export.left_out(), unlabelled=True, form=export.tool)
-    rows: list[tuple[int, Values]] = []
-    for line, value in values:
-        if not isinstance(value, dict):
-            raise DataError(f'{file}:{line}: each line must be an object such as {{"text": "..."}}')
-        rows.append((line, value))
+    rows: list[tuple[int, Values]] = list(objects(file, values))
     names = list(rows[0][1]) if rows else []
     mapping = find_roles(file, names, columns, [row for _, row in rows])
     for line, row in rows:

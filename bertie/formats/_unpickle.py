@@ -6,9 +6,7 @@ reads any stranger's. Nothing of the pickle enters the parent.
 """
 
 import json
-import os
 import re
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
+from bertie import child
 from bertie.errors import DataError, ResourceError
 from bertie.formats._folder import stand_in
 from bertie.reading import parse_json
@@ -25,7 +24,6 @@ _SECONDS_PER_GIB = 120.0
 _SPARE_BYTES = 512 << 20
 _NO_WEIGHTS = re.compile(r"optim|sched|scaler|callback|loop|rng|hyper|config", re.IGNORECASE)
 """Names of what training programs keep beside the weights."""
-_PACKAGES = Path(__file__).parents[2]  # where `import bertie` finds us
 
 
 def unpickle(files: Sequence[Path], out: Path, *, part: str | None = None, seconds: float | None = None) -> list[str]:
@@ -49,31 +47,20 @@ def unpickle(files: Sequence[Path], out: Path, *, part: str | None = None, secon
     """
     size = sum(file.stat().st_size for file in files)
     limit = 60.0 + _SECONDS_PER_GIB * size / (1 << 30) if seconds is None else seconds
-    paths = [str(_PACKAGES), *filter(None, [os.environ.get("PYTHONPATH")])]
-    command = [sys.executable, "-P", "-m", "bertie.formats._unpickle"]
-    try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            input=json.dumps([str(out), part, *map(str, files)]),
-            text=True,
-            errors="replace",
-            timeout=limit,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
+    words = json.dumps([str(out), part, *map(str, files)])
+    done = child.python(["-m", "bertie.formats._unpickle"], text=words, seconds=limit)
+    if done.code is None:
         raise ResourceError(
             f"{files[0]}: reading it took more than {limit:.0f} seconds and was stopped; nothing was written"
-        ) from error
-    if done.returncode != 0 or not out.is_file():
-        lines = done.stderr.strip().splitlines() or [f"the reader ended with code {done.returncode}"]
+        )
+    if done.code != 0 or not out.is_file():
+        lines = done.errors.strip().splitlines() or [f"the reader ended with code {done.code}"]
         for file in files:
             if said := stand_in(file):
                 raise DataError(said)
-        kind = ResourceError if "can't allocate memory" in done.stderr or "MemoryError" in done.stderr else DataError
+        kind = ResourceError if "can't allocate memory" in done.errors or "MemoryError" in done.errors else DataError
         raise kind(f"{files[0]} can't be read as weights: {lines[-1][:500]}")
-    return [str(line) for line in parse_json(done.stdout or "[]", str(files[0]), data=True)]
+    return [str(line) for line in parse_json(done.output or "[]", str(files[0]), data=True)]
 
 
 def _limit_memory(files: Sequence[Path]) -> None:

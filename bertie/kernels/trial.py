@@ -7,13 +7,11 @@ stand on a higher floor than the kernels.
 
 from __future__ import annotations
 
-import os
 import signal
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from bertie.kernels import build
+from bertie import child
 from bertie.kernels.levels import OFF, SWITCH
 
 SECONDS = 120.0
@@ -36,12 +34,9 @@ def judge(libraries: Mapping[str, Path], environment: Mapping[str, str] | None =
     Raises:
         OSError: the child can't be started, or was ended by somebody else.
     """
-    if not sys.executable:
-        raise OSError("there is no Python to start that would try them")
     words = [f"{name}={path}" for name, path in libraries.items()]
-    own = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), SWITCH: OFF}
-    command = [sys.executable, "-P", "-c", f"from {_PROOF} import main; main({words!r})"]
-    done = build.run(command, seconds=SECONDS, environment={**os.environ, **own, **(environment or {})})
+    code = f"from {_PROOF} import main; main({words!r})"
+    done = child.python(["-c", code], seconds=SECONDS, environment={SWITCH: OFF, **(environment or {})})
     found: dict[str, str | None] = {}
     begun = None
     for line in done.output.splitlines():

@@ -6,14 +6,12 @@ limited. Those that tokenizers commonly have are known, and cost nothing.
 """
 
 import json
-import os
-import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer, models
 
+from bertie import child
 from bertie.errors import DataError
 from bertie.reading import parse_json, parse_object
 
@@ -29,7 +27,6 @@ KNOWN = frozenset(
 _CPU_SECONDS, _SECONDS = 5, 60.0
 _LENGTH = 2000
 _MOST_CHARACTERS = 40
-_PACKAGES = Path(__file__).parents[2]  # where `import bertie` finds us
 
 
 def check_patterns(text: str, place: str) -> None:
@@ -49,22 +46,8 @@ def check_patterns(text: str, place: str) -> None:
     own = [pattern for pattern in _patterns(parts) if pattern not in KNOWN]
     if not own:
         return
-    paths = [str(_PACKAGES), *filter(None, [os.environ.get("PYTHONPATH")])]
-    try:
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", "bertie.tokenizer.patterns"],
-            input=json.dumps([parts, own]),
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_SECONDS,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-            check=False,
-        )
-        failed = done.returncode != 0
-    except subprocess.TimeoutExpired:
-        failed = True
-    if failed:
+    done = child.python(["-m", "bertie.tokenizer.patterns"], text=json.dumps([parts, own]), seconds=_SECONDS)
+    if done.code != 0:
         raise DataError(
             f"{place}: its regular expression {own[0]!r:.100} fails, or takes more than {_CPU_SECONDS} seconds, on a "
             f"text of {_LENGTH:,} characters; a text could stop the program, so this tokenizer is not used"

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from bertie import child
 from bertie.errors import SettingsError
 from bertie.kernels import build, cache, levels, library, trial
 
@@ -61,7 +62,7 @@ def test_a_library_is_built_and_tried_once(
     assert capsys.readouterr().err.startswith("building C++ kernels for this processor")
     assert len(built(tmp_path)) == 2 and verdict(tmp_path).startswith("proven\n")
     with monkeypatch.context() as patch:
-        patch.setattr(build, "run", lambda *_, **__: pytest.fail("a process was started"))
+        patch.setattr(child, "run", lambda *_, **__: pytest.fail("a process was started"))
         library.forget()
         assert library.load("gelu") is not None
     assert capsys.readouterr().err == ""
@@ -86,7 +87,7 @@ def test_what_is_not_right_is_left_to_torch(
     assert said in line and "torch serves instead" in line
     assert library.describe() == "plain torch (no kernel is right on this machine)"
     assert verdict(tmp_path).startswith("failed\n")
-    monkeypatch.setattr(build, "run", lambda *_, **__: pytest.fail("a process was started"))
+    monkeypatch.setattr(child, "run", lambda *_, **__: pytest.fail("a process was started"))
     library.forget()
     assert library.load("gelu") is None
     assert said in capsys.readouterr().err  # a user of this process should know it too
@@ -120,8 +121,8 @@ def test_what_does_not_compile_is_said_once(sources: Path, capsys: pytest.Captur
 def test_a_compiler_that_hangs_is_stopped_with_all_it_started(
     sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    compiler, child = tmp_path / "hanging-c++", tmp_path / "child"
-    compiler.write_text(f"#!/bin/sh\nsleep 600 &\necho $! > {child}\nwait\n")
+    compiler, sleeper = tmp_path / "hanging-c++", tmp_path / "child"
+    compiler.write_text(f"#!/bin/sh\nsleep 600 &\necho $! > {sleeper}\nwait\n")
     compiler.chmod(0o700)
     monkeypatch.setenv("CXX", str(compiler))
     monkeypatch.setattr(build, "SECONDS", 2.0)
@@ -129,10 +130,10 @@ def test_a_compiler_that_hangs_is_stopped_with_all_it_started(
     assert library.load("gelu") is None
     assert "hanging-c++ didn't finish within 2 seconds and was stopped" in capsys.readouterr().err
     for _ in range(100):
-        if not alive(int(child.read_text())):
+        if not alive(int(sleeper.read_text())):
             break
         time.sleep(0.1)
-    assert not alive(int(child.read_text()))
+    assert not alive(int(sleeper.read_text()))
 
 
 def alive(process: int) -> bool:
@@ -234,16 +235,16 @@ def test_threads_are_those_of_torch() -> None:
 @pytest.mark.parametrize(
     ("done", "said"),
     [
-        (build.Done(-9, "begin gelu it\n", ""), "was ended by SIGKILL"),
-        (build.Done(1, "", "ModuleNotFoundError: No module named 'torch'\n"), "No module named 'torch'"),
-        (build.Done(None, "", ""), "didn't begin within"),
-        (build.Done(0, "", ""), "it ended with 0"),
+        (child.Done(-9, "begin gelu it\n", ""), "was ended by SIGKILL"),
+        (child.Done(1, "", "ModuleNotFoundError: No module named 'torch'\n"), "No module named 'torch'"),
+        (child.Done(None, "", ""), "didn't begin within"),
+        (child.Done(0, "", ""), "it ended with 0"),
     ],
 )
 def test_a_child_that_fails_by_itself_says_nothing_about_kernels(
-    done: build.Done, said: str, monkeypatch: pytest.MonkeyPatch
+    done: child.Done, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(build, "run", lambda *_, **__: done)
+    monkeypatch.setattr(child, "run", lambda *_, **__: done)
     with pytest.raises(OSError, match=said):
         trial.judge({"gelu": Path("gelu.so")})
 
@@ -251,15 +252,15 @@ def test_a_child_that_fails_by_itself_says_nothing_about_kernels(
 @pytest.mark.parametrize(
     ("done", "found"),
     [
-        (build.Done(0, "begin gelu it\npassed gelu\n", ""), {"gelu": None}),
-        (build.Done(0, "begin gelu it\n", ""), {"gelu": "ended the process in it (code 0)"}),
-        (build.Done(-11, "passed a\nbegin gelu it\n", ""), {"a": None, "gelu": "crashed in it (SIGSEGV)"}),
-        (build.Done(None, "begin gelu it\n", ""), {"gelu": "gave no result in it within 120 seconds"}),
-        (build.Done(0, "begin gelu it\ndiffers gelu gave 1\n", ""), {"gelu": "gave 1"}),
+        (child.Done(0, "begin gelu it\npassed gelu\n", ""), {"gelu": None}),
+        (child.Done(0, "begin gelu it\n", ""), {"gelu": "ended the process in it (code 0)"}),
+        (child.Done(-11, "passed a\nbegin gelu it\n", ""), {"a": None, "gelu": "crashed in it (SIGSEGV)"}),
+        (child.Done(None, "begin gelu it\n", ""), {"gelu": "gave no result in it within 120 seconds"}),
+        (child.Done(0, "begin gelu it\ndiffers gelu gave 1\n", ""), {"gelu": "gave 1"}),
     ],
 )
-def test_what_a_child_found(done: build.Done, found: dict[str, str | None], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "run", lambda *_, **__: done)
+def test_what_a_child_found(done: child.Done, found: dict[str, str | None], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child, "run", lambda *_, **__: done)
     assert trial.judge({"gelu": Path("gelu.so")}) == found
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from bertie import child
 from bertie.kernels import build, levels, library, trial
 from bertie.nn import proof
 
@@ -75,7 +76,7 @@ def sanitized(names: Sequence[str], folder: Path) -> dict[str, str | None]:
     """Try libraries out under the sanitizers of addresses and of undefined behaviour."""
     command = build.compiler()
     assert command is not None
-    found = build.run([*command, "-print-file-name=libasan.so"], seconds=60).output.strip()
+    found = child.run([*command, "-print-file-name=libasan.so"], seconds=60).output.strip()
     if not Path(found).is_absolute():
         pytest.skip("this compiler has no sanitizer to load beforehand")
     wanted = ("-O1", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
