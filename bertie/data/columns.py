@@ -15,6 +15,12 @@ _SAMPLE_ROWS = 2000
 _FEWEST_ROWS = 5  # that tell texts of single words from classes
 # A language's words are parted by spaces, or need none.
 _PROSE = re.compile("\\S\\s+\\S|[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af]{2}")
+# Dates and times, such as 2009-04-06 22:19:45 and Mon Apr 06 22:19:45 PDT 2009, are nothing that anybody said.
+_STAMP = re.compile(
+    r"(?=.*\d)(?:(?:mon|tue|wed|thu|fri|sat|sun)(?:[a-z]*day)?|(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
+    r"|[ap]m|utc|gmt|[ecmp][sd]t|(?<=\d)(?:st|nd|rd|th)|[tz]|[\d\s:./,+-])+",
+    re.IGNORECASE,
+)
 _LABEL_WORDS = {
     *("yes", "no", "true", "false", "pos", "neg", "positive", "negative", "neutral", "spam", "ham"),
     *("entailment", "not_entailment", "contradiction", "acceptable", "unacceptable", "paraphrase", "duplicate"),
@@ -48,7 +54,7 @@ def guess(rows: Sequence[Row], header: Sequence[str], *, lone: bool = True) -> G
     lengths = [sum(len(fields[place]) for fields in sample) / len(sample) for place in places]
     values = [{fields[place] for fields in sample} for place in places]
     numbers = [place for place in places if all(_is_number(value) for value in values[place])]
-    prose = [place for place in places if _reads_like_language(sample, place)]
+    prose = [place for place in places if reads_like_language(sample, place)]
     words = [place for place in places if place not in numbers] or list(places)
     longest = max(prose or words, key=lambda place: lengths[place]) if lone else 0
     if lone and not prose and len(words) > 1:
@@ -102,9 +108,10 @@ def _repeats(sample: Sequence[Sequence[str]], place: int) -> bool:
     return 2 * len({fields[place] for fields in sample}) <= len(sample)
 
 
-def _reads_like_language(sample: Sequence[Sequence[str]], place: int) -> bool:
-    """Tell whether half of a column's fields are of several words; addresses and hashes are of one."""
-    return 2 * sum(_PROSE.search(fields[place]) is not None for fields in sample) >= len(sample)
+def reads_like_language(sample: Sequence[Sequence[str]], place: int) -> bool:
+    """Tell whether half of a column's fields are of several words; addresses and hashes are of one, dates of none."""
+    fields = [row[place] for row in sample]
+    return 2 * sum(_PROSE.search(one) is not None and _STAMP.fullmatch(one) is None for one in fields) >= len(fields)
 
 
 def _are_labels(values: set[str]) -> bool:

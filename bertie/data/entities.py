@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cache
 from typing import Literal, NamedTuple
 
@@ -25,6 +25,11 @@ _POSITIONS = "BIMESLU"
 Scheme = Literal["positions", "bare", "types", "words"]
 """How a model's own tags say where entities are: B-PER; B; PER; not at all, as they are labels of words."""
 _POSITIONED = re.compile(r"[BIMESLU]-.+")
+_OTHERWISE = (
+    re.compile(r"(?P<place>[BIMESLU])[-_](?P<kind>.+)", re.IGNORECASE),
+    re.compile(r"(?P<kind>.+)[-_](?P<place>[BIMESLU])"),
+)
+"""Positions as some tools write them: b-per, B_PER; PER-B."""
 
 
 class _Scheme(NamedTuple):
@@ -109,7 +114,8 @@ def _written(found: Sequence[Entity], num_words: int, scheme: _Scheme) -> Tags:
 def read_scheme(sentences: Sequence[Tags], where: Where) -> tuple[str, list[Tags], str]:
     """Find the scheme of a file's tags and read them as IOB2.
 
-    IOB1, IOB2, BIOES, BMES and BILOU are entities, also with bare positions (B I O). Tags without positions are types
+    IOB1, IOB2, BIOES, BMES and BILOU are entities, also with bare positions (B I O), and where all are written
+    as b-per, B_PER or PER-B. Tags without positions are types
     of entities where there is an O among them (neighbours of one type are one entity), else labels of single words,
     such as parts of speech, which stay as they are.
 
@@ -124,6 +130,9 @@ def read_scheme(sentences: Sequence[Tags], where: Where) -> tuple[str, list[Tags
         DataError: tags that fit no scheme.
     """
     counts = Counter(tag for tags in sentences for tag in tags)
+    if forms := _usual_forms(counts.keys()):
+        name, read, remark = read_scheme([tuple(forms[tag] for tag in tags) for tags in sentences], where)
+        return f"{name} written as {min(forms, key=lambda tag: (forms[tag] == OUTSIDE, tag))!r}", read, remark
     inside = counts.keys() - {OUTSIDE}
     positioned = {tag for tag in inside if is_positioned(tag)}
     if positioned and positioned != inside:
@@ -141,6 +150,19 @@ def read_scheme(sentences: Sequence[Tags], where: Where) -> tuple[str, list[Tags
         runs = [tuple(tag if tag == OUTSIDE else f"I-{tag}" for tag in tags) for tags in sentences]
         return "plain types", [iob2(entities(tags), len(tags)) for tags in runs], ""
     return _best_scheme(sentences, {tag[0] for tag in positioned}, where)
+
+
+def _usual_forms(tags: Collection[str]) -> dict[str, str]:
+    """Return B-PER for each b-per, B_PER or PER-B of a file; nothing where tags have the usual form, or are types."""
+    inside = [tag for tag in tags if tag.upper() != OUTSIDE]
+    if len(inside) == len(tags) or any(map(is_positioned, inside)):
+        return {}
+    for form in _OTHERWISE:
+        matches = {tag: form.fullmatch(tag) for tag in inside}
+        usual = {tag: f"{one['place'].upper()}-{one['kind']}" for tag, one in matches.items() if one}
+        if inside and len(usual) == len(inside) and any(tag.startswith("B-") for tag in usual.values()):
+            return {**dict.fromkeys(tags, OUTSIDE), **usual}
+    return {}
 
 
 def _best_scheme(sentences: Sequence[Tags], positions: set[str], where: Where) -> tuple[str, list[Tags], str]:

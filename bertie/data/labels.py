@@ -10,6 +10,13 @@ from bertie import progress
 from bertie.data.items import Text
 from bertie.errors import DataError
 
+_NOTHING = frozenset(("", "nan", "\\n", "<na>", "#n/a", "nat"))  # as pandas, MySQL and Excel write it
+
+
+def is_no_label(label: object) -> bool:
+    r"""Tell whether a label is empty, or what programs write for no value, such as NaN and \N."""
+    return not isinstance(label, tuple) and (label is None or str(label).strip().lower() in _NOTHING)
+
 
 def labels_of(item: Text, *, many: bool = False) -> tuple[str, ...]:
     """Return the labels of an item: its one label, or the parts of "comedy, drama" where it may have several."""
@@ -26,6 +33,21 @@ def label_names(items: Sequence[Text], *, many: bool = False) -> tuple[str, ...]
         return tuple(sorted(names, key=int))
     except ValueError:
         return tuple(sorted(names))
+
+
+def alike(names: Iterable[str]) -> list[tuple[str, ...]]:
+    """List labels that differ in case, in spaces around them, or in how a number is written (1 and 1.0) only."""
+    groups: dict[float | str, list[str]] = {}
+    for name in sorted(set(names)):
+        groups.setdefault(_key(name), []).append(name)
+    return [tuple(group) for group in groups.values() if len(group) > 1]
+
+
+def tell_alike(names: Iterable[str]) -> None:
+    """Warn of labels that are probably one, written in several ways."""
+    if groups := alike(names):
+        said = ", ".join(" and ".join(map(repr, group)) for group in groups[:5])
+        progress.warn(f"labels that may be one are learned as several: {said}; write each label in one way")
 
 
 def tell_unseen(found: Iterable[tuple[str, int]], known: Sequence[str], path: Path, *, what: str = "label") -> None:
@@ -62,7 +84,12 @@ def tell_unseen(found: Iterable[tuple[str, int]], known: Sequence[str], path: Pa
 
 def _same(one: str, other: str) -> bool:
     """Tell whether two labels are one number, such as 1 and 1.0, or one word in other letters."""
+    return _key(one) == _key(other)
+
+
+def _key(label: str) -> float | str:
+    """Return what labels that are one have in common."""
     try:
-        return float(one) == float(other)
+        return float(label)
     except ValueError:
-        return one.strip().casefold() == other.strip().casefold()
+        return label.strip().casefold()

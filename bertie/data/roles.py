@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bertie.data.columns import Guess, guess
+from bertie.data.columns import Guess, guess, reads_like_language
 from bertie.data.label_forms import switch
 from bertie.errors import DataError, SettingsError
 from bertie.files.delimited import OPTIONS
@@ -167,7 +167,7 @@ def find_roles(file: Any, sample: Sample, *, labelled: bool) -> dict[str, str]:
             found = {"text": lower[first], "pair": lower[second]}
             found |= {name: lower[name] for name in NEGATIVES if name in lower}
             break
-    if "text" not in found and (text := _text_by_name(file, sample, lower)):
+    if "text" not in found and (text := _text_by_name(file, sample, lower, labelled=labelled)):
         found["text"] = text
     label = _label_by_name(file, sample, lower, found, labelled=labelled)
     own = next((lower[name] for name in IDS if name in lower and lower[name] not in (*found.values(), label)), None)
@@ -182,7 +182,7 @@ def find_roles(file: Any, sample: Sample, *, labelled: bool) -> dict[str, str]:
     return found
 
 
-def _text_by_name(file: Any, sample: Sample, lower: Mapping[str, str]) -> str | None:
+def _text_by_name(file: Any, sample: Sample, lower: Mapping[str, str], *, labelled: bool) -> str | None:
     """Find the text by its name; refuse where two names that mean the same stand over texts of similar length."""
     for line in TEXTS:
         known = [lower[name] for name in line if name in lower]
@@ -195,8 +195,31 @@ def _text_by_name(file: Any, sample: Sample, lower: Mapping[str, str]) -> str | 
                 f"{file}: the columns {' and '.join(map(repr, alike))} may both hold the text; say which: --columns "
                 f"text={alike[0]}"
             )
-        return max(known, key=lengths.__getitem__)
+        text = max(known, key=lengths.__getitem__)
+        if text.lower() == "title" and (longer := _longer_texts(sample, text)):
+            raise DataError(
+                f"{file}: the columns {', '.join(map(repr, [text, *longer]))} may all hold the text; say which: "
+                f"--columns text={longer[0]}{_label_said(lower) if labelled else ''}"
+            )
+        return text
     return None
+
+
+def _longer_texts(sample: Sample, text: str) -> list[str]:
+    """List the columns that read like language and hold more of it than a title does."""
+    columns = {name: [[_as_text(value)] for value in sample.column(name)] for name in sample.names}
+    size = {name: sum(len(one) for (one,) in rows) for name, rows in columns.items()}
+    return [
+        name
+        for name, rows in columns.items()
+        if size[name] > size[text] and len({one for (one,) in rows}) > len(rows) / 2 and reads_like_language(rows, 0)
+    ]
+
+
+def _label_said(lower: Mapping[str, str]) -> str:
+    """Return the rest of what is to be typed, as --columns must name the label too."""
+    known = [lower[name] for line in LABELS for name in line if name in lower]
+    return f",label={known[0]}" if known else ",label=NAME"
 
 
 def _label_by_name(

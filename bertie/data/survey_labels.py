@@ -14,11 +14,12 @@ import numpy as np
 from bertie.corpus.findings import Finding, places
 from bertie.data.entities import OUTSIDE
 from bertie.data.items import Choice, Question, Text, Words
-from bertie.data.labels import labels_of
+from bertie.data.labels import alike, is_no_label, labels_of
 from bertie.data.survey import name_of, names
 from bertie.metrics.entities import entities
 
 _RARE = 10
+_MAYBE_NOTHING = {"none", "null", "na", "n/a"}
 _LOPSIDED = 0.9
 _BINS = 8
 _LARGEST = 1e30  # of the numbers that can be learned
@@ -76,17 +77,13 @@ def unseen(train: Sequence[Any], dev: Sequence[Any], dev_path: Path, *, many: bo
 def _names(item: Any, many: bool) -> tuple[str, ...]:
     if isinstance(item, Words):
         return tuple({entity.label for entity in entities(item.label)}) if item.label else ()
-    return () if not isinstance(item, Text) or _is_missing(item) else labels_of(item, many=many)
-
-
-def _is_missing(item: Text) -> bool:
-    return not isinstance(item.label, tuple) and str(item.label or "").strip().lower() in ("", "nan")
+    return () if not isinstance(item, Text) or is_no_label(item.label) else labels_of(item, many=many)
 
 
 def _missing(items: Sequence[Text], path: Path) -> tuple[list[Text], list[Finding]]:
     """Part items with a label from those whose label is empty or NaN."""
-    lacking = [number for number, item in enumerate(items) if _is_missing(item)]
-    kept = [item for item in items if not _is_missing(item)]
+    lacking = [number for number, item in enumerate(items) if is_no_label(item.label)]
+    kept = [item for item in items if not is_no_label(item.label)]
     if not lacking:
         return kept, []
     what = f"{len(lacking):,} of {len(items):,} labels are empty or NaN"
@@ -119,13 +116,14 @@ def _classes(items: Sequence[Text], path: Path, *, many: bool) -> tuple[Values, 
         what = f"{count / len(kept):.1%} of the items have the label {label!r}: who always says so is that accurate"
         remedy = "look at macro_f1 rather than accuracy, or set class_weights=balanced"
         found.append(Finding("warning", what, str(path), remedy))
-    spellings: dict[str, list[str]] = {}
-    for label in sorted(counts):
-        spellings.setdefault(label.strip().lower(), []).append(label)
-    similar = [" and ".join(map(repr, alike)) for alike in spellings.values() if len(alike) > 1]
-    if similar:
-        what = f"labels differ in case only: {', '.join(similar[:_RARE])}"
+    if similar := [" and ".join(map(repr, group)) for group in alike(counts)]:
+        what = f"labels differ only in case or in how a number is written: {', '.join(similar[:_RARE])}"
         found.append(Finding("warning", what, str(path), "write each label in one way"))
+    words = [label for label in counts if label.strip().lower() in _MAYBE_NOTHING]
+    if words and len(counts) > len(words):
+        what = f"{sum(counts[word] for word in words):,} items have the label {' or '.join(map(repr, sorted(words)))}"
+        remedy = "if that says that they have none, complete or remove these rows"
+        found.append(Finding("warning", what, str(path), remedy))
     return {"labels": rows}, found
 
 
@@ -184,6 +182,9 @@ def _tags(items: Sequence[Words], path: Path) -> tuple[Values, list[Finding]]:
     if once := [label for label, count in counts.items() if count == 1]:
         what = f"one example only of {', '.join(once[:_RARE])}"
         found.append(Finding("warning", what, str(path), "add examples; a typing error?"))
+    if similar := [" and ".join(map(repr, group)) for group in alike(counts)]:
+        what = f"tags differ only in case: {', '.join(similar[:_RARE])}"
+        found.append(Finding("warning", what, str(path), "write each tag in one way"))
     return values, found
 
 

@@ -17,6 +17,7 @@ from bertie.data.following import followed, hints, warn_of_differences
 from bertie.data.hub import is_dataset, open_dataset
 from bertie.data.items import Table, Text
 from bertie.data.label_forms import Found, Labels, decimal_commas, hot_columns, read_labels
+from bertie.data.labels import is_no_label
 from bertie.data.reading import LeftOut, Reading, shown_row
 from bertie.data.roles import (
     NEGATIVES,
@@ -335,7 +336,7 @@ def _labelled(file: Path, items: Sequence[Text], loaded: _Loaded, *, written: bo
                 f"{file}: no column holds labels ({', '.join(loaded.names)}); say which by --columns "
                 "text=NAME,label=NAME"
             )
-        if label == "" or (str(label).lower() == "nan" and not written):
+        if label == "" or (is_no_label(label) and not written):
             raise DataError(f"{file}:{item.line}: the label is {label or 'empty'}; complete or remove the row")
     return kept, left
 

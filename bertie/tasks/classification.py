@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from bertie.batch import Batch
-from bertie.data.labels import label_names, labels_of, tell_unseen
+from bertie.data.labels import label_names, labels_of, tell_alike, tell_unseen
 from bertie.data.windows import Truncation, lay_out
 from bertie.errors import DataError, SettingsError
 from bertie.metrics.classification import accuracy, best_threshold, macro_f1, matthews, multi_label, per_class
@@ -90,6 +90,7 @@ class Classification(Task):
         """Name the labels, and weigh the classes where `class_weights` is "balanced" (total / (C x occurrences))."""
         many = settings.get("multi_label", any(isinstance(item.label, tuple) for item in items))
         found = label_names(items, many=many)
+        tell_alike(found)
         labels = tuple(settings.get("labels") or found)  # the user's own, in the user's order
         if strange := [name for name in found if name not in labels]:
             raise DataError(f"the label {strange[0]!r} is none of those in --settings, which are {', '.join(labels)}")

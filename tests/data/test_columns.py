@@ -172,3 +172,20 @@ def test_real_files_hold_what_they_are_said_to(
 def test_real_files_that_need_columns_say_so(test_data: Path, name: str) -> None:
     with pytest.raises(DataError, match="say by number which columns to read"):
         read_table(test_data / name, labelled=True)
+
+
+@pytest.mark.parametrize(
+    "stamp", ["Mon Apr {0:02} 22:19:45 PDT 2009", "2009-04-{0:02} 10:00:00", "{0} May 2011, 9:15 PM"]
+)
+def test_a_date_is_no_text(tmp_path: Path, stamp: str) -> None:
+    rows = [f"{n % 2}\t{stamp.format(n % 28 + 1)}\t{'fine' if n % 3 else 'so bad'} {n}" for n in range(40)]
+    assert read_table(table(tmp_path, *rows)).mapping["text"] == "2"
+
+
+def test_a_title_beside_a_longer_text_is_refused(tmp_path: Path) -> None:
+    rows = [f"Item {n}\t{prose(n)}\t{'ab'[n % 2]}" for n in range(40)]
+    path = table(tmp_path, "title\tdescription\tcategory", *rows)
+    with pytest.raises(DataError, match=r"'title', 'description' may .* --columns text=description,label=category$"):
+        read_table(path, labelled=True)
+    found = read_table(path, columns={"text": "description", "label": "category"}, labelled=True)
+    assert found.items[0].text == prose(0)

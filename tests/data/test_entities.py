@@ -75,3 +75,25 @@ def test_tags_that_fit_no_scheme() -> None:
 def test_writing() -> None:
     assert iob2([Entity("P", 1, 3), Entity("L", 3, 4)], 5) == ("O", "B-P", "I-P", "B-L", "O")
     assert iob2([], 2) == ("O", "O")
+
+
+@pytest.mark.parametrize("form", ["b-p", "b_p", "B_P", "P-B", "P_B"])
+def test_positions_in_another_form_are_read(form: str) -> None:
+    mark = "_" if "_" in form else "-"
+
+    def written(tag: str) -> str:
+        place, _, kind = tag.replace("-L", "-Loc").partition("-")
+        parts = [kind, place] if form.endswith("B") else [place, kind]
+        return (mark.join(parts) if kind else tag).lower() if form.islower() else mark.join(parts) if kind else tag
+
+    name, tags, odd = read([" ".join(map(written, row)) for row in MEANT])
+    assert name.startswith("IOB2 written as ") and not odd
+    assert [[(one.start, one.end) for one in entities(row)] for row in tags] == [
+        [(one.start, one.end) for one in entities(row)] for row in MEANT
+    ]
+    assert {tag[0] for row in tags for tag in row} == set("BIO")
+
+
+def test_types_that_only_look_like_positions_stay_types() -> None:
+    assert read(["S_x E_y O"])[0] == "plain types"
+    assert read(["I_d E_mail"])[0] == "labels of words"

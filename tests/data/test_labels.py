@@ -6,7 +6,7 @@ import pytest
 
 from bertie import progress
 from bertie.data.items import Text
-from bertie.data.labels import label_names, tell_unseen
+from bertie.data.labels import alike, is_no_label, label_names, tell_alike, tell_unseen
 from bertie.errors import DataError
 
 
@@ -31,6 +31,20 @@ def test_labels_that_training_did_not_show() -> None:
 
 
 def test_a_label_that_is_only_written_otherwise_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for found, known, alike in (("1.0", "1", "1"), ("Bad", "bad", "bad")):
+    for found, known, other in (("1.0", "1", "1"), ("Bad", "bad", "bad")):
         tell_unseen([(found, 2), ("x", 3)], [known, "x"], tmp_path / "dev.csv")
-        assert f"(written '{alike}' in training: write it alike)" in capsys.readouterr().err
+        assert f"(written '{other}' in training: write it alike)" in capsys.readouterr().err
+
+
+def test_one_label_in_several_forms_is_named() -> None:
+    assert alike(["1", "1.0", "0", "Good", "good ", "bad"]) == [("1", "1.0"), ("Good", "good ")]
+    with progress.collected() as said:
+        tell_alike(["1", "1.0", "0"])
+        tell_alike(["0", "1"])
+    assert list(said) == ["labels that may be one are learned as several: '1' and '1.0'; write each label in one way"]
+
+
+@pytest.mark.parametrize("label", ["", "NaN", "\\N", "<NA>", "#N/A", None])
+def test_what_programs_write_for_no_value_is_no_label(label: str | None) -> None:
+    assert is_no_label(label)
+    assert not is_no_label("None") and not is_no_label(("a",))

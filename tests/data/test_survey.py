@@ -81,7 +81,7 @@ def test_classes() -> None:
         "error: 2 of 34 labels are empty or NaN [a.tsv: lines 33, 34]",
         "warning: 2 labels have one example only: 'no', 'Yes' [a.tsv: lines 32, 35]",
         "warning: 93.8% of the items have the label 'yes': who always says so is that accurate [a.tsv]",
-        "warning: labels differ in case only: 'Yes' and 'yes' [a.tsv]",
+        "warning: labels differ only in case or in how a number is written: 'Yes' and 'yes' [a.tsv]",
     ]
     assert only(survey_labels(texts(("a", "x"), ("b", "x")), FILE, classes=True)[1]).startswith("error: every item has")
     ids = survey_labels(texts(*((f"text {n}", f"id {n // 2}") for n in range(20)), ("z", "id 99")), FILE, classes=True)[
@@ -269,3 +269,11 @@ def test_every_kind_has_parts() -> None:
     assert parts("a") == ["a"] and parts(("a", "b")) == ["a", "b"] and parts(Text("a", "b")) == ["a", "b"]
     assert parts(Choice("a", ("b", "c"))) == ["a", "b", "c"] and parts(Words(("a", "b"))) == ["a b"]
     assert verdict(survey_texts([Text("a"), Question("b", "c")], FILE)) == "fine"
+
+
+def test_tags_and_labels_that_may_be_one() -> None:
+    words = [Words(("a", "b"), tags, n) for n, tags in enumerate((("B-PER", "O"), ("B-Per", "O")) * 2, 1)]
+    _, found = survey_labels(words, FILE, classes=True)
+    assert lines(found) == ["warning: tags differ only in case: 'PER' and 'Per' [a.tsv]"]
+    _, found = survey_labels(texts(("a", "x"), ("b", "x"), ("c", "None"), ("d", "None")), FILE, classes=True)
+    assert lines(found) == ["warning: 2 items have the label 'None' [a.tsv]"]
