@@ -12,6 +12,7 @@ Row = tuple[int, list[str]]
 """Line and fields."""
 
 _SAMPLE_ROWS = 2000
+_SHOWN = 12  # columns that a doubt lists
 _FEWEST_ROWS = 5  # that tell texts of single words from classes
 # A language's words are parted by spaces, or need none.
 _PROSE = re.compile("\\S\\s+\\S|[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af]{2}")
@@ -62,7 +63,8 @@ def guess(rows: Sequence[Row], header: Sequence[str], *, lone: bool = True) -> G
         single = [place for place in words if not _repeats(sample, place)]
         rivals = [place for place in single or words if lengths[place] > max(map(lengths.__getitem__, words)) / 2]
         if len(rivals) > 1 or not single or len(sample) < _FEWEST_ROWS:
-            listed = ", ".join(header[place] for place in (rivals if len(rivals) > 1 else words))
+            named = rivals if len(rivals) > 1 else words
+            listed = ", ".join(header[place] for place in named[:_SHOWN]) + (", ..." if named[_SHOWN:] else "")
             return Guess({}, text_doubt=f"the columns {listed} may all hold the text")
         longest = rivals[0] if rivals else single[0]
     repeated = [
@@ -81,7 +83,7 @@ def guess(rows: Sequence[Row], header: Sequence[str], *, lone: bool = True) -> G
     if not lone:
         texts = [longest]
     if len(texts) > 2:
-        listed = ", ".join(header[place] for place in texts)
+        listed = ", ".join(header[place] for place in texts[:_SHOWN]) + (", ..." if texts[_SHOWN:] else "")
         return Guess({}, text_doubt=f"the columns {listed} all read like texts")
     mapping = {"text": texts[0], "pair": texts[1]} if len(texts) == 2 else {"text": longest}
     labels = [place for place in repeated if place not in mapping.values()]

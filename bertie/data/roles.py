@@ -62,6 +62,7 @@ LABEL_OPTIONS = ("names", "separator")
 _WAYS = "say which by --columns text=NAME,label=NAME, or by number from 0"
 _LIKE_LENGTH = 1 / 3
 _FEWEST_SWITCHES = 2
+_SHOWN = 12  # columns that a message lists
 
 
 @dataclass(frozen=True)
@@ -272,7 +273,9 @@ def _by_content(
         if told.text_doubt:
             raise DataError(f"{file}: {told.text_doubt}; {_WAYS}")
         if "text" not in told.mapping:
-            listed = ", ".join(f"{name} (lists or objects)" if name in free else name for name in sample.names)
+            shown = [f"{name} (lists or objects)" if name in free else name for name in sample.names[:_SHOWN]]
+            more = len(sample.names) - len(shown)
+            listed = ", ".join([*shown, *([f"and {more} more"] if more else [])])
             raise DataError(f"{file}: can't tell which column holds the text ({listed}); say --columns text=NAME")
         known["text"] = text_free[told.mapping["text"]]
         if "pair" in told.mapping:

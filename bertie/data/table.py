@@ -28,11 +28,12 @@ from bertie.data.roles import (
     parts_of,
     split_options,
 )
+from bertie.data.text_lines import read_text_lines
 from bertie.errors import DataError, SettingsError
 from bertie.files.compression import COMPRESSIONS, format_suffix
 from bertie.files.delimited import Delimited
 from bertie.files.rows import SUFFIXES, Rows, open_rows
-from bertie.files.text import BadUtf8, open_text
+from bertie.files.text import BadUtf8
 
 _SAMPLE_ROWS = 2000
 _RARE = 0.2
@@ -69,7 +70,7 @@ def read_table(
     if format_suffix(file) == ".txt":
         if columns:
             raise SettingsError(f"{file}: a .txt holds one text a line and no columns; leave --columns out")
-        loaded = _lines(file, bad_utf8)
+        loaded = _lines(file, bad_utf8, labelled=labelled)
     else:
         options = {**followed(like), **options}
         loaded = _load(file, given, options, labelled=labelled, bad_utf8=bad_utf8, like=like)
@@ -125,11 +126,10 @@ class _Loaded:
         return [values[place] for _, values in self.rows]
 
 
-def _lines(file: Path, bad_utf8: BadUtf8) -> _Loaded:
+def _lines(file: Path, bad_utf8: BadUtf8, *, labelled: bool) -> _Loaded:
     """Read one text a line."""
-    with open_text(file, bad_utf8=bad_utf8) as stream:
-        rows: list[tuple[int, list[Any]]] = [(number, [line.rstrip("\n")]) for number, line in enumerate(stream, 1)]
-        return _Loaded(Reading(str(file), "txt", columns={"text": "text"}), ["text"], ["text"], rows)
+    rows = [(line, [text]) for line, text in read_text_lines(file, labelled=labelled, bad_utf8=bad_utf8)]
+    return _Loaded(Reading(str(file), "txt", columns={"text": "text"}), ["text"], ["text"], rows)
 
 
 @contextmanager

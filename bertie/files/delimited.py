@@ -20,6 +20,7 @@ from bertie.files.text import MAX_LINE_BYTES, BadUtf8, open_text
 OPTIONS = ("header", "delimiter", "quotes")
 """What a user can say about a text table beside its columns."""
 _SAMPLE_LINES = 5000
+_FEWEST_ROWS = 2
 _UNQUOTED = "; --columns quotes=no where quotes are characters like others"
 _YES_NO = {"yes": True, "no": False, "true": True, "false": False}
 
@@ -79,6 +80,9 @@ class Delimited(Rows):
         except BaseException:
             self._stream.close()
             raise
+        self._ends_in_mark = False
+        if self.header:
+            self._mend_header(head[1:])
         self._records = chain(head[1:] if self.header else head, self._records)
         self.columns = self.names if self.header and not by_number else [str(number) for number in range(self.width)]
 
@@ -109,6 +113,8 @@ class Delimited(Rows):
         """
         waiting: list[Record] = []
         for line, fields in self._records:
+            if self._ends_in_mark and len(fields) == self.width + 1 and not fields[-1].strip():
+                fields = fields[:-1]
             if not any(map(str.strip, fields)):
                 if empty and (self.width == 1 or len(fields) == self.width):
                     waiting.append((line, fields or [""]))
@@ -124,6 +130,18 @@ class Delimited(Rows):
                     )
                 yield line, fields
         self.empty += [line for line, _ in waiting]
+
+    def _mend_header(self, head: Sequence[Record]) -> None:
+        """Read rows with one field more than the header: delimiters at their ends, or numbers of rows as R has them."""
+        rows = [fields for _, fields in head if any(map(str.strip, fields))]
+        if len(rows) < _FEWEST_ROWS or any(len(fields) != self.width + 1 for fields in rows):
+            return
+        if not any(fields[-1].strip() for fields in rows):
+            self._ends_in_mark = True
+            self.remarks = (*self.remarks, "each row ends in a delimiter")
+        elif [fields[0].strip() for fields in rows] == [str(number) for number in range(1, len(rows) + 1)]:
+            self.names, self.width = ["", *self.names], self.width + 1
+            self.remarks = (*self.remarks, "the header lacks a name for the first column, which numbers the rows")
 
     def uneven(self, line: int, count: int) -> str:
         """Say that a row has another number of fields than the first."""

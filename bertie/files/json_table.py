@@ -14,6 +14,7 @@ from bertie.files.text import BadUtf8, open_text
 from bertie.reading import LARGE_BYTES, check_whole_characters, parse_json
 
 _SHOWN = 6
+_BY_NUMBER = "an object a row, under its number"
 
 
 def is_json_value(path: str | Path) -> bool:
@@ -97,7 +98,8 @@ def _rows(value: Any, path: str | Path) -> tuple[list[Mapping[str, Any]], tuple[
         held = ", ".join(f"{name} ({_kind(part)})" for name, part in list(value.items())[:_SHOWN])
         raise DataError(f"{path}: no list of rows in it; it holds {held or 'nothing'}")
     name, rows = inner
-    return _objects(rows, path), (f"rows from {name!r}",) if name else ("a JSON list for each column",)
+    remark = "a JSON list for each column" if not name else name if name == _BY_NUMBER else f"rows from {name!r}"
+    return _objects(rows, path), (remark,)
 
 
 def _inner(value: Any) -> tuple[str, list[Any]] | None:
@@ -108,13 +110,21 @@ def _inner(value: Any) -> tuple[str, list[Any]] | None:
     rows = [name for name, part in lists.items() if part and isinstance(part[0], dict)]
     if len(rows) == 1:
         return rows[0], lists[rows[0]]
-    if rows or len(value) < 2:
+    if rows:
+        return None
+    if value.keys() <= {"columns", "index", "data"} and {"columns", "data"} <= lists.keys():  # pandas: orient="split"
+        names = [str(name) for name in lists["columns"]]
+        if all(isinstance(row, list) and len(row) == len(names) for row in lists["data"]):
+            return "data", [dict(zip(names, row, strict=True)) for row in lists["data"]]
+    if len(value) < 2:
         return None
     if lists.keys() == value.keys() and len({len(part) for part in lists.values()}) == 1:
         return "", [dict(zip(value, row, strict=True)) for row in zip(*lists.values(), strict=True)]
     keys = [part.keys() if isinstance(part, dict) else None for part in value.values()]
     if keys[0] and all(own == keys[0] for own in keys) and all(str(key).isdecimal() for key in keys[0]):
         return "", [{name: part[key] for name, part in value.items()} for key in keys[0]]  # as pandas writes it
+    if keys[0] and all(own == keys[0] for own in keys) and all(str(key).isdecimal() for key in value):
+        return _BY_NUMBER, list(value.values())  # pandas: orient="index"
     return None
 
 

@@ -24,6 +24,13 @@ MAX_LINE_BYTES = 64 * 1024 * 1024
 BAD_UTF8_HINT = "prepare-corpus and train-tokenizer replace such characters with --bad-utf8 replace"
 _CHUNK_BYTES = 256 * 1024
 _LOOKED_AT = 400  # bytes that tell UTF-16 without a mark
+_MARKS = {
+    b"\x1f\x8b": "gzip (put .gz behind its name)",
+    b"\xfd7zXZ\0": "xz (put .xz behind its name)",
+    b"\x28\xb5\x2f\xfd": "Zstandard (put .zst behind its name)",
+    b"PK\x03\x04": "a zip archive, as Excel's .xlsx is too (unpack it, or save the sheet as CSV UTF-8)",
+    b"\xd0\xcf\x11\xe0": "an old Excel or Word file (save the sheet as CSV UTF-8)",
+}
 _GENUINE_REPLACEMENT = "\ufffd".encode()
 
 
@@ -162,6 +169,8 @@ class _CheckedUtf8(io.RawIOBase):
         if self._offset == 0 and len(data) < len(codecs.BOM_UTF8) and not self._ended:
             self._pending = data
             return b""
+        if self._strict and self._offset == 0 and (kind := _no_text(data)):
+            raise DataError(f"{self._source.path}: this is {kind}, whatever its name says")
         if self._offset == 0 and data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             raise DataError(
                 f"{self._source.path}: this is UTF-16, not UTF-8; convert it with: iconv -f UTF-16 -t UTF-8"
@@ -191,8 +200,9 @@ class _CheckedUtf8(io.RawIOBase):
                 line = self._num_ends + data[: error.start].count(b"\n") + 1
                 raise DataError(
                     f"{self._source.path}:{line}: byte {data[error.start]:#04x} at offset "
-                    f"{self._offset + error.start} is not UTF-8 ({error.reason}); convert the file, such as by iconv "
-                    f"-f CP1252 -t UTF-8 ({BAD_UTF8_HINT})"
+                    f"{self._offset + error.start} is not UTF-8 ({error.reason}); convert the file from what it "
+                    f"was written in, by iconv -f CP1252 -t UTF-8 for Western European (GB18030 for Chinese, CP1251 "
+                    f"for Cyrillic, CP1256 for Arabic, SHIFT_JIS for Japanese) ({BAD_UTF8_HINT})"
                 ) from error
         else:
             return data[:consumed], consumed
@@ -211,6 +221,11 @@ class _CheckedUtf8(io.RawIOBase):
                 f"{self._source.path}: the line at byte offset {self._line_offset} is longer than "
                 f"{MAX_LINE_BYTES // 2**20} MiB; break it into lines (or is this no text file?)"
             )
+
+
+def _no_text(data: bytes) -> str:
+    """Name what is no text by its first bytes, and what to do with it; empty for anything else."""
+    return next((kind for mark, kind in _MARKS.items() if data.startswith(mark)), "")
 
 
 def _wide(data: bytes) -> str:

@@ -204,3 +204,13 @@ def test_real_tables(test_data: Path, name: str, rows: int, mapping: dict[str, s
     assert len(found.items) == rows
     assert {role: column for role, column in found.mapping.items() if role != "id"} == mapping
     assert len(label_names(found.items)) == labels
+
+
+def test_a_table_named_txt_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = table(tmp_path, "a.txt", "text\tlabel\ngood\tyes\nbad\tno\n")
+    with pytest.raises(DataError, match=r"a\.txt: a \.txt holds .* so name it a\.tsv$"):
+        read_table(path, labelled=True)
+    assert len(read_table(path).items) == 3
+    assert "every line has columns parted by tabs" in capsys.readouterr().err
+    with pytest.raises(DataError, match=r"as fastText has them; .*sed -E .* 'my b\.txt' > 'my b\.tsv'$"):
+        read_table(table(tmp_path, "my b.txt", "__label__yes good\n__label__no bad\n"), labelled=True)

@@ -27,6 +27,11 @@ def write(folder: Path, value: Any, indent: int | None = None, name: str = "a.js
         (ROWS, "one JSON list"),
         ({"version": 1, "data": ROWS}, "rows from 'data'"),
         ({name: [row[name] for row in ROWS] for name in ROWS[0]}, "a JSON list for each column"),
+        ({str(n): row for n, row in enumerate(ROWS)}, "an object a row, under its number"),
+        (
+            {"columns": list(ROWS[0]), "index": [0, 1], "data": [list(row.values()) for row in ROWS]},
+            "rows from 'data'",
+        ),
         ({name: {str(n): row[name] for n, row in enumerate(ROWS)} for name in ROWS[0]}, "a JSON list for each column"),
     ],
 )

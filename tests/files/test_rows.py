@@ -157,3 +157,23 @@ def test_any_text_comes_back(tmp_path: Path, texts: list[str], suffix: str) -> N
         assert "a quote opens here" in str(error) and any("\n" in text for text in expected)
         return
     assert [values for _, values in found] == [[text] for text in expected]
+
+
+@pytest.mark.parametrize(
+    ("rows", "remark"),
+    [
+        ("good one,yes,\nbad one,no,\n", "each row ends in a delimiter"),
+        ("1,good one,yes\n2,bad one,no\n", "the header lacks a name for the first column, which numbers the rows"),
+    ],
+)
+def test_rows_with_one_field_more_than_the_header(tmp_path: Path, rows: str, remark: str) -> None:
+    (tmp_path / "a.csv").write_text(f"text,label\n{rows}")
+    with open_rows(tmp_path / "a.csv") as table:
+        assert table.remarks == (remark,)
+        assert list(table.rows(["text", "label"])) == [(2, ["good one", "yes"]), (3, ["bad one", "no"])]
+
+
+def test_another_field_more_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,label\nx,good one,yes\ny,bad one,no\n")
+    with open_rows(tmp_path / "a.csv") as table, pytest.raises(DataError, match="3 fields, but the header names 2"):
+        list(table.rows(["text", "label"]))

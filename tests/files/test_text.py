@@ -209,3 +209,10 @@ def test_byte_stream_is_bounded(tmp_path: Path) -> None:
     assert total == 200 << 20
     assert tracemalloc.get_traced_memory()[1] < 100 << 20
     tracemalloc.stop()
+
+
+@pytest.mark.parametrize(("name", "told"), [("a.csv", r"this is gzip \(put .gz behind its name\)"), ("a.txt", "gzip")])
+def test_compressed_bytes_under_another_name_are_named(tmp_path: Path, name: str, told: str) -> None:
+    (tmp_path / name).write_bytes(gzip.compress(b"text,label\n"))
+    with pytest.raises(DataError, match=told), open_text(tmp_path / name) as stream:
+        stream.read()
