@@ -1,7 +1,7 @@
 """The command line: from argv to a command's parameters, and from its report or error to output and exit code.
 
 The only file that knows argv, and the only one that prints results. What a command takes is its function's signature
-(``bertie.config``), how words become its parameters stands in ``bertie.flags``, and what it does is the function. Help
+(``bertie.config``), how words become its parameters is in ``bertie.flags``, and what it does is the function. Help
 for the whole program imports no command and nothing heavy.
 """
 
@@ -166,6 +166,6 @@ def _as_ours(error: BaseException) -> BertieError | None:
     if isinstance(error, ImportError) and (error.name or "bertie").partition(".")[0] != "bertie":
         return ResourceError(
             f"this installation can't import {error.name} ({error}); it may be broken, or this system may lack it: "
-            "install bertie anew, and report the system if that doesn't help"
+            "install bertie again; if that doesn't help, report it with the name of your system"
         )
     return None

@@ -44,7 +44,7 @@ def warn(line: str) -> None:
 
 @contextmanager
 def collected() -> Iterator[list[str]]:
-    """Gather warnings in a list while the context lasts, for who reports them otherwise than on stderr."""
+    """Gather warnings in a list while the context lasts, for callers that report them elsewhere than on stderr."""
     global _collected
     before, _collected = _collected, []
     try:
@@ -157,7 +157,7 @@ def bar(title: str, *, total: float | None = None, unit: str = "") -> Iterator[B
 
     Args:
         title: what is being done, as a participle: "Reading".
-        total: how much there is; None when nobody knows.
+        total: how much there is; None when unknown.
         unit: what is counted: "MB", "steps".
 
     Yields:

@@ -2,7 +2,7 @@
 
 Only a regular file is opened, so that a pipe without a writer can't hang a command. What is read has limits, because a
 parser without them ends in a traceback, an infinity or a full memory much later, far from the file that is to blame.
-Every message begins with the place. What the values mean is the business of those who asked for them.
+Every message begins with the place. What the values mean is left to the callers.
 """
 
 import json
@@ -204,7 +204,7 @@ def read_toml(path: str | Path) -> dict[str, Any]:
         text = read_text(path, limit=_TOML_BYTES)
         for number, line in enumerate(text.split("\n"), 1):
             if line.count(".") > _MAX_DOTS:
-                raise DataError(f"{path}:{number}: this line has more than {_MAX_DOTS} dots; part it")
+                raise DataError(f"{path}:{number}: this line has more than {_MAX_DOTS} dots; split it")
         value = tomllib.loads(text)
         _check_depth(value, str(path))
     except RecursionError as error:
@@ -259,11 +259,11 @@ def _too_large(path: str | Path, limit: int, size: int | None = None) -> DataErr
 
 
 def _too_deep(place: str) -> DataError:
-    return DataError(f"{place}: nested too deeply; at most {MAX_DEPTH} objects and lists lie inside one another")
+    return DataError(f"{place}: nested too deeply; at most {MAX_DEPTH} objects and lists may be inside one another")
 
 
 def _too_long() -> str:
-    return f"a number has more than {MAX_DIGITS} digits, which no number here can have; put text in quotes"
+    return f"a number has more than {MAX_DIGITS} digits, which is too many; put text in quotes"
 
 
 def _check_depth(value: Any, place: str) -> None:
@@ -295,7 +295,7 @@ def _fraction(digits: str) -> float:
 
 
 def _constant(name: str) -> Any:
-    raise ValueError(f"{name} is no number that JSON has; leave the value out, or write null")
+    raise ValueError(f"JSON has no number {name}; leave the value out, or write null")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -303,7 +303,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
         double = next(name for number, name in enumerate(names) if name in names[:number])
-        raise ValueError(f"the key {double!r:.60} stands twice in one object; remove one")
+        raise ValueError(f"the key {double!r:.60} appears twice in one object; remove one")
     return found
 
 

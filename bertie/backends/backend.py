@@ -113,11 +113,13 @@ def stored_graph(file: Path) -> bytes:
 
     Raises:
         SettingsError: there is none.
-        DataError: it keeps weights in other files, which nobody has checked.
+        DataError: it keeps weights in other files, which have no checksums.
     """
     content = read_bytes(file, limit=2**31)
     if _ELSEWHERE in content:
-        raise DataError(f"{file} keeps its weights in other files, which bertie's exports don't; export the model anew")
+        raise DataError(
+            f"{file} keeps its weights in other files, which bertie's exports don't; export the model again"
+        )
     return content
 
 
@@ -130,7 +132,7 @@ def check_hidden(hidden: NDArray[Any], shape: tuple[int, ...], file: Path) -> No
     if hidden.shape != shape or hidden.dtype != np.float32:
         raise DataError(
             f"{file} gave {hidden.dtype} of shape {hidden.shape} where float32 of shape {shape} was expected; it is "
-            "another model's graph: export the model anew"
+            "another model's graph: export the model again"
         )
 
 

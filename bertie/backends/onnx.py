@@ -107,7 +107,7 @@ def check_names(inputs: list[str], outputs: list[str], file: Path) -> None:
     if not set(INPUTS[:2]) <= set(inputs) <= set(INPUTS) or OUTPUT not in outputs:
         raise DataError(
             f"{file} takes {', '.join(inputs)} and gives {', '.join(outputs)}; bertie's graphs take "
-            f"{', '.join(INPUTS)} and give {OUTPUT}: export the model anew"
+            f"{', '.join(INPUTS)} and give {OUTPUT}: export the model again"
         )
 
 

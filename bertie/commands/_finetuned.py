@@ -43,7 +43,7 @@ def notes(values: Mapping[str, Any], reading: str) -> list[str]:
 
     Args:
         values: the run's figures.
-        reading: how the training file was read; empty where nobody knows.
+        reading: how the training file was read; empty where that is unknown.
     """
     cut, all_items = values.get("dev_items_cut", 0), values.get("dev_items", 0)
     told = [f"{cut:,} of {all_items:,} dev items were longer than the model takes and were cut."] if cut else []

@@ -11,7 +11,7 @@ from bertie.data.reading import STORED, Reading, learned
 
 
 def carried(reading: Reading | None) -> dict[str, Any]:
-    """Return a plan as it travels with a model: without the rows themselves, which are nobody else's business."""
+    """Return a plan as it travels with a model: without the rows themselves, which may be private."""
     if reading is None:
         return {}
     left = tuple(replace(one, rows=()) for one in reading.left_out)

@@ -29,9 +29,9 @@ def refuse_names(texts: Iterable[str]) -> None:
         there = named and os.path.isfile(text)  # noqa: PTH113 (a Path raises where a text is too long for a name)
         like = named and len(text.split()) == 1 and text.lower().endswith(_SUFFIXES)
         if there or like or text == "-":
-            is_what = "is a file" if there else "looks like a file, and there is none" if like else "is no text"
-            read = f"to read it give --file {text}" if text != "-" else "to read standard input give no text at all"
-            raise SettingsError(f"{text} {is_what}; {read}, and as a text give it on standard input, in a line")
+            is_what = "is a file" if there else "looks like a file, and there is none" if like else "is not a text"
+            read = f"to read it, give --file {text}" if text != "-" else "to read standard input, give no text at all"
+            raise SettingsError(f"{text} {is_what}; {read}; to use it as a text, give it as a line of standard input")
 
 
 def refuse_table(lines: Sequence[str]) -> None:

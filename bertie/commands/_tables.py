@@ -34,14 +34,14 @@ class Tables:
     dev: list[Any]
     """Empty without a dev table."""
     names: dict[str, str]
-    """Settings that say where the tables lie from now on, where that is not where they were read."""
+    """Settings that say where the tables are from now on, if they moved."""
     copies: dict[str, Path] = field(default_factory=dict)
     """Tables that Python holds, by the file's name in the run folder."""
     split: dict[str, Any] = field(default_factory=dict)
     """The share held out, the seed, and the lines of its rows; empty where nothing is held out."""
 
     def keep(self, folder: Path) -> None:
-        """Write into the run folder what repeats the run and lies nowhere else."""
+        """Write into the run folder what repeats the run and exists nowhere else."""
         for name, path in self.copies.items():
             shutil.copyfile(path, folder / name)
             progress.note(f"{folder / name}: the table is kept here, so that bertie run {folder} repeats the run")
@@ -65,7 +65,7 @@ def read_tables(
         kind: the task.
         train: the table to learn from.
         dev: the one to measure on, or a share of the first such as 20%.
-        out: the run folder, where tables of Python will lie.
+        out: the run folder, where tables of Python will be kept.
         columns: part of an item to column name.
         limits: items to learn from and to measure on at most.
         seed: of the held-out share.
@@ -90,7 +90,7 @@ def read_tables(
         lines = [getattr(item, "line", 0) for item in held]
         progress.note(
             f"{train}: {len(held):,} of {len(table.items):,} items are held out to measure on ({dev}, seed {seed}; "
-            "labels in like parts, equal texts on one side)"
+            "stratified by label, equal texts on one side)"
         )
         split = {"table": names.get("train", str(train)), "share": str(dev), "seed": seed, "dev_lines": lines}
         table = replace(table, items=kept)
@@ -108,7 +108,7 @@ def _share(dev: Path) -> float | None:
         return None
     share = float(found[1]) / 100.0
     if not 0.0 < share < 1.0:
-        raise SettingsError(f"--dev {dev} is no share of a table; give one between 0% and 100%, such as 20%")
+        raise SettingsError(f"--dev {dev} is not a share of a table; give one between 0% and 100%, such as 20%")
     return share
 
 

@@ -63,7 +63,7 @@ def _read(settings: DistillSettings, task: "Task") -> "Bundle":
 
 
 def _check(teacher: "Bundle", student: "Bundle", settings: DistillSettings) -> None:
-    """Refuse a teacher that would read or answer otherwise than the student."""
+    """Refuse a teacher that would read or answer differently from the student."""
     where, longest = settings.teacher, getattr(student.task, "max_length", 0)
     if teacher.tokenizer.fingerprint != student.tokenizer.fingerprint:
         raise DataError(

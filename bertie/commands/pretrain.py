@@ -101,7 +101,7 @@ def pretrain(
     if training.selects or training.evaluate_each_epoch:
         raise SettingsError("training.best, .patience and .evaluate_each_epoch are finetune's; pretrain goes by steps")
     if schedule.batch_warmup > 0.0 and epochs is not None:
-        raise SettingsError("with schedule.batch_warmup nobody knows the steps of an epoch; give --tokens or --budget")
+        raise SettingsError("with schedule.batch_warmup the steps of an epoch are unknown; give --tokens or --budget")
     text = Corpus.open(corpus, verify=True)  # seconds for gigabytes, before a run of hours
     tokenizer = Tokenizer.load(corpus / "tokenizer")
     parts = parse_stages(stages, length=length)
@@ -252,7 +252,7 @@ def _evaluation(
 
     text = Corpus.open(dev)
     if text.tokenizer_fingerprint != bundle.tokenizer.fingerprint:
-        raise DataError(f"{dev} was prepared with another tokenizer than the training corpus; prepare it anew")
+        raise DataError(f"{dev} was prepared with another tokenizer than the training corpus; prepare it again")
     last = bundle.task.at(1.0)
     sampler = Sampler(text, seed=0, length=length, batch_tokens=8192, plan=last.corpus_plan())
     count = min(sampler.num_batches(0), max(1, dev_tokens // 8192))

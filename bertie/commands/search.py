@@ -72,7 +72,7 @@ def search(
         file: .txt (one text a line), .tsv, .csv, .jsonl or .parquet to search in.
         queries: what to look for.
         top_k: texts to show for each query.
-        index: file (.npz) that keeps the texts' vectors for the next search; made when it doesn't exist, and made anew
+        index: file (.npz) that keeps the texts' vectors for the next search; made when it doesn't exist, and again
             when the model or the file is another one.
         columns: which column of the file holds the texts, such as text=body; found out when not given.
         length: tokens of the longest text; what the model brings when not given.

@@ -25,7 +25,7 @@ def show(path: Positional[Path], *, accept_changes: bool = False) -> Report:
 
     Args:
         path: the folder, or one of the files by which it is known, such as its config.toml or manifest.json.
-        accept_changes: take a model's files as they are now for right, and write their checksums (SHA256SUMS) anew.
+        accept_changes: accept a model's files as they are now, and rewrite their checksums (SHA256SUMS).
 
     Returns:
         What it is, its figures, and which files are not as they were written; the exit code is 3 when there are any.

@@ -101,7 +101,7 @@ class Encoder:
         fast = nano.load(self.tokenizer)
         if fast is None or self._equals_whole(fast.encode, list(_PROBE)):
             return fast
-        progress.warn(f"nanotoken {fast.version} cuts text otherwise than {self.tokenizer.source}; it is not used")
+        progress.warn(f"nanotoken {fast.version} cuts text differently from {self.tokenizer.source}; it is not used")
         return None
 
     def _encode_fast(self, fast: nano.NanoTokenizer, sentences: list[str]) -> Encoded:

@@ -305,11 +305,11 @@ def _check_offsets(offsets: Integers, file: Path, what: str) -> None:
         part = offsets[start : start + _OFFSETS_AT_ONCE + 1]
         back = np.flatnonzero(part[1:] <= part[:-1])
         if len(back):
-            raise _broken(file, f"{what} {start + int(back[0]) + 1:,} does not end behind its beginning")
+            raise _broken(file, f"{what} {start + int(back[0]) + 1:,} ends where it begins or before")
 
 
 def _broken(path: Path, reason: str) -> DataError:
-    return DataError(f"{path}: broken corpus: {reason}; copy the folder anew or prepare the corpus again")
+    return DataError(f"{path}: broken corpus: {reason}; copy the folder again or prepare the corpus again")
 
 
 def _mapped(path: Path, dtype: np.dtype[Any]) -> npt.NDArray[Any]:

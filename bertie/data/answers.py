@@ -64,7 +64,7 @@ def read_answers(value: Any, starts: Any, context: str, where: str) -> Iterator[
         given = _first(value, _STARTS)
         given = [None] * len(texts) if given is None else given
         if not isinstance(given, list) or len(given) != len(texts):
-            raise DataError(f"{where}: {len(texts)} answers and other offsets than these: {given!r:.60}")
+            raise DataError(f"{where}: {len(texts)} answers, and offsets that don't match them: {given!r:.60}")
         value = [{"text": text, "answer_start": place} for text, place in zip(texts, given, strict=True)]
     several = list(value) if isinstance(value, list | tuple) else [value]
     for answer, start in zip(several, _along(starts, len(several), where), strict=True):
@@ -92,7 +92,7 @@ def _along(value: Any, count: int, where: str) -> list[Any]:
     if not isinstance(value, list):
         return [value] * count
     if len(value) != count:
-        raise DataError(f"{where}: {count} answers and other offsets than these: {value!r:.60}")
+        raise DataError(f"{where}: {count} answers, and offsets that don't match them: {value!r:.60}")
     return value
 
 

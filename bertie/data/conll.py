@@ -122,7 +122,7 @@ def _join_by_column(grid: Grid, given: dict[str, int]) -> None:
     if "sentence" in given:
         grid.sentences = break_at(grid.file, grid.sentences, given["sentence"], grid.names)
     elif len(grid.sentences) == 1:
-        grid.remarks.append("one sentence, as no blank line and no column parts them")
+        grid.remarks.append("one sentence, as no blank line and no column separates them")
 
 
 def _roles(grid: Grid, given: Mapping[str, int], *, labelled: bool) -> Choice:

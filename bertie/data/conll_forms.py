@@ -1,4 +1,4 @@
-"""CoNLL-U and CoNLL-2012: forms whose columns are laid down, and the ways in which they write entities."""
+"""CoNLL-U and CoNLL-2012: formats with fixed columns, and how they write entities."""
 
 from __future__ import annotations
 

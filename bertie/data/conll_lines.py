@@ -42,7 +42,7 @@ def is_filled(line: str) -> bool:
 
 
 def splitter(file: Path, filled: Sequence[str], mark: str = "") -> tuple[Callable[[str], list[str]], str]:
-    """Find what parts the fields: tabs or commas or semicolons in every line, else blanks.
+    """Find what separates the fields: tabs or commas or semicolons in every line, else spaces.
 
     Raises:
         DataError: commas and semicolons in every line of a .csv, as many in each.
@@ -59,7 +59,7 @@ def splitter(file: Path, filled: Sequence[str], mark: str = "") -> tuple[Callabl
         if len(able) > 1:
             even = [mark for mark in able if len({len(_quoted(line, mark)) for line in sample}) == 1]
             if len(even) != 1:
-                raise DataError(f"{file}: its columns may be parted by ',' or by ';'; write it with tabs, as a .tsv")
+                raise DataError(f"{file}: its columns may be separated by ',' or by ';'; write it with tabs, as a .tsv")
             able = even
         if able:
             return (lambda line: _quoted(line, able[0])), able[0]
@@ -155,10 +155,10 @@ def _name_columns(grid: Grid, mark: str, header: bool | None) -> None:
         again = next((number for rows in grid.sentences for number, other in rows if other == fields), None)
         if again is not None:
             raise DataError(
-                f"{grid.file}:{again}: this is the header once more (were files put together?); remove the line"
+                f"{grid.file}:{again}: the header appears again (were files concatenated?); remove the line"
             )
         if len(set(grid.names)) < width:
-            raise DataError(f"{grid.file}:{line}: two columns have one name; rename them")
+            raise DataError(f"{grid.file}:{line}: two columns have the same name; rename them")
     grid.sentences = [rows for rows in grid.sentences if rows]
     _drop_special(grid)
 
@@ -206,5 +206,5 @@ def _header(grid: Grid) -> str:
             return f"column {place} holds numbers below it"
         tags = kind in ("entities", "chunks") and num_rows >= _ENOUGH_ROWS
         if tags and first[place] not in {tag.partition("-")[2] for tag in others}:
-            return f"{first[place]!r} is no tag as those below it"
+            return f"{first[place]!r} is not a tag like those below it"
     return ""

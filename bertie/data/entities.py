@@ -166,7 +166,7 @@ def _usual_forms(tags: Collection[str]) -> dict[str, str]:
 
 
 def _best_scheme(sentences: Sequence[Tags], positions: set[str], where: Where) -> tuple[str, list[Tags], str]:
-    """Choose among the schemes with these positions the one that writes the fewest tags otherwise than they are."""
+    """Choose among the schemes with these positions the one that changes the fewest tags."""
     able = [scheme for scheme in _SCHEMES if positions <= {"B", *scheme[1:]}]
     if not able:
         known = ", ".join(f"{scheme.name} ({''.join(sorted({'B', *scheme[1:]}))})" for scheme in _SCHEMES[1:])

@@ -33,7 +33,7 @@ def read_alike(
     columns: Mapping[str, str] | None,
     like: Reading | None,
 ) -> Table[Item]:
-    """Read a file that leaves open how it is to be read as the training file was read.
+    """Read a file; where it can be read in several ways, read it as the training file was read.
 
     Args:
         read: reads the file by what is said of its columns.
@@ -60,7 +60,7 @@ def read_alike(
 
 
 def warn_of_differences(like: Reading | None, found: Reading | None, *, labelled: bool) -> None:
-    """Say in what a file was read otherwise than the training file."""
+    """Warn where a file was read differently from the training file."""
     if like is None or found is None or not like.columns or found.form == "txt":
         return
     for said in _differences(like, found, labelled=labelled):

@@ -23,7 +23,7 @@ from bertie import progress
 from bertie.data.items import Text
 from bertie.errors import BertieError, DataError, SettingsError
 
-_written: set[Path] = set()  # tables of Python that lie in a file for the time of a call
+_written: set[Path] = set()  # tables of Python that are in a file during a call
 _FRAMES = ("to_dicts", "to_pylist", "to_dict", "__arrow_c_stream__", "__dataframe__", "__iter__")
 
 
@@ -82,7 +82,7 @@ def write(value: Any, path: Path, *, pairs: bool = False) -> int:
         for row in _records(value, pairs=pairs):
             plain = {str(name): _plain(cell) for name, cell in row.items()}
             if len(plain) < len(row):
-                raise DataError(f"several columns are called alike: {', '.join(map(str, row))}")
+                raise DataError(f"several columns have the same name: {', '.join(map(str, row))}")
             stream.write(json.dumps(plain, ensure_ascii=False).encode("utf-8", "backslashreplace").decode() + "\n")
             count += 1
     if not count:
@@ -115,7 +115,7 @@ def as_file(value: Any, name: str = "the table", *, pairs: bool = False) -> Iter
 
 
 def is_written(path: Path | None) -> bool:
-    """Tell whether a file is a table of Python that lies there for the time of a call."""
+    """Tell whether a file is a table of Python, written there during a call."""
     return path in _written
 
 
@@ -189,7 +189,7 @@ def _records(value: Any, *, pairs: bool) -> Iterable[Mapping[Any, Any]]:
     if isinstance(value, list | tuple):
         return [_row(row, number, pairs=pairs) for number, row in enumerate(value, 1)]
     if hasattr(value, "collect") and not hasattr(value, "to_dicts"):
-        raise DataError(f"a {type(value).__name__} has no rows yet; give its .collect()")
+        raise DataError(f"a {type(value).__name__} has no rows yet; call .collect() on it")
     if hasattr(value, "to_dicts"):
         return value.to_dicts()  # type: ignore[no-any-return]
     if hasattr(value, "to_pylist"):
@@ -197,7 +197,7 @@ def _records(value: Any, *, pairs: bool) -> Iterable[Mapping[Any, Any]]:
     if hasattr(value, "columns") and hasattr(value, "to_dict"):
         names = [str(name) for name in value.columns]
         if len(set(names)) < len(names):
-            raise DataError(f"several columns are called alike: {', '.join(names)}")
+            raise DataError(f"several columns have the same name: {', '.join(names)}")
         return value.to_dict("records")  # type: ignore[no-any-return]
     if hasattr(value, "column_names") and hasattr(value, "__iter__"):
         return value  # type: ignore[no-any-return]

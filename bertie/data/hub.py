@@ -209,7 +209,7 @@ class _Loaded(Rows):
             if own := _saved_files(Path(wanted.name)):
                 raise SettingsError(
                     f"{wanted.name} is a folder that datasets saved ({own}); bertie reads such files with the package "
-                    "datasets only (pip install 'bertie[hub]'), or write it anew as tables: "
+                    "datasets only (pip install 'bertie[hub]'), or save it as tables: "
                     'dataset.to_parquet("train.parquet") or dataset.to_json("train.jsonl")'
                 ) from error
             raise missing_extra("datasets", "hub", f"to read the data set {wanted.name}") from error

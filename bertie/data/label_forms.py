@@ -221,7 +221,7 @@ def _parted(texts: Sequence[str], sign: str) -> Found:
     if not sign:
         return Found(list(texts))
     labels: list[Labels] = [tuple(part.strip() for part in text.split(sign) if part.strip()) for text in texts]
-    return Found(labels, f"{SEVERAL} (parted by {sign!r})")
+    return Found(labels, f"{SEVERAL} (separated by {sign!r})")
 
 
 def _by_signs(texts: Sequence[str], where: Where, name: str) -> Found:

@@ -44,7 +44,7 @@ class Reading:
     """What kind of file: "csv", "tsv", "json", "jsonl", "parquet", "txt", "dataset", "conll", "squad" and the like."""
     encoding: str = "UTF-8"
     delimiter: str = ""
-    """What parts the columns of a text file; empty where nothing does."""
+    """What separates the columns of a text file; empty where nothing does."""
     quoted: bool = False
     """Whether fields stand in quotes where they need to, with quotes inside doubled."""
     header: bool | None = None
@@ -73,7 +73,7 @@ class Reading:
         if self.labels:
             parts.append(self.labels)
         if self.delimiter:
-            parts.append(f"columns parted by {_MARKS.get(self.delimiter, repr(self.delimiter))}")
+            parts.append(f"columns separated by {_MARKS.get(self.delimiter, repr(self.delimiter))}")
         if self.delimiter == "\t" and self.quoted:
             parts.append("fields in quotes")
         if self.header is not None:

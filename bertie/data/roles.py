@@ -261,25 +261,25 @@ def _switches(sample: Sample) -> list[str]:
 def _by_content(
     file: Any, sample: Sample, found: Mapping[str, str], *, taken: Sequence[str], label: bool, labelled: bool
 ) -> dict[str, str]:
-    """Find what the names don't say by what is in the columns; of labels nobody needs only what is sure."""
+    """Find by content the columns that names leave open; labels that aren't needed only where that is sure."""
     known = dict(found)
     free = [name for name in dict.fromkeys(sample.names) if name not in (*taken, *known.values())]
     plain = [name for name in free if not any(isinstance(value, list | dict) for value in sample.column(name))]
     text_free = plain if "text" not in known else [known["text"], *plain]
     columns = {name: [_as_text(value) for value in sample.column(name)] for name in text_free}
     rows = [(number, list(values)) for number, values in enumerate(zip(*columns.values(), strict=True), 1)]
-    told: Guess = guess(rows, text_free, lone="text" not in known)
+    guessed: Guess = guess(rows, text_free, lone="text" not in known)
     if "text" not in known:
-        if told.text_doubt:
-            raise DataError(f"{file}: {told.text_doubt}; {_WAYS}")
-        if "text" not in told.mapping:
+        if guessed.text_doubt:
+            raise DataError(f"{file}: {guessed.text_doubt}; {_WAYS}")
+        if "text" not in guessed.mapping:
             shown = [f"{name} (lists or objects)" if name in free else name for name in sample.names[:_SHOWN]]
             more = len(sample.names) - len(shown)
             listed = ", ".join([*shown, *([f"and {more} more"] if more else [])])
             raise DataError(f"{file}: can't tell which column holds the text ({listed}); say --columns text=NAME")
-        known["text"] = text_free[told.mapping["text"]]
-        if "pair" in told.mapping:
-            pair = text_free[told.mapping["pair"]]
+        known["text"] = text_free[guessed.mapping["text"]]
+        if "pair" in guessed.mapping:
+            pair = text_free[guessed.mapping["pair"]]
             if not sample.numbered:
                 raise DataError(
                     f"{file}: the columns {known['text']!r} and {pair!r} both read like texts; say --columns "
@@ -287,14 +287,14 @@ def _by_content(
                 )
             known["pair"] = pair
     if label and labelled:
-        known |= _label_by_content(file, sample, known, told, text_free)
-    elif label and "label" in told.mapping and text_free[told.mapping["label"]] not in known.values():
-        known["label"] = text_free[told.mapping["label"]]
+        known |= _label_by_content(file, sample, known, guessed, text_free)
+    elif label and "label" in guessed.mapping and text_free[guessed.mapping["label"]] not in known.values():
+        known["label"] = text_free[guessed.mapping["label"]]
     return known
 
 
 def _label_by_content(
-    file: Any, sample: Sample, known: Mapping[str, str], told: Guess, names: Sequence[str]
+    file: Any, sample: Sample, known: Mapping[str, str], guessed: Guess, names: Sequence[str]
 ) -> dict[str, str]:
     """Find the label by what is in the columns that have no role yet."""
     switches = [name for name in _switches(sample) if name in names and name not in known.values()]
@@ -303,10 +303,10 @@ def _label_by_content(
             f"{file}: the columns {', '.join(switches)} all hold 0 and 1; say --columns "
             f"text={known['text']},label={'+'.join(switches)} if each is a label of its own, or which is the only one"
         )
-    if told.label_doubt:
-        raise DataError(f"{file}: {told.label_doubt}; {_WAYS}")
-    if "label" in told.mapping and names[told.mapping["label"]] not in known.values():
-        return {"label": names[told.mapping["label"]]}
+    if guessed.label_doubt:
+        raise DataError(f"{file}: {guessed.label_doubt}; {_WAYS}")
+    if "label" in guessed.mapping and names[guessed.mapping["label"]] not in known.values():
+        return {"label": names[guessed.mapping["label"]]}
     rest = [name for name in names if name not in known.values() and name.lower() not in IDS]
     lists = [
         name

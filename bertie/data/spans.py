@@ -96,10 +96,10 @@ class SpanReader:
         """Say what had to be done to the spans of the file."""
         for lines, what in (
             (self._recounted, "are counted in UTF-16 units or bytes, not in characters, and were recounted"),
-            (self._moved, "did not stand where they say and were moved to the one place where their text is"),
-            (self._widened, "began or ended within a word and were widened to whole words"),
+            (self._moved, "had offsets that don't fit their text and were moved to the only place where it occurs"),
+            (self._widened, "began or ended inside a word and were widened to whole words"),
             (self._lost, "were dropped: they lie outside the text, or their text is not at their place"),
-            (self._overlapping, "were dropped: they hold no word, or one that another span has"),
+            (self._overlapping, "were dropped: they hold no word, or overlap another span"),
         ):
             if lines:
                 distinct = list(dict.fromkeys(lines))

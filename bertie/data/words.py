@@ -126,12 +126,13 @@ def _warn_of_nothing(file: Path, found: _Found) -> None:
     if lines:
         progress.warn(
             f"{file}: {len(lines):,} words are empty or hold nothing but spaces and invisible characters "
-            f"(lines {first_few(lines, _MOST_NAMED)}); a model sees nothing of them; remove them with their tags"
+            f"(lines {first_few(lines, _MOST_NAMED)}); a model can't see them; remove them with their tags"
         )
     if found.places and len(found.items) == 1 and _ENDS & set(found.items[0].words[:-1]):
         progress.warn(
-            f"{file}: all {len(found.items[0].words):,} words are one sentence, as no blank line and no column parts "
-            "them; put blank lines between sentences, or say which column numbers them by --columns sentence=NAME"
+            f"{file}: all {len(found.items[0].words):,} words are one sentence, as no blank line and no column "
+            "separates them; put blank lines between sentences, or say which column numbers them: "
+            "--columns sentence=NAME"
         )
 
 

@@ -49,7 +49,7 @@ class Differences:
 
 
 def seal(folder: Path) -> None:
-    """Write the checksums of all files that lie in a folder now; hidden ones are left out."""
+    """Write the checksums of all files in a folder; hidden ones are left out."""
     names = _names(folder)
     with ThreadPoolExecutor(_num_threads()) as pool:
         digests = list(pool.map(lambda name: _digest(folder / name), names))
@@ -127,8 +127,8 @@ def changed_error(folder: Path, names: list[str]) -> DataError:
     one = len(names) == 1
     return DataError(
         f"{folder}: {listed} {'is' if one else 'are'} not as {'it was' if one else 'they were'} written: {SUMS} has "
-        f"{'another checksum' if one else 'other checksums'}. Copy the folder anew; or, if the change is meant, accept "
-        f"it with: bertie show {shlex.quote(str(folder))} --accept-changes"
+        f"{'another checksum' if one else 'other checksums'}. Copy the folder again; or, if the change is meant, "
+        f"accept it with: bertie show {shlex.quote(str(folder))} --accept-changes"
     )
 
 
@@ -177,7 +177,7 @@ def _own_sum(values: Mapping[str, Any]) -> str:
 
 
 def _digest(path: Path, stopped: threading.Event | None = None) -> str | None:
-    """Hash a file; None when there is none, or when nobody waits for it any more."""
+    """Hash a file; None when there is no such file, or when the comparison was given up."""
     if not path.is_file():
         return None
     digest, buffer = hashlib.sha256(), bytearray(_CHUNK_BYTES)
@@ -216,6 +216,6 @@ def _num_threads() -> int:
 
 def _damaged(folder: Path, reason: str) -> DataError:
     return DataError(
-        f"{folder / SUMS} is damaged: {reason}. Copy the folder anew; or, if you trust its files as they are, type: "
+        f"{folder / SUMS} is damaged: {reason}. Copy the folder again; or, if you trust its files as they are, type: "
         f"bertie show {shlex.quote(str(folder))} --accept-changes"
     )

@@ -126,7 +126,7 @@ class Delimited(Rows):
                 again = self.header and self.width > 1 and fields[0].strip() == self.names[0]
                 if again and [value.strip() for value in fields] == self.names:
                     raise DataError(
-                        f"{self._path}:{line}: this is the header once more (were files put together?); remove the line"
+                        f"{self._path}:{line}: the header appears again (were files concatenated?); remove the line"
                     )
                 yield line, fields
         self.empty += [line for line, _ in waiting]
@@ -150,7 +150,7 @@ class Delimited(Rows):
             if self.header
             else (f"the first line has {self.width}")
         )
-        return f"{self._path}:{line}: {count} fields, {first}; columns are parted by {_named(self.delimiter)}"
+        return f"{self._path}:{line}: {count} fields, {first}; columns are separated by {_named(self.delimiter)}"
 
     def close(self) -> None:
         """Close the file."""

@@ -1,4 +1,4 @@
-"""Find out what parts the columns of a text table, and whether its fields stand in quotes.
+"""Find out what separates the columns of a text table, and whether its fields are in quotes.
 
 The suffix says what is usual (commas in a .csv, tabs in a .tsv); the lines themselves say what is true. Where two
 readings fit, the reader asks its user.
@@ -22,7 +22,7 @@ PRIOR = {",": 4.0, "\t": 1.5, ";": 4.0, "|": 4.0}
 """Tables of a kind with a header for each one without."""
 _FIT = 0.9
 _SEP_LINE = re.compile(r"sep=(.)\s*", re.IGNORECASE)
-_FEWEST = 3  # rows that tell a mark that parts columns from one that stands in texts
+_FEWEST = 3  # rows that tell a separator of columns from a mark in texts
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ def _two_ways(path: object, one: _Trial, other: _Trial) -> DataError:
         f"{names[trial.delimiter]} (the first line is then {_listed(trial.records[0][1])})" for trial in (one, other)
     )
     return DataError(
-        f"{path}: can't tell what parts its columns: {shown}; say which, such as --columns "
+        f"{path}: can't tell what separates its columns: {shown}; say which, such as --columns "
         f"delimiter={names[other.delimiter]}"
     )
 

@@ -1,8 +1,8 @@
 """Tell whether the first line of a table names its columns, in whatever language.
 
 Every column is asked how well its first cell fits the cells below, and how well it fits a name. The answers are
-probabilities, and their product decides. Where neither reading is far ahead of the other, nobody can tell: the answer
-is None, and the reader asks its user.
+probabilities, and their product decides. Where neither reading is far more likely than
+the other, the answer is None, and the reader asks its user.
 """
 
 import re

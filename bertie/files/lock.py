@@ -1,7 +1,7 @@
 """Whether a file or folder is ours alone: a lock of the system's, which ends with the process that holds it.
 
-POSIX systems have `fcntl`, Windows has `msvcrt`. Where neither is there, or the file system has no locks, nobody can
-tell, and `hold` says so.
+POSIX systems have `fcntl`, Windows has `msvcrt`. Where neither exists, or the file system has no
+locks, `hold` says that it can't tell.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ from types import ModuleType
 _UNSUPPORTED = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBADF}
 _TAKEN = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK}
 _PLACE = 1 << 30
-"""The byte that Windows locks: beyond what the file holds, because nobody else may read a locked one."""
+"""The byte that Windows locks: beyond what the file holds, because other processes can't read a locked one."""
 
 
 def hold(descriptor: int) -> bool | None:

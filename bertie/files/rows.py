@@ -78,7 +78,7 @@ class Rows:
     """Broken UTF-8 sequences replaced so far."""
 
     delimiter = ""
-    """What parts the columns of a text table."""
+    """What separates the columns of a text table."""
 
     quoted = False
     """Whether fields of a text table may stand in quotes."""

@@ -1,4 +1,4 @@
-"""What a folder is that should be a model's: its weight files, or a sentence that says what lies there and what to do.
+"""What a folder is that should be a model's: its weight files, or a sentence that says what is there and what to do.
 
 People give the folder above, the run, a checkpoint, an adapter, weights of another program. Each is named, with the
 command or the call that leads on. It opens no weights, and it is no choice among the formats.
@@ -16,7 +16,7 @@ from bertie.reading import read_object
 
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 _TRAINING = re.compile(r"(training_args|optimizer|scheduler|scaler|rng_state.*|random_states.*|.*optim_states.*)")
-"""Pickles that lie beside weights and hold none."""
+"""Pickles beside weights that hold no weights."""
 _SAVE = "from transformers import AutoModel; AutoModel.from_pretrained({folder}, {flag}=True).save_pretrained(OUT)"
 _OLD = "transformers 4 can turn it into one that bertie reads: " + _SAVE
 _KINDS = ("*.h5", "flax_model.msgpack", "*.ckpt.index", "saved_model.pb")
@@ -77,7 +77,7 @@ def instead(folder: Path) -> str:
     names = {entry.name for entry in folder.iterdir()}
     if "adapter_config.json" in names or "adapter_model.safetensors" in names:
         return (
-            f"it is an adapter (PEFT), which goes on {_base(folder)}; merge them where it was made: "
+            f"it is an adapter (PEFT) for {_base(folder)}; merge the two where it was made: "
             "model.merge_and_unload().save_pretrained(OUT)"
         )
     if inner := _inner(folder):
@@ -87,12 +87,12 @@ def instead(folder: Path) -> str:
         after = "" if "model.safetensors" in names else f", then bertie convert {there} OUT"
         if not any(Path(name).suffix in (*_PICKLES, ".safetensors") for name in names):
             return _tensorflow(folder)
-        return f"bert_config.json is its name of old: cp {there}/bert_config.json {there}/config.json{after}"
+        return f"bert_config.json is the old name of this file: cp {there}/bert_config.json {there}/config.json{after}"
     if any(any(folder.glob(kind)) for kind in _KINDS):
         return _tensorflow(folder)
     weights = sorted(name for name in names if name.endswith(".safetensors"))
     if weights and "config.json" in names:
-        return f"its weights must be named so: mv {weights[0]} model.safetensors"
+        return f"rename its weights: mv {weights[0]} model.safetensors"
     for name in sorted(names):
         if other := OTHERS.get(Path(name).suffix.lower()):
             return f"{name} is {other}; take the folder that it was made from"

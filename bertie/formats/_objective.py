@@ -77,7 +77,7 @@ def _is_regression(values: Mapping[str, Any]) -> bool:
         raise DataError(f"config.json: problem_type {kind!r} is none of {', '.join(_PROBLEMS)}")
     names = values.get("id2label") or ()
     if kind == "regression" and len(names) > 1:
-        raise DataError(f"config.json: a regression of {len(names)} numbers; bertie's has one")
+        raise DataError(f"config.json: regression with {len(names)} outputs; bertie has regression with one")
     return kind == "regression" or (kind is None and _one_label(values))
 
 
@@ -100,8 +100,8 @@ def doubts(name: str, task: Task, values: Mapping[str, Any], settings: Mapping[s
         return []
     if name == "regression" and not {"problem_type", "sentence_transformers", _OLDER} & {*values, *_also(settings)}:
         return [
-            f"{folder} has one label and doesn't say what for; its number is given as it is. If it is the logit of a "
-            "yes: --settings activation=sigmoid"
+            f"{folder} has one label and doesn't say what it means; the number is given as it is. If it is the "
+            "logit of a yes, give --settings activation=sigmoid"
         ]
     if name == "classification" and getattr(task, "multi_label", False):
         return [f"{folder} has one label, whose probability is given as in transformers: by a sigmoid"]
@@ -142,7 +142,7 @@ def _activation(values: Mapping[str, Any]) -> str:
         return "sigmoid" if isinstance(own, dict) else "none"
     known = {"Sigmoid": "sigmoid", "Identity": "none"}
     if not isinstance(said, str) or said.rpartition(".")[2] not in known:
-        raise DataError(f"config.json: activation_fn {said!r:.100} is not here; bertie has Sigmoid and Identity")
+        raise DataError(f"config.json: activation_fn {said!r:.100} is not supported; bertie has Sigmoid and Identity")
     return known[said.rpartition(".")[2]]
 
 

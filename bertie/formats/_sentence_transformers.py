@@ -39,7 +39,7 @@ def is_layout(folder: Path) -> bool:
 
 
 def encoder_folder(folder: Path) -> Path:
-    """Return where the encoder of a sentence-transformers model lies: before version 2 in a folder of its own.
+    """Return where the encoder of a sentence-transformers model is: before version 2 in a folder of its own.
 
     Whatever else is wrong with modules.json is for `read_layout` to say, if its vectors are wanted.
     """
@@ -76,7 +76,7 @@ def read_layout(
             "and perhaps Normalize, and the vectors would differ without the rest"
         )
     if not steps[0][1].is_dir():
-        raise DataError(f"{folder / _MODULES}: the encoder lies in {steps[0][1].name}, which is not there")
+        raise DataError(f"{folder / _MODULES}: the encoder should be in {steps[0][1].name}, which is not there")
     settings: dict[str, Any] = {"pooling": _pooling(steps[1][1], config.hidden_size), "normalize": "Normalize" in kinds}
     if settings["normalize"]:
         scaled = _object(steps[2][1] / "config.json", missing={}).get("module_input_name", "sentence_embedding")

@@ -134,7 +134,7 @@ def _dictionaries(whole: dict[Any, Any], front: str, depth: int = 3) -> Iterator
             yield from _dictionaries(value, f"{front}.{key}" if front else key, depth - 1)
 
 
-def _told(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     """Say in one line why a file can't be read, without torch's own advice, which is to run it after all."""
     text = str(error)
     if type(error).__name__ == "UnpicklingError":
@@ -155,7 +155,7 @@ def _main() -> int:
         out, part, *files = parse_json(sys.stdin.read(), "standard input", data=True)
         notes = _child(Path(out), part, [Path(file) for file in files])
     except Exception as error:  # whatever the file made torch raise: the parent shows one line of it
-        sys.stderr.write(f"\n{_told(error)}\n")
+        sys.stderr.write(f"\n{_reason(error)}\n")
         return 1
     sys.stdout.write(json.dumps(notes))
     return 0

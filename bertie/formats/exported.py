@@ -79,16 +79,16 @@ def _read(folder: Path, task: str | None, settings: Mapping[str, Any] | None) ->
     config = encoder_config(values, module, folder)
     told = values.get("bertie", {}).get("export")
     if not isinstance(told, dict) or not all(isinstance(told.get(name), str) for name in ("backend", "precision")):
-        raise DataError(f"{folder}/config.json: bertie.export must name the backend and the precision; export it anew")
+        raise DataError(f"{folder}/config.json: bertie.export must name the backend and the precision; export it again")
     check_regular(folder / HEAD)
     with native(f"{folder / HEAD} is damaged"):
         state = load_file(folder / HEAD)
     for key, value in state.items():
         if not torch.isfinite(value).all():
-            raise DataError(f"{folder / HEAD}: tensor {key} holds values that are not finite; export the model anew")
+            raise DataError(f"{folder / HEAD}: tensor {key} holds values that are not finite; export the model again")
     name = task or stored_task(values, folder)
     if name is None:
-        raise DataError(f"{folder}/config.json: bertie.task is missing; export it anew")
+        raise DataError(f"{folder}/config.json: bertie.task is missing; export it again")
     tokenizer = read_tokenizer(folder, values, config.vocab_size)
     stored = {f"head.{key}": value for key, value in state.items()}
     objective = make_task(name, values, stored, config.max_positions, settings or {})

@@ -34,7 +34,7 @@ class Bundle:
     extra: dict[str, Any] = field(default_factory=dict)
     """Further facts that travel with the model, as JSON."""
     notes: tuple[str, ...] = ()
-    """What the reader had to infer, drop or draw anew, one sentence each."""
+    """What the reader had to infer, drop or initialize, one sentence each."""
 
 
 def new(config: Config, task: Task, tokenizer: Tokenizer, seed: int, *, architecture: str = "bert") -> Bundle:

@@ -55,7 +55,7 @@ def read(
         path: the folder.
         task: what to do with it; what it was made for when None.
         settings: fields of the task that override the stored ones.
-        new_head: whether head parameters that the folder lacks may be drawn anew.
+        new_head: whether head parameters that the folder lacks may be initialized at random.
         seed: of what is drawn.
 
     Raises:
@@ -113,7 +113,7 @@ def _read(layout: Path, *, task: str | None, settings: Mapping[str, Any] | None,
     notes += _follow_segments(model, tokenizer)
     drawn = _fill(model, state, folder, new_head=new_head, seed=seed)
     if drawn:
-        notes.append(f"{folder}: drawn anew from seed {seed}: {', '.join(drawn)}")
+        notes.append(f"{folder}: initialized at random from seed {seed}: {', '.join(drawn)}")
     notes += _left_out(model, state, stored, folder, name)
     extra = {key: value for key, value in ours.items() if key not in ("task", "settings", "golden_ids")}
     text = _card(folder, notes)
@@ -170,7 +170,7 @@ def read_tokenizer(folder: Path, values: Mapping[str, Any], vocab_size: int) -> 
     golden = values.get("bertie", {}).get("golden_ids")
     if golden is not None and golden != tokenizer.golden_ids():
         raise DataError(
-            f"{folder}: the tokenizer cuts the stored test text otherwise than when the model was written; its files "
+            f"{folder}: the tokenizer cuts the stored test text differently than when the model was written; its files "
             "were changed, or this version of the tokenizers package behaves otherwise"
         )
     return tokenizer

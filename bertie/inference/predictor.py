@@ -103,7 +103,7 @@ class Predictor:
         What was chosen for many items stays for few.
 
         Args:
-            num_items: how many; None when nobody knows, which counts as many.
+            num_items: how many; None when unknown, which counts as many.
         """
         if self._process != os.getpid():
             self._renew()
@@ -250,7 +250,7 @@ def _without_label(item: Any) -> Any:
 
 
 def _thaw(bundle: Bundle, folder: Path, device: str, precision: Precision, backend: str) -> TaskModel:
-    """Open an exported folder's encoder, and refuse to run it otherwise than it was exported.
+    """Open an exported folder's encoder, and refuse settings that differ from those of the export.
 
     Raises:
         SettingsError: another backend, class or device is asked for.
@@ -258,7 +258,7 @@ def _thaw(bundle: Bundle, folder: Path, device: str, precision: Precision, backe
     facts = exported.facts(bundle)
     for name, asked in (("backend", backend), ("precision", precision)):
         if asked not in ("auto", facts[name]):
-            raise SettingsError(f"{folder} was exported with --{name} {facts[name]}, not {asked}; export it anew")
+            raise SettingsError(f"{folder} was exported with --{name} {facts[name]}, not {asked}; export it again")
     if device not in ("auto", "cpu"):
         raise SettingsError(f"{folder} was exported for the CPU; --device {device} needs the folder it was made from")
     own = load_backend(facts["backend"])

@@ -144,7 +144,7 @@ def read_index(path: Path, origin: Mapping[str, str]) -> NDArray[np.float32] | N
         raise DataError(f"{path} is no search index of this version of bertie; remove it, or name another file")
     changed = [name for name, value in origin.items() if found.get(name) != value]
     if changed:
-        progress.note(f"{path}: another {' and '.join(changed)} than when it was made; the texts are embedded anew")
+        progress.note(f"{path}: another {' and '.join(changed)} than when it was made; the texts are embedded again")
         return None
     kept: NDArray[np.float32] = vectors
     return kept

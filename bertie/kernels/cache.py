@@ -1,7 +1,7 @@
-"""The folder where built kernels are kept: only what is this user's own, and what nobody else could have put there.
+"""The cache folder of built kernels, used only where no other user could have written to it.
 
 A library is code that runs as the user, so every folder and link on the way to it must belong to the user or to root
-and be writable to nobody else; then nobody else can put another in its place between a check and its use.
+and be writable to no other user. Then no other user can replace a library between its check and its use.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def folder() -> tuple[Path, bool]:
 
 
 def distrust(place: Path) -> str | None:
-    """Say who else could change what lies in a folder; None when nobody can but the user and root."""
+    """Say why another user could change the files of a folder; None when only the user and root can."""
     for passed in _on_the_way(place):
         facts = passed.lstat()
         if facts.st_uid not in (0, os.getuid()):
@@ -161,7 +161,7 @@ def read_verdict(path: Path) -> Verdict | None:
 
 
 def write_verdict(path: Path, verdict: Verdict) -> None:
-    """Keep a verdict, whole or not at all; without room for it the next process proves the library anew."""
+    """Keep a verdict, whole or not at all; without room for it the next process proves the library again."""
     with suppress(OSError):
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".verdict-")
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:

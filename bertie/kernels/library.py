@@ -2,8 +2,8 @@
 
 At first use the sources of this folder are built with the system's compiler and tried out in a child process (`trial`).
 What crashes, hangs or differs from torch is left for the next lower level of instructions, and at last for torch. The
-verdicts lie beside the libraries in the user's cache (`cache`), so later starts only read them. Threads are those of
-torch (`parallel.h`).
+verdicts are kept beside the libraries in the user's cache (`cache`), so later starts only read them. Threads are
+those of torch (`parallel.h`).
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def describe() -> str:
 
 
 def forget() -> None:
-    """Settle anew at the next use, as in a fresh process."""
+    """Forget what was settled, so that the next use settles it, as in a fresh process."""
     global _state
     _state = None
     for cached in (_pool, build.compiler, levels.available, levels.capabilities):
@@ -208,7 +208,7 @@ class _Search:
         return None
 
     def _verdict(self, path: Path) -> Verdict | None:
-        """Look up what is known of a library; a proven one must lie there unchanged."""
+        """Look up what is known of a library; a proven one must be there, unchanged."""
         if path not in self._verdicts and (kept := store.read_verdict(path.with_suffix(".verdict"))) is not None:
             if kept.outcome == "proven" and not self._opens(path, kept.text):
                 return None

@@ -178,7 +178,7 @@ def output_matrix(words: nn.Parameter, config: BertConfig) -> nn.Parameter:
 
 
 def embeddings_of(config: BertConfig, **differences: Any) -> Embeddings:
-    """Make the embeddings of a config; `differences` are what an architecture has otherwise than BERT."""
+    """Make the embeddings of a config; `differences` are how an architecture differs from BERT."""
     return Embeddings(
         config.vocab_size,
         config.hidden_size,

@@ -295,7 +295,7 @@ def main(words: list[str]) -> None:
     with suppress(ImportError, OSError, ValueError):
         import resource
 
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash is expected here, and its memory is nobody's need
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # crashes are expected here: no core dumps
     levels.available()  # asks the system for the tile unit
     libraries: dict[str, Any] = {}
     for word in words:

@@ -75,7 +75,7 @@ class Classification(Task):
         if len(set(self.labels)) < len(self.labels):
             name = next(label for label in self.labels if self.labels.count(label) > 1)
             raise SettingsError(
-                f"labels names {name!r} twice, so that two classes could not be told apart; name them anew, in their "
+                f"labels has {name!r} twice, so two classes would have the same name; give each its own, in their "
                 f"order: --settings {shlex.quote('labels=' + '|'.join(_apart(self.labels)))}"
             )
         if not 0.0 <= self.label_smoothing < 1.0:

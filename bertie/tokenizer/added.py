@@ -1,7 +1,7 @@
 """Special and added tokens: which the files name, with which flags, and adding them as transformers does.
 
 tokenizer_config.json comes first. Where it lists its added tokens (`added_tokens_decoder`), special_tokens_map.json,
-added_tokens.json and, in a class that builds its tokenizer anew, the list in tokenizer.json are left unread.
+added_tokens.json and, in a class that builds its own tokenizer, the list in tokenizer.json are left unread.
 """
 
 from collections import Counter
@@ -42,7 +42,7 @@ class Added:
     """Special tokens without one."""
 
 
-def told(sources: Sources) -> Added:
+def named_tokens(sources: Sources) -> Added:
     """Gather the tokens that the files name.
 
     Raises:
@@ -111,8 +111,8 @@ def roles(sources: Sources, found: Added, known: Any) -> tuple[str, ...]:
         )
     said = ", ".join(f"{role} {name!r}" for role, name in named.items())
     raise DataError(
-        f"{sources.file} has no special tokens for all of {', '.join(ROLES)}; {sources.config.name} beside it names "
-        f"{said or 'none'}, and each must be in the vocabulary"
+        f"{sources.file}: the vocabulary must have a special token for each of {', '.join(ROLES)}; "
+        f"{sources.config.name} beside it names {said or 'none'}"
     )
 
 

@@ -26,13 +26,13 @@ def layout(rust: RustTokenizer, specials: Sequence[str], source: str) -> tuple[i
         The separators between the two texts of a pair, and whether the second text is another segment.
 
     Raises:
-        DataError: otherwise than is known here.
+        DataError: the layout is one that bertie's encoders aren't made for.
     """
     if is_bare(rust) and isinstance(rust.model, (models.WordPiece, models.WordLevel)):
         return 1, True  # as BERT does
     if is_bare(rust):
         raise DataError(
-            f"{source} has no post_processor that puts special tokens around a text, so it isn't known where "
+            f"{source} has no post_processor that puts special tokens around a text, so bertie can't know where "
             f"{specials[2]} and {specials[3]} belong; give it a TemplateProcessing or a RobertaProcessing"
         )
     start, separator = (rust.token_to_id(name) for name in specials[2:4])
@@ -46,7 +46,7 @@ def layout(rust: RustTokenizer, specials: Sequence[str], source: str) -> tuple[i
     if not fits or any(single.type_ids) or pair.type_ids not in (zeros, halves):
         first, last = specials[2:4]
         raise DataError(
-            f"{source} lays texts out otherwise than {first} a {last} b {last}, segments 0 and 1, which is what "
+            f"{source} lays texts out differently from {first} a {last} b {last}, segments 0 and 1, which is what "
             f"bertie's encoders are made for: {' '.join(pair.tokens)}, segments {' '.join(map(str, pair.type_ids))}"
         )
     return between, pair.type_ids != zeros

@@ -8,7 +8,7 @@ from tokenizers import AddedToken, models
 from bertie import progress
 from bertie.errors import DataError
 from bertie.native import said
-from bertie.tokenizer.added import Added, add, roles, told
+from bertie.tokenizer.added import Added, add, named_tokens, roles
 from bertie.tokenizer.layout import is_bare
 from bertie.tokenizer.rebuild import rebuilt
 from bertie.tokenizer.rust import from_file
@@ -32,14 +32,13 @@ def load(path: str | Path) -> Tokenizer:
     except (TypeError, KeyError, AttributeError, ValueError, IndexError, OverflowError) as error:
         # Values of any kind can stand anywhere in strangers' files.
         raise DataError(
-            f"{path}: the tokenizer's files hold something that no tokenizer has there ({type(error).__name__}: "
-            f"{said(error)})"
+            f"{path}: the tokenizer's files hold a value that no tokenizer has ({type(error).__name__}: {said(error)})"
         ) from error
 
 
 def _load(path: str | Path) -> Tokenizer:
     sources = _with_case(gather(path))
-    found = told(sources)
+    found = named_tokens(sources)
     remarks = _other_vocabulary(sources)
     if sources.family == "file":
         rust = from_file(sources.file)
@@ -57,7 +56,7 @@ def _load(path: str | Path) -> Tokenizer:
     tokenizer.is_bare = is_bare(rust) and sources.family == "file"
     if tokenizer.is_bare:
         first, last = names[2:4]
-        remarks.append(f"{sources.file} puts no special tokens around a text; bertie puts {first} and {last} there")
+        remarks.append(f"{sources.file} adds no special tokens to a text; bertie adds {first} and {last}")
     tokenizer.remarks = tuple(remarks)
     return tokenizer
 

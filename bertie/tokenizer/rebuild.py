@@ -1,7 +1,7 @@
 """Make the package's tokenizer from a folder's files as transformers' class does.
 
 BertTokenizer, RobertaTokenizer and AlbertTokenizer take the vocabulary alone, from tokenizer.json too, and build
-normalizer, pre-tokenizer and post-processor anew from tokenizer_config.json. Where tokenizer.json says something else
+normalizer, pre-tokenizer and post-processor from tokenizer_config.json. Where tokenizer.json says something else
 than what would be built, it is not clear which of the two the model was trained with: that is refused, unless
 tokenizer_config.json says it in so many words.
 """
@@ -228,7 +228,7 @@ def _compare_layout(sources: Sources, rust: RustTokenizer, names: Sequence[str])
             one, other = own.process(*given), usual.process(*given)
             if (one.ids, one.type_ids) != (other.ids, other.type_ids):
                 raise DataError(
-                    f"{sources.file} lays texts out otherwise than transformers 5, which reads a {sources.shown} as "
+                    f"{sources.file} lays texts out differently from transformers 5, which reads a {sources.shown} as "
                     f"{' '.join(other.tokens)}, not {' '.join(one.tokens)}. To follow tokenizer.json, as transformers "
                     f"4 did, write {FAST} into {sources.config.name}"
                 )

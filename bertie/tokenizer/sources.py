@@ -14,7 +14,7 @@ from bertie.errors import DataError, SettingsError
 from bertie.tokenizer import vocabulary
 
 Family = Literal["bert", "roberta", "albert", "file"]
-"""How a class makes its tokenizer: three build it anew around the vocabulary; `file` follows tokenizer.json."""
+"""How a class makes its tokenizer: three build it around the vocabulary; `file` follows tokenizer.json."""
 _VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json")
 _FAMILIES: dict[str, Family] = {
     **dict.fromkeys(("BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "MobileBertTokenizer"), "bert"),
@@ -96,8 +96,8 @@ class Sources:
         if name is not None:
             if name not in _FAMILIES:
                 raise DataError(
-                    f"{self.file.parent}: its tokenizer is a {name}, which bertie doesn't have. If tokenizer.json says "
-                    f"all about it, write {FAST} into {self.config.name}; otherwise tokenize by transformers and "
+                    f"{self.file.parent}: its tokenizer is a {name}, which bertie doesn't have. If tokenizer.json is "
+                    f"complete, write {FAST} into {self.config.name}; otherwise tokenize by transformers and "
                     "give bertie a folder with a BertTokenizer, RobertaTokenizer or AlbertTokenizer"
                 )
             return _FAMILIES[name]
@@ -215,7 +215,7 @@ def _refuse_unknown(sources: Sources) -> None:
     if (own.get("AutoTokenizer") if isinstance(own, dict) else own) and sources.model_type != "modernbert":
         raise DataError(
             f"{where}: auto_map says that the tokenizer is code of its own, which bertie doesn't run. If tokenizer."
-            f"json says all about it, take auto_map out and write {FAST}"
+            f"json is complete, take auto_map out and write {FAST}"
         )
     if sources.class_name == "BertJapaneseTokenizer":
         raise DataError(

@@ -1,7 +1,7 @@
 """What frozen layers make of a training table, worked out once and kept between epochs.
 
 All of it stands in one memory-mapped file without a name, so that it is gone whatever ends the process; a resumed run
-works it out anew. Items are encoded and run in the file's order, in batches that depend on nothing else, so that the
+computes it again. Items are encoded and run in the file's order, in batches that depend on nothing else, so that the
 values are those of an unbroken run bit for bit. They stay fp32 in every precision, as between any two layers.
 
 Shapes: T tokens of a batch, N tokens of the table, H hidden.
@@ -98,7 +98,7 @@ def remember(
             whole = tokens * width * 4e-9 * len(items) / min(len(items), start + _ITEMS)
             progress.note(
                 f"the outputs of the frozen layers need about {whole:.1f} GB, and --freeze-cache allows "
-                f"{gigabytes:g}: they are worked out anew in every epoch"
+                f"{gigabytes:g}: they are computed again in every epoch"
             )
             return None
     pieces = np.concatenate([batch.tokens.numpy().astype(np.int32) for batch in batches])

@@ -21,7 +21,7 @@ FREE = frozenset({"resume", "accept_changes", "out", "quiet", "training.keep", "
 MACHINE = frozenset({"threads", "device"})
 """Settings that belong to the machine: they may differ, and change the last bits of the weights."""
 DATA = ("corpus", "train")
-"""Settings that say where the data lie, which may change too: the data's fingerprint may not."""
+"""Settings that say where the data is, which may change too: the data's fingerprint may not."""
 _LATER = (
     *("steps", "tokens", "epochs", "budget", "learning_rate", "precision", "dev", "dev_tokens", "dev_limit"),
     "freeze_cache",
@@ -79,7 +79,7 @@ def read(file: Path) -> dict[str, Any]:
         if not all(isinstance(group, dict) for group in groups):
             raise ValueError("the settings or figures aren't objects")
         if not has_own_sum(record):
-            raise ValueError("it isn't as it was written: its checksum is another one")
+            raise ValueError("it was changed: its checksum doesn't match")
     except (DataError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{file} is damaged ({type(error).__name__}: {error!s:.80}); "

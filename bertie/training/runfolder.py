@@ -155,7 +155,7 @@ class RunFolder:
         return (*found.changed, *found.fixed)
 
     def _refuse(self, found: records.Changes, edited: tuple[str, ...]) -> None:
-        """Stop where settings differ that can't, or that nobody allowed to."""
+        """Refuse settings that changed, except those that may change or that the user accepts."""
         began = f"{self.path} can only go on with the settings it began with"
         if found.fixed:
             raise SettingsError(
@@ -173,7 +173,7 @@ class RunFolder:
         if edited:
             raise SettingsError(
                 f"{self.config} was changed since the run began: {'; '.join(edited)}. To go on with the settings that "
-                f"the run began with, give {_ACCEPT}, which writes the file anew; to use what it says, type: "
+                f"the run began with, give {_ACCEPT}, which rewrites the file; to use what it says, type: "
                 f"bertie run {self.config} --resume {_ACCEPT}"
             )
 

@@ -98,7 +98,7 @@ def test_backend_and_precision_travel_with_the_folder(
     other = "int8" if precision == "exact" else "exact"
     assert main(["predict", out, "the film", "--precision", other]) == 2
     assert f"was exported with --precision {precision}, not {other}" in capsys.readouterr().err
-    with pytest.raises(SettingsError, match="not eager; export it anew"):
+    with pytest.raises(SettingsError, match="not eager; export it again"):
         bertie.load(out, backend="eager")
     with pytest.raises(SettingsError, match="is an exported model, which predict, evaluate and search use"):
         read(out)

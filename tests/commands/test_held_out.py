@@ -82,7 +82,7 @@ def test_a_run_with_a_share(
     words += ["--dev", "20%", "--steps", "2", "--batch-size", "4", "--threads", "1", "--seed", "3"]
     assert main([*words, "--out", str(out)]) == 0
     captured = capsys.readouterr()
-    assert "12 of 60 items are held out to measure on (20%, seed 3; labels in like parts" in captured.err
+    assert "12 of 60 items are held out to measure on (20%, seed 3; stratified by label" in captured.err
     split = json.loads((out / "split.json").read_text())
     assert split["share"] == "20%" and len(split["dev_lines"]) == 12 and min(split["dev_lines"]) > 1
     assert "20% of train.tsv, held out" in (out / "model" / "README.md").read_text()
@@ -93,7 +93,7 @@ def test_a_run_with_a_share(
 
 def test_what_is_no_share(train: Path, tmp_path: Path) -> None:
     for share in ("0%", "100%", "150%"):
-        with pytest.raises(SettingsError, match="is no share of a table"):
+        with pytest.raises(SettingsError, match="is not a share of a table"):
             bertie.finetune("m", train=train, dev=share, out=tmp_path / "o", tokenizer=None)
     with pytest.raises(SettingsError, match=r"no such file|dev.tsv"):
         bertie.finetune("m", train=train, dev="dev.tsv", out=tmp_path / "o")

@@ -86,10 +86,10 @@ def test_a_file_whose_name_is_given_as_a_text(
     Path("small.csv").write_text("text\ngood\n")
     Path("README").write_text("good\n")
     for name in ("small.csv", "README", str(tmp_path / "small.csv")):
-        assert f"{name} is a file; to read it give --file {name}" in refusal(capsys, film, name)
+        assert f"{name} is a file; to read it, give --file {name}" in refusal(capsys, film, name)
         assert "is a file" in refusal(capsys, film, "good", "--pair", name)
     assert "other.TSV looks like a file, and there is none" in refusal(capsys, film, "good", "other.TSV")
-    assert "to read standard input give no text at all" in refusal(capsys, film, "-")
+    assert "to read standard input, give no text at all" in refusal(capsys, film, "-")
     (one,) = records(capsys, film, "we read small.csv")
     assert one["label"] and "line" not in one
     assert len(records(capsys, film, "n" * 5000, "a\0b")) == 2

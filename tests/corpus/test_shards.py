@@ -205,12 +205,12 @@ def test_offsets_must_end_where_the_counts_say(tmp_path: Path, monkeypatch: pyte
     ("name", "offsets", "message"),
     [
         ("sentences.bin", [1, 2], "the first sentence begins at 1"),
-        ("sentences.bin", [0, 0], "sentence 1 does not end behind its beginning"),
-        ("sentences.bin", [0, 2, 1], "sentence 2 does not end"),
-        ("sentences.bin", [0, 2**40], "sentence 2 does not end"),
-        ("sentences.bin", [0, -5], "sentence 1 does not end"),
+        ("sentences.bin", [0, 0], "sentence 1 ends where it begins or before"),
+        ("sentences.bin", [0, 2, 1], "sentence 2 ends where it begins or before"),
+        ("sentences.bin", [0, 2**40], "sentence 2 ends where it begins or before"),
+        ("sentences.bin", [0, -5], "sentence 1 ends where it begins or before"),
         ("documents.bin", [-1], "the first document begins at -1"),
-        ("documents.bin", [0, 99], "document 2 does not end"),
+        ("documents.bin", [0, 99], "document 2 ends where it begins or before"),
     ],
 )
 def test_offsets_point_forwards_and_inside(

@@ -74,7 +74,7 @@ def test_a_label_that_is_also_a_name_of_columns_is_no_header(tmp_path: Path) -> 
 
 def test_the_header_once_more_is_refused(tmp_path: Path) -> None:
     path = table(tmp_path, "text\tlabel", f"{prose(1)}\t0", "text\tlabel", f"{prose(2)}\t1")
-    with pytest.raises(DataError, match=r"a\.tsv:3: this is the header once more"):
+    with pytest.raises(DataError, match=r"a\.tsv:3: the header appears again"):
         read_table(path)
 
 

@@ -153,7 +153,7 @@ def test_headers(tmp_path: Path, header: str, capsys: pytest.CaptureFixture[str]
     assert "line 1 names the columns" in capsys.readouterr().err
     numbered = f"Nr {header}\n1 Ann B-PER\n2 saw O\n\n1 Ulm B-LOC\n"
     assert read(tmp_path, numbered)[0] == ("Ann|saw", "B-PER|O")
-    with pytest.raises(DataError, match=r"a\.conll:4: this is the header once more"):
+    with pytest.raises(DataError, match=r"a\.conll:4: the header appears again"):
         read(
             tmp_path,
             f"{header}\nAnn B-PER\n\n{header}\nUlm B-LOC\n" if header == "word tag" else "word tag\na O\n\nword tag\n",
@@ -226,7 +226,7 @@ def test_what_is_asked(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"columns 1 \(X Y\), 2 \(xx yx\) may all be the tags; say which"):
         read(tmp_path, several)
     assert read_words(written(tmp_path, several)).items[0].label is None  # words are plain, and enough to predict
-    with pytest.raises(DataError, match=r"parted by ',' or by ';'"):
+    with pytest.raises(DataError, match=r"separated by ',' or by ';'"):
         read(tmp_path, "Ann,B;PER\nsaw,O;x\n", "a.csv")
     with pytest.raises(SettingsError, match=r"words=wort: .* has the columns word, tag; did you mean 'word'"):
         read(tmp_path, "word tag\nAnn B-PER\n", words="wort", tags="tag")

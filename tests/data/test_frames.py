@@ -151,7 +151,7 @@ def test_a_single_column_with_holes(film: Predictor) -> None:
 
 def test_what_is_no_table(film: Predictor) -> None:
     assert not any(map(is_table, ("a", ["a"], [("a", "b")], {"text": "a"}, {}, [], np.array(["a"]), Path("a"), 3)))
-    with pytest.raises(DataError, match="several columns are called alike: a, a"):
+    with pytest.raises(DataError, match="several columns have the same name: a, a"):
         film.predict(FakePandas(["a", "a"]))
     with pytest.raises(DataError, match="the columns differ in length: a 1, b 2"):
         film.predict({"a": ["x"], "b": ["y", "z"]})

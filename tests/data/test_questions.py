@@ -164,7 +164,7 @@ def test_compressed(tmp_path: Path) -> None:
         (asked(answers=[{"text": None}]), "question q1: the answer is missing"),
         (asked(answers=[{"text": "x", "answer_start": "far"}]), "offset is 'far', which is no number"),
         (asked(answers=[{"text": "x", "answer_start": 1.5}]), "offset is 1.5, which is no whole number"),
-        (asked(answers={"text": ["x", "y"], "answer_start": [1]}), "2 answers and other offsets than these"),
+        (asked(answers={"text": ["x", "y"], "answer_start": [1]}), "2 answers, and offsets that don't match them"),
         ({"data": [{"paragraphs": [{"qas": [{"id": "q", "question": "x"}]}]}]}, "question q: the context is missing"),
         ({"data": [{"paragraphs": 3}]}, "article 1: paragraphs must be a list of objects"),
     ],

@@ -136,7 +136,7 @@ def test_what_was_mended_and_dropped_is_said(capsys: pytest.CaptureFixture[str])
     reader.warn()
     lines = capsys.readouterr().err.splitlines()
     assert [line.removeprefix("warning: a.jsonl: ").split(" spans ")[0] for line in lines] == ["1", "1", "4", "1"]
-    assert lines[0].endswith("moved to the one place where their text is (line 1)")
+    assert lines[0].endswith("moved to the only place where it occurs (line 1)")
     assert lines[1].endswith("widened to whole words (line 5)")
     assert "their text is not at their place" in lines[2] and lines[2].endswith("(lines 2, 3)")
     assert "another span" in lines[3] and lines[3].endswith("(line 4)")

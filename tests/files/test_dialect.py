@@ -55,7 +55,7 @@ def test_two_delimiters_that_fit_are_asked(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("Der Film war gut;1,5\nDas Buch war lang;2,5\nDie Suppe war kalt;3,0\n")
     with pytest.raises(
-        DataError, match=r"can't tell what parts its columns: comma .* or semicolon .*delimiter=semicolon"
+        DataError, match=r"can't tell what separates its columns: comma .* or semicolon .*delimiter=semicolon"
     ):
         open_rows(path)
     assert read(path, delimiter="semicolon", header="no")[1][0] == ("Der Film war gut", "1,5")
@@ -82,7 +82,7 @@ def test_a_header_that_comes_again_is_named(tmp_path: Path) -> None:
     path.write_text(
         "utterance,intent\n" + "book a table for two,book\n" * 3 + "utterance,intent\ncancel it all,cancel\n" * 2
     )
-    with open_rows(path) as table, pytest.raises(DataError, match=r"a\.csv:5: this is the header once more"):
+    with open_rows(path) as table, pytest.raises(DataError, match=r"a\.csv:5: the header appears again"):
         list(table.rows(["intent"]))
 
 

@@ -65,7 +65,7 @@ def test_a_cross_encoder_of_one_label(said: dict[str, Any], sigmoid: bool, tmp_p
     expected = torch.tensor(raw).sigmoid().tolist() if sigmoid else raw
     assert values(folder) == pytest.approx(expected, abs=1e-6)
     notes = huggingface.read(folder).notes
-    assert any("one label and doesn't say what for" in note for note in notes) == (said == {})
+    assert any("one label and doesn't say what it means" in note for note in notes) == (said == {})
     huggingface.write(huggingface.read(folder), tmp_path / "again")
     assert values(tmp_path / "again") == pytest.approx(expected, abs=1e-6)
     written = json.loads((tmp_path / "again" / "config.json").read_text())
@@ -80,7 +80,7 @@ def test_an_activation_by_the_users_word(tmp_path: Path) -> None:
     assert all(0 < value < 1 for value in values(folder, activation="sigmoid"))
     assert not huggingface.read(folder, settings={"activation": "none"}).notes
     other = foreign(tmp_path / "other", Regression(max_length=16), sentence_transformers={"activation_fn": "x.Tanh"})
-    with pytest.raises(DataError, match=r"activation_fn 'x\.Tanh' is not here; bertie has Sigmoid and Identity"):
+    with pytest.raises(DataError, match=r"activation_fn 'x\.Tanh' is not supported; bertie has Sigmoid and Identity"):
         huggingface.read(other)
     learned = huggingface.read(other, task="classification", settings={"labels": ("a", "b")}, new_head=True)
     assert learned.task.name == "classification"
@@ -104,7 +104,7 @@ def test_a_problem_that_there_is_not(tmp_path: Path) -> None:
 def test_two_labels_of_one_name(tmp_path: Path) -> None:
     task = Classification(("a", "b", "c"), max_length=16)
     folder = foreign(tmp_path / "model", task, id2label={"0": "other", "1": "sport", "2": "other"})
-    with pytest.raises(SettingsError, match=r"names 'other' twice.*--settings 'labels=other\|sport\|other_2'"):
+    with pytest.raises(SettingsError, match=r"has 'other' twice.*--settings 'labels=other\|sport\|other_2'"):
         huggingface.read(folder)
     with pytest.raises(SettingsError, match=r"has 3 classes, and 2 names for them: a, b; name each.*labels=a\|b\|c"):
         huggingface.read(folder, settings={"labels": ("a", "b")})

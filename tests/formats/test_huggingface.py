@@ -219,7 +219,7 @@ def test_pickles_are_refused_with_the_way_out(folder: Path) -> None:
 def test_a_vocabulary_that_was_changed(folder: Path) -> None:
     Tokenizer.build(TOKENIZER.tokens, lowercase=False).save(folder)
     change_config(folder, bertie={"task": "pretraining", "golden_ids": [5, 6]})
-    with pytest.raises(DataError, match="cuts the stored test text otherwise"):
+    with pytest.raises(DataError, match="cuts the stored test text differently"):
         huggingface.read(folder)
     Tokenizer.build([*TOKENIZER.tokens, "more"], lowercase=True).save(folder)
     with pytest.raises(DataError, match="46 pieces and the model only 45"):
@@ -275,7 +275,7 @@ def test_labels_keep_the_order_of_their_numbers(tmp_path: Path) -> None:
         with pytest.raises(DataError, match="id2label must give a name"):
             huggingface.read(tmp_path / "model")
     change_config(tmp_path / "model", id2label=backwards, problem_type="regression")
-    with pytest.raises(DataError, match="a regression of 12 numbers; bertie's has one"):
+    with pytest.raises(DataError, match="regression with 12 outputs; bertie has regression with one"):
         huggingface.read(tmp_path / "model")
 
 
@@ -292,7 +292,7 @@ def test_a_new_head_says_what_it_drew(folder: Path) -> None:
     with pytest.raises(SettingsError, match=r"has no head\.classifier\.bias, head\.classifier\.weight, so"):
         huggingface.read(folder, task="classification", settings=labels)
     first = huggingface.read(folder, task="classification", settings=labels, new_head=True, seed=4)
-    assert first.notes[0] == f"{folder}: drawn anew from seed 4: classifier.bias, classifier.weight"
+    assert first.notes[0] == f"{folder}: initialized at random from seed 4: classifier.bias, classifier.weight"
     state, pooler = first.model.state_dict(), "head.pooler.dense.weight"
     assert torch.equal(state[pooler], BUNDLE.model.state_dict()[pooler])
     assert float(state["head.classifier.weight"].std()) == pytest.approx(0.02, rel=0.5)

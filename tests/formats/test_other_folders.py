@@ -45,8 +45,8 @@ FILES = {
     "model.onnx": "is an ONNX model, which can't be turned back",
     "ggml-model-q4_0.gguf": r"is a GGUF model of llama\.cpp",
     "model.tflite": "TensorFlow Lite",
-    "weights.safetensors": r"must be named so: mv weights\.safetensors model\.safetensors",
-    "adapter_model.safetensors": r"an adapter \(PEFT\), which goes on its base model; .*merge_and_unload",
+    "weights.safetensors": r"rename its weights: mv weights\.safetensors model\.safetensors",
+    "adapter_model.safetensors": r"an adapter \(PEFT\) for its base model; .*merge_and_unload",
     "pytorch_model.bin": "a pickle, which could run code when read; type: bertie convert",
     "training_args.bin": r"holds no model\.safetensors; give a folder",
 }
@@ -64,11 +64,11 @@ def test_an_adapter_names_its_base(tmp_path: Path) -> None:
     settings = {"base_model_name_or_path": "someone/small", "peft_type": "LORA"}
     (tmp_path / "adapter_config.json").write_text(json.dumps(settings))
     (tmp_path / "adapter_model.safetensors").touch()
-    assert "goes on 'someone/small'; merge them where it was made" in refusal(tmp_path)
-    with pytest.raises(BertieError, match=r"no model .* goes on 'someone/small'"):
+    assert "for 'someone/small'; merge the two where it was made" in refusal(tmp_path)
+    with pytest.raises(BertieError, match=r"no model .* for 'someone/small'"):
         show(tmp_path)
     (tmp_path / "adapter_config.json").write_text("[" * 100_000)
-    assert "goes on its base model" in refusal(tmp_path)
+    assert "for its base model" in refusal(tmp_path)
 
 
 def test_the_output_of_a_trainer(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_the_output_of_a_trainer(tmp_path: Path) -> None:
     state = {"best_model_checkpoint": "/elsewhere/out/checkpoint-500"}
     (tmp_path / "out" / "checkpoint-1000" / "trainer_state.json").write_text(json.dumps(state))
     said = refusal(tmp_path / "out")
-    assert f"the last checkpoint, of 3 is {tmp_path}/out/checkpoint-1000" in said
+    assert f"the last checkpoint of 3 is {tmp_path}/out/checkpoint-1000" in said
     assert "the best by its own record was 'checkpoint-500'" in said
 
 

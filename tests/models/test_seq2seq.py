@@ -51,7 +51,7 @@ def test_a_decoder_begins_as_its_encoder(encoder_folder: Path, tiny_tokenizer: A
         else:
             twin = masked[f"head.{name}" if name.startswith("token_logits.") else f"encoder.{name}"]
             assert torch.equal(value, twin), name
-    (note,) = [note for note in bundle.notes if "drawn anew" in note]
+    (note,) = [note for note in bundle.notes if "initialized at random" in note]
     assert note.count("cross_attention") == 12 and "token_logits" not in note
     own = {id(value) for value in network.encoder.parameters()}
     common = [name for name, value in network.head.decoder.named_parameters() if id(value) in own]
@@ -65,7 +65,7 @@ def test_an_encoder_without_a_masked_lm_head(tiny_tokenizer: Any, tmp_path: Path
     config = bert_config(tiny_tokenizer.vocab_size)
     huggingface.write(new(config, FeaturesTask(max_length=20), tiny_tokenizer, 3), tmp_path / "bare")
     notes = begin(tmp_path / "bare").notes
-    assert any("drawn anew" in note and "decoder.token_logits.dense.weight" in note for note in notes)
+    assert any("initialized at random" in note and "decoder.token_logits.dense.weight" in note for note in notes)
 
 
 @pytest.mark.parametrize("shared", [False, True])

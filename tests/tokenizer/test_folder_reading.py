@@ -118,7 +118,7 @@ def test_what_only_tokenizer_json_says_is_asked_for(tmp_path: Path) -> None:
                     single="[CLS] $A", pair="[CLS] $A $B", special_tokens=[("[CLS]", 2)]
                 )
             },
-            "lays texts out otherwise",
+            "lays texts out differently",
         ),
     ],
 )
@@ -228,7 +228,7 @@ def test_parts_that_are_broken(tmp_path: Path) -> None:
         ("tokenizer_config", {"added_tokens_decoder": {"7": {"content": "a", "lstrip": 3}}}, "not true or false"),
         ("special_tokens_map", {"additional_special_tokens": [7]}, "describes no token"),
         ("special_tokens_map", {"cls_token": "<start>"}, "lacks the special tokens '<start>'"),
-        ("tokenizer", {"model": 7}, "holds no vocabulary"),
+        ("tokenizer", {"model": 7}, "model must be an object"),
     ):
         folder = fill(tmp_path / f"{name}{said[:4]}", **{"tokenizer_config": {}, name: content})
         (folder / "vocab.txt").write_text("\n".join(SPECIALS))

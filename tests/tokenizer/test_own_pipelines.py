@@ -125,7 +125,11 @@ def test_what_cannot_be_used_is_refused_when_it_is_read(tmp_path: Path) -> None:
     pieces = {"type": "BPE", "vocab": state["model"]["vocab"], "merges": [], "unk_token": "[UNK]"}
     for name, change, said in (
         ("bpe", {"model": pieces}, "is a BPE tokenizer"),
-        ("mask", {"added_tokens": [], "model": {**state["model"], "vocab": {"[UNK]": 0}}}, "has no special tokens"),
+        (
+            "mask",
+            {"added_tokens": [], "model": {**state["model"], "vocab": {"[UNK]": 0}}},
+            "must have a special token for each",
+        ),
         ("ends", {"post_processor": {**state["post_processor"], "single": [text]}}, "lays texts out"),
     ):
         folder = tmp_path / name
@@ -144,4 +148,4 @@ def test_a_head_that_learned_without_special_tokens(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="the head was trained without them"):
         huggingface.read(own)
     notes = huggingface.read(own, task="masked_lm", new_head=True).notes
-    assert any("puts no special tokens" in note for note in notes)
+    assert any("adds no special tokens" in note for note in notes)

@@ -92,7 +92,7 @@ def test_goes_on_from_anywhere(feed: Feed) -> None:
 def test_where_nothing_can_grow(feed: Feed, corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"begins with 1/8 of --batch-tokens 256, which is less than .* of 48"):
         next(feed({}, batch_tokens=256))
-    with pytest.raises(SettingsError, match="nobody knows the steps of an epoch"):
+    with pytest.raises(SettingsError, match="the steps of an epoch are unknown"):
         bertie.pretrain(corpus=corpus, out=tmp_path / "out", epochs=1, schedule=GROWING)
     with pytest.raises(SettingsError, match=r"batch_warmup is pretrain's"):
         bertie.finetune("x", task="classification", train="x.tsv", out=tmp_path / "out", schedule=GROWING)

@@ -122,7 +122,7 @@ def test_without_room_they_are_worked_out_anew(
 ) -> None:
     network = choose(build_model(TASK), freeze=1, lora=NO_LORA, seed=0)
     assert remembered(network, tiny_tokenizer, tmp_path, gigabytes=1e-6) is None
-    assert "--freeze-cache allows 1e-06: they are worked out anew in every epoch" in capsys.readouterr().err
+    assert "--freeze-cache allows 1e-06: they are computed again in every epoch" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
