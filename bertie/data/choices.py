@@ -18,7 +18,7 @@ from bertie.data.hub import is_dataset, open_dataset
 from bertie.data.items import Choice, Table
 from bertie.data.json_values import json_values, objects
 from bertie.data.reading import Reading
-from bertie.data.roles import check_one_role
+from bertie.data.roles import check_one_role, no_column
 from bertie.errors import DataError, SettingsError
 from bertie.files.compression import format_suffix
 from bertie.files.delimited import OPTIONS
@@ -166,9 +166,7 @@ def _chosen(file: Path, header: Sequence[str], columns: Mapping[str, str]) -> di
         places[part] = [names] if names in header else names.split("+")
         for name in places[part]:
             if name not in header:
-                raise SettingsError(
-                    f"{file} has no column {name!r}; it has {', '.join(header)}; {did_you_mean(name, header)}"
-                )
+                raise no_column(file, name, header)
         if len(places[part]) > 1 and part != "choices":
             raise SettingsError(f"--columns {part}={names}: only choices may stand in several columns")
     if "choices" not in places or not {"text", "question"} & set(places):

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from bertie.data.hub import is_dataset, open_dataset
 from bertie.data.json_values import json_values
-from bertie.data.roles import check_one_role
+from bertie.data.roles import check_one_role, no_column
 from bertie.errors import DataError, SettingsError
 from bertie.files.compression import format_suffix
 from bertie.files.delimited import OPTIONS
@@ -182,9 +182,7 @@ def _mapping(
         if part not in NAMES:
             raise SettingsError(f"--columns {part}={name}: {did_you_mean(part, NAMES)}")
         if name not in header:
-            raise SettingsError(
-                f"{file} has no column {name!r}; it has {', '.join(header)}; {did_you_mean(name, header)}"
-            )
+            raise no_column(file, name, header)
     by_name = {name.lower(): name for name in reversed(header)}
     able = {part: [by_name[name] for name in names if name in by_name] for part, names in NAMES.items()}
     mapping = dict(columns) if columns else {part: names[0] for part, names in able.items() if names}

@@ -14,9 +14,9 @@ from typing import Any, Final
 from bertie.data.cells import is_listed, read_cell
 from bertie.data.entities import OUTSIDE, is_positioned
 from bertie.data.items import Words
+from bertie.data.roles import no_column
 from bertie.data.word_columns import OTHER_TAG_NAMES, SENTENCE_NAMES, TAG_NAMES
 from bertie.errors import DataError, SettingsError
-from bertie.registry import did_you_mean
 
 Values = dict[str, Any]
 NAMES: Final = {
@@ -93,9 +93,7 @@ def find_roles(file: Path, names: Sequence[str], columns: Mapping[str, str], row
     """
     for name in columns.values():
         if name not in names and names:
-            raise SettingsError(
-                f"{file} has no column {name!r}; it has {', '.join(names)}; {did_you_mean(name, names)}"
-            )
+            raise no_column(file, name, names)
     if columns and names:
         odd = {"words", "spans"} <= set(columns) or ("text" in columns and {"tags", "sentence"} & set(columns))
         if ("words" in columns) == ("text" in columns) or odd:
