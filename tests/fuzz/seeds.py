@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -95,13 +96,14 @@ def make_seeds(folder: Path) -> None:
     folder.mkdir(parents=True)
     _tables(folder)
     _bytes(folder / "bytes")
+    whole = folder.resolve()  # a run remembers the names it was given
     small = "--steps 1 --length 16 --threads 1 --precision fp32"
     tune = f"--batch-size 4 {small}"
     commands = (
         "train-tokenizer a.txt --out tokenizer --vocab-size 200",
         "prepare-corpus a.txt --tokenizer tokenizer --out corpus --processes 1",
         f"pretrain --corpus corpus --model.size 1/32 --batch-tokens 64 --out pre {small}",
-        f"finetune pre/model --task classification --train {folder.resolve()}/a.tsv --out run {tune}",
+        f"finetune {whole}/pre/model --task classification --train {whole}/a.tsv --out run {tune}",
         f"finetune pre/model --task tagging --train a.conll --out tag {tune}",
         f"finetune pre/model --task question_answering --train questions.jsonl --out read {tune}",
         "export run/model --out exported --backend onnx",
@@ -113,7 +115,7 @@ def make_seeds(folder: Path) -> None:
         if done.returncode:
             raise RuntimeError(f"{words}: {done.stderr}")
     for old, new in (("pre/model", "pretrained"), ("tag/model", "tagger"), ("read/model", "reader")):
-        (folder / old).rename(folder / new)
+        shutil.copytree(folder / old, folder / new)
     subprocess.run(["cp", "-r", "run/model", "classifier"], cwd=folder, check=True)
     data = folder / "a.tsv"
     (folder / "settings.toml").write_text(
