@@ -8,14 +8,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 from bertie import progress
 from bertie.corpus.plain_text import DocumentEnd, Part, Separator, is_wiki, join_wrapped, plain_parts, wiki_parts
 from bertie.errors import DataError, SettingsError
 from bertie.files.compression import format_suffix
 from bertie.files.rows import Rows, open_rows
-from bertie.files.text import BadUtf8, TextStream, expand, open_text
+from bertie.files.text import BadUtf8, TextStream, expand, open_text, shorten
 from bertie.registry import did_you_mean
 
 TEXT_COLUMNS = ("text", "sentence", "content", "document", "body", "article")
@@ -160,7 +159,7 @@ def _row_parts(table: Rows, path: Path, *, column: str | None, join_lines: bool,
             tally.num_empty += 1
             continue
         if not isinstance(text, str):
-            raise DataError(f"{path}:{line}: column {column!r} holds {_shown(text)}, which is no text")
+            raise DataError(f"{path}:{line}: column {column!r} holds {shorten(repr(text), 41)}, which is no text")
         lines: Iterable[str] = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
         if join_lines:
             lines = join_wrapped(lines, found=partial(tally.count_wrapped, f"{path}:{line}"))
@@ -198,8 +197,3 @@ def _assemble(parts: Iterator[Part], source: str, tally: Tally) -> Iterator[Docu
         paragraphs.append(part)
         num_characters += len(part)
     assert not paragraphs, "parts end with the end of a document"
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:40]}..."

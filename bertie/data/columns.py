@@ -13,7 +13,7 @@ Row = tuple[int, list[str]]
 
 _SAMPLE_ROWS = 2000
 _SHOWN = 12  # columns that a doubt lists
-_FEWEST_ROWS = 5  # that tell texts of single words from classes
+_FEWEST_ROWS = 5  # with fewer, texts of single words look like classes
 # A language's words are parted by spaces, or need none.
 _PROSE = re.compile("\\S\\s+\\S|[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af]{2}")
 # Dates and times, such as 2009-04-06 22:19:45 and Mon Apr 06 22:19:45 PDT 2009, are nothing that anybody said.
@@ -59,7 +59,7 @@ def guess(rows: Sequence[Row], header: Sequence[str], *, lone: bool = True) -> G
     words = [place for place in places if place not in numbers] or list(places)
     longest = max(prose or words, key=lambda place: lengths[place]) if lone else 0
     if lone and not prose and len(words) > 1:
-        # Texts of single words are told from classes by that they hardly repeat.
+        # Texts of single words hardly repeat, and classes do.
         single = [place for place in words if not _repeats(sample, place)]
         rivals = [place for place in single or words if lengths[place] > max(map(lengths.__getitem__, words)) / 2]
         if len(rivals) > 1 or not single or len(sample) < _FEWEST_ROWS:

@@ -18,7 +18,7 @@ from bertie.files.compression import format_suffix
 
 _BLANKS = re.compile("[ \t]+")
 _SPECIAL = re.compile(r"\d+(?:-\d+|\.\d+)")  # CoNLL-U: 2-3 is a range of words, 4.1 a word that is not in the text
-_ENOUGH_ROWS = 3  # from so many on, what is below the first line tells that it is a header
+_ENOUGH_ROWS = 3  # with fewer rows, the values below don't show that the first line is a header
 _MOST_NAMED = 8  # line numbers that a message lists
 
 
@@ -50,7 +50,7 @@ def splitter(file: Path, filled: Sequence[str], mark: str = "") -> tuple[Callabl
     if mark:
         return (lambda line: line.split("\t") if mark == "\t" else _quoted(line, mark)), mark
     sample = [line for line in filled if not line.startswith("#")] or list(filled)
-    # A word that holds a space, or is a wide one, tells why only tabs part the fields where every line has some.
+    # Where every line has tabs, only they separate fields: a word may hold a space, or be a wide space.
     if sample and all("\t" in line for line in sample):
         return (lambda line: line.split("\t")), "\t"
     narrow = sum(" " not in line.strip(" ") and "\t" not in line.strip("\t") for line in sample)
@@ -67,7 +67,7 @@ def splitter(file: Path, filled: Sequence[str], mark: str = "") -> tuple[Callabl
 
 
 def _at_blanks(line: str) -> list[str]:
-    bare = line.strip(" \t")  # str.split would part at the wide space of Chinese texts too
+    bare = line.strip(" \t")  # str.split would also split at the wide space of Chinese texts
     return _BLANKS.split(bare) if "\t" in bare or "  " in bare else bare.split(" ")
 
 
@@ -119,7 +119,7 @@ def cut_lines(file: Path, lines: Sequence[str], options: Mapping[str, Any]) -> G
 
 
 def _set_comments_apart(grid: Grid) -> None:
-    """Take `# id 7` for a comment where it has as many fields as a word's line, but a last one that no word has."""
+    """Treat `# id 7` as a comment where it has as many fields as a word's line, but its last one is no word's tag."""
     hashes = [rows for rows in grid.sentences if rows[0][1][0] == "#" and len(rows[0][1]) > 1]
     if not hashes:
         return

@@ -23,7 +23,7 @@ UNTYPED = "entity"
 """The type of entities whose tags are bare B and I."""
 _POSITIONS = "BIMESLU"
 Scheme = Literal["positions", "bare", "types", "words"]
-"""How a model's own tags say where entities are: B-PER; B; PER; not at all, as they are labels of words."""
+"""How a model's own tags mark entities: B-PER; B; PER; or not at all, as labels of single words."""
 _POSITIONED = re.compile(r"[BIMESLU]-.+")
 _OTHERWISE = (
     re.compile(r"(?P<place>[BIMESLU])[-_](?P<kind>.+)", re.IGNORECASE),

@@ -17,7 +17,7 @@ _GOLD = ("label", "tags", "spans", "answers", "start")
 
 
 def hints(like: Reading | None) -> Hints | None:
-    """Return what a reader of text tables can go by where a file could be read in two ways."""
+    """Return what decides where a text table could be read in two ways."""
     if like is None or like.header is None:
         return None
     return Hints(like.delimiter, like.header, tuple(name for role, name in like.columns.items() if role != "label"))

@@ -92,7 +92,7 @@ def write(value: Any, path: Path, *, pairs: bool = False) -> int:
 
 @contextmanager
 def as_file(value: Any, name: str = "the table", *, pairs: bool = False) -> Iterator[Path]:
-    """Let a table be a file for a while; what is said of the file is said of the table.
+    """Write a table to a temporary file; messages about the file name the table instead.
 
     Args:
         value: what `write` takes.

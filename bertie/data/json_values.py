@@ -48,7 +48,7 @@ def objects(file: Path, values: Sequence[Value]) -> Iterator[tuple[int, dict[str
 
 
 def is_pair(value: Any) -> bool:
-    """Tell spaCy's [text, {"entities": [...]}], which is one value and no list of them."""
+    """Recognise spaCy's [text, {"entities": [...]}], which is one value and not a list of values."""
     return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], dict)
 
 

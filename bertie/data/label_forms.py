@@ -180,7 +180,7 @@ def _vectors(rows: Sequence[Sequence[Any]], where: Where, name: str, options: Ma
 
 
 def _listed_as_text(texts: Sequence[str], where: Where, name: str, options: Mapping[str, str]) -> Found:
-    """Read lists that some program wrote as text: JSON, Python or numpy."""
+    """Read lists written as text: JSON, Python or numpy."""
     rows = []
     for number, text in enumerate(texts):
         parts = _parts(text)
@@ -194,7 +194,7 @@ def _listed_as_text(texts: Sequence[str], where: Where, name: str, options: Mapp
 
 
 def _parts(text: str) -> list[Any] | None:
-    """Take a list apart that is written as text; None where it isn't one."""
+    """Read a list that is written as text; None where it isn't one."""
     if not text or text in _EMPTY:
         return []
     try:
@@ -217,7 +217,7 @@ def _unquoted(part: str) -> Any:
 
 
 def _parted(texts: Sequence[str], sign: str) -> Found:
-    """Read labels that a sign parts, as the user says."""
+    """Split labels at the separator that the user names."""
     if not sign:
         return Found(list(texts))
     labels: list[Labels] = [tuple(part.strip() for part in text.split(sign) if part.strip()) for text in texts]
@@ -225,7 +225,7 @@ def _parted(texts: Sequence[str], sign: str) -> Found:
 
 
 def _by_signs(texts: Sequence[str], where: Where, name: str) -> Found:
-    """Read labels that | or ; parts, where the parts are labels themselves; else each text is one label."""
+    """Split labels at | or ; where the parts occur as labels themselves; else each text is one label."""
     for word in ("bar", "semicolon"):
         sign = SEPARATORS[word]
         holding = [number for number, text in enumerate(texts) if sign in text]

@@ -83,7 +83,7 @@ def tell_unseen(found: Iterable[tuple[str, int]], known: Sequence[str], path: Pa
 
 
 def _same(one: str, other: str) -> bool:
-    """Tell whether two labels are one number, such as 1 and 1.0, or one word in other letters."""
+    """Tell whether two labels are one number, such as 1 and 1.0, or differ in case only."""
     return _key(one) == _key(other)
 
 

@@ -1,4 +1,4 @@
-"""Places in a text that were counted in something else than characters: JavaScript's units, or bytes of UTF-8.
+"""Offsets in a text that count something other than characters: UTF-16 units, or bytes of UTF-8.
 
 Label tools that run in a browser count UTF-16 units, of which an emoji has two; older programs count bytes.
 """
@@ -14,12 +14,12 @@ UNITS: Final = (CHARACTERS, UTF16, UTF8)
 
 
 def differs(text: str, unit: str) -> bool:
-    """Tell whether places in a text are others when they are counted in a unit than in characters."""
+    """Tell whether offsets in a unit can differ from offsets in characters for this text."""
     return unit != CHARACTERS and not text.isascii() and (unit == UTF8 or any(one > "\uffff" for one in text))
 
 
 def to_characters(text: str, place: int, unit: str) -> int:
-    """Return the character that stands at a place counted in a unit; -1 where none begins there."""
+    """Return the offset in characters of an offset in a unit; -1 where no character begins there."""
     if unit == CHARACTERS or text.isascii():
         return place if 0 <= place <= len(text) else -1
     coding, width = ("utf-16-le", 2) if unit == UTF16 else ("utf-8", 1)

@@ -189,7 +189,7 @@ def locate(context: str, text: str, start: int | None = None) -> int:
 
 
 def _question(raw: Raw, findings: _Findings, contexts: dict[str, str], *, labelled: bool) -> Question | None:
-    """Check a question and find the places of its answers; None for one that says two things of them."""
+    """Check a question and find the places of its answers; None for one that contradicts itself."""
     text = _text(raw.question, "question", raw)
     if not text.strip():
         findings.blank.add(raw)

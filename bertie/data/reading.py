@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from bertie.files.text import shorten
+
 STORED = "reading"
 """Under this name a plan travels with a model."""
 SHOWN = 3
@@ -46,9 +48,9 @@ class Reading:
     delimiter: str = ""
     """What separates the columns of a text file; empty where nothing does."""
     quoted: bool = False
-    """Whether fields stand in quotes where they need to, with quotes inside doubled."""
+    """Whether fields are quoted where they need to be, with quotes inside doubled."""
     header: bool | None = None
-    """Whether the first line names the columns; None for files that name them otherwise, or have none."""
+    """Whether the first line names the columns; None for files that name them elsewhere, or have no columns."""
     columns: Mapping[str, str] = field(default_factory=dict)
     """Role (text, pair, label, id, words, tags, ...) to the column's name, or its number in a file without header."""
     labels: str = ""
@@ -85,7 +87,7 @@ class Reading:
         return f"{self.file}: {', '.join(parts)}"
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the plan as JSON can hold it."""
+        """Return the plan as values that JSON can hold."""
         return asdict(self)
 
     @classmethod
@@ -104,8 +106,7 @@ class Reading:
 def shown_row(fields: Iterable[Any], width: int = 120) -> str:
     """Write a row that was left out on one line, cut to so many characters."""
     text = " | ".join(value if isinstance(value, str) else reprlib.repr(value) for value in fields)
-    text = " ".join(text.split())
-    return text if len(text) <= width else f"{text[: width - 1]}…"
+    return shorten(" ".join(text.split()), width)
 
 
 def first_few(lines: Sequence[int], most: int) -> str:
@@ -114,7 +115,7 @@ def first_few(lines: Sequence[int], most: int) -> str:
 
 
 def learned(extra: Mapping[str, Any]) -> Reading | None:
-    """Return how a model's training file was read, out of what travels with the model; None where it isn't there."""
+    """Return how a model's training file was read, as stored with the model; None where nothing is stored."""
     stored = extra.get(STORED)
     if not isinstance(stored, Mapping):
         return None

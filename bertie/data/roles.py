@@ -81,7 +81,7 @@ class Sample:
 
 
 def split_options(columns: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
-    """Part what columns hold from how they are read.
+    """Separate what columns hold from how they are read.
 
     Returns:
         Roles to columns, and options.
@@ -218,7 +218,7 @@ def _longer_texts(sample: Sample, text: str) -> list[str]:
 
 
 def _label_said(lower: Mapping[str, str]) -> str:
-    """Return the rest of what is to be typed, as --columns must name the label too."""
+    """Return the rest of what to type: --columns must name the label too."""
     known = [lower[name] for line in LABELS for name in line if name in lower]
     return f",label={known[0]}" if known else ",label=NAME"
 

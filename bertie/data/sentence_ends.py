@@ -24,7 +24,7 @@ def end_column(sentences: Sequence[Sequence[Row]], names: Sequence[str]) -> int:
     lower = [name.strip().lower() for name in names]
     if named := [lower.index(name) for name in SENTENCE_NAMES if name in lower]:
         return named[0]
-    if len(sentences) > 1:  # blank lines part them
+    if len(sentences) > 1:  # blank lines separate them
         return -1
     able = [place for place in range(len(names)) if _counts_sentences([fields[place] for _, fields in sentences[0]])]
     return able[0] if len(able) == 1 else -1

@@ -160,7 +160,7 @@ def _load(
     bad_utf8: BadUtf8,
     like: Reading | None,
 ) -> _Loaded:
-    """Find out who plays which role, and read these columns."""
+    """Find the column of each role, and read these columns."""
     said = {**given, **options}
     left: list[LeftOut] = []
     with _opened(file, said, bad_utf8, like) as table:

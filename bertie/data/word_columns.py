@@ -32,7 +32,7 @@ _BRACKETS = re.compile(r"(?:\([^()*\s]+)*\*\)*|\([^()*\s]+\)")
 _KEY_VALUES = re.compile(r"[^=|\s]+=[^|]*(?:\|[^=|\s]+=?[^|]*)*")
 _EMPTY = {"", "_", "-", "*"}
 _MAX_TYPES = 60  # of entities without positions, in a column where O is the commonest
-_ENOUGH_ROWS = 20  # from so many on, numbers of values tell the words from the tags
+_ENOUGH_ROWS = 20  # with fewer rows, the number of different values doesn't tell words from tags
 _SHOWN = 3  # values of a column that a message lists
 
 
@@ -46,7 +46,7 @@ class Choice:
     """-1 where there are none, or it can't be told."""
     doubt: str = ""
     left_out: str = ""
-    """What is said of columns that might have been the tags."""
+    """A note on columns that might also be the tags."""
     key: str = ""
     """`misc.NAME`, where the tags are one of the features in CoNLL-U's last column."""
 

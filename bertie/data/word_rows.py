@@ -1,4 +1,4 @@
-"""Sentences with a row each: words and tags in lists or parted by blanks, or a text with spans of characters.
+"""Sentences with a row each: words and tags in lists or separated by spaces, or a text with spans of characters.
 
 Columns are found by their names, and where a name may mean two things (`labels`: tags, or spans), by what is in them.
 """
@@ -26,7 +26,7 @@ NAMES: Final = {
     "spans": ("spans", "entities", "ents", "label", "labels", "annotations"),
     "sentence": SENTENCE_NAMES,
 }
-_BLANKS = re.compile("[ \t\r\n]+")  # str.split would part at the wide space of Chinese texts too
+_BLANKS = re.compile("[ \t\r\n]+")  # str.split would also split at the wide space of Chinese texts
 _SAMPLE = 200  # rows that show what a column holds
 
 
@@ -38,7 +38,7 @@ class _Held:
     """Lists of words or tags, also written in a cell."""
     spans: bool
     spaced: bool
-    """Words or tags parted by blanks."""
+    """Words or tags separated by spaces."""
     single: bool
     """One word each."""
     tags: bool

@@ -28,7 +28,7 @@ from bertie.data.word_rows import NAMES, ListReader, Values, find_roles, look_at
 from bertie.errors import DataError, SettingsError
 from bertie.files.compression import format_suffix
 from bertie.files.delimited import OPTIONS, options_of
-from bertie.files.rows import open_rows
+from bertie.files.rows import no_value, open_rows
 from bertie.files.text import BadUtf8, open_text
 from bertie.metrics.entities import entities
 from bertie.reading import check_whole_characters
@@ -114,7 +114,7 @@ class _Found(Lines):
 
 
 def _warn_of_nothing(file: Path, found: _Found) -> None:
-    """Say which words hold nothing that shows, so that no model can see them; and where no sentence ends."""
+    """Warn of words without visible characters, which no model can see, and of a file without sentence ends."""
     distinct = {word for item in found.items for word in item.words}
     hidden = {word for word in distinct if not any(unicodedata.category(one)[0] in "LMNPS" for one in word)}
     lines = [
@@ -248,7 +248,7 @@ def _from_json(file: Path, columns: Mapping[str, str], *, labelled: bool, bad_ut
     mapping = find_roles(file, names, columns, [row for _, row in rows])
     for line, row in rows:
         if missing := [name for name in mapping.values() if name not in row]:
-            raise DataError(f"{file}:{line}: no {missing[0]!r} here; found: {', '.join(row)}")
+            raise no_value(f"{file}:{line}", missing[0], row)
     found = _rows_or_words(file, rows, mapping, columns, labelled=labelled)
     return replace(found, form=format_suffix(file)[1:])
 

@@ -101,7 +101,7 @@ def atomic_folder(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
             if replace and path.is_dir() and not path.is_symlink():
                 _swap(partial, path)
             else:
-                # Somebody else may have made it meanwhile; a rename would then fail or replace an empty folder.
+                # Another process may have made it meanwhile; a rename would then fail or replace an empty folder.
                 _must_not_exist(path)
                 _patiently(partial.rename, path)
         except BaseException:
@@ -163,7 +163,7 @@ def _new_folder(path: Path) -> tuple[Path, int | None]:
             raise
         if descriptor is None or partial.exists():
             return partial, descriptor
-        os.close(descriptor)  # somebody took it for a leftover before it was held
+        os.close(descriptor)  # another process took it for a leftover before it was held
 
 
 def _held_folder(folder: Path) -> int | None:
@@ -183,7 +183,7 @@ def _clear(path: Path) -> None:
     for leftover in [each for each in path.parent.iterdir() if each.name.startswith(start)]:
         if leftover.is_symlink():
             continue
-        with contextlib.suppress(OSError):  # gone meanwhile, or not ours to remove
+        with contextlib.suppress(OSError):  # gone meanwhile, or of another user
             if leftover.is_dir():
                 _clear_folder(leftover)
             elif time.time() - leftover.stat().st_mtime > _SECONDS_TO_WRITE_A_FILE:

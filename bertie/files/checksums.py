@@ -82,7 +82,7 @@ def read_sums(folder: Path) -> dict[str, str] | None:
 
 
 def compare(folder: Path, sums: Mapping[str, str]) -> Differences:
-    """Hash all listed files, large ones beside each other, and say which differ."""
+    """Hash all listed files, large ones in parallel, and say which differ."""
     found = _Hashes(folder, sums).wait()
     present = set(_names(folder))
     return Differences(
@@ -133,7 +133,7 @@ def changed_error(folder: Path, names: list[str]) -> DataError:
 
 
 class _Hashes:
-    """The digests of listed files, computed on threads of their own from now on."""
+    """The digests of listed files, computed on threads in the background."""
 
     def __init__(self, folder: Path, sums: Mapping[str, str]) -> None:
         self._folder, self._sums = folder, sums

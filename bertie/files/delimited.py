@@ -15,7 +15,7 @@ from bertie.files.compression import format_suffix
 from bertie.files.dialect import MARKS, PRIOR, Hints, Record, sniff
 from bertie.files.header import has_header
 from bertie.files.rows import Rows
-from bertie.files.text import MAX_LINE_BYTES, BadUtf8, open_text
+from bertie.files.text import MAX_LINE_BYTES, BadUtf8, open_text, shorten
 
 OPTIONS = ("header", "delimiter", "quotes")
 """What a user can say about a text table beside its columns."""
@@ -195,11 +195,6 @@ class Delimited(Rows):
     def _plain(self, lines: Iterable[str], skipped: int) -> Iterator[Record]:
         for line, text in enumerate(lines, 1 + skipped):
             yield line, text.rstrip("\n").split(self.delimiter)
-
-
-def shorten(text: str, width: int) -> str:
-    """Cut a text for a message."""
-    return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
 def _named(delimiter: str) -> str:

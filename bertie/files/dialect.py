@@ -13,6 +13,7 @@ from functools import cached_property
 
 from bertie.errors import DataError
 from bertie.files.header import has_header
+from bertie.files.text import shorten
 
 Record = tuple[int, list[str]]
 """Line where a record begins, and its fields."""
@@ -165,7 +166,7 @@ def _two_ways(path: object, one: _Trial, other: _Trial) -> DataError:
 
 
 def _listed(fields: Sequence[str]) -> str:
-    return ", ".join(repr(name if len(name) <= 20 else f"{name[:20]}…") for name in fields[:4])
+    return ", ".join(repr(shorten(name, 21)) for name in fields[:4])
 
 
 def _tried(lines: Sequence[str], mark: str, *, whole: bool) -> _Trial:

@@ -9,7 +9,7 @@ from typing import Any
 
 from bertie.errors import DataError
 from bertie.files.compression import format_suffix
-from bertie.files.rows import Rows
+from bertie.files.rows import Rows, no_value
 from bertie.files.text import BadUtf8, open_text
 from bertie.reading import LARGE_BYTES, check_whole_characters, parse_json
 
@@ -74,7 +74,7 @@ class JsonTable(Rows):
         for number, row in enumerate(self._rows, 1):
             missing = [name for name in columns if name not in row]
             if missing:
-                raise DataError(f"{self._path}:{number}: no {missing[0]!r} here; found: {', '.join(map(str, row))}")
+                raise no_value(f"{self._path}:{number}", missing[0], row)
             yield number, [row[name] for name in columns]
 
     def sample(self, count: int) -> list[list[Any]]:

@@ -6,7 +6,7 @@ Which column means what is the business of those who read them.
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import chain, islice
 from pathlib import Path
@@ -63,6 +63,11 @@ def open_rows(
     from bertie.files.delimited import Delimited  # it derives from Rows
 
     return Delimited(path, columns=columns or {}, bad_utf8=bad_utf8, ask=ask, hints=hints)
+
+
+def no_value(where: str, name: str, found: Iterable[object]) -> DataError:
+    """Say that a row lacks a column that others have."""
+    return DataError(f"{where}: no {name!r} here; found: {', '.join(map(str, found))}")
 
 
 class Rows:
@@ -153,7 +158,7 @@ class _JsonLines(Rows):
         for line, values, escaped in chain(self._head, self._objects):
             missing = [name for name in columns if name not in values]
             if missing:
-                raise DataError(f"{self._path}:{line}: no {missing[0]!r} here; found: {', '.join(values)}")
+                raise no_value(f"{self._path}:{line}", missing[0], values)
             wanted = [values[name] for name in columns]
             if escaped:  # JSON can spell half a character, which no UTF-8 can hold
                 wanted = [self._whole(value, name, line) for name, value in zip(columns, wanted, strict=True)]

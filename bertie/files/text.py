@@ -34,6 +34,11 @@ _MARKS = {
 _GENUINE_REPLACEMENT = "\ufffd".encode()
 
 
+def shorten(text: str, width: int) -> str:
+    """Cut a text for a message."""
+    return text if len(text) <= width else f"{text[: width - 1]}…"
+
+
 def expand(paths: str | Path | Iterable[str | Path], *, suffixes: Sequence[str] = SUFFIXES) -> list[Path]:
     """List the files that paths, folders and glob patterns stand for.
 

@@ -1,4 +1,4 @@
-"""An encoder for a torch module of somebody's own: with its pooler, and taking padded tensors."""
+"""An encoder for a user's own torch module: with its pooler, and taking padded tensors."""
 
 from pathlib import Path
 from typing import Any

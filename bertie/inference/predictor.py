@@ -119,7 +119,7 @@ class Predictor:
         return self._network
 
     def _renew(self) -> None:
-        """Begin anew in a forked process, where the threads of a network that another program runs are gone."""
+        """Build the network again in a forked process, where the threads of another program's network are gone."""
         say_forked()
         # Taking the old network down would wait for threads that the fork left behind, so it is never taken down.
         for old in (self._network, self.bundle):

@@ -71,7 +71,7 @@ class TakesPadded(nn.Module):
     """An encoder that takes padded tensors beside packed batches; its `forward` sees packed ones only."""
 
     pooler: nn.Module | None
-    """Makes `pooler_output`; in a model of ours the head has it, so it is there only if somebody put it here."""
+    """Makes `pooler_output`; in a model of ours the head has it, so it is set only for an encoder on its own."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -14,6 +14,7 @@ from tokenizers import Tokenizer as RustTokenizer
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
 from bertie.errors import DataError
+from bertie.files.text import shorten
 from bertie.reading import parse_object
 from bertie.tokenizer.letters import BYTES
 from bertie.tokenizer.rust import readable
@@ -257,5 +258,4 @@ def _parts(state: Parts, where: str) -> Parts:
 
 
 def _short(part: Any) -> str:
-    text = json.dumps(part, ensure_ascii=False)
-    return text if len(text) <= 200 else f"{text[:200]} ..."
+    return shorten(json.dumps(part, ensure_ascii=False), 201)

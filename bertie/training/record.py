@@ -39,7 +39,7 @@ class Changes:
     changed: tuple[str, ...] = ()
     """What may differ when the user says so."""
     fixed: tuple[str, ...] = ()
-    """What no checkpoint can be gone on with."""
+    """What no checkpoint can be resumed with."""
     machine: tuple[str, ...] = ()
     """What belongs to the machine."""
 

@@ -29,7 +29,7 @@ _FEW_OF_A_STAGE = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Extent:
-    """How far a run went."""
+    """How far a run got."""
 
     steps: int
     done: float
