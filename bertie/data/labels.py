@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -36,7 +37,7 @@ def label_names(items: Sequence[Text], *, many: bool = False) -> tuple[str, ...]
 
 
 def alike(names: Iterable[str]) -> list[tuple[str, ...]]:
-    """List labels that differ in case, in spaces around them, or in how a number is written (1 and 1.0) only."""
+    """List labels that differ only in case, in signs that nobody sees, or in how a number is written (1 and 1.0)."""
     groups: dict[float | str, list[str]] = {}
     for name in sorted(set(names)):
         groups.setdefault(_key(name), []).append(name)
@@ -92,4 +93,6 @@ def _key(label: str) -> float | str:
     try:
         return float(label)
     except ValueError:
-        return label.strip().casefold()
+        usual = unicodedata.normalize("NFKC", label)
+        visible = "".join(one for one in usual if unicodedata.category(one) != "Cf")
+        return " ".join(visible.split()).casefold() or label

@@ -19,6 +19,11 @@ _MANY_TAGS = 0.001
 _TAG = re.compile(
     r"</?(?:br|p|b|i|u|a|em|strong|div|span|img|hr|h[1-6]|ul|ol|li|table|t[dr])\b[^<>]{0,200}>", re.IGNORECASE
 )
+# Characters lost, UTF-8 read as Latin-1, bytes printed by Python, HTML escapes, errors of a spreadsheet.
+_SPOILT = re.compile(
+    r"\ufffd|[\u00c2\u00c3][\u0080-\u00bf]|\u00e2\u20ac[\u0098-\u2122]|^b(['\"]).*\1$|&(?:amp|lt|gt|quot|nbsp|#\d+);"
+    r"|^#(?:NAME\?|REF!|VALUE!|DIV/0!)$"
+)
 
 
 def parts(item: Any) -> list[str]:
@@ -50,7 +55,7 @@ def names(items: Sequence[Any], numbers: Sequence[int]) -> list[int | str]:
 
 def survey_texts(items: Sequence[Any], path: Path) -> list[Finding]:
     """Find texts that are empty, huge, or full of markup."""
-    empty, huge, tagged = [], [], []
+    empty, huge, tagged, spoilt = [], [], [], []
     longest = 0
     for number, item in enumerate(items):
         every = parts(item)
@@ -61,6 +66,8 @@ def survey_texts(items: Sequence[Any], path: Path) -> list[Finding]:
             huge.append(number)
         if any("<" in part and _TAG.search(part) for part in every):
             tagged.append(number)
+        if any(_SPOILT.search(part) for part in every):
+            spoilt.append(number)
     found = []
     if empty:
         every_one = len(empty) == len(items)
@@ -79,6 +86,11 @@ def survey_texts(items: Sequence[Any], path: Path) -> list[Finding]:
         remedy = "strip them if they say nothing: each takes several pieces"
         severe = len(tagged) > _MANY_TAGS * len(items)
         found.append(Finding("warning" if severe else "note", what, places(path, names(items, tagged)), remedy))
+    if spoilt:
+        text = next(part for part in parts(items[spoilt[0]]) if _SPOILT.search(part))
+        what = f"{len(spoilt):,} of {len(items):,} items look wrongly converted, such as {text!r:.60}"
+        remedy = "export them again: as UTF-8, as text, without HTML escapes or errors of a spreadsheet"
+        found.append(Finding("warning", what, places(path, names(items, spoilt)), remedy))
     return found
 
 

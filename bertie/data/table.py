@@ -14,10 +14,10 @@ from typing import Any
 
 from bertie import progress
 from bertie.data.following import followed, hints, warn_of_differences
+from bertie.data.gold import accepted, answers_of, with_labels
 from bertie.data.hub import is_dataset, open_dataset
 from bertie.data.items import Table, Text
 from bertie.data.label_forms import Found, Labels, decimal_commas, hot_columns, read_labels
-from bertie.data.labels import is_no_label
 from bertie.data.reading import LeftOut, Reading, shown_row
 from bertie.data.roles import (
     NEGATIVES,
@@ -36,8 +36,6 @@ from bertie.files.rows import SUFFIXES, Rows, open_rows
 from bertie.files.text import BadUtf8
 
 _SAMPLE_ROWS = 2000
-_RARE = 0.2
-_NLI = {"entailment", "neutral", "contradiction", "not_entailment"}
 
 
 def read_table(
@@ -80,7 +78,7 @@ def read_table(
     items = _items(file, loaded, found.labels)
     left = list(loaded.left_out)
     if labelled:
-        items, without = _labelled(file, items, loaded, written=written)
+        items, without = with_labels(file, items, loaded.names, written=written)
         left += without
     reading = replace(loaded.reading, labels=found.form, rows=len(items), left_out=tuple(left), options=options)
     progress.note(reading.line())
@@ -189,12 +187,17 @@ def _load(
             remarks=table.remarks,
         )
     wanted = [part for role, name in roles.items() for part in parts_of(role, name, names)]
+    answer = answers_of(sample, wanted) if labelled else ""
+    wanted += [answer] if answer else []
     if whole is not None:
         places = [names.index(name) for name in wanted]
         rows = [(line, [values[place] for place in places]) for line, values in whole]
     else:
         with _opened(file, said, bad_utf8, like) as table:
             rows = list(table.rows(wanted))
+    if answer:
+        rows, others = accepted(rows)
+        left += others
     return _Loaded(reading, names, wanted, rows, left)
 
 
@@ -314,36 +317,3 @@ def _text(value: Any, where: str, name: str) -> str:
         except UnicodeDecodeError:
             raise DataError(f"{where}: {name!r} holds bytes that are no text ({value!r:.40})") from None
     return "" if value is None or value != value else str(value)
-
-
-def _labelled(file: Path, items: Sequence[Text], loaded: _Loaded, *, written: bool) -> tuple[list[Text], list[LeftOut]]:
-    """Refuse rows without a label; leave out pairs labelled "-" where that means that annotators did not agree."""
-    marked = [] if written else [item for item in items if item.label == "-" and item.pair is not None]
-    kept, left = list(items), []
-    if marked and _is_no_gold(items, len(marked)):
-        kept = [item for item in items if item.label != "-"]
-        left = [LeftOut.of("no gold label", [(item.line, shown_row([item.text, item.pair, "-"])) for item in marked])]
-        if not kept:
-            raise DataError(f"{file}: every row has the label '-', which means that it has none")
-        progress.warn(f"{file}: {len(marked)} rows labelled '-' (no gold label; line {marked[0].line}) are left out")
-    blank = [item.line for item in kept if not all(part.strip() for part in (item.text, item.pair) if part is not None)]
-    if blank:
-        progress.warn(f"{file}: {len(blank):,} rows have an empty text, the first in line {blank[0]}; they are kept")
-    for item in kept:
-        label = item.label
-        if label is None:
-            raise DataError(
-                f"{file}: no column holds labels ({', '.join(loaded.names)}); say which by --columns "
-                "text=NAME,label=NAME"
-            )
-        if label == "" or (is_no_label(label) and not written):
-            raise DataError(f"{file}:{item.line}: the label is {label or 'empty'}; complete or remove the row")
-    return kept, left
-
-
-def _is_no_gold(items: Sequence[Text], count: int) -> bool:
-    """Tell whether "-" says that a row has no label, as in SNLI: among words, and rare or among those of its kind."""
-    others = {str(item.label) for item in items} - {"-"}
-    if others <= _NLI:
-        return True
-    return count <= _RARE * len(items) and all(len(label) > 1 and label[0].isalpha() for label in others)

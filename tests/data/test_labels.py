@@ -48,3 +48,8 @@ def test_one_label_in_several_forms_is_named() -> None:
 def test_what_programs_write_for_no_value_is_no_label(label: str | None) -> None:
     assert is_no_label(label)
     assert not is_no_label("None") and not is_no_label(("a",))
+
+
+def test_labels_that_look_the_same_are_alike() -> None:
+    assert alike(["caf\u00e9", "cafe\u0301"]) and alike(["good", "\u200bgood"]) and alike(["a b", "a\u00a0b"])
+    assert not alike(["\u200b", "", "a"]) and not alike(["\U0001f600", "\U0001f621"])

@@ -81,7 +81,7 @@ def test_classes() -> None:
         "error: 2 of 34 labels are empty or NaN [a.tsv: lines 33, 34]",
         "warning: 2 labels have one example only: 'no', 'Yes' [a.tsv: lines 32, 35]",
         "warning: 93.8% of the items have the label 'yes': who always says so is that accurate [a.tsv]",
-        "warning: labels differ only in case or in how a number is written: 'Yes' and 'yes' [a.tsv]",
+        "warning: labels differ only in case, in signs that nobody sees or in how a number is written: 'Yes' and 'yes' [a.tsv]",
     ]
     assert only(survey_labels(texts(("a", "x"), ("b", "x")), FILE, classes=True)[1]).startswith("error: every item has")
     ids = survey_labels(texts(*((f"text {n}", f"id {n // 2}") for n in range(20)), ("z", "id 99")), FILE, classes=True)[
@@ -277,3 +277,10 @@ def test_tags_and_labels_that_may_be_one() -> None:
     assert lines(found) == ["warning: tags differ only in case: 'PER' and 'Per' [a.tsv]"]
     _, found = survey_labels(texts(("a", "x"), ("b", "x"), ("c", "None"), ("d", "None")), FILE, classes=True)
     assert lines(found) == ["warning: 2 items have the label 'None' [a.tsv]"]
+
+
+@pytest.mark.parametrize("text", ["caf\ufffd", "caf\u00c3\u00a9", "b'so good'", "you &amp; me", "#NAME?"])
+def test_texts_that_were_wrongly_converted(text: str) -> None:
+    found = survey_texts(texts((text, "x"), ("fine", "y")), FILE)
+    assert [line for line in lines(found) if "1 of 2 items look wrongly converted" in line and "line 2" in line]
+    assert not [one for one in survey_texts(texts(("S\u00c3O a & b; 'b'", "x")), FILE) if "wrongly" in one.what]

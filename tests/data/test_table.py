@@ -214,3 +214,16 @@ def test_a_table_named_txt_is_told(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "every line has columns parted by tabs" in capsys.readouterr().err
     with pytest.raises(DataError, match=r"as fastText has them; .*sed -E .* 'my b\.txt' > 'my b\.tsv'$"):
         read_table(table(tmp_path, "my b.txt", "__label__yes good\n__label__no bad\n"), labelled=True)
+
+
+def test_rejected_rows_of_prodigy_are_no_examples(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    answers = ("accept", "reject", "accept", "ignore")
+    rows = [{"text": f"text {n}", "label": "AB"[n % 2], "answer": one} for n, one in enumerate(answers)]
+    path = table(tmp_path, "a.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    found = read_table(path, labelled=True)
+    assert [item.line for item in found.items] == [1, 3]
+    assert found.reading is not None and [(one.reason, one.count) for one in found.reading.left_out] == [
+        ("not accepted", 2)
+    ]
+    assert "rejected" in capsys.readouterr().err
+    assert len(read_table(path).items) == 4  # a prediction for each row

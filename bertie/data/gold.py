@@ -1,0 +1,71 @@
+"""Which rows of a table have a label to learn from: rows without one are refused, rejected ones are left out."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bertie import progress
+from bertie.data.items import Text
+from bertie.data.labels import is_no_label
+from bertie.data.reading import LeftOut, shown_row
+from bertie.data.roles import Sample
+from bertie.errors import DataError
+
+_RARE = 0.2
+_NLI = {"entailment", "neutral", "contradiction", "not_entailment"}
+_ACCEPTED, _ANSWERS = "accept", {"accept", "reject", "ignore"}
+Rows = list[tuple[int, list[Any]]]
+
+
+def answers_of(sample: Sample, taken: Sequence[str]) -> str:
+    """Name the column in which Prodigy says what an annotator thought of a row's label; empty without one."""
+    for name in sample.names:
+        if name.lower() == "answer" and name not in taken and set(map(str, sample.column(name))) <= _ANSWERS:
+            return name
+    return ""
+
+
+def accepted(rows: Rows) -> tuple[Rows, list[LeftOut]]:
+    """Keep rows whose last value says that their label is right; the others are counted and said."""
+    others = [row for row in rows if row[1][-1] != _ACCEPTED]
+    if not others:
+        return rows, []
+    progress.warn(
+        f"{len(others):,} rows are left out, as their label was rejected or they were passed over (line {others[0][0]})"
+    )
+    left = LeftOut.of("not accepted", [(line, shown_row(values)) for line, values in others])
+    return [row for row in rows if row[1][-1] == _ACCEPTED], [left]
+
+
+def with_labels(
+    file: Path, items: Sequence[Text], names: Sequence[str], *, written: bool
+) -> tuple[list[Text], list[LeftOut]]:
+    """Refuse rows without a label; leave out pairs labelled "-" where that means that annotators did not agree."""
+    marked = [] if written else [item for item in items if item.label == "-" and item.pair is not None]
+    kept, left = list(items), []
+    if marked and _is_no_gold(items, len(marked)):
+        kept = [item for item in items if item.label != "-"]
+        left = [LeftOut.of("no gold label", [(item.line, shown_row([item.text, item.pair, "-"])) for item in marked])]
+        if not kept:
+            raise DataError(f"{file}: every row has the label '-', which means that it has none")
+        progress.warn(f"{file}: {len(marked)} rows labelled '-' (no gold label; line {marked[0].line}) are left out")
+    blank = [item.line for item in kept if not all(part.strip() for part in (item.text, item.pair) if part is not None)]
+    if blank:
+        progress.warn(f"{file}: {len(blank):,} rows have an empty text, the first in line {blank[0]}; they are kept")
+    for item in kept:
+        label = item.label
+        if label is None:
+            raise DataError(
+                f"{file}: no column holds labels ({', '.join(names)}); say which by --columns text=NAME,label=NAME"
+            )
+        if label == "" or (is_no_label(label) and not written):
+            raise DataError(f"{file}:{item.line}: the label is {label or 'empty'}; complete or remove the row")
+    return kept, left
+
+
+def _is_no_gold(items: Sequence[Text], count: int) -> bool:
+    """Tell whether "-" says that a row has no label, as in SNLI: among words, and rare or among those of its kind."""
+    others = {str(item.label) for item in items} - {"-"}
+    if others <= _NLI:
+        return True
+    return count <= _RARE * len(items) and all(len(label) > 1 and label[0].isalpha() for label in others)
