@@ -40,7 +40,17 @@ def accepted(rows: Rows) -> tuple[Rows, list[LeftOut]]:
 def with_labels(
     file: Path, items: Sequence[Text], names: Sequence[str], *, written: bool
 ) -> tuple[list[Text], list[LeftOut]]:
-    """Refuse rows without a label; leave out pairs labelled "-" where that means that annotators did not agree."""
+    """Refuse rows without a label; leave out pairs labelled "-" where that means that annotators did not agree.
+
+    Args:
+        file: for messages.
+        items: as they were read.
+        names: all columns of the file.
+        written: whether labels are texts to be written, of which "NaN" and "-" are two like others.
+
+    Raises:
+        DataError: a row has no label.
+    """
     marked = [] if written else [item for item in items if item.label == "-" and item.pair is not None]
     kept, left = list(items), []
     if marked and _is_no_gold(items, len(marked)):

@@ -117,7 +117,7 @@ def _classes(items: Sequence[Text], path: Path, *, many: bool) -> tuple[Values, 
         remedy = "look at macro_f1 rather than accuracy, or set class_weights=balanced"
         found.append(Finding("warning", what, str(path), remedy))
     if similar := [" and ".join(map(repr, group)) for group in alike(counts)]:
-        what = f"labels differ only in case, in signs that nobody sees or in how a number is written: {', '.join(similar[:_RARE])}"
+        what = f"labels differ only in case, unseen signs or forms of a number: {', '.join(similar[:_RARE])}"
         found.append(Finding("warning", what, str(path), "write each label in one way"))
     words = [label for label in counts if label.strip().lower() in _MAYBE_NOTHING]
     if words and len(counts) > len(words):

@@ -81,7 +81,7 @@ def test_classes() -> None:
         "error: 2 of 34 labels are empty or NaN [a.tsv: lines 33, 34]",
         "warning: 2 labels have one example only: 'no', 'Yes' [a.tsv: lines 32, 35]",
         "warning: 93.8% of the items have the label 'yes': who always says so is that accurate [a.tsv]",
-        "warning: labels differ only in case, in signs that nobody sees or in how a number is written: 'Yes' and 'yes' [a.tsv]",
+        "warning: labels differ only in case, unseen signs or forms of a number: 'Yes' and 'yes' [a.tsv]",
     ]
     assert only(survey_labels(texts(("a", "x"), ("b", "x")), FILE, classes=True)[1]).startswith("error: every item has")
     ids = survey_labels(texts(*((f"text {n}", f"id {n // 2}") for n in range(20)), ("z", "id 99")), FILE, classes=True)[
