@@ -127,16 +127,25 @@ class Embeddings(nn.Module):
             DataError: an id or a segment that the tables don't have.
         """
         _check_length(batch, self.max_positions)
-        places = _places(batch, self.first_position) if self.first_position else batch.positions
         try:
-            summed = self.word(batch.tokens) + self.position(places)
-            if self.segment is not None:
-                summed = summed + (self.segment(batch.segments) if self.tells_segments else self.segment.weight[0])
+            embedded = self.embed(batch, noise)
         except IndexError as error:
             raise _beyond(batch, self.word, self.segment if self.tells_segments else None) from error
-        embedded: Tensor = self.dropout(self.norm(summed), noise)
         if self.project is not None:
             embedded = self.project(pad_rows(embedded, step=128))[: batch.num_tokens]
+        return embedded
+
+    def embed(self, batch: Batch, noise: Noise | None) -> Tensor:
+        """Sum the vectors of each token, normalise and drop: (T, H), or as wide as the tables where these are narrower.
+
+        Raises:
+            IndexError: an id or a segment that the tables don't have.
+        """
+        places = _places(batch, self.first_position) if self.first_position else batch.positions
+        summed = self.word(batch.tokens) + self.position(places)
+        if self.segment is not None:
+            summed = summed + (self.segment(batch.segments) if self.tells_segments else self.segment.weight[0])
+        embedded: Tensor = self.dropout(self.norm(summed), noise)
         return embedded
 
 

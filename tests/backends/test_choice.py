@@ -56,9 +56,9 @@ def test_many_items_go_to_what_is_installed(
 ) -> None:
     machine(installed=True, bf16=True)
     bundle = build_bundle()
-    monkeypatch.setattr(room, "load", lambda name: object())
+    monkeypatch.setattr(room.layer, "serves", lambda element: True)
     assert [choose(bundle, "bf16", case)[0].name for case in CASES] == ["eager", "eager"]
-    monkeypatch.setattr(room, "load", lambda name: None)  # no compiler, so no kernel for whole layers
+    monkeypatch.setattr(room.layer, "serves", lambda element: False)  # no compiler, so no kernel for whole layers
     assert [choose(bundle, "bf16", case)[0].name for case in CASES] == ["eager", "openvino"]
     assert choose(bundle, "exact", "many")[0].name == "eager"
     assert choose(build_bundle("modernbert", num_heads=2), "bf16", "many")[0].name == "eager"  # it has no graph

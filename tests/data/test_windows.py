@@ -127,11 +127,8 @@ def test_shares_of_a_mean(tiny_tokenizer: Any) -> None:
 
 def test_two_separators_between_the_texts_of_a_pair(tiny_tokenizer: Tokenizer) -> None:
     """Whatever a tokenizer puts between them, windows say where their text begins, and never grow too long."""
-
-    class Double(Tokenizer):
-        num_between = 2
-
-    tokenizer = Double(tiny_tokenizer._rust)
+    tokenizer = Tokenizer(tiny_tokenizer._rust)
+    tokenizer.num_between = 2
     first, second = [[7, 8, 9]], [list(range(10, 30))]
     for truncation in ("truncate", "window"):
         laid = lay_out(first, second, tokenizer, max_length=14, truncation=truncation, stride=4, slide="second")

@@ -166,25 +166,25 @@ def fuzz(count: int, seed: int, folder: Path, *, shown: bool = True) -> tuple[Co
     }
     while number < count:
         command = [sys.executable, __file__, "--work", str(number), str(count), str(seed), str(folder)]
-        child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
-        assert child.stdout is not None
         begun = number
-        for line in child.stdout:
-            found = json.loads(line)
-            if "begin" in found:
-                begun = found["begin"]
-                continue
-            number = found["number"] + 1
-            counts[f"{found['kind']} {found['code']}"] += 1
-            counts["cases"] += 1
-            if found["wrong"]:
-                wrong.append(found)
-                counts.update(found["wrong"])
-                if shown:
-                    print(json.dumps(found, ensure_ascii=True), flush=True)
-            if shown and number % 500 == 0:
-                print(f"# {number} {dict(counts)}", flush=True)
-        if child.wait() != 0 or number <= begun < count - 1:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as child:
+            assert child.stdout is not None
+            for line in child.stdout:
+                found = json.loads(line)
+                if "begin" in found:
+                    begun = found["begin"]
+                    continue
+                number = found["number"] + 1
+                counts[f"{found['kind']} {found['code']}"] += 1
+                counts["cases"] += 1
+                if found["wrong"]:
+                    wrong.append(found)
+                    counts.update(found["wrong"])
+                    if shown:
+                        print(json.dumps(found, ensure_ascii=True), flush=True)
+                if shown and number % 500 == 0:
+                    print(f"# {number} {dict(counts)}", flush=True)
+        if child.returncode != 0 or number <= begun < count - 1:
             number = begun + 1
             counts["died or hung"] += 1
             wrong.append({"number": begun, "wrong": ["died or hung"], "code": child.returncode})

@@ -47,7 +47,8 @@ def broken_off(pretrain: Callable[..., Any], tmp_path: Path, monkeypatch: pytest
             signal.raise_signal(signal.SIGINT)
         return real(journal, position, step, clock)
 
-    before = signal.getsignal(signal.SIGINT)
+    before = signal.default_int_handler  # the suite itself may run with the signal ignored, as a job in the background
+    signal.signal(signal.SIGINT, before)
     with monkeypatch.context() as patch:
         patch.setattr(runs, "_log", interrupting)
         with pytest.raises(Interrupted, match="SIGINT: saved at step 3; go on with --resume"):
