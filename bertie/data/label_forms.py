@@ -112,7 +112,7 @@ def decimal_commas(labels: Sequence[Labels], where: Where) -> Found | None:
         )
     if all(re.fullmatch(r"[-+]?\d{1,3},\d{3}", text) for text in with_comma):
         raise DataError(
-            f"{where(texts.index(with_comma[0]))} has label {with_comma[0]!r}: its comma may part thousands or "
+            f"{where(texts.index(with_comma[0]))} has label {with_comma[0]!r}: its comma may separate thousands or "
             "decimals; write the numbers without it, or with a point"
         )
     return Found([text.replace(",", ".") for text in texts], "numbers with decimal commas")

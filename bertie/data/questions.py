@@ -130,8 +130,7 @@ def read_questions(
     progress.note(f"{file}: {', '.join([*parts, *remarks])}")
     findings.say(file)
     if left_out.count:
-        shown = "".join(f"\n  line {line}: {content}" if line else f"\n  {content}" for line, content in left_out.rows)
-        progress.warn(f"{file}: {left_out.count:,} rows are left out: {left_out.reason}{shown}")
+        progress.warn(f"{file}: {left_out}")
     reading = Reading(
         str(file),
         form=source.form,

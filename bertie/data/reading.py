@@ -36,6 +36,12 @@ class LeftOut:
         every = list(rows)
         return cls(reason, len(every), tuple(every[:SHOWN]))
 
+    def __str__(self) -> str:
+        """Say how many rows are left out and why, and show the first ones."""
+        shown = "".join(f"\n  line {line}: {content}" if line else f"\n  {content}" for line, content in self.rows)
+        count = "1 row is" if self.count == 1 else f"{self.count:,} rows are"
+        return f"{count} left out: {self.reason}{shown}"
+
 
 @dataclass(frozen=True)
 class Reading:

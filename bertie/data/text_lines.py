@@ -30,11 +30,11 @@ def read_text_lines(file: Path, *, labelled: bool, bad_utf8: BadUtf8) -> list[tu
             )
         raise DataError(
             f"{file}: a .txt holds one text a line and no labels; "
-            + (f"its lines have columns parted by tabs, so name it {named}" if tabs else "name a table .tsv or .csv")
+            + (f"its lines have columns separated by tabs, so name it {named}" if tabs else "name a table .tsv or .csv")
         )
     if tabs:
         progress.warn(
-            f"{file}: every line has columns parted by tabs, and is read as one text with them, as a .txt is; for a "
+            f"{file}: every line has columns separated by tabs, and is read as one text with them, as a .txt is; for a "
             f"table name it {named}"
         )
     return list(enumerate(lines, 1))

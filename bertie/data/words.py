@@ -87,8 +87,7 @@ def read_words(
     items, scheme = _as_iob2(file, found)
     found.items = items
     for left in found.left_out:
-        shown = "".join(f"\n  line {line}: {content}" for line, content in left.rows)
-        progress.warn(f"{file}: {left.count:,} rows are left out: {left.reason}{shown}")
+        progress.warn(f"{file}: {left}")
     progress.note(_summary(file, found))
     reading = Reading(
         str(file),

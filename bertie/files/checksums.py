@@ -76,7 +76,7 @@ def read_sums(folder: Path) -> dict[str, str] | None:
         match = _LINE.fullmatch(line)
         name = match[2] if match else ""
         if not match or name in sums or not inside(name):
-            raise _damaged(folder, f"line {number} is no checksum and file of this folder")
+            raise _damaged(folder, f"line {number} is not a checksum and the name of a file in this folder")
         sums[name] = match[1]
     return sums
 

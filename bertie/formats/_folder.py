@@ -87,7 +87,8 @@ def instead(folder: Path) -> str:
         after = "" if "model.safetensors" in names else f", then bertie convert {there} OUT"
         if not any(Path(name).suffix in (*_PICKLES, ".safetensors") for name in names):
             return _tensorflow(folder)
-        return f"bert_config.json is the old name of this file: cp {there}/bert_config.json {there}/config.json{after}"
+        old = f"{there}/bert_config.json {there}/config.json"
+        return f"bert_config.json is the old name of config.json: cp {old}{after}"
     if any(any(folder.glob(kind)) for kind in _KINDS):
         return _tensorflow(folder)
     weights = sorted(name for name in names if name.endswith(".safetensors"))

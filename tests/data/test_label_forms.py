@@ -77,7 +77,7 @@ def test_decimal_commas() -> None:
     assert decimal_commas(["1.5", "2"], where) is None and decimal_commas(["a", "b"], where) is None
     with pytest.raises(DataError, match=r"a\.csv:3 has label '2\.5', but others have a decimal comma"):
         decimal_commas(["1,5", "2.5"], where)
-    with pytest.raises(DataError, match="may part thousands or decimals"):
+    with pytest.raises(DataError, match="may separate thousands or decimals"):
         decimal_commas(["1,500", "2,500"], where)
 
 

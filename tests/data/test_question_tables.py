@@ -82,7 +82,7 @@ def test_other_values_and_contradictions(tmp_path: Path, capsys: pytest.CaptureF
     with pytest.raises(DataError, match=r"a\.csv:2: this question is said to have an answer and to have none"):
         labels(table(tmp_path, row(answerable=1, is_impossible=1)))
     assert labels(table(tmp_path, row(is_impossible=0, answer=""), row(is_impossible=0))) == [(YEAR,)]
-    assert "1 rows are left out: said to have an answer, but none is given\n  line 2:" in capsys.readouterr().err
+    assert "1 row is left out: said to have an answer, but none is given\n  line 2:" in capsys.readouterr().err
 
 
 ANSWERS = {"text": ["1812", "Ulm"], "answer_start": [YEAR.start, CONTEXT.index("Ulm")]}
