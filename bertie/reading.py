@@ -159,7 +159,7 @@ def parse_json(content: str | bytes, place: str, *, data: bool = False) -> Any:
     text = decoded(content, place) if isinstance(content, bytes) else content.removeprefix("\ufeff")
     try:
         # A call of Python for each number would take longer than all else in a tokenizer.json.
-        decoders = _COUNTING if _LONG_NUMBER.search(text) else _QUICK
+        decoders = _COUNTING if _may_have_long_number(text) else _QUICK
         value = decoders[data].decode(text)
     except RecursionError as error:
         raise _too_deep(place) from error
@@ -270,15 +270,22 @@ def _check_depth(value: Any, place: str) -> None:
     """Go down level by level: a function that calls itself would fail at what is looked for here."""
     level = [value]
     for _ in range(MAX_DEPTH + 1):
-        level = [
-            child
-            for node in level
-            for child in (node.values() if isinstance(node, dict) else node if isinstance(node, list) else ())
-            if isinstance(child, dict | list)
-        ]
+        level = [child for node in level for child in _nodes(node)]
         if not level:
             return
     raise _too_deep(place)
+
+
+def _nodes(node: Any) -> list[Any]:
+    """List the objects and lists that lie directly in a value."""
+    children = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    kinds = set(map(type, children))  # a vocabulary holds numbers alone, and this tells it without a step for each
+    return [] if kinds.isdisjoint((dict, list)) else [child for child in children if isinstance(child, dict | list)]
+
+
+def _may_have_long_number(text: str) -> bool:
+    """Tell whether there can be a number of too many digits: it would fill one of the stretches looked at."""
+    return any(text[start : start + _STRETCH].isdigit() for start in range(0, len(text), _STRETCH))
 
 
 def _whole(digits: str) -> int:
@@ -317,5 +324,5 @@ def _decoders(**parts: Any) -> tuple[json.JSONDecoder, json.JSONDecoder]:
     return json.JSONDecoder(parse_constant=_constant, **usual), json.JSONDecoder(**usual)
 
 
-_LONG_NUMBER = re.compile(rf"[0-9]{{{MAX_DIGITS + 1}}}")
+_STRETCH = MAX_DIGITS // 2
 _COUNTING, _QUICK = _decoders(parse_int=_whole), _decoders()

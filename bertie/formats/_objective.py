@@ -61,7 +61,7 @@ def infer_task(values: Mapping[str, Any], names: set[str], folder: Path, also: M
     for kind in values.get("architectures") or ():
         for ending, task in {**_INFERRED, **(also or {})}.items():
             if kind.endswith(ending):
-                return "regression" if task == "classification" and _is_regression(values) else task
+                return "regression" if task == "classification" and is_regression(values) else task
         raise SettingsError(
             f"{folder} is a {kind}; bertie has no task for that. Say what to do with it by --task, one of "
             f"{', '.join(registry.choices('tasks'))}"
@@ -71,19 +71,24 @@ def infer_task(values: Mapping[str, Any], names: set[str], folder: Path, also: M
     return "masked_lm" if any(name.startswith("cls.predictions") for name in names) else "features"
 
 
-def _is_regression(values: Mapping[str, Any]) -> bool:
+def is_regression(values: Mapping[str, Any]) -> bool:
+    """Tell whether a head for sequences gives one number, as transformers would take it.
+
+    Raises:
+        DataError: an unknown problem type, or a regression of several numbers.
+    """
     kind = values.get("problem_type")
     if kind not in (None, *_PROBLEMS):
         raise DataError(f"config.json: problem_type {kind!r} is none of {', '.join(_PROBLEMS)}")
-    names = values.get("id2label") or ()
-    if kind == "regression" and len(names) > 1:
+    names = values.get("id2label")
+    if kind == "regression" and isinstance(names, Mapping) and len(names) > 1:
         raise DataError(f"config.json: regression with {len(names)} outputs; bertie has regression with one")
     return kind == "regression" or (kind is None and _one_label(values))
 
 
 def _one_label(values: Mapping[str, Any]) -> bool:
     names = values.get("id2label")
-    return list(names) == ["0"] if names else values.get("num_labels") == 1
+    return list(names) == ["0"] if names and isinstance(names, Mapping) else values.get("num_labels") == 1
 
 
 def doubts(name: str, task: Task, values: Mapping[str, Any], settings: Mapping[str, Any], folder: Path) -> list[str]:

@@ -24,6 +24,7 @@ from bertie.formats._generation import read_generation, with_ids, write_generati
 from bertie.formats._keys import unknown_keys
 from bertie.formats._objective import check_labels, doubts, infer_task, make_task, stored_task
 from bertie.formats._places import resolve as resolve
+from bertie.formats._rewritten import current
 from bertie.formats._sentence_transformers import encoder_folder, is_layout, read_layout, write_layout
 from bertie.formats._seq2seq import KIND as PAIR
 from bertie.formats._seq2seq import naming, pair_config, with_decoder
@@ -75,8 +76,9 @@ def _read(layout: Path, *, task: str | None, settings: Mapping[str, Any] | None,
     values = with_ids(values, read_generation(folder, values, pair=True), folder) if kind == PAIR else values
     config: Any = pair_config(values, folder) if kind == PAIR else encoder_config(values, naming(kind, values), folder)
     module = naming(kind, values)
+    values, remarks = current(values, folder, getattr(module, "CLASSES", {}), settings or {})
     stored = read_tensors(folder, module, tied=_is_tied(config))
-    state, notes = stored.state, [*unknown_keys(values, module, folder), *stored.notes]
+    state, notes = stored.state, [*remarks, *unknown_keys(values, module, folder), *stored.notes]
     config = _with_output(config, tied=not stored.own_matrix)
     tokenizer = read_tokenizer(folder, values, config.vocab_size)
     ours = values.get("bertie", {})

@@ -142,6 +142,8 @@ def _checked(encoder: nn.Module, ids: Any, mask: Any, segments: Any) -> Tensor:
             )
         if value.shape != ids.shape or value.dim() != 2:
             raise SettingsError(f"{name} has shape {tuple(value.shape)} beside input_ids of {tuple(ids.shape)}")
+    if not ids.numel():
+        raise SettingsError(f"input_ids holds no tokens; its shape is {tuple(ids.shape)}")
     if ids.is_floating_point() or ids.dtype == torch.bool:
         raise SettingsError(f"input_ids must be whole numbers; got {ids.dtype}")
     keep = torch.ones_like(ids, dtype=torch.bool) if mask is None else mask.bool()

@@ -44,8 +44,8 @@ def _load(path: str | Path) -> Tokenizer:
         rust = from_file(sources.file)
         names = roles(sources, found, lambda name: rust.token_to_id(name) is not None)
     else:
-        known = {*sources.vocabulary, *declared(sources)}
-        names = roles(sources, found, known.__contains__)
+        more = declared(sources)
+        names = roles(sources, found, lambda name: name in sources.vocabulary or name in more)
         remarks += _spaced_mask(sources, found, names[-1])
         rust = rebuilt(sources, names)
     add(rust, sources, found)
@@ -116,9 +116,7 @@ def _other_vocabulary(sources: Sources) -> list[str]:
     pieces = (sources.state.get("model") or {}).get("vocab")
     if not sources.state or not isinstance(pieces, dict) or not file.is_file():
         return []
-    if file.read_bytes() == "".join(f"{piece}\n" for piece in pieces).encode() and [*pieces.values()] == [
-        *range(len(pieces))
-    ]:
+    if file.read_bytes() == "\n".join([*pieces, ""]).encode() and [*pieces.values()] == [*range(len(pieces))]:
         return []  # the usual case, which takes no time
     known = {**pieces, **declared(sources)}
     for piece, number in read(file).items():

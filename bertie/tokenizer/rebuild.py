@@ -185,6 +185,9 @@ _SETTINGS = {
 }
 # What makes no difference to ids.
 _IDLE = ("type", "vocab", "merges", "fuse_unk")
+_ONE_SPACE = {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "}
+"""How transformers 4 wrote an ALBERT tokenizer that it made of sentencepiece's file; WhitespaceSplit does it anyway."""
+_SHOWN, _BEFORE = 200, 60
 
 
 def _compare(sources: Sources, rust: RustTokenizer, names: Sequence[str]) -> None:
@@ -193,7 +196,7 @@ def _compare(sources: Sources, rust: RustTokenizer, names: Sequence[str]) -> Non
     Raises:
         DataError: they differ in what tokenizer_config.json doesn't say.
     """
-    told, made = _parts(sources.state, str(sources.file)), _parts(parse_object(rust.to_str(), ""), "")
+    told, made = _parts(sources.state, str(sources.file)), _parts(_state(rust), "")
     for setting, (part, key) in _SETTINGS[sources.family]:
         ours, theirs = made[part], told[part]
         if not isinstance(theirs, dict) or theirs.get("type") != ours["type"] or theirs.get(key) == ours[key]:
@@ -207,9 +210,10 @@ def _compare(sources: Sources, rust: RustTokenizer, names: Sequence[str]) -> Non
         theirs[key] = ours[key]
     for part in _COMPARED:
         if told[part] != made[part]:
+            theirs, ours = _shown(told[part], made[part])
             raise DataError(
-                f"{sources.file} has the {part} {_short(told[part])}, and transformers 5 reads a {sources.shown} as "
-                f"if it were {_short(made[part])}. To follow tokenizer.json, as transformers 4 did, write {FAST} into "
+                f"{sources.file} has the {part} {theirs}, and transformers 5 reads a {sources.shown} as "
+                f"if it were {ours}. To follow tokenizer.json, as transformers 4 did, write {FAST} into "
                 f"{sources.config.name}"
             )
     _compare_layout(sources, rust, names)
@@ -235,6 +239,19 @@ def _compare_layout(sources: Sources, rust: RustTokenizer, names: Sequence[str])
                 )
 
 
+def _state(rust: RustTokenizer) -> Parts:
+    """Return a tokenizer as an object; a vocabulary that isn't compared is left out, as it would take longest."""
+    if isinstance(rust.model, models.Unigram):  # tells its settings in no other way
+        return parse_object(rust.to_str(), "")
+    bare = RustTokenizer(models.WordLevel({}, unk_token=""))
+    if rust.normalizer is not None:
+        bare.normalizer = rust.normalizer
+    bare.pre_tokenizer = rust.pre_tokenizer
+    names = [name for name in dir(rust.model) if not name.startswith("_")]
+    settings = {name: value for name in names if not callable(value := getattr(rust.model, name))}
+    return {**parse_object(bare.to_str(), ""), "model": settings}
+
+
 def _effect(part: Parts, key: str) -> Any:
     """Return what a value comes to: without a word about accents these go with lower-casing."""
     return part["lowercase"] if key == "strip_accents" and part[key] is None else part.get(key)
@@ -246,6 +263,8 @@ def _parts(state: Parts, where: str) -> Parts:
     with readable(where):
         parts: Parts = parse_object(RustTokenizer.from_str(json.dumps(small)).to_str(), where)
     normalizer, pre = parts["normalizer"], parts["pre_tokenizer"]
+    if '"WhitespaceSplit"' in json.dumps(pre) and isinstance(normalizer, dict) and "normalizers" in normalizer:
+        normalizer["normalizers"] = [step for step in normalizer["normalizers"] if step != _ONE_SPACE]
     if isinstance(normalizer, dict) and normalizer.get("type") == "Sequence" and len(normalizer["normalizers"]) == 1:
         (normalizer,) = normalizer["normalizers"]
     if isinstance(pre, dict):
@@ -257,5 +276,10 @@ def _parts(state: Parts, where: str) -> Parts:
     return {"normalizer": normalizer, "pre_tokenizer": pre, "model": kept}
 
 
-def _short(part: Any) -> str:
-    return shorten(json.dumps(part, ensure_ascii=False), 201)
+def _shown(told: Any, made: Any) -> tuple[str, str]:
+    """Spell two parts for a message; of long ones, from a little before they differ."""
+    texts = [json.dumps(part, ensure_ascii=False) for part in (told, made)]
+    same = next((place for place, pair in enumerate(zip(*texts, strict=False)) if pair[0] != pair[1]), 0)
+    start = max(same - _BEFORE, 0) if max(map(len, texts)) > _SHOWN else 0
+    first, second = (f"{'... ' * (start > 0)}{shorten(text[start:], _SHOWN)}" for text in texts)
+    return first, second

@@ -180,7 +180,7 @@ def _vocabulary(file: Path, state: dict[str, Any]) -> dict[str, int]:
         return vocabulary.read(file)
     model = state.get("model") if state else {"vocab": read_object(file)}
     pieces = model.get("vocab") if isinstance(model, dict) else None
-    if isinstance(pieces, dict) and all(isinstance(number, int) for number in pieces.values()):
+    if isinstance(pieces, dict) and set(map(type, pieces.values())) <= {int}:
         return pieces
     if isinstance(pieces, list) and all(isinstance(pair, list) and pair for pair in pieces):
         return {str(pair[0]): number for number, pair in enumerate(pieces)}

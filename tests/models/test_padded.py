@@ -172,6 +172,7 @@ MASK = torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0]])
         ({"input_ids": IDS + 63, "attention_mask": MASK}, "input_ids must be from 0 to 69; got 65 to 71"),
         ({"input_ids": IDS, "attention_mask": MASK, "token_type_ids": IDS}, "token_type_ids must be from 0 to 1"),
         ({"input_ids": IDS, "attention_mask": MASK, "position_ids": IDS}, "takes no position_ids; it takes input_ids"),
+        ({"input_ids": IDS[:0]}, r"input_ids holds no tokens; its shape is \(0, 4\)"),
         ({}, "input_ids must be a torch tensor"),
     ],
 )

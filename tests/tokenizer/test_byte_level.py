@@ -11,7 +11,16 @@ import pytest
 import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import AddedToken, ByteLevelBPETokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from tokenizers import (
+    AddedToken,
+    ByteLevelBPETokenizer,
+    Regex,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+)
 from tokenizers import Tokenizer as RustTokenizer
 
 from bertie.errors import DataError, SettingsError
@@ -203,6 +212,30 @@ def test_a_unigram_file(tmp_path: Path) -> None:
     ours.save(tmp_path / "again")
     again = Tokenizer.load(tmp_path / "again")
     assert (again.fingerprint, again.special_ids) == (ours.fingerprint, ours.special_ids)
+
+
+@pytest.mark.parametrize("cut", [True, False])
+def test_an_albert_that_transformers_4_made_of_a_sentencepiece_file(cut: bool, tmp_path: Path) -> None:
+    """It joins spaces before words are cut at them, which changes nothing; without that cut it would."""
+    names = ["<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"]
+    pieces = [*names, "\u2581the", "\u2581cat", "s", "\u2581", "a", "t"]
+    rust = RustTokenizer(models.Unigram([(piece, -float(place)) for place, piece in enumerate(pieces)], 1))
+    steps = [normalizers.Replace("``", '"'), normalizers.Replace("''", '"'), normalizers.NFKD()]
+    steps += [normalizers.StripAccents(), normalizers.Lowercase(), normalizers.Replace(Regex(" {2,}"), " ")]
+    rust.normalizer = normalizers.Sequence(steps)
+    words = [pre_tokenizers.WhitespaceSplit()] if cut else []
+    rust.pre_tokenizer = pre_tokenizers.Sequence([*words, pre_tokenizers.Metaspace()])
+    rust.add_special_tokens(names)
+    rust.save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "config.json").write_text('{"model_type": "albert"}', encoding="utf-8")
+    if not cut:
+        said = r'normalizer \.\.\. .*"Lowercase"[}], .* [{]2,[}].* if it were \.\.\. .*"Lowercase"}]}\. '
+        with pytest.raises(DataError, match=said):
+            Tokenizer.load(tmp_path)
+        return
+    text = "The   cats \u3000 \u00e2t\t\n the"
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)(text, add_special_tokens=False)["input_ids"]
+    assert Tokenizer.load(tmp_path).encode_batch([text]) == [theirs]
 
 
 def test_what_is_missing_is_named(roberta: Path, modern: Path, tmp_path: Path) -> None:
