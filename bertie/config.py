@@ -20,7 +20,7 @@ from typing import Annotated, Any, TypeVar
 from bertie import __version__, toml
 from bertie.errors import SettingsError
 from bertie.hints import hint
-from bertie.reading import read_toml
+from bertie.untrusted import read_toml
 
 T = TypeVar("T")
 

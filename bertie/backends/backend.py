@@ -26,8 +26,8 @@ from torch import Tensor, nn
 from bertie.batch import Batch
 from bertie.errors import DataError, SettingsError
 from bertie.formats.format import Bundle
-from bertie.reading import read_bytes
 from bertie.tasks.task import TaskModel
+from bertie.untrusted import read_bytes
 
 Precision = Literal["exact", "bf16", "int8"]
 """How near the vectors come to fp32's; see `LIMITS`."""

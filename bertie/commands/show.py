@@ -14,7 +14,7 @@ from bertie.commands.command import Report
 from bertie.config import Positional
 from bertie.errors import DataError, SettingsError
 from bertie.files.checksums import Differences, compare, has_own_sum, read_sums, seal
-from bertie.reading import LARGE_BYTES, check_regular, parse_object, read_object, read_text
+from bertie.untrusted import LARGE_BYTES, check_regular, parse_object, read_object, read_text
 
 MAX_HEADER_BYTES = 100_000_000  # what the safetensors format itself allows
 _DAMAGED = 3

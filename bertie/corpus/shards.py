@@ -26,7 +26,7 @@ import numpy.typing as npt
 from bertie.errors import DataError, SettingsError
 from bertie.files.atomic import sha256_file, write_text
 from bertie.files.checksums import has_own_sum, inside, with_own_sum
-from bertie.reading import read_json
+from bertie.untrusted import read_json
 
 FORMAT = "bertie corpus"
 FORMAT_VERSION = 1

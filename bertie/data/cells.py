@@ -9,7 +9,7 @@ import re
 from typing import Any, Final
 
 from bertie.errors import DataError
-from bertie.reading import parse_json
+from bertie.untrusted import parse_json
 
 _MAX_DEPTH = 20
 _TOKEN = re.compile(

@@ -23,8 +23,8 @@ from bertie.errors import DataError, SettingsError
 from bertie.files.compression import format_suffix
 from bertie.files.delimited import OPTIONS
 from bertie.files.rows import SUFFIXES, open_rows
-from bertie.reading import check_whole_characters
 from bertie.registry import did_you_mean
+from bertie.untrusted import check_whole_characters
 
 # What a part of an item is called in files, the likeliest name first; compared in lower case.
 _NAMES = {

@@ -16,8 +16,8 @@ from bertie.errors import DataError, SettingsError, missing_extra
 from bertie.files.compression import format_suffix
 from bertie.files.rows import SUFFIXES, Rows, open_rows
 from bertie.native import native, said
-from bertie.reading import parse_json
 from bertie.registry import did_you_mean
+from bertie.untrusted import parse_json
 
 _PREFIX = "hub:"
 _FORM = "hub:NAME:SPLIT or hub:NAME:CONFIG:SPLIT, such as hub:nyu-mll/glue:sst2:train or hub:folder:train"

@@ -10,7 +10,7 @@ from typing import Any
 from bertie.errors import DataError
 from bertie.files.compression import ByteStream
 from bertie.files.text import BAD_UTF8_HINT, BadUtf8
-from bertie.reading import parse_json
+from bertie.untrusted import parse_json
 
 _MOST_BYTES = 256 * 2**20
 Value = tuple[int, Any]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bertie.errors import DataError
-from bertie.reading import parse_json
+from bertie.untrusted import parse_json
 
 Labels = str | tuple[str, ...] | None
 Where = Callable[[int], str]

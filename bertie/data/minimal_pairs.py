@@ -15,8 +15,8 @@ from pathlib import Path
 from bertie.errors import DataError, SettingsError
 from bertie.files.compression import ByteStream, format_suffix
 from bertie.files.text import expand, open_text
-from bertie.reading import parse_json
 from bertie.registry import did_you_mean
+from bertie.untrusted import parse_json
 
 SUITES = {"blimp": "linguistics_term", "zhoblimp": "phenomenon"}
 """Suites by the word a user types, and the key under which their files name the phenomenon."""

@@ -31,8 +31,8 @@ from bertie.files.delimited import OPTIONS, options_of
 from bertie.files.rows import no_value, open_rows
 from bertie.files.text import BadUtf8, open_text
 from bertie.metrics.entities import entities
-from bertie.reading import check_whole_characters
 from bertie.registry import did_you_mean
+from bertie.untrusted import check_whole_characters
 
 _MOST_NAMED = 8  # types or line numbers that a remark lists
 _ENDS = {".", "!", "?", "。", "！", "？", "।", "؟"}

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bertie.errors import DataError, SettingsError, missing_extra
-from bertie.reading import check_regular
+from bertie.untrusted import check_regular
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer

@@ -11,7 +11,7 @@ from bertie.errors import DataError
 from bertie.files.compression import format_suffix
 from bertie.files.rows import Rows, no_value
 from bertie.files.text import BadUtf8, open_text
-from bertie.reading import LARGE_BYTES, check_whole_characters, parse_json
+from bertie.untrusted import LARGE_BYTES, check_whole_characters, parse_json
 
 _SHOWN = 6
 _BY_NUMBER = "an object a row, under its number"

@@ -17,7 +17,7 @@ from bertie.errors import DataError, missing_extra
 from bertie.files.compression import COMPRESSIONS, ByteStream, format_suffix
 from bertie.files.text import BAD_UTF8_HINT, BadUtf8, open_text
 from bertie.native import native, said
-from bertie.reading import parse_json
+from bertie.untrusted import parse_json
 
 if TYPE_CHECKING:
     from bertie.files.dialect import Hints

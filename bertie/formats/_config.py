@@ -13,7 +13,7 @@ from bertie.errors import DataError, SettingsError
 from bertie.formats._folder import no_config
 from bertie.formats._keys import refuse_others
 from bertie.models.model import Config
-from bertie.reading import read_object
+from bertie.untrusted import read_object
 
 _MAX_SIZE = 1 << 31
 # What the encoders here don't do: a config that asks for it means another network.

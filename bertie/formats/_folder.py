@@ -12,7 +12,7 @@ from pathlib import Path
 from bertie.errors import DataError, SettingsError
 from bertie.formats._places import HEAD, OTHERS, weight_files
 from bertie.native import said
-from bertie.reading import read_object
+from bertie.untrusted import read_object
 
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 _TRAINING = re.compile(r"(training_args|optimizer|scheduler|scaler|rng_state.*|random_states.*|.*optim_states.*)")

@@ -13,8 +13,8 @@ from typing import Any
 from bertie.errors import DataError
 from bertie.files.atomic import write_text
 from bertie.nn.search import Search
-from bertie.reading import read_object
 from bertie.tokenizer.tokenizer import Tokenizer
+from bertie.untrusted import read_object
 
 _FILE = "generation_config.json"
 _MAX_BYTES = 1024 * 1024

@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 
 from bertie.errors import DataError, SettingsError
-from bertie.reading import read_json
+from bertie.untrusted import read_json
 
 HEAD = "head.safetensors"
 """The weights of a folder that `exported.py` wrote: its head's alone."""

@@ -13,8 +13,8 @@ from typing import Any
 from bertie.errors import DataError
 from bertie.files.atomic import write_text
 from bertie.models.model import Config
-from bertie.reading import read_json, read_object
 from bertie.tasks.embedding import Embedding
+from bertie.untrusted import read_json, read_object
 
 _MODULES, _SENTENCES = "modules.json", "config_sentence_transformers.json"
 # Where the encoder's length stands; the first is written, the others are old names of it.

@@ -21,7 +21,7 @@ from bertie.formats._names import strangers, unwrap
 from bertie.formats._sentence_transformers import encoder_folder
 from bertie.formats._seq2seq import naming
 from bertie.native import native
-from bertie.reading import check_regular
+from bertie.untrusted import check_regular
 
 _TYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 _OWN_MATRIX = ("head.token_logits.embedding", "head.decoder.token_logits.embedding")

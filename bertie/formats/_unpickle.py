@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from bertie import child
 from bertie.errors import DataError, ResourceError
 from bertie.formats._folder import stand_in
-from bertie.reading import parse_json
+from bertie.untrusted import parse_json
 
 _SECONDS_PER_GIB = 120.0
 _SPARE_BYTES = 512 << 20

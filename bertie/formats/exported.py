@@ -21,8 +21,8 @@ from bertie.formats._seq2seq import naming
 from bertie.formats.format import Bundle
 from bertie.formats.huggingface import read_tokenizer, write_beside
 from bertie.native import native
-from bertie.reading import check_regular
 from bertie.tasks.task import TaskModel
+from bertie.untrusted import check_regular
 
 
 def is_exported(folder: Path) -> bool:

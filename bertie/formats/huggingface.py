@@ -32,12 +32,12 @@ from bertie.formats._tensors import Stored, read_tensors, with_second_names
 from bertie.formats._tensors import tensor_names as tensor_names
 from bertie.formats.format import Bundle, initialize_head
 from bertie.nn.search import Search
-from bertie.reading import read_bytes
 from bertie.tasks.embedding import Embedding
 from bertie.tasks.features import FeaturesTask
 from bertie.tasks.generation import Generation
 from bertie.tasks.task import Task, TaskModel, task_class, task_name
 from bertie.tokenizer.tokenizer import Tokenizer
+from bertie.untrusted import read_bytes
 
 _HALVES = ("encoder", "decoder")
 

@@ -25,8 +25,8 @@ from bertie.errors import DataError, SettingsError
 from bertie.files.atomic import sha256_file, write_bytes
 from bertie.inference.predictor import Predictor
 from bertie.metrics.retrieval import unit
-from bertie.reading import parse_json
 from bertie.tasks.embedding import Embedding
+from bertie.untrusted import parse_json
 
 _BLOCK_TEXTS, _BLOCK_QUERIES = 16384, 64
 _FORM = "bertie search index 1"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_h
 
 from bertie import registry
 from bertie.errors import DataError, SettingsError
-from bertie.reading import parse_json
+from bertie.untrusted import parse_json
 
 if TYPE_CHECKING:
     from bertie.tasks.task import Task

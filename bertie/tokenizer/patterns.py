@@ -13,7 +13,7 @@ from tokenizers import Tokenizer, models
 
 from bertie import child
 from bertie.errors import DataError
-from bertie.reading import parse_json, parse_object
+from bertie.untrusted import parse_json, parse_object
 
 KNOWN = frozenset(
     {

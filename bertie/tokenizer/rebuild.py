@@ -15,10 +15,10 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
 from bertie.errors import DataError
 from bertie.files.text import shorten
-from bertie.reading import parse_object
 from bertie.tokenizer.letters import BYTES
 from bertie.tokenizer.rust import readable
 from bertie.tokenizer.sources import FAST, Sources
+from bertie.untrusted import parse_object
 
 ROLES = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")

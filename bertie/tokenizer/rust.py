@@ -7,8 +7,8 @@ from pathlib import Path
 from tokenizers import Tokenizer as RustTokenizer
 
 from bertie.native import native
-from bertie.reading import LARGE_BYTES, read_text
 from bertie.tokenizer.patterns import check_patterns
+from bertie.untrusted import LARGE_BYTES, read_text
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from bertie import reading
+from bertie import untrusted
 from bertie.errors import DataError, SettingsError
 from bertie.tokenizer import vocabulary
 
@@ -193,7 +193,7 @@ def read_object(path: Path) -> dict[str, Any]:
     Raises:
         DataError: a file that holds no JSON object.
     """
-    return reading.read_object(path, limit=reading.LARGE_BYTES) if path.exists() else {}
+    return untrusted.read_object(path, limit=untrusted.LARGE_BYTES) if path.exists() else {}
 
 
 def _numbers(path: Path) -> dict[str, int]:

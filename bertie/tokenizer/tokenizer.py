@@ -17,12 +17,12 @@ from tokenizers import AddedToken, models
 from tokenizers import Tokenizer as RustTokenizer
 
 from bertie.errors import DataError
-from bertie.reading import parse_object
 from bertie.tokenizer.layout import layout
 from bertie.tokenizer.pieces import Pieces
 from bertie.tokenizer.rebuild import SPECIALS as SPECIALS
 from bertie.tokenizer.rebuild import plain
 from bertie.tokenizer.rust import readable
+from bertie.untrusted import parse_object
 
 Cut = Literal["error", "truncate"]
 """What happens to a text that is too long."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bertie import progress
 from bertie.errors import DataError
-from bertie.reading import LARGE_BYTES, read_text
+from bertie.untrusted import LARGE_BYTES, read_text
 
 # What the Rust package takes for white space; Python's own list has four control characters more.
 _WHITE = "\t\n\x0b\x0c\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))

@@ -24,7 +24,7 @@ from torch import Tensor
 from bertie import progress
 from bertie.errors import DataError, ResourceError, SettingsError
 from bertie.files.atomic import atomic_folder
-from bertie.reading import parse_json
+from bertie.untrusted import parse_json
 
 _MANIFEST, _STATE = "MANIFEST.json", "state.json"
 _FILE = re.compile(r"tensors-\d{5,}\.safetensors|state\.json")

@@ -16,7 +16,7 @@ from typing import Any
 from bertie import progress
 from bertie.errors import DataError, ResourceError
 from bertie.files.atomic import disk_errors
-from bertie.reading import parse_json
+from bertie.untrusted import parse_json
 
 _BINARY = getattr(os, "O_BINARY", 0)  # Windows has text files too
 

@@ -14,7 +14,7 @@ from typing import Any
 from bertie.errors import DataError
 from bertie.files.atomic import write_text
 from bertie.files.checksums import has_own_sum, with_own_sum
-from bertie.reading import parse_json, read_bytes
+from bertie.untrusted import parse_json, read_bytes
 
 FREE = frozenset({"resume", "accept_changes", "out", "quiet", "training.keep", "training.save_every"})
 """Settings that may differ between a run and its resumption: none of them changes the weights."""

@@ -20,7 +20,7 @@ KNOWN = {
     ),
     "safetensors": (r"^safetensors\b", ["formats/*.py", "training/checkpoint.py"]),
     "schemas": (r"^pydantic\b", ["config.py"]),
-    "JSON and TOML": (r"^(tomllib|json\.(loads?|JSONDecoder))\b", ["reading.py"]),
+    "JSON and TOML": (r"^(tomllib|json\.(loads?|JSONDecoder))\b", ["untrusted.py"]),
     "flags": (r"^tyro\b", ["flags.py"]),
     "argv": (r"^sys\.argv$", ["cli.py"]),
     "onnx": (r"^(onnx|onnxruntime)\b", ["backends/onnx.py"]),

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from bertie import config
 from bertie.errors import BertieError, DataError, SettingsError
-from bertie.reading import (
+from bertie.untrusted import (
     MAX_DEPTH,
     MAX_DIGITS,
     check_regular,
