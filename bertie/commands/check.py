@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args, get_type_hints
 
@@ -119,7 +119,11 @@ def _check_text(
     encoder = None if tokenizer is None else Encoder(tokenizer)
     found = survey(list(files), separator=documents, text_column=column, encoder=encoder)
     share = _random_share(found, length)
-    findings = advise(found, separator=documents, random_share=share)
+    # Other commands on raw text call it --text-column.
+    findings = [
+        replace(one, what=one.what.replace("--text-column ", "--columns text="))
+        for one in advise(found, separator=documents, random_share=share)
+    ]
     named = " ".join(map(shlex.quote, map(str, files)))
     following = f"train-tokenizer {named} --out out/tokenizer"
     if model is not None:

@@ -174,7 +174,7 @@ def _find_column(columns: list[str], path: Path) -> str:
     if columns == ["0"]:  # one column without a name
         return columns[0]
     raise SettingsError(
-        f"{path}: can't tell which column holds the text (columns: {', '.join(columns)}); name it with --text-column"
+        f"{path}: can't tell which column holds the text (columns: {', '.join(columns)}); say --text-column NAME"
     )
 
 

@@ -43,12 +43,28 @@ def is_table(value: Any) -> bool:
     return (named and any(hasattr(value, name) for name in _FRAMES)) or hasattr(value, "__dataframe__")
 
 
+def is_row(value: Any) -> bool:
+    """Tell whether a value is a single row: named parts that are no columns, of which one is a string.
+
+    Args:
+        value: anything.
+    """
+    return (
+        isinstance(value, Mapping)
+        and not is_table(value)
+        and all(isinstance(name, str) for name in value)
+        and any(isinstance(part, str) for part in value.values())
+    )
+
+
 def as_texts(value: Any) -> Any:
     """Return a single column (a Series, an Arrow or numpy array) as a list, and anything else as it is.
 
     Raises:
-        DataError: an array of several columns, or an entry without text.
+        DataError: an array of several columns, a set, or an entry without text.
     """
+    if isinstance(value, set | frozenset):
+        raise DataError("a set has no order, so predictions could not be told apart; give a list")
     if isinstance(value, str | bytes | Mapping | Sequence | Iterator):
         return value
     if getattr(value, "ndim", 1) != 1:

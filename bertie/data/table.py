@@ -173,6 +173,9 @@ def _load(
         else:
             sample = Sample(names, table.sample(_SAMPLE_ROWS), False)
         roles = _roles(file, sample, given, labelled=labelled, like=like)
+        label = "" if labelled or "label" in given else roles.get("label", "")
+        if label in names and any(value is None for value in sample.column(label)):
+            del roles["label"]  # nobody needs the labels, and a row may lack its own
         if whole is not None and table.empty:
             left.append(LeftOut.of("empty lines", [(line, "") for line in table.empty]))
         form = "dataset" if is_dataset(file) else format_suffix(file)[1:]

@@ -19,7 +19,7 @@ from bertie import progress
 from bertie.backends._choice import MANY_ITEMS, Case, choose, load_backend
 from bertie.backends._parity import hold
 from bertie.backends.backend import LIMITS, Backend, Precision
-from bertie.data.frames import as_texts, is_table, items_of
+from bertie.data.frames import as_texts, is_row, is_table, items_of
 from bertie.data.items import Table
 from bertie.data.reading import learned
 from bertie.errors import SettingsError
@@ -154,9 +154,9 @@ class Predictor:
         """Predict for one item, or for many.
 
         Args:
-            items: a text, a pair of texts (a tuple) or another single item of the task; or a list or stream of them; or
-                a table (pandas, polars, Arrow, `datasets`, a list of dictionaries), whose columns are found as those of
-                a file are.
+            items: a text, a pair of texts (a tuple) or another single item of the task, or a row with named parts such
+                as {"question": ..., "context": ...}; or a list or stream of items; or a table (pandas, polars, Arrow,
+                `datasets`, a list of dictionaries), whose columns are found as those of a file are.
             columns: what the columns of a table hold, such as {"text": "body"}; found out when None.
             bar: is advanced by the number of items done.
 
@@ -168,6 +168,8 @@ class Predictor:
         """
         if is_table(items):
             return list(self.stream(items_of(items, self._read, columns), bar=bar))
+        if is_row(items):
+            return next(self.stream(items_of([items], self._read, columns), bar=bar))
         if columns is not None:
             raise SettingsError("columns are those of a table; texts in a list have none")
         items = as_texts(items)

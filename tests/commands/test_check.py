@@ -271,3 +271,13 @@ def test_real_tables(test_data: Path, tokenizer: str) -> None:
     first = report.values["files"][0]
     assert first["items"] == 872 and first["lengths"]["longest"] == 55 and first["unknown_share"] == 0
     assert len(first["examples"]) == 10
+
+
+def test_raw_text_in_one_of_two_columns_says_what_check_takes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("headline,story\n" + "".join(f"A headline {n},A longer story of day {n}\n" for n in range(9)))
+    code, out, _ = run(capsys, str(path), "--json")
+    assert code == 3 and "--columns text=NAME" in found(out)["error"][0] and "--text-column" not in out
+    assert run(capsys, str(path), "--columns", "text=story")[0] == 0

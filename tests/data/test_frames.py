@@ -276,3 +276,20 @@ def test_choices_carry_their_id(tmp_path: Path) -> None:
     rows = [{"id": number, "context": "the cat", "endings": ["sat", "ran"], "label": 0} for number in (5, 6)]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert [(item.line, item.id) for item in read_choices(file).items] == [(1, "5"), (2, "6")]
+
+
+def test_one_row_gives_one_prediction(film: Predictor) -> None:
+    assert film.predict({"text": "good film"}) == film.predict(["good film"])[0]
+    assert film.predict({"text": "good film", "id": 7}) == film.predict(["good film"])[0]
+    with pytest.raises(DataError, match="text 1 is"):
+        film.predict({0: "good film"})
+
+
+def test_a_set_has_no_order(film: Predictor) -> None:
+    with pytest.raises(DataError, match="a set has no order"):
+        film.predict({"good film", "bad film"})
+
+
+def test_rows_to_predict_for_may_lack_a_label(film: Predictor) -> None:
+    rows = [{"text": "good film", "label": "yes"}, {"text": "bad film"}]
+    assert film.predict(rows) == film.predict(["good film", "bad film"])

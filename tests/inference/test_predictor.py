@@ -81,7 +81,7 @@ def test_a_stream_comes_out_as_it_goes_in(make: Make, monkeypatch: pytest.Monkey
         assert one.score == pytest.approx(other.score, abs=1e-5)
 
 
-@pytest.mark.parametrize("item", [{"text": "the cat"}, b"the cat", None, 3])
+@pytest.mark.parametrize("item", [{0: "the cat"}, b"the cat", None, 3])
 def test_what_is_no_item_is_refused(make: Make, item: Any) -> None:
     with pytest.raises(DataError, match=r"^text 1 is .*give a string, a tuple of two strings, or a Text"):
         make().predict(item)
