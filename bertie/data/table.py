@@ -36,6 +36,13 @@ from bertie.files.rows import SUFFIXES, Rows, open_rows
 from bertie.files.text import BadUtf8
 
 _SAMPLE_ROWS = 2000
+_SHEET, _FRAME = "; save the sheet as CSV UTF-8", "; save the table by pandas' to_csv or to_parquet"
+_HINTS = {
+    **dict.fromkeys((".xlsx", ".xls", ".ods", ".xlsm"), _SHEET),
+    **dict.fromkeys((".pkl", ".pickle", ".feather", ".h5", ".dta", ".sav", ".rds", ".arrow"), _FRAME),
+    **dict.fromkeys((".zip", ".tar", ".tgz", ".bz2", ".7z", ".rar"), "; unpack it first"),
+    "": "; a file without a suffix is named by what is in it, such as .csv",
+}
 
 
 def read_table(
@@ -136,6 +143,7 @@ def _opened(file: Path, columns: Mapping[str, str], bad_utf8: BadUtf8, like: Rea
         hint = f"; a folder is read as a data set: hub:{file}:train" if file.is_dir() else ""
         if file.is_dir() and (file / "state.json").is_file():  # one split of a saved data set
             hint = f"; a folder that datasets saved is read as a data set: hub:{file.parent}:{file.name}"
+        hint = hint or _HINTS.get(file.suffix.lower(), "")
         forms = ", ".join((".txt", *SUFFIXES))
         raise SettingsError(
             f"{file}: texts and labels are read from {forms}, each also with {', '.join(COMPRESSIONS)} behind it{hint}"

@@ -5,6 +5,7 @@ them wins. Where the lines can be read in two ways the file is refused, with wha
 """
 
 import csv
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
@@ -66,6 +67,7 @@ class Delimited(Rows):
             said["likely"] = "" if hints is None else hints.delimiter
             found = sniff(sample, path, usual, whole=whole, **said)
             self.delimiter, self.quoted, self.remarks = found.delimiter, found.quoted, found.remarks
+            self._spaced = self.quoted and _is_spaced(sample[found.skipped + 1 :], self.delimiter)
             lines = chain(sample[found.skipped :], self._stream)
             self._records = self._quoted(lines, found.skipped) if self.quoted else self._plain(lines, found.skipped)
             head = list(islice(self._records, _SAMPLE_LINES))
@@ -178,7 +180,7 @@ class Delimited(Rows):
 
     def _quoted(self, lines: Iterable[str], skipped: int) -> Iterator[Record]:
         # strict: without it, a quote that is never closed swallows the rest of the file in silence.
-        reader = csv.reader(lines, delimiter=self.delimiter, strict=True)
+        reader = csv.reader(lines, delimiter=self.delimiter, strict=True, skipinitialspace=self._spaced)
         while True:
             line = reader.line_num + 1 + skipped
             try:
@@ -199,6 +201,13 @@ class Delimited(Rows):
 
 def _named(delimiter: str) -> str:
     return next((f"{name}s" for name, mark in MARKS.items() if mark == delimiter), repr(delimiter))
+
+
+def _is_spaced(lines: Sequence[str], delimiter: str) -> bool:
+    """Tell whether a field in quotes follows a delimiter and a space in every line, as in "a b", "c"."""
+    field = re.compile(rf'{re.escape(delimiter)} +"(?:[^"]|"")*"\s*(?:{re.escape(delimiter)}|$)')
+    filled = [line for line in lines if line.strip()]
+    return delimiter != " " and len(filled) >= _FEWEST_ROWS and all(field.search(line) for line in filled)
 
 
 def options_of(columns: Mapping[str, str]) -> dict[str, Any]:

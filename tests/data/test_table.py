@@ -227,3 +227,11 @@ def test_rejected_rows_of_prodigy_are_no_examples(tmp_path: Path, capsys: pytest
     ]
     assert "rejected" in capsys.readouterr().err
     assert len(read_table(path).items) == 4  # a prediction for each row
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("a.xlsx", "CSV UTF-8"), ("a.pkl", "to_csv"), ("a.zip", "unpack"), ("a", "suffix")]
+)
+def test_other_kinds_of_file_say_what_to_do(tmp_path: Path, name: str, hint: str) -> None:
+    with pytest.raises(SettingsError, match=f"; .*{hint}"):
+        read_table(table(tmp_path, name, "x"))

@@ -177,3 +177,12 @@ def test_another_field_more_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("text,label\nx,good one,yes\ny,bad one,no\n")
     with open_rows(tmp_path / "a.csv") as table, pytest.raises(DataError, match="3 fields, but the header names 2"):
         list(table.rows(["text", "label"]))
+
+
+def test_spaces_before_quotes(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text('label, text\n"yes", "good, one"\n"no", "a ""bad"" one"\n')
+    with open_rows(tmp_path / "a.csv") as table:
+        assert list(table.rows(["label", "text"])) == [(2, ["yes", "good, one"]), (3, ["no", 'a "bad" one'])]
+    (tmp_path / "b.csv").write_text('text,label\n"he said ""x"", so",yes\n"and, ""y"", then",no\n')
+    with open_rows(tmp_path / "b.csv") as table:
+        assert [row[0] for _, row in table.rows(["text"])] == ['he said "x", so', 'and, "y", then']
