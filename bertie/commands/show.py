@@ -151,9 +151,9 @@ def _model(folder: Path) -> Report:
         "path": str(folder),
         "architectures": settings.get("architectures"),
         "task": own.get("task"),
-        "layers": settings.get("num_hidden_layers"),
-        "hidden_size": settings.get("hidden_size"),
-        "attention_heads": settings.get("num_attention_heads"),
+        "layers": settings.get("num_hidden_layers", settings.get("n_layers")),  # the second is DistilBERT's name
+        "hidden_size": settings.get("hidden_size", settings.get("dim")),
+        "attention_heads": settings.get("num_attention_heads", settings.get("n_heads")),
         "vocab_size": settings.get("vocab_size"),
         "max_positions": settings.get("max_position_embeddings"),
         "labels": list(labels.values()) if isinstance(labels, dict) else None,

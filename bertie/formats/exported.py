@@ -17,6 +17,7 @@ from bertie.files.checksums import verified
 from bertie.formats._config import architecture, encoder_config, read_config
 from bertie.formats._objective import make_task, stored_task
 from bertie.formats._places import HEAD
+from bertie.formats._rewritten import current
 from bertie.formats._seq2seq import naming
 from bertie.formats.format import Bundle
 from bertie.formats.huggingface import read_tokenizer, write_beside
@@ -77,6 +78,7 @@ def _read(folder: Path, task: str | None, settings: Mapping[str, Any] | None) ->
     kind = architecture(values, folder)
     module = naming(kind, values)
     config = encoder_config(values, module, folder)
+    values, _ = current(values, folder, getattr(module, "CLASSES", {}), settings or {})
     told = values.get("bertie", {}).get("export")
     if not isinstance(told, dict) or not all(isinstance(told.get(name), str) for name in ("backend", "precision")):
         raise DataError(f"{folder}/config.json: bertie.export must name the backend and the precision; export it again")

@@ -80,6 +80,9 @@ def test_a_model(tmp_path: Path) -> None:
     assert (values["kind"], values["task"], values["labels"]) == ("model", "classification", ["neg", "pos"])
     assert (values["num_parameters"], values["types"], values["layers"]) == (13, ["F32"], 4)
     assert show(folder).next_command == f"bertie predict '{folder}' \"a text\""
+    (folder / "config.json").write_text('{"model_type": "distilbert", "n_layers": 6, "dim": 768, "n_heads": 12}')
+    values = show(folder).values
+    assert (values["layers"], values["hidden_size"], values["attention_heads"]) == (6, 768, 12)
     (folder / "config.json").write_text("{}")
     (folder / "model.safetensors").unlink()
     assert show(folder).values["num_parameters"] is None

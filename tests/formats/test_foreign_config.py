@@ -87,7 +87,7 @@ def test_config_that_is_none(content: bytes, message: str, folder: Path) -> None
         ({"bertie": {"task": "../x"}}, "task"),
         ({"bertie": {"task": ["x"]}}, "task"),
         ({"bertie": {"task": "os:system"}}, "task"),
-        ({"bertie": {"task": "pretraining", "golden_ids": [1]}}, "cuts the stored test text otherwise"),
+        ({"bertie": {"task": "pretraining", "golden_ids": [1]}}, "cuts the stored test text differently"),
     ],
 )
 def test_config_that_says_impossible_things(values: dict[str, Any], message: str, folder: Path) -> None:

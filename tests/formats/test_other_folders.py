@@ -81,6 +81,16 @@ def test_the_output_of_a_trainer(tmp_path: Path) -> None:
     assert "the best by its own record was 'checkpoint-500'" in said
 
 
+def test_a_folder_of_the_hubs_cache(tmp_path: Path) -> None:
+    """One finds it where models are kept and takes it for the model, which lies two folders down."""
+    found = tmp_path / "models--someone--small"
+    (found / "blobs").mkdir(parents=True)
+    (found / "snapshots" / "empty").mkdir(parents=True)
+    assert "the hub's cache" not in refusal(found)
+    model(found / "snapshots" / "abc")
+    assert f"it is a model in the hub's cache, which lies in {found}/snapshots/abc" in refusal(found)
+
+
 def test_a_checkpoint_of_a_trainer_is_a_model(tmp_path: Path) -> None:
     folder = model(tmp_path / "checkpoint-500")
     for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth", "training_args.bin", "trainer_state.json"):
