@@ -5,11 +5,13 @@ difference that a user should know of becomes a warning.
 """
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from bertie import progress
+from bertie.data.columns import reads_like_language
 from bertie.data.items import Item, Table
 from bertie.data.reading import Reading
-from bertie.data.roles import LABEL_OPTIONS
+from bertie.data.roles import LABEL_OPTIONS, Sample
 from bertie.errors import DataError, SettingsError
 from bertie.files.dialect import Hints
 
@@ -57,6 +59,22 @@ def read_alike(
     for warning in warnings:
         progress.warn(warning)
     return table
+
+
+def refuse_other_order(file: Path, sample: Sample, roles: Mapping[str, str]) -> None:
+    """Refuse a file without header in which the text stands in another column than in the training file.
+
+    Raises:
+        DataError: the column by its number holds no language, and another one does.
+    """
+    held = {name: [["" if value is None else str(value)] for value in sample.column(name)] for name in sample.names}
+    if not sample.rows or reads_like_language(held[roles["text"]], 0):
+        return
+    if other := next((name for name in sample.names if reads_like_language(held[name], 0)), None):
+        raise DataError(
+            f"{file}: the model learned its text from column {roles['text']}, but here column {other} reads like the "
+            f"text; say which: --columns text={other} or --columns text={roles['text']}"
+        )
 
 
 def warn_of_differences(like: Reading | None, found: Reading | None, *, labelled: bool) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bertie import progress
-from bertie.data.following import followed, hints, warn_of_differences
+from bertie.data.following import followed, hints, refuse_other_order, warn_of_differences
 from bertie.data.gold import accepted, answers_of, with_labels
 from bertie.data.hub import is_dataset, open_dataset
 from bertie.data.items import Table, Text
@@ -229,6 +229,8 @@ def _roles(
         if sides and sides <= there.keys() and (like.header is not False) == (not sample.numbered):
             if labelled and "label" in learned and "label" not in there:
                 raise no_column(file, learned["label"], sample.names)
+            if sample.numbered:
+                refuse_other_order(file, sample, there)
             return named_roles(file, sample.names, there)
     return find_roles(file, sample, labelled=labelled)
 

@@ -114,3 +114,15 @@ def test_rows_without_content_keep_their_place_where_nothing_is_learned(tmp_path
     table = read_table(path, labelled=True)
     assert [item.line for item in table.items] == [2, 5]
     assert table.reading is not None and table.reading.left_out[0].count == 3
+
+
+def test_columns_in_another_order_without_header_are_asked(tmp_path: Path) -> None:
+    rows = [(("sport", "politics")[n % 2], f"a text about thing {n}") for n in range(20)]
+    train, other = tmp_path / "train.csv", tmp_path / "other.csv"
+    train.write_text("".join(f"{label},{text}\n" for label, text in rows))
+    other.write_text("".join(f"{text},{label}\n" for label, text in rows))
+    like = read_table(train, labelled=True).reading
+    assert read_table(train, like=like).items[0].text == rows[0][1]
+    with pytest.raises(DataError, match=r"learned its text from column 1, but here column 0 .* --columns text=0 or"):
+        read_table(other, like=like)
+    assert read_table(other, like=like, columns={"text": "0"}).items[0].text == rows[0][1]
