@@ -320,7 +320,7 @@ def judged(seed: int, folder: Path) -> tuple[str, str]:
     except Exception as error:  # whatever it is, transformers doesn't read the folder
         return "read here alone", f"{drawn}: {error!r} ({said})"
     if differs := same(ours, tokenizer, model, seed):
-        return "told" if "transformers" in said or "puts no" in said else "DIFFERS", f"{drawn}: {differs} ({said})"
+        return "told" if "transformers" in said or "adds no" in said else "DIFFERS", f"{drawn}: {differs} ({said})"
     if differs := same(ours, *theirs_of(folder.with_name("again")), seed):
         return "DIFFERS WRITTEN", f"{drawn}: {differs}"
     if differs := same(huggingface.read(folder.with_name("again")), tokenizer, model, seed):
