@@ -33,7 +33,7 @@ class Batch:
     segments: Tensor
     """(T,) int64, 0 for the first text of a pair and 1 for the second."""
     positions: Tensor
-    """(T,) int64 place of each token within its own sequence."""
+    """(T,) int64 place of each token within its own sequence, counted from 0 unless `begun_at` says otherwise."""
     offsets: Tensor
     """(B+1,) int32, offsets[0] = 0 and offsets[-1] = T."""
     rows: Tensor
@@ -172,7 +172,21 @@ class Batch:
         shape = (len(self), self.max_length, *values.shape[1:])
         padded = values.new_full(shape, padding)
         rows = torch.repeat_interleave(torch.arange(len(self), device=values.device), self.lengths)
-        return padded.index_put((rows, self.positions), values)
+        return padded.index_put((rows, self._places()), values)
+
+    def begun_at(self, first: Tensor) -> Batch:
+        """Let the positions of each sequence begin at its own number of `first` (B,)."""
+        shift = torch.repeat_interleave(first, self.lengths, output_size=self.num_tokens)
+        return replace(self, positions=self._places() + shift)
+
+    def begun_at_zero(self) -> Batch:
+        """Let the positions of each sequence begin at 0, as they do where nothing else is said."""
+        return replace(self, positions=self._places())
+
+    def _places(self) -> Tensor:
+        """Return the place of each token within its sequence, counted from 0: (T,)."""
+        starts = torch.repeat_interleave(self.starts, self.lengths, output_size=self.num_tokens)
+        return torch.arange(self.num_tokens, device=starts.device) - starts
 
     def select(self, indices: Sequence[int] | Tensor) -> Batch:
         """Take the sequences at `indices`, in that order, with their targets; items are numbered anew.

@@ -207,3 +207,14 @@ def test_to_moves_every_tensor() -> None:
     for part in (batch, batch.target):
         tensors = [part.tokens, part.segments, part.positions, part.offsets, part.rows, *part.targets.values()]
         assert {tensor.device.type for tensor in tensors} == {"meta"}
+
+
+def test_sequences_that_begin_elsewhere() -> None:
+    batch = Batch.pack([5, 6, 7, 8, 9], [0] * 5, [0, 3, 5], targets={"token.x": [1, 2, 3, 4, 5]})
+    moved = batch.begun_at(torch.tensor([4, 9]))
+    assert moved.positions.tolist() == [4, 5, 6, 9, 10]
+    assert torch.equal(moved.unpack(moved.tokens), batch.unpack(batch.tokens))
+    assert moved.select([1, 0]).positions.tolist() == [9, 10, 4, 5, 6]
+    assert [part.positions.tolist() for part in moved.split(3)] == [[4, 5, 6], [9, 10]]
+    assert torch.equal(moved.begun_at(torch.tensor([0, 1])).positions, torch.tensor([0, 1, 2, 1, 2]))
+    assert torch.equal(moved.begun_at_zero().positions, batch.positions)

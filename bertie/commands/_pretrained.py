@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bertie.training.runfolder import RunFolder
     from bertie.training.schedule import Stage
 
-_PROGRESS = {"kind", "step", "seconds", "tokens", "tokens_per_second", "learning_rate", "gradient_norm"}
+_PROGRESS = {"kind", "step", "seconds", "tokens", "tokens_per_second", "learning_rate", "gradient_norm", "length"}
 """What a line of metrics.jsonl holds beside the figures of the task."""
 
 

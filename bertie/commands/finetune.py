@@ -129,6 +129,8 @@ def finetune(
         raise SettingsError("training.best and training.patience go by the scores on a dev table; give one with --dev")
     if schedule.batch_warmup > 0.0:
         raise SettingsError("schedule.batch_warmup is pretrain's; here every batch has --batch-size texts")
+    if schedule.random_positions is not None:
+        raise SettingsError("schedule.random_positions is for the --stages of pretrain; leave it out here")
     start, kind = start_of(model, tokenizer), task_class(task)
     limits = (train_limit, dev_limit)
     tables = read_tables(kind, train, dev, out=out, columns=columns, limits=limits, seed=seed)
@@ -170,7 +172,7 @@ def finetune(
             precision=chosen,
             device=place,
             seed=seed,
-            evaluate=held_out.figures if dev_items else None,
+            evaluate=(lambda feed: held_out.figures()) if dev_items else None,
             epoch_steps=epoch_steps,
         )
         return _report(folder, _finish(held_out, folder, run(job, folder), job), table.items[0])

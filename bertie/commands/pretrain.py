@@ -1,10 +1,12 @@
 """Pre-train an encoder on a prepared corpus, from random weights or from an existing model."""
 
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from bertie import config, progress, registry
+from bertie.commands._held_out import DevCorpus
 from bertie.commands._pretrained import finish, summary
 from bertie.commands._random import ModelSettings, RandomStart
 from bertie.commands._teacher import taught
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from bertie.formats.format import Bundle
     from bertie.tasks.task import Task, TaskModel
     from bertie.tokenizer.tokenizer import Tokenizer
-    from bertie.training.schedule import Horizon
+    from bertie.training.schedule import Horizon, Stage
 
 
 def pretrain(
@@ -117,6 +119,7 @@ def pretrain(
         parameters["model"] = start.settings
     bundle = _start(objective, start, tokenizer, seed=seed, longest=longest)
     network = _network(bundle, from_, seed=seed)
+    schedule = parameters["schedule"] = _with_positions(schedule, parts, bundle)
     learner, lesson = taught(network, bundle, distill, seed=seed)
     plan = objective.corpus_plan()
     horizon = _horizon(text, steps, tokens, epochs, budget, seed=seed, length=longest, size=batch_tokens, plan=plan)
@@ -141,7 +144,7 @@ def pretrain(
             precision=resolve(precision, place),
             device=place,
             seed=seed,
-            evaluate=_evaluation(dev, bundle, network, dev_tokens=dev_tokens, length=longest, place=place),
+            evaluate=None if dev is None else DevCorpus(dev, bundle, network, parts, dev_tokens, place).figures,
         )
         clozes, before = _guesses(bundle, text, dev, place, seed=seed)
         position = run(job, folder)
@@ -191,6 +194,17 @@ def _start(objective: "Task", start: str | RandomStart, tokenizer: "Tokenizer", 
     return replace(bundle, task=objective)
 
 
+def _with_positions(schedule: ScheduleSettings, stages: "Sequence[Stage]", bundle: "Bundle") -> ScheduleSettings:
+    """Decide whether sequences begin at random positions; nothing is decided where that makes no difference."""
+    learned = getattr(bundle.model.encoder.embeddings, "position", None) is not None
+    if learned and len({stage.length for stage in stages}) > 1:
+        return replace(schedule, random_positions=schedule.random_positions is not False)
+    if schedule.random_positions:
+        why = "the run has one length of sequences" if learned else f"{bundle.architecture} learns no positions"
+        raise SettingsError(f"schedule.random_positions has no effect: {why}; leave it out")
+    return replace(schedule, random_positions=None)
+
+
 def _horizon(
     corpus: "Corpus",
     steps: int | None,
@@ -234,33 +248,6 @@ def _network(bundle: "Bundle", source: str | None, *, seed: int) -> "TaskModel":
             raise SettingsError(f"{folder} is of another shape than --settings ask for; give those it was made with")
         helper.load_state_dict(found.model.state_dict())
     return network
-
-
-def _evaluation(
-    dev: Path | None, bundle: "Bundle", network: "TaskModel", *, dev_tokens: int, length: int, place: Any
-) -> Any:
-    """Prepare the dev batches once, with fixed pairs and masks, and return a function that measures on them.
-
-    They are drawn as the task is at the end of the run, so that all figures of a run are of the same thing.
-    """
-    if dev is None:
-        return None
-    from bertie.corpus.shards import Corpus
-    from bertie.data.instances import draw_instances
-    from bertie.data.sampler import Sampler
-    from bertie.inference.evaluate import evaluate_batches
-
-    text = Corpus.open(dev)
-    if text.tokenizer_fingerprint != bundle.tokenizer.fingerprint:
-        raise DataError(f"{dev} was prepared with another tokenizer than the training corpus; prepare it again")
-    last = bundle.task.at(1.0)
-    sampler = Sampler(text, seed=0, length=length, batch_tokens=8192, plan=last.corpus_plan())
-    count = min(sampler.num_batches(0), max(1, dev_tokens // 8192))
-    drawn = [draw_instances(sampler, step, bundle.tokenizer) for step in range(count)]
-    batches = [
-        aspect.encode(instances, bundle.tokenizer, instances.keys) for aspect in last.aspects() for instances in drawn
-    ]
-    return lambda: evaluate_batches(network, last, batches, device=place)
 
 
 def _guesses(bundle: "Bundle", corpus: "Corpus", dev: Path | None, place: Any, *, seed: int) -> tuple[Any, Any]:

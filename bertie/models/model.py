@@ -72,7 +72,8 @@ class TokenLogits(Protocol):
 class Encoder(Protocol):
     """An `nn.Module` from a packed batch to hidden vectors, with the stems of its architecture's heads.
 
-    Its layers are the attributes `embeddings` and, from the lowest up, `blocks`.
+    Its layers are the attributes `embeddings` and, from the lowest up, `blocks`. Learned positions are a table named
+    `embeddings.position`.
     """
 
     config: Any

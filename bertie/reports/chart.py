@@ -60,6 +60,7 @@ def lines(
     x_label: str,
     y_format: Callable[[float], str] = number,
     y_ticks: Callable[[float], str] | None = None,
+    marks: Sequence[tuple[float, str]] = (),
     log: bool = False,
     size: str = "small",
 ) -> str:
@@ -71,6 +72,7 @@ def lines(
         x_label: what x counts.
         y_format: writes a value, in the legend and under the pointer.
         y_ticks: writes the round values at the axis; as `y_format` when not given.
+        marks: places on the x axis and the word that a dashed line there gets, such as where the data change.
         log: make the y axis logarithmic; values of zero and below become gaps.
         size: large or small.
 
@@ -103,7 +105,8 @@ def lines(
     return (
         f'<figure class="chart {size}"><figcaption>{safe(title)}{_legend(last, y_format)}</figcaption>'
         f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{safe(about)}">'
-        f"{_axes(frame, names, x_label)}{drawn}{_bands(frame, kept, x_label, y_format)}</svg></figure>"
+        f"{_axes(frame, names, x_label)}{_marks(frame, marks)}{drawn}"
+        f"{_bands(frame, kept, x_label, y_format)}</svg></figure>"
     )
 
 
@@ -137,6 +140,16 @@ def _axes(frame: _Frame, names: Sequence[str], x_label: str) -> str:
     # In the corner that both axes leave free.
     parts.append(f'<text class="tick end" x="{frame.left - 8:.1f}" y="{bottom + 17}">{safe(x_label)}</text>')
     return "".join(parts)
+
+
+def _marks(frame: _Frame, marks: Sequence[tuple[float, str]]) -> str:
+    """Draw a dashed line from top to bottom at each place, its word at the left of its upper end."""
+    return "".join(
+        f'<path class="mark" d="M{frame.across(x):.1f} {_TOP}V{frame.height - _BOTTOM}"/>'
+        f'<text class="tick end" x="{frame.across(x) - 4:.1f}" y="{_TOP + 8}">{safe(word)}</text>'
+        for x, word in marks
+        if frame.x.low <= x <= frame.x.high
+    )
 
 
 def _line(frame: _Frame, colour: int, part: Series, points: Sequence[Point]) -> str:

@@ -1,7 +1,9 @@
 """The curves of a run: every figure that its records hold, training and dev in one frame."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from bertie.reports.chart import Point, Series, lines
@@ -18,13 +20,15 @@ _FIRST = (
 )
 _ORDER = ("nsp_accuracy", "nsp_loss", "loss", "macro_f1")
 _LAST = ("learning_rate", "tokens_per_second", "gradient_norm")
-_COUNTS = {"kind", "step", "seconds", "tokens", "epoch"}
+_COUNTS = {"kind", "step", "seconds", "tokens", "epoch", "length"}
 _MOST_ROWS = 40
+_SHORTER = re.compile(r"_at_([0-9]+)_tokens$")
+"""Ends the name of a dev figure that was taken at the length of a stage and not at the longest."""
 
 
 def curves(records: Records) -> str:
     """Draw a chart for every figure that was taken at two steps or more; nothing when the records hold none."""
-    names = dict.fromkeys(name for row in records for name in row if name not in _COUNTS)
+    names = dict.fromkeys(name for row in records for name in row if name not in _COUNTS and not _SHORTER.search(name))
     present = [name for name in names if _is_curve(records, name)]
     first = [name for names in _FIRST if (name := next((name for name in names if name in present), ""))]
     rest = [name for name in present if name not in (*first, *_LAST)]
@@ -48,13 +52,18 @@ def first_and_last(records: Records, kind: str, name: str) -> tuple[float, float
 
 def _chart(records: Records, name: str, size: str) -> str:
     series = []
-    for colour, kind in enumerate(("train", "dev")):
-        points = _points(records, kind, name)
+    shorter = dict.fromkeys(
+        end[1] for row in records for key in row if (end := _SHORTER.search(key)) and key[: end.start()] == name
+    )
+    drawn = [("train", name, "train"), ("dev", name, "dev")]
+    drawn += [("dev", f"{name}_at_{length}_tokens", f"dev at {length}") for length in shorter]
+    for colour, (kind, key, word) in enumerate(drawn):
+        points = _points(records, kind, key)
         if any(y is not None for _, y in points):
             calm = name == "learning_rate"
             series.append(
                 Series(
-                    kind,
+                    word,
                     points,
                     marked=kind == "dev" and len(points) <= 40,
                     smooth=kind == "train" and not calm,
@@ -68,9 +77,17 @@ def _chart(records: Records, name: str, size: str) -> str:
         x_label="step",
         y_format=percent if share else number,
         y_ticks=percent_tick if share else compact if name == "tokens_per_second" else number,
+        marks=changes(records),
         log=name == "gradient_norm",
         size=size,
     )
+
+
+def changes(records: Records) -> list[tuple[float, str]]:
+    """Return the steps after which sequences had another length, each with the old and the new one in words."""
+    rows = [row for row in records if row.get("kind") == "train"]
+    known = sorted((row["step"], row["length"]) for row in rows if _is_number(row.get("step")) and _is_length(row))
+    return [(float(step), f"{old} → {new}") for (step, old), (_, new) in pairwise(known) if old != new]
 
 
 def _points(records: Records, kind: str, name: str) -> list[Point]:
@@ -88,6 +105,10 @@ def _is_curve(records: Records, name: str) -> bool:
     """Tell whether a figure has values at more than one step: a single point is told by its number, not by a chart."""
     points = (point for kind in ("train", "dev") for point in _points(records, kind, name))
     return len({x for x, y in points if y is not None}) > 1
+
+
+def _is_length(row: Mapping[str, Any]) -> bool:
+    return isinstance(row.get("length"), int)
 
 
 def _is_number(value: Any) -> bool:

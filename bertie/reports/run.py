@@ -9,7 +9,7 @@ from typing import Any, Literal
 from bertie import __version__
 from bertie.files.atomic import write_text
 from bertie.reports.bars import bars
-from bertie.reports.curves import curves, first_and_last
+from bertie.reports.curves import changes, curves, first_and_last
 from bertie.reports.figures import name_of, shown
 from bertie.reports.findings import Findings, sections
 from bertie.reports.machine import these_versions, this_machine
@@ -150,6 +150,8 @@ def _about_curves(run: RunReport) -> str:
     if not run.records:
         return ""
     said = ["Faint: every logged value; bold: a running mean. Above each chart stands where the bold lines end."]
+    if changes(run.records):
+        said.append("Dashed: from here on sequences have another length, in tokens; dev goes by the longest.")
     if any("mlm_loss" in row for row in run.records):
         said.append("MLM: masked language model; NSP: next sentence prediction.")
     if not any(row.get("kind") == "dev" for row in run.records):

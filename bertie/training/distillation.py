@@ -91,8 +91,9 @@ class DistilledModel(TaskModel):
         student, teacher = self._student[0], self.teacher
         with _watching(student.encoder, self.settings) as mine:
             outputs = student(batch, noise)
+        usual = batch.begun_at_zero()  # the teacher reads from position 0, wherever the student's sequences begin
         with torch.no_grad(), _watching(teacher.encoder, self.settings) as theirs:
-            opinion = teacher(batch) if self.settings.logits > 0.0 else teacher.encoder(batch)
+            opinion = teacher(usual) if self.settings.logits > 0.0 else teacher.encoder(usual)
         products = None
         if self.settings.attention > 0.0:
             products = (mine.products[-1][: batch.num_tokens], theirs.products[-1][: batch.num_tokens])

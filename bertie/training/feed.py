@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import torch
+
 from bertie import progress
 from bertie.batch import Batch
 from bertie.corpus.shards import Corpus
 from bertie.data.instances import draw_instances, joined
+from bertie.data.positions import first_positions
 from bertie.data.random import permutation
 from bertie.data.sampler import Sampler
 from bertie.errors import SettingsError
@@ -54,14 +57,16 @@ def corpus_feed(
         seed: of order, pairs and masks.
         progress: tells how much of the run is done, which picks the stage.
         state: `state` of an earlier draw.
-        schedule: says whether the batch grows at first; it is then put together from the next few smaller ones.
+        schedule: says whether the batch grows at first; it is then put together from the next few smaller ones. And
+            whether sequences of short stages begin at random positions.
 
     Raises:
         SettingsError: a batch too small for one instance.
     """
     grows = schedule.batch_warmup > 0.0
     size = batch_tokens // BATCH_PARTS if grows else batch_tokens
-    longest = max(stage.length for stage in stages)
+    lengths = [stage.length for stage in stages]
+    longest, varies = max(lengths), len(set(lengths)) > 1
     if grows and size < longest:
         raise SettingsError(
             f"schedule.batch_warmup begins with 1/{BATCH_PARTS} of --batch-tokens {batch_tokens}, which is less than "
@@ -81,8 +86,13 @@ def corpus_feed(
         parts = range(within, within + (batch_parts(done, schedule) if grows else 1))
         instances = joined([draw_instances(samplers[number], part, tokenizer) for part in parts])
         batch = task.at(done).encode(instances, tokenizer, instances.keys)
+        if schedule.random_positions and stages[number].length < longest:
+            first = first_positions(instances.keys[batch.rows.numpy()], batch.lengths.numpy(), longest=longest)
+            batch = batch.begun_at(torch.from_numpy(first))
         step, within, tokens = step + 1, parts.stop, tokens + batch.num_tokens
         after = {"step": step, "tokens": tokens, "stage": number, "stage_step": within}
+        if varies:
+            after["length"] = stages[number].length
         epoch, place = samplers[number].locate(within - 1)
         yield Draw(batch.split(micro_tokens), after, f"epoch {epoch}, batch {place}, stage {number}")
 

@@ -30,6 +30,8 @@ _LATER = (
     *("optimizer.momentum", "optimizer.largest_norm"),
 )
 """Settings, or their beginnings, that a user may change on the way: a checkpoint fits whatever they are."""
+_UNTIL_THEN = {"schedule.random_positions": False}
+"""What a setting amounts to in a run that began before the setting existed."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,8 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, 
 def compare(before: Mapping[str, Any], now: Mapping[str, Any]) -> Changes:
     """Name the settings that differ and that may not do so freely, of two flat mappings."""
     found: dict[str, list[str]] = {"changed": [], "fixed": [], "machine": []}
-    for key, said in differences(before, now).items():
+    began = {**{key: value for key, value in _UNTIL_THEN.items() if key in now}, **before}
+    for key, said in differences(began, now).items():
         if key in FREE or key in DATA:
             continue
         later = any(key.startswith(each) if each.endswith(".") else key == each for each in _LATER)

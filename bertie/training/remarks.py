@@ -187,8 +187,8 @@ def too_short(extent: Extent, records: Records, settings: TrainingSettings, opti
 def short_stages(extent: Extent, stages: Sequence[Stage]) -> list[str]:
     """Say which lengths of sequences had hardly any steps."""
     return [
-        f"sequences of {stage.length} tokens had some {stage.share * extent.steps:.0f} steps: too few to learn their "
-        "positions; train longer, or give --stages other shares"
+        f"sequences of {stage.length} tokens had some {stage.share * extent.steps:.0f} steps: too few to learn "
+        "from; train longer, or give --stages other shares"
         for stage in stages
         if len(stages) > 1 and stage.share * extent.steps < _FEW_OF_A_STAGE
     ]

@@ -52,8 +52,8 @@ class Job:
     precision: Literal["fp32", "bf16"]
     device: torch.device
     seed: int
-    evaluate: Callable[[], dict[str, float]] | None = None
-    """Figures on the dev data."""
+    evaluate: Callable[[Mapping[str, Any]], dict[str, float]] | None = None
+    """Figures on the dev data, given where the feed stands."""
     epoch_steps: int | None = None
     """Steps of a pass over the training table; None where passes differ, as over a corpus."""
 
@@ -294,6 +294,7 @@ def _log(journal: Journal, position: Position, step: Step, clock: _Clock) -> dic
         ),
         "learning_rate": step.learning_rate,
         "gradient_norm": step.gradient_norm,
+        **({"length": step.state["length"]} if "length" in step.state else {}),
         **means,
     }
     journal.write(record)
@@ -307,7 +308,7 @@ def _evaluate(
     """Measure on dev, write it down and compare it with what was measured before."""
     assert job.evaluate is not None
     with average.applied(job.model), compute(job.precision, job.device):
-        figures = job.evaluate()
+        figures = job.evaluate(position.feed)
         selection.consider(position.step, figures, job.model)
     journal.write(
         {"kind": "dev", "step": position.step, "seconds": round(clock(), 3), "tokens": position.tokens, **figures}

@@ -68,6 +68,9 @@ class ScheduleSettings:
     """Of trapezoid: along a line, or as 1 - sqrt(x) of the part's share x done, which falls faster at first."""
     batch_warmup: float = 0.0
     """Of pretrain: share of the run in which the batch grows from an eighth of batch_tokens to all of it; 0: none."""
+    random_positions: bool | None = None
+    """Of pretrain: whether the sequences of stages that are shorter than the longest begin at random positions, so that
+    the positions of longer ones are learned too. When not given: yes, where the encoder learns positions at all."""
 
     def __post_init__(self) -> None:
         for name in ("warmup", "decay", "batch_warmup"):

@@ -1,10 +1,12 @@
 """Line charts: gaps, thinning, smooth lines, values under the pointer; sound drawings for any numbers."""
 
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -110,3 +112,14 @@ def test_a_logarithmic_axis(read_page: Read) -> None:
     page = read_page(lines("x", [Series("a", [(0, 1.0), (1, 0.0), (2, 1000.0)])], x_label="step", log=True))
     assert [text.text for text in page.all("text", "end")][:-1] == ["1", "10", "100", "1,000"]
     assert page.all("path", "line")[0].attributes["d"].count("M") == 2
+
+
+def test_marks_stand_where_they_belong(read_page: Read) -> None:
+    one = Series("a", [(0, 1.0), (100, 2.0)])
+    page = read_page(lines("x", [one], x_label="step", marks=[(50, "24 → 48"), (500, "beyond"), (-1, "before")]))
+    (mark,) = page.all("path", "mark")
+    ends = [
+        float(word) for path in page.all("path", "line") for word in re.findall(r"[ML]([0-9.]+) ", path.attributes["d"])
+    ]
+    assert float(mark.attributes["d"][1:].split()[0]) == pytest.approx(sum(ends) / 2, abs=0.2)
+    assert "24 → 48" in page.words() and "beyond" not in page.words() and "before" not in page.words()

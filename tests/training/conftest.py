@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -105,7 +105,7 @@ class AidedRun:
                 at.append(draw.state["step"])
                 yield draw
 
-        def measure() -> dict[str, float]:
+        def measure(feed: Mapping[str, Any]) -> dict[str, float]:
             if self.scores:
                 return {"accuracy": self.scores[at[-1]]}
             return evaluate(model, task, self.dev, self.tokenizer).scores

@@ -95,7 +95,7 @@ def test_settings_that_need_more_steps() -> None:
 def test_a_stage_of_hardly_any_steps() -> None:
     stages = parse_stages("128:90%,512:10%", length=128)
     (said,) = short_stages(Extent(steps=60, done=1.0, data="the corpus"), stages)
-    assert said.startswith("sequences of 512 tokens had some 6 steps: too few to learn their positions")
+    assert said.startswith("sequences of 512 tokens had some 6 steps: too few to learn from")
     assert short_stages(Extent(steps=100, done=1.0, data="the corpus"), stages) == []
     assert short_stages(Extent(steps=3, done=1.0, data="the corpus"), parse_stages(None, length=128)) == []
 

@@ -1,0 +1,87 @@
+"""The dev corpus of a pre-training run: measured at the longest stage's length, and at the running stage's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bertie.errors import DataError
+
+if TYPE_CHECKING:
+    import torch
+
+    from bertie.batch import Batch
+    from bertie.formats.format import Bundle
+    from bertie.tasks.task import TaskModel
+    from bertie.training.schedule import Stage
+
+
+class DevCorpus:
+    """Batches with fixed pairs and masks, cut once for each length.
+
+    They are drawn as the task is at the end of the run, so that all figures of a run are of the same thing.
+
+    Args:
+        path: a prepared corpus.
+        bundle: says the task and the tokenizer.
+        network: what is measured.
+        stages: of the run.
+        num_tokens: tokens that an evaluation reads, at each length.
+        device: where the network is.
+
+    Raises:
+        DataError: another tokenizer's corpus, or one without text.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        bundle: Bundle,
+        network: TaskModel,
+        stages: Sequence[Stage],
+        num_tokens: int,
+        device: torch.device,
+    ) -> None:
+        from bertie.corpus.shards import Corpus
+
+        self._corpus = Corpus.open(path)
+        if self._corpus.tokenizer_fingerprint != bundle.tokenizer.fingerprint:
+            raise DataError(f"{path} was prepared with another tokenizer than the training corpus; prepare it again")
+        self._tokenizer, self._task, self._network = bundle.tokenizer, bundle.task.at(1.0), network
+        self._lengths, self._num_tokens, self._device = [each.length for each in stages], num_tokens, device
+        self._batches = {length: self._cut(length) for length in set(self._lengths)}
+
+    def figures(self, feed: Mapping[str, Any]) -> dict[str, float]:
+        """Measure the network as it is.
+
+        Args:
+            feed: where the feed stands; it says which stage runs.
+
+        Returns:
+            Figures at the longest length, and behind them those at the stage's own, named as `loss_at_64_tokens`.
+        """
+        longest, own = max(self._lengths), self._lengths[feed.get("stage", 0)]
+        figures = self._at(longest)
+        if own != longest:
+            figures |= {f"{name}_at_{own}_tokens": value for name, value in self._at(own).items()}
+        return figures
+
+    def _at(self, length: int) -> dict[str, float]:
+        from bertie.inference.evaluate import evaluate_batches
+
+        return evaluate_batches(self._network, self._task, self._batches[length], device=self._device)
+
+    def _cut(self, length: int) -> list[Batch]:
+        from bertie.data.instances import draw_instances
+        from bertie.data.sampler import Sampler
+
+        plan = self._task.corpus_plan()
+        sampler = Sampler(self._corpus, seed=0, length=length, batch_tokens=max(8192, length), plan=plan)
+        count = min(sampler.num_batches(0), max(1, self._num_tokens // 8192))
+        drawn = [draw_instances(sampler, step, self._tokenizer) for step in range(count)]
+        return [
+            aspect.encode(instances, self._tokenizer, instances.keys)
+            for aspect in self._task.aspects()
+            for instances in drawn
+        ]
