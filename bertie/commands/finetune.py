@@ -127,10 +127,7 @@ def finetune(
 
     if training.selects and dev is None:
         raise SettingsError("training.best and training.patience go by the scores on a dev table; give one with --dev")
-    if schedule.batch_warmup > 0.0:
-        raise SettingsError("schedule.batch_warmup is pretrain's; here every batch has --batch-size texts")
-    if schedule.random_positions is not None:
-        raise SettingsError("schedule.random_positions is for the --stages of pretrain; leave it out here")
+    _refuse_pretraining(schedule)
     start, kind = start_of(model, tokenizer), task_class(task)
     limits = (train_limit, dev_limit)
     tables = read_tables(kind, train, dev, out=out, columns=columns, limits=limits, seed=seed)
@@ -176,6 +173,14 @@ def finetune(
             epoch_steps=epoch_steps,
         )
         return _report(folder, _finish(held_out, folder, run(job, folder), job), table.items[0])
+
+
+def _refuse_pretraining(schedule: ScheduleSettings) -> None:
+    """Refuse the parts of a schedule that are of no use for a table."""
+    if schedule.batch_warmup > 0.0:
+        raise SettingsError("schedule.batch_warmup is pretrain's; here every batch has --batch-size texts")
+    if schedule.random_positions is not None:
+        raise SettingsError("schedule.random_positions is for the --stages of pretrain; leave it out here")
 
 
 def _start(

@@ -112,8 +112,7 @@ def pretrain(
     place = resolve_device(device)
     parameters |= {"threads": set_threads(threads), "precision": resolve(precision, place), "device": place.type}
     parameters["mask_rate"] = getattr(objective, "mask_rate", None)
-    peak = PEAKS[optimizer.name] if learning_rate is None else learning_rate
-    parameters["learning_rate"] = peak
+    parameters["learning_rate"] = peak = PEAKS[optimizer.name] if learning_rate is None else learning_rate
     start = RandomStart.of(model, tokenizer) if from_ is None else from_
     if isinstance(start, RandomStart):
         parameters["model"] = start.settings

@@ -181,7 +181,7 @@ def test_a_teacher_reads_from_position_zero(build_model: Build, tiny_tokenizer: 
     student, teacher, batch = build_model(TASK), teacher_of(tiny_tokenizer), some_batch(tiny_tokenizer)
     model = DistilledModel(student, teacher, ALL, seed=0).eval()
     with torch.no_grad():
-        usual, moved = model(batch), model(batch.begun_at(torch.tensor([3, 0, 1])))
+        usual, moved = model(batch), model(batch.begun_at(torch.tensor([3, 0, 1, 2])))
     assert torch.equal(moved.teacher, usual.teacher) and not torch.equal(moved.student, usual.student)
     for (mine, theirs), (his, same) in zip(moved.layers, usual.layers, strict=True):
         assert torch.equal(theirs, same) and not torch.equal(mine, his)
