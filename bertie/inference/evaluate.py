@@ -81,7 +81,8 @@ class _Tally:
             self.weights[name] = term.weight
             self._add(f"{name}_loss", float(term.sum), term.count)
         for name, (value, count) in loss.figures.items():
-            self._add(name, float(value), count)
+            if (number := float(count)) > 0.0:  # a mean over nothing is no figure
+                self._add(name, float(value), number)
 
     def _add(self, name: str, value: float, count: float) -> None:
         before = self.sums.get(name, (0.0, 0.0))
@@ -115,7 +116,7 @@ def evaluate_batches(
     """
     place = device or next(model.parameters()).device
     tally = _Tally()
-    with _resting(model), torch.inference_mode():
+    with resting(model), torch.inference_mode():
         for batch in batches:
             moved = batch.to(place)
             tally.add(task.loss(model(moved), moved))
@@ -160,7 +161,7 @@ def evaluate(
     predictions: list[Any] = [None] * len(items) if labelled else []
     tally, num_cut = _Tally(), 0
     draw_keys = None if labelled else lambda numbers: _keys(seed, numbers)
-    with _resting(model):
+    with resting(model):
         for first, part in _parts(model, task, items, tokenizer, max_tokens=max_tokens, draw_keys=draw_keys):
             with torch.inference_mode():
                 _measure(task, part, tally, labelled=labelled)
@@ -281,7 +282,7 @@ def _by_certainty(judgements: Sequence[Judgement]) -> list[tuple[float, float, i
 
 
 @contextmanager
-def _resting(model: nn.Module) -> Iterator[None]:
+def resting(model: nn.Module) -> Iterator[None]:
     """Switch dropout off for a while."""
     before = model.training
     model.eval()

@@ -16,7 +16,7 @@ def takes(logits: Tensor, bias: Tensor) -> bool:
 
 
 def consume(logits: Tensor, bias: Tensor, targets: Tensor, d_bias: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Sum the loss of `logits` + `bias` and overwrite the logits with their gradient.
+    """Work out the losses of `logits` + `bias` and overwrite the logits with their gradient.
 
     Args:
         logits: (rows, V).
@@ -25,10 +25,10 @@ def consume(logits: Tensor, bias: Tensor, targets: Tensor, d_bias: Tensor | None
         d_bias: (V,) in fp32, to which the gradient's column sums are added; None leaves the logits as they are.
 
     Returns:
-        The sum of the losses, and the number of rows whose best guess is the target.
+        The losses of the rows (rows,), and 1 for each row whose best guess is the target, 0 for the others (rows,).
     """
     losses, correct = torch.empty(2, len(logits), dtype=torch.float32)
     tensors = (logits, bias.contiguous(), targets.to(torch.int64).contiguous(), losses, correct, d_bias)
     shape = ctypes.c_int64(len(logits)), logits.shape[1], torch.get_num_threads()
     call("cross_entropy", f"cross_entropy_{NAMES[logits.dtype]}", *shape, *map(address, tensors))
-    return losses.sum(), correct.sum()
+    return losses, correct

@@ -48,15 +48,26 @@ class Logits:
         Returns:
             The sum, a scalar in fp32 that carries gradients, and the number of rows whose best guess is the target.
         """
-        weight = self.weight.to(self.hidden.dtype)
-        total, correct = _CrossEntropy.apply(self.hidden, weight, self.bias, targets)  # type: ignore[no-untyped-call]
+        total, _, right = self.cross_entropy_of_rows(targets)
         if label_smoothing > 0.0:
             # Moving a share s of the target from entry y to all of them adds s (logit_y - mean logit), and the mean
             # logit of a row is its product with the mean of the matrix: no table is needed.
             apart = lookup(self.weight, targets) - self.weight.mean(0)  # (M, H)
             added = (self.hidden.float() * apart).sum() + (self.bias.index_select(0, targets) - self.bias.mean()).sum()
             total = total + label_smoothing * added
-        return total, correct
+        return total, right.sum()
+
+    def cross_entropy_of_rows(self, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Sum the cross-entropy of the rows against `targets` (M,), and tell what the rows are apart.
+
+        Returns:
+            The sum, a scalar in fp32 that carries gradients; the losses of the rows (M,), without gradients; and 1 for
+            each row whose best guess is the target, 0 for the others (M,).
+        """
+        weight = self.weight.to(self.hidden.dtype)
+        found: tuple[Tensor, Tensor, Tensor]
+        found = _CrossEntropy.apply(self.hidden, weight, self.bias, targets)  # type: ignore[no-untyped-call]
+        return found
 
 
 _kept = threading.local()
@@ -86,9 +97,9 @@ class _CrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: torch.autograd.function.FunctionCtx, hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor]:
         total = hidden.new_zeros((), dtype=torch.float32)
-        correct = hidden.new_zeros((), dtype=torch.float32)
+        losses, right = (hidden.new_empty(len(targets), dtype=torch.float32) for _ in range(2))
         needs_gradient = any(ctx.needs_input_grad)  # type: ignore[attr-defined]
         d_hidden = torch.empty_like(hidden)
         d_weight = torch.zeros_like(weight) if needs_gradient else weight
@@ -97,17 +108,17 @@ class _CrossEntropy(torch.autograd.Function):
             chosen = targets[start : start + _MAX_ROWS]
             rows = pad_rows(hidden[start : start + _MAX_ROWS], step=64)
             logits = torch.mm(rows, weight.t(), out=_buffer(len(rows), weight))
-            sums = _consume(logits[: len(chosen)], bias, chosen, d_bias if needs_gradient else None)
-            total += sums[0]
-            correct += sums[1]
+            found = _consume(logits[: len(chosen)], bias, chosen, d_bias if needs_gradient else None)
+            losses[start : start + _MAX_ROWS], right[start : start + _MAX_ROWS] = found
+            total += found[0].sum()
             if needs_gradient:
                 logits[len(chosen) :].zero_()
                 d_hidden[start : start + _MAX_ROWS] = torch.mm(logits, weight)[: len(chosen)]
                 d_weight.addmm_(logits.t(), rows)
         if needs_gradient:
             ctx.save_for_backward(d_hidden, d_weight, d_bias)
-        ctx.mark_non_differentiable(correct)
-        return total, correct
+        ctx.mark_non_differentiable(losses, right)
+        return total, losses, right
 
     @staticmethod
     def backward(ctx: torch.autograd.function.FunctionCtx, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
@@ -117,11 +128,13 @@ class _CrossEntropy(torch.autograd.Function):
 
 
 def _consume(logits: Tensor, bias: Tensor, targets: Tensor, d_bias: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Sum the loss of `logits` (rows, V) and overwrite them with their gradient; add its column sums to `d_bias`."""
+    """Return the losses of `logits` (rows, V), and 1 where the best guess is right; overwrite them with their gradient.
+
+    Its column sums are added to `d_bias`.
+    """
     if kernel.takes(logits, bias):
         return kernel.consume(logits, bias, targets, d_bias)
-    total = logits.new_zeros((), dtype=torch.float32)
-    correct = logits.new_zeros((), dtype=torch.float32)
+    found = []
     step = max(1, (1 << 19) // logits.shape[1])  # half a million fp32 values at a time stay in the cache
     for rows, chosen in zip(torch.split(logits, step), torch.split(targets, step), strict=True):
         exact = rows.float().add_(bias)
@@ -129,11 +142,11 @@ def _consume(logits: Tensor, bias: Tensor, targets: Tensor, d_bias: Tensor | Non
         right = exact.gather(1, chosen[:, None])
         exact.sub_(best).exp_()
         sums = exact.sum(1, keepdim=True)
-        total += (sums.log() + best - right).sum()
-        correct += (guess == chosen[:, None]).sum()
+        found.append(torch.cat([sums.log() + best - right, (guess == chosen[:, None]).float()], 1))
         if d_bias is not None:
             exact.div_(sums)
             exact.scatter_add_(1, chosen[:, None], exact.new_full((len(chosen), 1), -1.0))
             d_bias += exact.sum(0)
             rows.copy_(exact)
-    return total, correct
+    losses, hits = torch.cat(found).unbind(1)
+    return losses, hits

@@ -163,13 +163,13 @@ def _scored(dtype: torch.dtype, size: int) -> list[Pair]:
 
     def work() -> list[Tensor]:
         rows, d_bias = drawn.clone(), torch.ones(size)
-        sums = projection._consume(rows, bias, targets, d_bias)
-        return [*sums, rows, d_bias]
+        found = projection._consume(rows, bias, targets, d_bias)
+        return [*found, rows, d_bias]
 
     slopes, column_sums = ((8e-3, 1e-5), (0.0, 0.3)) if dtype == torch.bfloat16 else ((0.0, 2e-6), (0.0, 1e-4))
     every = zip(_both(work), ((1e-5, 1e-5), (0.0, 0.0), slopes, column_sums), strict=True)
     kept = drawn.clone()
-    alone = cross_entropy_kernel.consume(kept, bias, targets, None)[0]
+    alone = cross_entropy_kernel.consume(kept, bias, targets, None)[0].sum()
     expected = F.cross_entropy(drawn.float() + bias, targets, reduction="sum")
     return [*(Pair(*pair, *allowed) for pair, allowed in every), Pair(alone, expected, 1e-5, 1e-5), Pair(kept, drawn)]
 

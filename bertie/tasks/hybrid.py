@@ -21,6 +21,7 @@ from bertie.data.instances import Instances
 from bertie.data.random import stream, uniform
 from bertie.errors import SettingsError
 from bertie.nn.projection import Logits
+from bertie.tasks._masked import mask_figures
 from bertie.tasks.causal_lm import CausalLM, NextTokenHead, perplexity
 from bertie.tasks.masked_lm import MaskedLM
 from bertie.tasks.task import Keys, Loss, Term
@@ -76,9 +77,10 @@ class Hybrid(MaskedLM):
     def loss(self, outputs: Logits, batch: Batch) -> Loss:
         """Cross-entropy of the guessed tokens; its figures say of which kind they were."""
         count = self.counts(batch)["hybrid"]
-        total, correct = outputs.cross_entropy(batch.targets["slot.token"])
+        total, losses, right = outputs.cross_entropy_of_rows(batch.targets["slot.token"])
         kind = "causal" if batch.causal else "masked"
-        figures = {f"{kind}_loss": (total.detach(), count), f"{kind}_accuracy": (correct, count)}
+        figures = {f"{kind}_loss": (total.detach(), count), f"{kind}_accuracy": (right.sum(), count)}
+        figures |= mask_figures(losses, right, batch)
         return Loss({"hybrid": Term(1.0, total, count)}, figures)
 
     def derived(self, means: Mapping[str, float]) -> dict[str, float]:

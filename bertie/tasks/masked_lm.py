@@ -27,7 +27,7 @@ from bertie.data.masking import choose_masked
 from bertie.errors import DataError, SettingsError
 from bertie.nn.dropout import Noise
 from bertie.nn.projection import Logits
-from bertie.tasks._masked import Masked
+from bertie.tasks._masked import Masked, mask_figures
 from bertie.tasks._prediction import Prediction
 from bertie.tasks._rows import rule_out
 from bertie.tasks.task import Keys, Loss, Term, texts
@@ -82,8 +82,9 @@ class MaskedLM(Masked):
             keys: (B,) streams of the masks; None leaves the tokens as they are.
 
         Returns:
-            A batch with `slot.position` (M,) and `slot.token` (M,), the piece that was there. Texts without `keys` have
-            the latter only where each has a label, which is then what its masks hide.
+            A batch with `slot.position` (M,) and `slot.token` (M,), the piece that was there. With `keys` there is also
+            `slot.as_mask` (M,), whether a slot is shown as [MASK]. Texts without `keys` have `slot.token` only where
+            each has a label, which is then what its masks hide.
 
         Raises:
             DataError: a label that has not one piece for each mask.
@@ -118,6 +119,7 @@ class MaskedLM(Masked):
                 word_edges=None if self.masking == "token" else word_edges(tokenizer),
                 spans=self.masking == "span",
             )
+            targets["slot.as_mask"] = tokens[targets["slot.position"]] == tokenizer.mask
         return Batch.pack(tokens, segments, offsets, targets=targets)
 
     def head(self, encoder: Any) -> MaskedLMHead:
@@ -137,8 +139,9 @@ class MaskedLM(Masked):
     def loss(self, outputs: Logits, batch: Batch) -> Loss:
         """Cross-entropy over the whole vocabulary at the chosen tokens."""
         count = self.counts(batch)["mlm"]
-        total, correct = outputs.cross_entropy(batch.targets["slot.token"])
-        return Loss({"mlm": Term(1.0, total, count)}, {"mlm_accuracy": (correct, count)})
+        total, losses, right = outputs.cross_entropy_of_rows(batch.targets["slot.token"])
+        figures = {"mlm_accuracy": (right.sum(), count), **mask_figures(losses, right, batch)}
+        return Loss({"mlm": Term(1.0, total, count)}, figures)
 
     def decode(self, outputs: Logits, batch: Batch, items: Sequence[Any], tokenizer: Tokenizer) -> list[Any]:
         """Guess every mask on its own.

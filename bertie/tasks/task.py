@@ -58,8 +58,8 @@ class Loss:
     """
 
     terms: dict[str, Term]
-    figures: dict[str, tuple[Tensor, float]] = field(default_factory=dict)
-    """name: (sum, count), such as the number of right guesses."""
+    figures: dict[str, tuple[Tensor, float | Tensor]] = field(default_factory=dict)
+    """name: (sum, count), such as the number of right guesses; a count that is worked out on the device is a tensor."""
 
     def total(self, counts: Mapping[str, float]) -> Tensor:
         """Add the terms, each divided by its global count (0 counts as 1: its sum is 0 too)."""

@@ -137,5 +137,6 @@ def _accumulate(
             for name, term in loss.terms.items():
                 add(f"{name}_loss", float(term.sum.detach()), term.count)
         for name, (value, count) in loss.figures.items():
-            add(name, float(value), count)
+            if (number_of := float(count)) > 0.0:  # a mean over nothing is no figure
+                add(name, float(value), number_of)
     return {name: value / (count or 1.0) for name, (value, count) in sums.items()}

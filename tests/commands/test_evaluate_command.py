@@ -86,7 +86,11 @@ def test_plain_texts_for_a_masked_lm(
     code, out, said = run(capsys, folders["cloze"], str(file), "--json")
     assert code == 0, said
     found = json.loads(out)
-    assert found["loss"] > 0 and set(found["scores"]) == {"mlm_accuracy"} and "confusion" not in found
+    assert (
+        found["loss"] > 0
+        and set(found["scores"]) == {"mlm_accuracy", "mask_loss", "mask_accuracy"}
+        and "confusion" not in found
+    )
 
 
 def test_a_report(folders: dict[str, str], table: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -37,7 +37,8 @@ def test_batches_give_means_over_everything(build_model: Build, tiny_tokenizer: 
     model.eval()
     loss = task.loss(model(whole), whole)
     means = {name: float((term.sum / term.count).detach()) for name, term in loss.terms.items()}
-    assert set(found) == {"loss", "mlm_loss", "nsp_loss", "mlm_accuracy", "nsp_accuracy"}
+    of_masks = {"mask_loss", "mask_accuracy"}
+    assert set(found) == {"loss", "mlm_loss", "nsp_loss", "mlm_accuracy", "nsp_accuracy", *of_masks}
     assert found["mlm_loss"] == pytest.approx(means["mlm"], abs=1e-5)
     assert found["nsp_loss"] == pytest.approx(means["nsp"], abs=1e-5)
     assert found["loss"] == pytest.approx(means["mlm"] + means["nsp"], abs=1e-5)
@@ -105,7 +106,11 @@ def test_pairs_without_classes_of_their_own(build_model: Build, tiny_tokenizer: 
 def test_plain_texts_are_masked_by_the_seed(build_model: Build, tiny_tokenizer: Any, task: Any) -> None:
     model = build_model(task)
     found = evaluate(model, task, WORDS, tiny_tokenizer)
-    assert found.loss is not None and set(found.scores) == {"mlm_accuracy"} and found.predictions == []
+    assert (
+        found.loss is not None
+        and set(found.scores) == {"mlm_accuracy", "mask_loss", "mask_accuracy"}
+        and found.predictions == []
+    )
     again = evaluate(model, task, WORDS, tiny_tokenizer, max_tokens=9)
     assert again.loss == pytest.approx(found.loss, abs=1e-5)
     assert evaluate(model, task, WORDS, tiny_tokenizer, seed=1).loss != pytest.approx(found.loss, abs=1e-3)

@@ -30,7 +30,12 @@ def test_both_halves_on_one_pass(build_model: Callable[..., TaskModel], tiny_tok
     loss = TASK.loss(outputs, batch)
     masked = TASK.masked_lm.loss(outputs.tokens, batch)
     following = TASK.next_sentence.loss(outputs.next_sentence, batch)
-    assert set(loss.terms) == {"mlm", "nsp"} and set(loss.figures) == {"mlm_accuracy", "nsp_accuracy"}
+    assert set(loss.terms) == {"mlm", "nsp"} and set(loss.figures) == {
+        "mlm_accuracy",
+        "nsp_accuracy",
+        "mask_loss",
+        "mask_accuracy",
+    }
     assert all(term.weight == 1.0 for term in loss.terms.values())
     expected = masked.total({"mlm": 5}) + following.total({"nsp": 2})
     torch.testing.assert_close(loss.total({"mlm": 5, "nsp": 2}), expected)
