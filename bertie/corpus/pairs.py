@@ -22,6 +22,7 @@ _SPAN = 1 << 16  # tokens read without a gap
 _AT_ONCE = 16  # spans
 
 Integers = NDArray[np.int64]
+Small = NDArray[np.int32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,14 +42,14 @@ class PairCounts:
         return len(self.tokens)
 
     @cached_property
-    def left(self) -> Integers:
+    def left(self) -> Small:
         """(P,) the first token of each pair."""
-        return self.keys.astype(np.int64) // self.vocab_size
+        return (self.keys // self.vocab_size).astype(np.int32)
 
     @cached_property
-    def right(self) -> Integers:
+    def right(self) -> Small:
         """(P,) the second token of each pair."""
-        return self.keys.astype(np.int64) % self.vocab_size
+        return (self.keys % self.vocab_size).astype(np.int32)
 
     @cached_property
     def by_left(self) -> Integers:
@@ -56,9 +57,9 @@ class PairCounts:
         return np.searchsorted(self.left, np.arange(self.vocab_size + 1))
 
     @cached_property
-    def order(self) -> Integers:
+    def order(self) -> Small:
         """(P,) the pairs in the order of their second tokens."""
-        return np.argsort(self.right, kind="stable")
+        return np.argsort(self.right, kind="stable").astype(np.int32)
 
     @cached_property
     def by_right(self) -> Integers:

@@ -29,7 +29,6 @@ NOTHING = -1
 """In place of a neighbour that says nothing."""
 _DISCOUNT = 0.75  # taken from every pair that was met; the best of several on English news and on Wikipedia
 _UNSEEN = 0.5  # added to the counts of single tokens, so that none is impossible
-_AT_ONCE = 64  # places of one left neighbour scored at a time: bounds the memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,21 +82,17 @@ def measure(pairs: PairCounts, places: Places, special_ids: Sequence[int]) -> Ya
     """
     model = _Counted(pairs, special_ids)
     unigram = model.unigram
-    right, loss = np.zeros(len(places.tokens), bool), np.zeros(len(places.tokens))
+    chance, guess = np.empty(len(places.tokens)), np.empty(len(places.tokens), np.int64)
     order = np.argsort(places.left, kind="stable")
     groups = np.flatnonzero(np.diff(places.left[order], prepend=NOTHING - 1))
-    for members in np.split(order, groups[1:]):
-        row = model.after(int(places.left[members[0]]))
-        for first in range(0, len(members), _AT_ONCE):
-            some = members[first : first + _AT_ONCE]
-            chance, guess = row.score(places.tokens[some], places.right[some])
-            loss[some], right[some] = -np.log(chance), guess == places.tokens[some]
-        row.clear()
+    for members in np.split(order, groups[1:]):  # of one left neighbour each
+        prior = model.after(int(places.left[members[0]]))
+        chance[members], guess[members] = model.score(prior, places.tokens[members], places.right[members])
     return Yardsticks(
         unigram_loss=float(-np.log(unigram[places.tokens]).mean()),
         unigram_accuracy=float((places.tokens == unigram.argmax()).mean()),
-        neighbours_loss=float(loss.mean()),
-        neighbours_accuracy=float(right.mean()),
+        neighbours_loss=float(-np.log(chance).mean()),
+        neighbours_accuracy=float((places.tokens == guess).mean()),
     )
 
 
@@ -110,88 +105,57 @@ class _Counted:
 
     def __init__(self, pairs: PairCounts, special_ids: Sequence[int]) -> None:
         size, self.pairs = pairs.vocab_size, pairs
-        allowed = np.ones(size, bool)
-        allowed[list(special_ids)] = False
-        self.allowed = allowed
-        self.unigram = _shares(pairs.tokens, allowed)
+        self.allowed = np.ones(size, bool)
+        self.allowed[list(special_ids)] = False
         kinds_before = np.bincount(pairs.right, minlength=size)
-        self.base_right = _shares(kinds_before, np.ones(size, bool))
-        self.base_left = _shares(kinds_before, allowed)
-        # What p(right | w) is made of, for every w: what it leaves to the base, and what its counts are divided by.
+        self.unigram = _shares(pairs.tokens, self.allowed)
+        self.base_of_guess = _shares(kinds_before, self.allowed)
+        self.base_of_right = _shares(kinds_before, np.ones(size, bool))
+        # p(right | w) = rest(w) x base(right) + back(w, right), and back is 0 for most w.
         self.divisor = np.bincount(pairs.left, pairs.counts, minlength=size) + 1.0
         self.rest = (_DISCOUNT * np.bincount(pairs.left, minlength=size) + 1.0) / self.divisor
-        self.extra = np.zeros(size)
+        self.words = pairs.left[pairs.order]
+        self.back = (pairs.counts[pairs.order] - _DISCOUNT) / self.divisor[self.words]
 
-    def after(self, left: int) -> "_Row":
-        """Return p(w | left) for all w, or the unigram where there is no left neighbour."""
+    def after(self, left: int) -> Floats:
+        """Return p(w | left) of every token (V,); the unigram where there is no left neighbour."""
         if left == NOTHING:
-            return _Row(self, np.zeros(0, np.int64), np.zeros(0), self.unigram, 1.0)
+            return self.unigram
         some = slice(*self.pairs.by_left[left : left + 2])
         words, counts = self.pairs.right[some], self.pairs.counts[some]
         words, counts = words[self.allowed[words]], counts[self.allowed[words]]
-        total = counts.sum() + 1.0
-        return _Row(self, words, (counts - _DISCOUNT) / total, self.base_left, (_DISCOUNT * len(words) + 1.0) / total)
+        prior: Floats = (_DISCOUNT * len(words) + 1.0) * self.base_of_guess
+        prior[words] += counts - _DISCOUNT
+        prior /= counts.sum() + 1.0
+        return prior
 
-
-class _Row:
-    """p(w | left) = share x base(w) + extra(w), with `extra` above zero for the words met behind `left`."""
-
-    def __init__(self, model: _Counted, words: Integers, extra: Floats, base: Floats, share: float) -> None:
-        self.model, self.words, self.base, self.share = model, words, base, share
-        model.extra[words] = extra  # scratch of the size of the vocabulary, cleared again by `clear`
-        # For a right neighbour nobody met behind a word: its chance is p(w | left) x rest(w) x base_right.
-        common = base * model.rest
-        self.total = share * common.sum() + (extra * model.rest[words]).sum()
-        ends = np.append(words, common.argmax())
-        values = (share * base[ends] + model.extra[ends]) * model.rest[ends]
-        self.most = values.max()
-        self.best = int(ends[values == self.most].min())
-
-    def clear(self) -> None:
-        """Put the scratch back to zeros."""
-        self.model.extra[self.words] = 0.0
-
-    def prior(self, words: Integers) -> Floats:
-        """Return p(w | left) of some words."""
-        values: Floats = self.share * self.base[words] + self.model.extra[words]
-        return values
-
-    def score(self, tokens: Integers, right: Integers) -> tuple[Floats, Integers]:
-        """Return the probability of the right token at each place, and the guess."""
-        chance, guess = np.empty(len(tokens)), np.empty(len(tokens), np.int64)
-        open_ = right == NOTHING
-        if open_.any():
-            ends = np.append(self.words, self.base.argmax())
-            values = self.prior(ends)
-            chance[open_], guess[open_] = self.prior(tokens[open_]), ends[values == values.max()].min()
-        if not open_.all():
-            chance[~open_], guess[~open_] = self._between(tokens[~open_], right[~open_])
+    def score(self, prior: Floats, tokens: Integers, right: Integers) -> tuple[Floats, Integers]:
+        """Return the probability of the right token at each place, and the guess, given p(w | left) (V,)."""
+        left_over = prior * self.rest  # for a right neighbour that was never met behind w
+        total, best = left_over.sum(), int(left_over.argmax())
+        bases, alone = self.base_of_right[right], int(prior.argmax())
+        met = np.maximum(self.pairs.of(tokens, right) - _DISCOUNT, 0.0)
+        chance = bases * left_over[tokens] + prior[tokens] * met / self.divisor[tokens]
+        guess = np.full(len(tokens), best)
+        for place, token in enumerate(right.tolist()):
+            if token == NOTHING:
+                chance[place], guess[place] = prior[tokens[place]], alone
+                continue
+            some = slice(*self.pairs.by_right[token : token + 2])
+            words = self.words[some]
+            gains = prior[words] * self.back[some]
+            chance[place] /= bases[place] * total + gains.sum()
+            if len(words):
+                scores = bases[place] * left_over[words] + gains
+                first = int(scores.argmax())
+                found, most = int(words[first]), bases[place] * left_over[best]
+                if scores[first] > most or (scores[first] == most and found < best):
+                    guess[place] = found
         return chance, guess
-
-    def _between(self, tokens: Integers, right: Integers) -> tuple[Floats, Integers]:
-        model, pairs = self.model, self.model.pairs
-        starts, stops = pairs.by_right[right], pairs.by_right[right + 1]
-        lengths = stops - starts
-        owner = np.repeat(np.arange(len(right)), lengths)
-        flat = pairs.order[np.arange(lengths.sum()) + np.repeat(stops - np.cumsum(lengths), lengths)]
-        words = pairs.left[flat]
-        prior = np.where(model.allowed[words], self.prior(words), 0.0)
-        gains = prior * (pairs.counts[flat] - _DISCOUNT) / model.divisor[words]
-        base = model.base_right[right]
-        totals = base * self.total + np.bincount(owner, gains, minlength=len(right))
-        scores = base[owner] * prior * model.rest[words] + gains
-        most = base * self.most
-        np.maximum.at(most, owner, scores)
-        guess = np.where(most > base * self.most, model.pairs.vocab_size, self.best)
-        top = scores == most[owner]
-        np.minimum.at(guess, owner[top], words[top])
-        own = self.prior(tokens)
-        met = np.maximum(pairs.of(tokens, right) - _DISCOUNT, 0.0)
-        own = own * (base * model.rest[tokens] + met / model.divisor[tokens])
-        return own / totals, guess
 
 
 def _shares(counts: Integers, allowed: NDArray[np.bool_]) -> Floats:
     """Turn counts into probabilities above zero of what is allowed."""
     raised = np.where(allowed, counts + _UNSEEN, 0.0)
-    return raised / raised.sum()
+    shares: Floats = raised / raised.sum()
+    return shares

@@ -54,7 +54,7 @@ class Masked(Task):
         return {each.name: getattr(self, each.name) for each in fields(Masked)}
 
 
-def mask_figures(losses: Tensor, right: Tensor, batch: Batch) -> dict[str, tuple[Tensor, Tensor]]:
+def mask_figures(losses: Tensor, right: Tensor, batch: Batch) -> dict[str, tuple[Tensor, float | Tensor]]:
     """Return loss and accuracy at the slots that are shown as [MASK], the kept and the random ones left out.
 
     A kept token is easily guessed, it is there to be seen: with a tenth of them a model that has learned nothing yet

@@ -16,6 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
+from torch import Tensor
+
 from bertie.batch import Batch
 from bertie.data.instances import Instances
 from bertie.data.random import stream, uniform
@@ -79,9 +81,9 @@ class Hybrid(MaskedLM):
         count = self.counts(batch)["hybrid"]
         total, losses, right = outputs.cross_entropy_of_rows(batch.targets["slot.token"])
         kind = "causal" if batch.causal else "masked"
-        figures = {f"{kind}_loss": (total.detach(), count), f"{kind}_accuracy": (right.sum(), count)}
-        figures |= mask_figures(losses, right, batch)
-        return Loss({"hybrid": Term(1.0, total, count)}, figures)
+        own: dict[str, tuple[Tensor, float | Tensor]]
+        own = {f"{kind}_loss": (total.detach(), count), f"{kind}_accuracy": (right.sum(), count)}
+        return Loss({"hybrid": Term(1.0, total, count)}, {**own, **mask_figures(losses, right, batch)})
 
     def derived(self, means: Mapping[str, float]) -> dict[str, float]:
         """Work out the perplexity of a token that is guessed from the left."""

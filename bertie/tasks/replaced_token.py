@@ -119,11 +119,11 @@ class ReplacedToken(Masked):
         sequence = torch.searchsorted(batch.offsets.long(), slots, right=True) - 1
         own = stream(keys[sequence.numpy()], _DRAW, batch.positions[slots].numpy())
         draws = np.floor(uniform(own) * 2.0**24) * 2.0**-24  # what fp32 holds exactly, so that none is rounded to 1
-        targets = {name: values for name, values in batch.targets.items() if name != "slot.as_mask"}  # here all of them
+        kept = {name: values for name, values in batch.targets.items() if name != "slot.as_mask"}  # all of them are
         return replace(
             batch,
             tokens=batch.tokens.index_fill(0, slots, tokenizer.mask),
-            targets={**targets, "slot.draw": torch.from_numpy(draws.astype(np.float32))},
+            targets={**kept, "slot.draw": torch.from_numpy(draws.astype(np.float32))},
         )
 
     def head(self, encoder: Any) -> ReplacedTokenHead:

@@ -136,7 +136,7 @@ def _accumulate(
         if len(loss.terms) > 1:
             for name, term in loss.terms.items():
                 add(f"{name}_loss", float(term.sum.detach()), term.count)
-        for name, (value, count) in loss.figures.items():
-            if (number_of := float(count)) > 0.0:  # a mean over nothing is no figure
-                add(name, float(value), number_of)
+        for name, (value, many) in loss.figures.items():
+            if (size := float(many)) > 0.0:  # a mean over nothing is no figure
+                add(name, float(value), size)
     return {name: value / (count or 1.0) for name, (value, count) in sums.items()}

@@ -10,7 +10,6 @@ import pytest
 
 from bertie.batch import Batch
 from bertie.corpus.pairs import PairCounts, count_pairs
-from bertie.data import yardsticks
 from bertie.data.yardsticks import NOTHING, Places, measure, places_of
 
 SIZE, SPECIAL = 23, (0, 1, 2)
@@ -44,11 +43,7 @@ def by_tables(pairs: PairCounts, places: Places) -> tuple[list[float], list[int]
     return losses, guesses
 
 
-@pytest.mark.parametrize("at_once", [1, 3, 64])
-def test_sparse_counts_say_what_tables_say(
-    memory_corpus: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, at_once: int
-) -> None:
-    monkeypatch.setattr(yardsticks, "_AT_ONCE", at_once)
+def test_sparse_counts_say_what_tables_say(memory_corpus: Callable[..., Any]) -> None:
     draw = np.random.default_rng(3)
     steps = draw.choice([1, 1, 1, 2, 5], 600)
     pairs = counted(memory_corpus, 1 + np.cumsum(steps) % (SIZE - 1))  # of the special ones only 0 is never met
