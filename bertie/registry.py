@@ -1,7 +1,7 @@
 """From a name a user types to the file that answers to it: the plural folders are registries.
 
-In ``commands/ tasks/ models/ formats/ backends/ runners/`` every file but the contract (the folder's name in the
-singular) is one choice. Listing and describing read file names and docstrings and import nothing; only ``load``
+In ``commands/ tasks/ models/ formats/ backends/ runners/ starts/`` every file but the contract (the folder's name in
+the singular) is one choice. Listing and describing read file names and docstrings and import nothing; only ``load``
 imports. What a choice must hold is its folder's contract, not known here.
 """
 

@@ -10,6 +10,7 @@ from bertie.commands.command import Report
 if TYPE_CHECKING:
     from bertie.corpus.shards import Corpus
     from bertie.formats.format import Bundle
+    from bertie.starts.start import Begun
     from bertie.tasks.task import Task, TaskModel
     from bertie.training.run import Job, Position
     from bertie.training.runfolder import RunFolder
@@ -29,6 +30,7 @@ def finish(
     *,
     stages: "Sequence[Stage]",
     job: "Job",
+    begun: "Begun | None" = None,
 ) -> Report:
     """Write the model, its companions and the report of a run that reached its end."""
     from bertie.formats.huggingface import write
@@ -42,6 +44,9 @@ def finish(
     values["epochs"] = round(position.tokens / max(1, data.num_tokens), 4)
     told = _remarks(values, position, records, stages, job)
     notes = [f"The model was pre-trained on {data.num_tokens:,} tokens of {data.num_documents:,} documents."]
+    if begun is not None:
+        values |= {"start": begun.name} | ({"counted_tokens": begun.tokens} if begun.tokens else {})
+        notes += [begun.said] if begun.said else []
     shares, about = _about_sequences(bundle.task, data)
     values |= shares
     notes += about
@@ -60,6 +65,7 @@ def finish(
         num_parameters=sum(value.numel() for value in bundle.model.parameters()),
         steps=position.step,
         tokens=position.tokens,
+        start="" if begun is None else begun.said or begun.name,
     )
     extra = {"data": data.fingerprint, "steps": position.step, "tokens": position.tokens}
     # What is used from now on is the task as the run ended, not as it began.

@@ -33,9 +33,12 @@ class ModelSettings:
     """Longest sequence the model will ever take; the architecture's own when not given."""
     initializer_range: float | None = None
     """Standard deviation of the first weights; the architecture's own (0.02 for BERT) when not given."""
+    start: str | None = None
+    """Where the weights begin, a file of bertie/starts: paper (normal draws) or neighbours (heads look at the tokens
+    beside them, word vectors and output bias are those of counts). Not given: neighbours, in finetune paper."""
 
 
-_CHOICES = tuple(field.name for field in fields(ModelSettings) if field.name not in ("architecture", "size"))
+_CHOICES = tuple(field.name for field in fields(ModelSettings) if field.name not in ("architecture", "size", "start"))
 
 
 @dataclass(frozen=True)
@@ -103,4 +106,9 @@ def start_of(model: str | ModelSettings | None, tokenizer: Path | None) -> str |
         return model
     if tokenizer is None:
         raise SettingsError("random weights need a vocabulary: give --tokenizer, a folder that train-tokenizer made")
+    if model.start is not None and registry.load("starts", model.start).READS_CORPUS:
+        raise SettingsError(
+            f"--model.start {model.start} takes its first weights from a prepared corpus, and finetune has none; leave "
+            f"it out, or run bertie pretrain --model.start {model.start} first and give its folder as MODEL"
+        )
     return RandomStart.of(model, Tokenizer.load(tokenizer))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from bertie import config, progress, registry
+from bertie.commands._begin import begin, remembered, with_start
 from bertie.commands._held_out import DevCorpus
 from bertie.commands._pretrained import finish, summary
 from bertie.commands._random import ModelSettings, RandomStart
@@ -111,17 +112,15 @@ def pretrain(
     objective = _objective(task, longest, {"mask_rate": mask_rate, "max_masked": max_masked}, settings or {})
     place = resolve_device(device)
     parameters |= {"threads": set_threads(threads), "precision": resolve(precision, place), "device": place.type}
-    parameters["mask_rate"] = getattr(objective, "mask_rate", None)
-    parameters["learning_rate"] = peak = PEAKS[optimizer.name] if learning_rate is None else learning_rate
-    start = RandomStart.of(model, tokenizer) if from_ is None else from_
-    if isinstance(start, RandomStart):
-        parameters["model"] = start.settings
+    peak = PEAKS[optimizer.name] if learning_rate is None else learning_rate
+    parameters |= {"mask_rate": getattr(objective, "mask_rate", None), "learning_rate": peak}
+    start = RandomStart.of(with_start(model, out, resume=resume), tokenizer) if from_ is None else from_
+    parameters["model"] = getattr(start, "settings", model)
     bundle = _start(objective, start, tokenizer, seed=seed, longest=longest)
     network = _network(bundle, from_, seed=seed)
     schedule = parameters["schedule"] = _with_positions(schedule, parts, bundle)
     learner, lesson = taught(network, bundle, distill, seed=seed)
-    plan = objective.corpus_plan()
-    horizon = _horizon(text, steps, tokens, epochs, budget, seed=seed, length=longest, size=batch_tokens, plan=plan)
+    horizon = _horizon(text, objective, steps, tokens, epochs, budget, seed=seed, length=longest, size=batch_tokens)
     with RunFolder.open(
         out, "pretrain", parameters, resume=resume, data=text.fingerprint, settings_file=config
     ) as folder:
@@ -145,10 +144,12 @@ def pretrain(
             seed=seed,
             evaluate=None if dev is None else DevCorpus(dev, bundle, network, parts, dev_tokens, place).figures,
         )
-        clozes, before = _guesses(bundle, text, dev, place, seed=seed)
+        begun = begin(start, network, bundle, text, folder, seed=seed)
+        before = remembered(folder, _guesses(bundle, text, dev, place, seed=seed)[1], begun)
         position = run(job, folder)
-        masked = masked_sentences(clozes, before, _guesses(bundle, text, dev, place, seed=seed)[1], tokenizer)
-        return finish(bundle, network, folder, position, text, masked, stages=parts, job=job)
+        clozes, after = _guesses(bundle, text, dev, place, seed=seed)
+        masked = masked_sentences(clozes, before, after, tokenizer)
+        return finish(bundle, network, folder, position, text, masked, stages=parts, job=job, begun=begun)
 
 
 def _objective(task: str, longest: int, flags: dict[str, Any], settings: dict[str, Any]) -> "Task":
@@ -206,6 +207,7 @@ def _with_positions(schedule: ScheduleSettings, stages: "Sequence[Stage]", bundl
 
 def _horizon(
     corpus: "Corpus",
+    objective: "Task",
     steps: int | None,
     tokens: int | None,
     epochs: int | None,
@@ -214,7 +216,6 @@ def _horizon(
     seed: int,
     length: int,
     size: int,
-    plan: str,
 ) -> "Horizon":
     """Turn the four ways to say how long into a horizon; epochs become the steps they hold."""
     from bertie.data.sampler import Sampler
@@ -223,7 +224,7 @@ def _horizon(
     if epochs is not None and steps is None and tokens is None and budget is None:
         if epochs < 1:
             raise SettingsError(f"--epochs must be at least 1; got {epochs}")
-        sampler = Sampler(corpus, seed=seed, length=length, batch_tokens=size, plan=plan)
+        sampler = Sampler(corpus, seed=seed, length=length, batch_tokens=size, plan=objective.corpus_plan())
         steps = sum(sampler.num_batches(epoch) for epoch in range(epochs))
     elif epochs is not None:
         raise SettingsError("give one of --steps, --tokens, --epochs or --budget, not several")

@@ -8,7 +8,7 @@ Shapes: T tokens, B sequences, M slots, H hidden, V vocabulary.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -28,6 +28,7 @@ from bertie.nn.embeddings import Embeddings
 from bertie.nn.feedforward import Activation, activation_function
 from bertie.nn.heads import Pooler, TokenLogits
 from bertie.nn.initialize import initialize
+from bertie.nn.neighbours import look_beside, mark_places
 from bertie.nn.rounding import pad_rows
 
 # name: (layers L, hidden H); heads are H/64 and the intermediate size 4H, as in all released sizes
@@ -201,6 +202,8 @@ class Bert(TakesPadded):
 
     TOKEN_ACTIVATION: ClassVar[Activation | None] = None
     """Activation of the masked-LM head; that of the blocks when None."""
+    owns_tables: bool = True
+    """Whether the tables of its embeddings are its own."""
 
     def __init__(self, config: BertConfig, embeddings: nn.Module | None = None) -> None:
         super().__init__()
@@ -250,6 +253,19 @@ class Bert(TakesPadded):
     def initialize(self, seed: int) -> None:
         """Draw first weights from `seed`."""
         initialize(self, deviation=self.config.initializer_range, generator=torch.Generator().manual_seed(seed))
+
+    def begin_at_neighbours(self, offsets: Sequence[int], generator: torch.Generator) -> None:
+        """Let heads of the lowest layers look at neighbours; the word vectors are set already.
+
+        Args:
+            offsets: what the heads of a layer look at, in places to the right; 0 for a free head.
+            generator: of what is drawn.
+        """
+        embeddings: Any = self.embeddings
+        attentions: Any = [block.attention for block in self.blocks]
+        if self.owns_tables:
+            mark_places(embeddings, deviation=self.config.initializer_range)
+        look_beside(embeddings, attentions, offsets, generator)
 
     def pool(self, use: Use = "classification") -> nn.Module | None:
         """Make a dense + tanh layer on the first token (BERT's pooler), the same for every use."""

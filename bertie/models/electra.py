@@ -115,6 +115,7 @@ class Electra(Bert):
             intermediate_size=max(1, round(share * config.intermediate_size)),
         )
         narrow = Electra(shape)
+        narrow.owns_tables = False
         for part in ("word", "position", "segment", "norm"):
             setattr(narrow.embeddings, part, getattr(self.embeddings, part))
         return narrow

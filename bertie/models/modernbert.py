@@ -8,7 +8,7 @@ Shapes: T tokens, B sequences, M slots, H hidden, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Self
 
@@ -25,6 +25,7 @@ from bertie.nn.attention import Layout
 from bertie.nn.dropout import Dropout, Noise
 from bertie.nn.embeddings import WordEmbeddings
 from bertie.nn.initialize import initialize
+from bertie.nn.neighbours import look_beside_by_rotation, mark_constant
 from bertie.nn.prenorm import PreNormBlock
 from bertie.nn.rotary import angles
 from bertie.nn.rounding import pad_rows
@@ -255,6 +256,18 @@ class ModernBert(TakesPadded):
         for name, weight in self.blocks.named_parameters():
             if name.endswith(("attention.output.weight", "feedforward.down.weight")):
                 weight.mul_((2 * self.config.num_layers) ** -0.5)
+
+    def begin_at_neighbours(self, offsets: Sequence[int], generator: torch.Generator) -> None:
+        """Let heads of the lowest layers look at neighbours; the word vectors are set already.
+
+        Args:
+            offsets: what the heads of a layer look at, in places to the right; 0 for a free head.
+            generator: of what is drawn.
+        """
+        config = self.config
+        every = range(config.num_layers)
+        thetas = [config.local_theta if number % config.global_every else config.global_theta for number in every]
+        look_beside_by_rotation(self.blocks, thetas, offsets, mark_constant(self.embeddings), generator)
 
     def pool(self, use: Use = "classification") -> nn.Module | None:
         """Make the stem on the first token, or on the mean; pre-training has none on whole texts."""

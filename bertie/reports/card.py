@@ -163,6 +163,7 @@ def model_card(
     tokens: int | None = None,
     seed: int | None = None,
     reading: str = "",
+    start: str = "",
 ) -> str:
     """Write the card.
 
@@ -183,6 +184,7 @@ def model_card(
         tokens: tokens trained on.
         seed: of the run.
         reading: how the training file was read, in one line.
+        start: where weights drawn at random began, in one line.
     """
     kind = _KINDS.get(task) or _Kind(
         f"A BERT model for {task.replace('_', ' ')}", "", "AutoModel", "last_hidden_state", ()
@@ -190,6 +192,7 @@ def model_card(
     measured = {key: value for key, value in scores.items() if math.isfinite(value)}
     made = {
         "started from": base_model,
+        "first weights": start,
         "parameters": _count(num_parameters),
         "updates": _count(steps),
         "tokens trained on": _count(tokens),

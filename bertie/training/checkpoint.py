@@ -115,6 +115,11 @@ def load_newest(folder: Path) -> Checkpoint | None:
     return None
 
 
+def exists(folder: Path) -> bool:
+    """Tell whether there is a checkpoint in a run's `checkpoints` folder, damaged or not."""
+    return bool(_saved(folder))
+
+
 def _saved(folder: Path) -> list[Path]:
     """List the checkpoints, damaged or not, oldest first."""
     numbered = [(int(match[1]), path) for path in folder.glob("step-*") if (match := _FOLDER.fullmatch(path.name))]

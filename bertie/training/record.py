@@ -78,7 +78,7 @@ def read(file: Path) -> dict[str, Any]:
         record: dict[str, Any] = parse_json(read_bytes(file), str(file), data=True)
         if not all(isinstance(record[key], str) for key in ("command", "data", "torch")):
             raise ValueError("a fingerprint or name isn't text")
-        groups = (record["settings"], record.get("values", {}), record.get("config", {}), record.get("files", {}))
+        groups = [record["settings"], *(record.get(key, {}) for key in ("values", "config", "files", "kept"))]
         if not all(isinstance(group, dict) for group in groups):
             raise ValueError("the settings or figures aren't objects")
         if not has_own_sum(record):

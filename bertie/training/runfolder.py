@@ -25,6 +25,7 @@ from bertie.training import record as records
 from bertie.training.record import DATA, flat, shown
 
 _ACCEPT = "--accept-changes"
+_RECORD = "run.json"
 
 
 class SettingsFile(Protocol):
@@ -50,7 +51,7 @@ class RunFolder:
         self.accepts_changes = False
         """Whether the user said that what was changed since the run began is meant."""
         self._keeps_checkpoints = False
-        self._record_file = path / "run.json"
+        self._record_file = path / _RECORD
         self._record: dict[str, Any] = {}
 
     @classmethod
@@ -200,6 +201,14 @@ class RunFolder:
         """Figures of a finished run."""
         return dict(self._record.get("values", {}))
 
+    def keep(self, name: str, value: Any) -> None:
+        """Keep a fact of the run in its record, for a process that goes on with it; `value` is what JSON can hold."""
+        self._write_record({**self._record, "kept": {**self._record.get("kept", {}), name: value}})
+
+    def kept(self, name: str) -> Any:
+        """Return a fact that was kept; None when there is none of that name."""
+        return self._record.get("kept", {}).get(name)
+
     def mark_finished(self, values: Mapping[str, Any]) -> None:
         """Remember that nothing is left to do, the figures to repeat when asked again, and checksums of what is read.
 
@@ -221,6 +230,17 @@ class RunFolder:
     ) -> None:
         """Let other processes in again; the kernel does so too when this one is killed."""
         self._lock.close()
+
+
+def settings_of(path: Path) -> dict[str, Any] | None:
+    """Return the settings that the run in a folder began with, by dotted key; None when no run is there.
+
+    Raises:
+        DataError: its record is damaged.
+    """
+    file = path / _RECORD
+    settings: dict[str, Any] | None = records.read(file)["settings"] if file.is_file() else None
+    return settings
 
 
 def _occupied(path: Path) -> bool:

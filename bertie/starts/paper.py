@@ -1,0 +1,16 @@
+"""As in the paper: a cut normal for matrices and tables, 0 for biases (Devlin et al. 2018)."""
+
+from __future__ import annotations
+
+from bertie.corpus.shards import Corpus
+from bertie.starts.start import Begun
+from bertie.tasks.task import Task, TaskModel
+from bertie.tokenizer.tokenizer import Tokenizer
+
+READS_CORPUS = False
+
+
+def begin(network: TaskModel, task: Task, corpus: Corpus, tokenizer: Tokenizer, *, seed: int) -> Begun:
+    """Leave the weights as the architecture drew them."""
+    del network, task, corpus, tokenizer, seed
+    return Begun("paper")
