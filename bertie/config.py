@@ -13,7 +13,7 @@ import inspect
 import json
 import os
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -234,6 +234,21 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
         both_groups = isinstance(value, dict) and isinstance(result.get(name), dict)
         result[name] = merged(result[name], value) if both_groups else value
     return result
+
+
+_LENGTHS = frozenset({"steps", "tokens", "epochs", "budget"})
+"""Ways to say how long a run is; one run has one of them."""
+
+
+def left_of_file(settings: Mapping[str, Any], given: Collection[str]) -> dict[str, Any]:
+    """Return a file's settings without its way to say how long, where another one is given beside the file.
+
+    Args:
+        settings: what the file says.
+        given: names of what stands beside it and wins over it.
+    """
+    replaced = _LENGTHS if not _LENGTHS.isdisjoint(given) else ()
+    return {name: value for name, value in settings.items() if name not in replaced}
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

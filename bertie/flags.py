@@ -235,7 +235,13 @@ def _settings_from_file(function: Callable[..., Any], words: list[str]) -> dict[
         raise SettingsError(
             f"{path} holds settings of {command!r}, not of {wanted!r}; repeat it with: bertie run {path}"
         )
-    return config.validate(function, settings, source=path, partial=True)
+    return config.validate(function, config.left_of_file(settings, _typed(words)), source=path, partial=True)
+
+
+def _typed(words: list[str]) -> set[str]:
+    """Name the parameters whose flags are typed."""
+    flags = words[: words.index("--")] if "--" in words else words
+    return {word.partition("=")[0][2:].replace("-", "_") for word in flags if word.startswith("--")}
 
 
 def _named_arguments(function: Callable[..., Any], words: list[str]) -> tuple[list[str], dict[str, Any]]:

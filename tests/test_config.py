@@ -229,3 +229,9 @@ def test_differences_name_dotted_keys() -> None:
     old = {"steps": 3, "from_": None, "training": Training(clock=Clock(every=5))}
     new = {"steps": 4, "from": "x", "training": {**config.plain(Training()), "kind": "adamw"}}
     assert config.differences(old, new) == {"steps": (3, 4), "training.clock.every": (5, 10), "from": (None, "x")}
+
+
+def test_a_way_to_say_how_long_takes_the_place_of_the_file_s() -> None:
+    file = {"epochs": 20, "batch_size": 8}
+    assert config.left_of_file(file, {"steps", "seed"}) == {"batch_size": 8}
+    assert config.left_of_file(file, {"seed"}) == file

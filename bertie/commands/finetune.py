@@ -1,11 +1,12 @@
 """Fine-tune a model, pre-trained or of random weights, on labelled data."""
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from bertie import config, progress
+from bertie.commands._fitting import horizon_of, origin
 from bertie.commands._random import ModelSettings, RandomStart, start_of
 from bertie.commands._teacher import taught
 from bertie.commands.command import Report
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from bertie.training.activations import Activations
     from bertie.training.run import Job, Position
     from bertie.training.runfolder import RunFolder
-    from bertie.training.schedule import Horizon
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,12 +54,12 @@ def finetune(
     steps: int | None = None,
     epochs: int | None = None,
     budget: str | None = None,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     length: int | None = None,
     truncation: Literal["truncate", "error", "window"] | None = None,
     stride: int | None = None,
     settings: dict[str, Any] | None = None,
-    learning_rate: float = 5e-5,
+    learning_rate: float | None = None,
     optimizer: OptimizerSettings = OptimizerSettings(),
     schedule: ScheduleSettings = ScheduleSettings(),
     training: TrainingSettings = TrainingSettings(save_every=0),
@@ -87,16 +87,17 @@ def finetune(
         dev_limit: items to measure on at most, drawn alike.
         columns: what the columns hold, such as text=body,label=tag, and how a file is read that leaves it open, such
             as header=no,delimiter=semicolon (docs/tasks.md); found out when not given.
-        steps: updates to do; give one of steps, epochs, budget. Three epochs when none is given.
-        epochs: passes over the training table.
+        steps: updates to do; give one of steps, epochs, budget.
+        epochs: passes over the training table; when none of the three is given, as many as suit the number of examples.
         budget: time to spend, such as 10m.
-        batch_size: items of one update.
+        batch_size: items of one update; 8 to 32 when not given: the more examples, the more.
         length: tokens of the longest sequence; the task's own choice (128, for question answering 384) when not given.
         truncation: what to do with longer items: cut them (and say how many), stop (error), or slide a window over
             them; the task's own choice when not given.
         stride: tokens from one window to the next; the task's own choice when not given.
         settings: further settings of the task, such as label_smoothing=0.1,class_weights=balanced.
-        learning_rate: peak.
+        learning_rate: peak; when not given one that suits the size of the weights, the task and the number of examples,
+            which is said in a line and kept in config.toml.
         optimizer: how weights are updated.
         schedule: the learning rate over the run.
         training: how the run is logged, evaluated and saved, and whether dev scores choose weights and end.
@@ -141,7 +142,8 @@ def finetune(
     place = resolve_device(device)
     chosen = resolve(precision, place)
     parameters |= {"threads": set_threads(threads), "precision": chosen, "device": place.type, **tables.names}
-    horizon, epoch_steps = _horizon(len(table.items), batch_size, steps, epochs, budget)
+    horizon, epoch_steps, fit = horizon_of(bundle, len(table.items), parameters)
+    parameters |= asdict(fit)
     held_out = DevTable(bundle, dev_items, final=chosen == "fp32" and lora.rank == 0 and not training.best)
     network = choose(bundle.model, freeze=freeze, lora=lora, seed=seed)
     learner, lesson = taught(network, bundle, distill, seed=seed)
@@ -154,7 +156,7 @@ def finetune(
         tables.keep(folder.path)
         again = horizon.steps is None or horizon.steps > epoch_steps
         known = _activations(network, bundle, table.items, folder, freeze_cache if again else 0.0, chosen, place)
-        sizes = {"batch_size": batch_size, "micro_tokens": training.micro_tokens}
+        sizes = {"batch_size": fit.batch_size, "micro_tokens": training.micro_tokens}
         job = Job(
             model=learner,
             task=lesson,
@@ -162,7 +164,7 @@ def finetune(
                 table.items, bundle.task, bundle.tokenizer, **sizes, seed=seed, state=state, activations=known
             ),
             horizon=horizon,
-            peak=learning_rate,
+            peak=fit.learning_rate,
             optimizer=optimizer,
             schedule=schedule,
             training=training,
@@ -210,26 +212,7 @@ def _start(
         raise SettingsError(f"--length {longest} is more than the {limit} positions of {name}")
     for line in bundle.notes:
         progress.note(line)
-    return replace(bundle, extra=carried(table.reading))
-
-
-def _horizon(
-    num_items: int, batch_size: int, steps: int | None, epochs: int | None, budget: str | None
-) -> tuple["Horizon", int]:
-    """Turn the ways to say how long into a horizon and the steps of an epoch; three epochs when nothing is said."""
-    from bertie.training.schedule import Horizon, parse_duration
-
-    if batch_size < 1:
-        raise SettingsError(f"--batch-size must be at least 1; got {batch_size}")
-    if epochs is not None and (steps is not None or budget is not None):
-        raise SettingsError("give one of --steps, --epochs or --budget, not several")
-    epoch_steps = -(-num_items // batch_size)
-    if steps is None and budget is None:
-        passes = 3 if epochs is None else epochs
-        if passes < 1:
-            raise SettingsError(f"--epochs must be at least 1; got {passes}")
-        steps = passes * epoch_steps
-    return Horizon(steps, None, None if budget is None else parse_duration(budget)), epoch_steps
+    return replace(bundle, extra={**origin(bundle), **carried(table.reading)})
 
 
 def _fingerprint(items: Any) -> str:

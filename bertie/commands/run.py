@@ -30,8 +30,9 @@ def run(file: Positional[Path], **overrides: Any) -> Report:
     """
     name = command_of(file)
     function = getattr(registry.load("commands", name), name)
-    settings = {key: value for key, value in config.read(file).items() if key != "command"}
     changes = {config.public_name(key): config.plain(value, key) for key, value in overrides.items()}
+    settings = {key: value for key, value in config.read(file).items() if key != "command"}
+    settings = config.left_of_file(settings, {key for key, value in changes.items() if value is not None})
     values = config.validate(function, config.merged(settings, changes), source=str(file))
     report: Report = function(**values)
     return report

@@ -1,0 +1,207 @@
+"""Choose the learning rate, the batch and the epochs of a fine-tuning run from its model and its data: pure functions.
+
+The rules were measured on small encoders (docs/studies.md):
+
+- AdamW moves each weight by about the learning rate, whatever its size. Larger weights need a higher rate, a wider
+  matrix a lower one, because more weights add up in each output. So the rate is a share of RMS / width.
+- Random weights have no size worth keeping. Their rate depends on the width alone.
+- A model learns in steps. Few examples take small batches and many epochs, many examples large batches and few epochs.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from bertie.training.layers import num_matrices
+from bertie.training.settings import PEAKS
+
+_SHARE = 0.5  # of RMS / width, the rate of a trained encoder
+_RANDOM = 0.128  # divided by the width, the rate of random weights: 5e-4 for a width of 256
+_SMALL = 10_000_000  # weights in blocks; a smaller encoder knows less that a high rate would destroy
+_SMALL_FACTOR = 2.0
+_TAGS_FACTOR = 2.0  # a target on every word: gradients are less noisy than those of one label a text
+_LORA_FACTOR = 5.0
+_HEAD_RATE = 2e-3  # of a head on frozen layers
+_LOWEST, _HIGHEST = 1e-5, 3e-3
+_BATCHES = ((1_000, 8), (10_000, 16))  # up to so many examples; 32 for more
+_LARGE_BATCH = 32
+_PASSES = 450.0  # epochs = this / sqrt(examples)
+_MOST_EPOCHS, _FEWEST_EPOCHS = 30, 2
+_USUAL_EPOCHS = 3
+_MANY = 20_000  # examples; fewer get the usual epochs at least
+_WORK = 1e12  # weights in blocks x examples x epochs: more epochs than the usual ones must stay below
+_UNTRAINED = 0.01  # LayerNorms and biases of random weights are this near to 1 and 0
+_NICE = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0, 10.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoder:
+    """What a run begins with."""
+
+    rms: float
+    """Root mean square of the weights of the blocks' matrices; 0 for a network without blocks."""
+    width: int
+    """Elements of a hidden vector; 0 for a network without blocks."""
+    num_weights: int
+    """Weights in the blocks' matrices."""
+    trained: bool
+    """Whether it has learned anything yet."""
+    tokens: int | None = None
+    """Tokens of its pre-training; None where that is unknown."""
+
+    def __str__(self) -> str:
+        if not self.trained:
+            return f"random weights of width {self.width}" if self.width else "random weights"
+        source = "" if self.tokens is None else f" from {_amount(self.tokens)} tokens of pre-training"
+        return f"weights of RMS {self.rms:.2g}{source}" if self.width else "an encoder without blocks"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lesson:
+    """What is to be learned, and with what."""
+
+    num_items: int
+    """Examples in the training table."""
+    tags: bool = False
+    """Whether each word of an example has a target of its own."""
+    writes: bool = False
+    """Whether a new decoder learns to write."""
+    large_batch: bool = False
+    """Whether the loss compares the items of a batch, or is a pre-training objective."""
+    lora: bool = False
+    head_only: bool = False
+    """Whether all layers below the head are frozen."""
+    optimizer: str = "adamw"
+    """A key of `PEAKS`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """What a user has decided; None leaves it open."""
+
+    learning_rate: float | None = None
+    batch_size: int | None = None
+    epochs: int | None = None
+    steps: int | None = None
+    """Take the place of epochs."""
+    budget: bool = False
+    """Whether a time takes the place of epochs."""
+
+
+NOTHING = Given()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """Settings of a run."""
+
+    learning_rate: float
+    batch_size: int
+    epochs: int | None
+    """None where steps or a budget say how long."""
+
+
+def inspect(model: nn.Module, *, tokens: Any = None) -> Encoder:
+    """Look at the weights of an encoder, under any head.
+
+    Args:
+        model: the network.
+        tokens: of its pre-training, as the model's folder has it; anything but a positive number is unknown.
+    """
+    matrices = [value.detach() for name, value in model.named_parameters() if num_matrices(name, value)]
+    count = sum(value.numel() for value in matrices)
+    total = sum(float(torch.linalg.vector_norm(value.float())) ** 2 for value in matrices)
+    known = tokens if isinstance(tokens, int) and not isinstance(tokens, bool) and tokens > 0 else None
+    return Encoder(
+        rms=math.sqrt(total / count) if count and math.isfinite(total) else 0.0,
+        width=min((min(value.shape) for value in matrices), default=0),
+        num_weights=count,
+        trained=not _is_untouched(model),
+        tokens=known,
+    )
+
+
+def _is_untouched(model: nn.Module) -> bool:
+    """Tell whether the encoder's LayerNorms and biases are still where random weights have them."""
+    encoder = getattr(model, "encoder", model)
+    norms = [part.weight for part in encoder.modules() if isinstance(part, nn.LayerNorm)]
+    own = {id(value) for value in norms}
+    offsets = [value.detach().float() - 1.0 for value in norms]
+    offsets += [value.detach().float() for value in encoder.parameters() if value.dim() == 1 and id(value) not in own]
+    moved = torch.cat([value.flatten() for value in offsets]) if offsets else torch.ones(1)
+    return float(moved.square().mean().sqrt()) < _UNTRAINED
+
+
+def fit(encoder: Encoder, lesson: Lesson, given: Given = NOTHING) -> Fit:
+    """Choose what isn't given.
+
+    A rate fits the steps of the run. With half the steps that would have been chosen it is higher by sqrt(2), at most
+    twice as high.
+
+    Args:
+        encoder: what the run begins with.
+        lesson: what is to be learned.
+        given: what a user has decided.
+    """
+    batch, passes = _batch(lesson), _epochs(encoder, lesson)
+    usual = passes * -(-lesson.num_items // batch)
+    size = batch if given.batch_size is None else given.batch_size
+    epochs = given.epochs
+    if epochs is None and given.steps is None and not given.budget:
+        epochs = passes
+    rate = given.learning_rate
+    if rate is None:
+        updates = given.steps or (epochs or 0) * -(-lesson.num_items // max(1, size)) or usual
+        rate = _nice(_rate(encoder, lesson) * min(2.0, max(0.5, math.sqrt(usual / max(1, updates)))))
+    return Fit(learning_rate=rate, batch_size=size, epochs=epochs)
+
+
+def _rate(encoder: Encoder, lesson: Lesson) -> float:
+    """Return the peak of the learning rate for the usual steps."""
+    if not encoder.width:
+        rate = 5e-5
+    elif encoder.trained and not lesson.writes:
+        small = _SMALL_FACTOR if encoder.num_weights < _SMALL else 1.0
+        rate = _SHARE * encoder.rms / encoder.width * small * (_TAGS_FACTOR if lesson.tags else 1.0)
+    else:
+        rate = _RANDOM / encoder.width
+    if lesson.head_only:
+        rate = _HEAD_RATE
+    elif lesson.lora:
+        rate *= _LORA_FACTOR
+    return min(_HIGHEST, max(_LOWEST, rate)) * PEAKS[lesson.optimizer] / PEAKS["adamw"]
+
+
+def _batch(lesson: Lesson) -> int:
+    if lesson.large_batch:
+        return _LARGE_BATCH
+    return next((size for most, size in _BATCHES if lesson.num_items <= most), _LARGE_BATCH)
+
+
+def _epochs(encoder: Encoder, lesson: Lesson) -> int:
+    """Return the passes over the table: fewer, the more examples there are and the more work a pass is."""
+    least = _USUAL_EPOCHS if lesson.num_items < _MANY else _FEWEST_EPOCHS
+    if lesson.large_batch:
+        return _USUAL_EPOCHS
+    wanted = min(_MOST_EPOCHS, round(_PASSES / math.sqrt(max(1, lesson.num_items))))
+    affordable = _WORK / max(1, encoder.num_weights * lesson.num_items)
+    return max(least, min(wanted, int(affordable)))
+
+
+def _nice(rate: float) -> float:
+    """Round a rate to a number that people would type."""
+    exponent = math.floor(math.log10(rate))
+    nearest = min(_NICE, key=lambda digit: abs(math.log(rate / 10**exponent / digit)))
+    return float(f"{nearest}e{exponent}")
+
+
+def _amount(tokens: int) -> str:
+    for unit, name in ((10**9, " G"), (10**6, " M"), (10**3, " k")):
+        if tokens >= unit:
+            return f"{tokens / unit:.3g}{name}"
+    return str(tokens)
