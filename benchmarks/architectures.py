@@ -18,7 +18,7 @@ from benchmarks.pretrain import LENGTH, VOCABULARY, our_steps, packed, padded_ba
 if TYPE_CHECKING:
     import torch
 
-NAMES = ("bert", "roberta", "distilbert", "albert", "electra", "modernbert")
+NAMES = ("bert", "roberta", "distilbert", "albert", "electra", "modernbert", "roformer")
 TOKENS, BATCHES = 4096, 4
 LOSS = largest_difference(1e-4)
 KEEPS_MEMORY = True

@@ -204,13 +204,15 @@ class Bert(TakesPadded):
     """Activation of the masked-LM head; that of the blocks when None."""
     owns_tables: bool = True
     """Whether the tables of its embeddings are its own."""
+    BLOCK: ClassVar[type[Block]] = Block
+    """What each layer is."""
 
     def __init__(self, config: BertConfig, embeddings: nn.Module | None = None) -> None:
         super().__init__()
         self.config = config
         self.embeddings = embeddings or embeddings_of(config)
         self.blocks = nn.ModuleList(
-            Block(
+            self.BLOCK(
                 config.hidden_size,
                 config.num_heads,
                 config.intermediate_size,

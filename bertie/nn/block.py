@@ -95,16 +95,23 @@ class Block(nn.Module):
         site: int,
     ) -> None:
         super().__init__()
-        self.attention = SelfAttention(hidden_size, num_heads, dropout=attention_dropout, site=site)
+        self.attention = self.attend_with(hidden_size, num_heads, attention_dropout, site)
         self.attention_dropout = Dropout(dropout, site=site + 1)
         self.attention_norm = nn.LayerNorm(hidden_size, eps=layer_norm_eps)
         self.feedforward = FeedForward(hidden_size, intermediate_size, activation)
         self.feedforward_dropout = Dropout(dropout, site=site + 2)
         self.feedforward_norm = nn.LayerNorm(hidden_size, eps=layer_norm_eps)
 
+    def attend_with(self, hidden_size: int, num_heads: int, dropout: float, site: int) -> SelfAttention:
+        """Make the attention of this layer."""
+        return SelfAttention(hidden_size, num_heads, dropout=dropout, site=site)
+
     def forward(self, hidden: Tensor, layout: Layout, noise: Noise | None) -> Tensor:
         """Map (T, H) to (T, H)."""
-        seen = self.attention(hidden, layout, noise)
+        return self.feed(hidden, self.attention(hidden, layout, noise), noise)
+
+    def feed(self, hidden: Tensor, seen: Tensor, noise: Noise | None) -> Tensor:
+        """Add what attention saw to (T, H), and do all that comes after it."""
         return self._feed(add_and_normalise(hidden, seen, self.attention_norm, self.attention_dropout, noise), noise)
 
     def step(

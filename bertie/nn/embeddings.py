@@ -90,6 +90,7 @@ class Embeddings(nn.Module):
         embedding_size: width of the tables, projected to H (factorised); H itself without projection when None.
         first_position: row of a sequence's first token in the table of positions; the rows before it lie idle.
         tells_segments: whether the second text of a pair gets another segment vector than the first.
+        learns_positions: whether there is a table of positions; without one they come in by attention.
     """
 
     def __init__(
@@ -105,12 +106,13 @@ class Embeddings(nn.Module):
         embedding_size: int | None = None,
         first_position: int = 0,
         tells_segments: bool = True,
+        learns_positions: bool = True,
     ) -> None:
         super().__init__()
         size = hidden_size if embedding_size is None else embedding_size
         self.max_positions, self.first_position, self.tells_segments = max_positions, first_position, tells_segments
         self.word = Table(vocab_size, size)
-        self.position = Table(first_position + max_positions, size)
+        self.position = Table(first_position + max_positions, size) if learns_positions else None
         self.segment = Table(num_segments, size) if num_segments else None
         self.norm = nn.LayerNorm(size, eps=layer_norm_eps)
         self.dropout = Dropout(dropout, site=site)
@@ -141,8 +143,10 @@ class Embeddings(nn.Module):
         Raises:
             IndexError: an id or a segment that the tables don't have.
         """
-        places = _places(batch, self.first_position) if self.first_position else batch.positions
-        summed = self.word(batch.tokens) + self.position(places)
+        summed = self.word(batch.tokens)
+        if self.position is not None:
+            places = _places(batch, self.first_position) if self.first_position else batch.positions
+            summed = summed + self.position(places)
         if self.segment is not None:
             summed = summed + (self.segment(batch.segments) if self.tells_segments else self.segment.weight[0])
         embedded: Tensor = self.dropout(self.norm(summed), noise)

@@ -10,6 +10,9 @@ import math
 import torch
 from torch import Tensor
 
+BASE = 10_000.0
+"""Of the wavelengths: the slowest is nearly as many times longer than the quickest."""
+
 
 def sinusoids(num_positions: int, hidden_size: int) -> Tensor:
     """Work out PE(p, 2i) = sin(p / 10000^(2i/H)) and PE(p, 2i+1) = cos of the same: (P, H) in fp32.
@@ -20,6 +23,6 @@ def sinusoids(num_positions: int, hidden_size: int) -> Tensor:
     """
     place = torch.arange(num_positions, dtype=torch.float64)[:, None]
     even = torch.arange(0, hidden_size, 2, dtype=torch.float64)[None, :]
-    angles = place * torch.exp(-math.log(10000.0) * even / hidden_size)  # (P, H/2)
+    angles = place * torch.exp(-math.log(BASE) * even / hidden_size)  # (P, H/2)
     table = torch.stack([angles.sin(), angles.cos()], dim=2).flatten(1)  # (P, H or H+1)
     return table[:, :hidden_size].float()

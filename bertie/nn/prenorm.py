@@ -2,55 +2,17 @@
 
 Positions are rotary, the feed-forward layer is gated, and attention may be local.
 
-Shapes: T tokens, H hidden, N heads, D head size, I intermediate.
+Shapes: T tokens, H hidden, I intermediate.
 """
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
-from bertie.nn.attention import Layout, attend
-from bertie.nn.block import SelfAttention
+from bertie.nn.attention import Layout
 from bertie.nn.dropout import Dropout, Noise
 from bertie.nn.feedforward import Activation, GatedFeedForward
-from bertie.nn.rotary import Turn, rotate
-
-
-class RotaryAttention(SelfAttention):
-    """Multi-head attention of a sequence with itself by rotary positions, perhaps within a window; no biases.
-
-    Args:
-        hidden_size: H, a multiple of `num_heads`.
-        num_heads: N.
-        dropout: rate on the attention weights.
-        site: dropout's number in the network.
-        window: places a token sees to either side; the whole sequence when None.
-    """
-
-    def __init__(self, hidden_size: int, num_heads: int, *, dropout: float, site: int, window: int | None) -> None:
-        super().__init__(hidden_size, num_heads, dropout=dropout, site=site, bias=False)
-        self.window = window
-
-    def forward(self, hidden: Tensor, layout: Layout, noise: Noise | None, turn: Turn | None = None) -> Tensor:
-        """Map (T, H) to (T, H); without a turn, tokens have no place."""
-        size = hidden.shape[1] // self.num_heads
-        query, key, value = self.qkv(hidden).view(hidden.shape[0], 3, self.num_heads, size).unbind(1)  # (T, N, D)
-        if turn is not None:
-            query, key = rotate(query, turn), rotate(key, turn)
-        rate = self.rate if self.training else 0.0
-        seen = attend(
-            query,
-            key,
-            value,
-            layout,
-            causal=layout.causal,
-            window=self.window,
-            dropout=rate,
-            noise=noise,
-            site=self.site,
-        )
-        projected: Tensor = self.output(seen.flatten(1))  # (T, H)
-        return projected
+from bertie.nn.rotary import RotaryAttention, Turn
 
 
 class PreNormBlock(nn.Module):

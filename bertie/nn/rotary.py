@@ -1,15 +1,20 @@
 """Rotary positions (Su et al. 2021): queries and keys are turned by angles that grow with their place.
 
-Coordinate i and i + D/2 of a head form a pair, turned by position / base^(2i/D). The product of a turned query and a
-turned key depends on the distance of their places alone.
+Two coordinates of a head form a pair, turned by position / base^(2i/D): i and i + D/2, or, interleaved as in RoFormer,
+2i and 2i + 1. The product of a turned query and a turned key depends on the distance of their places alone.
 
-Shapes: T tokens, N heads, D head size.
+Shapes: P positions, T tokens, H hidden, N heads, D head size.
 """
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from bertie.nn.attention import Layout, attend
+from bertie.nn.block import Block, SelfAttention
+from bertie.nn.dropout import Noise
+from bertie.nn.positions import sinusoids
 
 Turn = tuple[Tensor, Tensor]
 """Cosines and sines of every token's angles, (T, 1, D/2) each, in fp32."""
@@ -28,9 +33,95 @@ def angles(positions: Tensor, size: int, base: float) -> Turn:
     return turned.cos(), turned.sin()
 
 
-def rotate(values: Tensor, turn: Turn) -> Tensor:
+def rotate(values: Tensor, turn: Turn, *, interleaved: bool = False) -> Tensor:
     """Turn queries or keys (T, N, D), in fp32 whatever their dtype."""
     cosine, sine = turn
+    if interleaved:  # pairs that stand together are complex numbers as they lie in memory
+        pairs = torch.view_as_complex(values.float().contiguous().unflatten(-1, (-1, 2)))  # (T, N, D/2)
+        return torch.view_as_real(pairs * torch.complex(cosine, sine)).flatten(-2).to(values.dtype)
     first, second = values.float().chunk(2, dim=-1)  # (T, N, D/2)
     turned = torch.cat([first * cosine - second * sine, second * cosine + first * sine], dim=-1)
     return turned.to(values.dtype)
+
+
+class Turns(nn.Module):
+    """The turns of all places, as a table that goes into files as other programs have it.
+
+    Args:
+        num_positions: P.
+        size: D, even.
+    """
+
+    weight: Tensor
+    """(P, D): the sines, then the cosines."""
+
+    def __init__(self, num_positions: int, size: int) -> None:
+        super().__init__()
+        table = sinusoids(num_positions, size)
+        self.register_buffer("weight", torch.cat([table[:, ::2], table[:, 1::2]], dim=1))
+
+    def forward(self, places: Tensor) -> Turn:
+        """Look up the turns of places (T,)."""
+        sine, cosine = self.weight[places].float()[:, None].chunk(2, dim=-1)
+        return cosine, sine
+
+
+class RotaryAttention(SelfAttention):
+    """Multi-head attention of a sequence with itself by rotary positions, perhaps within a window.
+
+    Args:
+        hidden_size: H, a multiple of `num_heads`.
+        num_heads: N.
+        dropout: rate on the attention weights.
+        site: dropout's number in the network.
+        bias: whether the projections have one.
+        window: places a token sees to either side; the whole sequence when None.
+        interleaved: which coordinates form a pair.
+    """
+
+    def __init__(
+        self,
+        hidden_size: int,
+        num_heads: int,
+        *,
+        dropout: float,
+        site: int,
+        bias: bool = False,
+        window: int | None = None,
+        interleaved: bool = False,
+    ) -> None:
+        super().__init__(hidden_size, num_heads, dropout=dropout, site=site, bias=bias)
+        self.window, self.interleaved = window, interleaved
+
+    def forward(self, hidden: Tensor, layout: Layout, noise: Noise | None, turn: Turn | None = None) -> Tensor:
+        """Map (T, H) to (T, H); without a turn, tokens have no place."""
+        query, key, value = self.project(hidden)  # (T, N, D)
+        if turn is not None:
+            query, key = (rotate(part, turn, interleaved=self.interleaved) for part in (query, key))
+        rate = self.rate if self.training else 0.0
+        seen = attend(
+            query,
+            key,
+            value,
+            layout,
+            causal=layout.causal,
+            window=self.window,
+            dropout=rate,
+            noise=noise,
+            site=self.site,
+        )
+        projected: Tensor = self.output(seen.flatten(1))  # (T, H)
+        return projected
+
+
+class RotaryBlock(Block):
+    """A post-norm layer whose attention goes by interleaved rotary positions. Arguments as in `Block`."""
+
+    def attend_with(self, hidden_size: int, num_heads: int, dropout: float, site: int) -> RotaryAttention:
+        """Make the attention of this layer."""
+        return RotaryAttention(hidden_size, num_heads, dropout=dropout, site=site, bias=True, interleaved=True)
+
+    def forward(self, hidden: Tensor, layout: Layout, noise: Noise | None, turn: Turn | None = None) -> Tensor:
+        """Map (T, H) to (T, H)."""
+        seen = self.attention(hidden, layout, noise, turn)
+        return self.feed(hidden, seen, noise)

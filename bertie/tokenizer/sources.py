@@ -29,6 +29,8 @@ _OF_MODELS: dict[str, Family] = {
     "albert": "albert",
     "modernbert": "file",
 }
+_CUT_BY_JIEBA = "RoFormerTokenizer"
+"""What transformers takes for a roformer where no class is named: Chinese words by a dictionary that isn't here."""
 _OF_FILES: dict[str, Family] = {"tokenizer.json": "file", "vocab.txt": "bert", "vocab.json": "roberta"}
 NEEDS: dict[Family, tuple[str, ...]] = {
     "bert": ("tokenizer.json", "vocab.txt"),
@@ -90,7 +92,7 @@ class Sources:
         Raises:
             DataError: by a class that isn't known here.
         """
-        name = self.class_name
+        name = self.class_name or (_CUT_BY_JIEBA if self.model_type == "roformer" else None)
         if self.model_type == "modernbert" and self.state:  # transformers takes no class's word for it there
             return "file"
         if name is not None:

@@ -19,7 +19,7 @@ from bertie.tasks.generation import Generation
 from bertie.tasks.hybrid import Hybrid
 from bertie.tasks.masked_lm import MaskedLM
 
-KINDS = ("bert", "roberta", "distilbert", "albert", "electra", "modernbert")
+KINDS = ("bert", "roberta", "distilbert", "albert", "electra", "modernbert", "roformer")
 KIN = KINDS[1:]
 LENGTHS = {"max_length": 16, "max_target": 16, "max_new_tokens": 8}
 

@@ -246,7 +246,7 @@ def test_the_pooler_that_nothing_asks_is_left_out_with_a_word(ours: Any) -> None
     assert any("encoder.pooler.dense.weight, which an encoder under a decoder never" in note for note in ours.notes)
 
 
-@pytest.mark.parametrize("kind", ["Roberta", "DistilBert", "Electra", "Albert", "ModernBert"])
+@pytest.mark.parametrize("kind", ["Roberta", "DistilBert", "Electra", "Albert", "ModernBert", "RoFormer"])
 def test_other_encoders_under_a_bert_decoder(kind: str, tmp_path: Path) -> None:
     names = {"hidden_size": "dim", "num_hidden_layers": "n_layers", "num_attention_heads": "n_heads"}
     given = {**SHAPE, "hidden_size": 32}

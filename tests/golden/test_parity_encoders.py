@@ -30,6 +30,7 @@ OTHER = {
     "layer_norm_eps": 1e-5,
     "max_position_embeddings": 30,
 }
+SUMMARY = {"summary_type": "first", "summary_use_proj": True}
 MODERN = {**SMALL, "num_hidden_layers": 4, "pad_token_id": 0}
 SHAPES: dict[tuple[str, str], dict[str, Any]] = {
     ("Roberta", "small"): {**SMALL, "type_vocab_size": 1},
@@ -40,6 +41,14 @@ SHAPES: dict[tuple[str, str], dict[str, Any]] = {
     ("Electra", "other"): {**OTHER, "embedding_size": 21},
     ("Albert", "small"): {**SMALL, "embedding_size": 12},
     ("Albert", "other"): {**OTHER, "hidden_act": "gelu", "embedding_size": 21, "num_hidden_groups": 3},
+    ("RoFormer", "small"): {**SMALL, **SUMMARY, "summary_activation": "gelu"},
+    ("RoFormer", "other"): {
+        **OTHER,
+        **SUMMARY,
+        "summary_activation": "gelu_new",
+        "hidden_size": 24,
+        "embedding_size": 13,
+    },
     ("ModernBert", "small"): {**MODERN, "local_attention": 8},
     ("ModernBert", "other"): {
         **MODERN,
@@ -76,7 +85,7 @@ def padded(kind: str) -> dict[str, Tensor]:
     draw = torch.Generator().manual_seed(3)
     mask = (torch.arange(max(LENGTHS))[None, :] < torch.tensor(LENGTHS)[:, None]).long()
     inputs = {"input_ids": torch.randint(5, 103, mask.shape, generator=draw) * mask, "attention_mask": mask}
-    if kind in ("Electra", "Albert"):
+    if kind in ("Electra", "Albert", "RoFormer"):
         inputs["token_type_ids"] = torch.randint(0, 2, mask.shape, generator=draw) * mask
     return inputs
 
@@ -140,7 +149,7 @@ def test_heads(kind: str, shape: str, head: str, tmp_path: Path) -> None:
     reload_equal(bundle, model, tmp_path / "ours")
 
 
-@pytest.mark.parametrize("kind", ["Roberta", "DistilBert", "Electra", "Albert", "ModernBert"])
+@pytest.mark.parametrize("kind", ["Roberta", "DistilBert", "Electra", "Albert", "ModernBert", "RoFormer"])
 def test_texts_go_through_transformers_from_end_to_end(kind: str, tmp_path: Path) -> None:
     """Tokenizer and model of a folder that bertie wrote fit each other there too, for pairs as well."""
     foreign(kind, "Model", "small", tmp_path / "theirs")

@@ -18,9 +18,16 @@ from bertie.formats import huggingface
 from bertie.models.bert import Bert, BertConfig
 from bertie.tokenizer.tokenizer import SPECIALS, Tokenizer
 
-KINDS = ("albert", "bert", "distilbert", "electra", "modernbert", "roberta")
+KINDS = ("albert", "bert", "distilbert", "electra", "modernbert", "roberta", "roformer")
 POOLED = ("albert", "bert", "roberta")
-NAMES = {"albert": "Albert", "bert": "Bert", "distilbert": "DistilBert", "electra": "Electra", "roberta": "Roberta"}
+NAMES = {
+    "albert": "Albert",
+    "bert": "Bert",
+    "distilbert": "DistilBert",
+    "electra": "Electra",
+    "roberta": "Roberta",
+    "roformer": "RoFormer",
+}
 SMALL = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 48}
 SHAPES: dict[str, dict[str, Any]] = {
     "albert": {**SMALL, "embedding_size": 16},

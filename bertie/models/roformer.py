@@ -1,0 +1,170 @@
+"""RoFormer (Su et al. 2021): BERT whose positions are rotary, inside attention, in place of a learned table.
+
+Its embeddings may be narrower than the hidden vectors, and it has no pooler. Queries and keys have biases and turn in
+interleaved pairs.
+
+Shapes: T tokens, H hidden.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from bertie.batch import Batch
+from bertie.errors import SettingsError
+from bertie.models._naming import DEEP_CLASSIFIER, encoder_rows, renaming
+from bertie.models.bert import HEAD_SITE, Bert, BertConfig, embeddings_of
+from bertie.models.model import Use
+from bertie.nn.attention import Layout
+from bertie.nn.block import Block
+from bertie.nn.dropout import Dropout, Noise
+from bertie.nn.feedforward import activation_function
+from bertie.nn.heads import ClassifierPooler, Pooler
+from bertie.nn.positions import BASE
+from bertie.nn.rotary import RotaryBlock, Turns
+from bertie.nn.rotary_neighbours import turn_to_neighbours
+from bertie.nn.rounding import pad_rows
+
+_SUMMARY = {"summary_type": "first", "summary_use_proj": True}
+"""How other programs are told to read a choice among texts: by a dense layer on the first token."""
+
+
+@dataclass(frozen=True)
+class RoFormerConfig(BertConfig):
+    """Describe a RoFormer encoder."""
+
+    max_positions: int = 1536
+    """Tokens of the longest sequence."""
+    embedding_size: int = 768
+    """Width of the embedding tables; where it differs from the hidden size, a projection follows."""
+
+    FOREIGN: ClassVar[dict[str, str]] = {**BertConfig.FOREIGN, "embedding_size": "embedding_size"}
+    KIND: ClassVar[str] = "roformer"
+    ABSENT: ClassVar[dict[str, Any]] = {"vocab_size": 50000, "max_position_embeddings": 1536}
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.hidden_size // self.num_heads % 2:
+            raise SettingsError(f"a head must have an even size; got {self.hidden_size} in {self.num_heads} heads")
+
+    @classmethod
+    def sized(cls, size: str, *, vocab_size: int) -> Self:
+        """Return a named size or "L/H"; embeddings are as wide as the hidden vectors.
+
+        Raises:
+            SettingsError: a size that is neither.
+        """
+        shape = super().sized(size, vocab_size=vocab_size)
+        return replace(shape, embedding_size=shape.hidden_size)
+
+    @classmethod
+    def from_foreign(cls, values: Mapping[str, Any]) -> Self:
+        """Read a Hugging Face `config.json`.
+
+        Raises:
+            SettingsError: something that this file doesn't have.
+        """
+        wanted: dict[str, Any] = {"rotary_value": values.get("rotary_value") or False}
+        if values.get("summary_use_proj"):
+            wanted |= {name: values.get(name) for name in ("summary_type", "summary_activation")}
+        fixed = {"rotary_value": False, **_SUMMARY, "summary_activation": values.get("hidden_act", "gelu")}
+        for name, value in wanted.items():
+            if value != fixed[name]:
+                raise SettingsError(f"{name} is {value!r}; roformer here has {fixed[name]!r}")
+        width = values.get("embedding_size")  # null is as wide as the hidden vectors
+        return super().from_foreign({**values, "embedding_size": width or values.get("hidden_size", 768)})
+
+    def to_foreign(self) -> dict[str, Any]:
+        """Write the values as Hugging Face names them."""
+        values = super().to_foreign()
+        return {**values, "rotary_value": False, **_SUMMARY, "summary_activation": values["hidden_act"]}
+
+    def build(self) -> RoFormer:
+        """Make the encoder; its parameters are not yet initialised."""
+        return RoFormer(self)
+
+
+class RoFormer(Bert):
+    """The encoder.
+
+    Args:
+        config: its shape.
+    """
+
+    BLOCK: ClassVar[type[Block]] = RotaryBlock
+
+    def __init__(self, config: RoFormerConfig) -> None:
+        narrow = config.embedding_size != config.hidden_size
+        differences = {"embedding_size": config.embedding_size if narrow else None, "learns_positions": False}
+        super().__init__(config, embeddings_of(config, **differences))
+        self.turns = Turns(config.max_positions, config.hidden_size // config.num_heads)
+
+    def forward(
+        self, batch: Batch, noise: Noise | None = None, hidden: Tensor | None = None, blocks: slice = slice(None)
+    ) -> Tensor:
+        """Encode a packed batch; arguments as in `Bert.forward`."""
+        if self.training and noise is None:
+            noise = Noise.draw()
+        hidden = pad_rows(self.embeddings(batch, noise) if hidden is None else hidden, step=128)
+        layout, turn = Layout.of(batch), self.turns(pad_rows(batch.positions, step=128))
+        for block in list(self.blocks)[blocks]:
+            hidden = block(hidden, layout, noise, turn)
+        return hidden[: batch.num_tokens]
+
+    @torch.no_grad()
+    def begin_at_neighbours(self, offsets: Sequence[int], generator: torch.Generator) -> None:
+        """Let heads of the lowest layers look at neighbours; the word vectors are set already.
+
+        Args:
+            offsets: what the heads of a layer look at, in places to the right; 0 for a free head.
+            generator: of what is drawn.
+        """
+        if self.embeddings.segment is not None:
+            self.embeddings.segment.weight.zero_()  # it is learned soon, and until then it blurs the words
+        if self.embeddings.project is not None:
+            weight = self.embeddings.project.weight
+            deviation = weight.shape[1] ** -0.5
+            nn.init.trunc_normal_(weight, 0.0, deviation, -2 * deviation, 2 * deviation, generator=generator)
+        turn_to_neighbours([block.attention for block in self.blocks], offsets, BASE, generator)
+
+    def pool(self, use: Use = "classification") -> nn.Module | None:
+        """Make a dense layer on the first token, a classifier's between two dropouts; pre-training has none."""
+        if use in ("features", "next_sentence", "sentence_order"):
+            return None
+        activation = activation_function(self.config.activation)
+        if use == "choice":
+            return Pooler(self.config.hidden_size, activation)
+        dropout = Dropout(self.classifier_dropout().rate, site=HEAD_SITE + 1)
+        return ClassifierPooler(self.config.hidden_size, activation, dropout)
+
+
+NAMES = (
+    DEEP_CLASSIFIER,
+    *encoder_rows("roformer"),
+    ("encoder.embeddings.project", "roformer.embeddings_project"),
+    ("encoder.turns.weight", "roformer.encoder.embed_positions.weight"),
+    ("head.pooler.transform", "classifier.dense"),
+    ("head.pooler.dense", "sequence_summary.summary"),
+    ("head.token_logits.dense", "cls.predictions.transform.dense"),
+    ("head.token_logits.norm", "cls.predictions.transform.LayerNorm"),
+    ("head.token_logits.bias", "cls.predictions.bias"),
+    ("head.token_logits.embedding", "cls.predictions.decoder.weight"),
+    ("head.classifier", "classifier"),
+    ("head.qa_outputs", "qa_outputs"),
+)
+CLASSES = {"RoFormerLMHeadModel": "RoFormerForCausalLM"}
+"""Classes of transformers that go by another name than BERT's."""
+REDUNDANT = ()
+TIED = {
+    "cls.predictions.decoder.weight": "roformer.embeddings.word_embeddings.weight",
+    "cls.predictions.decoder.bias": "cls.predictions.bias",
+}
+to_foreign, from_foreign = renaming(NAMES)
+CONFIG = RoFormerConfig
+MODEL_TYPE = "roformer"
+PREFIX = "roformer"
