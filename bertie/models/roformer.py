@@ -25,9 +25,9 @@ from bertie.nn.block import Block
 from bertie.nn.dropout import Dropout, Noise
 from bertie.nn.feedforward import activation_function
 from bertie.nn.heads import ClassifierPooler, Pooler
+from bertie.nn.neighbours import look_beside_by_biases
 from bertie.nn.positions import BASE
 from bertie.nn.rotary import RotaryBlock, Turns
-from bertie.nn.rotary_neighbours import turn_to_neighbours
 from bertie.nn.rounding import pad_rows
 
 _SUMMARY = {"summary_type": "first", "summary_use_proj": True}
@@ -130,7 +130,7 @@ class RoFormer(Bert):
             weight = self.embeddings.project.weight
             deviation = weight.shape[1] ** -0.5
             nn.init.trunc_normal_(weight, 0.0, deviation, -2 * deviation, 2 * deviation, generator=generator)
-        turn_to_neighbours([block.attention for block in self.blocks], offsets, BASE, generator)
+        look_beside_by_biases([block.attention for block in self.blocks], BASE, offsets, generator)
 
     def pool(self, use: Use = "classification") -> nn.Module | None:
         """Make a dense layer on the first token, a classifier's between two dropouts; pre-training has none."""

@@ -6,7 +6,7 @@ such plateau.
 
 With learned positions, some columns of the table of positions begin as sines and cosines of the place. A head whose
 queries are those columns turned by one place, and whose keys are the columns as they are, looks at the token one place
-away. With rotary positions two constant vectors do the same.
+away. With rotary positions two constant vectors do the same, which are biases where an architecture has them.
 
 Shapes: V vocabulary, E width of the tables, H hidden, N heads, D head size, P pairs of columns.
 """
@@ -24,6 +24,7 @@ from torch import Tensor
 
 from bertie.nn.block import SelfAttention
 from bertie.nn.embeddings import Embeddings, WordEmbeddings
+from bertie.nn.rotary import RotaryAttention
 
 LAYERS = 2
 """Layers, from the lowest, whose heads begin at neighbours."""
@@ -33,7 +34,7 @@ _DAMPED = 0.3  # what is left of other draws where positions, queries and keys a
 _MOST_PAIRS = 32
 _CONSTANT = 4.0  # in standard deviations of a word's vector
 _GAP = 3.0  # by how much a rotary head's score of the neighbour lies above that of the token next to it
-_SLOWEST = 0.1  # radians a place below which a rotary pair tells no neighbours apart
+_SLOWEST = 0.03  # radians a place below which a rotary pair tells no neighbours apart
 _TRIALS = 256
 
 
@@ -180,6 +181,31 @@ def look_beside_by_rotation(
                 rows = attention.qkv.weight[part * hidden + head * size :][:size]
                 rows *= _DAMPED
                 rows[:, -1] += vector / seen
+
+
+@torch.no_grad()
+def look_beside_by_biases(
+    attentions: Iterable[RotaryAttention], theta: float, offsets: Sequence[int], generator: torch.Generator
+) -> None:
+    """Let heads of the lowest layers begin at neighbours, where positions are rotary and queries and keys have biases.
+
+    Args:
+        attentions: of the layers from the lowest up.
+        theta: the rotary base.
+        offsets: as in `look_beside`.
+        generator: of the values and outputs.
+    """
+    for layer, attention in enumerate(attentions):
+        hidden = attention.output.weight.shape[0]
+        for weight in (attention.qkv.weight[2 * hidden :], attention.output.weight):
+            weight.copy_(_normal(weight.shape, 1.0 / math.sqrt(hidden), generator))
+        size = hidden // attention.num_heads
+        for head in range(attention.num_heads if layer < LAYERS else 0):
+            if not (offset := _offset(offsets, layer, head, attention.num_heads)):
+                continue
+            for part, vector in enumerate(rotary_vectors(size, theta, offset)):
+                pairs = vector.view(2, -1).T.flatten() if attention.interleaved else vector
+                attention.qkv.bias[part * hidden + head * size :][:size] = pairs
 
 
 def rotary_vectors(size: int, theta: float, offset: int) -> tuple[Tensor, Tensor]:
