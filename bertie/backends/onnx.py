@@ -205,6 +205,7 @@ class _Writer:
 
     def embeddings(self, module: Embeddings) -> str:
         """Sum the tables' rows and normalise them; widen them where there is a projection."""
+        assert module.position is not None
         word = self.add("Gather", self.weight(module.word.weight), "input_ids")
         first = module.first_position
         length = self.add("Shape", "input_ids", start=1, end=2)

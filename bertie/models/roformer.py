@@ -124,13 +124,15 @@ class RoFormer(Bert):
             offsets: what the heads of a layer look at, in places to the right; 0 for a free head.
             generator: of what is drawn.
         """
-        if self.embeddings.segment is not None:
-            self.embeddings.segment.weight.zero_()  # it is learned soon, and until then it blurs the words
-        if self.embeddings.project is not None:
-            weight = self.embeddings.project.weight
+        embeddings: Any = self.embeddings
+        attentions: list[Any] = [block.attention for block in self.blocks]
+        if embeddings.segment is not None:
+            embeddings.segment.weight.zero_()  # it is learned soon, and until then it blurs the words
+        if embeddings.project is not None:
+            weight = embeddings.project.weight
             deviation = weight.shape[1] ** -0.5
             nn.init.trunc_normal_(weight, 0.0, deviation, -2 * deviation, 2 * deviation, generator=generator)
-        look_beside_by_biases([block.attention for block in self.blocks], BASE, offsets, generator)
+        look_beside_by_biases(attentions, BASE, offsets, generator)
 
     def pool(self, use: Use = "classification") -> nn.Module | None:
         """Make a dense layer on the first token, a classifier's between two dropouts; pre-training has none."""

@@ -88,6 +88,7 @@ def mark_places(embeddings: Embeddings, *, deviation: float) -> None:
         embeddings: with word vectors that are set already; changed in place.
         deviation: standard deviation of the word vectors.
     """
+    assert embeddings.position is not None
     table = embeddings.position.weight
     count = pairs_of(table.shape[1])
     table.zero_()
@@ -231,6 +232,7 @@ def _offset(offsets: Sequence[int], layer: int, head: int, num_heads: int) -> in
 
 def _told(embeddings: Embeddings, generator: torch.Generator) -> Places:
     """Find the marks in the hidden vectors of the first layer; a projection in between is set to carry them."""
+    assert embeddings.position is not None
     table = embeddings.position.weight[embeddings.first_position :]
     width, total = table.shape[1], pairs_of(table.shape[1])
     spread = (embeddings.word.weight.square().mean() + table.square().mean()).sqrt()  # what the LayerNorm divides by

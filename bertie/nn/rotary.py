@@ -37,7 +37,7 @@ def rotate(values: Tensor, turn: Turn, *, interleaved: bool = False) -> Tensor:
     """Turn queries or keys (T, N, D), in fp32 whatever their dtype."""
     cosine, sine = turn
     if interleaved:  # pairs that stand together are complex numbers as they lie in memory
-        pairs = torch.view_as_complex(values.float().contiguous().unflatten(-1, (-1, 2)))  # (T, N, D/2)
+        pairs = torch.view_as_complex(values.float().contiguous().view(*values.shape[:-1], -1, 2))  # (T, N, D/2)
         return torch.view_as_real(pairs * torch.complex(cosine, sine)).flatten(-2).to(values.dtype)
     first, second = values.float().chunk(2, dim=-1)  # (T, N, D/2)
     turned = torch.cat([first * cosine - second * sine, second * cosine + first * sine], dim=-1)
