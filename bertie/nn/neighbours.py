@@ -71,6 +71,8 @@ def frequencies(count: int) -> Tensor:
 
     The best of some draws from a fixed seed, one frequency in each of `count` equal parts of the circle's half.
     """
+    if count == 0:
+        return torch.zeros(0, dtype=torch.float64)
     reach = min(512, 8 * count * count)
     draw = torch.Generator().manual_seed(0)
     steps = torch.rand(_TRIALS, count, generator=draw, dtype=torch.float64)

@@ -24,6 +24,7 @@ REACH = 5
 _WEIGHTS = (60, 30, 20, 15, 12)  # 1 / distance, in sixtieths
 _MOST_TOKENS = 20_000_000
 _PART = 1 << 16  # tokens read at a time
+_LONG = 5_000_000  # tokens whose counting takes seconds
 _CELLS = 1 << 26  # of a table, 4 bytes each
 _MOST_CONTEXTS = 4096
 _FEWEST_CONTEXTS = 512
@@ -86,7 +87,12 @@ def count_pairs(corpus: Corpus, pieces: Pieces, *, beside: bool) -> list[Tensor]
     weights = (1,) if beside else _WEIGHTS
     begins = _document_begins(corpus)
     title = "Counting neighbours" if beside else "Counting words near each other"
-    with progress.bar(title, total=pieces.tokens, unit="tokens") as bar:
+    quick = pieces.tokens < _LONG  # over before there is something to see
+    with (
+        progress.Bar(title, total=None, unit="")
+        if quick
+        else progress.bar(title, total=pieces.tokens, unit="tokens") as bar
+    ):
         for start, stop in _parts(corpus):
             end = min(stop + len(weights), corpus.num_tokens)
             tokens = corpus.gather([start], [end - start])

@@ -47,7 +47,7 @@ def word_vectors(corpus: Corpus, pieces: Pieces, width: int, *, generator: torch
         found -= found.mean(0)
         found /= found.square().mean().sqrt().clamp_min(1e-12)
         vectors[:, side : 2 * found.shape[1] : 2] = found
-    return vectors / vectors.square().mean().sqrt().clamp_min(1e-12)
+    return vectors
 
 
 def _ppmi(table: Tensor) -> Tensor:
