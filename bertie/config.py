@@ -111,7 +111,7 @@ def plain(value: Any, key: str = "value") -> Any:
         return os.fspath(value)
     if isinstance(value, Mapping):
         return {str(name): plain(item, f"{key}.{name}") for name, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
+    if isinstance(value, list | tuple | set | frozenset | range):
         return [plain(item, f"{key}[{place}]") for place, item in enumerate(value)]
     if hasattr(value, "item"):  # a numpy number
         return plain(value.item(), key)
@@ -146,6 +146,8 @@ def validate(
         raise SettingsError(f"{place}{next(name for name in values if name != public_name(name))[:-1]} is given twice")
     known = known_keys(function)
     _refuse_unknown(given, known, place)
+    if given.get("seed") is not None and given.get("seeds") is not None:
+        raise SettingsError(f"{place}give seed or seeds, not both")
     for name, parameter in ((public_name(name), parameter) for name, parameter in parameters.items()):
         has_default = parameter.default is not parameter.empty
         if name not in given and not has_default and not partial:
@@ -236,18 +238,18 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-_LENGTHS = frozenset({"steps", "tokens", "epochs", "budget"})
-"""Ways to say how long a run is; one run has one of them."""
+_WAYS = (frozenset({"steps", "tokens", "epochs", "budget"}), frozenset({"seed", "seeds"}))
+"""Ways to say how long a run is, and from which seeds: a run has one of each."""
 
 
 def left_of_file(settings: Mapping[str, Any], given: Collection[str]) -> dict[str, Any]:
-    """Return a file's settings without its way to say how long, where another one is given beside the file.
+    """Return a file's settings without its way to say how long, or which seeds, where one is given beside the file.
 
     Args:
         settings: what the file says.
         given: names of what stands beside it and wins over it.
     """
-    replaced = _LENGTHS if not _LENGTHS.isdisjoint(given) else ()
+    replaced = {name for ways in _WAYS if not ways.isdisjoint(given) for name in ways}
     return {name: value for name, value in settings.items() if name not in replaced}
 
 

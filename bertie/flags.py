@@ -26,6 +26,7 @@ from bertie import config
 from bertie.errors import SettingsError
 from bertie.wrong_words import readable_errors, refuse_unknown_flags
 
+_LONGEST_RANGE = 10_000
 SECTION = re.compile(r"^(Args|Returns|Raises|Yields|Examples?):\s*$", re.MULTILINE)
 
 
@@ -53,7 +54,7 @@ def parse(function: Callable[..., Any], words: list[str]) -> tuple[dict[str, Any
     """
     command = function.__name__.replace("_", "-")
     parameters = config.signature(function)
-    settings = _settings_from_file(function, words)
+    settings, typed = _settings_from_file(function, words), _typed(words)
     words, named = _named_arguments(function, words)
     places = {config.public_name(name) for name, parameter in parameters.items() if _is_positional(parameter)}
     refuse_unknown_flags(function, words, places)
@@ -71,6 +72,8 @@ def parse(function: Callable[..., Any], words: list[str]) -> tuple[dict[str, Any
     ]
     if empty:  # tyro takes no words for a tuple of none; a parameter without default wants at least one
         raise SettingsError(f"missing: {', '.join(empty)}; see bertie {command} --help")
+    if values.get("seeds") is not None and "seed" not in typed | settings.keys():
+        values.pop("seed", None)  # a default, which nobody gave
     return config.validate(function, values), Output(json=parsed.json, quiet=parsed.quiet)
 
 
@@ -141,6 +144,7 @@ def _rules() -> ConstructorRegistry:
     rules = ConstructorRegistry()
     rules.primitive_rule(_optional)
     rules.primitive_rule(_pairs)
+    rules.primitive_rule(_numbers)
     return rules
 
 
@@ -188,6 +192,33 @@ def _pairs(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[dict[str, Any]] 
         instance_from_str=read,
         is_instance=lambda value: isinstance(value, dict),
         str_from_instance=lambda value: [",".join(f"{key}={item}" for key, item in value.items())],
+    )
+
+
+def _numbers(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[tuple[int, ...]] | None:
+    """Take whole numbers as one word, ``1,2,3`` or ``1-5``: several words would swallow the argument after them."""
+    if info.type != tuple[int, ...]:
+        return None
+
+    def read(words: list[str]) -> tuple[int, ...]:
+        numbers: list[int] = []
+        for part in words[0].split(","):
+            found = re.fullmatch(r"\s*(-?\d+)(?:\s*-\s*(\d+))?\s*", part, re.ASCII)
+            if found is None:
+                raise ValueError(f"{part!r} is no whole number and no range; write them as 1,2,3 or 1-5")
+            first = int(found[1])
+            last = first if found[2] is None else int(found[2])
+            if not 0 <= last - first <= _LONGEST_RANGE:
+                raise ValueError(f"{part!r} is no range of numbers from a lower one to a higher one, such as 1-5")
+            numbers += range(first, last + 1)
+        return tuple(numbers)
+
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="INT,INT,...",
+        instance_from_str=read,
+        is_instance=lambda value: isinstance(value, tuple) and all(isinstance(item, int) for item in value),
+        str_from_instance=lambda value: [",".join(map(str, value))],
     )
 
 

@@ -6,6 +6,7 @@ have the labels in like parts. The same table, share and seed give the same spli
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -99,6 +100,14 @@ def read_tables(
         table = replace(table, path=Path(names["train"]), reading=reading)
     table = replace(table, items=_limited(train, table.items, limits[0]))
     return Tables(train=table, dev=_limited(dev or train, held, limits[1]), names=names, copies=copies, split=split)
+
+
+def fingerprint(items: Sequence[Any]) -> str:
+    """Hash the training items, for a resumed run."""
+    digest = hashlib.sha256()
+    for item in items:
+        digest.update(repr(item).encode("utf-8", "backslashreplace"))
+    return digest.hexdigest()
 
 
 def _share(dev: Path) -> float | None:

@@ -48,8 +48,12 @@ class Report:
         return self.values
 
     def as_table(self) -> dict[str, Any]:
-        """Return what the tables show, by row name: the figures but remarks, which were said as warnings."""
-        return {name: value for name, value in self.values.items() if name != "remarks"}
+        """Return what the tables show, by row name.
+
+        Left out are remarks, which were said as warnings, and means that stand beside their spread.
+        """
+        hidden = {"remarks", *(["scores"] if "over_seeds" in self.values else [])}
+        return {name: value for name, value in self.values.items() if name not in hidden}
 
     def as_json(self) -> str:
         """Write the figures as one line of JSON; what is no finite number becomes null."""

@@ -1,6 +1,5 @@
 """Fine-tune a model, pre-trained or of random weights, on labelled data."""
 
-import hashlib
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from bertie import config, progress
 from bertie.commands._fitting import horizon_of, origin
 from bertie.commands._random import ModelSettings, RandomStart, start_of
+from bertie.commands._seeds import with_seeds
 from bertie.commands._teacher import taught
 from bertie.commands.command import Report
 from bertie.config import Positional
@@ -40,6 +40,7 @@ class FinetuneReport(Report):
         return dict(self.values.get("scores", {}))
 
 
+@with_seeds
 def finetune(
     model: Positional[str | ModelSettings | None] = None,
     *,
@@ -71,6 +72,8 @@ def finetune(
     device: str = "auto",
     threads: int | None = None,
     seed: int = 0,
+    seeds: tuple[int, ...] | None = None,
+    split_seed: int | None = None,
     resume: bool = False,
     accept_changes: bool = False,
 ) -> FinetuneReport:
@@ -109,6 +112,8 @@ def finetune(
         device: auto, cpu, cuda.
         threads: CPU threads; all cores when not given.
         seed: of random weights, the new head and LoRA's updates, the order and dropout.
+        seeds: several, such as 1,2,3 or 1-5: a run for each in a folder of `out`, then mean, deviation and interval.
+        split_seed: of the share that --dev 20% holds out; when not given the run's seed, and 0 for all runs of --seeds.
         resume: go on with the run in `out`.
         accept_changes: with --resume: go on although settings, or files of the run, were changed since it began.
 
@@ -117,7 +122,7 @@ def finetune(
     """
     parameters = dict(locals())
     from bertie.commands._dev import DevTable
-    from bertie.commands._tables import read_tables
+    from bertie.commands._tables import fingerprint, read_tables
     from bertie.nn.device import resolve_device, set_threads
     from bertie.tasks.task import task_class
     from bertie.training.feed import table_feed
@@ -129,9 +134,9 @@ def finetune(
     if training.selects and dev is None:
         raise SettingsError("training.best and training.patience go by the scores on a dev table; give one with --dev")
     _refuse_pretraining(schedule)
-    start, kind = start_of(model, tokenizer), task_class(task)
-    limits = (train_limit, dev_limit)
-    tables = read_tables(kind, train, dev, out=out, columns=columns, limits=limits, seed=seed)
+    start, kind, limits = start_of(model, tokenizer), task_class(task), (train_limit, dev_limit)
+    split = seed if split_seed is None else split_seed
+    tables = read_tables(kind, train, dev, out=out, columns=columns, limits=limits, seed=split)
     table, dev_items = tables.train, tables.dev
     wishes = {"max_length": length, "truncation": truncation, "stride": stride}
     if isinstance(start, RandomStart):
@@ -148,7 +153,7 @@ def finetune(
     network = choose(bundle.model, freeze=freeze, lora=lora, seed=seed)
     learner, lesson = taught(network, bundle, distill, seed=seed)
     with RunFolder.open(
-        out, "finetune", parameters, resume=resume, data=_fingerprint(table.items), settings_file=config
+        out, "finetune", parameters, resume=resume, data=fingerprint(table.items), settings_file=config
     ) as folder:
         if folder.finished:
             progress.note(f"{out} is finished already; nothing was done")
@@ -213,14 +218,6 @@ def _start(
     for line in bundle.notes:
         progress.note(line)
     return replace(bundle, extra={**origin(bundle), **carried(table.reading)})
-
-
-def _fingerprint(items: Any) -> str:
-    """Hash the training items, for a resumed run."""
-    digest = hashlib.sha256()
-    for item in items:
-        digest.update(repr(item).encode("utf-8", "backslashreplace"))
-    return digest.hexdigest()
 
 
 def _activations(

@@ -10,6 +10,7 @@ from bertie.commands._begin import begin, remembered, with_start
 from bertie.commands._held_out import DevCorpus
 from bertie.commands._pretrained import finish, summary
 from bertie.commands._random import ModelSettings, RandomStart
+from bertie.commands._seeds import with_seeds
 from bertie.commands._teacher import taught
 from bertie.commands.command import Report
 from bertie.errors import DataError, SettingsError
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from bertie.training.schedule import Horizon, Stage
 
 
+@with_seeds
 def pretrain(
     *,
     corpus: Path,
@@ -51,6 +53,7 @@ def pretrain(
     device: str = "auto",
     threads: int | None = None,
     seed: int = 0,
+    seeds: tuple[int, ...] | None = None,
     resume: bool = False,
     accept_changes: bool = False,
 ) -> Report:
@@ -84,6 +87,7 @@ def pretrain(
         device: auto, cpu, cuda.
         threads: CPU threads; all cores when not given.
         seed: of weights, order, masks and dropout.
+        seeds: several, such as 1,2,3 or 1-5: a run for each in a folder of `out`, then mean, deviation and interval.
         resume: go on with the run in `out`.
         accept_changes: with --resume: go on although settings, or files of the run, were changed since it began.
 

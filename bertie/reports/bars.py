@@ -1,9 +1,9 @@
 """Scores of several ways side by side as inline SVG: bars from zero, and enlarged, a dot a seed with their spread."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from bertie.metrics.spread import deviation, mean
 from bertie.reports.chart import NUM_COLOURS
 from bertie.reports.figures import number, percent, percent_tick
 from bertie.reports.scale import Scale, drawable, enclosing
@@ -43,7 +43,7 @@ def bars(title: str, rows: Sequence[tuple[str, Sequence[float]]], *, unit: str =
     if not means:
         return '<figure class="chart"><p class="empty">no data</p></figure>'
     write, write_tick = _writers(unit)
-    reach = [mean(scores) + sign * spread(scores) for _, scores in kept if scores for sign in (-1, 1)]
+    reach = [mean(scores) + sign * deviation(scores) for _, scores in kept if scores for sign in (-1, 1)]
     every = [*reach, *(value for _, scores in kept for value in scores)]
     whole = _Panel("mean", _NAMES + 20, 310, enclosing(min(0.0, *means), max(0.0, *means)))
     near = _Panel("every seed, mean and spread, enlarged", 545, 365, enclosing(min(every), max(every)))
@@ -85,7 +85,7 @@ def _bar(panel: _Panel, scores: Sequence[float], middle: float, colour: int) -> 
 
 def _seeds(panel: _Panel, scores: Sequence[float], middle: float, colour: int, write: Callable[[float], str]) -> str:
     """Draw a whisker of one spread to either side of the mean, a tick at the mean and a dot a seed."""
-    low, centre, high = (panel.across(mean(scores) + sign * spread(scores)) for sign in (-1, 0, 1))
+    low, centre, high = (panel.across(mean(scores) + sign * deviation(scores)) for sign in (-1, 0, 1))
     around = f'x="{low:.1f}" y="{middle - 7:.1f}" width="{high - low:.1f}" height="14" rx="7"'
     parts = [f'<rect class="spread c{colour}" {around}/><path class="whisker" d="M{centre:.1f} {middle - 12:.1f}v24"/>']
     for value in scores:
@@ -94,25 +94,12 @@ def _seeds(panel: _Panel, scores: Sequence[float], middle: float, colour: int, w
     return "".join(parts)
 
 
-def spread(scores: Sequence[float]) -> float:
-    """Return the standard deviation of a sample, divided by n - 1; 0 of a single score."""
-    if len(scores) < 2:
-        return 0.0
-    middle = mean(scores)
-    return math.hypot(*(value - middle for value in scores)) / math.sqrt(len(scores) - 1)
-
-
-def mean(scores: Sequence[float]) -> float:
-    """Return the mean of a sample."""
-    return math.fsum(scores) / len(scores)
-
-
 def _figure(scores: Sequence[float], write: Callable[[float], str]) -> str:
     if not scores:
         return "–"
     if len(scores) == 1:
         return write(scores[0])
-    return f"{write(mean(scores)).removesuffix('%')} ± {write(spread(scores))}"
+    return f"{write(mean(scores)).removesuffix('%')} ± {write(deviation(scores))}"
 
 
 def _writers(unit: str) -> tuple[Callable[[float], str], Callable[[float], str]]:

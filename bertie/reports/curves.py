@@ -28,15 +28,42 @@ _SHORTER = re.compile(r"_at_([0-9]+)_tokens$")
 
 def curves(records: Records) -> str:
     """Draw a chart for every figure that was taken at two steps or more; nothing when the records hold none."""
+    ordered = _ordered(records)
+    drawn = [_chart(records, name, size) for name, size in _sized(ordered)]
+    return f'<div class="charts">{"".join(drawn)}</div>{_evaluations(records)}' if drawn else ""
+
+
+def overlaid(runs: Mapping[str, Records]) -> str:
+    """Draw several runs into the same charts, a line for each: what was measured on dev, else on the training data.
+
+    Args:
+        runs: records by the run's name.
+
+    Returns:
+        The charts; nothing when no run holds a figure that was taken at two steps or more.
+    """
+    names = list(dict.fromkeys(name for records in runs.values() for name in _ordered(records)))
+    ordered = _in_order([name for name in names if name not in _LAST])
+    drawn = [_chart_of_runs(runs, name, size) for name, size in _sized(ordered)]
+    return f'<div class="charts">{"".join(drawn)}</div>' if drawn else ""
+
+
+def _ordered(records: Records) -> list[str]:
+    """List the figures that have a curve, the most telling first."""
     names = dict.fromkeys(name for row in records for name in row if name not in _COUNTS and not _SHORTER.search(name))
-    present = [name for name in names if _is_curve(records, name)]
+    return _in_order([name for name in names if _is_curve(records, name)])
+
+
+def _in_order(present: Sequence[str]) -> list[str]:
     first = [name for names in _FIRST if (name := next((name for name in names if name in present), ""))]
     rest = [name for name in present if name not in (*first, *_LAST)]
     rest.sort(key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER))
-    ordered = [*first, *rest, *(name for name in _LAST if name in present)]
+    return [*first, *rest, *(name for name in _LAST if name in present)]
+
+
+def _sized(ordered: Sequence[str]) -> list[tuple[str, str]]:
     num_large = _num_large(len(ordered))
-    drawn = [_chart(records, name, "large" if place < num_large else "small") for place, name in enumerate(ordered)]
-    return f'<div class="charts">{"".join(drawn)}</div>{_evaluations(records)}' if drawn else ""
+    return [(name, "large" if place < num_large else "small") for place, name in enumerate(ordered)]
 
 
 def _num_large(count: int) -> int:
@@ -70,14 +97,32 @@ def _chart(records: Records, name: str, size: str) -> str:
                     colour=colour,
                 )
             )
+    return _lines(name, series, size, marks=changes(records))
+
+
+def _chart_of_runs(runs: Mapping[str, Records], name: str, size: str) -> str:
+    """Draw one figure of several runs; all lines show the same kind, dev where any run measured it there."""
+    kind = "dev" if any(_points(records, "dev", name) for records in runs.values()) else "train"
+    series = []
+    for run, records in runs.items():
+        points = _points(records, kind, name)
+        if any(y is not None for _, y in points):
+            series.append(Series(run, points, marked=kind == "dev" and len(points) <= 40, smooth=kind == "train"))
+    marks = changes(next(iter(runs.values())))
+    return _lines(name, series, size, marks=marks, title=f"{name_of(name)}, {kind}")
+
+
+def _lines(
+    name: str, series: Sequence[Series], size: str, *, marks: Sequence[tuple[float, str]], title: str = ""
+) -> str:
     share = is_share(name)
     return lines(
-        name_of(name),
+        title or name_of(name),
         series,
         x_label="step",
         y_format=percent if share else number,
         y_ticks=percent_tick if share else compact if name == "tokens_per_second" else number,
-        marks=changes(records),
+        marks=marks,
         log=name == "gradient_norm",
         size=size,
     )

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from bertie import __version__
 from bertie.files.atomic import write_text
 from bertie.reports.bars import bars
-from bertie.reports.curves import changes, curves, first_and_last
+from bertie.reports.curves import changes, curves, first_and_last, overlaid
 from bertie.reports.figures import name_of, shown
 from bertie.reports.findings import Findings, sections
 from bertie.reports.machine import these_versions, this_machine
@@ -21,6 +21,8 @@ _KINDS = {
     "pretrain": "Pre-training run",
     "finetune": "Fine-tuning run",
     "evaluate": "Evaluation",
+    "seeds": "The same run with several seeds",
+    "against": "Two models on the same data",
     "demo": "The whole life, from raw text to a classifier",
 }
 # What is shown big, most wanted first; dev before train.
@@ -46,15 +48,32 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class Rows:
+    """A table with a section of its own; cells are plain text."""
+
+    title: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    remark: str = ""
+    numbers: Sequence[int] = ()
+    """Columns that stand at the right."""
+
+
+@dataclass(frozen=True)
 class RunReport:
     """Everything a report shows; parts that are empty are left out."""
 
     title: str
-    kind: Literal["pretrain", "finetune", "evaluate", "demo"]
+    kind: Literal["pretrain", "finetune", "evaluate", "demo", "seeds", "against"]
     summary: Mapping[str, Any]
     """Figures on top, by name; the most telling ones are shown big."""
+    about: Mapping[str, str] = field(default_factory=dict)
+    """Small print under a big figure, by its name."""
     records: Sequence[Mapping[str, Any]] = ()
     """Lines of metrics.jsonl."""
+    runs: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    """The same of several runs, by name; their curves are drawn into one picture."""
+    tables: Sequence[Rows] = ()
     settings: str = ""
     """Text of config.toml."""
     command: str = ""
@@ -87,6 +106,10 @@ def render(run: RunReport) -> str:
     parts = [
         _summary(run),
         *(
+            section(part.title, table(part.head, _cells(part), numbers=part.numbers), remark=part.remark)
+            for part in run.tables
+        ),
+        *(
             section(part.title, bars(part.title, part.rows, unit=part.unit), remark=part.remark)
             for part in run.comparisons
         ),
@@ -104,6 +127,12 @@ def render(run: RunReport) -> str:
         section("Repeat it", _settings(run)),
     ]
     return page(run.title, _KINDS[run.kind], parts, footer=f"Written by bertie {__version__}. This page loads nothing.")
+
+
+def _cells(part: Rows) -> list[list[str]]:
+    return [
+        [safe(cell) if place in part.numbers else text(cell) for place, cell in enumerate(row)] for row in part.rows
+    ]
 
 
 def _summary(run: RunReport) -> str:
@@ -132,6 +161,8 @@ def _plain(name: str) -> str:
 
 def _about(run: RunReport, name: str) -> str:
     """Say what a figure was measured on and, when it has a curve, where that began."""
+    if name in run.about:
+        return run.about[name]
     plain = _plain(name)
     kind = "train" if name.startswith("train_") else "dev"
     said = [] if name == plain else [kind]
@@ -141,8 +172,11 @@ def _about(run: RunReport, name: str) -> str:
 
 
 def _curves(run: RunReport) -> str:
-    if run.kind == "evaluate":
+    if run.kind in ("evaluate", "against"):
         return ""  # nothing was trained
+    if run.runs:
+        drawn = overlaid(run.runs) or _missing("No figure was logged.")
+        return section("Curves", drawn, remark="A line for each seed; what was measured on dev where it was.")
     return section("Curves", curves(run.records) or _missing("No figure was logged."), remark=_about_curves(run))
 
 

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bertie.reports.bars import bars, mean, spread
+from bertie.metrics.spread import deviation as spread
+from bertie.metrics.spread import mean
+from bertie.reports.bars import bars
 
 Read = Callable[[str], Any]
 ROWS = [("pre-trained", [0.79, 0.7812, 0.7919]), ("random", [0.7244, 0.7301, 0.7187])]
