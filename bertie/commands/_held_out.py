@@ -1,4 +1,7 @@
-"""The dev corpus of a pre-training run: measured at the longest stage's length, and at the running stage's own."""
+"""The dev corpus of a pre-training run: measured at the longest stage's length, and at the running stage's own.
+
+Of a task that fills masks it is measured twice, as the objective shows it and with every chosen token as [MASK].
+"""
 
 from __future__ import annotations
 
@@ -45,12 +48,18 @@ class DevCorpus:
     ) -> None:
         from bertie.corpus.shards import Corpus
 
-        self._corpus = Corpus.open(path)
-        if self._corpus.tokenizer_fingerprint != bundle.tokenizer.fingerprint:
+        self.corpus = Corpus.open(path)
+        if self.corpus.tokenizer_fingerprint != bundle.tokenizer.fingerprint:
             raise DataError(f"{path} was prepared with another tokenizer than the training corpus; prepare it again")
         self._tokenizer, self._task, self._network = bundle.tokenizer, bundle.task.at(1.0), network
         self._lengths, self._num_tokens, self._device = [each.length for each in stages], num_tokens, device
         self._batches = {length: self._cut(length) for length in set(self._lengths)}
+        self._alone = {length: self._hidden(batches) for length, batches in self._batches.items()}
+
+    @property
+    def alone(self) -> Sequence[Batch]:
+        """The batches of the longest length with every chosen token as [MASK]; none for a task without masks."""
+        return self._alone[max(self._lengths)]
 
     def figures(self, feed: Mapping[str, Any]) -> dict[str, float]:
         """Measure the network as it is.
@@ -69,15 +78,24 @@ class DevCorpus:
 
     def _at(self, length: int) -> dict[str, float]:
         from bertie.inference.evaluate import evaluate_batches
+        from bertie.inference.mask_alone import measure_masks
 
-        return evaluate_batches(self._network, self._task, self._batches[length], device=self._device)
+        figures = evaluate_batches(self._network, self._task, self._batches[length], device=self._device)
+        if self._alone[length]:
+            figures |= measure_masks(self._network, self._alone[length], device=self._device)
+        return figures
+
+    def _hidden(self, batches: Sequence[Batch]) -> list[Batch]:
+        from bertie.inference.mask_alone import hidden
+
+        return hidden(batches, self._task, self._tokenizer)
 
     def _cut(self, length: int) -> list[Batch]:
         from bertie.data.instances import draw_instances
         from bertie.data.sampler import Sampler
 
         plan = self._task.corpus_plan()
-        sampler = Sampler(self._corpus, seed=0, length=length, batch_tokens=max(8192, length), plan=plan)
+        sampler = Sampler(self.corpus, seed=0, length=length, batch_tokens=max(8192, length), plan=plan)
         count = min(sampler.num_batches(0), max(1, self._num_tokens // 8192))
         drawn = [draw_instances(sampler, step, self._tokenizer) for step in range(count)]
         return [

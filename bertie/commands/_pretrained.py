@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from bertie import progress
+from bertie.commands._yardsticks import Counted
 from bertie.commands.command import Report
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ def finish(
     position: "Position",
     data: "Corpus",
     masked: Any,
+    counted: Counted,
     *,
     stages: "Sequence[Stage]",
     job: "Job",
@@ -42,7 +44,8 @@ def finish(
     records = read(folder.metrics)
     values = _figures(folder, records, position)
     values["epochs"] = round(position.tokens / max(1, data.num_tokens), 4)
-    told = _remarks(values, position, records, stages, job)
+    values |= counted.values(records)
+    told = _remarks(values, position, records, stages, job, counted)
     notes = [f"The model was pre-trained on {data.num_tokens:,} tokens of {data.num_documents:,} documents."]
     if begun is not None:
         values |= {"start": begun.name} | ({"counted_tokens": begun.tokens} if begun.tokens else {})
@@ -51,6 +54,7 @@ def finish(
     values |= shares
     notes += about
     if bundle.task.fills_masks:
+        notes += [counted.said] if counted.said else []
         notes.append("Random replacements come from the vocabulary without its special tokens, unlike the original.")
     settings = folder.config.read_text(encoding="utf-8")
     command = f"bertie run {folder.config}"
@@ -97,12 +101,14 @@ def _remarks(
     records: list[dict[str, Any]],
     stages: "Sequence[Stage]",
     job: "Job",
+    counted: Counted,
 ) -> list[str]:
     """Say as warnings what a user would want to be told, and keep it among the figures."""
     from bertie.training.remarks import Extent, of_pretraining
 
     extent = Extent(steps=position.step, done=values["epochs"], data="the corpus")
-    told = of_pretraining(extent, records, stages=stages, settings=job.training, optimizer=job.optimizer)
+    about: dict[str, Any] = {"stages": stages, "settings": job.training, "optimizer": job.optimizer}
+    told = of_pretraining(extent, records, **about, yardsticks=counted.figures, recipe=counted.recipe)
     for line in told:
         progress.note(f"warning: {line}")  # quiet runs have them in run.json and in the report
     if told:

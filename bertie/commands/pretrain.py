@@ -12,6 +12,7 @@ from bertie.commands._pretrained import finish, summary
 from bertie.commands._random import ModelSettings, RandomStart
 from bertie.commands._seeds import with_seeds
 from bertie.commands._teacher import taught
+from bertie.commands._yardsticks import count, recipe_of
 from bertie.commands.command import Report
 from bertie.errors import DataError, SettingsError
 from bertie.training.settings import PEAKS, DistillSettings, OptimizerSettings, ScheduleSettings, TrainingSettings
@@ -105,10 +106,7 @@ def pretrain(
     from bertie.training.runfolder import RunFolder
     from bertie.training.schedule import parse_stages
 
-    if training.selects or training.evaluate_each_epoch:
-        raise SettingsError("training.best, .patience and .evaluate_each_epoch are finetune's; pretrain goes by steps")
-    if schedule.batch_warmup > 0.0 and epochs is not None:
-        raise SettingsError("with schedule.batch_warmup the steps of an epoch are unknown; give --tokens or --budget")
+    _check(training, schedule, epochs)
     text = Corpus.open(corpus, verify=True)  # seconds for gigabytes, before a run of hours
     tokenizer = Tokenizer.load(corpus / "tokenizer")
     parts = parse_stages(stages, length=length)
@@ -131,6 +129,8 @@ def pretrain(
         if folder.finished:
             progress.note(f"{out} is finished already; nothing was done")
             return summary(folder, folder.values, objective)
+        held_out = None if dev is None else DevCorpus(dev, bundle, network, parts, dev_tokens, place)
+        counted = count(text, held_out, bundle, longest, recipe_of(bundle, start, optimizer, peak))
         sizes: dict[str, Any] = {"stages": parts, "batch_tokens": batch_tokens, "micro_tokens": training.micro_tokens}
         job = Job(
             model=learner,
@@ -146,14 +146,23 @@ def pretrain(
             precision=resolve(precision, place),
             device=place,
             seed=seed,
-            evaluate=None if dev is None else DevCorpus(dev, bundle, network, parts, dev_tokens, place).figures,
+            evaluate=None if held_out is None else held_out.figures,
+            watch=counted.watch,
         )
         begun = begin(start, network, bundle, text, folder, seed=seed)
         before = remembered(folder, _guesses(bundle, text, dev, place, seed=seed)[1], begun)
         position = run(job, folder)
         clozes, after = _guesses(bundle, text, dev, place, seed=seed)
         masked = masked_sentences(clozes, before, after, tokenizer)
-        return finish(bundle, network, folder, position, text, masked, stages=parts, job=job, begun=begun)
+        return finish(bundle, network, folder, position, text, masked, counted, stages=parts, job=job, begun=begun)
+
+
+def _check(training: TrainingSettings, schedule: ScheduleSettings, epochs: int | None) -> None:
+    """Refuse settings that pre-training doesn't have."""
+    if training.selects or training.evaluate_each_epoch:
+        raise SettingsError("training.best, .patience and .evaluate_each_epoch are finetune's; pretrain goes by steps")
+    if schedule.batch_warmup > 0.0 and epochs is not None:
+        raise SettingsError("with schedule.batch_warmup the steps of an epoch are unknown; give --tokens or --budget")
 
 
 def _objective(task: str, longest: int, flags: dict[str, Any], settings: dict[str, Any]) -> "Task":

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from bertie.batch import Batch
 from bertie.corpus.pairs import PairCounts
+from bertie.data.plan import Plan
 from bertie.tokenizer.tokenizer import Tokenizer
 
 Integers = NDArray[np.int64]
@@ -69,7 +70,8 @@ def places_of(batches: Sequence[Batch], tokenizer: Tokenizer) -> Places:
         left = np.where((within[slots] == 0) | np.isin(left, silent), NOTHING, left)
         right = np.where((within[behind] <= within[slots]) | np.isin(right, silent), NOTHING, right)
         found.append((batch.targets["slot.token"].numpy(), left, right))
-    return Places(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+    none = np.zeros((3, 0), np.int64)
+    return Places(*(np.concatenate(parts) for parts in zip(none, *found, strict=True)))
 
 
 def measure(pairs: PairCounts, places: Places, special_ids: Sequence[int]) -> Yardsticks:
@@ -159,3 +161,10 @@ def _shares(counts: Integers, allowed: NDArray[np.bool_]) -> Floats:
     raised = np.where(allowed, counts + _UNSEEN, 0.0)
     shares: Floats = raised / raised.sum()
     return shares
+
+
+def ranges_of(plan: Plan, chosen: Integers) -> tuple[Integers, Integers]:
+    """Return starts and lengths of the corpus's tokens that some instances of a plan hold."""
+    starts = np.concatenate([plan.a_start[chosen], plan.b_start[chosen]])
+    lengths = np.concatenate([plan.a_length[chosen], plan.b_length[chosen]])
+    return starts[lengths > 0], lengths[lengths > 0]

@@ -19,6 +19,13 @@ from torch.nn.functional import normalize
 from bertie.batch import Batch
 from bertie.inference.evaluate import resting
 from bertie.nn.projection import Logits
+from bertie.tasks.task import Task
+from bertie.tokenizer.tokenizer import Tokenizer
+
+
+def hidden(batches: Iterable[Batch], task: Task, tokenizer: Tokenizer) -> list[Batch]:
+    """Take the batches of a task whose masks are filled, every chosen token hidden; none of a task without masks."""
+    return [hide(batch, tokenizer.mask) for batch in batches if not batch.causal] if task.fills_masks else []
 
 
 def hide(batch: Batch, mask_id: int) -> Batch:

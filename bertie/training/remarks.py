@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bertie.training import plateau
 from bertie.training.schedule import Stage
 from bertie.training.settings import OptimizerSettings, TrainingSettings
 
@@ -75,6 +76,8 @@ def of_pretraining(
     stages: Sequence[Stage],
     settings: TrainingSettings,
     optimizer: OptimizerSettings,
+    yardsticks: Mapping[str, float],
+    recipe: plateau.Recipe,
 ) -> list[str]:
     """Remark on a pre-training run.
 
@@ -84,8 +87,11 @@ def of_pretraining(
         stages: lengths of sequences and their shares of the run.
         settings: how it was evaluated.
         optimizer: how weights were updated.
+        yardsticks: what counting reaches; empty for a task without masks.
+        recipe: what decides how soon such a run learns.
     """
     found = [
+        *plateau.remarks(records, yardsticks, recipe),
         risen(records),
         little_data(extent),
         *too_short(extent, records, settings, optimizer),

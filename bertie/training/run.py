@@ -54,6 +54,8 @@ class Job:
     seed: int
     evaluate: Callable[[Mapping[str, Any]], dict[str, float]] | None = None
     """Figures on the dev data, given where the feed stands."""
+    watch: Callable[[Mapping[str, Any], float], str] = lambda record, done: ""
+    """What to warn of at a logged line, given how much of the run is done; "" for nothing."""
     epoch_steps: int | None = None
     """Steps of a pass over the training table; None where passes differ, as over a corpus."""
 
@@ -130,7 +132,7 @@ def run(job: Job, folder: RunFolder) -> Position:
             done = job.horizon.fraction(step=position.step, tokens=position.tokens, seconds=clock()) >= 1.0
             measure = job.evaluate is not None and (done or _evaluation_due(job, step.number))
             if step.number % job.training.log_every == 0 or done or measure:
-                record = _log(journal, position, step, clock)
+                record = _log(job, journal, position, step, clock)
                 bar.advance(0, **_shown(job, position, record))
             elif position.step < job.training.log_every:  # something to see before the first line is due
                 bar.advance(0, **_shown(job, position, step.figures))
@@ -276,7 +278,7 @@ def _save(
     return True
 
 
-def _log(journal: Journal, position: Position, step: Step, clock: _Clock) -> dict[str, Any]:
+def _log(job: Job, journal: Journal, position: Position, step: Step, clock: _Clock) -> dict[str, Any]:
     """Write one line of means over the steps since the last line, each over those of them that have the figure."""
     seconds = clock()
     found: dict[str, list[float]] = {}
@@ -299,6 +301,9 @@ def _log(journal: Journal, position: Position, step: Step, clock: _Clock) -> dic
     }
     journal.write(record)
     position.window, position.timed_tokens, position.timed_seconds = [], position.tokens, seconds
+    done = job.horizon.fraction(step=position.step, tokens=position.tokens, seconds=seconds)
+    if said := job.watch(record, done):
+        progress.warn(said)
     return record
 
 

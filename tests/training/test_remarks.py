@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from bertie.training.plateau import Recipe
 from bertie.training.remarks import (
     Extent,
     fallen,
@@ -18,6 +19,7 @@ from bertie.training.remarks import (
 from bertie.training.schedule import parse_stages
 from bertie.training.settings import OptimizerSettings, TrainingSettings
 
+RECIPE = Recipe(task="masked_lm", optimizer="adamw", peak=1e-3, vocab_size=4096)
 WELL = Extent(steps=1000, done=3.0, data="the training table")
 
 
@@ -104,13 +106,17 @@ def test_a_run_that_went_well_gets_no_remark() -> None:
     how: dict[str, Any] = {"settings": TrainingSettings(), "optimizer": OptimizerSettings()}
     answers = ["a", "b"] * 10
     assert of_finetuning(WELL, dev(0.5, 0.9), "accuracy", answers=answers, right=answers, **how) == []
-    assert of_pretraining(WELL, dev(9.0, 3.0, name="loss"), stages=parse_stages(None, length=128), **how) == []
+    beside: dict[str, Any] = {**how, "yardsticks": {}, "recipe": RECIPE}
+    assert of_pretraining(WELL, dev(9.0, 3.0, name="loss"), stages=parse_stages(None, length=128), **beside) == []
 
 
 def test_all_of_them_together() -> None:
     how: dict[str, Any] = {"settings": TrainingSettings(), "optimizer": OptimizerSettings()}
     short = Extent(steps=22, done=0.02, data="the corpus")
     assert len(of_finetuning(short, dev(0.9, 0.5), "accuracy", answers=["a"] * 20, right=["a", "b"] * 10, **how)) == 4
-    assert (
-        len(of_pretraining(short, dev(3.0, 7.0, name="loss", first=0), stages=parse_stages(None, length=9), **how)) == 3
-    )
+    rising, stages = dev(3.0, 7.0, name="loss", first=0), parse_stages(None, length=9)
+    assert len(of_pretraining(short, rising, stages=stages, **how, yardsticks={}, recipe=RECIPE)) == 3
+    on_it = {"kind": "train", "step": 2000, "tokens": 9_000_000, "loss": 7.0, "mask_loss": 6.6}
+    beside: dict[str, Any] = {**how, "yardsticks": {"yardstick_unigram_loss": 6.6}, "recipe": RECIPE}
+    said = of_pretraining(WELL, [on_it], stages=stages, **beside)
+    assert len(said) == 1 and said[0].startswith("the run ended on the plateau")
