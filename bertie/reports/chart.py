@@ -61,6 +61,7 @@ def lines(
     y_format: Callable[[float], str] = number,
     y_ticks: Callable[[float], str] | None = None,
     marks: Sequence[tuple[float, str]] = (),
+    levels: Sequence[tuple[float, str]] = (),
     log: bool = False,
     size: str = "small",
 ) -> str:
@@ -73,6 +74,7 @@ def lines(
         y_format: writes a value, in the legend and under the pointer.
         y_ticks: writes the round values at the axis; as `y_format` when not given.
         marks: places on the x axis and the word that a dashed line there gets, such as where the data change.
+        levels: values to compare with and the word that a dashed line across the frame gets there.
         log: make the y axis logarithmic; values of zero and below become gaps.
         size: large or small.
 
@@ -92,7 +94,9 @@ def lines(
         return (
             f'<figure class="chart {size}"><figcaption>{safe(title)}</figcaption><p class="empty">no data</p></figure>'
         )
-    ends = min(y for _, y in real), max(y for _, y in real)
+    levels = [(y, word) for y, word in levels if drawable(y, log=log)]
+    every = [*(y for _, y in real), *(y for y, _ in levels)]
+    ends = min(every), max(every)
     y_scale = logarithmic(*ends) if log else enclosing(*ends)
     names = [(y_ticks or y_format)(tick) for tick in y_scale.ticks]
     width, height = _SIZES[size]
@@ -101,11 +105,12 @@ def lines(
     drawn = "".join(_line(frame, colour, part, points) for colour, part, points in kept)
     last = [(colour, part.name, _last(part, points)) for colour, part, points in kept]
     said = ", ".join(f"{name} {y_format(value)}" for _, name, value in last if value is not None)
-    about = f"{title} over {x_label}; at the end: {said}"
+    beside = "".join(f"; {word} {y_format(y)}" for y, word in levels)
+    about = f"{title} over {x_label}; at the end: {said}{beside}"
     return (
         f'<figure class="chart {size}"><figcaption>{safe(title)}{_legend(last, y_format)}</figcaption>'
         f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{safe(about)}">'
-        f"{_axes(frame, names, x_label)}{_marks(frame, marks)}{drawn}"
+        f"{_axes(frame, names, x_label)}{_marks(frame, marks)}{_levels(frame, levels, y_format)}{drawn}"
         f"{_bands(frame, kept, x_label, y_format)}</svg></figure>"
     )
 
@@ -150,6 +155,19 @@ def _marks(frame: _Frame, marks: Sequence[tuple[float, str]]) -> str:
         for x, word in marks
         if frame.x.low <= x <= frame.x.high
     )
+
+
+def _levels(frame: _Frame, levels: Sequence[tuple[float, str]], y_format: Callable[[float], str]) -> str:
+    """Draw dashed lines across the frame, their words at its right and its left end in turn."""
+    right, parts = frame.width - _RIGHT, ""
+    for place, (y, word) in enumerate(levels):
+        down = frame.down(y)
+        at = f'class="tick label" x="{frame.left + 6:.1f}"' if place % 2 else f'class="tick label end" x="{right - 4}"'
+        parts += (
+            f'<path class="mark" d="M{frame.left:.1f} {down:.1f}H{right}"/>'
+            f'<text {at} y="{down - 5:.1f}">{safe(word)} {safe(y_format(y))}</text>'
+        )
+    return parts
 
 
 def _line(frame: _Frame, colour: int, part: Series, points: Sequence[Point]) -> str:

@@ -10,13 +10,14 @@ from bertie.reports.chart import Point, Series, lines
 from bertie.reports.figures import compact, is_share, name_of, number, percent, percent_tick, shown
 from bertie.reports.page import folded, table
 from bertie.reports.text import safe
+from bertie.reports.yardsticks import levels, plateau
 
 Records = Sequence[Mapping[str, Any]]
 
 # The first found of each line stands in front.
 _FIRST = (
-    ("mlm_loss", "loss"),
-    ("mlm_accuracy", "f1", "accuracy", "spearman", "micro_f1", "macro_f1", "nsp_accuracy"),
+    ("mask_loss", "mlm_loss", "loss"),
+    ("mask_accuracy", "mlm_accuracy", "f1", "accuracy", "spearman", "micro_f1", "macro_f1", "nsp_accuracy"),
 )
 _ORDER = ("nsp_accuracy", "nsp_loss", "loss", "macro_f1")
 _LAST = ("learning_rate", "tokens_per_second", "gradient_norm")
@@ -26,10 +27,15 @@ _SHORTER = re.compile(r"_at_([0-9]+)_tokens$")
 """Ends the name of a dev figure that was taken at the length of a stage and not at the longest."""
 
 
-def curves(records: Records) -> str:
-    """Draw a chart for every figure that was taken at two steps or more; nothing when the records hold none."""
+def curves(records: Records, summary: Mapping[str, Any]) -> str:
+    """Draw a chart for every figure that was taken at two steps or more; nothing when the records hold none.
+
+    Args:
+        records: lines of metrics.jsonl.
+        summary: figures of the run; yardsticks among them are drawn across the curves they are of.
+    """
     ordered = _ordered(records)
-    drawn = [_chart(records, name, size) for name, size in _sized(ordered)]
+    drawn = [_chart(records, summary, name, size) for name, size in _sized(ordered)]
     return f'<div class="charts">{"".join(drawn)}</div>{_evaluations(records)}' if drawn else ""
 
 
@@ -77,7 +83,7 @@ def first_and_last(records: Records, kind: str, name: str) -> tuple[float, float
     return (values[0], values[-1]) if len(values) > 1 else None
 
 
-def _chart(records: Records, name: str, size: str) -> str:
+def _chart(records: Records, summary: Mapping[str, Any], name: str, size: str) -> str:
     series = []
     shorter = dict.fromkeys(
         end[1] for row in records for key in row if (end := _SHORTER.search(key)) and key[: end.start()] == name
@@ -97,7 +103,8 @@ def _chart(records: Records, name: str, size: str) -> str:
                     colour=colour,
                 )
             )
-    return _lines(name, series, size, marks=changes(records))
+    marks = [*changes(records), *plateau(summary, name)]
+    return _lines(name, series, size, marks=marks, across=levels(summary, name))
 
 
 def _chart_of_runs(runs: Mapping[str, Records], name: str, size: str) -> str:
@@ -113,7 +120,13 @@ def _chart_of_runs(runs: Mapping[str, Records], name: str, size: str) -> str:
 
 
 def _lines(
-    name: str, series: Sequence[Series], size: str, *, marks: Sequence[tuple[float, str]], title: str = ""
+    name: str,
+    series: Sequence[Series],
+    size: str,
+    *,
+    marks: Sequence[tuple[float, str]],
+    across: Sequence[tuple[float, str]] = (),
+    title: str = "",
 ) -> str:
     share = is_share(name)
     return lines(
@@ -123,6 +136,7 @@ def _lines(
         y_format=percent if share else number,
         y_ticks=percent_tick if share else compact if name == "tokens_per_second" else number,
         marks=marks,
+        levels=across,
         log=name == "gradient_norm",
         size=size,
     )

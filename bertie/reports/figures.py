@@ -6,6 +6,13 @@ from typing import Any
 _WORDS = {"mlm": "MLM", "nsp": "NSP", "f1": "F1", "mcc": "MCC", "auc": "AUC", "id": "ID"}
 _SHARES = {"accuracy", "share", "f1", "precision", "recall", "rate", "match"}
 _NAMES = {
+    "mask_loss": "Loss, [MASK] alone",
+    "mask_accuracy": "Accuracy, [MASK] alone",
+    "mask_cosine": "Cosine between masks",
+    "masked_loss": "Loss of masked batches",
+    "masked_accuracy": "Accuracy of masked batches",
+    "causal_loss": "Loss of causal batches",
+    "causal_accuracy": "Accuracy of causal batches",
     "tokens_per_second": "Tokens per second",
     "random_next_share": "Random next sentences",
     "tokens_trained_on": "Tokens trained on",

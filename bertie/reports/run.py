@@ -16,6 +16,7 @@ from bertie.reports.machine import these_versions, this_machine
 from bertie.reports.masked import MaskedSentence, masked_section
 from bertie.reports.page import cards, chip, facts, folded, meter, page, section, table, text
 from bertie.reports.text import safe
+from bertie.reports.yardsticks import PREFIXES, yardsticks
 
 _KINDS = {
     "pretrain": "Pre-training run",
@@ -28,7 +29,8 @@ _KINDS = {
 # What is shown big, most wanted first; dev before train.
 _BIG = (
     *("accuracy_pretrained", "accuracy_random", "exact_match", "f1", "precision", "recall", "accuracy", "matthews"),
-    *("micro_f1", "macro_f1", "spearman", "pearson", "mlm_accuracy", "mlm_loss", "nsp_accuracy", "detection_recall"),
+    *("micro_f1", "macro_f1", "spearman", "pearson", "mask_accuracy", "mask_loss", "mlm_accuracy", "mlm_loss"),
+    *("nsp_accuracy", "detection_recall"),
     *("loss", "seconds", "minutes", "tokens", "tokens_trained_on", "tokens_per_second"),
 )
 _IMPROVING = ("loss", "accuracy", "f1", "matthews", "spearman", "pearson", "exact_match")
@@ -113,6 +115,7 @@ def render(run: RunReport) -> str:
             section(part.title, bars(part.title, part.rows, unit=part.unit), remark=part.remark)
             for part in run.comparisons
         ),
+        yardsticks(run.summary),
         _curves(run),
         masked_section(run.masked),
         *_findings(run),
@@ -137,7 +140,9 @@ def _cells(part: Rows) -> list[list[str]]:
 
 def _summary(run: RunReport) -> str:
     """Show the most telling figures big, the others small."""
-    values = {name: value for name, value in run.summary.items() if name not in _UNSHOWN and _is_figure(value)}
+    known = {name: value for name, value in run.summary.items() if name not in _UNSHOWN and _is_figure(value)}
+    elsewhere = PREFIXES if yardsticks(run.summary) else ()
+    values = {name: value for name, value in known.items() if not name.startswith(elsewhere)}
     # What was measured on held-out data tells more than what was trained on.
     wanted = [found for name in _BIG if (found := next((way for way in _ways(name) if way in values), ""))]
     if not wanted:
@@ -177,7 +182,8 @@ def _curves(run: RunReport) -> str:
     if run.runs:
         drawn = overlaid(run.runs) or _missing("No figure was logged.")
         return section("Curves", drawn, remark="A line for each seed; what was measured on dev where it was.")
-    return section("Curves", curves(run.records) or _missing("No figure was logged."), remark=_about_curves(run))
+    drawn = curves(run.records, run.summary) or _missing("No figure was logged.")
+    return section("Curves", drawn, remark=_about_curves(run))
 
 
 def _about_curves(run: RunReport) -> str:
@@ -188,6 +194,8 @@ def _about_curves(run: RunReport) -> str:
         said.append("Dashed: from here on sequences have another length, in tokens; dev goes by the longest.")
     if any("mlm_loss" in row for row in run.records):
         said.append("MLM: masked language model; NSP: next sentence prediction.")
+    if any("mask_loss" in row for row in run.records):
+        said.append("[MASK] alone: places where the token is shown as it is, or another one, are left out.")
     if not any(row.get("kind") == "dev" for row in run.records):
         said.append("No dev set was given: what is shown was measured on the data trained on.")
     return " ".join(said)

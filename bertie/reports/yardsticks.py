@@ -1,0 +1,87 @@
+"""[MASK] alone, beside counting: a section of a pre-training run's report, and what its curves are drawn with.
+
+It reads the figures of run.json by their names. A run without yardsticks, such as an older one, has no such section.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from bertie.reports.figures import compact, duration, number
+from bertie.reports.page import meter, section, table
+from bertie.reports.text import safe
+
+Summary = Mapping[str, Any]
+
+PREFIXES = ("yardstick_", "plateau_left_")
+"""Beginnings of the figures that stand in this section and nowhere else."""
+_WAYS = {
+    "unigram": "Always the commonest token (unigram)",
+    "neighbours": "Counts of the tokens on both sides (two neighbours)",
+}
+_LINES = {"unigram": "unigram", "neighbours": "two neighbours"}
+
+
+def yardsticks(summary: Summary) -> str:
+    """Draw the section; nothing where the figures are missing."""
+    rows = [(way, *_pair(summary, f"yardstick_{name}")) for name, way in _WAYS.items()]
+    if any(loss is None for _, loss, _ in rows):
+        return ""
+    for kind, where in (("dev", "dev"), ("train", "the last steps of training")):
+        own = _pair(summary, f"{kind}_mask")
+        if own[0] is not None:
+            rows.append((f"This network, {where}", *own))
+            break
+    cells = [[safe(way), _said(loss), "" if share is None else meter(share)] for way, loss, share in rows]
+    return section(
+        "[MASK] alone, beside counting",
+        table(("guessed by", "loss", "right"), cells, numbers=[1]),
+        remark=" ".join(
+            [
+                "Every chosen token is shown as [MASK]. In training a tenth of them stays, and is easily guessed.",
+                *([f"The run {said}."] if (said := moment(summary)) else []),
+            ]
+        ),
+    )
+
+
+def moment(summary: Summary) -> str:
+    """Say when the plateau was left; "" where that isn't known."""
+    tokens, seconds = summary.get("plateau_left_tokens"), summary.get("plateau_left_seconds")
+    if not (_is_number(tokens) and _is_number(seconds)):
+        return ""
+    return f"left the plateau after {_compact(tokens)} tokens ({duration(float(f'{seconds:.2g}'))})"
+
+
+def levels(summary: Summary, name: str) -> list[tuple[float, str]]:
+    """Return the yardsticks of a figure, each with its name."""
+    if name not in ("mask_loss", "mask_accuracy"):
+        return []
+    found = [(summary.get(f"yardstick_{way}_{name.removeprefix('mask_')}"), word) for way, word in _LINES.items()]
+    return [(float(value), word) for value, word in found if _is_number(value)]
+
+
+def plateau(summary: Summary, name: str) -> list[tuple[float, str]]:
+    """Return where in the curves of a figure the plateau was left."""
+    step = summary.get("plateau_left_step")
+    return [(float(step), "plateau left")] if name in ("mask_loss", "mask_accuracy") and _is_number(step) else []
+
+
+def _pair(summary: Summary, name: str) -> tuple[float | None, float | None]:
+    values = (summary.get(f"{name}_{kind}") for kind in ("loss", "accuracy"))
+    loss, share = (float(value) if _is_number(value) else None for value in values)
+    return loss, share
+
+
+def _said(loss: float | None) -> str:
+    return "–" if loss is None else safe(f"{loss:.2f}")
+
+
+def _compact(tokens: float) -> str:
+    return compact(float(f"{tokens:.2g}")) if tokens >= 1000 else number(tokens)
+
+
+def _is_number(value: Any) -> bool:
+    return (
+        isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and abs(value) < 1e100
+    )
