@@ -3,7 +3,6 @@
 It reads the figures of run.json by their names. A run without yardsticks, such as an older one, has no such section.
 """
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -47,41 +46,38 @@ def yardsticks(summary: Summary) -> str:
 
 def moment(summary: Summary) -> str:
     """Say when the plateau was left; "" where that isn't known."""
-    tokens, seconds = summary.get("plateau_left_tokens"), summary.get("plateau_left_seconds")
-    if not (_is_number(tokens) and _is_number(seconds)):
+    tokens, seconds = _figure(summary, "plateau_left_tokens"), _figure(summary, "plateau_left_seconds")
+    if tokens is None or seconds is None:
         return ""
-    return f"left the plateau after {_compact(tokens)} tokens ({duration(float(f'{seconds:.2g}'))})"
+    said = compact(float(f"{tokens:.2g}")) if tokens >= 1000 else number(tokens)
+    return f"left the plateau after {said} tokens ({duration(float(f'{seconds:.2g}'))})"
 
 
 def levels(summary: Summary, name: str) -> list[tuple[float, str]]:
     """Return the yardsticks of a figure, each with its name."""
     if name not in ("mask_loss", "mask_accuracy"):
         return []
-    found = [(summary.get(f"yardstick_{way}_{name.removeprefix('mask_')}"), word) for way, word in _LINES.items()]
-    return [(float(value), word) for value, word in found if _is_number(value)]
+    found = [(_figure(summary, f"yardstick_{way}_{name.removeprefix('mask_')}"), word) for way, word in _LINES.items()]
+    return [(value, word) for value, word in found if value is not None]
 
 
 def plateau(summary: Summary, name: str) -> list[tuple[float, str]]:
     """Return where in the curves of a figure the plateau was left."""
-    step = summary.get("plateau_left_step")
-    return [(float(step), "plateau left")] if name in ("mask_loss", "mask_accuracy") and _is_number(step) else []
+    step = _figure(summary, "plateau_left_step")
+    return [(step, "plateau left")] if name in ("mask_loss", "mask_accuracy") and step is not None else []
 
 
 def _pair(summary: Summary, name: str) -> tuple[float | None, float | None]:
-    values = (summary.get(f"{name}_{kind}") for kind in ("loss", "accuracy"))
-    loss, share = (float(value) if _is_number(value) else None for value in values)
-    return loss, share
+    return _figure(summary, f"{name}_loss"), _figure(summary, f"{name}_accuracy")
+
+
+def _figure(summary: Summary, name: str) -> float | None:
+    """Return a figure that can be drawn; None where there is none."""
+    value = summary.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e100:
+        return None
+    return float(value)
 
 
 def _said(loss: float | None) -> str:
     return "–" if loss is None else safe(f"{loss:.2f}")
-
-
-def _compact(tokens: float) -> str:
-    return compact(float(f"{tokens:.2g}")) if tokens >= 1000 else number(tokens)
-
-
-def _is_number(value: Any) -> bool:
-    return (
-        isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and abs(value) < 1e100
-    )
