@@ -72,6 +72,8 @@ def _fitted(bundle: Bundle, num_items: int, parameters: dict[str, Any]) -> Fit:
     given = Given(**{name: parameters[name] for name in (*_CHOSEN, "steps")}, budget=parameters["budget"] is not None)
     lesson = _lesson(bundle, num_items, parameters)
     encoder = inspect(bundle.model, tokens=bundle.extra.get("tokens"))
+    if not isinstance(parameters["model"], str):
+        encoder = replace(encoder, trained=False)  # some beginnings put something into biases
     began = _began(Path(parameters["out"])) if parameters["resume"] else None
     if began is not None:
         return fit(encoder, lesson, _gone_on(given, began))
@@ -121,10 +123,10 @@ def _gone_on(given: Given, began: dict[str, Any]) -> Given:
 
 def _told(chosen: Fit, given: Given, encoder: Encoder, lesson: Lesson) -> str:
     """Say what was chosen and why; empty where all was given."""
-    from bertie.reports.figures import number
+    from bertie.training.fitting import rate_in_words
 
     words = {
-        "learning_rate": f"learning rate {number(chosen.learning_rate)}",
+        "learning_rate": f"learning rate {rate_in_words(chosen.learning_rate)}",
         "batch_size": f"batch {chosen.batch_size}",
         "epochs": f"{chosen.epochs} epochs",
     }

@@ -200,6 +200,12 @@ def _nice(rate: float) -> float:
     return float(f"{nearest}e{exponent}")
 
 
+def rate_in_words(rate: float) -> str:
+    """Write a rate as people type it, such as 1e-3 or 1.5e-4."""
+    digits, _, power = f"{rate:.1e}".partition("e")
+    return f"{digits.removesuffix('.0')}e{int(power)}"
+
+
 def _amount(tokens: int) -> str:
     for unit, name in ((10**9, " G"), (10**6, " M"), (10**3, " k")):
         if tokens >= unit:

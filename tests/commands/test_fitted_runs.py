@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import bertie
 from bertie import cli, config
-from bertie.training import fitting
+from bertie.commands._random import ModelSettings
+from bertie.training import feed, fitting
+from bertie.training.settings import TrainingSettings
 
 WORDS = ("cat", "dog", "bird", "fish", "house", "river", "city", "story")
 SAID = ("learning_rate", "batch_size", "epochs")
@@ -56,6 +60,37 @@ def test_numbers_are_said_recorded_and_repeated(
     assert numbers(tmp_path / "three") == {**said, "epochs": None}
     assert finetune(room, tmp_path / "four") == 0
     assert numbers(tmp_path / "four")["epochs"] == 3
+
+
+def test_a_run_that_was_broken_off_keeps_its_numbers(
+    room: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wishes: dict[str, Any] = {
+        "model": ModelSettings(size="1/32"),
+        "tokenizer": room / "tokenizer",
+        "train": room / "labels.tsv",
+        "threads": 1,
+        "length": 16,
+        "training": TrainingSettings(save_every=2, log_every=2),
+    }
+    bertie.finetune(out=tmp_path / "whole", **wishes)
+    whole = feed.table_feed
+
+    def breaking(*parts: Any, **more: Any) -> Iterator[Any]:
+        for number, draw in enumerate(whole(*parts, **more), 1):
+            if number == 4:
+                raise KeyboardInterrupt
+            yield draw
+
+    with monkeypatch.context() as patch:
+        patch.setattr(feed, "table_feed", breaking)
+        with pytest.raises(KeyboardInterrupt):
+            bertie.finetune(out=tmp_path / "broken", **wishes)
+    monkeypatch.setattr(fitting, "_RANDOM", 0.01)
+    monkeypatch.setattr(fitting, "_PASSES", 3.0)
+    bertie.finetune(out=tmp_path / "broken", resume=True, **wishes)
+    weights = [(tmp_path / name / "model" / "model.safetensors").read_bytes() for name in ("whole", "broken")]
+    assert weights[0] == weights[1] and numbers(tmp_path / "whole") == numbers(tmp_path / "broken")
 
 
 @pytest.mark.parametrize(

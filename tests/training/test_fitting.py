@@ -5,18 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bertie.models.bert import BertConfig
-from bertie.models.modernbert import ModernBertConfig
+from bertie import registry
 from bertie.tasks.tagging import Tagging
 from bertie.tasks.task import TaskModel
-from bertie.training.fitting import Encoder, Fit, Given, Lesson, fit, inspect
+from bertie.training.fitting import Encoder, Fit, Given, Lesson, fit, inspect, rate_in_words
 
 BASE = Encoder(rms=0.042, width=768, num_weights=85_000_000, trained=True)
 OWN = Encoder(rms=0.13, width=256, num_weights=3_100_000, trained=True, tokens=34_000_000)
@@ -106,17 +104,27 @@ def test_random_weights_are_told_from_trained_ones(build_model: Callable[..., Ta
     assert inspect(model, tokens="many").tokens is None and inspect(model, tokens=True).tokens is None
 
 
-@pytest.mark.parametrize("kind", [BertConfig, ModernBertConfig])
-def test_every_architecture_has_weights_to_look_at(kind: Any) -> None:
-    shape = kind.sized("2/32", vocab_size=50)
+@pytest.mark.parametrize("name", [name for name in registry.choices("models") if "seq2seq" not in name])
+def test_every_architecture_has_weights_to_look_at(name: str) -> None:
+    shape = registry.load("models", name).CONFIG.sized("2/32", vocab_size=50)
     encoder = shape.build()
     encoder.initialize(0)
-    model = TaskModel(encoder, Tagging(labels=("O", "X")).head(encoder))
-    seen = inspect(model)
-    assert not seen.trained and seen.width == 32 and 0.01 < seen.rms < 0.03
+    seen = inspect(encoder_under_a_head(encoder))
+    assert not seen.trained and seen.width == 32 and 0.005 < seen.rms < 0.3 and seen.num_weights > 0
+
+
+def encoder_under_a_head(encoder: torch.nn.Module) -> torch.nn.Module:
+    """Name the encoder's parameters as a task's network does."""
+    network = torch.nn.Module()
+    network.encoder = encoder
+    return network
 
 
 def test_a_network_without_blocks_has_a_rate_too() -> None:
     seen = inspect(torch.nn.Linear(3, 2))
     assert (seen.width, seen.num_weights) == (0, 0)
     assert fit(seen, Lesson(num_items=10)).learning_rate > 0
+
+
+def test_rates_are_written_as_people_type_them() -> None:
+    assert [rate_in_words(rate) for rate in (1e-3, 1.5e-4, 0.02, 3.0)] == ["1e-3", "1.5e-4", "2e-2", "3e0"]

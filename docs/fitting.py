@@ -1,0 +1,251 @@
+"""Hold what `bertie finetune` chooses for itself against a grid of settings given by hand.
+
+    python docs/fitting.py run --start mini=out/mini/model --random random=4/256,out/mini/model    what is missing
+    python docs/fitting.py draw                                                                    docs/studies.md
+
+A cell is an encoder, a task and a number of examples. Its grid is halved as it goes: all settings run with the first
+seed, the better half of them with the second, the better quarter with the third. Settings are compared on rows held out
+of the training file. What the table shows is measured on the dev file, of the defaults and of the best of the grid.
+
+Each run is an entry in docs/studies/fitting.json as soon as it ends, so that `run` may be stopped and started again.
+When the rules of bertie/training/fitting.py change, remove the entries whose `given` is empty: they were chosen by the
+old ones.
+"""
+
+import argparse
+import itertools
+import json
+import shutil
+import sys
+import time
+import tomllib
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from benchmarks.page import filled
+from bertie.reports.machine import these_versions, this_machine
+from bertie.training.fitting import rate_in_words
+
+DOCS = Path(__file__).parent
+LEDGER, PAGE = DOCS / "studies" / "fitting.json", DOCS / "studies.md"
+CONFIGS = DOCS.parent / "configs" / "finetune"
+SCRIPT = "docs/fitting.py"
+TASKS = {"sst2": "accuracy", "cola": "matthews", "conll2003": "f1", "pos": "accuracy"}
+"""Task -> its score. Each is a file of configs/finetune, but for `pos`, which reads another column of conll2003."""
+OTHER = {"pos": ("conll2003", {"words": "0", "tags": "1"})}
+SIZES = (100, 500, 4_000)
+RATES, BATCHES, EPOCHS = (1e-4, 3e-4, 1e-3, 3e-3), (8, 32), (5, 20)
+SEEDS = (1, 2, 3)
+HELD_OUT, MOST_DEV = "5%", 800
+DEFAULTS: Mapping[str, float] = {}
+"""Settings of a run that chooses all for itself."""
+
+Settings = Mapping[str, float]
+Entry = dict[str, Any]
+Measure = Callable[[str, str, int, Settings, int], Entry]
+
+
+def grid(rates: Iterable[float], batches: Iterable[int], epochs: Iterable[int]) -> list[dict[str, float]]:
+    """Return all settings of a grid."""
+    names = ("learning_rate", "batch_size", "epochs")
+    return [dict(zip(names, each, strict=True)) for each in itertools.product(rates, batches, epochs)]
+
+
+def find(entries: Iterable[Entry], start: str, task: str, size: int, settings: Settings) -> list[Entry]:
+    """Return the runs of one setting in one cell."""
+    cell = (start, task, size, dict(settings))
+    return [each for each in entries if (each["start"], each["task"], each["examples"], each["given"]) == cell]
+
+
+def halve(
+    entries: list[Entry],
+    cell: tuple[str, str, int],
+    settings: Sequence[Settings],
+    seeds: Sequence[int],
+    measure: Measure,
+) -> Iterator[Entry]:
+    """Run what a cell still lacks: each round has half as many settings as the one before, and the defaults.
+
+    Args:
+        entries: what was run already; new runs are added.
+        cell: encoder, task, examples.
+        settings: the grid.
+        seeds: one a round.
+        measure: makes a run.
+
+    Yields:
+        Each new run.
+    """
+    alive = list(settings)
+    for seed in seeds:
+        for given in (DEFAULTS, *alive):
+            if not any(each["seed"] == seed for each in find(entries, *cell, given)):
+                entry = measure(*cell, given, seed)
+                entries.append(entry)
+                yield entry
+        alive = ranked(entries, cell, alive)[: max(1, len(alive) // 2)]
+
+
+def ranked(entries: Sequence[Entry], cell: tuple[str, str, int], settings: Iterable[Settings]) -> list[Settings]:
+    """Sort settings by their mean score on held-out rows, best first; equal ones stay in order."""
+    return sorted(settings, key=lambda given: -mean(each["held_out"] for each in find(entries, *cell, given)))
+
+
+def rows(entries: Sequence[Entry]) -> list[str]:
+    """Lay out defaults beside the best of the grid, a line a cell."""
+    cells: dict[tuple[str, str, int], list[Entry]] = defaultdict(list)
+    for each in entries:
+        cells[each["start"], each["task"], each["examples"]].append(each)
+    head = ("encoder", "task", "examples", "chosen", "score", "best of the grid", "score", "difference", "grid")
+    lines = [
+        f"| {' | '.join(head)} |",
+        f"| {' | '.join('---' if place < 2 else '---:' for place in range(len(head)))} |",
+    ]
+    for cell, found in cells.items():
+        chosen = [each for each in found if not each["given"]]
+        others = [dict(given) for given in {tuple(each["given"].items()): 0 for each in found if each["given"]}]
+        most = max((len(find(found, *cell, given)) for given in others), default=0)
+        last = [given for given in others if len(find(found, *cell, given)) == most]  # what halving left
+        best = find(found, *cell, ranked(found, cell, last)[0]) if last else []
+        both = [summary(chosen), summary(best)]
+        gap = f"{100 * (mean(measured(chosen)) - mean(measured(best))):+.1f}" if chosen and best else ""
+        words = [written(each[0]["chosen"]) if each else "" for each in (chosen, best)]
+        cells_of = (cell[0], cell[1], f"{cell[2]:,}", words[0], both[0], words[1], both[1], gap, str(len(others)))
+        lines.append(f"| {' | '.join(cells_of)} |")
+    return lines
+
+
+def measured(entries: Sequence[Entry]) -> list[float]:
+    return [each["dev"] for each in entries]
+
+
+def summary(entries: Sequence[Entry]) -> str:
+    """Write mean, lowest and highest, in hundredths."""
+    found = [100 * value for value in measured(entries)]
+    if not found:
+        return ""
+    spread = f" ({min(found):.1f} to {max(found):.1f})" if len(found) > 1 else " (one run)"
+    return f"{mean(found):.1f}{spread}"
+
+
+def written(settings: Settings) -> str:
+    """Write the numbers of a run, such as 1e-3, 8, 20 epochs."""
+    return f"{rate_in_words(settings['learning_rate'])}, {settings['batch_size']:g}, {settings['epochs']:g} epochs"
+
+
+def runner(starts: Mapping[str, str], randoms: Mapping[str, str], data: Path, out: Path, *, dev_limit: int) -> Measure:
+    """Return what makes one run by `bertie.finetune` and measures it."""
+    import bertie
+    from bertie.commands._random import ModelSettings
+
+    def measure(start: str, task: str, size: int, given: Settings, seed: int) -> Entry:
+        name, columns = OTHER.get(task, (task, None))
+        config = tomllib.loads((CONFIGS / f"{name}.toml").read_text(encoding="utf-8"))
+        train, dev = (data / Path(config[key]).relative_to("data") for key in ("train", "dev"))
+        how = {"task": config["task"], "length": config["length"], "truncation": config["truncation"], "threads": 1}
+        told = columns or config["columns"]
+        model: Any = starts.get(start)
+        if model is None:
+            shape, _, folder = randoms[start].partition(",")
+            model, how["tokenizer"] = ModelSettings(size=shape), Path(folder)
+        folder = out / "run"
+        shutil.rmtree(folder, ignore_errors=True)
+        limits = {"train_limit": size, "dev_limit": dev_limit}
+        began = time.monotonic()
+        run = bertie.finetune(
+            model, train=train, dev=Path(HELD_OUT), out=folder, columns=told, seed=seed, **limits, **how, **given
+        )
+        seconds = time.monotonic() - began
+        scores = on_dev(folder / "model", dev, told, dev_limit)
+        settings = tomllib.loads((folder / "config.toml").read_text(encoding="utf-8"))
+        return {
+            "start": start,
+            "task": task,
+            "examples": size,
+            "seed": seed,
+            "given": dict(given),
+            "chosen": {key: settings[key] for key in ("learning_rate", "batch_size", "epochs")},
+            "held_out": run.scores[TASKS[task]],
+            "dev": scores[TASKS[task]],
+            "seconds": round(seconds, 1),
+            "date": time.strftime("%Y-%m-%d", time.gmtime()),
+            "machine": this_machine(),
+            "versions": these_versions(),
+        }
+
+    return measure
+
+
+def on_dev(model: Path, dev: Path, columns: dict[str, str], limit: int) -> dict[str, float]:
+    """Score a model on the first rows of a random order of the dev file, the same ones each time."""
+    from bertie.data.items import part
+    from bertie.data.reading import learned
+    from bertie.formats.huggingface import read
+    from bertie.inference.evaluate import evaluate
+    from bertie.tasks.task import read_items
+
+    bundle = read(model)
+    items = read_items(bundle.task, dev, columns=columns, labelled=True, like=learned(bundle.extra)).items
+    chosen = items if limit >= len(items) else part(items, limit)
+    return dict(evaluate(bundle.model, bundle.task, chosen, bundle.tokenizer).scores)
+
+
+def entries_of(ledger: Path) -> list[Entry]:
+    return json.loads(ledger.read_text(encoding="utf-8")) if ledger.exists() else []
+
+
+def drawn(page: str, entries: Sequence[Entry]) -> str:
+    """Return the page with the table drawn anew."""
+    machines = dict.fromkeys(each["machine"]["Processor"] for each in entries)
+    dates = dict.fromkeys(each["date"] for each in entries)
+    note = f"*{'; '.join(machines)}, one thread; {', '.join(dates)}.*"
+    return filled(page, "\n".join([*rows(entries), "", note]), SCRIPT, PAGE.name)
+
+
+def pairs(words: Sequence[str]) -> dict[str, str]:
+    """Read NAME=VALUE.
+
+    Raises:
+        SystemExit: another form.
+    """
+    if wrong := [word for word in words if "=" not in word]:
+        sys.exit(f"{wrong[0]!r} is not of the form NAME=VALUE")
+    return dict(word.split("=", 1) for word in words)
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Run, or draw."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("draw", help="draw the table of docs/studies.md")
+    running = commands.add_parser("run", help="make the runs that are missing")
+    running.add_argument("--start", action="append", default=[], metavar="NAME=FOLDER", help="a pre-trained encoder")
+    running.add_argument("--random", action="append", default=[], metavar="NAME=SIZE,TOKENIZER", help="random weights")
+    running.add_argument("--data", type=Path, default=Path("data"))
+    running.add_argument("--out", type=Path, default=Path("out/fitting"))
+    running.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
+    running.add_argument("--sizes", nargs="+", type=int, default=SIZES)
+    running.add_argument("--rates", nargs="*", type=float, default=RATES)
+    running.add_argument("--batches", nargs="*", type=int, default=BATCHES)
+    running.add_argument("--epochs", nargs="*", type=int, default=EPOCHS)
+    running.add_argument("--seeds", nargs="+", type=int, default=SEEDS)
+    running.add_argument("--dev-limit", type=int, default=MOST_DEV, help="rows to measure on (%(default)s)")
+    options = parser.parse_args(words)
+    entries = entries_of(LEDGER)
+    if options.command == "draw":
+        PAGE.write_text(drawn(PAGE.read_text(encoding="utf-8"), entries), encoding="utf-8")
+        return
+    starts, randoms = pairs(options.start), pairs(options.random)
+    measure = runner(starts, randoms, options.data, options.out, dev_limit=options.dev_limit)
+    settings = grid(options.rates, options.batches, options.epochs)
+    for cell in itertools.product([*starts, *randoms], options.tasks, options.sizes):
+        for entry in halve(entries, cell, settings, options.seeds, measure):
+            LEDGER.write_text(json.dumps(entries, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            print(*cell, entry["seed"], written(entry["chosen"]), entry["held_out"], entry["dev"], flush=True)
+
+
+if __name__ == "__main__":
+    main()
