@@ -124,9 +124,8 @@ def look_beside(
         known = places.some(hidden // attention.num_heads // 2)
         if layer >= LAYERS or not len(known.turns):
             continue
-        attention.output.weight[torch.cat([places.sines, places.cosines])] *= (
-            _DAMPED  # so that the next layer sees them
-        )
+        # The next layer finds places in the same columns, so little is added there.
+        attention.output.weight[torch.cat([places.sines, places.cosines])] *= _DAMPED
         for head in range(attention.num_heads):
             if offset := _offset(offsets, layer, head, attention.num_heads):
                 _point(attention, head, offset, known)

@@ -25,7 +25,7 @@ _WEIGHTS = (60, 30, 20, 15, 12)  # 1 / distance, in sixtieths
 _MOST_TOKENS = 20_000_000
 _PART = 1 << 16  # tokens read at a time
 _LONG = 5_000_000  # tokens whose counting takes seconds
-_CELLS = 1 << 26  # of a table, 4 bytes each
+_CELLS = 1 << 26  # of all tables at a time, 4 bytes each
 _MOST_CONTEXTS = 4096
 _FEWEST_CONTEXTS = 512
 _SEEN = 5  # occurrences above which a piece's neighbours say something
@@ -49,11 +49,10 @@ class Pieces:
         """(R,) the pieces that occur often enough, in ascending order."""
         return np.flatnonzero(self.occurrences > _SEEN)
 
-    @property
-    def contexts(self) -> Integers:
-        """(C,) the commonest of them, commonest first."""
+    def contexts(self, tables: int) -> Integers:
+        """Return the (C,) commonest of them, commonest first, as many as that number of tables has room for."""
         rows = self.rows
-        room = min(_MOST_CONTEXTS, max(_FEWEST_CONTEXTS, _CELLS // max(1, len(rows))))
+        room = min(_MOST_CONTEXTS, max(_FEWEST_CONTEXTS, _CELLS // tables // max(1, len(rows))))
         return rows[np.argsort(-self.occurrences[rows], kind="stable")][:room]
 
 
@@ -80,10 +79,11 @@ def count_pairs(corpus: Corpus, pieces: Pieces, *, beside: bool) -> list[Tensor]
     Returns:
         Tables (R, C) of int32: one of both sides, or the left and the right one.
     """
-    rows, contexts = pieces.rows, pieces.contexts
+    sides = 2 if beside else 1
+    rows, contexts = pieces.rows, pieces.contexts(sides)
     row_of, context_of = np.full((2, corpus.vocab_size), -1)
     row_of[rows], context_of[contexts] = np.arange(len(rows)) * len(contexts), np.arange(len(contexts))
-    tables = [torch.zeros(len(rows) * len(contexts), dtype=torch.int32) for _ in range(2 if beside else 1)]
+    tables = [torch.zeros(len(rows) * len(contexts), dtype=torch.int32) for _ in range(sides)]
     weights = (1,) if beside else _WEIGHTS
     begins = _document_begins(corpus)
     title = "Counting neighbours" if beside else "Counting words near each other"
@@ -96,7 +96,10 @@ def count_pairs(corpus: Corpus, pieces: Pieces, *, beside: bool) -> list[Tensor]
         for start, stop in _parts(corpus):
             end = min(stop + len(weights), corpus.num_tokens)
             tokens = corpus.gather([start], [end - start])
-            documents = np.searchsorted(begins, np.arange(start, end), side="right")
+            first, last = np.searchsorted(begins, [start, end])
+            documents = np.zeros(end - start, np.int32)
+            documents[begins[first:last] - start] = 1
+            np.cumsum(documents, out=documents)
             own, near = row_of[tokens], context_of[tokens]
             for distance, weight in enumerate(weights, 1):
                 count = min(stop - start, len(tokens) - distance)

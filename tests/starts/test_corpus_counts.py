@@ -69,9 +69,9 @@ def test_counts_are_those_of_a_loop(part: int, tmp_path: Path, monkeypatch: pyte
     expected = plain(documents, counts.REACH)
     left, right = counts.count_pairs(corpus, pieces, beside=True)
     (near,) = counts.count_pairs(corpus, pieces, beside=False)
-    assert left.shape == right.shape == near.shape == (len(pieces.rows), len(pieces.contexts))
+    assert left.shape == right.shape == near.shape == (len(pieces.rows), len(pieces.contexts(1)))
     for row, piece in enumerate(pieces.rows.tolist()):
-        for column, context in enumerate(pieces.contexts.tolist()):
+        for column, context in enumerate(pieces.contexts(1).tolist()):
             assert int(left[row, column]) == expected[piece, context, -1]
             assert int(right[row, column]) == expected[piece, context, 1]
             both = sum(
@@ -94,9 +94,12 @@ def test_a_large_corpus_is_read_in_evenly_spread_parts(tmp_path: Path, monkeypat
 
 def test_contexts_are_the_commonest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     corpus = written(tmp_path / "corpus", [[[piece] * (2 * piece) for piece in range(1, ENTRIES)]])
-    monkeypatch.setattr(counts, "_MOST_CONTEXTS", 4)
     pieces = counts.count_pieces(corpus)
-    assert pieces.contexts.tolist() == [29, 28, 27, 26]
+    monkeypatch.setattr(counts, "_FEWEST_CONTEXTS", 1)
+    monkeypatch.setattr(counts, "_CELLS", 8 * len(pieces.rows))
+    assert len(pieces.contexts(1)) == 8 and len(pieces.contexts(2)) == 4
+    monkeypatch.setattr(counts, "_MOST_CONTEXTS", 4)
+    assert pieces.contexts(1).tolist() == [29, 28, 27, 26]
     assert counts.count_pairs(corpus, pieces, beside=False)[0].shape == (len(pieces.rows), 4)
 
 
