@@ -50,6 +50,8 @@ def finish(
     if begun is not None:
         values |= {"start": begun.name} | ({"counted_tokens": begun.tokens} if begun.tokens else {})
         notes += [begun.said] if begun.said else []
+    if job.schedule.random_positions:
+        notes.append("Sequences of the shorter stages began at random positions, so that all positions were learned.")
     shares, about = _about_sequences(bundle.task, data)
     values |= shares
     notes += about

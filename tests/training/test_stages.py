@@ -115,7 +115,7 @@ def test_dev_at_both_lengths(corpus: Path, tmp_path: Path) -> None:
     assert rows[2]["loss_at_24_tokens"] != rows[2]["loss"]
     assert [row["length"] for row in lines if row["kind"] == "train"] == [24] * 4 + [48] * 4
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
-    assert "24 → 48" in page and "dev at 24" in page
+    assert "24 → 48" in page and "dev at 24" in page and "began at random positions" in page
     values = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))["values"]
     assert "dev_loss" in values and not any("length" in name for name in values)
 
