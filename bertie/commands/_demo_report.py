@@ -74,6 +74,18 @@ def remark(outcome: Outcome) -> str:
     return f"{said}, {_against(scores, CLASSICAL)} the classical way (logistic regression on {how})."
 
 
+def masks_remark(life: Mapping[str, Any]) -> str:
+    """Say how many hidden words are guessed right in held-out text, beside what counts reach; empty without figures."""
+    reached, counted = life.get("dev_mask_accuracy"), life.get("yardstick_neighbours_accuracy")
+    if reached is None or counted is None:
+        return ""
+    gain = life["yardstick_neighbours_loss"] - life["dev_mask_loss"]
+    return (
+        f"In text that was held out {reached:.1%} of the hidden pieces are guessed right; counts of the two pieces "
+        f"beside them reach {counted:.1%}. The loss is {abs(gain):.2f} nats {'below' if gain >= 0 else 'above'} theirs."
+    )
+
+
 def _against(scores: Mapping[str, Sequence[float]], other: str) -> str:
     """Say how far the pre-trained models are above or below another way, and whether that is more than chance."""
     gain = 100 * (mean(scores[PRETRAINED]) - mean(scores[other]))
@@ -108,7 +120,7 @@ def _key(way: str) -> str:
 def report(outcome: Outcome, masked: Sequence[MaskedSentence]) -> Report:
     """Write the page, and return the figures with two tables: the ways, and some sentences with a hole."""
     files, name = outcome.files, outcome.files.criterion
-    values, said = figures(outcome), remark(outcome)
+    values, said = figures(outcome), " ".join(filter(None, (masks_remark(outcome.life), remark(outcome))))
     place = outcome.folder / "report.html"
     _write_page(place, outcome, values, said, masked)
     ways = [
@@ -124,10 +136,11 @@ def report(outcome: Outcome, masked: Sequence[MaskedSentence]) -> Report:
         {"sentence": _with_hole(one), "hidden": one.answer, "before": _first(one.before), "after": _first(one.after)}
         for one in masked
     ]
+    parts = {"masks": holes[:_NUM_SHOWN], "ways": ways}
     example = _UNLABELLED[files.task][0]
     return Report(
         title="The whole life",
-        values={**values, "ways": ways, "masks": holes[:_NUM_SHOWN], "remark": said, "report": str(place)},
+        values={**values, **parts, "remark": said, "report": str(place)},
         next_command=f'bertie predict {outcome.model} "{example}"',
     )
 
