@@ -22,7 +22,8 @@ def _opinion(label: str) -> str:
 
 def _journey() -> list[tuple[str, str]]:
     person, place = (_draw.choice(_NAMES[kind]) for kind in ("PER", "LOC"))
-    words = [*_draw.choice([("today",), ("in", "may"), ("so",)]), person, "went", "to", place, "again", "."]
+    words = [*_draw.choice([("today",), ("in", "may"), ("so",)]), person, "went", "to", place, "again"]
+    words += [",", "and", "it", "was", "a", "long", "way", "."]
     tags = {person: "B-PER", place: "B-LOC"}
     return [(word, tags.get(word, "O")) for word in words]
 
@@ -62,7 +63,7 @@ def test_the_whole_life_with_labels(tmp_path: Path) -> None:
     assert max(values["accuracy_pretrained"], values["accuracy_random"]) > 0.7
     assert "TF-IDF" in values["remark"] and "nothing is known of the spread" in values["remark"]
     page = (out / "report.html").read_text(encoding="utf-8")
-    for part in ("What pre-training bought", "By class", "Texts nobody labelled", "bertie demo", "Hidden words"):
+    for part in ("What pre-training bought", "By class", "Texts nobody labelled", "bertie demo"):
         assert part in page
     with pytest.raises(SettingsError, match="exists"):
         demo(out=out)
@@ -79,7 +80,10 @@ def test_the_whole_life_with_tags(tmp_path: Path) -> None:
     assert [len(text.splitlines()) for text in drawn] == [30, 30]
     assert "2 seeds, each with its own draw" in values["remark"]
     assert "neighbours" in values["remark"]
-    assert all(row["sentence"].count("___") == 1 for row in values["masks"])
+    assert values["masks"] and all(row["sentence"].count("___") == 1 for row in values["masks"])
+    page = (out / "report.html").read_text(encoding="utf-8")
+    for part in ("Hidden words", "What pre-training bought", "classical way", "PER"):
+        assert part in page
 
 
 def test_held_out_text_is_never_read_in_training(tmp_path: Path) -> None:
