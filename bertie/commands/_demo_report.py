@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
 from bertie import config
 from bertie.commands.command import Report
+from bertie.metrics.spread import mean, spread_of
 
 if TYPE_CHECKING:
     from bertie.commands._demo_files import DemoFiles
@@ -127,7 +127,7 @@ def report(outcome: Outcome, masked: Sequence[MaskedSentence]) -> Report:
         {
             "way": NAMES[way],
             name: round(mean(scores), 4),
-            "spread": round(stdev(scores), 4) if len(scores) > 1 else None,
+            "spread": None if len(scores) < 2 else round(spread_of(scores).deviation or 0.0, 4),
             "seeds": list(scores),
         }
         for way, scores in outcome.scores.items()

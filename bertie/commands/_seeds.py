@@ -77,7 +77,7 @@ def each_seed(command: Callable[..., Report], parameters: Mapping[str, Any], kin
         Interrupted: a signal came; what was done stays.
     """
     given = dict(parameters)
-    seeds, out = _checked(given.pop("seeds")), Path(given["out"])
+    seeds, out = checked(given.pop("seeds")), Path(given["out"])
     del given["seed"]
     if str(given.get("dev") or "").endswith("%") and given.get("split_seed") is None:
         given["split_seed"] = 0  # runs that are compared are measured on the same items
@@ -126,7 +126,7 @@ def model_folders(path: str | Path) -> list[Path]:
     return found
 
 
-def _checked(seeds: Sequence[int]) -> tuple[int, ...]:
+def checked(seeds: Sequence[int]) -> tuple[int, ...]:
     """Refuse what can't be a list of seeds."""
     if not seeds:
         raise SettingsError("seeds is empty; give some, such as --seeds 1,2,3")

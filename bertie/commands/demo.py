@@ -8,6 +8,7 @@ from bertie import progress
 from bertie.commands._demo_files import DemoFiles, gather
 from bertie.commands._demo_report import CLASSICAL, PRETRAINED, RANDOM, Outcome, report
 from bertie.commands._random import ModelSettings
+from bertie.commands._seeds import checked
 from bertie.commands.command import Report
 from bertie.commands.finetune import finetune
 from bertie.commands.prepare_corpus import prepare_corpus
@@ -36,7 +37,7 @@ def demo(
     budget: str = "180s",
     labels: int | None = None,
     epochs: int | None = None,
-    seeds: int = 3,
+    seeds: tuple[int, ...] = (1, 2, 3),
 ) -> Report:
     """Show the whole life on real text, offline, in minutes: vocabulary, corpus, pre-training, what that buys, report.
 
@@ -56,7 +57,7 @@ def demo(
         labels: labelled items to learn from, drawn anew for each seed; all of your own table, 200 of the demo's, when
             not given.
         epochs: passes over them; as finetune chooses when not given.
-        seeds: draws and models of each way.
+        seeds: such as 1,2,3 or 1-5: for each of them a draw of labelled items and a model of each way.
 
     Returns:
         The figures that are in the report.
@@ -66,18 +67,18 @@ def demo(
         raise SettingsError("--train and --dev go together")
     if task is not None and train is None:
         raise SettingsError("--task goes with tables of your own, --train and --dev")
-    if seeds < 1:
-        raise SettingsError(f"--seeds must be at least 1; got {seeds}")
-    folder = _new_folder(out)
+    draws, folder = checked(seeds), _new_folder(out)
     tables = None if train is None or dev is None else (train, dev)
-    files = gather(folder, corpus, tables, task=task, labels=labels, seeds=range(seeds))
+    files = gather(folder, corpus, tables, task=task, labels=labels, seeds=draws)
     progress.note(f"1/5  vocabulary of {vocab_size:,} pieces")
     train_tokenizer((str(files.corpus),), out=folder / "tokenizer", vocab_size=vocab_size)
     progress.note("2/5  corpus")
     prepared, held_out = _prepare(folder, files)
     progress.note(f"3/5  pre-training for {budget}")
     life = _pretrain(folder, held_out, size=size, budget=budget)
-    progress.note(f"4/5  {2 * seeds} models of {files.num_labelled:,} labelled items: pre-trained and random weights")
+    progress.note(
+        f"4/5  {2 * len(seeds)} models from {files.num_labelled:,} labelled items: pre-trained and random weights"
+    )
     scores, model = _finetune(folder, files, size=size, epochs=epochs)
     progress.note("5/5  the classical way")
     scores |= _classical(files)

@@ -24,11 +24,12 @@ _KINDS = {
     "evaluate": "Evaluation",
     "seeds": "The same run with several seeds",
     "against": "Two models on the same data",
-    "demo": "The whole life, from raw text to a classifier",
+    "demo": "The whole life, from raw text to a model of one's own",
 }
 # What is shown big, most wanted first; dev before train.
 _BIG = (
-    *("accuracy_pretrained", "accuracy_random", "exact_match", "f1", "precision", "recall", "accuracy", "matthews"),
+    *("f1_pretrained", "f1_random", "f1_classical", "accuracy_pretrained", "accuracy_random", "accuracy_classical"),
+    *("exact_match", "f1", "precision", "recall", "accuracy", "matthews"),
     *("micro_f1", "macro_f1", "spearman", "pearson", "mask_accuracy", "mask_loss", "mlm_accuracy", "mlm_loss"),
     *("nsp_accuracy", "detection_recall"),
     *("loss", "seconds", "minutes", "tokens", "tokens_trained_on", "tokens_per_second"),

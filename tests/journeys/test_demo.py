@@ -50,7 +50,7 @@ def _write_journeys(folder: Path) -> tuple[Path, Path, Path]:
 
 def _run(files: tuple[Path, Path, Path], out: Path, **settings: Any) -> dict[str, Any]:
     corpus, train, dev = files
-    small = {"vocab_size": 120, "size": "1/128", "budget": "2s", "seeds": 1} | settings
+    small = {"vocab_size": 120, "size": "1/128", "budget": "2s", "seeds": (0,)} | settings
     return demo(corpus=(corpus,), train=train, dev=dev, out=out, **small).values
 
 
@@ -71,7 +71,7 @@ def test_the_whole_life_with_labels(tmp_path: Path) -> None:
 
 def test_the_whole_life_with_tags(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    values = _run(_write_journeys(tmp_path), out, labels=30, seeds=2, epochs=10)
+    values = _run(_write_journeys(tmp_path), out, labels=30, seeds=(0, 1), epochs=10)
     assert values["labelled"] == 30
     assert [len(row["seeds"]) for row in values["ways"]] == [2, 2, 2]
     assert values["f1_classical"] > 0.9  # the word before decides
@@ -123,8 +123,9 @@ def test_wrong_settings_are_told_before_anything_is_read(tmp_path: Path) -> None
         demo(out=out, train=train)
     with pytest.raises(SettingsError, match="--task goes with"):
         demo(out=out, task="tagging")
-    with pytest.raises(SettingsError, match="--seeds"):
-        demo(out=out, seeds=0)
+    for seeds in ((), (1, 1)):
+        with pytest.raises(SettingsError, match="seeds"):
+            demo(out=out, seeds=seeds)
     for path in (train, dev):
         path.write_text("text\tlabel\ngood\tx\nbad\ty\n")
     with pytest.raises(SettingsError, match=r"--labels 3: .* 2 labelled items"):
