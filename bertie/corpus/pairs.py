@@ -15,11 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertie.corpus.shards import Corpus
+from bertie.corpus.spread import document_begins, parts
 
-MOST_TOKENS = 20_000_000
-"""Tokens that are read at most, evenly spread over the corpus: some seconds, and some hundred megabytes."""
-_SPAN = 1 << 16  # tokens read without a gap
-_AT_ONCE = 16  # spans
+_AT_ONCE = 16  # parts
 
 Integers = NDArray[np.int64]
 Small = NDArray[np.int32]
@@ -76,20 +74,20 @@ class PairCounts:
 
 
 def count_pairs(
-    corpus: Corpus, *, most: int = MOST_TOKENS, without: tuple[Integers, Integers] | None = None
+    corpus: Corpus, *, most: int | None = None, without: tuple[Integers, Integers] | None = None
 ) -> PairCounts:
     """Count the tokens of a corpus and the pairs they form.
 
     Args:
         corpus: prepared text.
-        most: tokens to read at most; of a longer corpus, parts that are spread evenly over it.
+        most: tokens to read at most, some 20 million when not given; of a longer corpus, evenly spread parts.
         without: (starts, lengths), (R,) each: ranges of tokens that are left out.
     """
     size = corpus.vocab_size
     kind = np.uint32 if size <= 1 << 16 else np.uint64  # sorting small keys takes half the time
     tokens, found = np.zeros(size, np.int64), []
-    begins = corpus.sentence_starts[corpus.document_offsets[:-1]]
-    for starts, stops in _spans(corpus.num_tokens, most):
+    begins = document_begins(corpus)
+    for starts, stops in _spans(corpus, most):
         before = np.maximum(starts - 1, 0)  # the token before a span is the left one of its first pair, and no more
         ids = corpus.gather(before, stops - before)
         edges = np.concatenate([[0], np.cumsum(stops - before)])
@@ -109,16 +107,11 @@ def count_pairs(
     return PairCounts(tokens, *_merged(found))
 
 
-def _spans(num_tokens: int, most: int) -> Iterator[tuple[Integers, Integers]]:
-    """Yield starts and stops of spans that don't overlap, some at a time."""
-    length = max(1, min(_SPAN, most))
-    if num_tokens <= most:
-        starts = np.arange(0, num_tokens, length)
-    else:
-        starts = np.linspace(0, num_tokens - length, max(1, most // length)).astype(np.int64)
-    for first in range(0, len(starts), _AT_ONCE):
-        some = starts[first : first + _AT_ONCE]
-        yield some, np.minimum(some + length, num_tokens)
+def _spans(corpus: Corpus, most: int | None) -> Iterator[tuple[Integers, Integers]]:
+    """Yield starts and stops of parts that don't overlap, some at a time."""
+    spans = np.array(list(parts(corpus, most=most)))
+    for first in range(0, len(spans), _AT_ONCE):
+        yield spans[first : first + _AT_ONCE, 0], spans[first : first + _AT_ONCE, 1]
 
 
 def _within(ranges: tuple[Integers, Integers] | None, start: int, stop: int) -> Iterator[tuple[int, int]]:
@@ -130,10 +123,10 @@ def _within(ranges: tuple[Integers, Integers] | None, start: int, stop: int) -> 
         yield max(int(first[number]), start), min(int(last[number]), stop)
 
 
-def _merged(parts: list[tuple[NDArray[Any], Integers]]) -> tuple[NDArray[Any], Integers]:
+def _merged(found: list[tuple[NDArray[Any], Integers]]) -> tuple[NDArray[Any], Integers]:
     """Add up the counts of equal keys."""
-    keys = np.concatenate([part[0] for part in parts])
-    counts = np.concatenate([part[1] for part in parts])
+    keys = np.concatenate([part[0] for part in found])
+    counts = np.concatenate([part[1] for part in found])
     order = np.argsort(keys, kind="stable")
     keys = keys[order]
     first = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]])) if len(keys) else np.zeros(0, np.int64)

@@ -8,7 +8,6 @@ Shapes: V vocabulary, R rows, C contexts, T tokens.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,12 +17,11 @@ from torch import Tensor
 
 from bertie import progress
 from bertie.corpus.shards import Corpus
+from bertie.corpus.spread import document_begins, parts
 
 REACH = 5
 """Places to either side that still count as near."""
 _WEIGHTS = (60, 30, 20, 15, 12)  # 1 / distance, in sixtieths
-_MOST_TOKENS = 20_000_000
-_PART = 1 << 16  # tokens read at a time
 _LONG = 5_000_000  # tokens whose counting takes seconds
 _CELLS = 1 << 26  # of all tables at a time, 4 bytes each
 _MOST_CONTEXTS = 4096
@@ -59,8 +57,8 @@ class Pieces:
 def count_pieces(corpus: Corpus) -> Pieces:
     """Count the pieces of a corpus, or of an evenly spread share of a large one."""
     occurrences, tokens, documents = np.zeros(corpus.vocab_size, np.int64), 0, 0
-    begins = _document_begins(corpus)
-    for start, stop in _parts(corpus):
+    begins = document_begins(corpus)
+    for start, stop in parts(corpus):
         occurrences += np.bincount(corpus.gather([start], [stop - start]), minlength=corpus.vocab_size)
         tokens += stop - start
         documents += int(np.diff(np.searchsorted(begins, [start, stop]))[0])
@@ -85,7 +83,7 @@ def count_pairs(corpus: Corpus, pieces: Pieces, *, beside: bool) -> list[Tensor]
     row_of[rows], context_of[contexts] = np.arange(len(rows)) * len(contexts), np.arange(len(contexts))
     tables = [torch.zeros(len(rows) * len(contexts), dtype=torch.int32) for _ in range(sides)]
     weights = (1,) if beside else _WEIGHTS
-    begins = _document_begins(corpus)
+    begins = document_begins(corpus)
     title = "Counting neighbours" if beside else "Counting words near each other"
     quick = pieces.tokens < _LONG  # over before there is something to see
     with (
@@ -93,7 +91,7 @@ def count_pairs(corpus: Corpus, pieces: Pieces, *, beside: bool) -> list[Tensor]
         if quick
         else progress.bar(title, total=pieces.tokens, unit="tokens") as bar
     ):
-        for start, stop in _parts(corpus):
+        for start, stop in parts(corpus):
             end = min(stop + len(weights), corpus.num_tokens)
             tokens = corpus.gather([start], [end - start])
             first, last = np.searchsorted(begins, [start, end])
@@ -116,18 +114,3 @@ def count_pairs(corpus: Corpus, pieces: Pieces, *, beside: bool) -> list[Tensor]
 def _add(table: Tensor, keys: Integers, weight: int) -> None:
     """Add a weight to every cell as often as it is named."""
     table.scatter_add_(0, torch.from_numpy(keys), torch.tensor(weight, dtype=torch.int32).expand(len(keys)))
-
-
-def _parts(corpus: Corpus) -> Iterator[tuple[int, int]]:
-    """Cut a corpus into ranges of tokens: all of it, or evenly spread ones of a large one."""
-    total = -(-corpus.num_tokens // _PART)
-    read = min(total, max(1, _MOST_TOKENS // _PART))
-    for number in range(read):
-        start = number * total // read * _PART
-        yield start, min(start + _PART, corpus.num_tokens)
-
-
-def _document_begins(corpus: Corpus) -> Integers:
-    """Find where documents begin, in tokens."""
-    begins: Integers = corpus.sentence_starts[corpus.document_offsets[:-1]]
-    return begins

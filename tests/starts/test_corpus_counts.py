@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from bertie.corpus import shards
+from bertie.corpus import shards, spread
 from bertie.corpus.shards import Block, Corpus, CorpusWriter
 from bertie.starts import _counts as counts
 from bertie.starts._vectors import word_vectors
@@ -60,7 +60,7 @@ def plain(documents: list[list[list[int]]], reach: int) -> Counter[tuple[int, in
 def test_counts_are_those_of_a_loop(part: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     documents = drawn(80)
     corpus = written(tmp_path / "corpus", documents)
-    monkeypatch.setattr(counts, "_PART", part)
+    monkeypatch.setattr(spread, "_PART", part)
     pieces = counts.count_pieces(corpus)
     ids = Counter(piece for document in documents for sentence in document for piece in sentence)
     assert pieces.occurrences.tolist() == [ids[piece] for piece in range(ENTRIES)]
@@ -83,12 +83,12 @@ def test_counts_are_those_of_a_loop(part: int, tmp_path: Path, monkeypatch: pyte
 def test_a_large_corpus_is_read_in_evenly_spread_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     documents = [[[number % ENTRIES] * 10] for number in range(300)]
     corpus = written(tmp_path / "corpus", documents)
-    monkeypatch.setattr(counts, "_PART", 10)
-    monkeypatch.setattr(counts, "_MOST_TOKENS", 600)
+    monkeypatch.setattr(spread, "_PART", 10)
+    monkeypatch.setattr(spread, "MOST_TOKENS", 600)
     pieces = counts.count_pieces(corpus)
     assert (pieces.tokens, pieces.documents) == (600, 60)
     assert int((pieces.occurrences > 0).sum()) >= ENTRIES // 5 and pieces.occurrences.max() < 300
-    monkeypatch.setattr(counts, "_MOST_TOKENS", 1)
+    monkeypatch.setattr(spread, "MOST_TOKENS", 1)
     assert counts.count_pieces(corpus).tokens == 10
 
 
