@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from bertie import config, progress
+from bertie.commands._against import compare
+from bertie.commands._seeds import model_folders
 from bertie.commands.command import Report
 from bertie.config import Positional
 from bertie.errors import SettingsError
@@ -33,6 +35,11 @@ class Scores(Report):
         shown = {name: value for name, value in self.values.items() if name != "paradigms"}
         if len(shown.get("confusion", ())) > _MAX_CLASSES:
             del shown["confusion"]
+        for name in ("rows_model_better", "rows_against_better"):
+            if name in shown:
+                shown[name] = [{**row, "text": _short(row["text"])} for row in shown[name]]
+        if "differences" in shown:
+            del shown["scores"]
         worst = [{**row, "text": _short(row["text"])} for row in shown.pop("worst", ())]
         return {**shown, "surest mistakes": worst} if worst else shown
 
@@ -41,6 +48,7 @@ def evaluate(
     model: Positional[str],
     file: Positional[Path | None] = None,
     *,
+    against: str | None = None,
     suite: str | None = None,
     data: Path | None = None,
     limit: int | None = None,
@@ -63,9 +71,13 @@ def evaluate(
     A masked LM needs no labels: tokens are masked at random, and its loss and accuracy on them are measured. --suite
     measures what it knows of a language instead: how often it finds the acceptable one of two sentences likelier.
 
+    --against compares it with another model on the same rows: the difference of their scores with a 95 % interval and a
+    paired test, and the rows on which they differ. Either may be a folder that --seeds made.
+
     Args:
         model: model folder or hub id.
         file: .tsv, .csv, .jsonl or .parquet with texts and labels; or .txt, one text a line, for a masked LM.
+        against: a second model, of the same task and labels, to compare with.
         suite: minimal pairs in place of a file: blimp (English) or zhoblimp (Chinese).
         data: where the suite lies: a folder or tar of its .jsonl files, compressed or not.
         limit: pairs of each of the suite's paradigms, for a quick look; all when not given.
@@ -86,7 +98,7 @@ def evaluate(
             rule, when auto.
         device: auto, cpu, cuda.
         threads: CPU threads; all cores when not given.
-        seed: of the masks.
+        seed: of the masks, and of the samples that --against draws.
         report: HTML file to write: classes, calibration, worst errors, and examples drawn in their texts.
 
     Returns:
@@ -98,6 +110,11 @@ def evaluate(
     """
     parameters = dict(locals())
     _check_source(parameters)
+    if against is not None:
+        compared = compare(parameters)
+        return Scores(title=compared.title, values=compared.values)
+    if model_folders(model):
+        raise SettingsError(f"{model} is a folder of several seeds; name one model of it, or compare it by --against")
     from bertie.data.frames import called
     from bertie.data.minimal_pairs import read_suite
     from bertie.data.reading import learned
@@ -139,7 +156,7 @@ def _check_source(parameters: dict[str, Any]) -> None:
             raise SettingsError(f"--{min(stray)} is of a suite; name it, such as --suite blimp")
         if "file" not in given:
             raise SettingsError("what to measure on? Give a FILE, or --suite blimp --data FOLDER")
-    elif stray := given & {"file", "columns"}:
+    elif stray := given & {"file", "columns", "against"}:
         raise SettingsError(f"--suite is measured without {min(stray)}; leave one of the two out")
     elif "data" not in given:
         raise SettingsError(f"--suite {parameters['suite']} needs --data, the folder or tar of its .jsonl files")

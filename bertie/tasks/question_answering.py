@@ -185,9 +185,20 @@ class QuestionAnswering(Task):
 
     def score(self, predictions: Sequence[Reply], items: Sequence[Question]) -> dict[str, float]:
         """Work out exact match and F1, of tables with unanswerable questions also F1 apart for these and the others."""
+        scores: dict[str, float] = self.rescorer(predictions, items)(np.arange(len(items)))
+        return scores
+
+    def rescorer(self, predictions: Sequence[Reply], items: Sequence[Question]) -> Any:
+        """Return what `score` says of the questions at some places, which may come several times."""
         marks = self._marks([guess.text for guess in predictions], items)
-        scores = answer_scores(marks, [bool(item.label) for item in items])
-        return {name: scores[name] for name in ("exact_match", "f1", "has_answer_f1", "no_answer_f1") if name in scores}
+        there = np.array([bool(item.label) for item in items])
+        names = ("exact_match", "f1", "has_answer_f1", "no_answer_f1")
+
+        def score(places: NDArray[np.int64]) -> dict[str, float]:
+            scores = answer_scores(marks[places], there[places].tolist())
+            return {name: scores[name] for name in names if name in scores}
+
+        return score
 
     def tune(self, predictions: Sequence[Reply], items: Sequence[Question]) -> dict[str, Any]:
         """Choose the threshold of the best F1 on the dev table, where some of its questions have no answer."""

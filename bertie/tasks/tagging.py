@@ -29,8 +29,8 @@ from bertie.data.spans import cut_words
 from bertie.data.windows import Truncation, Windows, lay_out
 from bertie.data.words import read_words
 from bertie.errors import DataError, SettingsError
-from bertie.metrics.classification import accuracy, macro_f1, per_class
-from bertie.metrics.entities import entities, entity_scores, entity_scores_by_type
+from bertie.metrics.classification import accuracy, macro_f1, per_class, tag_rescorer
+from bertie.metrics.entities import entities, entity_rescorer, entity_scores, entity_scores_by_type
 from bertie.nn.dropout import Noise
 from bertie.tasks._prediction import Prediction
 from bertie.tasks._word_pieces import NOTHING, encode
@@ -243,6 +243,11 @@ class Tagging(Task):
             return entity_scores(gold, guesses)
         flat_gold, flat_guesses = _flat(gold), _flat(guesses)
         return {"f1": macro_f1(flat_gold, flat_guesses), "accuracy": accuracy(flat_gold, flat_guesses)}
+
+    def rescorer(self, predictions: Sequence[Tagged], items: Sequence[Any]) -> Any:
+        """Return what `score` says of the texts at some places, which may come several times."""
+        count = entity_rescorer if self.finds_entities else tag_rescorer
+        return count(self._gold(items), [guess.tags for guess in predictions])
 
     def _gold(self, items: Sequence[Any]) -> list[tuple[str, ...]]:
         """Return the right tags, with positions where the model's own lack them."""
