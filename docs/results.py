@@ -225,7 +225,7 @@ def tables(entries: Sequence[Mapping[str, Any]]) -> str:
             "The same settings in a plain transformers loop (`benchmarks/finetune_peers.py`); errors are standard",
             "errors of the difference of both means:",
             "",
-            "| data and score | bertie | transformers | difference | seeds | minutes |",
+            "| data and score | bertie | transformers | difference | runs | minutes |",
             "| --- | --- | --- | --- | --- | --- |",
             *(_beside(ROWS[key[0]], json.loads(key[3]), runs, peers[(key[0], *key[2:4])]) for key, runs in pairs),
         ]
@@ -272,7 +272,9 @@ def _scores(runs: Iterable[Mapping[str, Any]], name: str) -> list[float]:
 def _spread(scores: Sequence[float]) -> str:
     if not scores:
         return "–"
-    return f"{mean(scores):.2f}" + (f" ± {stdev(scores):.2f}" if len(scores) > 1 else "")
+    if len(scores) == 1:
+        return f"{scores[0]:.2f} (one run)"
+    return f"{mean(scores):.2f} ± {stdev(scores):.2f}"
 
 
 def drawn(page: str, entries: Sequence[Mapping[str, Any]]) -> str:

@@ -300,7 +300,9 @@ def _scores(scores: Mapping[str, float], dev_data: str) -> str:
         f"| {_line(name_of(name.removeprefix('dev_')))} | {f'{value:.4f}' if math.isfinite(value) else 'not finite'} |"
         for name, value in scores.items()
     )
-    return f"Measured on {_line(dev_data or 'the dev data of the run')}.\n\n| score | value |\n| --- | ---: |\n{rows}"
+    where = _line(dev_data or "the dev data of the run")
+    said = f"Measured on {where}, in one run; another seed gives other scores."
+    return f"{said}\n\n| score | value |\n| --- | ---: |\n{rows}"
 
 
 def _parameters(count: int | None) -> str:

@@ -26,6 +26,8 @@ _KINDS = {
     "against": "Two models on the same data",
     "demo": "The whole life, from raw text to a model of one's own",
 }
+_SEEDS = "All figures are of one run. Another seed gives other ones: --seeds 1,2,3 measures by how much."
+_ONE_RUN = {"pretrain": (_SEEDS,), "finetune": (_SEEDS,)}
 # What is shown big, most wanted first; dev before train.
 _BIG = (
     *("f1_pretrained", "f1_random", "f1_classical", "accuracy_pretrained", "accuracy_random", "accuracy_classical"),
@@ -127,7 +129,7 @@ def render(run: RunReport) -> str:
                 [(text(of), chip(label), meter(share)) for of, label, share in run.predictions],
             ),
         ),
-        section("Good to know", _notes(run.notes)),
+        section("Good to know", _notes([*_ONE_RUN.get(run.kind, ()), *run.notes])),
         section("Repeat it", _settings(run)),
     ]
     return page(run.title, _KINDS[run.kind], parts, footer=f"Written by bertie {__version__}. This page loads nothing.")

@@ -129,8 +129,8 @@ def test_mean_deviation_and_targets() -> None:
     row = [cell.strip() for cell in results.tables(runs).splitlines()[2].split("|")[1:-1]]
     assert row == ["SST-2 dev, accuracy", "minilm", "92.00 ± 1.00", "1, 2, 3", "2.0", "91", "90.25", ""]
     other = results.tables([entry("sst2", 1, 0.8)]).splitlines()[2]
-    assert other.endswith("| small | 80.00 | 1 | 2.0 |  |  |  |"), "targets are one encoder's"
-    assert "| 50.00 |" in results.tables([entry("rte", 1, 0.5)]), "one seed has no deviation"
+    assert other.endswith("| small | 80.00 (one run) | 1 | 2.0 |  |  |  |"), "targets are one encoder's"
+    assert "| 50.00 (one run) |" in results.tables([entry("rte", 1, 0.5)]), "one seed has no deviation"
 
 
 def test_peers_stand_beside_ours() -> None:
@@ -145,7 +145,7 @@ def test_a_peer_stands_beside_the_run_that_did_the_same_otherwise() -> None:
     ours = [entry("lingnli", 1, 0.65), entry("lingnli", 1, 0.64) | {"changed": {"train_limit": 9}}]
     theirs = entry("lingnli", 1, 0.63, by="transformers 5.23") | {"changed": {"train_limit": 9}}
     lines = results.tables([*ours, theirs]).splitlines()
-    assert lines[-1].startswith("| LingNLI dev, accuracy, train_limit 9 | 64.00 | 63.00 | +1.00 |")
+    assert lines[-1].startswith("| LingNLI dev, accuracy, train_limit 9 | 64.00 (one run) | 63.00 (one run) | +1.00 |")
     assert not lines[-2].startswith("| LingNLI")
 
 
