@@ -116,6 +116,7 @@ def main() -> None:
     options = parser.parse_args()
     import torch
 
+    from bertie import registry
     from bertie.commands._random import ModelSettings, RandomStart
     from bertie.corpus.shards import Corpus
     from bertie.tasks.pretraining import Pretraining
@@ -128,9 +129,12 @@ def main() -> None:
     shape = ModelSettings(size=settings["model.size"], dropout=0.0)
     tokenizer = Tokenizer.load(options.corpus / "tokenizer")
     bundle = RandomStart.of(shape, tokenizer).draw(Pretraining(max_length=settings["length"]), seed=settings["seed"])
+    corpus = Corpus.open(options.corpus)
+    start = registry.load("starts", settings.get("model.start", "paper"))
+    start.begin(bundle.model, bundle.task, corpus, tokenizer, seed=settings["seed"])
     options.out.mkdir(parents=True, exist_ok=True)
     with (options.out / "metrics.jsonl").open("w", encoding="utf-8") as journal:
-        for record in learn(bundle, Corpus.open(options.corpus), settings, options.tokens):
+        for record in learn(bundle, corpus, settings, options.tokens):
             journal.write(json.dumps(record) + "\n")
             journal.flush()
 

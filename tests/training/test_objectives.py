@@ -42,7 +42,7 @@ def pretrain(corpus: Path, tmp_path: Path) -> Callable[..., Path]:
         bertie.pretrain(
             corpus=corpus,
             out=tmp_path / name,
-            model=ModelSettings(size="2/64", max_positions=32),
+            model=ModelSettings(size="2/64", max_positions=32, start="paper"),
             length=32,
             batch_tokens=768,
             training=TrainingSettings(save_every=STEPS // 2, log_every=1, keep=2),
