@@ -1,4 +1,4 @@
-"""How the weights of a pre-training run begin: which start it has, and what a run that goes on keeps; no command."""
+"""How a pre-training run begins: its weights, its optimizer, and what a run that goes on keeps; no command."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from bertie import registry
 from bertie.commands._random import ModelSettings, RandomStart
+from bertie.training.settings import PEAK_FROM_NEIGHBOURS, PEAKS, OptimizerSettings
 
 if TYPE_CHECKING:
     from bertie.corpus.shards import Corpus
@@ -38,6 +39,34 @@ def with_start(model: ModelSettings, out: Path, *, resume: bool) -> ModelSetting
     if earlier is None:
         return replace(model, start=DEFAULT)
     return replace(model, start=earlier.get("model.start"))  # a run from before there was a choice has none
+
+
+def with_optimizer(optimizer: OptimizerSettings, source: str | None, out: Path, *, resume: bool) -> OptimizerSettings:
+    """Choose the optimizer where none is named: Muon for random weights, AdamW to go on from a model.
+
+    A run that goes on keeps the one it began with.
+
+    Args:
+        optimizer: as given.
+        source: the model to go on from; None for random weights.
+        out: of the run.
+        resume: whether it goes on.
+    """
+    from bertie.training.runfolder import settings_of
+
+    earlier = settings_of(out) if resume else None
+    began = (earlier or {}).get("optimizer.name")
+    if optimizer.name == "auto" and began is not None:
+        return replace(optimizer, name=began)
+    return optimizer.chosen("muon" if source is None else "adamw")
+
+
+def peak_of(optimizer: OptimizerSettings, start: str | RandomStart, given: float | None) -> float:
+    """Return the peak of the learning rate: as given, or what suits the optimizer and where the weights begin."""
+    if given is not None:
+        return given
+    from_neighbours = isinstance(start, RandomStart) and start.settings.start == "neighbours"
+    return PEAK_FROM_NEIGHBOURS if from_neighbours and optimizer.name == "muon" else PEAKS[optimizer.name]
 
 
 def begin(

@@ -134,13 +134,13 @@ def finetune(
     if training.selects and dev is None:
         raise SettingsError("training.best and training.patience go by the scores on a dev table; give one with --dev")
     _refuse_pretraining(schedule)
+    optimizer = parameters["optimizer"] = optimizer.chosen("adamw")
     start, kind, limits = start_of(model, tokenizer), task_class(task), (train_limit, dev_limit)
     split = seed if split_seed is None else split_seed
     tables = read_tables(kind, train, dev, out=out, columns=columns, limits=limits, seed=split)
     table, dev_items = tables.train, tables.dev
     wishes = {"max_length": length, "truncation": truncation, "stride": stride}
-    if isinstance(start, RandomStart):
-        parameters["model"] = start.settings
+    parameters["model"] = getattr(start, "settings", model)
     bundle = _start(start, kind, task, table, {**wishes, **(settings or {})}, seed=seed)
     if dev is not None:
         bundle.task.admit(dev_items, dev)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from bertie import config, progress, registry
-from bertie.commands._begin import begin, remembered, with_start
+from bertie.commands._begin import begin, peak_of, remembered, with_optimizer, with_start
 from bertie.commands._held_out import DevCorpus
 from bertie.commands._pretrained import finish, summary
 from bertie.commands._random import ModelSettings, RandomStart
@@ -15,7 +15,7 @@ from bertie.commands._teacher import taught
 from bertie.commands._yardsticks import count, recipe_of
 from bertie.commands.command import Report
 from bertie.errors import DataError, SettingsError
-from bertie.training.settings import PEAKS, DistillSettings, OptimizerSettings, ScheduleSettings, TrainingSettings
+from bertie.training.settings import DistillSettings, OptimizerSettings, ScheduleSettings, TrainingSettings
 
 if TYPE_CHECKING:
     from bertie.corpus.shards import Corpus
@@ -75,7 +75,8 @@ def pretrain(
         length: tokens of the longest sequence.
         stages: several lengths and their shares of the run, such as 128:90%,512:10%.
         batch_tokens: tokens of one update at most.
-        learning_rate: peak; when not given 1e-3, with optimizer.name lamb 1e-2, with muon 4e-3.
+        learning_rate: peak; when not given that of the optimizer: muon 6e-3 (with model.start paper 4e-3), lamb 1e-2,
+            1e-3 for the others.
         mask_rate: share of the tokens to guess; the task's own choice (0.15) when not given.
         max_masked: most tokens to guess in one sequence.
         settings: further settings of the task, such as masking=span,mask_rate_end=0.15.
@@ -114,10 +115,10 @@ def pretrain(
     objective = _objective(task, longest, {"mask_rate": mask_rate, "max_masked": max_masked}, settings or {})
     place = resolve_device(device)
     parameters |= {"threads": set_threads(threads), "precision": resolve(precision, place), "device": place.type}
-    peak = PEAKS[optimizer.name] if learning_rate is None else learning_rate
-    parameters |= {"mask_rate": getattr(objective, "mask_rate", None), "learning_rate": peak}
     start = RandomStart.of(with_start(model, out, resume=resume), tokenizer) if from_ is None else from_
-    parameters["model"] = getattr(start, "settings", model)
+    optimizer = parameters["optimizer"] = with_optimizer(optimizer, from_, out, resume=resume)
+    peak = parameters["learning_rate"] = peak_of(optimizer, start, learning_rate)
+    parameters |= {"mask_rate": getattr(objective, "mask_rate", None), "model": getattr(start, "settings", model)}
     bundle = _start(objective, start, tokenizer, seed=seed, longest=longest)
     network = _network(bundle, from_, seed=seed)
     schedule = parameters["schedule"] = _with_positions(schedule, parts, bundle)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, Self
 
 from bertie.errors import SettingsError
 
@@ -12,11 +12,11 @@ from bertie.errors import SettingsError
 class OptimizerSettings:
     """How weights are updated."""
 
-    name: Literal["adamw", "bert_adam", "lamb", "muon", "stable_adamw"] = "adamw"
-    """adamw; bert_adam: the paper's form, without bias correction; lamb: steps by the size of each tensor, for large
-    batches and rates about ten times AdamW's; muon: orthogonal steps for the matrices of blocks, AdamW for the rest, at
-    one to four times AdamW's rate; stable_adamw: AdamW whose steps are cut where gradients jump, to be run with
-    clip_norm 0."""
+    name: Literal["auto", "adamw", "bert_adam", "lamb", "muon", "stable_adamw"] = "auto"
+    """auto: muon for a pre-training from random weights, adamw for all else; adamw; bert_adam: the paper's form,
+    without bias correction; lamb: steps by the size of each tensor, for large batches and rates about ten times
+    AdamW's; muon: orthogonal steps for the matrices of blocks, AdamW for the rest, at one to six times AdamW's rate;
+    stable_adamw: AdamW whose steps are cut where gradients jump, to be run with clip_norm 0."""
     weight_decay: float = 0.01
     """Decoupled decay of matrices and tables."""
     beta1: float = 0.9
@@ -47,10 +47,16 @@ class OptimizerSettings:
         if not 0.0 < self.layer_decay <= 1.0:
             raise SettingsError(f"optimizer.layer_decay must be above 0 and at most 1; got {self.layer_decay}")
 
+    def chosen(self, name: Literal["adamw", "muon"]) -> Self:
+        """Return the settings with an optimizer in place of auto; those that name one are returned as they are."""
+        return replace(self, name=name) if self.name == "auto" else self
+
 
 PEAKS = {"adamw": 1e-3, "bert_adam": 1e-3, "lamb": 1e-2, "muon": 4e-3, "stable_adamw": 1e-3}
 """Peak rate of each optimizer in pre-training when none is given: for AdamW, LAMB and Muon the best on BERT-mini
 (docs/studies.md), AdamW's for the others."""
+PEAK_FROM_NEIGHBOURS = 6e-3
+"""Muon's where the weights begin at neighbours, which bear higher rates."""
 
 
 @dataclass(frozen=True)

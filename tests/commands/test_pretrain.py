@@ -19,7 +19,7 @@ def corpus(prepare_sentences: Callable[..., Path]) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("optimizer", "given", "rate"), [("adamw", None, 1e-3), ("muon", None, 4e-3), ("muon", 2e-3, 2e-3)]
+    ("optimizer", "given", "rate"), [("adamw", None, 1e-3), ("muon", None, 6e-3), ("muon", 2e-3, 2e-3)]
 )
 def test_the_rate_is_the_optimizers_own(
     corpus: Path, tmp_path: Path, optimizer: Any, given: float | None, rate: float
@@ -32,4 +32,26 @@ def test_the_rate_is_the_optimizers_own(
 
 
 def test_every_optimizer_has_a_rate() -> None:
-    assert PEAKS.keys() == set(get_args(get_type_hints(OptimizerSettings)["name"]))
+    assert PEAKS.keys() | {"auto"} == set(get_args(get_type_hints(OptimizerSettings)["name"]))
+
+
+def test_an_optimizer_that_is_not_named_suits_the_start(corpus: Path, tmp_path: Path) -> None:
+    shape: Any = {"model": {"size": "1/32", "num_heads": 2}, "steps": 1, "batch_tokens": 512, "threads": 1}
+    bertie.pretrain(corpus=corpus, out=tmp_path / "random", **shape)
+    begun = config.read(tmp_path / "random")
+    assert (begun["optimizer"]["name"], begun["learning_rate"]) == ("muon", 6e-3)
+    paper = {**shape, "model": {**shape["model"], "start": "paper"}}
+    bertie.pretrain(corpus=corpus, out=tmp_path / "paper", **paper)
+    assert config.read(tmp_path / "paper")["learning_rate"] == 4e-3
+    rest = {name: value for name, value in shape.items() if name != "model"}
+    bertie.pretrain(corpus=corpus, out=tmp_path / "further", from_=str(tmp_path / "random" / "model"), **rest)
+    further = config.read(tmp_path / "further")
+    assert (further["optimizer"]["name"], further["learning_rate"]) == ("adamw", 1e-3)
+
+
+def test_a_run_that_goes_on_keeps_the_optimizer_it_began_with(corpus: Path, tmp_path: Path) -> None:
+    given: Any = {"corpus": corpus, "out": tmp_path / "run", "steps": 2, "batch_tokens": 512, "threads": 1}
+    given["model"] = {"size": "1/32", "num_heads": 2}
+    bertie.pretrain(optimizer={"name": "adamw"}, **given)
+    bertie.pretrain(resume=True, **given)  # no word of the optimizer: as it began
+    assert config.read(tmp_path / "run")["optimizer"]["name"] == "adamw"
