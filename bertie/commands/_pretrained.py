@@ -50,8 +50,7 @@ def finish(
     if begun is not None:
         values |= {"start": begun.name} | ({"counted_tokens": begun.tokens} if begun.tokens else {})
         notes += [begun.said] if begun.said else []
-    if job.schedule.random_positions:
-        notes.append("Sequences of the shorter stages began at random positions, so that all positions were learned.")
+    notes += _about_positions(bundle, stages, job, new=begun is not None)
     shares, about = _about_sequences(bundle.task, data)
     values |= shares
     notes += about
@@ -116,6 +115,22 @@ def _remarks(
     if told:
         values["remarks"] = told
     return told
+
+
+def _about_positions(bundle: "Bundle", stages: "Sequence[Stage]", job: "Job", *, new: bool) -> list[str]:
+    """Say which positions were learned, of an encoder that learns positions."""
+    if getattr(bundle.model.encoder.embeddings, "position", None) is None:
+        return []
+    longest, limit = max(stage.length for stage in stages), bundle.config.max_positions
+    said = []
+    if job.schedule.random_positions:
+        said.append(f"Sequences of the shorter stages began at random positions, so that all {longest} were learned.")
+    if new and longest < limit:
+        said.append(
+            f"No sequence was longer than {longest} tokens, so of the {limit} positions of the model the later ones "
+            "were not learned: it will do worse on longer texts, until it has learned from some."
+        )
+    return said
 
 
 def _about_sequences(task: Any, data: "Corpus") -> tuple[dict[str, float], list[str]]:

@@ -120,6 +120,20 @@ def test_dev_at_both_lengths(corpus: Path, tmp_path: Path) -> None:
     assert "dev_loss" in values and not any("length" in name for name in values)
 
 
+def test_positions_that_no_sequence_reached_are_told(corpus: Path, tmp_path: Path) -> None:
+    def page(name: str, **more: Any) -> str:
+        train(corpus, tmp_path / name, steps=1, **more)
+        return (tmp_path / name / "report.html").read_text(encoding="utf-8")
+
+    said = "No sequence was longer than 24 tokens, so of the 48 positions"
+    assert said in page("short", stages=None, length=24)
+    assert "No sequence was longer" not in page("whole", stages=None, length=48)
+    rotary = {**TINY, "architecture": "roformer"}
+    assert "No sequence was longer" not in page("rotary", stages=None, length=24, model=rotary, task="masked_lm")
+    again = {"from_": str(tmp_path / "whole" / "model"), "model": {}}
+    assert "No sequence was longer" not in page("again", stages=None, length=24, **again)
+
+
 def test_what_a_run_is_told(corpus: Path, tmp_path: Path) -> None:
     train(corpus, tmp_path / "several", steps=1)
     assert config.read(tmp_path / "several")["schedule"]["random_positions"] is True
