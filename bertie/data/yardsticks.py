@@ -108,7 +108,7 @@ class _Counted:
     def __init__(self, pairs: PairCounts, special_ids: Sequence[int]) -> None:
         size, self.pairs = pairs.vocab_size, pairs
         self.allowed = np.ones(size, bool)
-        self.allowed[list(special_ids)] = False
+        self.allowed[[token for token in special_ids if token < size]] = False
         kinds_before = np.bincount(pairs.right, minlength=size)
         self.unigram = _shares(pairs.tokens, self.allowed)
         self.base_of_guess = _shares(kinds_before, self.allowed)

@@ -148,13 +148,17 @@ def _axes(frame: _Frame, names: Sequence[str], x_label: str) -> str:
 
 
 def _marks(frame: _Frame, marks: Sequence[tuple[float, str]]) -> str:
-    """Draw a dashed line from top to bottom at each place, its word at the left of its upper end."""
-    return "".join(
-        f'<path class="mark" d="M{frame.across(x):.1f} {_TOP}V{frame.height - _BOTTOM}"/>'
-        f'<text class="tick end" x="{frame.across(x) - 4:.1f}" y="{_TOP + 8}">{safe(word)}</text>'
-        for x, word in marks
-        if frame.x.low <= x <= frame.x.high
-    )
+    """Draw a dashed line from top to bottom at each place, its word at the left of its upper end if there is room."""
+    parts = ""
+    for x, word in marks:
+        if frame.x.low <= x <= frame.x.high:
+            across = frame.across(x)
+            fits = across - frame.left > 6.4 * len(word)
+            at = f'class="tick label{" end" if fits else ""}" x="{across + (-4 if fits else 4):.1f}" y="{_TOP + 8}"'
+            parts += (
+                f'<path class="mark" d="M{across:.1f} {_TOP}V{frame.height - _BOTTOM}"/><text {at}>{safe(word)}</text>'
+            )
+    return parts
 
 
 def _levels(frame: _Frame, levels: Sequence[tuple[float, str]], y_format: Callable[[float], str]) -> str:

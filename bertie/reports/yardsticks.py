@@ -58,7 +58,8 @@ def levels(summary: Summary, name: str) -> list[tuple[float, str]]:
     if name not in ("mask_loss", "mask_accuracy"):
         return []
     found = [(_figure(summary, f"yardstick_{way}_{name.removeprefix('mask_')}"), word) for way, word in _LINES.items()]
-    return [(value, word) for value, word in found if value is not None]
+    digits = 2 if name.endswith("_loss") else 4
+    return [(round(value, digits), word) for value, word in found if value is not None]
 
 
 def plateau(summary: Summary, name: str) -> list[tuple[float, str]]:

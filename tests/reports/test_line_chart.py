@@ -123,3 +123,22 @@ def test_marks_stand_where_they_belong(read_page: Read) -> None:
     ]
     assert float(mark.attributes["d"][1:].split()[0]) == pytest.approx(sum(ends) / 2, abs=0.2)
     assert "24 → 48" in page.words() and "beyond" not in page.words() and "before" not in page.words()
+
+
+def test_levels_cross_the_frame_and_belong_to_its_range(read_page: Read) -> None:
+    one = Series("dev", [(0, 3.0), (100, 2.0)])
+    page = read_page(lines("x", [one], x_label="step", levels=[(6.6, "unigram"), (0.5, "<low>"), (math.nan, "none")]))
+    words = [word.text for word in page.all("text", "label")]
+    assert words == ["unigram 6.6", "<low> 0.5"]
+    heights = [float(path.attributes["d"].split()[1].split("H")[0]) for path in page.all("path", "mark")]
+    assert len(heights) == 2 and heights[0] < heights[1]
+    assert all(10 <= height <= 190 for height in heights)
+
+
+def test_a_word_without_room_at_the_left_stands_at_the_right(read_page: Read) -> None:
+    one = Series("dev", [(0, 3.0), (100, 2.0)])
+    page = read_page(lines("x", [one], x_label="step", marks=[(2, "plateau left"), (90, "plateau left")]))
+    near, far = page.all("text", "label")
+    lines_at = [float(path.attributes["d"][1:].split()[0]) for path in page.all("path", "mark")]
+    assert float(near.attributes["x"]) > lines_at[0] and "end" not in near.attributes["class"].split()
+    assert float(far.attributes["x"]) < lines_at[1] and "end" in far.attributes["class"].split()
