@@ -42,10 +42,10 @@ def broken_off(pretrain: Callable[..., Any], tmp_path: Path, monkeypatch: pytest
     """Return the folder of a run that was interrupted after its third step, as a notebook does it."""
     real = runs._log
 
-    def interrupting(journal: Any, position: Any, step: Any, clock: Any) -> Any:
+    def interrupting(job: Any, journal: Any, position: Any, step: Any, clock: Any) -> Any:
         if step.number == 3:
             signal.raise_signal(signal.SIGINT)
-        return real(journal, position, step, clock)
+        return real(job, journal, position, step, clock)
 
     before = signal.default_int_handler  # the suite itself may run with the signal ignored, as a job in the background
     signal.signal(signal.SIGINT, before)
