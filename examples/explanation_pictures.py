@@ -25,6 +25,7 @@ from examples.plain_transformer import sinusoids
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 ATTENTION = Path(__file__).with_name("attention.json")
+NEIGHBOURS = Path(__file__).with_name("neighbours.json")
 SENTENCE = "my sister fed the dog because it was hungry"
 HEADS = ("1.3", "2.9", "4.2", "4.12")  # layer and head, counted from 1
 _SEQUENCES = (5, 9, 3, 7)  # tokens
@@ -37,6 +38,11 @@ Say = Callable[[str, str], str]
 def attention(say: Say) -> Drawing:
     """Draw four heads of a real encoder on one sentence."""
     return attention_maps(json.loads(ATTENTION.read_text(encoding="utf-8")), say)
+
+
+def neighbours(say: Say) -> Drawing:
+    """Draw heads of a small BERT as it begins and after a short pre-training."""
+    return attention_maps(json.loads(NEIGHBOURS.read_text(encoding="utf-8")), say)
 
 
 def attention_maps(found: dict[str, Any], say: Say) -> Drawing:
@@ -256,6 +262,7 @@ def attention_of(folder: str, sentence: str, heads: Sequence[str]) -> dict[str, 
 
 PICTURES: dict[str, Callable[[Say], Drawing]] = {
     "attention": attention,
+    "neighbours": neighbours,
     "masks": masks,
     "positions": positions,
     "packing": packing,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bertie.corpus.shards import Corpus
     from bertie.formats.format import Bundle
     from bertie.starts.start import Begun
-    from bertie.tasks.task import TaskModel
+    from bertie.tasks.task import Task, TaskModel
     from bertie.training.runfolder import RunFolder
 
     Guesses = list[list[tuple[str, float]]]
@@ -41,14 +41,18 @@ def with_start(model: ModelSettings, out: Path, *, resume: bool) -> ModelSetting
     return replace(model, start=earlier.get("model.start"))  # a run from before there was a choice has none
 
 
-def with_optimizer(optimizer: OptimizerSettings, source: str | None, out: Path, *, resume: bool) -> OptimizerSettings:
-    """Choose the optimizer where none is named: Muon for random weights, AdamW to go on from a model.
+def with_optimizer(
+    optimizer: OptimizerSettings, source: str | None, task: Task, out: Path, *, resume: bool
+) -> OptimizerSettings:
+    """Choose the optimizer where none is named: Muon for random weights that learn to guess tokens, AdamW otherwise.
 
+    Muon's rates are too high for weights that know something already, and for the large gradients of replaced tokens.
     A run that goes on keeps the one it began with.
 
     Args:
         optimizer: as given.
         source: the model to go on from; None for random weights.
+        task: what is learned.
         out: of the run.
         resume: whether it goes on.
     """
@@ -58,7 +62,8 @@ def with_optimizer(optimizer: OptimizerSettings, source: str | None, out: Path, 
     began = (earlier or {}).get("optimizer.name")
     if optimizer.name == "auto" and began is not None:
         return replace(optimizer, name=began)
-    return optimizer.chosen("muon" if source is None else "adamw")
+    guesses = task.fills_masks or task.left_to_right
+    return optimizer.chosen("muon" if source is None and guesses else "adamw")
 
 
 def peak_of(optimizer: OptimizerSettings, start: str | RandomStart, given: float | None) -> float:

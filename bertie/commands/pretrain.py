@@ -116,7 +116,7 @@ def pretrain(
     place = resolve_device(device)
     parameters |= {"threads": set_threads(threads), "precision": resolve(precision, place), "device": place.type}
     start = RandomStart.of(with_start(model, out, resume=resume), tokenizer) if from_ is None else from_
-    optimizer = parameters["optimizer"] = with_optimizer(optimizer, from_, out, resume=resume)
+    optimizer = parameters["optimizer"] = with_optimizer(optimizer, from_, objective, out, resume=resume)
     peak = parameters["learning_rate"] = peak_of(optimizer, start, learning_rate)
     parameters |= {"mask_rate": getattr(objective, "mask_rate", None), "model": getattr(start, "settings", model)}
     bundle = _start(objective, start, tokenizer, seed=seed, longest=longest)

@@ -13,10 +13,10 @@ class OptimizerSettings:
     """How weights are updated."""
 
     name: Literal["auto", "adamw", "bert_adam", "lamb", "muon", "stable_adamw"] = "auto"
-    """auto: muon for a pre-training from random weights, adamw for all else; adamw; bert_adam: the paper's form,
-    without bias correction; lamb: steps by the size of each tensor, for large batches and rates about ten times
-    AdamW's; muon: orthogonal steps for the matrices of blocks, AdamW for the rest, at one to six times AdamW's rate;
-    stable_adamw: AdamW whose steps are cut where gradients jump, to be run with clip_norm 0."""
+    """auto: muon for random weights that learn to guess tokens from a corpus, adamw for all else; adamw; bert_adam: the
+    paper's form, without bias correction; lamb: steps by the size of each tensor, for large batches and rates about ten
+    times AdamW's; muon: orthogonal steps for the matrices of blocks, AdamW for the rest, at one to six times AdamW's
+    rate; stable_adamw: AdamW whose steps are cut where gradients jump, to be run with clip_norm 0."""
     weight_decay: float = 0.01
     """Decoupled decay of matrices and tables."""
     beta1: float = 0.9

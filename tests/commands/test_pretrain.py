@@ -43,6 +43,9 @@ def test_an_optimizer_that_is_not_named_suits_the_start(corpus: Path, tmp_path: 
     paper = {**shape, "model": {**shape["model"], "start": "paper"}}
     bertie.pretrain(corpus=corpus, out=tmp_path / "paper", **paper)
     assert config.read(tmp_path / "paper")["learning_rate"] == 4e-3
+    electra = {**shape, "model": {"architecture": "electra", **shape["model"]}, "task": "replaced_token"}
+    bertie.pretrain(corpus=corpus, out=tmp_path / "electra", **electra)
+    assert config.read(tmp_path / "electra")["optimizer"]["name"] == "adamw"
     rest = {name: value for name, value in shape.items() if name != "model"}
     bertie.pretrain(corpus=corpus, out=tmp_path / "further", from_=str(tmp_path / "random" / "model"), **rest)
     further = config.read(tmp_path / "further")
