@@ -299,12 +299,13 @@ def _named_arguments(function: Callable[..., Any], words: list[str]) -> tuple[li
 
 
 def _gathered(function: Callable[..., Any], words: list[str]) -> list[str]:
-    """Write a flag that takes several words and is typed several times once: `--pair a --pair b` is `--pair a b`."""
-    takes_many = {
-        f"--{key.replace('_', '-')}"
-        for key, annotation in config.known_keys(function).items()
-        if typing.get_origin(annotation) is tuple
-    }
+    """Write a flag that takes several words and is typed several times once: `--pair a --pair b` is `--pair a b`.
+
+    Numbers that belong to one word become one: `--seeds 1 2 3` is `--seeds 1,2,3`.
+    """
+    keys = {f"--{key.replace('_', '-')}": annotation for key, annotation in config.known_keys(function).items()}
+    takes_many = {flag for flag, annotation in keys.items() if typing.get_origin(annotation) is tuple}
+    takes_numbers = {flag for flag, annotation in keys.items() if tuple[int, ...] in typing.get_args(annotation)}
     groups: list[list[str]] = [[]]
     by_flag: dict[str, list[str]] = {}
     current = groups[0]
@@ -323,6 +324,8 @@ def _gathered(function: Callable[..., Any], words: list[str]) -> list[str]:
         elif word.startswith("--"):
             current = [word]
             groups.append(current)
+        elif len(current) == 2 and current[0] in takes_numbers and re.fullmatch(r"\d+(-\d+)?,?", word):
+            current[1] = f"{current[1].rstrip(',')},{word.rstrip(',')}"
         else:
             current.append(word)
     return [word for group in groups for word in group]

@@ -195,10 +195,21 @@ def _p(value: float) -> str:
     return "< 0.001" if value < 0.001 else f"= {value:.2g}"
 
 
+def _short(first: str, second: str) -> tuple[str, str]:
+    """Shorten two paths to the last parts by which they differ; a run's own `model` says nothing."""
+    both = [[part for part in Path(name).parts if part != "model"] for name in (first, second)]
+    for count in range(1, max(map(len, both)) + 1):
+        ours, theirs = ("/".join(parts[-count:]) for parts in both)
+        if ours != theirs:
+            return ours, theirs
+    return first, second
+
+
 def _write_report(
     parameters: Mapping[str, Any], found: Comparison, values: Mapping[str, Any], items: Sequence[Any]
 ) -> None:
     """Write what was found as a page."""
+    from bertie.inference.compare import MOST_ROWS
     from bertie.inference.plain_text import sides
     from bertie.reports.figures import name_of
     from bertie.reports.run import Rows, RunReport, write
@@ -221,13 +232,26 @@ def _write_report(
         said = [(row, "  |  ".join(map(str, sides(items[row.number]).values()))) for row in rows]
         return [[text, row.gold, row.first, row.second] for row, text in said]
 
-    head = ("text", "right", Path(first).name or first, Path(second).name or second)
+    ours, theirs = _short(first, second)
+    head, lead, write_score = ("text", "right", ours, theirs), found.differences[found.main], _writer(found.main)
+    more = f"At most {MOST_ROWS} are listed, those that differ most first."
     write(
         parameters["report"],
         RunReport(
-            title=f"{first} against {second}",
+            title=f"{ours} against {theirs}",
             kind="against",
-            summary={"verdict": values["verdict"], "items": len(items), "task": values["task"]},
+            summary={
+                "difference": f"{write_score(lead.difference, sign=True)}{_unit(found.main)}",
+                "model": write_score(lead.first),
+                "against": write_score(lead.second),
+                "rows": len(items),
+            },
+            about={
+                "difference": f"95 % interval {write_score(lead.low)} to {write_score(lead.high)}, p {_p(lead.p)}",
+                "model": f"{name_of(found.main)} of {first}",
+                "against": f"{name_of(found.main)} of {second}",
+                "rows": f"{found.num_first:,} better by the model, {found.num_second:,} by the other",
+            },
             tables=[
                 Rows(
                     "Scores",
@@ -236,8 +260,8 @@ def _write_report(
                     remark=f"{values['verdict'][:1].upper()}{values['verdict'][1:]}.",
                     numbers=(1, 2, 3, 4, 5),
                 ),
-                Rows(f"Better by the model, {found.num_first:,} rows", head, lines(found.first_alone)),
-                Rows(f"Better by the other, {found.num_second:,} rows", head, lines(found.second_alone)),
+                Rows(f"Better by {ours}: {found.num_first:,} rows", head, lines(found.first_alone), remark=more),
+                Rows(f"Better by {theirs}: {found.num_second:,} rows", head, lines(found.second_alone), remark=more),
             ],
             settings=config.render(command="evaluate", parameters=parameters),
             command=shlex.join(["bertie", "evaluate", str(first), str(parameters["file"]), "--against", str(second)]),

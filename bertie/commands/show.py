@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bertie import config, progress
+from bertie.commands._seeds import folder_of
 from bertie.commands._whole import corpus_files, model_files, run_files
 from bertie.commands.command import Report
 from bertie.config import Positional
@@ -74,6 +75,8 @@ def _accept(folder: Path, known_by: str) -> None:
 def _run(folder: Path) -> Report:
     settings = config.read(folder)
     command = settings.pop("command", None)
+    if isinstance(settings.get("seeds"), list) and not (folder / "run.json").exists():
+        return _several(folder, str(command), settings)
     latest, num_lines = _latest_metrics(folder / "metrics.jsonl")
     finished = _finished(folder)
     values = {
@@ -95,6 +98,37 @@ def _run(folder: Path) -> Report:
         following = f"bertie run {shlex.quote(str(folder / 'config.toml'))} --resume"
     code = 0 if whole else _DAMAGED
     return Report(title=f"run in {folder}", values=values, next_command=following, exit_code=code)
+
+
+def _several(folder: Path, command: str, settings: dict[str, Any]) -> Report:
+    """Describe a folder that --seeds made: the state of each run and, once all are finished, what they are together."""
+    runs = {seed: folder_of(folder, seed) for seed in settings["seeds"]}
+    states: dict[int, str] = {}
+    for seed, run in runs.items():
+        states[seed] = "not begun" if not run.is_dir() else "finished" if _finished(run) else "unfinished"
+    all_ended = set(states.values()) == {"finished"}
+    files: dict[int, tuple[Any, bool]] = {seed: run_files(run) for seed, run in runs.items() if run.is_dir()}
+    together = read_object(folder / "seeds.json") if (folder / "seeds.json").is_file() else {}
+    finished = all_ended and together.get("seeds") == settings["seeds"]
+    values = {
+        "kind": "runs of several seeds",
+        "path": str(folder),
+        "command": command,
+        "state": "finished" if finished else "unfinished",
+        "runs": [{"seed": seed, "state": state, "folder": str(runs[seed])} for seed, state in states.items()],
+        **{name: value for name, value in together.items() if finished and name in ("best", "typical", "over_seeds")},
+        "settings": settings,
+        "files": {f"seed-{seed}": found for seed, (found, _) in files.items()},
+    }
+    whole = all(is_whole for _, is_whole in files.values())
+    model = shlex.quote(str(together.get("best", folder_of(folder, settings["seeds"][0]) / "model")))
+    following = f'bertie predict {model} "a text"'
+    if command != "finetune":
+        following = f"bertie finetune {model} --task classification --train TABLE --dev TABLE --out OUT"
+    if not finished:
+        following = f"bertie run {shlex.quote(str(folder / 'config.toml'))} --resume"
+    title = f"runs of several seeds in {folder}"
+    return Report(title=title, values=values, next_command=following, exit_code=0 if whole else _DAMAGED)
 
 
 def _finished(folder: Path) -> bool:

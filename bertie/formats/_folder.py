@@ -119,6 +119,8 @@ def _rest(folder: Path, names: Iterable[str]) -> str:
 def _inner(folder: Path) -> str:
     """Name the model inside: of a run, of a Trainer's output, of any folder with one model further down."""
     inner = sorted(entry for entry in folder.iterdir() if entry.is_dir() and _is_model(entry))
+    if runs := sorted(file.parent for file in folder.glob("seed-*/model/config.json")):
+        return f"it holds runs of several seeds; take the model of one, such as {shlex.quote(str(runs[0]))}"
     if not inner and (folder / "snapshots").is_dir():  # of the hub's cache: blobs, refs, snapshots/REVISION
         kept = sorted(filter(_is_model, (folder / "snapshots").iterdir()), key=lambda entry: entry.stat().st_mtime)
         return f"it is a model in the hub's cache, which lies in {shlex.quote(str(kept[-1]))}" if kept else ""

@@ -18,7 +18,8 @@ from bertie.metrics.paired import Difference, Scorer, bootstrap, mcnemar, welch
 from bertie.tasks.task import Judgement, Task
 
 RESAMPLES = 1000
-_MOST_ROWS = 20
+MOST_ROWS = 20
+"""Rows of either kind that are kept to look at."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def compare(
         places = np.arange(len(items))
         over_runs = welch([scorer(places)[main] for scorer in ours], [scorer(places)[main] for scorer in theirs])
     better, worse = _rows(judged[0], judged[1]) if are_judged else ([], [])
-    return Comparison(main, differences, over_runs, better[:_MOST_ROWS], worse[:_MOST_ROWS], len(better), len(worse))
+    return Comparison(main, differences, over_runs, better[:MOST_ROWS], worse[:MOST_ROWS], len(better), len(worse))
 
 
 def _scorer(task: Task, predictions: Sequence[Any], items: Sequence[Any]) -> Scorer:

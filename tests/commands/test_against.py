@@ -12,6 +12,7 @@ import pytest
 
 import bertie
 from bertie.cli import main
+from bertie.commands._against import _short
 from bertie.errors import SettingsError
 from bertie.formats.format import Bundle
 from bertie.formats.huggingface import write
@@ -144,6 +145,13 @@ def seeds_folder(path: Path, models: list[str]) -> Path:
         (path / f"seed-{seed}").mkdir()
         (path / f"seed-{seed}" / "model").symlink_to(model)
     return path
+
+
+def test_short_names() -> None:
+    assert _short("out/a/seed-1/model", "out/b/seed-1/model") == ("a/seed-1", "b/seed-1")
+    assert _short("out/a/seed-1/model", "out/a/seed-2/model") == ("seed-1", "seed-2")
+    assert _short("owner/name", "owner/name") == ("owner/name", "owner/name")
+    assert _short("name", "x/name") == ("name", "x/name")
 
 
 def test_seeds_against_seeds(folders: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

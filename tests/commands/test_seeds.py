@@ -62,6 +62,11 @@ def test_a_run_a_seed_and_what_they_are_together(
     assert model_folders(out) == [out / f"seed-{seed}" / "model" for seed in (1, 2, 3)]
     assert model_folders(out / "seed-1") == model_folders(tmp_path) == []
 
+    shown = bertie.show(out)
+    assert shown.values["state"] == "finished" and shown.exit_code == 0
+    assert [row["state"] for row in shown.values["runs"]] == ["finished"] * 3
+    assert shown.values["over_seeds"] and found.values["best"] in shown.next_command
+
     # The share is the same for all, and each folder is an ordinary run: the same as one that was asked for alone.
     splits = [(out / f"seed-{seed}" / "split.json").read_text() for seed in (1, 2, 3)]
     assert splits[0] == splits[1] == splits[2] and json.loads(splits[0])["seed"] == 0
@@ -104,6 +109,8 @@ def test_a_signal_leaves_what_is_done_and_the_rest_goes_on(
     with pytest.raises(Interrupted, match=r"seed 7: SIGINT: saved at step \d; go on with .*seed-7; or with all of"):
         bertie.finetune(**given, out=out, seeds=[5, 7])
     monkeypatch.undo()
+    assert [row["state"] for row in bertie.show(out).values["runs"]] == ["finished", "unfinished"]
+    assert "--resume" in bertie.show(out).next_command
     with pytest.raises(SettingsError, match="seed-7 is not finished; go on with: bertie run"):
         model_folders(out)
     assert main(["run", str(out), "--resume", "--quiet"]) == 0
@@ -181,6 +188,26 @@ def test_python_and_files_refuse_the_same(given: dict[str, Any], tmp_path: Path)
     file.write_text('command = "finetune"\nseed = 1\nseeds = [1, 2]\n', encoding="utf-8")
     with pytest.raises(SettingsError, match="give seed or seeds, not both"):
         bertie.run(file)
+
+
+@pytest.mark.parametrize("words", [["1,2,3"], ["1-3"], ["1", "2", "3"], ["1,", "2,", "3"], ["1", "2-3"], ["1, 2, 3"]])
+def test_ways_to_type_them(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    from bertie import flags
+    from bertie.commands.finetune import finetune
+
+    typed = ["--train", "t", "--seeds", *words, "--out", "o", "model"]
+    parameters, _ = flags.parse(finetune, typed)
+    assert parameters["seeds"] == (1, 2, 3) and parameters["model"] == "model" and "seed" not in parameters
+    parameters, _ = flags.parse(finetune, ["--train", "t", "--seeds", "4", "model", "--out", "o"])
+    assert parameters["seeds"] == (4,) and parameters["model"] == "model"
+
+
+def test_a_folder_of_seeds_is_no_model(tmp_path: Path) -> None:
+    model = tmp_path / "seed-3" / "model"
+    model.mkdir(parents=True)
+    (model / "config.json").write_text('{"model_type": "bert"}', encoding="utf-8")
+    with pytest.raises(SettingsError, match=r"holds runs of several seeds; take the model of one, such as .*seed-3"):
+        bertie.load(tmp_path)
 
 
 def test_what_is_typed_wins_over_the_file(given: dict[str, Any], tmp_path: Path) -> None:
