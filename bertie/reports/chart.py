@@ -110,8 +110,8 @@ def lines(
     return (
         f'<figure class="chart {size}"><figcaption>{safe(title)}{_legend(last, y_format)}</figcaption>'
         f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{safe(about)}">'
-        f"{_axes(frame, names, x_label)}{_marks(frame, marks)}{_levels(frame, levels, y_format)}{drawn}"
-        f"{_bands(frame, kept, x_label, y_format)}</svg></figure>"
+        f"{_axes(frame, names, x_label)}{_marks(frame, marks)}{drawn}"
+        f"{_levels(frame, levels, y_format)}{_bands(frame, kept, x_label, y_format)}</svg></figure>"
     )
 
 

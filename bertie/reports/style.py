@@ -53,7 +53,7 @@ justify-content:space-between;padding:0 2px}
 .swatch{display:inline-block;width:10px;height:10px;border-radius:3px;margin-right:5px;background:var(--c)}
 .grid{stroke:var(--grid);fill:none}.base{stroke:var(--line);fill:none;stroke-width:1.2}
 .mark{stroke:var(--soft);stroke-width:1;stroke-dasharray:5 4;fill:none}
-.label{paint-order:stroke;stroke:var(--card);stroke-width:3px}.tick{fill:var(--soft);font-size:11px}.name{fill:var(--ink);font-size:14px}.strong{font-weight:620}
+.label{paint-order:stroke;stroke:var(--card);stroke-width:3px;stroke-linejoin:round}.tick{fill:var(--soft);font-size:11px}.name{fill:var(--ink);font-size:14px}.strong{font-weight:620}
 .end{text-anchor:end}.mid{text-anchor:middle}
 .line{fill:none;stroke:var(--c);stroke-width:2;stroke-linejoin:round;stroke-linecap:round}
 .raw{fill:none;stroke:var(--c);stroke-width:1;opacity:.28;stroke-linejoin:round}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import pytest
 import bertie
 from bertie import progress
 from bertie.commands import _yardsticks
-from bertie.training import plateau
+from bertie.training import feed, plateau
 
 SHAPE = {"size": "1/32", "num_heads": 2}
 RUN: dict[str, Any] = {"model": SHAPE, "batch_tokens": 512, "length": 32, "threads": 1, "precision": "fp32"}
@@ -132,3 +132,66 @@ def test_a_sample_has_the_places_of_the_corpus_it_takes(corpora: tuple[Path, Pat
     assert 0 < lengths.sum() <= corpus.num_tokens / 15
     held = corpus.gather(starts, lengths)
     assert set(places.tokens.tolist()) <= set(held.tolist())
+
+
+def test_a_broken_run_measures_as_an_unbroken_one(
+    corpora: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wishes: dict[str, Any] = {
+        "corpus": corpora[0],
+        "dev": corpora[1],
+        "task": "masked_lm",
+        "steps": 5,
+        **RUN,
+        "training": {"save_every": 2, "log_every": 1, "evaluate_every": 1},
+    }
+    whole = bertie.pretrain(out=tmp_path / "whole", **wishes).values
+    drawn = feed.corpus_feed
+
+    def breaking(*parts: Any, **more: Any) -> Iterator[Any]:
+        for number, draw in enumerate(drawn(*parts, **more), 1):
+            if number == 4:
+                raise KeyboardInterrupt
+            yield draw
+
+    with monkeypatch.context() as patch:
+        patch.setattr(feed, "corpus_feed", breaking)
+        with pytest.raises(KeyboardInterrupt):
+            bertie.pretrain(out=tmp_path / "broken", **wishes)
+    broken = bertie.pretrain(out=tmp_path / "broken", resume=True, **wishes).values
+    for kind in ("dev", "train"):
+        rows = [
+            [
+                {name: value for name, value in row.items() if "second" not in name}
+                for row in lines(tmp_path / run, kind)
+            ]
+            for run in ("whole", "broken")
+        ]
+        assert rows[0] == rows[1] and len(rows[0]) >= 5 and "mask_loss" in rows[0][0]
+    assert {name: whole[name] for name in FIGURES} == {name: broken[name] for name in FIGURES}
+
+
+def test_stages_and_a_teacher_are_measured_as_well(corpora: tuple[Path, Path], tmp_path: Path) -> None:
+    teacher = tmp_path / "teacher"
+    bertie.pretrain(corpus=corpora[0], out=teacher, task="masked_lm", steps=1, **RUN)
+    run = {
+        **RUN,
+        "stages": "16:50%,32:50%",
+        "training": {"evaluate_every": 1},
+        "distill": {"teacher": str(teacher / "model")},
+    }
+    found = bertie.pretrain(
+        corpus=corpora[0], dev=corpora[1], out=tmp_path / "out", task="masked_lm", steps=4, **run
+    ).values
+    first = lines(tmp_path / "out", "dev")[0]
+    assert first.keys() >= {*OF_MASKS, *(f"{name}_at_16_tokens" for name in OF_MASKS)}
+    assert found["dev_mask_loss"] > 0.0 and found["train_mask_loss"] > 0.0
+
+
+def test_characters_and_whole_words_of_chinese(prepare_sentences: Callable[..., Path], tmp_path: Path) -> None:
+    corpus = prepare_sentences(("北", "京", "的", "猫", "鱼", "好"), count=200, lengths=(3, 9), document=5, stop=" 好")
+    for masking in ("token", "word", "span"):
+        found = bertie.pretrain(
+            corpus=corpus, out=tmp_path / masking, task="masked_lm", settings={"masking": masking}, steps=1, **RUN
+        ).values
+        assert found.keys() >= FIGURES
