@@ -52,13 +52,13 @@ def word_vectors(corpus: Corpus, pieces: Pieces, width: int, *, generator: torch
 
 def _ppmi(table: Tensor) -> Tensor:
     """Turn counts (R, C) into positive pointwise mutual information, in the same memory."""
-    rows = table.sum(1, dtype=torch.float64).clamp_min_(1e-9)
-    shares = table.sum(0, dtype=torch.float64).pow(_SMOOTHED)
+    parts = [slice(start, start + _ROWS) for start in range(0, len(table), _ROWS)]  # a whole sum would copy the table
+    shares = torch.stack([table[part].sum(0) for part in parts]).sum(0).double().pow(_SMOOTHED)
     shares = (shares / shares.sum().clamp_min(1e-9)).clamp_min_(1e-12)
     result = table.view(torch.float32)
-    for start in range(0, len(table), _ROWS):
-        part = slice(start, start + _ROWS)
-        ratio = table[part].double() / rows[part, None] / shares
+    for part in parts:
+        some = table[part].double()
+        ratio = some.div_(some.sum(1, keepdim=True).clamp_min_(1e-9)).div_(shares)
         result[part] = ratio.clamp_min_(1.0).log_().float()
     return result
 
