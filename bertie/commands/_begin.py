@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     Guesses = list[list[tuple[str, float]]]
 
+_MEASURED_WIDTH = 256  # the widest of the models that PEAK_FROM_NEIGHBOURS was measured on
 _BEGUN, _GUESSES = "begun", "first_guesses"  # what a run's record calls them
 
 
@@ -67,11 +69,16 @@ def with_optimizer(
 
 
 def peak_of(optimizer: OptimizerSettings, start: str | RandomStart, given: float | None) -> float:
-    """Return the peak of the learning rate: as given, or what suits the optimizer and where the weights begin."""
+    """Return the peak of the learning rate: as given, or what suits the optimizer and where the weights begin.
+
+    Muon's steps add up over the width of a matrix, so that models wider than those it was measured on get less.
+    """
     if given is not None:
         return given
-    from_neighbours = isinstance(start, RandomStart) and start.settings.start == "neighbours"
-    return PEAK_FROM_NEIGHBOURS if from_neighbours and optimizer.name == "muon" else PEAKS[optimizer.name]
+    if optimizer.name != "muon" or isinstance(start, str) or start.settings.start != "neighbours":
+        return PEAKS[optimizer.name]
+    width = getattr(start.shape, "hidden_size", _MEASURED_WIDTH)
+    return round(PEAK_FROM_NEIGHBOURS * min(1.0, math.sqrt(_MEASURED_WIDTH / width)), 5)
 
 
 def begin(

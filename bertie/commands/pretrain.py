@@ -75,8 +75,8 @@ def pretrain(
         length: tokens of the longest sequence.
         stages: several lengths and their shares of the run, such as 128:90%,512:10%.
         batch_tokens: tokens of one update at most.
-        learning_rate: peak; when not given that of the optimizer: muon 6e-3 (with model.start paper 4e-3), lamb 1e-2,
-            1e-3 for the others.
+        learning_rate: peak; when not given that of the optimizer: muon 6e-3, less for models wider than 256 (with
+            model.start paper 4e-3), lamb 1e-2, 1e-3 for the others.
         mask_rate: share of the tokens to guess; the task's own choice (0.15) when not given.
         max_masked: most tokens to guess in one sequence.
         settings: further settings of the task, such as masking=span,mask_rate_end=0.15.

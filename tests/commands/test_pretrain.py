@@ -52,6 +52,12 @@ def test_an_optimizer_that_is_not_named_suits_the_start(corpus: Path, tmp_path: 
     assert (further["optimizer"]["name"], further["learning_rate"]) == ("adamw", 1e-3)
 
 
+def test_wide_models_get_a_lower_rate_of_muon(corpus: Path, tmp_path: Path) -> None:
+    model: Any = {"size": "1/1024"}
+    bertie.pretrain(corpus=corpus, out=tmp_path / "wide", model=model, steps=1, batch_tokens=128, threads=1)
+    assert config.read(tmp_path / "wide")["learning_rate"] == 3e-3
+
+
 def test_a_run_that_goes_on_keeps_the_optimizer_it_began_with(corpus: Path, tmp_path: Path) -> None:
     given: Any = {"corpus": corpus, "out": tmp_path / "run", "steps": 2, "batch_tokens": 512, "threads": 1}
     given["model"] = {"size": "1/32", "num_heads": 2}
