@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bertie import config
+from bertie import config, progress
 from bertie.commands.command import Report
 from bertie.metrics.spread import mean, spread_of
 
@@ -48,12 +48,11 @@ def remark(outcome: Outcome) -> str:
     files, scores = outcome.files, outcome.scores
     kind = "sentences" if files.task == "tagging" else "texts"
     seeds = len(scores[PRETRAINED])
-    often = "one seed, so nothing is known of the spread" if seeds == 1 else f"{seeds} seeds, each with its own draw"
-    if files.num_labelled == files.num_train:
-        often = "one seed, so nothing is known of the spread" if seeds == 1 else f"{seeds} seeds"
+    draws = ", each with its own draw" if files.num_labelled < files.num_train else ""
+    often = f"{seeds} seeds{draws}" if seeds > 1 else "one seed, so nothing is known of the spread"
     said = (
         f"{_SCORE[files.criterion]} on {len(files.dev):,} {kind} that nothing learned from, after "
-        f"{files.num_labelled:,} labelled ones ({often}; the spread is one standard deviation). "
+        f"{files.num_labelled:,} labelled ones ({often}). "
         f"{outcome.life['seconds']:.0f} seconds of pre-training on text without labels: "
         f"{_against(scores, RANDOM)} random weights"
     )
@@ -113,7 +112,7 @@ def _key(way: str) -> str:
 def report(outcome: Outcome, masked: Sequence[MaskedSentence]) -> Report:
     """Write the page, and return the figures with two tables: the ways, and some sentences with a hole."""
     files, name = outcome.files, outcome.files.criterion
-    values, said = figures(outcome), " ".join(filter(None, (masks_remark(outcome.life), remark(outcome))))
+    values, said = figures(outcome), remark(outcome)
     place = outcome.folder / "report.html"
     _write_page(place, outcome, values, said, masked)
     ways = [
@@ -129,10 +128,13 @@ def report(outcome: Outcome, masked: Sequence[MaskedSentence]) -> Report:
         {"sentence": _with_hole(one), "hidden": one.answer, "before": _first(one.before), "after": _first(one.after)}
         for one in masked
     ]
+    remarks = [line for line in (masks_remark(outcome.life), said) if line]
+    for line in remarks:
+        progress.note(line)
     parts = {"masks": holes[:_NUM_SHOWN], "ways": ways}
     return Report(
         title="The whole life",
-        values={**values, **parts, "remark": said, "report": str(place)},
+        values={**values, **parts, "remarks": remarks, "report": str(place)},
         next_command=_next(outcome.model, files.samples),
     )
 

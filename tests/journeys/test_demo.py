@@ -62,7 +62,8 @@ def test_the_whole_life_with_labels(tmp_path: Path) -> None:
     assert all(len(row["seeds"]) == 1 and row["spread"] is None for row in values["ways"])
     assert values["accuracy_classical"] > 0.9  # one word decides
     assert max(values["accuracy_pretrained"], values["accuracy_random"]) > 0.7
-    assert "TF-IDF" in values["remark"] and "nothing is known of the spread" in values["remark"]
+    assert "counts of the two pieces" in values["remarks"][0]
+    assert "TF-IDF" in values["remarks"][1] and "nothing is known of the spread" in values["remarks"][1]
     page = (out / "report.html").read_text(encoding="utf-8")
     for part in ("What pre-training bought", "By class", "Texts nobody labelled", "bertie demo"):
         assert part in page
@@ -79,8 +80,8 @@ def test_the_whole_life_with_tags(tmp_path: Path) -> None:
     drawn = [(out / "drawn" / f"{seed}.jsonl").read_text(encoding="utf-8") for seed in (0, 1)]
     assert drawn[0] != drawn[1]
     assert [len(text.splitlines()) for text in drawn] == [30, 30]
-    assert "2 seeds, each with its own draw" in values["remark"]
-    assert "neighbours" in values["remark"]
+    assert "2 seeds, each with its own draw" in values["remarks"][1]
+    assert "word, neighbours, affixes" in values["remarks"][1]
     assert values["masks"] and all(row["sentence"].count("___") == 1 for row in values["masks"])
     page = (out / "report.html").read_text(encoding="utf-8")
     for part in ("Hidden words", "What pre-training bought", "classical way", "PER"):
