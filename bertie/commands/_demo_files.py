@@ -96,7 +96,7 @@ def gather(
     if not 1 <= count <= len(train.items):
         raise SettingsError(f"--labels {count}: {train.path} has {len(train.items):,} labelled items")
     drawn = folder / "drawn"
-    reading, held_out = _hold_out(corpus, folder)
+    reading, held_out, samples = _hold_out(corpus, folder)
     return DemoFiles(
         corpus=reading,
         held_out=held_out,
@@ -107,7 +107,7 @@ def gather(
         dev_table=_write(dev.items, drawn / "dev.jsonl"),
         draws=tuple((seed, _write(_draw(train.items, count, seed), drawn / f"{seed}.jsonl")) for seed in seeds),
         num_labelled=count,
-        samples=SAMPLES if tables is None else () if _has_pairs(train.items) else _samples(held_out or reading),
+        samples=SAMPLES if tables is None else () if _has_pairs(train.items) else samples,
     )
 
 
@@ -160,7 +160,7 @@ def _write(items: Sequence[Any], path: Path) -> Path:
         else:
             pair = {} if item.pair is None else {"pair": item.pair}
             row = {"text": item.text, **pair, "label": item.label}
-        lines.append(json.dumps(row, ensure_ascii=False) + "\n")
+        lines.append(json.dumps(row) + "\n")
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, "".join(lines))
     return path
@@ -170,28 +170,29 @@ def _has_pairs(items: Sequence[Any]) -> bool:
     return any(getattr(item, "pair", None) is not None for item in items)
 
 
-def _samples(path: Path) -> tuple[str, ...]:
-    """Take the first lines of some documents."""
-    with path.open(encoding="utf-8") as file:
-        texts = [str(json.loads(line)["text"]).partition("\n")[0] for line in islice(file, len(SAMPLES))]
-    return tuple(shorten(text, _SAMPLE_CHARACTERS) for text in texts)
+def _hold_out(corpus: tuple[Path, ...], folder: Path) -> tuple[Path, Path | None, tuple[str, ...]]:
+    """Copy the documents into two files, one of which pre-training never reads.
 
-
-def _hold_out(corpus: tuple[Path, ...], folder: Path) -> tuple[Path, Path | None]:
-    """Copy the documents into two files, one of which pre-training never reads."""
+    Returns:
+        Both files, the second None where there are too few documents; and the beginnings of some documents.
+    """
     from bertie.corpus.documents import read_documents
 
     reading, held_out = folder / "text" / "reading.jsonl", folder / "text" / "held-out.jsonl"
     reading.parent.mkdir(parents=True, exist_ok=True)
-    count = kept = 0
+    count, kept, apart = 0, 0, False
+    samples: list[str] = []
     with reading.open("w", encoding="utf-8") as some, held_out.open("w", encoding="utf-8") as others:
         for document in read_documents(corpus):
-            count += not document.continues
-            apart = count % _HELD_OUT == 0 and kept < _MOST_HELD_OUT
-            kept += apart and not document.continues
-            line = json.dumps({"text": "\n\n".join(document.paragraphs)}, ensure_ascii=False)
+            if not document.continues:  # a further part goes where the first one went
+                count += 1
+                apart = count % _HELD_OUT == 0 and kept < _MOST_HELD_OUT
+                kept += apart
+                if len(samples) < len(SAMPLES):
+                    samples.append(shorten(document.paragraphs[0], _SAMPLE_CHARACTERS))
+            line = json.dumps({"text": "\n\n".join(document.paragraphs)})
             (others if apart else some).write(line + "\n")
     if kept:
-        return reading, held_out
+        return reading, held_out, tuple(samples)
     held_out.unlink()
-    return reading, None
+    return reading, None, tuple(samples)
