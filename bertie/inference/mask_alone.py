@@ -39,12 +39,13 @@ def measure_masks(model: nn.Module, batches: Iterable[Batch], *, device: torch.d
 
     Args:
         model: put into evaluation mode and back.
-        batches: with chosen tokens, two at least in all.
+        batches: with chosen tokens.
         device: where the batches go.
 
     Returns:
         `mask_loss` and `mask_accuracy`, means over all chosen tokens; and `mask_cosine`, the mean cosine between what
         the network makes of two different places, just before the output matrix: near 1 it says the same everywhere.
+        Nothing where no token was chosen.
     """
     loss, right = (torch.zeros((), dtype=torch.float64, device=device) for _ in range(2))
     direction, count = torch.zeros((), dtype=torch.float64, device=device), 0
@@ -57,6 +58,8 @@ def measure_masks(model: nn.Module, batches: Iterable[Batch], *, device: torch.d
             loss, right = loss + total.double(), right + hits.sum().double()
             direction = direction + normalize(logits.hidden.float(), dim=1).double().sum(0)
             count += len(hits)
+    if count == 0:  # a text of nothing but special tokens
+        return {}
     # Of unit vectors the squared length of the sum is M, from each with itself, and the cosines of all other pairs.
     pairs = max(1, count * (count - 1))
     cosine = (float(direction.square().sum()) - count) / pairs

@@ -108,3 +108,10 @@ def test_figures_of_masks_are_left_out_where_none_is_shown(
     batch = task.encode(items, tiny_tokenizer, items.keys)
     batch.targets["slot.as_mask"] = torch.zeros(len(batch.targets["slot.token"]), dtype=torch.bool)
     assert evaluate_batches(build_model(task), task, [batch]).keys() == {"loss", "mlm_accuracy"}
+
+
+def test_texts_of_special_tokens_alone_have_no_such_figures(tiny_tokenizer: Any) -> None:
+    tokens = [tiny_tokenizer.start, tiny_tokenizer.separator]
+    targets = {"slot.position": np.zeros(0, np.int64), "slot.token": np.zeros(0, np.int64)}
+    batch = hide(Batch.pack(tokens, [0, 0], [0, 2], targets=targets), tiny_tokenizer.mask)
+    assert measure_masks(Constant(tiny_tokenizer.vocab_size, 7), [batch], device=CPU) == {}
