@@ -75,7 +75,7 @@ def _accept(folder: Path, known_by: str) -> None:
 def _run(folder: Path) -> Report:
     settings = config.read(folder)
     command = settings.pop("command", None)
-    if isinstance(settings.get("seeds"), list) and not (folder / "run.json").exists():
+    if isinstance(settings.get("seeds"), list) and settings["seeds"] and not (folder / "run.json").exists():
         return _several(folder, str(command), settings)
     latest, num_lines = _latest_metrics(folder / "metrics.jsonl")
     finished = _finished(folder)

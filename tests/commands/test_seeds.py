@@ -210,6 +210,15 @@ def test_a_folder_of_seeds_is_no_model(tmp_path: Path) -> None:
         bertie.load(tmp_path)
 
 
+def test_show_before_anything_began(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text('command = "finetune"\nseeds = [1, 2]\n', encoding="utf-8")
+    found = bertie.show(tmp_path)
+    assert [row["state"] for row in found.values["runs"]] == ["not begun"] * 2 and "--resume" in found.next_command
+    file.write_text('command = "finetune"\nseeds = []\n', encoding="utf-8")
+    assert bertie.show(tmp_path).values["kind"] == "run"
+
+
 def test_what_is_typed_wins_over_the_file(given: dict[str, Any], tmp_path: Path) -> None:
     one, all_ = tmp_path / "one", tmp_path / "all"
     bertie.finetune(**given, out=one, seed=9)
