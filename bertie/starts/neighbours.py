@@ -29,6 +29,7 @@ from bertie.tokenizer.tokenizer import Tokenizer
 
 READS_CORPUS = True
 _FEWEST_TOKENS = 5_000  # below, counts of neighbours are chance
+_STRONGER = 5.0
 _STREAM = 4  # the seeds before it are those of encoder, head, LoRA and helpers
 
 
@@ -46,6 +47,8 @@ def begin(network: TaskModel, task: Task, corpus: Corpus, tokenizer: Tokenizer, 
             tables[id(table)] = table
             _fill(table, corpus, pieces, encoder.config.initializer_range, generator)
         encoder.begin_at_neighbours(offsets_of(task, encoder), generator)
+    if len(models) > len(tables):
+        _strengthen(network.encoder)
     _set_outputs(network, models, pieces, task, tokenizer)
     share = "" if pieces.tokens == corpus.num_tokens else f" of {corpus.num_tokens:,}"
     progress.note(
@@ -68,6 +71,18 @@ def offsets_of(task: Task, encoder: Any) -> tuple[int, ...]:
     if task.left_to_right:
         return (-1, 2, -2, 3, 0, 0)
     return (-1, 1, -2, 2, -3, 3, 0, 0)
+
+
+@torch.no_grad()
+def _strengthen(encoder: Any) -> None:
+    """Enlarge tables that several models learn on; the LayerNorm behind them takes the size away again.
+
+    A discriminator's gradients are fifty times as large as those of its generator, and say little at first. At Muon's
+    rates they washed out small tables, neighbours and all, in some dozens of steps.
+    """
+    for table in (encoder.embeddings.word, getattr(encoder.embeddings, "position", None)):
+        if table is not None:
+            table.weight *= _STRONGER
 
 
 def _fill(table: Tensor, corpus: Corpus, pieces: Pieces, deviation: float, generator: torch.Generator) -> None:

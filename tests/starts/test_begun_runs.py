@@ -96,6 +96,18 @@ def test_an_output_matrix_of_its_own_begins_as_the_word_vectors(corpus: Path) ->
     assert torch.equal(head.token_logits.embedding, words.word.weight)
 
 
+def test_tables_that_two_models_learn_on_are_large(corpus: Path) -> None:
+    """A discriminator's gradients would wash out what the generator begins with; the LayerNorm hides the size."""
+    for task, size in ((MaskedLM(max_length=32), 1.0), (ReplacedToken(max_length=32), 5.0)):
+        network, _, _ = begun(task, corpus, architecture="electra", size="2/128")
+        words, places = (
+            part.weight.detach() for part in (network.encoder.embeddings.word, network.encoder.embeddings.position)
+        )
+        ids = [pieces[0] for pieces in Tokenizer.load(corpus / "tokenizer").encode_batch(list(WORDS))]
+        assert float(words[ids, :96].std()) == pytest.approx(0.02 * size, rel=0.25)
+        assert float(places.abs().max()) == pytest.approx(0.03 * size, rel=0.02)
+
+
 def test_the_same_seed_gives_the_same_bits(corpus: Path) -> None:
     for architecture in ("bert", "modernbert", "albert"):
         one, two, other = (
