@@ -28,7 +28,7 @@ P = ParamSpec("P")
 
 _LARGEST = 2**63 - 1  # what a settings file can hold
 _LOWER_IS_BETTER = ("loss", "error", "perplexity")
-_MAIN = ("dev_loss", "train_loss", "mean_reciprocal_rank", "spearman", "accuracy", "f1")
+_MAIN = ("dev_mask_loss", "dev_loss", "train_loss", "mean_reciprocal_rank", "spearman", "accuracy", "f1")
 """Tried in this order where the task doesn't name its score."""
 
 

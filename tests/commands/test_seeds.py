@@ -143,8 +143,8 @@ def test_pretraining(prepare_sentences: Callable[..., Path], tmp_path: Path) -> 
     given = {"corpus": corpus, "dev": corpus, "model": shape, "length": 32, "steps": 3, "batch_tokens": 256}
     found = bertie.pretrain(**given, out=tmp_path / "all", seeds=[0, 3], threads=1, training={"log_every": 1})
     rows = {row["score"]: row for row in found.values["over_seeds"]}
-    assert {"dev_loss", "dev_mlm_loss"} <= rows.keys() and not any(name.startswith("train_") for name in rows)
-    best = min(found.values["runs"], key=lambda run: run["dev_loss"])["seed"]
+    assert {"dev_mask_loss", "dev_loss"} <= rows.keys() and not any(name.startswith("train_") for name in rows)
+    best = min(found.values["runs"], key=lambda run: run["dev_mask_loss"])["seed"]
     assert found.values["best"] == str(tmp_path / "all" / f"seed-{best}" / "model")
     assert "bertie finetune" in found.next_command
 
