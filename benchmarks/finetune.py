@@ -111,7 +111,7 @@ def ready_ours(kind: str, work: Work) -> Ready:
         bundle.model,
         bundle.task,
         feed,
-        optimizer=build(bundle.model, OptimizerSettings()),
+        optimizer=build(bundle.model, OptimizerSettings("adamw")),
         rate=lambda number: RATE,
         clip_norm=1.0,
         precision=resolve("auto", cpu),

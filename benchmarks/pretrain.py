@@ -288,7 +288,7 @@ def our_steps(model: Any, task: Any, batches: "list[Batch]", device: str = "cpu"
     from bertie.training.settings import OptimizerSettings
 
     place = torch.device(device)
-    learner = build(model.to(place), OptimizerSettings())
+    learner = build(model.to(place), OptimizerSettings("adamw"))
     draws = (Draw([batches[number % len(batches)]]) for number in range(1 << 30))
     precision: Any = "bf16" if in_bf16(device) else "fp32"
     arguments: dict[str, Any] = {"clip_norm": 1.0, "precision": precision, "device": place, "seed": 0}

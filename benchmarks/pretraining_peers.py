@@ -66,7 +66,9 @@ def learn(bundle: Any, corpus: Any, settings: dict[str, Any], tokens: int) -> It
 
     model = network(bundle).train()
     schedule = ScheduleSettings(warmup=settings["schedule.warmup"], shape=settings["schedule.shape"])
-    optimizer = build(model, OptimizerSettings())
+    if settings["optimizer.name"] != "adamw":
+        raise SystemExit(f"the run learned by {settings['optimizer.name']}; make one with --optimizer.name adamw")
+    optimizer = build(model, OptimizerSettings("adamw"))
     batch_tokens = settings["batch_tokens"]
     draws = corpus_feed(
         corpus,

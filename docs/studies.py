@@ -44,7 +44,7 @@ circle{fill:var(--c)}.band{display:none}.swatch{fill:var(--c)}
 """
 
 
-MINI = "--model.size mini --model.dropout 0 --seed 0 --training.save-every 0"
+MINI = "--model.size mini --model.dropout 0 --model.start paper --seed 0 --training.save-every 0"
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ STUDIES = {
             "masked words": f"{MINI} --task masked_lm",
             "replaced tokens": f"{MINI} --model.architecture electra --task replaced_token",
         },
-        flags="--budget 20m",
+        flags="--optimizer.name adamw --budget 20m",
     ),
 }
 

@@ -12,7 +12,7 @@ import bertie
 from benchmarks import pretraining_peers
 from bertie.commands._random import ModelSettings
 from bertie.training.journal import read
-from bertie.training.settings import TrainingSettings
+from bertie.training.settings import OptimizerSettings, TrainingSettings
 
 pytest.importorskip("transformers")
 WORDS = ("film", "story", "day", "cat", "dog", "bird", "fish", "house", "river", "city", "good", "bad", "great")
@@ -34,6 +34,7 @@ def test_the_same_losses(
         tokens=6000,
         length=32,
         batch_tokens=256,
+        optimizer=OptimizerSettings("adamw"),
         precision="fp32",
         threads=1,
         training=TrainingSettings(log_every=pretraining_peers.LOG_EVERY),
