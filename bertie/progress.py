@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 LINE_INTERVAL_SECONDS = 5.0
 _quiet = False
+_has_notes = True
 _display: "Progress | None" = None  # what shows the bars now on the terminal; bars inside a bar join it
 _collected: list[str] | None = None  # where warnings go in place of stderr
 _names: dict[str, str] = {}  # what is called otherwise in all that is said
@@ -30,7 +31,7 @@ def set_quiet(quiet: bool) -> None:
 
 def note(line: str) -> None:
     """Write one remark to stderr, unless quiet."""
-    if not _quiet:
+    if _has_notes and not _quiet:
         _write(line)
 
 
@@ -40,6 +41,17 @@ def warn(line: str) -> None:
         _write(f"warning: {line}")
     else:
         _collected.append(line)
+
+
+@contextmanager
+def without_notes() -> Iterator[None]:
+    """Leave notes out while the context lasts, for a command that runs others and says itself what they do."""
+    global _has_notes
+    before, _has_notes = _has_notes, False
+    try:
+        yield
+    finally:
+        _has_notes = before
 
 
 @contextmanager

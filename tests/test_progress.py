@@ -29,6 +29,14 @@ def test_notes_and_warnings(capsys: pytest.CaptureFixture[str]) -> None:
     assert captured.out == ""
 
 
+def test_a_command_can_leave_out_the_notes_of_others(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress.without_notes():
+        progress.note("unseen")
+        progress.warn("2 lines are empty")
+    progress.note("reading")
+    assert capsys.readouterr().err == "warning: 2 lines are empty\nreading\n"
+
+
 def test_lines_come_seldom_and_once_at_the_end(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bertie.tasks.task import Task
 
 TASKS = ("classification", "tagging")
-LABELS = 200
+LABELS = 100
 """Sentences that each seed draws from the demo's own table."""
 SAMPLES = (
     "Angela Merkel met President Obama in Berlin on Friday .",

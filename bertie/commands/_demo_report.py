@@ -164,7 +164,10 @@ def _write_page(
     from bertie.reports.run import Comparison, RunReport, write
     from bertie.training.journal import read
 
-    model, files = load(outcome.model), outcome.files
+    files = outcome.files
+    with progress.without_notes():
+        model = load(outcome.model)
+        guesses = model.predict(list(files.samples))
     measured = evaluate(model.model, model.task, files.dev, model.tokenizer)
     rows = [(NAMES[way], list(scores)) for way, scores in outcome.scores.items()]
     encoder = outcome.folder / "encoder"
@@ -180,10 +183,7 @@ def _write_page(
             masked=masked,
             findings=findings(measured, model.task, files.dev),
             comparisons=[Comparison("What pre-training bought", rows, said, unit="%")],
-            predictions=[
-                (text, _told(each), each.score)
-                for text, each in zip(files.samples, model.predict(list(files.samples)), strict=True)
-            ],
+            predictions=[(text, _told(each), each.score) for text, each in zip(files.samples, guesses, strict=True)],
         ),
     )
 

@@ -1,10 +1,11 @@
 """The whole life on real text, offline, in minutes: vocabulary, corpus, pre-training, what that buys, report."""
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from bertie import progress
+from bertie import config, progress
 from bertie.commands._demo_files import DemoFiles, gather
 from bertie.commands._demo_report import CLASSICAL, PRETRAINED, RANDOM, Outcome, report
 from bertie.commands._random import ModelSettings
@@ -71,7 +72,8 @@ def demo(
     tables = None if train is None or dev is None else (train, dev)
     files = gather(folder, corpus, tables, task=task, labels=labels, seeds=draws)
     progress.note(f"1/5  vocabulary of {vocab_size:,} pieces")
-    train_tokenizer((str(files.corpus),), out=folder / "tokenizer", vocab_size=vocab_size)
+    with progress.without_notes():
+        train_tokenizer((str(files.corpus),), out=folder / "tokenizer", vocab_size=vocab_size)
     progress.note("2/5  corpus")
     prepared, held_out = _prepare(folder, files)
     progress.note(f"3/5  pre-training for {budget}")
@@ -111,11 +113,12 @@ def _new_folder(out: Path | None) -> Path:
 def _prepare(folder: Path, files: DemoFiles) -> tuple[Report, Path | None]:
     """Turn the text into corpora of token ids, the one to read and the one held out."""
     tokenizer = folder / "tokenizer"
-    prepared = prepare_corpus((files.corpus,), tokenizer=tokenizer, out=folder / "corpus")
-    if files.held_out is None:
-        return prepared, None
-    held_out = folder / "held-out"
-    prepare_corpus((files.held_out,), tokenizer=tokenizer, out=held_out)
+    with progress.without_notes():
+        prepared = prepare_corpus((files.corpus,), tokenizer=tokenizer, out=folder / "corpus")
+        if files.held_out is None:
+            return prepared, None
+        held_out = folder / "held-out"
+        prepare_corpus((files.held_out,), tokenizer=tokenizer, out=held_out)
     return prepared, held_out
 
 
@@ -153,19 +156,28 @@ def _finetune(folder: Path, files: DemoFiles, *, size: str, epochs: int | None) 
     for seed, draw in files.draws:
         for way, reached in scores.items():
             begun = _model(size) if way == RANDOM else str(folder / "encoder" / "model")
-            tuned = finetune(
-                begun,
-                tokenizer=folder / "tokenizer" if way == RANDOM else None,
-                train=draw,
-                dev=files.dev_table,
-                out=folder / f"{way}-{seed}",
-                task=files.task,
-                epochs=epochs,
-                length=_LENGTH,
-                seed=seed,
-            )
+            out = folder / f"{way}-{seed}"
+            with progress.without_notes():  # six times the same
+                tuned = finetune(
+                    begun,
+                    tokenizer=folder / "tokenizer" if way == RANDOM else None,
+                    train=draw,
+                    dev=files.dev_table,
+                    out=out,
+                    task=files.task,
+                    epochs=epochs,
+                    length=_LENGTH,
+                    seed=seed,
+                )
             reached.append(tuned.scores[files.criterion])
+            progress.note(_said(way, seed, config.read(out), files.criterion, reached[-1]))
     return scores, folder / f"{PRETRAINED}-{files.draws[0][0]}" / "model"
+
+
+def _said(way: str, seed: int, settings: Mapping[str, Any], criterion: str, score: float) -> str:
+    """Say what a fine-tuning chose and reached."""
+    chosen = f"learning rate {settings['learning_rate']:g}, batch {settings['batch_size']}, {settings['epochs']} epochs"
+    return f"     {way}, seed {seed}: {chosen}; {criterion} {score:.3f}"
 
 
 def _classical(files: DemoFiles) -> dict[str, list[float]]:
@@ -179,7 +191,8 @@ def _classical(files: DemoFiles) -> dict[str, list[float]]:
     kind = task_class(files.task)
     reached = []
     for _, draw in files.draws:
-        items = read_items(kind, draw, labelled=True).items
+        with progress.without_notes():
+            items = read_items(kind, draw, labelled=True).items
         task = kind(**kind.learn(items, {}))
         found = task.score(fit(items)(files.dev), files.dev)
         reached.append(round(found[files.criterion], 4))
