@@ -24,8 +24,8 @@ from statistics import mean, stdev
 from typing import Any
 
 import bertie
-from benchmarks.page import filled
-from bertie.data.random import permutation
+from benchmarks.page import draw
+from bertie.data.items import part, row
 from bertie.reports.machine import this_machine
 
 DOCS = Path(__file__).parent
@@ -80,17 +80,7 @@ def drawn_items(settings: Mapping[str, Any], size: int, seed: int) -> tuple[list
     dev = read_items(kind, settings["dev"], columns=columns, labelled=True, like=train.reading).items
     if size == 0 or size >= len(train.items):
         return train.items, dev
-    return [train.items[number] for number in sorted(permutation(seed, 0, len(train.items))[:size].tolist())], dev
-
-
-def rows_of(items: Sequence[Any]) -> list[dict[str, Any]]:
-    """Write items as rows that `bertie.finetune` reads."""
-    from bertie.data.items import Words
-
-    if isinstance(items[0], Words):
-        return [{"tokens": list(item.words), "tags": list(item.label)} for item in items]
-    has_pair = items[0].pair is not None
-    return [{"text": item.text, **({"pair": item.pair} if has_pair else {}), "label": item.label} for item in items]
+    return part(train.items, size, seed=seed), dev
 
 
 def by_network(model: Path, exam: Exam, settings: Mapping[str, Any], size: int, seed: int) -> dict[str, Any]:
@@ -100,8 +90,8 @@ def by_network(model: Path, exam: Exam, settings: Mapping[str, Any], size: int, 
         run = bertie.finetune(
             str(model),
             task=settings["task"],
-            train=rows_of(items),  # type: ignore[arg-type]
-            dev=rows_of(dev),  # type: ignore[arg-type]
+            train=[row(item) for item in items],
+            dev=[row(item) for item in dev],
             out=Path(folder) / "run",
             length=settings["length"],
             truncation=settings.get("truncation"),
@@ -218,9 +208,7 @@ def main(words: Sequence[str] | None = None) -> None:
     commands.add_parser("draw", help="draw the table")
     options = parser.parse_args(words)
     if options.command == "draw":
-        for language, path in PAGES.items():
-            page = path.read_text(encoding="utf-8")
-            path.write_text(filled(page, table(ledger(), language), SCRIPT, path.name), encoding="utf-8")
+        draw(PAGES, lambda language: table(ledger(), language), SCRIPT)
         return
     named = [word.partition("=") for word in options.model]
     options.models = {name: Path(folder) for name, _, folder in named}

@@ -20,7 +20,7 @@ from statistics import mean, median
 from typing import Any
 
 import bertie
-from benchmarks.page import filled
+from benchmarks.page import draw
 from bertie.reports.machine import this_machine
 from bertie.training.journal import read
 
@@ -214,9 +214,7 @@ def main(words: Sequence[str] | None = None) -> None:
     commands.add_parser("draw", help="draw the table")
     options = parser.parse_args(words)
     if options.command == "draw":
-        for language, path in PAGES.items():
-            page = path.read_text(encoding="utf-8")
-            path.write_text(filled(page, table(ledger(), language), SCRIPT, path.name), encoding="utf-8")
+        draw(PAGES, lambda language: table(ledger(), language), SCRIPT)
         return
     named = [word.partition("=") for word in options.corpus]
     options.corpora = {name: tuple(Path(folder) for folder in folders.split(",")) for name, _, folders in named}

@@ -95,6 +95,8 @@ def gather(
     count = len(train.items) if labels is None else labels
     if not 1 <= count <= len(train.items):
         raise SettingsError(f"--labels {count}: {train.path} has {len(train.items):,} labelled items")
+    from bertie.data.items import part
+
     drawn = folder / "drawn"
     reading, held_out, samples = _hold_out(corpus, folder)
     return DemoFiles(
@@ -105,7 +107,7 @@ def gather(
         num_train=len(train.items),
         dev=dev.items,
         dev_table=_write(dev.items, drawn / "dev.jsonl"),
-        draws=tuple((seed, _write(_draw(train.items, count, seed), drawn / f"{seed}.jsonl")) for seed in seeds),
+        draws=tuple((seed, _write(part(train.items, count, seed=seed), drawn / f"{seed}.jsonl")) for seed in seeds),
         num_labelled=count,
         samples=SAMPLES if tables is None else () if _has_pairs(train.items) else samples,
     )
@@ -141,28 +143,13 @@ def _task_of(path: Path) -> str:
     return "tagging" if is_tagged(lines) else "classification"
 
 
-def _draw(items: Sequence[Any], count: int, seed: int) -> list[Any]:
-    """Draw items from all over a table, in their order."""
-    from bertie.data.random import permutation
-
-    return [items[number] for number in sorted(permutation(seed, 0, len(items))[:count].tolist())]
-
-
 def _write(items: Sequence[Any], path: Path) -> Path:
     """Write items as a table of their own, in one form whatever they were read from."""
-    from bertie.data.items import Words
+    from bertie.data.items import row
     from bertie.files.atomic import write_text
 
-    lines = []
-    for item in items:
-        if isinstance(item, Words):
-            row = {"tokens": item.words, "tags": item.label}
-        else:
-            pair = {} if item.pair is None else {"pair": item.pair}
-            row = {"text": item.text, **pair, "label": item.label}
-        lines.append(json.dumps(row) + "\n")
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, "".join(lines))
+    write_text(path, "".join(json.dumps(row(item)) + "\n" for item in items))
     return path
 
 

@@ -95,15 +95,23 @@ class Table(Generic[Item]):
     """How the file was read; None where its reader doesn't say."""
 
 
-def part(items: Sequence[Item], count: int) -> list[Item]:
-    """Draw so many items from all over a table, in their order; a larger part holds the smaller ones.
+def part(items: Sequence[Item], count: int, *, seed: int = 0) -> list[Item]:
+    """Draw so many items from all over a table, in their order; a larger part of one seed holds the smaller ones.
 
     Raises:
         SettingsError: fewer than one.
     """
     if count < 1:
         raise SettingsError(f"a part of a table (--train-limit, --dev-limit) has at least 1 item; got {count}")
-    return [items[number] for number in sorted(permutation(0, 0, len(items))[:count].tolist())]
+    return [items[number] for number in sorted(permutation(seed, 0, len(items))[:count].tolist())]
+
+
+def row(item: Text | Words) -> dict[str, Any]:
+    """Return an item as the row that a table of JSON lines has for it, whatever it was read from."""
+    if isinstance(item, Words):
+        return {"tokens": item.words, "tags": item.label}
+    pair = {} if item.pair is None else {"pair": item.pair}
+    return {"text": item.text, **pair, "label": item.label}
 
 
 def sides(item: Any) -> tuple[str, str | None]:

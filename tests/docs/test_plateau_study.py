@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.page import filled
 from docs import pays, plateau
 
 
@@ -17,7 +18,7 @@ from docs import pays, plateau
 def test_the_pages_are_what_the_script_draws(script: Any) -> None:
     for language, path in script.PAGES.items():
         page = path.read_text(encoding="utf-8")
-        drawn = script.filled(page, script.table(script.ledger(), language), script.SCRIPT, path.name)
+        drawn = filled(page, script.table(script.ledger(), language), script.SCRIPT, path.name)
         assert drawn == page, f"run: python {script.SCRIPT} draw"
 
 
@@ -85,4 +86,3 @@ def test_the_same_seed_draws_the_same_items(data: Path) -> None:
     first, dev = pays.drawn_items(settings, 10, 1)
     again, other = (pays.drawn_items(settings, 10, seed)[0] for seed in (1, 2))
     assert first == again != other and len(first) == 10 and len(dev) == 20
-    assert pays.rows_of(first)[0].keys() == {"text", "label"}
