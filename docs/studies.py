@@ -73,6 +73,15 @@ STUDIES = {
         "Learning as transformers does, and in bf16",
         "Do the same weights learn the same from the same batches, in transformers (fp32), here in fp32, here in bf16?",
     ),
+    "beginning": Study(
+        "Both beginnings, trained by transformers and by bertie",
+        "Is it the weights that leave the plateau, or the loop? BERT 2/128, masked words + next sentence, one million "
+        "tokens of news in sequences of 64, fp32, AdamW at 4e-3; seeds 0, 1 and 2.",
+    ),
+    "mini": Study(
+        "BERT-mini in half an hour",
+        "How far does the budget recipe come with 33 million tokens of Wikipedia?",
+    ),
     "rates": Study(
         "Three rates for each optimizer",
         "How high a rate does each optimizer want on BERT-mini, four minutes a run?",

@@ -239,16 +239,8 @@ def _together(runs: Sequence[Run], out: Path, command: str, kind: type[Kind], ta
         "seeds": [run.seed for run in runs],
         "best": str(best.folder / "model"),
         "typical": str(typical.folder / "model"),
-        "interval": f"95 % of the mean, Student's t over {len(runs)} seeds" if len(runs) > 1 else "none of one seed",
-        "scores": {name: round(spread.mean, 4) for name, spread in spreads.items()},
         "runs": [{"seed": run.seed, **{name: run.scores[name] for name in names}, **_cost(run.report)} for run in runs],
-        "over_seeds": [
-            {
-                "score": name,
-                **{key: None if part is None else round(part, 6) for key, part in _parts(spread).items()},
-            }
-            for name, spread in spreads.items()
-        ],
+        **averages(spreads, len(runs)),
     }
     if said := [f"seed {run.seed}: {line}" for run in runs for line in run.report.values.get("remarks", ())]:
         values["remarks"] = said
@@ -261,6 +253,21 @@ def _together(runs: Sequence[Run], out: Path, command: str, kind: type[Kind], ta
     )
     write_text(out / "seeds.json", whole.as_json() + "\n")
     return whole
+
+
+def averages(spreads: Mapping[str, Spread], num_seeds: int) -> dict[str, Any]:
+    """Arrange what several seeds reached together: what the interval is, means by name, and a table of all parts."""
+    return {
+        "interval": f"95 % of the mean, Student's t over {num_seeds} seeds" if num_seeds > 1 else "none of one seed",
+        "scores": {name: round(spread.mean, 4) for name, spread in spreads.items()},
+        "over_seeds": [
+            {
+                "score": name,
+                **{key: None if part is None else round(part, 6) for key, part in _parts(spread).items()},
+            }
+            for name, spread in spreads.items()
+        ],
+    }
 
 
 def _parts(spread: Spread) -> dict[str, float | None]:

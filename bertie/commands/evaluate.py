@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from bertie import config, progress
 from bertie.commands._against import compare
-from bertie.commands._seeds import model_folders
+from bertie.commands._seeds import averages, model_folders
 from bertie.commands.command import Report
 from bertie.config import Positional
 from bertie.errors import SettingsError
@@ -38,7 +38,7 @@ class Scores(Report):
         for name in ("rows_model_better", "rows_against_better"):
             if name in shown:
                 shown[name] = [{**row, "text": _short(row["text"])} for row in shown[name]]
-        if "differences" in shown:
+        if "differences" in shown or "over_seeds" in shown:
             del shown["scores"]
         worst = [{**row, "text": _short(row["text"])} for row in shown.pop("worst", ())]
         return {**shown, "surest mistakes": worst} if worst else shown
@@ -72,7 +72,9 @@ def evaluate(
     measures what it knows of a language instead: how often it finds the acceptable one of two sentences likelier.
 
     --against compares it with another model on the same rows: the difference of their scores with a 95 % interval and a
-    paired test, and the rows on which they differ. Either may be a folder that --seeds made.
+    paired test, and the rows on which they differ.
+
+    A folder that --seeds made stands for all of its models: their scores, mean, deviation and interval.
 
     Args:
         model: model folder or hub id.
@@ -103,18 +105,18 @@ def evaluate(
 
     Returns:
         Scores, confusion matrix, figures of every class, and the worst mistakes; of a suite the accuracy on every
-        phenomenon and paradigm.
+        phenomenon and paradigm; of several seeds the scores of each and of all together.
 
     Raises:
-        SettingsError: neither a file nor a suite, or settings of one with the other.
+        SettingsError: neither a file nor a suite, settings of one with the other, or a report of several seeds.
     """
     parameters = dict(locals())
     _check_source(parameters)
     if against is not None:
         compared = compare(parameters)
         return Scores(title=compared.title, values=compared.values)
-    if model_folders(model):
-        raise SettingsError(f"{model} is a folder of several seeds; name one model of it, or compare it by --against")
+    if models := model_folders(model):
+        return _each(models, parameters)
     from bertie.data.frames import called
     from bertie.data.minimal_pairs import read_suite
     from bertie.data.reading import learned
@@ -146,6 +148,30 @@ def evaluate(
         _write_report(report, predictor, items, found, parameters)
         values["report"] = str(report)
     return Scores(title=f"{predictor.task.name} by {model} on {shown}", values=values)
+
+
+def _each(models: Sequence[Path], parameters: dict[str, Any]) -> Scores:
+    """Measure the models of several seeds, one after the other."""
+    from bertie.metrics.spread import spread_of
+
+    folder = parameters["model"]
+    if parameters["report"] is not None:
+        raise SettingsError(f"{folder} is a folder of several seeds, and a report is of one model; name one of them")
+    rows: list[dict[str, Any]] = []
+    values: dict[str, Any] = {}
+    for number, model in enumerate(models, 1):
+        progress.note(f"{model}, {number} of {len(models)}")
+        values = evaluate(**{**parameters, "model": str(model)}).values
+        loss = {"loss": values["loss"]} if "loss" in values else {}
+        rows.append({"model": str(model), **loss, **values["scores"]})
+    shared = ("file", "task", "items", "suite", "scoring", "pairs")
+    common: dict[str, Any] = {name: values[name] for name in shared if name in values}
+    names = [name for name in rows[0] if name != "model" and all(name in row for row in rows)]
+    spreads = {name: spread_of([row[name] for row in rows]) for name in names}
+    return Scores(
+        title=f"{len(models)} seeds of {folder} on {common.get('suite') or common['file']}",
+        values={"model": folder, **common, "runs": rows, **averages(spreads, len(models))},
+    )
 
 
 def _check_source(parameters: dict[str, Any]) -> None:

@@ -167,8 +167,34 @@ def test_seeds_against_seeds(folders: Any, tmp_path: Path, monkeypatch: pytest.M
     assert found.values["over_runs"][0]["test"].startswith("Welch") and "bootstrap" in row["test"]
     one = bertie.evaluate(str(ours), file, against=folders("film", 4))
     assert one.values["runs"] == [3, 1] and "over_runs" not in one.values
-    with pytest.raises(SettingsError, match="is a folder of several seeds; name one model of it"):
-        bertie.evaluate(str(ours), file)
+
+
+def test_seeds_are_measured_one_by_one_and_together(
+    folders: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = written(tmp_path / "dev.jsonl", rows("film"))
+    ours = seeds_folder(tmp_path / "ours", [folders("film", 1), folders("film", 2), folders("film", 3)])
+    found = bertie.evaluate(str(ours), file)
+    each = [bertie.evaluate(folders("film", seed), file) for seed in range(1, 4)]
+    assert [row["accuracy"] for row in found.values["runs"]] == [one.scores["accuracy"] for one in each]
+    assert [row["loss"] for row in found.values["runs"]] == [one.values["loss"] for one in each]
+    both = {row["score"]: row for row in found.values["over_seeds"]}
+    assert both["accuracy"]["mean"] == pytest.approx(sum(one.scores["accuracy"] for one in each) / 3, abs=1e-6)
+    assert both["accuracy"]["interval_from"] <= both["accuracy"]["mean"] <= both["accuracy"]["interval_to"]
+    assert main(["evaluate", str(ours), str(file)]) == 0
+    assert "seed-3" in (shown := capsys.readouterr().out) and "deviation" in shown
+    with pytest.raises(SettingsError, match="a report is of one model; name one of them"):
+        bertie.evaluate(str(ours), file, report=tmp_path / "page.html")
+
+
+def test_seeds_on_a_suite(folders: Any, tmp_path: Path) -> None:
+    pair = {"sentence_good": "the cat sat", "sentence_bad": "the cat ran", "UID": "some", "field": "syntax"}
+    ours = seeds_folder(tmp_path / "ours", [folders("cloze", 1), folders("cloze", 2)])
+    (tmp_path / "suite").mkdir()
+    written(tmp_path / "suite" / "some.jsonl", [pair | {"linguistics_term": "order"}])
+    found = bertie.evaluate(str(ours), suite="blimp", data=tmp_path / "suite")
+    assert [row.keys() for row in found.values["runs"]] == [{"model", "accuracy"}] * 2
+    assert found.values["suite"] == "blimp" and found.scores.keys() == {"accuracy"}
 
 
 def test_what_is_not_compared(folders: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
