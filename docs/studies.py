@@ -80,7 +80,7 @@ STUDIES = {
     ),
     "mini": Study(
         "BERT-mini after 33 million tokens",
-        "How far does the budget recipe come on Wikipedia (8,192 pieces)? Counts of neighbours have a loss of 4.05 there.",
+        "How far does the budget recipe come on Wikipedia, with 8,192 pieces? Counts of neighbours have 4.05 there.",
     ),
     "rates": Study(
         "Three rates for each optimizer",
