@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -137,6 +138,7 @@ def measure(options: argparse.Namespace) -> None:
         if any((row["case"], row["start"], row["seed"]) == (name, start, seed) for row in known):
             continue
         folder = options.out / f"{name.replace(' ', '-').replace('/', '-').replace(',', '')}-{start}-{seed}"
+        shutil.rmtree(folder, ignore_errors=True)  # what an interruption has left of it
         found = run_case(case, start, seed, options.corpora[case.vocabulary], folder)
         facts = {"case": name, "start": start, "seed": seed, **found, "date": time.strftime("%Y-%m-%d", time.gmtime())}
         known.append({**facts, "machine": this_machine()["Processor"]})
