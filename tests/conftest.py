@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -143,3 +144,13 @@ def test_data() -> Path:
     if not path.is_dir():
         pytest.fail(f"BERTIE_TEST_DATA is {folder!r}, which is not a folder")
     return path
+
+
+@pytest.fixture
+def usual_handlers() -> Iterator[None]:
+    """Start from a terminal's handlers: a suite in the background of a shell ignores SIGINT."""
+    signals = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.signal(number, signal.default_int_handler) for number in signals]
+    yield
+    for number, handler in zip(signals, before, strict=True):
+        signal.signal(number, handler)

@@ -14,6 +14,7 @@ from bertie.errors import SettingsError
 
 if TYPE_CHECKING:
     from bertie.inference.compare import Comparison, Row, Side
+    from bertie.inference.predictor import Predictor
     from bertie.metrics.paired import Difference
     from bertie.tasks.task import Task
 
@@ -103,7 +104,7 @@ def _measured(parameters: Mapping[str, Any]) -> tuple[Side, Side, Sequence[Any]]
     for name in (parameters["model"], parameters["against"]):
         predictions = []
         for model in model_folders(name) or [name]:
-            predictor = _load(model, parameters)
+            predictor = load_as_asked(model, parameters)
             if known is None:
                 items, known = _read(predictor, parameters), predictor.task
             check_alike(known, predictor.task, (str(parameters["model"]), str(model)))
@@ -113,7 +114,8 @@ def _measured(parameters: Mapping[str, Any]) -> tuple[Side, Side, Sequence[Any]]
     return sides[0], sides[1], items
 
 
-def _load(model: Any, parameters: Mapping[str, Any]) -> Any:
+def load_as_asked(model: Any, parameters: Mapping[str, Any]) -> Predictor:
+    """Load a model by the parameters of evaluate: its task, length and settings, and what runs it."""
     from bertie.inference.predictor import load
 
     wishes = {"max_length": parameters["length"], "truncation": parameters["truncation"]}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from bertie import config, progress
-from bertie.commands._against import compare
+from bertie.commands._against import compare, load_as_asked
 from bertie.commands._seeds import averages, model_folders
 from bertie.commands.command import Report
 from bertie.config import Positional
@@ -121,14 +121,10 @@ def evaluate(
     from bertie.data.minimal_pairs import read_suite
     from bertie.data.reading import learned
     from bertie.inference.evaluate import evaluate as measure
-    from bertie.inference.predictor import load
     from bertie.tasks.task import read_items
 
     pairs = None if suite is None or data is None else read_suite(suite, data, limit=limit)
-    wishes = {"max_length": length, "truncation": truncation}
-    given = {**{name: value for name, value in wishes.items() if value is not None}, **(settings or {})}
-    running: dict[str, Any] = {"precision": precision, "backend": backend}
-    predictor = load(model, task=task, device=device, threads=threads, max_tokens=batch_tokens, **running, **given)
+    predictor = load_as_asked(model, parameters)
     if pairs is not None:
         return _measure_suite(predictor, pairs, parameters)
     assert file is not None  # checked above
@@ -157,17 +153,16 @@ def _each(models: Sequence[Path], parameters: dict[str, Any]) -> Scores:
     folder = parameters["model"]
     if parameters["report"] is not None:
         raise SettingsError(f"{folder} is a folder of several seeds, and a report is of one model; name one of them")
-    rows: list[dict[str, Any]] = []
-    values: dict[str, Any] = {}
+    found = []
     for number, model in enumerate(models, 1):
         progress.note(f"{model}, {number} of {len(models)}")
-        values = evaluate(**{**parameters, "model": str(model)}).values
-        loss = {"loss": values["loss"]} if "loss" in values else {}
-        rows.append({"model": str(model), **loss, **values["scores"]})
+        found.append(evaluate(**{**parameters, "model": str(model)}).values)
     shared = ("file", "task", "items", "suite", "scoring", "pairs")
-    common: dict[str, Any] = {name: values[name] for name in shared if name in values}
-    names = [name for name in rows[0] if name != "model" and all(name in row for row in rows)]
-    spreads = {name: spread_of([row[name] for row in rows]) for name in names}
+    common: dict[str, Any] = {name: found[0][name] for name in shared if name in found[0]}
+    scores = [{**({"loss": each["loss"]} if "loss" in each else {}), **each["scores"]} for each in found]
+    names = [name for name in scores[0] if all(name in each for each in scores)]
+    spreads = {name: spread_of([each[name] for each in scores]) for name in names}
+    rows = [{"model": str(model), **each} for model, each in zip(models, scores, strict=True)]
     return Scores(
         title=f"{len(models)} seeds of {folder} on {common.get('suite') or common['file']}",
         values={"model": folder, **common, "runs": rows, **averages(spreads, len(models))},

@@ -91,6 +91,7 @@ def test_a_run_a_seed_and_what_they_are_together(
         bertie.finetune(**{**given, "learning_rate": 0.1}, out=out, seeds=[1, 2], resume=True)
 
 
+@pytest.mark.usefixtures("usual_handlers")
 def test_a_signal_leaves_what_is_done_and_the_rest_goes_on(
     given: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -103,10 +104,10 @@ def test_a_signal_leaves_what_is_done_and_the_rest_goes_on(
     def interrupt(*words: Any) -> None:
         real(*words)
         if (out / "seed-5" / "model").exists():
-            os.kill(os.getpid(), signal.SIGTERM)  # a suite in the background of a shell ignores SIGINT
+            os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(run, "_evaluate", interrupt)
-    with pytest.raises(Interrupted, match=r"seed 7: SIGTERM: saved at step \d; go on with .*seed-7; or with all of"):
+    with pytest.raises(Interrupted, match=r"seed 7: SIGINT: saved at step \d; go on with .*seed-7; or with all of"):
         bertie.finetune(**given, out=out, seeds=[5, 7])
     monkeypatch.undo()
     assert [row["state"] for row in bertie.show(out).values["runs"]] == ["finished", "unfinished"]

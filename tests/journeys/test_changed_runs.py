@@ -38,7 +38,9 @@ def pretrain(corpus: Path) -> Callable[..., Any]:
 
 
 @pytest.fixture
-def broken_off(pretrain: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def broken_off(
+    pretrain: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, usual_handlers: None
+) -> Path:
     """Return the folder of a run that was interrupted after its third step, as a notebook does it."""
     real = runs._log
 
@@ -47,8 +49,7 @@ def broken_off(pretrain: Callable[..., Any], tmp_path: Path, monkeypatch: pytest
             signal.raise_signal(signal.SIGINT)
         return real(job, journal, position, step, clock)
 
-    before = signal.default_int_handler  # the suite itself may run with the signal ignored, as a job in the background
-    signal.signal(signal.SIGINT, before)
+    before = signal.getsignal(signal.SIGINT)
     with monkeypatch.context() as patch:
         patch.setattr(runs, "_log", interrupting)
         with pytest.raises(Interrupted, match="SIGINT: saved at step 3; go on with --resume"):

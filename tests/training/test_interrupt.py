@@ -3,22 +3,13 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator
 
 import pytest
 
 from bertie.training.interrupt import interrupts
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-
-
-@pytest.fixture(autouse=True)
-def usual_handlers() -> Iterator[None]:
-    """Start from a terminal's handlers: a suite in the background of a shell ignores SIGINT."""
-    before = [signal.signal(number, signal.default_int_handler) for number in SIGNALS]
-    yield
-    for number, handler in zip(SIGNALS, before, strict=True):
-        signal.signal(number, handler)
+pytestmark = pytest.mark.usefixtures("usual_handlers")
 
 
 def send(number: int) -> None:
