@@ -176,7 +176,10 @@ def _finetune(folder: Path, files: DemoFiles, *, size: str, epochs: int | None) 
 
 def _said(way: str, seed: int, settings: Mapping[str, Any], criterion: str, score: float) -> str:
     """Say what a fine-tuning chose and reached."""
-    chosen = f"learning rate {settings['learning_rate']:g}, batch {settings['batch_size']}, {settings['epochs']} epochs"
+    from bertie.training.fitting import rate_in_words
+
+    rate = rate_in_words(settings["learning_rate"])
+    chosen = f"learning rate {rate}, batch {settings['batch_size']}, {settings['epochs']} epochs"
     return f"     {way}, seed {seed}: {chosen}; {criterion} {score:.3f}"
 
 

@@ -286,7 +286,8 @@ class Tokenizer:
             if excess and truncation == "error":
                 length = excess + max_length
                 raise DataError(
-                    f"text {number + 1} has {length} tokens, more than {max_length}; shorten it, or ask for truncation"
+                    f"text {number + 1} has {length} tokens, more than {max_length}; shorten it, raise the length "
+                    "(--length), or ask for truncation"
                 )
             keep_a, keep_b = _kept(len(a), len(b or ()), room)
             tokens += [self.start, *a[:keep_a], self.separator]

@@ -112,7 +112,7 @@ def test_cut_texts_are_counted_and_said_once(make: Make, capsys: pytest.CaptureF
 
 def test_too_long_under_error_names_text_length_and_remedy(make: Make) -> None:
     predictor = make(FeaturesTask(max_length=6))
-    with pytest.raises(DataError, match=r"^text 2 has 12 tokens, more than 6; shorten it, or ask for truncation"):
+    with pytest.raises(DataError, match=r"^text 2 has 12 tokens, more than 6; shorten it, raise the length "):
         predictor.predict(["the cat", "the cat " * 5])
 
 
