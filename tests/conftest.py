@@ -154,3 +154,26 @@ def usual_handlers() -> Iterator[None]:
     yield
     for number, handler in zip(signals, before, strict=True):
         signal.signal(number, handler)
+
+
+@pytest.fixture
+def break_off(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Return what pre-trains until batch number `at` is drawn, where the run breaks off."""
+    import bertie
+    from bertie.training import feed
+
+    whole = feed.corpus_feed
+
+    def run(*, at: int, **wishes: Any) -> None:
+        def breaking(*parts: Any, **more: Any) -> Iterator[Any]:
+            for number, draw in enumerate(whole(*parts, **more), 1):
+                if number == at:
+                    raise KeyboardInterrupt
+                yield draw
+
+        with monkeypatch.context() as patch:
+            patch.setattr(feed, "corpus_feed", breaking)
+            with pytest.raises(KeyboardInterrupt):
+                bertie.pretrain(**wishes)
+
+    return run

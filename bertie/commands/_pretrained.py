@@ -33,6 +33,7 @@ def finish(
     stages: "Sequence[Stage]",
     job: "Job",
     begun: "Begun | None" = None,
+    prepared: str = "",
 ) -> Report:
     """Write the model, its companions and the report of a run that reached its end."""
     from bertie.formats.huggingface import write
@@ -47,6 +48,7 @@ def finish(
     values |= counted.values(records)
     told = _remarks(values, position, records, stages, job, counted)
     notes = [f"The model was pre-trained on {data.num_tokens:,} tokens of {data.num_documents:,} documents."]
+    notes += [prepared] if prepared else []
     if begun is not None:
         values |= {"start": begun.name} | ({"counted_tokens": begun.tokens} if begun.tokens else {})
         notes += [begun.said] if begun.said else []

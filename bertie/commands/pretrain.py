@@ -12,6 +12,7 @@ from bertie.commands._pretrained import finish, summary
 from bertie.commands._random import ModelSettings, RandomStart
 from bertie.commands._seeds import with_seeds
 from bertie.commands._teacher import taught
+from bertie.commands._words import Prepared, with_words
 from bertie.commands._yardsticks import count, recipe_of
 from bertie.commands.command import Report
 from bertie.errors import DataError, SettingsError
@@ -32,6 +33,7 @@ def pretrain(
     out: Path,
     model: ModelSettings = ModelSettings(size="mini"),
     from_: str | None = None,
+    add_words: str | None = None,
     dev: Path | None = None,
     task: str = "pretraining",
     steps: int | None = None,
@@ -65,6 +67,8 @@ def pretrain(
         out: run folder; must not exist unless --resume.
         model: the encoder, when it starts from random weights.
         from_: model folder or hub id to go on from; its vocabulary must be the corpus's.
+        add_words: with --from: how many whole words of the corpus that break into pieces the vocabulary gains, or a
+            file with a word a line.
         dev: a second prepared corpus, to measure on.
         task: the objective: pretraining (masked LM + next sentence), or another file of bertie/tasks that learns from a
             corpus, such as masked_lm alone, or a class of yours as package.module:Class.
@@ -109,7 +113,9 @@ def pretrain(
 
     _check(training, schedule, epochs)
     text = Corpus.open(corpus, verify=True)  # seconds for gigabytes, before a run of hours
-    tokenizer = Tokenizer.load(corpus / "tokenizer")
+    given = Prepared(text, Tokenizer.load(corpus / "tokenizer"), dev)
+    ready = with_words(add_words, given, from_, out, resume=resume)
+    text, tokenizer, dev = ready.corpus, ready.tokenizer, ready.dev
     parts = parse_stages(stages, length=length)
     longest = max(part.length for part in parts)
     objective = _objective(task, longest, {"mask_rate": mask_rate, "max_masked": max_masked}, settings or {})
@@ -119,13 +125,19 @@ def pretrain(
     optimizer = parameters["optimizer"] = with_optimizer(optimizer, from_, objective, out, resume=resume)
     peak = parameters["learning_rate"] = peak_of(optimizer, start, learning_rate)
     parameters |= {"mask_rate": getattr(objective, "mask_rate", None), "model": getattr(start, "settings", model)}
-    bundle = _start(objective, start, tokenizer, seed=seed, longest=longest)
-    network = _network(bundle, from_, seed=seed)
+    bundle = _start(objective, start, text, tokenizer, seed=seed, longest=longest)
+    network = _network(bundle, from_, text, seed=seed)
     schedule = parameters["schedule"] = _with_positions(schedule, parts, bundle)
     learner, lesson = taught(network, bundle, distill, seed=seed)
     horizon = _horizon(text, objective, steps, tokens, epochs, budget, seed=seed, length=longest, size=batch_tokens)
     with RunFolder.open(
-        out, "pretrain", parameters, resume=resume, data=text.fingerprint, settings_file=config
+        out,
+        "pretrain",
+        parameters,
+        resume=resume,
+        data=text.fingerprint,
+        settings_file=config,
+        prepared=add_words is not None,
     ) as folder:
         if folder.finished:
             progress.note(f"{out} is finished already; nothing was done")
@@ -155,7 +167,8 @@ def pretrain(
         position = run(job, folder)
         clozes, after = _guesses(bundle, text, dev, place, seed=seed)
         masked = masked_sentences(clozes, before, after, tokenizer)
-        return finish(bundle, network, folder, position, text, masked, counted, stages=parts, job=job, begun=begun)
+        about: dict[str, Any] = {"stages": parts, "job": job, "begun": begun, "prepared": ready.said}
+        return finish(bundle, network, folder, position, text, masked, counted, **about)
 
 
 def _check(training: TrainingSettings, schedule: ScheduleSettings, epochs: int | None) -> None:
@@ -185,7 +198,9 @@ def _objective(task: str, longest: int, flags: dict[str, Any], settings: dict[st
     return kind(**parse_settings(kind, given))
 
 
-def _start(objective: "Task", start: str | RandomStart, tokenizer: "Tokenizer", *, seed: int, longest: int) -> "Bundle":
+def _start(
+    objective: "Task", start: str | RandomStart, corpus: "Corpus", tokenizer: "Tokenizer", *, seed: int, longest: int
+) -> "Bundle":
     """Make the network: an existing model with the corpus's vocabulary, or random weights."""
     from bertie.formats.huggingface import read, resolve
     from bertie.tasks.task import task_name
@@ -196,16 +211,32 @@ def _start(objective: "Task", start: str | RandomStart, tokenizer: "Tokenizer", 
         return start.draw(objective, seed=seed)
     given = {field.name: getattr(objective, field.name) for field in fields(objective)}  # type: ignore[arg-type]
     bundle = read(resolve(start), task=task_name(objective), settings=given, new_head=True, seed=seed)
-    if bundle.tokenizer.fingerprint != tokenizer.fingerprint:
-        raise DataError(
-            f"{start} has a vocabulary of {bundle.tokenizer.vocab_size} pieces and the corpus one of "
-            f"{tokenizer.vocab_size}, and they differ; prepare the corpus with --tokenizer {start}"
-        )
+    bundle = _with_vocabulary(bundle, start, corpus, tokenizer)
     for line in bundle.notes:
         progress.note(line)
     if bundle.config.max_positions < longest:
         raise SettingsError(f"--length {longest} is more than the {bundle.config.max_positions} positions of {start}")
     return replace(bundle, task=objective)
+
+
+def _with_vocabulary(bundle: "Bundle", source: str, corpus: "Corpus", tokenizer: "Tokenizer") -> "Bundle":
+    """Return the model with the corpus's vocabulary: its own one, or that with whole words appended.
+
+    Raises:
+        DataError: the corpus has another vocabulary.
+    """
+    from bertie.corpus.pairs import count_pairs
+    from bertie.formats.widen import widen
+    from bertie.tokenizer.widen import is_widened
+
+    if bundle.tokenizer.fingerprint == tokenizer.fingerprint:
+        return bundle
+    if is_widened(tokenizer, bundle.tokenizer):
+        return widen(bundle, tokenizer, count_pairs(corpus))
+    raise DataError(
+        f"{source} has a vocabulary of {bundle.tokenizer.vocab_size} pieces and the corpus one of "
+        f"{tokenizer.vocab_size}, and they differ; prepare the corpus with --tokenizer {source}"
+    )
 
 
 def _with_positions(schedule: ScheduleSettings, stages: "Sequence[Stage]", bundle: "Bundle") -> ScheduleSettings:
@@ -245,7 +276,7 @@ def _horizon(
     return Horizon(steps, tokens, None if budget is None else parse_duration(budget))
 
 
-def _network(bundle: "Bundle", source: str | None, *, seed: int) -> "TaskModel":
+def _network(bundle: "Bundle", source: str | None, corpus: "Corpus", *, seed: int) -> "TaskModel":
     """Make the network that learns; helpers of learning go on from the folders beside the model's files, if any."""
     from bertie.formats.huggingface import read, resolve
 
@@ -257,7 +288,7 @@ def _network(bundle: "Bundle", source: str | None, *, seed: int) -> "TaskModel":
         if not folder.is_dir():
             progress.note(f"{source} has no {name} beside its files: a new one is drawn from seed {seed}")
             continue
-        found = read(folder)
+        found = _with_vocabulary(read(folder), str(folder), corpus, bundle.tokenizer)
         if found.config != helper.encoder.config:
             raise SettingsError(f"{folder} is of another shape than --settings ask for; give those it was made with")
         helper.load_state_dict(found.model.state_dict())

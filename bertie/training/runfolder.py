@@ -26,6 +26,8 @@ from bertie.training.record import DATA, flat, shown
 
 _ACCEPT = "--accept-changes"
 _RECORD = "run.json"
+PREPARED = "prepared"
+"""The folder of corpora that a run has made for itself."""
 
 
 class SettingsFile(Protocol):
@@ -64,6 +66,7 @@ class RunFolder:
         resume: bool,
         data: str,
         settings_file: SettingsFile,
+        prepared: bool = False,
     ) -> "RunFolder":
         """Make a run's folder, or take up the one that is there.
 
@@ -77,14 +80,15 @@ class RunFolder:
             resume: whether the folder may be there already.
             data: fingerprint of what is trained on.
             settings_file: `bertie.config`, which only commands may know.
+            prepared: whether the run has made its corpora already, in `PREPARED`.
 
         Raises:
             SettingsError: it is there without `resume`, is no run, another process holds it, or settings differ.
             DataError: the data differ, or run.json is damaged.
             ResourceError: the disk is full.
         """
-        if not resume and _occupied(path):
-            raise SettingsError(f"--out {path} exists already; go on with it by --resume, or choose another --out")
+        if not resume:
+            refuse_occupied(path, but=PREPARED if prepared else None)
         with disk_errors(path):
             path.mkdir(parents=True, exist_ok=True)
             folder = cls(path, _lock(path))
@@ -107,7 +111,7 @@ class RunFolder:
     def _begin(self, command: str, parameters: Mapping[str, Any], data: str) -> None:
         # A process killed before this point leaves its lock and perhaps a part of run.json, nothing else.
         foreign = sorted(entry.name for entry in self.path.iterdir() if not entry.name.startswith((".", "run.json.")))
-        if foreign not in ([], [self.checkpoints.name]):
+        if set(foreign) - {self.checkpoints.name, PREPARED}:
             raise SettingsError(f"{self.path} holds {foreign[0]} but no run.json: it is no run; choose another --out")
         with disk_errors(self.checkpoints):
             self.checkpoints.mkdir(exist_ok=True)
@@ -243,8 +247,18 @@ def settings_of(path: Path) -> dict[str, Any] | None:
     return settings
 
 
-def _occupied(path: Path) -> bool:
-    return path.exists() and (not path.is_dir() or any(path.iterdir()))
+def refuse_occupied(path: Path, *, but: str | None = None) -> None:
+    """Refuse a folder for a new run that holds something.
+
+    Args:
+        path: the folder.
+        but: what it may hold.
+
+    Raises:
+        SettingsError: it does, or it is a file.
+    """
+    if path.exists() and (not path.is_dir() or any(entry.name != but for entry in path.iterdir())):
+        raise SettingsError(f"--out {path} exists already; go on with it by --resume, or choose another --out")
 
 
 def _lock(path: Path) -> IO[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ import bertie
 from bertie.commands._random import ModelSettings
 from bertie.errors import DataError, SettingsError
 from bertie.tasks.replaced_token import Detection
-from bertie.training import feed
 from bertie.training.settings import DistillSettings, TrainingSettings
 
 WORDS = ("film", "story", "day", "cat", "dog", "bird", "fish", "house", "river", "city", "good", "bad", "great")
@@ -57,29 +56,13 @@ def lines_of(out: Path, kind: str) -> list[dict[str, Any]]:
     return [{key: line[key] for key in line if "second" not in key} for line in lines if line["kind"] == kind]
 
 
-def broken_off(monkeypatch: pytest.MonkeyPatch, out: Path, **wishes: Any) -> None:
-    """Run until the fourth batch is drawn, and go on from the checkpoint after the second."""
-    whole = feed.corpus_feed
-
-    def breaking(*parts: Any, **more: Any) -> Iterator[Any]:
-        for number, draw in enumerate(whole(*parts, **more), 1):
-            if number == 4:
-                raise KeyboardInterrupt
-            yield draw
-
-    with monkeypatch.context() as patch:
-        patch.setattr(feed, "corpus_feed", breaking)
-        with pytest.raises(KeyboardInterrupt):
-            bertie.pretrain(out=out, **wishes)
-    bertie.pretrain(out=out, resume=True, **wishes)
-
-
 def test_a_broken_run_of_two_networks_ends_like_an_unbroken_one(
-    corpus: Path, electra: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    corpus: Path, electra: Path, tmp_path: Path, break_off: Callable[..., None]
 ) -> None:
     out = tmp_path / "run"
-    wishes: dict[str, Any] = {"task": "replaced_token", "model": ELECTRA, "steps": 5}
-    broken_off(monkeypatch, out, corpus=corpus, dev=corpus, **wishes, **RUN)
+    wishes: dict[str, Any] = {"corpus": corpus, "dev": corpus, "task": "replaced_token", "model": ELECTRA, "steps": 5}
+    break_off(at=4, out=out, **wishes, **RUN)  # and go on from the checkpoint after the second batch
+    bertie.pretrain(out=out, resume=True, **wishes, **RUN)
     for file in ("model/model.safetensors", "model/generator/model.safetensors"):
         assert (out / file).read_bytes() == (electra / file).read_bytes()
     assert lines_of(out, "train") == lines_of(electra, "train")
@@ -122,12 +105,13 @@ def test_a_discriminator_is_fine_tuned(corpus: Path, electra: Path, tmp_path: Pa
 
 
 def test_a_broken_run_with_a_teacher_ends_like_an_unbroken_one(
-    corpus: Path, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    corpus: Path, teacher: Path, tmp_path: Path, break_off: Callable[..., None]
 ) -> None:
     distill = DistillSettings(str(teacher), hidden=0.1, attention=1.0)
     wishes: dict[str, Any] = {"corpus": corpus, "task": "masked_lm", "model": TINY, "steps": 5, "distill": distill}
     bertie.pretrain(out=tmp_path / "whole", **wishes, **RUN)
-    broken_off(monkeypatch, tmp_path / "run", **wishes, **RUN)
+    break_off(at=4, out=tmp_path / "run", **wishes, **RUN)
+    bertie.pretrain(out=tmp_path / "run", resume=True, **wishes, **RUN)
     file = "model/model.safetensors"
     assert (tmp_path / "run" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
     terms = {"mlm_loss", "distill_logits_loss", "distill_hidden_loss", "distill_attention_loss"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,6 @@ from bertie.tasks.masked_lm import MaskedLM
 from bertie.tasks.pretraining import Pretraining
 from bertie.tasks.replaced_token import ReplacedToken
 from bertie.tokenizer.tokenizer import Tokenizer
-from bertie.training import feed
 from bertie.training.settings import TrainingSettings
 
 WORDS = ("film", "story", "day", "cat", "dog", "bird", "fish", "house", "river", "city", "good", "bad", "great")
@@ -168,31 +167,16 @@ def weights(out: Path) -> dict[str, Any]:
     return huggingface.read(out / "model").model.state_dict()
 
 
-def break_off(monkeypatch: pytest.MonkeyPatch, at: int, **wishes: Any) -> None:
-    whole = feed.corpus_feed
-
-    def breaking(*parts: Any, **more: Any) -> Iterator[Any]:
-        for number, draw in enumerate(whole(*parts, **more), 1):
-            if number == at:
-                raise KeyboardInterrupt
-            yield draw
-
-    with monkeypatch.context() as patch:
-        patch.setattr(feed, "corpus_feed", breaking)
-        with pytest.raises(KeyboardInterrupt):
-            bertie.pretrain(**wishes)
-
-
 @pytest.mark.parametrize("at", [1, 4])
 def test_a_run_that_goes_on_has_its_weights_from_the_checkpoint(
-    at: int, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    at: int, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, break_off: Callable[..., None]
 ) -> None:
     wishes: dict[str, Any] = {"corpus": corpus, "model": SIZE, "steps": 5, **RUN}
     guessed: list[Any] = []
     shown = parts.masked_sentences
     monkeypatch.setattr(parts, "masked_sentences", lambda *given: guessed.append(given[:3]) or shown(*given))
     bertie.pretrain(out=tmp_path / "whole", **wishes)
-    break_off(monkeypatch, at, out=tmp_path / "broken", **wishes)
+    break_off(at=at, out=tmp_path / "broken", **wishes)
     with monkeypatch.context() as patch:
         if at > 2:  # there is a checkpoint
             patch.setattr(neighbours, "count_pieces", None)
@@ -204,12 +188,12 @@ def test_a_run_that_goes_on_has_its_weights_from_the_checkpoint(
 
 
 def test_a_run_from_before_there_were_starts_goes_on_as_it_began(
-    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, break_off: Callable[..., None]
 ) -> None:
     wishes: dict[str, Any] = {"corpus": corpus, "out": tmp_path / "run", "model": SIZE, "steps": 5, **RUN}
     with monkeypatch.context() as patch:
         patch.setattr(command, "with_start", lambda model, out, resume: model)
-        break_off(monkeypatch, 4, **wishes)
+        break_off(at=4, **wishes)
     assert "model.start" not in json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))["settings"]
     values = bertie.pretrain(resume=True, **wishes).values
     assert "start" not in values and values["steps"] == 5

@@ -1,0 +1,192 @@
+"""Words that a vocabulary breaks into pieces, found in a prepared corpus; and the corpus cut by a wider vocabulary.
+
+A corpus holds ids and no text, but the pieces of a word spell it. So text is not read again, and only words are cut
+anew: those that the wider vocabulary cuts otherwise.
+
+Shapes: T tokens, W words.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bertie import progress
+from bertie.corpus.shards import Block, Corpus, CorpusWriter, Integers, token_dtype
+from bertie.corpus.spread import parts
+from bertie.files.atomic import atomic_folder
+from bertie.tokenizer.tokenizer import Tokenizer
+from bertie.tokenizer.widen import LONGEST, check_kind
+
+_BLOCK = 1 << 20  # tokens, to the nearest sentence
+_SEEN = 5  # occurrences above which a word is worth a place: its neighbours say something about it
+_WRITTEN = frozenset(  # by the writer itself
+    (
+        *("format", "version", "files", "fingerprint", "sha256"),
+        *("num_documents", "num_sentences", "num_tokens", "vocab_size", "token_dtype"),
+    )
+)
+
+
+def broken_words(corpus: Corpus, tokenizer: Tokenizer, count: int) -> list[str]:
+    """Find the words that would save most pieces if each was one: occurrences x (pieces - 1).
+
+    Args:
+        corpus: of a large one, evenly spread parts are read.
+        tokenizer: the corpus's.
+        count: words at most.
+
+    Returns:
+        Those that occur often enough and hold a letter, what saves most first.
+
+    Raises:
+        SettingsError: a tokenizer that can't take whole words.
+    """
+    check_kind(tokenizer)
+    inner, unusual = _inner(tokenizer), set(tokenizer.special_ids)
+    found: Counter[bytes] = Counter()
+    for start, stop in parts(corpus):
+        ids = corpus.gather([start], [stop - start]).astype(np.int32)
+        edges = corpus.sentence_starts[slice(*np.searchsorted(corpus.sentence_starts, [start, stop]))] - start
+        for first, last in zip(*_spans(ids, inner, edges), strict=True):
+            found[ids[first:last].tobytes()] += 1
+    saved = {}
+    for key, times in found.items():
+        pieces = np.frombuffer(key, np.int32).tolist()
+        word = _spelled(pieces, tokenizer)
+        if inner[pieces[0]]:  # the rest of a word that the beginning of a part has cut
+            continue
+        if times > _SEEN and len(word) <= LONGEST and not unusual & set(pieces) and any(map(str.isalpha, word)):
+            saved[word] = times * (len(pieces) - 1)
+    again = tokenizer.encode_batch(list(saved))
+    whole = [word for word, pieces in zip(saved, again, strict=True) if _spelled(pieces, tokenizer) == word]
+    return sorted(whole, key=lambda word: (-saved[word], word))[:count]
+
+
+def respell(corpus: Corpus, tokenizer: Tokenizer, wider: Tokenizer, out: Path, *, about: Mapping[str, Any]) -> None:
+    """Write a corpus as a wider vocabulary cuts it.
+
+    Args:
+        corpus: what is read, block by block.
+        tokenizer: its own.
+        wider: the same with words appended.
+        out: folder to make; it appears whole or not at all.
+        about: further facts for its manifest.
+
+    Raises:
+        DataError: the folder is there already, or a file of the corpus is damaged.
+    """
+    respelled = _Respelled(tokenizer, wider)
+    kept = {name: value for name, value in corpus.manifest.items() if name not in _WRITTEN}
+    with (
+        atomic_folder(out) as folder,
+        progress.bar("Cutting words anew", total=corpus.num_tokens, unit="tokens") as bar,
+    ):
+        writer = CorpusWriter(folder, vocab_size=wider.vocab_size)
+        try:
+            for tokens, lengths, first, last in _blocks(corpus):
+                ids, sizes = respelled(tokens, lengths)
+                writer.append(_block(corpus, ids.astype(token_dtype(wider.vocab_size)), sizes, first, last))
+                bar.advance(len(tokens))
+            (folder / "tokenizer").mkdir()
+            wider.save(folder / "tokenizer")
+            statistics = {
+                **corpus.manifest["statistics"],
+                "longest_sentence": writer.longest_sentence,
+                "num_unknown": respelled.num_unknown,
+            }
+            writer.finish({**kept, **about, "tokenizer_fingerprint": wider.fingerprint, "statistics": statistics})
+        except BaseException:
+            writer.close()
+            raise
+
+
+class _Respelled:
+    """Cuts words anew, each different one once."""
+
+    def __init__(self, tokenizer: Tokenizer, wider: Tokenizer) -> None:
+        self._tokenizer, self._wider, self._inner = tokenizer, wider, _inner(tokenizer)
+        self._known: dict[bytes, NDArray[np.int32] | None] = {}
+        self.num_unknown = 0
+
+    def __call__(self, tokens: Integers, lengths: Integers) -> tuple[NDArray[np.int32], Integers]:
+        """Cut some sentences: the ids (T,) and the lengths of the sentences, and both anew."""
+        ids = tokens.astype(np.int32)
+        ends = np.cumsum(lengths)
+        starts, stops = _spans(ids, self._inner, ends - lengths)
+        keys = [ids[start:stop].tobytes() for start, stop in zip(starts, stops, strict=True)]
+        self._learn([key for key in dict.fromkeys(keys) if key not in self._known])
+        kept, pieces, change, done = [], [], np.zeros(len(ids), np.int64), 0
+        for start, stop, key in zip(starts.tolist(), stops.tolist(), keys, strict=True):
+            new = self._known[key]
+            if new is not None:
+                kept += [ids[done:start], new]
+                pieces.append(start)
+                change[start] = len(new) - (stop - start)
+                done = stop
+        result = np.concatenate([*kept, ids[done:]])
+        moved = np.concatenate([[0], np.cumsum(change)])
+        sizes = lengths + moved[ends] - moved[ends - lengths]
+        self.num_unknown += int(np.count_nonzero(result == self._wider.unknown))
+        return result, sizes
+
+    def _learn(self, keys: list[bytes]) -> None:
+        """Find out how words are cut; None for those that stay as they are."""
+        rows = [np.frombuffer(key, np.int32) for key in keys]
+        words = [_spelled(row.tolist(), self._tokenizer) for row in rows]
+        before, after = self._tokenizer.encode_batch(words), self._wider.encode_batch(words)
+        for key, row, old, new in zip(keys, rows, before, after, strict=True):
+            # What doesn't spell itself, such as [UNK] among its pieces, is left alone.
+            same = old != row.tolist() or new == old
+            self._known[key] = None if same else np.asarray(new, np.int32)
+
+
+def _inner(tokenizer: Tokenizer) -> NDArray[np.bool_]:
+    """Tell of each id (V,) whether it goes on with a word."""
+    return ~np.asarray(tokenizer.word_starts(range(tokenizer.vocab_size)))
+
+
+def _spans(ids: NDArray[Any], inner: NDArray[np.bool_], edges: Integers) -> tuple[Integers, Integers]:
+    """Find the words (W,) of several pieces: where each begins and ends; none crosses an edge."""
+    goes_on = inner[ids]
+    goes_on[edges[edges < len(ids)]] = False
+    goes_on[:1] = False
+    begins = np.flatnonzero(~goes_on)
+    ends = np.append(begins[1:], len(ids))
+    several = ends - begins > 1
+    return begins[several], ends[several]
+
+
+def _spelled(pieces: list[int], tokenizer: Tokenizer) -> str:
+    """Join the pieces of a word."""
+    return "".join(
+        tokenizer.tokens[piece].removeprefix(tokenizer.inner) if place else tokenizer.tokens[piece]
+        for place, piece in enumerate(pieces)
+    )
+
+
+def _blocks(corpus: Corpus) -> Iterator[tuple[Integers, Integers, int, int]]:
+    """Yield ids, lengths of sentences, and the first sentence and the one behind the last."""
+    first = 0
+    while first < corpus.num_sentences:
+        begin = int(corpus.sentence_starts[first])
+        last = max(first + 1, int(np.searchsorted(corpus.sentence_starts, begin + _BLOCK, side="right")) - 1)
+        last = min(last, corpus.num_sentences)
+        end = int(corpus.sentence_starts[last])
+        yield corpus.gather([begin], [end - begin]), corpus.sentence_lengths[first:last], first, last
+        first = last
+
+
+def _block(corpus: Corpus, ids: NDArray[Any], sizes: Integers, first: int, last: int) -> Block:
+    """Say which documents the sentences from `first` to `last` belong to."""
+    low = int(np.searchsorted(corpus.document_offsets, first, side="right")) - 1
+    high = int(np.searchsorted(corpus.document_offsets, last, side="left"))
+    edges = np.clip(corpus.document_offsets[low : high + 1], first, last)
+    goes_on = np.zeros(high - low, bool)
+    goes_on[0] = corpus.document_offsets[low] < first
+    return Block(tokens=ids, sentence_lengths=sizes, num_sentences=np.diff(edges), continues=goes_on)
