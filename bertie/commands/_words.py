@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bertie.tokenizer.tokenizer import Tokenizer
 
 _SHOWN = 8
-_SOURCE = "respelled_from"
+_SOURCE, _ASKED = "respelled_from", "added_words"
 
 
 @dataclass(frozen=True)
@@ -32,24 +32,31 @@ class Prepared:
     """What was made of the corpora that were given, a sentence."""
 
 
-def with_words(words: str | None, given: Prepared, source: str | None, out: Path, *, resume: bool) -> Prepared:
-    """Add words to a vocabulary, and cut the corpora of a run by it, unless an interrupted run has done so.
+def prepared(
+    corpus: Path, dev: Path | None, words: str | None, source: str | None, out: Path, *, resume: bool
+) -> Prepared:
+    """Open what a run learns from; with `words`, add them to the vocabulary and cut the corpora by it.
+
+    A run that was interrupted, or that failed before its first step, finds its corpora in OUT/prepared.
 
     Args:
+        corpus: prepared text.
+        dev: what is measured on, if anything.
         words: how many, or a file with a word a line; None for none.
-        given: what the user has prepared.
         source: the model to go on from.
         out: of the run.
         resume: whether it goes on.
 
     Raises:
-        SettingsError: random weights, a number that is none, no file, or a folder that is in use.
-        DataError: a file of words that can't be used, or a corpus that has changed since.
+        SettingsError: no corpus, random weights, a number that is none, no file, or a folder that is in use.
+        DataError: a broken corpus, a file of words that can't be used, or other words or corpora than before.
     """
     from bertie.corpus.shards import Corpus
     from bertie.tokenizer.tokenizer import Tokenizer
     from bertie.training.runfolder import PREPARED, refuse_occupied
 
+    text = Corpus.open(corpus, verify=True)  # seconds for gigabytes, before a run of hours
+    given = Prepared(text, Tokenizer.load(text.tokenizer_path), dev)
     if words is None:
         return given
     if source is None:
@@ -58,19 +65,25 @@ def with_words(words: str | None, given: Prepared, source: str | None, out: Path
             "vocabulary of your own: bertie train-tokenizer"
         )
     place = out / PREPARED
+    if not resume:
+        refuse_occupied(out, but=PREPARED)
     if not place.exists():
-        if not resume:
-            refuse_occupied(out)
         _prepare(words, given, place)
-    corpus = Corpus.open(place / "corpus", verify=True)
-    if corpus.manifest.get(_SOURCE) != given.corpus.fingerprint:
+    wide = Corpus.open(place / "corpus", verify=True)
+    made = [wide.manifest.get(name) for name in (_SOURCE, _ASKED)]
+    if made[0] != text.fingerprint or not (resume or made[1] == _asked(words)):
         raise DataError(
-            f"{place} was made of another corpus than {given.corpus.path}; bring the old one back, or choose another "
-            "--out"
+            f"{place} was made of another corpus than {corpus}, or with other words; remove it, or choose another --out"
         )
-    tokenizer = Tokenizer.load(corpus.tokenizer_path)
-    dev = place / "dev"
-    return Prepared(corpus, tokenizer, dev if given.dev is not None else None, _said(given, corpus, tokenizer))
+    tokenizer = Tokenizer.load(wide.tokenizer_path)
+    return Prepared(wide, tokenizer, place / "dev" if dev is not None else None, _said(given, wide, tokenizer))
+
+
+def _asked(words: str) -> str:
+    """Tell what was asked for: a number, or the content of a file."""
+    from bertie.files.atomic import sha256_file
+
+    return words.strip() if words.strip().isdecimal() else sha256_file(words)
 
 
 def _prepare(words: str, given: Prepared, place: Path) -> None:
@@ -85,7 +98,7 @@ def _prepare(words: str, given: Prepared, place: Path) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
     with atomic_folder(place) as folder:
         write_text(folder / "words.txt", "".join(f"{word}\n" for word in chosen))
-        about = {_SOURCE: given.corpus.fingerprint}
+        about = {_SOURCE: given.corpus.fingerprint, _ASKED: _asked(words)}
         respell(given.corpus, given.tokenizer, wider, folder / "corpus", about=about)
         if given.dev is not None:
             dev = Corpus.open(given.dev)

@@ -12,7 +12,7 @@ from bertie.commands._pretrained import finish, summary
 from bertie.commands._random import ModelSettings, RandomStart
 from bertie.commands._seeds import with_seeds
 from bertie.commands._teacher import taught
-from bertie.commands._words import Prepared, with_words
+from bertie.commands._words import prepared
 from bertie.commands._yardsticks import count, recipe_of
 from bertie.commands.command import Report
 from bertie.errors import DataError, SettingsError
@@ -101,10 +101,8 @@ def pretrain(
         The run's figures.
     """
     parameters = dict(locals())
-    from bertie.corpus.shards import Corpus
     from bertie.nn.device import resolve_device, set_threads
     from bertie.reports.parts import masked_sentences
-    from bertie.tokenizer.tokenizer import Tokenizer
     from bertie.training.feed import corpus_feed
     from bertie.training.precision import resolve
     from bertie.training.run import Job, run
@@ -112,9 +110,7 @@ def pretrain(
     from bertie.training.schedule import parse_stages
 
     _check(training, schedule, epochs)
-    text = Corpus.open(corpus, verify=True)  # seconds for gigabytes, before a run of hours
-    given = Prepared(text, Tokenizer.load(corpus / "tokenizer"), dev)
-    ready = with_words(add_words, given, from_, out, resume=resume)
+    ready = prepared(corpus, dev, add_words, from_, out, resume=resume)
     text, tokenizer, dev = ready.corpus, ready.tokenizer, ready.dev
     parts = parse_stages(stages, length=length)
     longest = max(part.length for part in parts)
@@ -130,15 +126,8 @@ def pretrain(
     schedule = parameters["schedule"] = _with_positions(schedule, parts, bundle)
     learner, lesson = taught(network, bundle, distill, seed=seed)
     horizon = _horizon(text, objective, steps, tokens, epochs, budget, seed=seed, length=longest, size=batch_tokens)
-    with RunFolder.open(
-        out,
-        "pretrain",
-        parameters,
-        resume=resume,
-        data=text.fingerprint,
-        settings_file=config,
-        prepared=add_words is not None,
-    ) as folder:
+    kept: dict[str, Any] = {"data": text.fingerprint, "settings_file": config, "prepared": add_words is not None}
+    with RunFolder.open(out, "pretrain", parameters, resume=resume, **kept) as folder:
         if folder.finished:
             progress.note(f"{out} is finished already; nothing was done")
             return summary(folder, folder.values, objective)

@@ -28,8 +28,9 @@ def widened(tokenizer: Tokenizer, words: Sequence[str]) -> Tokenizer:
     """
     check_kind(tokenizer)
     size = tokenizer.vocab_size
-    state = json.loads(tokenizer.as_json)
-    state["model"]["vocab"] |= {word: size + number for number, word in enumerate(words)}
+    model = tokenizer.state["model"]
+    vocabulary = {**model["vocab"], **{word: size + number for number, word in enumerate(words)}}
+    state = {**tokenizer.state, "model": {**model, "vocab": vocabulary}}
     with readable(tokenizer.source):
         rust = RustTokenizer.from_str(json.dumps(state))
     wider = Tokenizer(rust, source=tokenizer.source, specials=tokenizer.specials, settings=tokenizer.config)

@@ -136,6 +136,17 @@ def test_random_weights_have_no_old_vocabulary(corpus: Path, tmp_path: Path) -> 
         bertie.pretrain(corpus=corpus, out=tmp_path / "run", add_words="3", steps=1, **SMALL)
 
 
+def test_a_run_that_failed_before_its_first_step_begins_again(corpus: Path, encoder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    how: dict[str, Any] = {"corpus": corpus, "from_": str(encoder), "task": "masked_lm", "out": out, **SMALL}
+    with pytest.raises(SettingsError, match="--steps"):
+        bertie.pretrain(add_words="2", **how)
+    assert (out / "prepared").is_dir()
+    with pytest.raises(DataError, match="other words"):
+        bertie.pretrain(add_words="1", steps=1, **how)
+    assert bertie.pretrain(add_words="2", steps=1, **how).values["steps"] == 1
+
+
 def test_a_folder_in_use_and_another_corpus_are_refused(corpus: Path, encoder: Path, tmp_path: Path) -> None:
     how: dict[str, Any] = {"from_": str(encoder), "add_words": "1", "task": "masked_lm", "steps": 1, **SMALL}
     bertie.pretrain(corpus=corpus, out=tmp_path / "run", **how)
