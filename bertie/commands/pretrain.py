@@ -1,4 +1,4 @@
-"""Pre-train an encoder on a prepared corpus, from random weights or from an existing model."""
+"""Pre-train an encoder on text or on a prepared corpus, from random weights or from an existing model."""
 
 from collections.abc import Sequence
 from dataclasses import fields, replace
@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from bertie import config, progress, registry
 from bertie.commands._begin import begin, peak_of, remembered, with_optimizer, with_start
 from bertie.commands._held_out import DevCorpus
+from bertie.commands._prepared_text import Request, prepared
 from bertie.commands._pretrained import finish, summary
 from bertie.commands._random import ModelSettings, RandomStart
 from bertie.commands._seeds import with_seeds
 from bertie.commands._teacher import taught
-from bertie.commands._words import prepared
 from bertie.commands._yardsticks import count, recipe_of
 from bertie.commands.command import Report
+from bertie.config import Positional
 from bertie.errors import DataError, SettingsError
 from bertie.training.settings import DistillSettings, OptimizerSettings, ScheduleSettings, TrainingSettings
 
@@ -28,13 +29,15 @@ if TYPE_CHECKING:
 
 @with_seeds
 def pretrain(
+    files: Positional[tuple[str, ...]] = (),
     *,
-    corpus: Path,
+    corpus: Path | None = None,
     out: Path,
     model: ModelSettings = ModelSettings(size="mini"),
     from_: str | None = None,
     add_words: str | None = None,
     dev: Path | None = None,
+    vocab_size: int | None = None,
     task: str = "pretraining",
     steps: int | None = None,
     tokens: int | None = None,
@@ -60,16 +63,19 @@ def pretrain(
     resume: bool = False,
     accept_changes: bool = False,
 ) -> Report:
-    """Pre-train an encoder on a prepared corpus, from random weights or from an existing model.
+    """Pre-train an encoder on text or on a prepared corpus, from random weights or from an existing model.
 
     Args:
-        corpus: folder that prepare-corpus made.
+        files: text files, folders or globs: a vocabulary is learned from them and a corpus prepared first, in
+            OUT/prepared.
+        corpus: in place of files, a folder that prepare-corpus made.
         out: run folder; must not exist unless --resume.
         model: the encoder, when it starts from random weights.
         from_: model folder or hub id to go on from; its vocabulary must be the corpus's.
         add_words: with --from: how many whole words of the corpus that break into pieces the vocabulary gains, or a
             file with a word a line.
-        dev: a second prepared corpus, to measure on.
+        dev: a second prepared corpus, to measure on; of files every fiftieth document is held out.
+        vocab_size: of files: pieces to learn; 8,192 when not given.
         task: the objective: pretraining (masked LM + next sentence), or another file of bertie/tasks that learns from a
             corpus, such as masked_lm alone, or a class of yours as package.module:Class.
         steps: updates to do; give one of steps, tokens, epochs, budget.
@@ -110,7 +116,15 @@ def pretrain(
     from bertie.training.schedule import parse_stages
 
     _check(training, schedule, epochs)
-    ready = prepared(corpus, dev, add_words, from_, out, resume=resume)
+    given = {
+        "files": files,
+        "corpus": corpus,
+        "dev": dev,
+        "vocab_size": vocab_size,
+        "words": add_words,
+        "source": from_,
+    }
+    ready = prepared(Request(**given), out, resume=resume)
     text, tokenizer, dev = ready.corpus, ready.tokenizer, ready.dev
     parts = parse_stages(stages, length=length)
     longest = max(part.length for part in parts)
@@ -126,7 +140,7 @@ def pretrain(
     schedule = parameters["schedule"] = _with_positions(schedule, parts, bundle)
     learner, lesson = taught(network, bundle, distill, seed=seed)
     horizon = _horizon(text, objective, steps, tokens, epochs, budget, seed=seed, length=longest, size=batch_tokens)
-    kept: dict[str, Any] = {"data": text.fingerprint, "settings_file": config, "prepared": add_words is not None}
+    kept: dict[str, Any] = {"data": text.fingerprint, "settings_file": config, "prepared": bool(files or add_words)}
     with RunFolder.open(out, "pretrain", parameters, resume=resume, **kept) as folder:
         if folder.finished:
             progress.note(f"{out} is finished already; nothing was done")

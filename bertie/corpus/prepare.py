@@ -6,7 +6,7 @@ pairs and masks are drawn later, in ``bertie.data``.
 
 import shutil
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -85,6 +85,7 @@ def prepare(
     out: Path,
     settings: PrepareSettings | None = None,
     num_processes: int | None = None,
+    take: Callable[[int], bool] | None = None,
 ) -> Corpus:
     """Make a corpus folder from raw text.
 
@@ -94,6 +95,7 @@ def prepare(
         out: the folder to make; it appears whole or not at all.
         settings: how text is read and cut.
         num_processes: how many processes work on it; by default one a processor, fewer for little text.
+        take: tells of a document, counted from 0, whether it is taken; by default all are.
 
     Returns:
         The new corpus, opened.
@@ -116,7 +118,7 @@ def prepare(
         tally = Tally()
         writer = CorpusWriter(folder, vocab_size=loaded.vocab_size)
         try:
-            statistics = _write(writer, files, folder / TOKENIZER_FOLDER, settings, tally, num_processes)
+            statistics = _write(writer, files, folder / TOKENIZER_FOLDER, settings, tally, num_processes, take)
             if not writer.num_tokens:
                 raise DataError(f"no sentence with a token in any of {len(files)} files, such as {files[0]}")
             writer.finish(
@@ -140,13 +142,14 @@ def _write(
     settings: PrepareSettings,
     tally: Tally,
     num_processes: int,
+    take: Callable[[int], bool] | None,
 ) -> dict[str, Any]:
     """Write all blocks in order; return the statistics."""
     num_unknown = num_text_bytes = num_unsplit = 0
     languages: Counter[str] = Counter()
     positions: deque[int] = deque()
     work = _Encode(str(tokenizer), settings.sentences)
-    chunks = _chunks(files, settings, tally, languages, positions)
+    chunks = _chunks(files, settings, tally, languages, positions, take)
     total = sum(path.stat().st_size for path in files) / 1e6
     shown = 0
     results = closing(run(work, chunks, num_processes=num_processes))
@@ -175,7 +178,12 @@ def _write(
 
 
 def _chunks(
-    files: list[Path], settings: PrepareSettings, tally: Tally, languages: Counter[str], positions: deque[int]
+    files: list[Path],
+    settings: PrepareSettings,
+    tally: Tally,
+    languages: Counter[str],
+    positions: deque[int],
+    take: Callable[[int], bool] | None,
 ) -> Iterator[_Chunk]:
     """Gather documents into chunks; count languages, and note how far the files were read for each chunk."""
     documents = read_documents(
@@ -188,8 +196,11 @@ def _chunks(
     )
     chunk = _Chunk([], [], [])
     num_characters = 0
-    language = settings.language
+    language, number = settings.language, -1
     for document in documents:
+        number += not document.continues
+        if take is not None and not take(number):
+            continue
         if not document.continues:
             language = _language(document, settings)
             languages[language] += 1

@@ -9,7 +9,7 @@ Shapes: T tokens, W words.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,7 @@ def broken_words(corpus: Corpus, tokenizer: Tokenizer, count: int) -> list[str]:
     return sorted(whole, key=lambda word: (-saved[word], word))[:count]
 
 
-def respell(corpus: Corpus, tokenizer: Tokenizer, wider: Tokenizer, out: Path, *, about: Mapping[str, Any]) -> None:
+def respell(corpus: Corpus, tokenizer: Tokenizer, wider: Tokenizer, out: Path) -> None:
     """Write a corpus as a wider vocabulary cuts it.
 
     Args:
@@ -76,7 +76,6 @@ def respell(corpus: Corpus, tokenizer: Tokenizer, wider: Tokenizer, out: Path, *
         tokenizer: its own.
         wider: the same with words appended.
         out: folder to make; it appears whole or not at all.
-        about: further facts for its manifest.
 
     Raises:
         DataError: the folder is there already, or a file of the corpus is damaged.
@@ -100,7 +99,7 @@ def respell(corpus: Corpus, tokenizer: Tokenizer, wider: Tokenizer, out: Path, *
                 "longest_sentence": writer.longest_sentence,
                 "num_unknown": respelled.num_unknown,
             }
-            writer.finish({**kept, **about, "tokenizer_fingerprint": wider.fingerprint, "statistics": statistics})
+            writer.finish({**kept, "tokenizer_fingerprint": wider.fingerprint, "statistics": statistics})
         except BaseException:
             writer.close()
             raise

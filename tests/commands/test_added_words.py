@@ -142,7 +142,7 @@ def test_a_run_that_failed_before_its_first_step_begins_again(corpus: Path, enco
     with pytest.raises(SettingsError, match="--steps"):
         bertie.pretrain(add_words="2", **how)
     assert (out / "prepared").is_dir()
-    with pytest.raises(DataError, match="other words"):
+    with pytest.raises(DataError, match="with other settings"):
         bertie.pretrain(add_words="1", steps=1, **how)
     assert bertie.pretrain(add_words="2", steps=1, **how).values["steps"] == 1
 
@@ -153,7 +153,7 @@ def test_a_folder_in_use_and_another_corpus_are_refused(corpus: Path, encoder: P
     with pytest.raises(SettingsError, match="exists already"):
         bertie.pretrain(corpus=corpus, out=tmp_path / "run", **how)
     other = tmp_path / "run" / "prepared" / "corpus"
-    with pytest.raises(DataError, match="another corpus"):
+    with pytest.raises(DataError, match="made of other text"):
         bertie.pretrain(corpus=other, out=tmp_path / "run", resume=True, **how)
 
 

@@ -81,7 +81,7 @@ def test_cut_anew_is_prepared_anew(
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(respelling, "_BLOCK", block)
-        respell(old, tiny_tokenizer, wider, folder / "anew", about={"respelled_from": old.fingerprint})
+        respell(old, tiny_tokenizer, wider, folder / "anew")
     anew = Corpus.open(folder / "anew", verify=True)
     assert _arrays(anew) == _arrays(wide)
     assert anew.fingerprint == wide.fingerprint
@@ -133,6 +133,6 @@ def test_words_of_a_file(tiny_tokenizer: Tokenizer, tmp_path: Path) -> None:
 def test_words_already_known_make_no_difference(prepared: Prepare, tiny_tokenizer: Tokenizer, tmp_path: Path) -> None:
     tiny_tokenizer.save(tmp_path / "tokenizer")
     corpus = prepared("the cat saw\nthe fish ☃ .", tmp_path / "tokenizer", "corpus")
-    respell(corpus, tiny_tokenizer, widened(tiny_tokenizer, ["volcano"]), tmp_path / "anew", about={})
+    respell(corpus, tiny_tokenizer, widened(tiny_tokenizer, ["volcano"]), tmp_path / "anew")
     anew = Corpus.open(tmp_path / "anew")
     assert np.array_equal(corpus.gather([0], [corpus.num_tokens]), anew.gather([0], [anew.num_tokens]))
