@@ -43,7 +43,7 @@ class Prepared:
     """What was made of what was given, for the report."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Request:
     """What a user gave to learn from."""
 

@@ -116,15 +116,8 @@ def pretrain(
     from bertie.training.schedule import parse_stages
 
     _check(training, schedule, epochs)
-    given = {
-        "files": files,
-        "corpus": corpus,
-        "dev": dev,
-        "vocab_size": vocab_size,
-        "words": add_words,
-        "source": from_,
-    }
-    ready = prepared(Request(**given), out, resume=resume)
+    request = Request(files, corpus, dev, vocab_size=vocab_size, words=add_words, source=from_)
+    ready = prepared(request, out, resume=resume)
     text, tokenizer, dev = ready.corpus, ready.tokenizer, ready.dev
     parts = parse_stages(stages, length=length)
     longest = max(part.length for part in parts)
