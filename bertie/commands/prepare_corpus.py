@@ -12,6 +12,8 @@ from bertie import progress
 from bertie.commands.command import Report
 from bertie.config import Positional
 from bertie.corpus.prepare import PrepareSettings, prepare
+from bertie.corpus.segmentation import is_installed
+from bertie.corpus.sentences import CHINESE
 from bertie.corpus.shards import Corpus
 from bertie.errors import DataError
 
@@ -30,6 +32,8 @@ def prepare_corpus(
     documents: Literal["blank-line", "file"] = "blank-line",
     bad_utf8: Literal["stop", "replace"] = "stop",
     text_column: str | None = None,
+    words: Literal["auto", "none", "jieba"] = "auto",
+    user_dictionary: Path | None = None,
     processes: int | None = None,
 ) -> Report:
     """Turn raw text into a corpus of sentences as token ids, ready for pretrain.
@@ -44,6 +48,9 @@ def prepare_corpus(
             lines part paragraphs.
         bad_utf8: stop at bytes that are not UTF-8; or replace each broken sequence and count it.
         text_column: column of tables that holds the text; found by its name when not given.
+        words: mark Chinese words, so that pretrain can mask whole ones: auto, in Chinese documents, where rjieba is
+            installed; jieba, in documents of any language; none.
+        user_dictionary: file of Chinese words of your own, one a line, with a frequency behind it if you like.
         processes: processes to work with; the result doesn't depend on it. One a processor, fewer for little text, when
             not given.
 
@@ -51,13 +58,19 @@ def prepare_corpus(
         Counts, speed, and the share of next-sentence pairs that must be random.
     """
     settings = PrepareSettings(
-        language=language, sentences=sentences, documents=documents, bad_utf8=bad_utf8, text_column=text_column
+        language=language,
+        sentences=sentences,
+        documents=documents,
+        bad_utf8=bad_utf8,
+        text_column=text_column,
+        words=words,
+        user_dictionary=user_dictionary,
     )
     started = time.perf_counter()
     corpus = prepare(list(files), tokenizer=tokenizer, out=out, settings=settings, num_processes=processes)
     seconds = time.perf_counter() - started
     values = _figures(corpus, seconds)
-    _warn(corpus, values)
+    _warn(corpus, values, words)
     place = shlex.quote(str(out))
     return Report(
         title=f"Corpus {out}",
@@ -84,6 +97,7 @@ def _figures(corpus: Corpus, seconds: float) -> dict[str, Any]:
         "megabytes_per_second": statistics["text_bytes"] / 1e6 / seconds,
         "tokens_per_second": corpus.num_tokens / seconds,
         "fingerprint": corpus.fingerprint,
+        **({"words_by": corpus.manifest["words"]["segmenter"]} if corpus.has_words else {}),
     }
 
 
@@ -99,7 +113,7 @@ def _random_next_share(corpus: Corpus) -> float | None:
         return None
 
 
-def _warn(corpus: Corpus, values: dict[str, Any]) -> None:
+def _warn(corpus: Corpus, values: dict[str, Any], words: str) -> None:
     by_blank_line = corpus.manifest["settings"]["documents"] == "blank-line"
     share = values["one_sentence_document_share"]
     if share > _MANY_ONE_SENTENCE_DOCUMENTS:
@@ -107,3 +121,8 @@ def _warn(corpus: Corpus, values: dict[str, Any]) -> None:
         progress.warn(f"{share:.0%} of the documents have a single sentence, which makes no true next pair{hint}")
     if values["unknown_rate"] > _MANY_UNKNOWN:
         progress.warn(f"{values['unknown_rate']:.1%} of the tokens are unknown: is this tokenizer for this language?")
+    if words == "auto" and CHINESE in values["documents_by_language"] and not is_installed():
+        progress.note(
+            "Chinese words are not marked, so whole-word masking will hide single characters; to mark them type: "
+            "pip install 'bertie[zh]', then prepare the corpus again"
+        )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from bertie import config, progress, registry
 from bertie.commands._begin import begin, peak_of, remembered, with_optimizer, with_start
+from bertie.commands._chinese_words import warn_of_single_characters
 from bertie.commands._held_out import DevCorpus
 from bertie.commands._prepared_text import Request, prepared
 from bertie.commands._pretrained import finish, summary
@@ -139,6 +140,7 @@ def pretrain(
             progress.note(f"{out} is finished already; nothing was done")
             return summary(folder, folder.values, objective)
         held_out = None if dev is None else DevCorpus(dev, bundle, network, parts, dev_tokens, place)
+        warn_of_single_characters(objective, tokenizer, text, None if held_out is None else held_out.corpus)
         counted = count(text, held_out, bundle, longest, recipe_of(bundle, start, optimizer, peak))
         sizes: dict[str, Any] = {"stages": parts, "batch_tokens": batch_tokens, "micro_tokens": training.micro_tokens}
         job = Job(

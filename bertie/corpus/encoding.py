@@ -11,6 +11,7 @@ every call are encoded once more to compare.
 import re
 import string
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from itertools import chain
 from typing import Any
 
@@ -19,6 +20,7 @@ import numpy.typing as npt
 
 from bertie import progress
 from bertie.corpus.remembered import Encoded, Remembered
+from bertie.corpus.segmentation import Segmenter, is_chinese
 from bertie.corpus.shards import Integers, token_dtype
 from bertie.errors import DataError
 from bertie.native import failed, said
@@ -57,8 +59,6 @@ class Encoder:
         self._special = re.compile("|".join(specials))
         self._units, self._words = Remembered(self._encode_units), Remembered(self._encode_words)
         self._fast = self._fast_twin()
-        self._end = None if self._fast else self._word_end()
-        self._by_words = self._end is not None and self._equals_whole(self._encode_by_words, list(_PROBE))
 
     def encode(self, sentences: Sequence[str]) -> Encoded:
         """Encode sentences; text never gives a special token other than [UNK].
@@ -72,14 +72,81 @@ class Encoder:
         Raises:
             DataError: a text that the tokenizer can't take.
         """
-        # A space inside changes nothing: brackets are words of their own. But it is no special token any more.
-        plain = [self._special.sub(_opened, sentence) for sentence in sentences]
+        plain = self._plain(sentences)
         if self._fast is not None:
             return self._encode_fast(self._fast, plain)
         return self._encode_by_words(plain) if self._by_words else self._encode_whole(plain)
 
-    def _word_end(self) -> tuple[str, int] | None:
-        """Return a mark to part words with, and its id; None where no mark does that, or words can hold marks."""
+    def encode_with_words(
+        self, sentences: Sequence[str], segmenter: Segmenter, chosen: Sequence[bool], uncut: list[str] | None = None
+    ) -> tuple[npt.NDArray[Any], Integers, npt.NDArray[np.bool_]]:
+        """Encode sentences, and tell where their words go on.
+
+        A piece that holds the end of one word and the beginning of another makes them one.
+
+        Args:
+            sentences: any text.
+            segmenter: finds the words.
+            chosen: of each sentence, whether its words are looked for.
+            uncut: gets the sentences that the segmenter failed on.
+
+        Returns:
+            What `encode` returns, and for each id whether it belongs to the same word as the id before it (T,); of
+            words without Chinese that is left to the vocabulary.
+
+        Raises:
+            DataError: a text that the tokenizer can't take.
+        """
+        plain = self._plain(sentences)
+        ids, lengths, spans = self._aligned_by_words(plain) if self._by_words else self._aligned(plain)
+        each = [len(sentence) for sentence in plain]
+        # Of the words: each character of a sentence that isn't chosen is one, and so is the end of all.
+        numbers = np.arange(sum(each) + 1)
+        looked = np.repeat(np.fromiter(chosen, bool, len(plain)), each)
+        texts = [sentence for sentence, is_chosen in zip(plain, chosen, strict=True) if is_chosen]
+        numbers[:-1][looked] = segmenter.word_numbers(texts, uncut) + len(numbers)
+        goes_on = np.zeros(len(ids), bool)
+        if len(ids):
+            first, last = numbers[spans[:, 0]], numbers[spans[:, 1] - 1]
+            goes_on[1:] = first[1:] == last[:-1]
+            goes_on[(np.cumsum(lengths) - lengths)[lengths > 0]] = False
+        return ids, lengths, goes_on
+
+    def _plain(self, sentences: Sequence[str]) -> list[str]:
+        """Take their meaning from special tokens."""
+        # A space inside changes nothing: brackets are words of their own. But it is no special token any more.
+        return [self._special.sub(_opened, sentence) for sentence in sentences]
+
+    @cached_property
+    def _by_words(self) -> bool:
+        """Whether sentences can be encoded word by word."""
+        return self._end is not None and self._equals_whole(self._encode_by_words, list(_PROBE))
+
+    def _aligned_by_words(self, sentences: list[str]) -> tuple[npt.NDArray[Any], Integers, Integers]:
+        """Encode by words; of each id the first character of its word and the one behind it, in all sentences."""
+        units = [_UNITS.findall(sentence) for sentence in sentences]
+        num_units = np.fromiter(map(len, units), np.int64, len(units))
+        ids, lengths = self._units(list(chain.from_iterable(units)))
+        spans = np.repeat(_unit_spans(sentences), lengths, axis=0)
+        return ids, _summed(lengths, np.cumsum(num_units)), spans
+
+    def _aligned(self, sentences: list[str]) -> tuple[npt.NDArray[Any], Integers, Integers]:
+        """Encode whole sentences; of each id its first character and the one behind it, in all sentences."""
+        parts, lengths, spans = [np.zeros(0, self._dtype)], [np.zeros(0, np.int64)], [np.zeros((0, 2), np.int64)]
+        begin = 0
+        for start in range(0, len(sentences), _SENTENCES_PER_BATCH):
+            batch = sentences[start : start + _SENTENCES_PER_BATCH]
+            for sentence, (ids, offsets) in zip(batch, self.tokenizer.encode_batch_aligned(batch), strict=True):
+                parts.append(np.array(ids, self._dtype))
+                lengths.append(np.array([len(ids)]))
+                places = np.array(offsets, np.int64).reshape(-1, 2)
+                spans.append(begin + np.minimum(places, max(0, len(sentence) - 1) + np.array([0, 1])))
+                begin += len(sentence)
+        return np.concatenate(parts), np.concatenate(lengths), np.concatenate(spans)
+
+    @cached_property
+    def _end(self) -> tuple[str, int] | None:
+        """A mark to part words with, and its id; None where no mark does that, or words can hold marks."""
         specials = {self.tokenizer.tokens[piece] for piece in self.tokenizer.special_ids}
         added = {
             token["content"] for token in parse_json(self.tokenizer.as_json, "the tokenizer")["added_tokens"]
@@ -185,6 +252,23 @@ def _summed(lengths: Integers, ends: npt.NDArray[Any]) -> Integers:
     """
     sums: Integers = np.diff(np.concatenate([[0], np.cumsum(lengths)])[ends], prepend=0)
     return sums
+
+
+def _unit_spans(sentences: list[str]) -> Integers:
+    """Find what `_UNITS` finds: of each unit its first character and the one behind it, counted in all sentences."""
+    text = "".join(sentences)
+    lengths = np.fromiter(map(len, sentences), np.int64, len(sentences))
+    begins = np.zeros(len(text) + 1, bool)  # of sentences; the last one's end is one too
+    begins[np.cumsum(lengths)] = begins[:1] = True
+    alone = is_chinese(text)
+    space = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4") == ord(" ")
+    edge = begins.copy()  # before a character
+    edge[:-1] |= alone | space
+    edge[1:] |= alone | space
+    edges = np.flatnonzero(edge)
+    inside = ~space[edges[:-1]]
+    spans: Integers = np.stack([edges[:-1], edges[1:]], 1)[inside]
+    return spans
 
 
 def _opened(match: re.Match[str]) -> str:

@@ -20,9 +20,17 @@ from bertie import progress
 from bertie.corpus.documents import Document, Tally, read_documents
 from bertie.corpus.encoding import Encoder
 from bertie.corpus.plain_text import Separator
-from bertie.corpus.sentences import AUTO, Mode, check_language, detect_language, split
+from bertie.corpus.segmentation import (
+    Segmentation,
+    Words,
+    has_words,
+    segmentation,
+    segmenter,
+    warn_of_unfound,
+)
+from bertie.corpus.sentences import AUTO, CHINESE, Mode, check_language, detect_language, split
 from bertie.corpus.shards import TOKENIZER_FOLDER, Block, Corpus, CorpusWriter
-from bertie.errors import DataError, ResourceError
+from bertie.errors import DataError, ResourceError, SettingsError
 from bertie.files.atomic import atomic_folder
 from bertie.files.compression import COMPRESSIONS
 from bertie.files.text import BadUtf8, expand
@@ -34,6 +42,7 @@ _CHUNK_CHARACTERS = 500_000
 # A process takes half a second to start.
 _SHOWN_CHARACTERS = 100  # of a text that can't be split
 _LEAST_MEGABYTES_PER_PROCESS = 4
+_OF_WORDS = ("words", "user_dictionary")  # settings that the manifest names only where they made a difference
 # Bytes on disk for each byte of input, at least; compressed input grows first.
 _LEAST_GROWTH, _LEAST_GROWTH_COMPRESSED = 0.4, 1.0
 
@@ -57,6 +66,13 @@ class PrepareSettings:
     text_column: str | None = None
     """The column of tables that holds the text; found by its name when not given."""
 
+    words: Words = "auto"
+    """Where Chinese words are looked for, so that they can be masked as wholes: ``auto``, in Chinese documents, where
+    rjieba is installed; ``jieba``, in all documents; ``none``."""
+
+    user_dictionary: Path | None = None
+    """Chinese words of one's own, one a line."""
+
 
 @dataclass(frozen=True)
 class _Chunk:
@@ -76,6 +92,8 @@ class _Encoded:
     num_text_bytes: int
     unsplit: list[str]
     """Beginnings of the paragraphs that the sentence splitter failed on, which are handed on whole."""
+    uncut: list[str]
+    """Beginnings of the sentences that the word segmenter failed on, in which each character counts as a word."""
 
 
 def prepare(
@@ -101,13 +119,15 @@ def prepare(
         The new corpus, opened.
 
     Raises:
-        SettingsError: a path, column or language is unknown, or ``out`` exists.
+        SettingsError: a path, column or language is unknown, ``out`` exists, or the segmenter of Chinese words that
+            the settings ask for isn't installed.
         DataError: a file is broken, or there is no text.
         ResourceError: the disk is full, or a process was killed.
     """
     settings = settings or PrepareSettings()
     check_language(settings.language)
     files = expand(paths)
+    chosen = _segmentation(settings)
     loaded = Tokenizer.load(tokenizer)
     if num_processes is None:
         num_megabytes = sum(path.stat().st_size for path in files) // 10**6
@@ -118,7 +138,7 @@ def prepare(
         tally = Tally()
         writer = CorpusWriter(folder, vocab_size=loaded.vocab_size)
         try:
-            statistics = _write(writer, files, folder / TOKENIZER_FOLDER, settings, tally, num_processes, take)
+            statistics = _write(writer, files, folder / TOKENIZER_FOLDER, settings, chosen, tally, num_processes, take)
             if not writer.num_tokens:
                 raise DataError(f"no sentence with a token in any of {len(files)} files, such as {files[0]}")
             writer.finish(
@@ -126,9 +146,10 @@ def prepare(
                     "tokenizer_fingerprint": loaded.fingerprint,
                     "statistics": statistics
                     | {"num_replaced": tally.num_replaced, "num_wrapped_texts": tally.num_wrapped},
-                    "settings": asdict(settings),
+                    "settings": {name: value for name, value in asdict(settings).items() if name not in _OF_WORDS},
                     "sources": [{"path": path, "bytes": size} for path, size in tally.sources],
                 }
+                | _told_of_words(writer, chosen)
             )
         finally:
             writer.close()
@@ -140,15 +161,16 @@ def _write(
     files: list[Path],
     tokenizer: Path,
     settings: PrepareSettings,
+    chosen: Segmentation | None,
     tally: Tally,
     num_processes: int,
     take: Callable[[int], bool] | None,
 ) -> dict[str, Any]:
     """Write all blocks in order; return the statistics."""
-    num_unknown = num_text_bytes = num_unsplit = 0
+    num_unknown = num_text_bytes = num_unsplit = num_uncut = 0
     languages: Counter[str] = Counter()
     positions: deque[int] = deque()
-    work = _Encode(str(tokenizer), settings.sentences)
+    work = _Encode(str(tokenizer), settings.sentences, chosen)
     chunks = _chunks(files, settings, tally, languages, positions, take)
     total = sum(path.stat().st_size for path in files) / 1e6
     shown = 0
@@ -164,6 +186,12 @@ def _write(
                     "sentence (said of the first such text only)"
                 )
             num_unsplit += len(encoded.unsplit)
+            if encoded.uncut and not num_uncut:
+                progress.warn(
+                    f"the word segmenter failed on a sentence ({encoded.uncut[0]!r:.80}), in which each Chinese "
+                    "character counts as a word (said of the first such sentence only)"
+                )
+            num_uncut += len(encoded.uncut)
             position = positions.popleft()
             bar.advance((position - shown) / 1e6, tokens=f"{writer.num_tokens:,}")
             shown = position
@@ -174,7 +202,33 @@ def _write(
         "longest_sentence": writer.longest_sentence,
         "num_unknown": num_unknown,
         "num_unsplit": num_unsplit,
-    }
+    } | ({"num_unsegmented": num_uncut} if num_uncut else {})
+
+
+def _segmentation(settings: PrepareSettings) -> Segmentation | None:
+    """Decide about Chinese words before anything is read.
+
+    Raises:
+        SettingsError: settings that contradict one another, or a segmenter that isn't installed.
+        DataError: a user dictionary that can't be read.
+    """
+    if settings.words == "none" and settings.user_dictionary is not None:
+        raise SettingsError("--user-dictionary is of no use with --words none; leave one of them out")
+    chosen = segmentation(settings.words, settings.user_dictionary)
+    if chosen is not None:
+        warn_of_unfound(chosen)
+    return chosen
+
+
+def _told_of_words(writer: CorpusWriter, chosen: Segmentation | None) -> dict[str, Any]:
+    """Say for the manifest how words were found; nothing where none were looked for."""
+    if chosen is None or not writer.has_words:
+        if chosen is not None and chosen.dictionary is not None:
+            where = "" if chosen.everywhere else "in documents that are Chinese (--words jieba looks in all of them)"
+            progress.warn(f"{chosen.dictionary.path} was of no use: there are no Chinese words {where}".rstrip())
+        return {}
+    dictionary = None if chosen.dictionary is None else asdict(chosen.dictionary)
+    return {"words": {"segmenter": chosen.name, "everywhere": chosen.everywhere, "user_dictionary": dictionary}}
 
 
 def _chunks(
@@ -227,28 +281,44 @@ class _Encode:
 
     tokenizer: str
     mode: Mode
+    segmentation: Segmentation | None = None
 
     def __call__(self, chunk: _Chunk) -> _Encoded:
         """Split and encode; sentences without a token are dropped."""
         encoder = _encoder(self.tokenizer)
         sentences: list[str] = []
         unsplit: list[str] = []
+        uncut: list[str] = []
         ends = []
+        chosen: list[bool] = []
         for paragraphs, language in zip(chunk.parts, chunk.languages, strict=True):
             for paragraph in paragraphs:
                 sentences += split(paragraph, language=language, mode=self.mode, unsplit=unsplit)
+            looked = self._looks_in(language)
+            chosen += [looked and has_words(sentence) for sentence in sentences[len(chosen) :]]
             ends.append(len(sentences))
-        tokens, lengths = encoder.encode(sentences)
+        goes_on = None
+        if self.segmentation is not None and any(chosen):
+            own = segmenter(self.segmentation)
+            tokens, lengths, goes_on = encoder.encode_with_words(sentences, own, chosen, uncut)
+        else:
+            tokens, lengths = encoder.encode(sentences)
         num_kept = np.concatenate([[0], np.cumsum(lengths > 0)])
         block = Block(
             tokens=tokens,
             sentence_lengths=lengths[lengths > 0],
             num_sentences=np.diff(num_kept[[0, *ends]]),
             continues=np.array(chunk.continues),
+            goes_on=goes_on,
         )
         num_text_bytes = sum(len(paragraph.encode()) for paragraph in chain.from_iterable(chunk.parts))
         num_unknown = int(np.count_nonzero(tokens == encoder.tokenizer.unknown))
-        return _Encoded(block, num_unknown, num_text_bytes, [text[:_SHOWN_CHARACTERS] for text in unsplit])
+        shown = ([text[:_SHOWN_CHARACTERS] for text in texts] for texts in (unsplit, uncut))
+        return _Encoded(block, num_unknown, num_text_bytes, *shown)
+
+    def _looks_in(self, language: str) -> bool:
+        """Tell whether words are looked for in the documents of a language."""
+        return self.segmentation is not None and (self.segmentation.everywhere or language == CHINESE)
 
 
 @lru_cache(maxsize=1)

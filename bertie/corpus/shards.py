@@ -6,6 +6,7 @@ A corpus folder holds::
     tokens.bin      the ids of all sentences one after another: uint16 up to 65,536 entries, else uint32
     sentences.bin   int64: where each sentence begins in tokens.bin, and the end of the last one
     documents.bin   int64: where each document begins, counted in sentences, and the end of the last one
+    words.bin       where Chinese words were looked for: a bit a token, set where it goes on with the word before it
     tokenizer/      the files of the tokenizer that made it
 
 All numbers are little-endian. There are no special tokens and no objective in it: pairs and masks are drawn while
@@ -15,14 +16,17 @@ loading. How text becomes ids is the work of ``corpus.prepare``.
 import contextlib
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from bertie.corpus import word_bits
+from bertie.corpus.hashed_file import HashedFile
 from bertie.errors import DataError, SettingsError
 from bertie.files.atomic import sha256_file, write_text
 from bertie.files.checksums import has_own_sum, inside, with_own_sum
@@ -32,7 +36,7 @@ FORMAT = "bertie corpus"
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 TOKENIZER_FOLDER = "tokenizer"
-TOKENS, SENTENCES, DOCUMENTS = "tokens.bin", "sentences.bin", "documents.bin"
+TOKENS, SENTENCES, DOCUMENTS, WORDS = "tokens.bin", "sentences.bin", "documents.bin", "words.bin"
 _OFFSETS = np.dtype("<i8")
 _OFFSETS_AT_ONCE = 1 << 20
 # Hashing this much takes about a second at most; larger files are hashed only when asked to.
@@ -62,6 +66,9 @@ class Block:
     continues: npt.NDArray[np.bool_]
     """True for a part that goes on with the document before it."""
 
+    goes_on: npt.NDArray[np.bool_] | None = None
+    """(T,) whether a token goes on with the word of the one before it; None where no words were looked for."""
+
 
 class CorpusWriter:
     """Writes the files of a corpus block by block, in constant memory."""
@@ -81,7 +88,8 @@ class CorpusWriter:
         self._vocab_size = vocab_size
         self._folder = folder
         self._dtype = token_dtype(vocab_size)
-        self._files = {name: _HashedFile(folder / name) for name in (TOKENS, SENTENCES, DOCUMENTS)}
+        self._files = {name: HashedFile(folder / name) for name in (TOKENS, SENTENCES, DOCUMENTS)}
+        self._word_bits = word_bits.WordBits(self._open_words)
         self._last_boundary = 0
         try:
             for name in (SENTENCES, DOCUMENTS):
@@ -92,6 +100,7 @@ class CorpusWriter:
 
     def append(self, block: Block) -> None:
         """Add some documents behind those already written; documents without a sentence leave no trace."""
+        self._word_bits.append(block.goes_on, len(block.tokens))
         self._files[TOKENS].write(block.tokens.astype(self._dtype, copy=False))
         self._files[SENTENCES].write((self.num_tokens + np.cumsum(block.sentence_lengths)).astype(_OFFSETS))
         begins = self.num_sentences + np.cumsum(block.num_sentences) - block.num_sentences
@@ -108,6 +117,7 @@ class CorpusWriter:
                 tokenizer's files, when they lie in the folder already, are listed with the others.
         """
         self._add_boundaries(np.array([self.num_sentences]))
+        self._word_bits.finish()
         files = {name: file.finish() for name, file in self._files.items()}
         for path in sorted((self._folder / TOKENIZER_FOLDER).glob("*")):
             name = f"{TOKENIZER_FOLDER}/{path.name}"
@@ -133,6 +143,15 @@ class CorpusWriter:
             with contextlib.suppress(OSError):
                 file.close()
 
+    @property
+    def has_words(self) -> bool:
+        """Whether words were looked for in what is written so far."""
+        return WORDS in self._files
+
+    def _open_words(self) -> Callable[[npt.NDArray[Any]], None]:
+        self._files[WORDS] = HashedFile(self._folder / WORDS)
+        return self._files[WORDS].write
+
     def _add_boundaries(self, begins: Integers) -> None:
         # A document begins where the one before it ends, so one without sentences begins where the next one does.
         boundaries = np.unique(np.concatenate([[self._last_boundary], begins])).astype(_OFFSETS)
@@ -156,13 +175,14 @@ class Corpus:
         self.num_tokens: int = manifest["num_tokens"]
         self.vocab_size: int = manifest["vocab_size"]
         self.fingerprint: str = manifest["fingerprint"]
-        """Differs when the ids, the offsets or the tokenizer differ; doesn't depend on where the files lie."""
+        """Differs when ids, offsets, words or the tokenizer differ; doesn't depend on where the files lie."""
         self.tokenizer_fingerprint: str = manifest["tokenizer_fingerprint"]
         self._tokens = _mapped(path / TOKENS, token_dtype(self.vocab_size))
         self.sentence_starts: Integers = _mapped(path / SENTENCES, _OFFSETS)
         """(num_sentences + 1,) int64: where each sentence begins, in tokens."""
         self.document_offsets: Integers = _mapped(path / DOCUMENTS, _OFFSETS)
         """(num_documents + 1,) int64: where each document begins, in sentences."""
+        self._words = _mapped(path / WORDS, np.dtype(np.uint8)) if WORDS in manifest["files"] else None
 
     @classmethod
     def open(cls, path: str | Path, *, verify: bool = False) -> "Corpus":
@@ -187,6 +207,8 @@ class Corpus:
             SENTENCES: (manifest["num_sentences"] + 1) * _OFFSETS.itemsize,
             DOCUMENTS: (manifest["num_documents"] + 1) * _OFFSETS.itemsize,
         }
+        if WORDS in manifest["files"]:
+            sizes[WORDS] = word_bits.num_bytes(manifest["num_tokens"])
         for name, size in sizes.items():
             if manifest["files"].get(name, {}).get("bytes") != size or not size:
                 raise _broken(path / MANIFEST, f"its counts don't fit the size of {name}")
@@ -219,38 +241,38 @@ class Corpus:
         Returns:
             (T,) int64: the ids of all ranges one after another.
         """
-        first = np.asarray(starts, dtype=np.int64)
-        count = np.asarray(lengths, dtype=np.int64)
-        ends = np.cumsum(count)
-        # Position t of the result, in range r, is token first[r] + (t - where r begins in the result).
-        shift = np.repeat(first - ends + count, count)
-        shift += np.arange(len(shift))
-        ids: Integers = self._tokens[shift].astype(np.int64)
+        ids: Integers = self._tokens[_places(starts, lengths)].astype(np.int64)
         if ids.max(initial=0) >= self.vocab_size:
             raise _broken(self.path / TOKENS, f"id {ids.max()} is not among the {self.vocab_size:,} of the vocabulary")
         return ids
 
+    @property
+    def has_words(self) -> bool:
+        """Whether Chinese words were looked for in the text."""
+        return self._words is not None
 
-class _HashedFile:
-    """A file that is written once from beginning to end, and its sha256."""
+    def gather_words(self, starts: npt.ArrayLike, lengths: npt.ArrayLike) -> npt.NDArray[np.bool_] | None:
+        """Read for ranges of tokens which of them go on with the word of the token before them.
 
-    def __init__(self, path: Path) -> None:
-        self._file: IO[bytes] = path.open("xb")
-        self._hash = hashlib.sha256()
-        self._num_bytes = 0
+        Args:
+            starts: as of `gather`.
+            lengths: as of `gather`.
 
-    def write(self, values: npt.NDArray[Any]) -> None:
-        data = np.ascontiguousarray(values).data.cast("B") if values.size else b""
-        self._file.write(data)
-        self._hash.update(data)
-        self._num_bytes += len(data)
+        Returns:
+            (T,) for the ids that `gather` returns; None for a corpus without words.
+        """
+        return None if self._words is None else word_bits.flags_at(self._words, _places(starts, lengths))
 
-    def finish(self) -> dict[str, Any]:
-        self._file.close()
-        return {"bytes": self._num_bytes, "sha256": self._hash.hexdigest()}
 
-    def close(self) -> None:
-        self._file.close()
+def _places(starts: npt.ArrayLike, lengths: npt.ArrayLike) -> Integers:
+    """List the tokens of ranges: (T,)."""
+    first = np.asarray(starts, dtype=np.int64)
+    count = np.asarray(lengths, dtype=np.int64)
+    ends = np.cumsum(count)
+    # Position t of the result, in range r, is token first[r] + (t - where r begins in the result).
+    places: Integers = np.repeat(first - ends + count, count)
+    places += np.arange(len(places))
+    return places
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:

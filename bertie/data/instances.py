@@ -34,6 +34,8 @@ class Instances:
     """(B,) 0 B follows A; 1 B is random, or comes before A; -1 no B."""
     keys: NDArray[np.uint64]
     """(B,) the streams their masks are drawn from."""
+    goes_on: NDArray[np.bool_] | None = None
+    """(T,) whether a token goes on with the word of the one before it; None of a corpus without words."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -44,12 +46,14 @@ def joined(parts: Sequence[Instances]) -> Instances:
     if len(parts) == 1:
         return parts[0]
     lengths = np.concatenate([np.diff(part.offsets) for part in parts])
+    goes_on = [part.goes_on for part in parts if part.goes_on is not None]  # of one corpus: of all parts, or none
     return Instances(
         np.concatenate([part.tokens for part in parts]),
         np.concatenate([part.segments for part in parts]),
         np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32),
         np.concatenate([part.labels for part in parts]),
         np.concatenate([part.keys for part in parts]),
+        np.concatenate(goes_on) if goes_on else None,
     )
 
 
@@ -86,14 +90,20 @@ def gather(
     tokens[separators] = tokenizer.separator
     is_text[begin] = is_text[separators] = False
     starts = np.stack([plan.a_start[chosen], plan.b_start[chosen]], 1).ravel()
-    tokens[is_text] = corpus.gather(starts, np.stack([a_length, b_length], 1).ravel())
+    counts = np.stack([a_length, b_length], 1).ravel()
+    tokens[is_text] = corpus.gather(starts, counts)
+    goes_on = None
+    if (marked := corpus.gather_words(starts, counts)) is not None:
+        goes_on = np.zeros(total, bool)
+        goes_on[is_text] = marked
+        goes_on[1:] &= is_text[:-1]  # a text that begins in the middle of a word begins with a word of its own
     # Segment 1 begins after the middle [SEP]: a running sum of +1 there and -1 at the next sequence.
     change = np.zeros(total + 1, np.int64)
     change[middle[has_b] + 1] += 1
     change[offsets[1:][has_b]] -= 1
     segments = np.cumsum(change[:-1])
     keys = stream(seed, _MASKS, epoch, chosen)
-    return Instances(tokens, segments, offsets.astype(np.int32), labels, keys)
+    return Instances(tokens, segments, offsets.astype(np.int32), labels, keys, goes_on)
 
 
 def _breaks(plan: Plan, chosen: NDArray[np.int64], begin: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -48,6 +48,7 @@ def choose_masked(
     vocab_size: int,
     mask_id: int,
     word_edges: tuple[Flags, Flags] | None = None,
+    goes_on: Flags | None = None,
     spans: bool = False,
 ) -> tuple[Integers, Integers, Integers]:
     """Choose tokens and corrupt them.
@@ -68,6 +69,8 @@ def choose_masked(
         vocab_size: pieces a replacement is drawn from, the special ones left out.
         mask_id: of [MASK].
         word_edges: whether words begin and end with the pieces of the vocabulary, (V,) each; None to choose pieces.
+        goes_on: (T,) whether a token belongs to the word of the one before it, whatever the vocabulary says: Chinese
+            words that were found in the text. A special token inside a word, [UNK], doesn't part it.
         spans: whether to choose spans of such words.
 
     Returns:
@@ -78,18 +81,19 @@ def choose_masked(
     within = np.arange(len(tokens)) - np.repeat(offsets[:-1].astype(np.int64), lengths)
     specials = np.asarray(special_ids, np.int64)
     is_text, budget = ~np.isin(tokens, specials), num_masked(lengths, rate=rate, cap=cap)
-    first = np.flatnonzero(is_text)
-    size = np.ones(len(first), np.int64)
+    places = np.flatnonzero(is_text)
+    start, run = np.arange(len(places)), np.zeros(len(places), np.int64)
     if word_edges is not None:
-        first, size = _words(tokens, is_text, *word_edges)
+        start, run = _words(tokens, is_text, *word_edges, goes_on)
+    first, size = places[start], np.diff(start, append=len(places))
     owner = sequence[first]
     draws = stream(stream(keys, _CHOICE)[owner], within[first])
-    units = _Units(first, size, owner, np.lexsort((draws, owner)))
+    units = _Units(size, owner, run, np.lexsort((draws, owner)))
     if spans:
         chosen, leader = _spans(units, span_words(stream(stream(keys, _SPAN)[owner], within[first])), budget)
     else:
         chosen = _fill(units, budget)
-    positions = np.repeat(first[chosen], size[chosen]) + _steps(size[chosen])
+    positions = places[np.repeat(start[chosen], size[chosen]) + _steps(size[chosen])]
     own = keys[sequence[positions]]
     deciding = np.repeat(first[leader[chosen]], size[chosen]) if spans else positions
     fate = uniform(stream(stream(own, _FATE), within[deciding]))
@@ -106,23 +110,31 @@ def choose_masked(
 class _Units:
     """W words, or single pieces, in the order of the text."""
 
-    first: Integers
-    """Place of the first piece."""
     size: Integers
     """Pieces."""
     owner: Integers
     """The sequence."""
+    run: Integers
+    """Which words have no special token between them: those of one number."""
     visits: Integers
     """Their numbers, sequence after sequence, in the order in which they are visited."""
 
 
-def _words(tokens: Integers, is_text: Flags, begins: Flags, ends: Flags) -> tuple[Integers, Integers]:
-    """Return where words begin (W,) and their numbers of pieces (W,); none goes on behind a special token."""
+def _words(
+    tokens: Integers, is_text: Flags, begins: Flags, ends: Flags, goes_on: Flags | None
+) -> tuple[Integers, Integers]:
+    """Return where words begin, counted in pieces that are no special tokens (W,), and their runs (W,)."""
     fresh = np.ones(len(tokens), bool)
     fresh[1:] = ~is_text[:-1] | ends[tokens[:-1]]
-    first = np.flatnonzero(is_text & (begins[tokens] | fresh))
-    number = np.cumsum(is_text)  # pieces of text up to and with a place
-    return first, np.diff(number[first], append=number[-1:] + 1)
+    fresh |= begins[tokens] | ~is_text
+    if goes_on is not None:
+        fresh &= ~goes_on
+    number = np.cumsum(fresh)[
+        is_text
+    ]  # of a word; special tokens have numbers of their own, unless they are inside one
+    start = np.flatnonzero(np.diff(number, prepend=-1))
+    run: Integers = np.cumsum(fresh & ~is_text)[is_text][start]
+    return start, run
 
 
 def _steps(sizes: Integers) -> Integers:
@@ -137,7 +149,7 @@ def _fill(units: _Units, budget: Integers) -> Flags:
     What fits before the first one that doesn't is taken at once, in all sequences; then what is too long for the rest
     is left out, and so on with the others.
     """
-    chosen = np.zeros(len(units.first), bool)
+    chosen = np.zeros(len(units.size), bool)
     left, waiting = budget.copy(), units.visits
     while len(waiting := waiting[units.size[waiting] <= left[units.owner[waiting]]]):
         size, owner = units.size[waiting], units.owner[waiting]
@@ -157,9 +169,8 @@ def _spans(words: _Units, span: Integers, budget: Integers) -> tuple[Flags, Inte
     Returns:
         Which words are chosen (W,), and with which word each one's span begins (W,).
     """
-    count = len(words.first)
+    count = len(words.size)
     chosen, leader = np.zeros(count, bool), np.arange(count)
-    run = np.cumsum(np.diff(words.first, prepend=0) != np.roll(words.size, 1))  # words without a special between them
     sequences = np.arange(len(budget))
     at, end = (np.searchsorted(words.owner, sequences, side=side) for side in ("left", "right"))
     left = budget.copy()
@@ -169,7 +180,7 @@ def _spans(words: _Units, span: Integers, budget: Integers) -> tuple[Flags, Inte
         reach = begin[:, None] + np.arange(_LONGEST)  # (number of active sequences, 10)
         inside = (reach < count) & (np.arange(_LONGEST) < span[begin][:, None])
         reach = np.minimum(reach, count - 1)
-        inside &= ~chosen[reach] & (run[reach] == run[begin][:, None])
+        inside &= ~chosen[reach] & (words.run[reach] == words.run[begin][:, None])
         inside = np.logical_and.accumulate(inside, axis=1)
         inside &= np.cumsum(np.where(inside, words.size[reach], 0), axis=1) <= left[active][:, None]
         left[active] -= np.where(inside, words.size[reach], 0).sum(1)

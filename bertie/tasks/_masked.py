@@ -28,7 +28,7 @@ class Masked(Task):
     max_masked: int | None = None
     """Most tokens chosen in one sequence; no cap when None."""
     masking: Literal["token", "word", "span"] = "token"
-    """What is chosen: token (single pieces), word (whole words; a Chinese character is one), span (1 to 10 words)."""
+    """What is chosen: token (single pieces), word (whole words; Chinese ones if the corpus has them), span (words)."""
     mask_rate_end: float | None = None
     """Share at the end of a pre-training run, to which `mask_rate` goes in a straight line; the same when None."""
 

@@ -117,6 +117,7 @@ class MaskedLM(Masked):
                 vocab_size=tokenizer.vocab_size,
                 mask_id=tokenizer.mask,
                 word_edges=None if self.masking == "token" else word_edges(tokenizer),
+                goes_on=items.goes_on if isinstance(items, Instances) else None,
                 spans=self.masking == "span",
             )
             targets["slot.as_mask"] = tokens[targets["slot.position"]] == tokenizer.mask

@@ -1,7 +1,8 @@
 """Which pieces of a vocabulary begin and end words, told from each piece alone.
 
 A word is what whole-word masking hides as one: pieces of WordPiece up to the next one without ##, pieces of the other
-kinds up to the next one with a space in front. A Chinese character is a word of its own, in all of them.
+kinds up to the next one with a space in front. A Chinese character is a word of its own, in all of them: which ones
+make a word together isn't to be seen in the vocabulary, but found in the text (`corpus.segmentation`).
 
 Shapes: V vocabulary.
 """
@@ -41,3 +42,8 @@ def word_edges(tokenizer: Tokenizer) -> tuple[Flags, Flags]:
         for text, piece in zip(tokenizer.shown, tokenizer.tokens, strict=True)
     ]
     return np.array(begins), np.array([bool(_CHINESE.match(text[-1:])) for text in tokenizer.shown])
+
+
+def chinese_pieces(tokenizer: Tokenizer) -> Flags:
+    """Tell of each piece of a vocabulary whether it holds a Chinese character: (V,)."""
+    return np.array([_CHINESE.search(text) is not None for text in tokenizer.shown])

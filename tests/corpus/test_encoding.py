@@ -47,7 +47,7 @@ def encoder(vocabulary: Path, request: pytest.FixtureRequest) -> Encoder:
 
 
 def test_a_bert_tokenizer_goes_by_words(encoder: Encoder) -> None:
-    assert encoder._by_words == (encoder._fast is None)
+    assert encoder._by_words
     sentences = ["the cats sat,  on the mat.", "", "的一是cat在。", " ", "\x00", "cat"]
     assert by_sentence(encoder, sentences) == encoder.tokenizer.encode_batch(sentences)
     assert by_sentence(encoder, []) == []
