@@ -133,7 +133,7 @@ def _words(
         is_text
     ]  # of a word; special tokens have numbers of their own, unless they are inside one
     start = np.flatnonzero(np.diff(number, prepend=-1))
-    run: Integers = np.cumsum(fresh & ~is_text)[is_text][start]
+    run = np.cumsum((fresh & ~is_text).astype(np.int64))[is_text][start]
     return start, run
 
 
