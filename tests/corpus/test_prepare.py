@@ -185,7 +185,7 @@ def test_full_disk_before_and_during(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(shards._HashedFile, "write", full)
+        patch.setattr(shards.HashedFile, "write", full)
         with pytest.raises(ResourceError, match=r"can't write .*corpus: No space left"):
             prepare([text], tokenizer=vocabulary, out=tmp_path / "corpus")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["text.txt"]
