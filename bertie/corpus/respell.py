@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,8 +90,10 @@ def respell(corpus: Corpus, tokenizer: Tokenizer, wider: Tokenizer, out: Path) -
         writer = CorpusWriter(folder, vocab_size=wider.vocab_size)
         try:
             for tokens, lengths, first, last in _blocks(corpus):
-                ids, sizes = respelled(tokens, lengths)
-                writer.append(_block(corpus, ids.astype(token_dtype(wider.vocab_size)), sizes, first, last))
+                marked = corpus.gather_words(corpus.sentence_starts[[first]], [len(tokens)])
+                ids, sizes, goes_on = respelled(tokens, lengths, marked)
+                ids = ids.astype(token_dtype(wider.vocab_size))
+                writer.append(replace(_block(corpus, ids, sizes, first, last), goes_on=goes_on))
                 bar.advance(len(tokens))
             (folder / "tokenizer").mkdir()
             wider.save(folder / "tokenizer")
@@ -113,26 +116,35 @@ class _Respelled:
         self._known: dict[bytes, NDArray[np.int32] | None] = {}
         self.num_unknown = 0
 
-    def __call__(self, tokens: Integers, lengths: Integers) -> tuple[NDArray[np.int32], Integers]:
-        """Cut some sentences: the ids (T,) and the lengths of the sentences, and both anew."""
+    def __call__(
+        self, tokens: Integers, lengths: Integers, marked: NDArray[np.bool_] | None = None
+    ) -> tuple[NDArray[np.int32], Integers, NDArray[np.bool_] | None]:
+        """Cut some sentences: the ids (T,) and the lengths of the sentences, and both anew.
+
+        So it is with the marks of Chinese words (T,), in a corpus that has them: pieces of one word have equal ones
+        behind the first.
+        """
         ids = tokens.astype(np.int32)
         ends = np.cumsum(lengths)
         starts, stops = _spans(ids, self._inner, ends - lengths)
         keys = [ids[start:stop].tobytes() for start, stop in zip(starts, stops, strict=True)]
         self._learn([key for key in dict.fromkeys(keys) if key not in self._known])
         kept, pieces, change, done = [], [], np.zeros(len(ids), np.int64), 0
+        marks = []
         for start, stop, key in zip(starts.tolist(), stops.tolist(), keys, strict=True):
             new = self._known[key]
             if new is not None:
                 kept += [ids[done:start], new]
                 pieces.append(start)
+                if marked is not None:
+                    marks += [marked[done : start + 1], np.full(len(new) - 1, marked[start + 1])]
                 change[start] = len(new) - (stop - start)
                 done = stop
         result = np.concatenate([*kept, ids[done:]])
         moved = np.concatenate([[0], np.cumsum(change)])
         sizes = lengths + moved[ends] - moved[ends - lengths]
         self.num_unknown += int(np.count_nonzero(result == self._wider.unknown))
-        return result, sizes
+        return result, sizes, None if marked is None else np.concatenate([*marks, marked[done:]])
 
     def _learn(self, keys: list[bytes]) -> None:
         """Find out how words are cut; None for those that stay as they are."""

@@ -136,3 +136,24 @@ def test_words_already_known_make_no_difference(prepared: Prepare, tiny_tokenize
     respell(corpus, tiny_tokenizer, widened(tiny_tokenizer, ["volcano"]), tmp_path / "anew")
     anew = Corpus.open(tmp_path / "anew")
     assert np.array_equal(corpus.gather([0], [corpus.num_tokens]), anew.gather([0], [anew.num_tokens]))
+
+
+def test_marks_of_chinese_words_are_kept(tiny_tokenizer: Tokenizer, tmp_path: Path) -> None:
+    pytest.importorskip("rjieba")
+    (tmp_path / "own.txt").write_text("卡拉volcano厅\n", encoding="utf-8")
+    text = "在卡拉volcano厅看volcano，北京的volcanoes。cat北京volcano\n"
+    (tmp_path / "text.txt").write_text(text * 3, encoding="utf-8")
+    wider = widened(tiny_tokenizer, ["volcano", "volcanoes"])
+    how = PrepareSettings(language="zh", sentences="line", user_dictionary=tmp_path / "own.txt")
+    made = []
+    for name, tokenizer in (("old", tiny_tokenizer), ("wide", wider)):
+        tokenizer.save(tmp_path / name)
+        out = tmp_path / f"corpus-{name}"
+        made.append(prepare([tmp_path / "text.txt"], tokenizer=tmp_path / name, out=out, settings=how, num_processes=1))
+    old, wide = made
+    respell(old, tiny_tokenizer, wider, tmp_path / "anew")
+    anew = Corpus.open(tmp_path / "anew", verify=True)
+    assert old.has_words and anew.num_tokens < old.num_tokens
+    marked = [corpus.gather_words([0], [corpus.num_tokens]) for corpus in (anew, wide)]
+    assert np.array_equal(*marked) and np.any(marked[0])  # type: ignore[arg-type]
+    assert anew.fingerprint == wide.fingerprint and anew.manifest["words"] == wide.manifest["words"]
