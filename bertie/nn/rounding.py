@@ -10,13 +10,17 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 
-def rounded(count: int, *, step: int) -> int:
+_LEAST_STEP = 16
+
+
+def rounded(count: int, *, step: int, learning: bool = False) -> int:
     """Return `count` up to a multiple of `step`, or of a smaller power of two where that would add over an eighth.
 
-    Small counts, where waiting matters more, stay as they are.
+    Small counts stay as they are where a model is used, because waiting matters more there. Where it learns, each shape
+    would cost a kernel forward and two backward; to multiples of 16, products of 100 to 250 rows take half the time.
     """
     if count < 2 * step:
-        return count
+        return -(-count // _LEAST_STEP) * _LEAST_STEP if learning and count > _LEAST_STEP else count
     step = min(step, 1 << max(count.bit_length() - 4, 0))
     return -(-count // step) * step
 
@@ -31,5 +35,5 @@ def pad_rows(values: Tensor, *, step: int) -> Tensor:
     count = values.shape[0]
     if values.device.type != "cpu" or torch.compiler.is_compiling():
         return values
-    spare = rounded(count, step=step) - count
+    spare = rounded(count, step=step, learning=torch.is_grad_enabled()) - count
     return pad(values, (*[0, 0] * (values.dim() - 1), 0, spare)) if spare else values
