@@ -1,5 +1,6 @@
 """The command prints what a corpus is worth, warns of what will go wrong, and starts without torch."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -9,8 +10,10 @@ import pytest
 
 import bertie
 from bertie.cli import main
+from bertie.corpus import segmentation
 from bertie.corpus.shards import Corpus
 
+prepare_command = importlib.import_module("bertie.commands.prepare_corpus")
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "cat", "sat", "ran", "dog", "."]
 
 
@@ -105,3 +108,26 @@ def test_works_without_torch(tmp_path: Path, tokenizer: Path) -> None:
     words = ["prepare-corpus", str(path), "--tokenizer", str(tokenizer), "--out", str(tmp_path / "corpus")]
     code = f"import sys\nfrom bertie.cli import main\ncode = main({words!r})\nsys.exit(code or 'torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+def test_chinese_words(
+    tmp_path: Path, tokenizer: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path, "我们在北京大学学习。他们也在。", "我们的朋友不在。")
+    common = [path, "--tokenizer", tokenizer, "--json", "--out"]
+    with monkeypatch.context() as patch:
+        for room in (segmentation, prepare_command):
+            patch.setattr(room, "is_installed", lambda: False)
+        code, output, errors = run(capsys, *common, tmp_path / "a")
+        assert code == 0 and "words_by" not in json.loads(output)
+        assert "Chinese words are not marked" in errors and "pip install 'bertie[zh]'" in errors
+        code, _, errors = run(capsys, *common, tmp_path / "b", "--words", "none")
+        assert code == 0 and "not marked" not in errors
+        code, _, errors = run(capsys, *common, tmp_path / "c", "--words", "jieba")
+        assert code == 2 and "pip install 'bertie[zh]'" in errors and not (tmp_path / "c").exists()
+    pytest.importorskip("rjieba")
+    code, output, errors = run(capsys, *common, tmp_path / "d")
+    assert code == 0 and json.loads(output)["words_by"].startswith("rjieba ") and "not marked" not in errors
+    (tmp_path / "own.txt").write_text("我们 x y z\n", encoding="utf-8")
+    code, _, errors = run(capsys, *common, tmp_path / "e", "--user-dictionary", tmp_path / "own.txt")
+    assert code == 3 and "own.txt:1: a line is a word" in errors
