@@ -84,8 +84,8 @@ STUDIES = {
     "mini": Study(
         "BERT-mini after 33 million tokens",
         "How far does the budget recipe come on Wikipedia, with 8,192 pieces, and how far did it come with the paper's "
-        "beginning and next sentences (whose own loss, 0.3 at the end, is in the curve)? Naive Bayes of both neighbours "
-        "has a mask_loss of 4.05 there.",
+        "beginning and next sentences (whose own loss, 0.3 at the end, is in the curve)? Naive Bayes of both "
+        "neighbours has a mask_loss of 4.05 there.",
     ),
     "rates": Study(
         "Three rates for each optimizer",
