@@ -107,7 +107,7 @@ def pretrain(
     Returns:
         The run's figures.
     """
-    parameters = dict(locals())
+    parameters = {**locals(), "files": files or None}  # runs from before there were files have none
     from bertie.nn.device import resolve_device, set_threads
     from bertie.reports.parts import masked_sentences
     from bertie.training.feed import corpus_feed

@@ -1,5 +1,6 @@
 """`pretrain TEXT`: vocabulary, corpus and run by one command, the same as by three."""
 
+import json
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -55,6 +56,18 @@ def test_one_command_does_what_three_do(text: Path, tmp_path: Path) -> None:
     assert again["dev_loss"] == values["dev_loss"] and again["train_loss"] == values["train_loss"]
     report = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert "2 files of text became" in report and "2 documents were held out" in report
+
+
+def test_a_run_of_a_corpus_that_began_before_there_were_files_goes_on(
+    text: Path, tmp_path: Path, break_off: Callable[..., None]
+) -> None:
+    bertie.train_tokenizer((str(text),), out=tmp_path / "tokenizer", vocab_size=120)
+    bertie.prepare_corpus((text,), tokenizer=tmp_path / "tokenizer", out=tmp_path / "corpus", processes=1)
+    wishes: dict[str, Any] = {"corpus": tmp_path / "corpus", "out": tmp_path / "run", "model": MODEL, **RUN}
+    break_off(at=3, **wishes)
+    record = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))
+    assert not {"files", "add_words", "vocab_size"} & record["settings"].keys()
+    assert bertie.pretrain(resume=True, **wishes).values["steps"] == 5
 
 
 @pytest.mark.parametrize("at", [1, 4])
