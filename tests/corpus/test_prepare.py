@@ -246,7 +246,13 @@ def test_real_text_in_both_languages(test_data: Path, english: Path, chinese: Pa
     for name, path in (("uncased", english), ("chinese", chinese)):
         vocabulary = test_data / "vocab" / f"bert-base-{name}-vocab.txt"
         corpora = [
-            prepare([path], tokenizer=vocabulary, out=tmp_path / f"{name}-{number}", num_processes=number)
+            prepare(
+                [path],
+                tokenizer=vocabulary,
+                out=tmp_path / f"{name}-{number}",
+                settings=PrepareSettings(words="none"),
+                num_processes=number,
+            )
             for number in (1, 2)
         ]
         assert hashes(corpora[0].path) == hashes(corpora[1].path)
