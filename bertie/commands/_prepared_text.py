@@ -101,20 +101,23 @@ def prepared(request: Request, out: Path, *, resume: bool) -> Prepared:
     place = out / PREPARED
     if not resume:
         refuse_occupied(out, but=PREPARED)
-    if not place.exists():
+    if place.exists():
+        made = _made(place)
+        # A run that goes on needs its text files no more; that its settings are the same is checked later.
+        wanted = _facts(request, given) if not resume else {} if given is None else {"of": given.corpus.fingerprint}
+        if not wanted.items() <= made.items():
+            raise DataError(
+                f"{place} was made of other text or with other settings; remove it, or choose another --out"
+            )
+    else:
         is_new = not out.exists()
         try:
-            _make(request, given, place)
+            made = _make(request, given, place)
         except BaseException:
             if is_new:
                 with contextlib.suppress(OSError):  # it holds something
                     out.rmdir()
             raise
-    made = _made(place)
-    # A run that goes on needs its text no more; that its settings are the same is checked later.
-    same = made["of"] == _text(request, given) if given is not None or not resume else True
-    if not same or not (resume or made == {**_facts(request, given), "said": made["said"]}):
-        raise DataError(f"{place} was made of other text or with other settings; remove it, or choose another --out")
     corpus = Corpus.open(place / _CORPUS, verify=True)
     dev = place / _DEV
     return Prepared(corpus, Tokenizer.load(corpus.tokenizer_path), dev if dev.exists() else None, made["said"])
@@ -154,8 +157,8 @@ def _made(place: Path) -> dict[str, Any]:
     return found
 
 
-def _make(request: Request, given: Prepared | None, place: Path) -> None:
-    """Write OUT/prepared, whole or not at all."""
+def _make(request: Request, given: Prepared | None, place: Path) -> dict[str, Any]:
+    """Write OUT/prepared, whole or not at all; return what it was made of."""
     from bertie.files.atomic import atomic_folder, write_text
 
     facts = _facts(request, given)
@@ -169,8 +172,9 @@ def _make(request: Request, given: Prepared | None, place: Path) -> None:
         if request.words is not None:
             said.append(_widen(request.words, given, folder))
             shutil.rmtree(folder / "narrow", ignore_errors=True)
-        told = json.dumps({**facts, "said": " ".join(said)}, indent=1, ensure_ascii=False)
-        write_text(folder / _REQUEST, f"{told}\n")
+        made = {**facts, "said": " ".join(said)}
+        write_text(folder / _REQUEST, json.dumps(made, indent=1, ensure_ascii=False) + "\n")
+    return made
 
 
 def _from_text(request: Request, folder: Path) -> Prepared:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertie import progress
-from bertie.corpus.shards import Block, Corpus, CorpusWriter, Integers, token_dtype
+from bertie.corpus.shards import TOKENIZER_FOLDER, Block, Corpus, CorpusWriter, Integers
 from bertie.corpus.spread import parts
 from bertie.files.atomic import atomic_folder
 from bertie.tokenizer.tokenizer import Tokenizer
@@ -92,20 +91,27 @@ def respell(corpus: Corpus, tokenizer: Tokenizer, wider: Tokenizer, out: Path) -
             for tokens, lengths, first, last in _blocks(corpus):
                 marked = corpus.gather_words(corpus.sentence_starts[[first]], [len(tokens)])
                 ids, sizes, goes_on = respelled(tokens, lengths, marked)
-                ids = ids.astype(token_dtype(wider.vocab_size))
-                writer.append(replace(_block(corpus, ids, sizes, first, last), goes_on=goes_on))
+                num_sentences, continues = _documents(corpus, first, last)
+                writer.append(
+                    Block(
+                        tokens=ids,
+                        sentence_lengths=sizes,
+                        num_sentences=num_sentences,
+                        continues=continues,
+                        goes_on=goes_on,
+                    )
+                )
                 bar.advance(len(tokens))
-            (folder / "tokenizer").mkdir()
-            wider.save(folder / "tokenizer")
+            (folder / TOKENIZER_FOLDER).mkdir()
+            wider.save(folder / TOKENIZER_FOLDER)
             statistics = {
                 **corpus.manifest["statistics"],
                 "longest_sentence": writer.longest_sentence,
                 "num_unknown": respelled.num_unknown,
             }
             writer.finish({**kept, "tokenizer_fingerprint": wider.fingerprint, "statistics": statistics})
-        except BaseException:
+        finally:
             writer.close()
-            raise
 
 
 class _Respelled:
@@ -117,7 +123,7 @@ class _Respelled:
         self.num_unknown = 0
 
     def __call__(
-        self, tokens: Integers, lengths: Integers, marked: NDArray[np.bool_] | None = None
+        self, tokens: Integers, lengths: Integers, marked: NDArray[np.bool_] | None
     ) -> tuple[NDArray[np.int32], Integers, NDArray[np.bool_] | None]:
         """Cut some sentences: the ids (T,) and the lengths of the sentences, and both anew.
 
@@ -129,13 +135,11 @@ class _Respelled:
         starts, stops = _spans(ids, self._inner, ends - lengths)
         keys = [ids[start:stop].tobytes() for start, stop in zip(starts, stops, strict=True)]
         self._learn([key for key in dict.fromkeys(keys) if key not in self._known])
-        kept, pieces, change, done = [], [], np.zeros(len(ids), np.int64), 0
-        marks = []
+        kept, marks, change, done = [], [], np.zeros(len(ids), np.int64), 0
         for start, stop, key in zip(starts.tolist(), stops.tolist(), keys, strict=True):
             new = self._known[key]
             if new is not None:
                 kept += [ids[done:start], new]
-                pieces.append(start)
                 if marked is not None:
                     marks += [marked[done : start + 1], np.full(len(new) - 1, marked[start + 1])]
                 change[start] = len(new) - (stop - start)
@@ -193,11 +197,11 @@ def _blocks(corpus: Corpus) -> Iterator[tuple[Integers, Integers, int, int]]:
         first = last
 
 
-def _block(corpus: Corpus, ids: NDArray[Any], sizes: Integers, first: int, last: int) -> Block:
-    """Say which documents the sentences from `first` to `last` belong to."""
+def _documents(corpus: Corpus, first: int, last: int) -> tuple[Integers, NDArray[np.bool_]]:
+    """Say of the documents that the sentences from `first` to `last` belong to how many each has, and which go on."""
     low = int(np.searchsorted(corpus.document_offsets, first, side="right")) - 1
     high = int(np.searchsorted(corpus.document_offsets, last, side="left"))
     edges = np.clip(corpus.document_offsets[low : high + 1], first, last)
-    goes_on = np.zeros(high - low, bool)
-    goes_on[0] = corpus.document_offsets[low] < first
-    return Block(tokens=ids, sentence_lengths=sizes, num_sentences=np.diff(edges), continues=goes_on)
+    continues = np.zeros(high - low, bool)
+    continues[0] = corpus.document_offsets[low] < first
+    return np.diff(edges), continues

@@ -110,8 +110,9 @@ class RunFolder:
 
     def _begin(self, command: str, parameters: Mapping[str, Any], data: str) -> None:
         # A process killed before this point leaves its lock and perhaps a part of run.json, nothing else.
-        foreign = sorted(entry.name for entry in self.path.iterdir() if not entry.name.startswith((".", "run.json.")))
-        if set(foreign) - {self.checkpoints.name, PREPARED}:
+        known = (self.checkpoints.name, PREPARED)
+        entries = sorted(entry.name for entry in self.path.iterdir() if not entry.name.startswith((".", "run.json.")))
+        if foreign := [name for name in entries if name not in known]:
             raise SettingsError(f"{self.path} holds {foreign[0]} but no run.json: it is no run; choose another --out")
         with disk_errors(self.checkpoints):
             self.checkpoints.mkdir(exist_ok=True)
