@@ -1,6 +1,6 @@
 """What a finished pre-training run leaves: the model with its card, the report, and the figures the command prints."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,7 @@ def finish(
     job: "Job",
     begun: "Begun | None" = None,
     prepared: str = "",
+    expected: Mapping[str, float] | None = None,
 ) -> Report:
     """Write the model, its companions and the report of a run that reached its end."""
     from bertie.formats.huggingface import write
@@ -45,7 +46,7 @@ def finish(
     records = read(folder.metrics)
     values = _figures(folder, records, position)
     values["epochs"] = round(position.tokens / max(1, data.num_tokens), 4)
-    values |= counted.values(records)
+    values |= counted.values(records) | dict(expected or {})
     told = _remarks(values, position, records, stages, job, counted)
     notes = [f"The model was pre-trained on {data.num_tokens:,} tokens of {data.num_documents:,} documents."]
     notes += [prepared] if prepared else []

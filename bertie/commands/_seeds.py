@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 Kind = TypeVar("Kind", bound=Report)
 P = ParamSpec("P")
+Settled = Callable[[Mapping[str, Any], Mapping[str, Any]], Mapping[str, Any]]
 
 _LARGEST = 2**63 - 1  # what a settings file can hold
 _LOWER_IS_BETTER = ("loss", "error", "perplexity")
@@ -43,26 +44,31 @@ class Run:
     """What it was measured by: on dev, or where there is none, on what it learned from."""
 
 
-def with_seeds(command: Callable[P, Kind]) -> Callable[P, Kind]:
+def with_seeds(settled: Settled = lambda given, first: {}) -> Callable[[Callable[P, Kind]], Callable[P, Kind]]:
     """Let a training command that has `seed`, `seeds`, `out` and `resume` run once for each of several seeds.
 
     Args:
-        command: the command function; it sees `seeds` as None.
+        settled: says which parameters the run of the first seed chose for itself, for the others to have the same.
     """
 
-    @functools.wraps(command)
-    def call(*args: P.args, **kwargs: P.kwargs) -> Kind:
-        if kwargs.get("seeds") is None:
-            return command(*args, **kwargs)
-        bound = inspect.signature(command).bind(*args, **kwargs)
-        bound.apply_defaults()
-        kind: type[Kind] = get_type_hints(command)["return"]
-        return each_seed(command, bound.arguments, kind)
+    def wrapped(command: Callable[P, Kind]) -> Callable[P, Kind]:  # it sees `seeds` as None
+        @functools.wraps(command)
+        def call(*args: P.args, **kwargs: P.kwargs) -> Kind:
+            if kwargs.get("seeds") is None:
+                return command(*args, **kwargs)
+            bound = inspect.signature(command).bind(*args, **kwargs)
+            bound.apply_defaults()
+            kind: type[Kind] = get_type_hints(command)["return"]
+            return each_seed(command, bound.arguments, kind, settled)
 
-    return call
+        return call
+
+    return wrapped
 
 
-def each_seed(command: Callable[..., Report], parameters: Mapping[str, Any], kind: type[Kind]) -> Kind:
+def each_seed(
+    command: Callable[..., Report], parameters: Mapping[str, Any], kind: type[Kind], settled: Settled
+) -> Kind:
     """Run a training command once for each seed, and say what the runs reached together.
 
     With `resume` runs that are finished are left as they are, one that was interrupted goes on, and the rest begin.
@@ -71,11 +77,14 @@ def each_seed(command: Callable[..., Report], parameters: Mapping[str, Any], kin
         command: finetune or pretrain.
         parameters: of the call, with `seeds`.
         kind: the report that the command returns.
+        settled: says which parameters the first run chose, given those of the call and the settings of that run.
 
     Raises:
         SettingsError: seeds that are none, or a folder that is in use.
         Interrupted: a signal came; what was done stays.
     """
+    from bertie.training.runfolder import settings_of
+
     given = dict(parameters)
     seeds, out = checked(given.pop("seeds")), Path(given["out"])
     del given["seed"]
@@ -94,6 +103,7 @@ def each_seed(command: Callable[..., Report], parameters: Mapping[str, Any], kin
             folder = folder_of(out, seed)
             report = _one(command, {**given, "seed": seed, "out": folder}, seeds)
             runs.append(Run(seed, folder, report, _scores(report, folder)))
+            given |= settled(given, settings_of(folder) or {}) if number == 1 else {}
     except BaseException:
         if is_new and not any(folder_of(out, seed).exists() for seed in seeds):
             shutil.rmtree(out, ignore_errors=True)  # nothing was begun, so nothing is left to go on with

@@ -40,7 +40,7 @@ class FinetuneReport(Report):
         return dict(self.values.get("scores", {}))
 
 
-@with_seeds
+@with_seeds()
 def finetune(
     model: Positional[str | ModelSettings | None] = None,
     *,

@@ -5,13 +5,15 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from bertie import config, progress, registry
-from bertie.commands._begin import begin, peak_of, remembered, with_optimizer, with_start
+from bertie import config, progress
+from bertie.commands._begin import begin, peak_of, remembered, with_optimizer
 from bertie.commands._chinese_words import warn_of_single_characters
+from bertie.commands._dial import dial, expected
 from bertie.commands._held_out import DevCorpus
 from bertie.commands._prepared_text import Request, prepared
 from bertie.commands._pretrained import finish, summary
 from bertie.commands._random import ModelSettings, RandomStart
+from bertie.commands._recipe import as_began, complete
 from bertie.commands._seeds import with_seeds
 from bertie.commands._teacher import taught
 from bertie.commands._yardsticks import count, recipe_of
@@ -28,25 +30,25 @@ if TYPE_CHECKING:
     from bertie.training.schedule import Horizon, Stage
 
 
-@with_seeds
+@with_seeds(as_began)
 def pretrain(
     files: Positional[tuple[str, ...]] = (),
     *,
     corpus: Path | None = None,
     out: Path,
-    model: ModelSettings = ModelSettings(size="mini"),
+    model: ModelSettings = ModelSettings(),
     from_: str | None = None,
     add_words: str | None = None,
     dev: Path | None = None,
     vocab_size: int | None = None,
-    task: str = "pretraining",
+    task: str | None = None,
     steps: int | None = None,
     tokens: int | None = None,
     epochs: int | None = None,
     budget: str | None = None,
     length: int = 128,
     stages: str | None = None,
-    batch_tokens: int = 8192,
+    batch_tokens: int | None = None,
     learning_rate: float | None = None,
     mask_rate: float | None = None,
     max_masked: int | None = None,
@@ -71,24 +73,27 @@ def pretrain(
             OUT/prepared.
         corpus: in place of files, a folder that prepare-corpus made.
         out: run folder; must not exist unless --resume.
-        model: the encoder, when it starts from random weights.
+        model: the encoder, when it starts from random weights. Without a size it has the one that is expected to
+            get furthest in the time or with the tokens; dropout is 0 unless its weights begin as in the paper.
         from_: model folder or hub id to go on from; its vocabulary must be the corpus's.
         add_words: with --from: how many whole words of the corpus that break into pieces the vocabulary gains, or a
             file with a word a line.
         dev: a second prepared corpus, to measure on; of files every fiftieth document is held out.
         vocab_size: of files: pieces to learn; 8,192 when not given.
-        task: the objective: pretraining (masked LM + next sentence), or another file of bertie/tasks that learns from a
-            corpus, such as masked_lm alone, or a class of yours as package.module:Class.
+        task: the objective: masked_lm, pretraining (masked LM + next sentence, as in the paper), or another file of
+            bertie/tasks that learns from a corpus, or a class of yours as package.module:Class. When not given, what
+            the model of --from learned by, or what suits the architecture, which is masked_lm for most.
         steps: updates to do; give one of steps, tokens, epochs, budget.
         tokens: tokens to train on.
         epochs: passes over the corpus.
         budget: time to spend, such as 20m; the learning rate falls to zero by the clock.
         length: tokens of the longest sequence.
         stages: several lengths and their shares of the run, such as 128:90%,512:10%.
-        batch_tokens: tokens of one update at most.
+        batch_tokens: tokens of one update at most; 8,192, in runs of few updates 4,096, when not given.
         learning_rate: peak; when not given that of the optimizer: muon 6e-3, less for models wider than 256 (with
             model.start paper 4e-3), lamb 1e-2, 1e-3 for the others.
-        mask_rate: share of the tokens to guess; the task's own choice (0.15) when not given.
+        mask_rate: share of the tokens to guess; when not given 0.15, in masked_lm from random weights 0.3 falling to
+            0.15.
         max_masked: most tokens to guess in one sequence.
         settings: further settings of the task, such as masking=span,mask_rate_end=0.15.
         dev_tokens: tokens of the dev corpus that an evaluation reads.
@@ -122,18 +127,22 @@ def pretrain(
     text, tokenizer, dev = ready.corpus, ready.tokenizer, ready.dev
     parts = parse_stages(stages, length=length)
     longest = max(part.length for part in parts)
-    objective = _objective(task, longest, {"mask_rate": mask_rate, "max_masked": max_masked}, settings or {})
     place = resolve_device(device)
     parameters |= {"threads": set_threads(threads), "precision": resolve(precision, place), "device": place.type}
-    start = RandomStart.of(with_start(model, out, resume=resume), tokenizer) if from_ is None else from_
+    recipe = complete(parameters, longest)
+    objective = recipe.objective
     optimizer = parameters["optimizer"] = with_optimizer(optimizer, from_, objective, out, resume=resume)
+    dialled = dial(parameters, recipe, text, tokenizer, longest, has_dev=dev is not None)
+    start = dialled.start
     peak = parameters["learning_rate"] = peak_of(optimizer, start, learning_rate)
-    parameters |= {"mask_rate": getattr(objective, "mask_rate", None), "model": getattr(start, "settings", model)}
+    parameters |= {"task": recipe.task, "settings": recipe.settings or None, "batch_tokens": dialled.batch_tokens}
+    parameters |= {"mask_rate": getattr(objective, "mask_rate", None), "model": dialled.model}
     bundle = _start(objective, start, text, tokenizer, seed=seed, longest=longest)
     network = _network(bundle, from_, text, seed=seed)
     schedule = parameters["schedule"] = _with_positions(schedule, parts, bundle)
     learner, lesson = taught(network, bundle, distill, seed=seed)
-    horizon = _horizon(text, objective, steps, tokens, epochs, budget, seed=seed, length=longest, size=batch_tokens)
+    size = dialled.batch_tokens
+    horizon = _horizon(text, objective, steps, tokens, epochs, budget, seed=seed, length=longest, size=size)
     kept: dict[str, Any] = {"data": text.fingerprint, "settings_file": config, "prepared": bool(files or add_words)}
     with RunFolder.open(out, "pretrain", parameters, resume=resume, **kept) as folder:
         if folder.finished:
@@ -142,7 +151,8 @@ def pretrain(
         held_out = None if dev is None else DevCorpus(dev, bundle, network, parts, dev_tokens, place)
         warn_of_single_characters(objective, tokenizer, text, None if held_out is None else held_out.corpus)
         counted = count(text, held_out, bundle, longest, recipe_of(bundle, start, optimizer, peak))
-        sizes: dict[str, Any] = {"stages": parts, "batch_tokens": batch_tokens, "micro_tokens": training.micro_tokens}
+        hoped = expected(dialled, {} if held_out is None else counted.figures, folder)
+        sizes: dict[str, Any] = {"stages": parts, "batch_tokens": size, "micro_tokens": training.micro_tokens}
         job = Job(
             model=learner,
             task=lesson,
@@ -166,6 +176,7 @@ def pretrain(
         clozes, after = _guesses(bundle, text, dev, place, seed=seed)
         masked = masked_sentences(clozes, before, after, tokenizer)
         about: dict[str, Any] = {"stages": parts, "job": job, "begun": begun, "prepared": ready.said}
+        about["expected"] = hoped
         return finish(bundle, network, folder, position, text, masked, counted, **about)
 
 
@@ -177,25 +188,6 @@ def _check(training: TrainingSettings, schedule: ScheduleSettings, epochs: int |
         raise SettingsError("with schedule.batch_warmup the steps of an epoch are unknown; give --tokens or --budget")
 
 
-def _objective(task: str, longest: int, flags: dict[str, Any], settings: dict[str, Any]) -> "Task":
-    """Make the task to learn from a corpus; what its own flags say can't be among its further settings."""
-    from bertie.tasks.task import parse_settings, task_class
-
-    kind = task_class(task)
-    if not kind.plan:
-        fitting = [name for name in registry.choices("tasks") if task_class(name).plan]
-        raise SettingsError(
-            f"--task {task} learns from labelled items, not from a corpus: that is finetune's; "
-            f"pretrain takes {', '.join(fitting)}"
-        )
-    for name in ("max_length", *flags):
-        if name in settings:
-            flag = "--length" if name == "max_length" else f"--{name.replace('_', '-')}"
-            raise SettingsError(f"--settings {name} is {flag} here; give that")
-    given = {"max_length": longest, **{name: value for name, value in flags.items() if value is not None}, **settings}
-    return kind(**parse_settings(kind, given))
-
-
 def _start(
     objective: "Task", start: str | RandomStart, corpus: "Corpus", tokenizer: "Tokenizer", *, seed: int, longest: int
 ) -> "Bundle":
@@ -204,8 +196,6 @@ def _start(
     from bertie.tasks.task import task_name
 
     if isinstance(start, RandomStart):
-        if longest > (limit := start.shape.max_positions):
-            raise SettingsError(f"--length {longest} is more than --model.max-positions {limit}")
         return start.draw(objective, seed=seed)
     given = {field.name: getattr(objective, field.name) for field in fields(objective)}  # type: ignore[arg-type]
     bundle = read(resolve(start), task=task_name(objective), settings=given, new_head=True, seed=seed)

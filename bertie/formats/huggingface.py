@@ -8,6 +8,7 @@ only, never from a pickle, and nothing a folder says is ever run.
 import dataclasses
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from bertie import registry
 from bertie.errors import DataError, SettingsError
 from bertie.files.atomic import atomic_folder, write_text
 from bertie.files.checksums import seal, verified
@@ -35,6 +37,7 @@ from bertie.nn.search import Search
 from bertie.tasks.embedding import Embedding
 from bertie.tasks.features import FeaturesTask
 from bertie.tasks.generation import Generation
+from bertie.tasks.masked_lm import MaskedLM
 from bertie.tasks.task import Task, TaskModel, task_class, task_name
 from bertie.tokenizer.tokenizer import Tokenizer
 from bertie.untrusted import read_bytes
@@ -120,6 +123,28 @@ def _read(layout: Path, *, task: str | None, settings: Mapping[str, Any] | None,
     extra = {key: value for key, value in ours.items() if key not in ("task", "settings", "golden_ids")}
     text = _card(folder, notes)
     return Bundle(model.eval(), objective, tokenizer, config, kind, text, extra, tuple(notes))
+
+
+def objective(path: Path) -> str:
+    """Return the task that a model goes on to learn from text: the one it has learned by, or its architecture's own.
+
+    Args:
+        path: a model folder.
+
+    Raises:
+        SettingsError: a folder that isn't there, or one that was made for code outside bertie.
+        DataError: a broken config.json.
+    """
+    folder = encoder_folder(path)
+    values = read_config(folder)
+    kind = architecture(values, folder)
+    name = stored_task(values, folder)
+    if name is None:
+        names = set() if values.get("architectures") else tensor_names(folder)
+        with suppress(SettingsError):  # it is for something else than there is here
+            name = infer_task(values, names, folder, getattr(naming(kind, values), "TASKS", {}))
+    usual: str = getattr(registry.load("models", kind).CONFIG, "OBJECTIVE", MaskedLM.name)
+    return name if name is not None and task_class(name).plan else usual
 
 
 def _card(folder: Path, notes: list[str]) -> str:

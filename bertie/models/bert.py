@@ -106,6 +106,8 @@ class BertConfig:
 
     KIND: ClassVar[str] = "bert"
     """model_type of its Hugging Face configs."""
+    OBJECTIVE: ClassVar[str] = "masked_lm"
+    """The task that such an encoder learns from text when no other is named."""
     SIZES: ClassVar[dict[str, tuple[int, int]]] = SIZES
     ABSENT: ClassVar[dict[str, Any]] = {"vocab_size": 30522}
     """What an absent key of a Hugging Face config means where that isn't the default here."""

@@ -26,6 +26,8 @@ from bertie.nn.dropout import Noise
 class CausalConfig(BertConfig):
     """Describe it: a BERT's shape."""
 
+    OBJECTIVE: ClassVar[str] = "causal_lm"
+
     @classmethod
     def over(cls, config: BertConfig) -> Self:
         """Return the decoder-only model of a BERT's shape."""

@@ -32,6 +32,7 @@ class ElectraConfig(BertConfig):
 
     FOREIGN: ClassVar[dict[str, str]] = {**BertConfig.FOREIGN, "embedding_size": "embedding_size"}
     KIND: ClassVar[str] = "electra"
+    OBJECTIVE: ClassVar[str] = "replaced_token"
     SIZES: ClassVar[dict[str, tuple[int, int]]] = {**SIZES, "small": (12, 256)}
     ABSENT: ClassVar[dict[str, Any]] = {
         "vocab_size": 30522,

@@ -173,7 +173,10 @@ def test_a_task_of_ones_own(pretrain: Callable[..., Path], tmp_path: Path, monke
         ({"task": "masked_lm", "settings": {"masking": "words"}}, r"masking is one of token, word, span; got 'words'"),
         ({"task": "masked_lm", "settings": {"max_length": 64}}, r"max_length is --length here"),
         ({"task": "masked_lm", "settings": {"mask_rate": 0.2}}, r"mask_rate is --mask-rate here"),
-        ({"settings": {"across_documents": True}}, "pretraining has no setting 'across_documents'"),
+        (
+            {"task": "pretraining", "settings": {"across_documents": True}},
+            "pretraining has no setting 'across_documents'",
+        ),
     ],
 )
 def test_what_is_refused(pretrain: Callable[..., Path], settings: dict[str, Any], message: str) -> None:

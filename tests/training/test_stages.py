@@ -111,7 +111,7 @@ def test_dev_at_both_lengths(corpus: Path, tmp_path: Path) -> None:
     rows = {row["step"]: row for row in lines if row["kind"] == "dev"}
     assert sorted(rows) == [0, 2, 4, 6, 8]
     assert [step for step, row in rows.items() if "loss_at_24_tokens" in row] == [0, 2, 4]
-    assert all("loss" in row and "mlm_loss" in row for row in rows.values())
+    assert all("loss" in row and "mask_loss" in row for row in rows.values())
     assert rows[2]["loss_at_24_tokens"] != rows[2]["loss"]
     assert [row["length"] for row in lines if row["kind"] == "train"] == [24] * 4 + [48] * 4
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")

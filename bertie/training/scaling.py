@@ -1,0 +1,121 @@
+"""What a pre-training run is expected to reach, by the size of its encoder and the tokens it reads: pure functions.
+
+The curve was fitted to runs of BERT on the English Wikipedia that begin at neighbours (docs/studies.md; the runs are in
+docs/studies/scaling.json, docs/scaling.py fits the curve). It gives a share of the unigram's loss, so that it can be
+asked about other text and other vocabularies. Beyond the sizes and lengths of those runs it is a guess.
+
+Text that is read again and again teaches less each time. Muennighoff et al. (2023, "Scaling data-constrained language
+models", 3.1) measured how much less on decoders; their formula counts the repeated tokens here too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+# share of the unigram's loss = FLOOR + OF_SIZE / weights^SIZE_POWER + OF_TOKENS / tokens^TOKENS_POWER
+FLOOR, OF_SIZE, SIZE_POWER, OF_TOKENS, TOKENS_POWER = 0.4, 1.83, 0.33, 1500.0, 0.6
+LADDER = ("tiny", "mini", "small", "medium", "base")
+"""Sizes to choose from, smallest first."""
+USUAL_BATCH = 8192
+"""Tokens of an update."""
+_SMALL_BATCH = 4096
+_FEW_STEPS = 300
+_LASTING = 15.4  # passes after which repeating a text teaches next to nothing more (R* of Muennighoff et al.)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rung:
+    """A size of encoder, and how much of which text it reads."""
+
+    size: str
+    weights: int
+    """In its blocks, as BERT has them."""
+    tokens: float
+    corpus_tokens: int
+
+    @property
+    def left(self) -> float:
+        """Expected share of the unigram's loss at the end."""
+        return loss_left(self.weights, worth(self.tokens, self.corpus_tokens))
+
+    @property
+    def passes(self) -> float:
+        """Over the corpus."""
+        return self.tokens / max(1, self.corpus_tokens)
+
+
+def weights_of(layers: int, width: int) -> int:
+    """Count the weights of BERT's blocks, whatever parts an architecture shares among them."""
+    return 12 * layers * width * width
+
+
+def worth(tokens: float, corpus_tokens: int) -> float:
+    """Count tokens that are read again and again as the fewer fresh ones that would teach as much."""
+    again = tokens / max(1, corpus_tokens) - 1.0
+    if again <= 0.0:
+        return tokens
+    return corpus_tokens * (1.0 + _LASTING * (1.0 - math.exp(-again / _LASTING)))
+
+
+def loss_left(weights: int, tokens: float) -> float:
+    """Work out the expected held-out loss at [MASK] as a share of the unigram's, at most all of it."""
+    left: float = FLOOR + OF_SIZE / max(1, weights) ** SIZE_POWER + OF_TOKENS / max(1.0, tokens) ** TOKENS_POWER
+    return min(1.0, left)
+
+
+def for_time(sizes: Sequence[tuple[str, int]], tokens_of: Callable[[str], float], corpus_tokens: int) -> list[Rung]:
+    """Look at sizes from the smallest up, until one is expected to do worse than the one before it.
+
+    Args:
+        sizes: names and weights.
+        tokens_of: says what a size reads in the time; it may take a while to find out. 0 stops the search.
+        corpus_tokens: of the text.
+
+    Returns:
+        Those looked at.
+    """
+    found: list[Rung] = []
+    for size, weights in sizes:
+        if (tokens := tokens_of(size)) <= 0.0:
+            break
+        found.append(Rung(size=size, weights=weights, tokens=tokens, corpus_tokens=corpus_tokens))
+        if len(found) > 1 and found[-1].left >= found[-2].left:
+            break
+    return found
+
+
+def for_tokens(sizes: Sequence[tuple[str, int]], tokens: float, corpus_tokens: int, output_weights: int) -> Rung:
+    """Choose the largest size for which these tokens are enough.
+
+    They are too few for a size if the next smaller one would get further with the same work, on more tokens.
+
+    Args:
+        sizes: names and weights, smallest first.
+        tokens: of the run.
+        corpus_tokens: of the text.
+        output_weights: weights that guessing takes for each token of the text, the same for all sizes.
+    """
+
+    def rung(place: int, amount: float) -> Rung:
+        size, weights = sizes[place]
+        return Rung(size=size, weights=weights, tokens=amount, corpus_tokens=corpus_tokens)
+
+    best = 0
+    for place in range(1, len(sizes)):
+        work = (sizes[place][1] + output_weights) / (sizes[place - 1][1] + output_weights)
+        if rung(place - 1, tokens * work).left <= rung(place, tokens).left:
+            break
+        best = place
+    return rung(best, tokens)
+
+
+def best(rungs: Iterable[Rung]) -> Rung:
+    """Return the size with the lowest expected loss, the smallest of equals."""
+    return min(rungs, key=lambda rung: (rung.left, rung.weights))
+
+
+def batch_of(tokens: float) -> int:
+    """Choose the tokens of an update: fewer where the run would have few updates."""
+    return USUAL_BATCH if tokens >= _FEW_STEPS * USUAL_BATCH else _SMALL_BATCH
