@@ -4,10 +4,14 @@ The objective is byte-pair merging with ## on continuations, as in every WordPie
 likelihood criterion of the original was never released. The package's trainer numbers continuation pieces in the order
 of a hash map and then breaks ties by those numbers, so that no two trainings agree. The cure: hand it the alphabet and
 every single-character continuation, sorted, before it starts; then build a plain tokenizer from the vocabulary alone.
+A Chinese character is a word of its own, so it never continues one and needs no piece for that.
 """
 
+import re
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import accumulate
 
 from tokenizers import Tokenizer as RustTokenizer
 from tokenizers import models, normalizers, pre_tokenizers, trainers
@@ -16,11 +20,14 @@ from bertie import progress
 from bertie.errors import DataError
 from bertie.tokenizer.rust import readable
 from bertie.tokenizer.tokenizer import SPECIALS, Tokenizer
-from bertie.tokenizer.words import WORDS
+from bertie.tokenizer.words import CJK, WORDS
 
 _CJK_FIRST, _CJK_LAST = "\u3400", "\u9fff"
 _LATIN_ALPHABET, _CJK_ALPHABET = 1000, 8000
 _COUNTED_AT_ONCE = 500_000
+_STANDS_ALONE = re.compile(f"[{CJK}]")
+_ALPHABET_SHARE = 0.9  # of the vocabulary, where not all characters have room; the rest is for longer pieces
+_MOST_LEFT_OUT = 0.005  # of the text
 
 
 def train(
@@ -41,7 +48,8 @@ def train(
         strip_accents: drop accents; with lower-casing only when None.
         min_frequency: merges rarer than this are not made.
         alphabet_limit: characters that may become pieces, commonest first; 1,000, and 8,000 where a twentieth or more
-            of the text is Chinese characters, when None.
+            of the text is Chinese characters, when None. Where the vocabulary has no room for so many, then as many as
+            it has room for, if the others are hardly used.
 
     Returns:
         A plain tokenizer; [PAD] [UNK] [CLS] [SEP] [MASK] are 0 to 4.
@@ -54,12 +62,12 @@ def train(
     )
     with readable("counting words"):
         words = _counted(texts, normalizer, lowercase=lowercase)
-    alphabet = _alphabet(words, alphabet_limit)
-    extra = [f"##{character}" for character in alphabet]
-    if len(SPECIALS) + 2 * len(alphabet) > vocab_size:
+    alphabet = _alphabet(words, alphabet_limit, vocab_size - len(SPECIALS))
+    extra = [f"##{character}" for character in alphabet if not _STANDS_ALONE.match(character)]
+    if (least := len(SPECIALS) + len(alphabet) + len(extra)) > vocab_size:
         raise DataError(
             f"--vocab-size {vocab_size} has no room for the {len(alphabet)} characters of the text, alone and as "
-            f"continuations; take at least {len(SPECIALS) + 2 * len(alphabet)}, or a smaller --alphabet-limit"
+            f"continuations; take at least {least}, or a smaller --alphabet-limit"
         )
     rust = RustTokenizer(models.WordPiece(unk_token="[UNK]", max_input_chars_per_word=100))
     rust.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
@@ -102,18 +110,29 @@ def _add(words: Counter[str], found: Counter[str], normalizer: normalizers.Norma
                 words[part] += number
 
 
-def _alphabet(words: Counter[str], limit: int | None) -> list[str]:
-    """Return the commonest characters, sorted."""
+def _alphabet(words: Counter[str], limit: int | None, room: int) -> list[str]:
+    """Return the commonest characters, sorted: as many as asked for, or as suit the script and the room there is."""
     counts: Counter[str] = Counter()
     for word, number in words.items():
         for character in word:
             counts[character] += number
     if not counts:
         raise DataError("there is no text to learn a vocabulary from")
-    if limit is None:
-        chinese = sum(number for character, number in counts.items() if _CJK_FIRST <= character <= _CJK_LAST)
-        limit = _CJK_ALPHABET if chinese * 20 >= sum(counts.values()) else _LATIN_ALPHABET
-    commonest = sorted(counts, key=lambda character: (-counts[character], character))[:limit]
+    commonest = sorted(counts, key=lambda character: (-counts[character], character))
+    if limit is not None:
+        return sorted(commonest[:limit])
+    chinese = sum(number for character, number in counts.items() if _CJK_FIRST <= character <= _CJK_LAST)
+    commonest = commonest[: _CJK_ALPHABET if chinese * 20 >= counts.total() else _LATIN_ALPHABET]
+    needs = list(accumulate(1 if _STANDS_ALONE.match(character) else 2 for character in commonest))
+    if needs[-1] > room:
+        fitting = commonest[: bisect_right(needs, _ALPHABET_SHARE * room)]
+        left_out = 1.0 - sum(counts[character] for character in fitting) / counts.total()
+        if left_out <= _MOST_LEFT_OUT:
+            progress.note(
+                f"the vocabulary has room for {len(fitting):,} of the text's {len(counts):,} characters; the others, "
+                f"{left_out:.2%} of the text, become [UNK]"
+            )
+            return sorted(fitting)
     return sorted(commonest)
 
 

@@ -94,6 +94,27 @@ def test_chinese_gets_its_characters() -> None:
     assert set(characters) <= set(tokenizer.tokens)
 
 
+def test_no_chinese_character_goes_on_with_a_word() -> None:
+    """Whatever stands before it, it is cut off as a word, so a continuation of it could never occur."""
+    tokenizer = train(["一丁ab中国b2豈𠀀c"] * 3, vocab_size=40)
+    assert not {"##一", "##丁", "##国", "##豈", "##𠀀"} & set(tokenizer.tokens)
+    assert {"一", "国", "a", "##b", "##2"} <= set(tokenizer.tokens)
+    assert tokenizer.unknown not in tokenizer.encode_batch(["国a中b一"])[0]
+
+
+def test_rare_chinese_characters_make_room(capsys: pytest.CaptureFixture[str]) -> None:
+    characters = [chr(0x4E00 + number) for number in range(300)]
+    texts = ["".join(characters[:80]) * 100, "".join(characters[80:])[:30], "ab abab abab"]
+    tokenizer = train(texts, vocab_size=100)
+    assert set(characters[:80]) <= set(tokenizer.tokens) and {"a", "##b"} <= set(tokenizer.tokens)
+    assert "room for 8" in capsys.readouterr().err
+    assert tokenizer.vocab_size <= 100
+    with pytest.raises(DataError, match="no room for the 112 characters"):
+        train(texts, vocab_size=100, alphabet_limit=200)  # asked for
+    with pytest.raises(DataError, match="no room for the 300 characters"):
+        train(["".join(characters)], vocab_size=100)  # most of the text would be lost
+
+
 def test_too_little(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(DataError, match="no text"):
         train(["", "  "], vocab_size=100)
