@@ -51,9 +51,9 @@ def finish(
     notes = [f"The model was pre-trained on {data.num_tokens:,} tokens of {data.num_documents:,} documents."]
     notes += [prepared] if prepared else []
     if begun is not None:
-        values |= {"start": begun.name} | ({"counted_tokens": begun.tokens} if begun.tokens else {})
+        values |= _about_start(begun)
         notes += [begun.said] if begun.said else []
-    notes += _about_positions(bundle, stages, job, new=begun is not None)
+    notes += _about_positions(bundle, stages, job, new=begun is not None and bool(begun.name))
     shares, about = _about_sequences(bundle.task, data)
     values |= shares
     notes += about
@@ -118,6 +118,12 @@ def _remarks(
     if told:
         values["remarks"] = told
     return told
+
+
+def _about_start(begun: "Begun") -> dict[str, Any]:
+    """Return the figures of how the weights began, those that there are."""
+    found = {"start": begun.name, "counted_tokens": begun.tokens, "head_steps": begun.steps}
+    return {name: value for name, value in found.items() if value}
 
 
 def _about_positions(bundle: "Bundle", stages: "Sequence[Stage]", job: "Job", *, new: bool) -> list[str]:

@@ -9,6 +9,7 @@ from bertie import config, progress
 from bertie.commands._begin import begin, peak_of, remembered, with_optimizer
 from bertie.commands._chinese_words import warn_of_single_characters
 from bertie.commands._dial import dial, expected
+from bertie.commands._going_on import shortened, warmed
 from bertie.commands._held_out import DevCorpus
 from bertie.commands._prepared_text import Request, prepared
 from bertie.commands._pretrained import finish, summary
@@ -114,7 +115,6 @@ def pretrain(
     """
     parameters = {**locals(), "files": files or None}  # runs from before there were files have none
     from bertie.nn.device import resolve_device, set_threads
-    from bertie.reports.parts import masked_sentences
     from bertie.training.feed import corpus_feed
     from bertie.training.precision import resolve
     from bertie.training.run import Job, run
@@ -171,10 +171,10 @@ def pretrain(
             watch=counted.watch,
         )
         begun = begin(start, network, bundle, text, folder, seed=seed)
+        begun = begun or warmed(bundle, network, text, job, parts[0].length, folder)
         before = remembered(folder, _guesses(bundle, text, dev, place, seed=seed)[1], begun)
-        position = run(job, folder)
-        clozes, after = _guesses(bundle, text, dev, place, seed=seed)
-        masked = masked_sentences(clozes, before, after, tokenizer)
+        position = run(shortened(job, begun), folder)
+        masked = _masked(before, bundle, text, dev, place, seed=seed)
         about: dict[str, Any] = {"stages": parts, "job": job, "begun": begun, "prepared": ready.said}
         about["expected"] = hoped
         return finish(bundle, network, folder, position, text, masked, counted, **about)
@@ -295,3 +295,11 @@ def _guesses(bundle: "Bundle", corpus: "Corpus", dev: Path | None, place: Any, *
         return [], []
     clozes = choose(corpus if dev is None else Corpus.open(dev), bundle.tokenizer, seed=seed)
     return clozes, guess(bundle.model.to(place), clozes, bundle.tokenizer, device=place)
+
+
+def _masked(before: Any, bundle: "Bundle", corpus: "Corpus", dev: Path | None, place: Any, *, seed: int) -> Any:
+    """Put the guesses from before the first step and those of the finished model side by side."""
+    from bertie.reports.parts import masked_sentences
+
+    clozes, after = _guesses(bundle, corpus, dev, place, seed=seed)
+    return masked_sentences(clozes, before, after, bundle.tokenizer)

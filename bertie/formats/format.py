@@ -35,6 +35,8 @@ class Bundle:
     """Further facts that travel with the model, as JSON."""
     notes: tuple[str, ...] = ()
     """What the reader had to infer, drop or initialize, one sentence each."""
+    drawn: tuple[str, ...] = ()
+    """Names of the head's parameters that the reader drew at random, because the folder has none."""
 
 
 def new(config: Config, task: Task, tokenizer: Tokenizer, seed: int, *, architecture: str = "bert") -> Bundle:

@@ -122,7 +122,7 @@ def _read(layout: Path, *, task: str | None, settings: Mapping[str, Any] | None,
     notes += _left_out(model, state, stored, folder, name)
     extra = {key: value for key, value in ours.items() if key not in ("task", "settings", "golden_ids")}
     text = _card(folder, notes)
-    return Bundle(model.eval(), objective, tokenizer, config, kind, text, extra, tuple(notes))
+    return Bundle(model.eval(), objective, tokenizer, config, kind, text, extra, tuple(notes), tuple(drawn))
 
 
 def objective(path: Path) -> str:

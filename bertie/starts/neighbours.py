@@ -13,15 +13,13 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bertie import progress
 from bertie.corpus.shards import Corpus
-from bertie.nn.heads import TokenLogits
-from bertie.nn.stem import TokenStemLogits
 from bertie.starts._counts import Pieces, count_pieces
+from bertie.starts._outputs import set_outputs
 from bertie.starts._vectors import word_vectors
 from bertie.starts.start import Begun
 from bertie.tasks.task import Task, TaskModel
@@ -49,7 +47,7 @@ def begin(network: TaskModel, task: Task, corpus: Corpus, tokenizer: Tokenizer, 
         encoder.begin_at_neighbours(offsets_of(task, encoder), generator)
     if len(models) > len(tables):
         _strengthen(network.encoder)
-    _set_outputs(network, models, pieces, task, tokenizer)
+    set_outputs(models, pieces, task, tokenizer)
     share = "" if pieces.tokens == corpus.num_tokens else f" of {corpus.num_tokens:,}"
     progress.note(
         f"first weights from counts of {pieces.tokens:,}{share} tokens, in {time.monotonic() - started:.1f} s"
@@ -94,25 +92,3 @@ def _fill(table: Tensor, corpus: Corpus, pieces: Pieces, deviation: float, gener
         said = vectors.square().sum(0) > 0.0  # columns
         rows = torch.from_numpy(pieces.rows)
         table[rows] = torch.where(said, vectors * deviation, table[rows])
-
-
-@torch.no_grad()
-def _set_outputs(network: nn.Module, models: list[TaskModel], pieces: Pieces, task: Task, tokenizer: Tokenizer) -> None:
-    """Let output matrices of their own begin as the word vectors, and biases as the logarithm of frequencies."""
-    occurrences = pieces.occurrences.copy()
-    if task.left_to_right:
-        occurrences[tokenizer.separator] += pieces.documents  # it is guessed too: texts end with it
-    for model in models:
-        encoder: Any = model.encoder
-        for part in model.head.modules():
-            if isinstance(part, TokenLogits | TokenStemLogits):
-                if part.embedding is not encoder.embeddings.word.weight:
-                    part.embedding.copy_(encoder.embeddings.word.weight)
-                part.bias.copy_(_log_frequencies(occurrences, len(part.bias)))
-
-
-def _log_frequencies(occurrences: Any, size: int) -> Tensor:
-    """Work out (V,) logarithms of the pieces' shares; each occurs half a time more than it was seen."""
-    smoothed = np.full(size, 0.5)
-    smoothed[: len(occurrences)] += occurrences
-    return torch.from_numpy(np.log(smoothed / smoothed.sum()).astype(np.float32))

@@ -27,11 +27,15 @@ class Begun:
     """What a start did, for the run's report and the model's card."""
 
     name: str
-    """The file of `starts/`."""
+    """The file of `starts/`; empty for a trained encoder whose new head learned alone."""
     said: str = ""
     """One sentence with its full stop; empty when there is nothing to tell."""
     tokens: int = 0
     """Tokens of the corpus that were counted."""
+    steps: int = 0
+    """Steps that a new head learned alone."""
+    seconds: float = 0.0
+    """Time that they took."""
 
 
 class Start(Protocol):

@@ -1,0 +1,95 @@
+"""Going on from a trained encoder: a new head learns alone first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import bertie
+from bertie import config
+from bertie.formats.format import new
+from bertie.formats.huggingface import read, write
+from bertie.models.bert import BertConfig
+from bertie.tasks.classification import Classification
+from bertie.tokenizer.tokenizer import Tokenizer
+from bertie.training.record import read as read_record
+
+
+@pytest.fixture(scope="module")
+def corpus(prepare_sentences: Callable[..., Path]) -> Path:
+    return prepare_sentences(("cat", "dog", "sat", "ran", "the"), count=90, lengths=(3, 6), document=6)
+
+
+@pytest.fixture(scope="module")
+def encoder(tiny_tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder that holds an encoder and no head that guesses tokens."""
+    shape = BertConfig(tiny_tokenizer.vocab_size, 16, 1, 2, 32, max_positions=32)
+    folder = tmp_path_factory.mktemp("given") / "model"
+    write(new(shape, Classification(labels=("a", "b")), tiny_tokenizer, seed=3), folder)
+    return folder
+
+
+@pytest.fixture
+def wishes(corpus: Path, encoder: Path, tmp_path: Path) -> dict[str, Any]:
+    return {
+        "corpus": corpus,
+        "from_": str(encoder),
+        "task": "masked_lm",
+        "out": tmp_path / "run",
+        "steps": 4,
+        "length": 32,
+        "batch_tokens": 256,
+        "threads": 1,
+    }
+
+
+def test_a_new_head_learns_alone_before_the_first_step(wishes: dict[str, Any]) -> None:
+    """The run itself moves nothing here, so that all that changed is the head's."""
+    report = bertie.pretrain(**wishes, learning_rate=1e-12)
+    given, found = load_file(Path(wishes["from_"]) / "model.safetensors"), read(wishes["out"] / "model")
+    assert report.values["head_steps"] > 0
+    for name, value in given.items():
+        if name.startswith("bert.encoder."):
+            held = load_file(wishes["out"] / "model" / "model.safetensors")[name]
+            torch.testing.assert_close(held, value, atol=1e-6, rtol=0.0)
+    bias, tokens = found.model.head.token_logits.bias, found.tokenizer  # type: ignore[union-attr]
+    common, absent = tokens.encode_batch(["cat", "北"])
+    assert bias[common[0]] > bias[absent[0]] + 2.0
+    said = "learned alone"
+    assert said in (wishes["out"] / "report.html").read_text(encoding="utf-8")
+    assert said in (wishes["out"] / "model" / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_head_that_is_there_does_not_learn_alone(wishes: dict[str, Any], tmp_path: Path) -> None:
+    first = bertie.pretrain(**wishes)
+    again = {**wishes, "from_": str(wishes["out"] / "model"), "out": tmp_path / "again"}
+    assert "head_steps" in first.values and "head_steps" not in bertie.pretrain(**again).values
+
+
+def test_a_run_that_broke_off_ends_at_the_same_weights(
+    wishes: dict[str, Any], tmp_path: Path, break_off: Callable[..., None]
+) -> None:
+    """Before its first checkpoint the head learns alone once more, after it never."""
+    whole = bertie.pretrain(**wishes)
+    expected = load_file(wishes["out"] / "model" / "model.safetensors")
+    for saves, name in ((0, "early"), (1, "late")):
+        training = {"training": {"save_every": saves}}
+        other = {**wishes, "out": tmp_path / name, **training}
+        break_off(at=3, **other)
+        resumed = bertie.pretrain(**other, resume=True)
+        found = load_file(tmp_path / name / "model" / "model.safetensors")
+        assert all(torch.equal(found[key], value) for key, value in expected.items()), name
+        assert resumed.values["head_steps"] == whole.values["head_steps"]
+
+
+def test_the_head_takes_a_share_of_a_budget(wishes: dict[str, Any]) -> None:
+    del wishes["steps"]
+    report = bertie.pretrain(**wishes, budget="1s")
+    begun = read_record(wishes["out"] / "run.json")["kept"]["begun"]
+    assert 0 < report.values["head_steps"] == begun["steps"]
+    assert config.read(wishes["out"])["budget"] == "1s"
