@@ -1,7 +1,8 @@
 """Pre-train an encoder on text or on a prepared corpus, from random weights or from an existing model."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,7 +18,7 @@ from bertie.commands._random import ModelSettings, RandomStart
 from bertie.commands._recipe import as_began, complete
 from bertie.commands._seeds import with_seeds
 from bertie.commands._teacher import taught
-from bertie.commands._yardsticks import count, recipe_of
+from bertie.commands._yardsticks import Counted, count, recipe_of
 from bertie.commands.command import Report
 from bertie.config import Positional
 from bertie.errors import DataError, SettingsError
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from bertie.formats.format import Bundle
     from bertie.tasks.task import Task, TaskModel
     from bertie.tokenizer.tokenizer import Tokenizer
+    from bertie.training.loop import Draw
+    from bertie.training.run import Job
     from bertie.training.schedule import Horizon, Stage
 
 
@@ -117,7 +120,7 @@ def pretrain(
     from bertie.nn.device import resolve_device, set_threads
     from bertie.training.feed import corpus_feed
     from bertie.training.precision import resolve
-    from bertie.training.run import Job, run
+    from bertie.training.run import run
     from bertie.training.runfolder import RunFolder
     from bertie.training.schedule import parse_stages
 
@@ -153,23 +156,8 @@ def pretrain(
         counted = count(text, held_out, bundle, longest, recipe_of(bundle, start, optimizer, peak))
         hoped = expected(dialled, {} if held_out is None else counted.figures, folder)
         sizes: dict[str, Any] = {"stages": parts, "batch_tokens": size, "micro_tokens": training.micro_tokens}
-        job = Job(
-            model=learner,
-            task=lesson,
-            feed=lambda done, state: corpus_feed(
-                text, objective, tokenizer, **sizes, schedule=schedule, seed=seed, progress=done, state=state
-            ),
-            horizon=horizon,
-            peak=peak,
-            optimizer=optimizer,
-            schedule=schedule,
-            training=training,
-            precision=resolve(precision, place),
-            device=place,
-            seed=seed,
-            evaluate=None if held_out is None else held_out.figures,
-            watch=counted.watch,
-        )
+        feed = partial(corpus_feed, text, objective, tokenizer, **sizes, schedule=schedule, seed=seed)
+        job = _job(learner, lesson, feed, horizon, parameters, place, held_out, counted)
         begun = begin(start, network, bundle, text, folder, seed=seed)
         begun = begun or warmed(bundle, network, text, job, parts[0].length, folder)
         before = remembered(folder, _guesses(bundle, text, dev, place, seed=seed)[1], begun)
@@ -186,6 +174,36 @@ def _check(training: TrainingSettings, schedule: ScheduleSettings, epochs: int |
         raise SettingsError("training.best, .patience and .evaluate_each_epoch are finetune's; pretrain goes by steps")
     if schedule.batch_warmup > 0.0 and epochs is not None:
         raise SettingsError("with schedule.batch_warmup the steps of an epoch are unknown; give --tokens or --budget")
+
+
+def _job(
+    learner: "TaskModel",
+    lesson: "Task",
+    feed: "Callable[..., Iterator[Draw]]",
+    horizon: "Horizon",
+    parameters: dict[str, Any],
+    place: Any,
+    held_out: DevCorpus | None,
+    counted: Counted,
+) -> "Job":
+    """Put together what the run does, of settings that are all decided."""
+    from bertie.training.run import Job
+
+    return Job(
+        model=learner,
+        task=lesson,
+        feed=lambda done, state: feed(progress=done, state=state),
+        horizon=horizon,
+        peak=parameters["learning_rate"],
+        optimizer=parameters["optimizer"],
+        schedule=parameters["schedule"],
+        training=parameters["training"],
+        precision=parameters["precision"],
+        device=place,
+        seed=parameters["seed"],
+        evaluate=None if held_out is None else held_out.figures,
+        watch=counted.watch,
+    )
 
 
 def _start(
