@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from bertie.corpus.shards import Corpus
     from bertie.tokenizer.tokenizer import Tokenizer
 
-_VOCAB_SIZE = 8192
 _HELD_OUT, _MOST_HELD_OUT = 50, 1000  # every fiftieth document, so many at most
 _SHOWN = 8
 _REQUEST, _WORDS, _CORPUS, _DEV, _TOKENIZER = "request.json", "words.txt", "corpus", "dev", "tokenizer"
@@ -179,7 +178,7 @@ def _make(request: Request, given: Prepared | None, place: Path) -> dict[str, An
 
 def _from_text(request: Request, folder: Path) -> Prepared:
     """Learn a vocabulary, or take the model's, and cut text files by it; every fiftieth document is held out."""
-    from bertie.commands.train_tokenizer import train_tokenizer
+    from bertie.commands.train_tokenizer import VOCAB_SIZE, train_tokenizer
     from bertie.corpus.prepare import prepare
     from bertie.files.text import expand
     from bertie.formats.huggingface import resolve
@@ -187,7 +186,7 @@ def _from_text(request: Request, folder: Path) -> Prepared:
 
     folder.mkdir(exist_ok=True)
     if request.source is None:
-        size = _VOCAB_SIZE if request.vocab_size is None else request.vocab_size
+        size = VOCAB_SIZE if request.vocab_size is None else request.vocab_size
         train_tokenizer(tuple(request.files), out=folder / _TOKENIZER, vocab_size=size)
     else:
         (folder / _TOKENIZER).mkdir()

@@ -75,8 +75,7 @@ def prepare_corpus(
     return Report(
         title=f"Corpus {out}",
         values=values,
-        next_command=f"bertie pretrain --corpus {place} --out out/model --model.size mini --model.dropout 0 "
-        "--task masked_lm --mask-rate 0.3 --settings mask_rate_end=0.15 --budget 20m",
+        next_command=f"bertie pretrain --corpus {place} --budget 20m --out out/model",
     )
 
 

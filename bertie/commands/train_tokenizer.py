@@ -14,6 +14,7 @@ from bertie.errors import SettingsError
 if TYPE_CHECKING:
     from bertie.tokenizer.tokenizer import Tokenizer
 
+VOCAB_SIZE = 8192
 _SAMPLE_CHARACTERS = 1_000_000
 _LOOKED_AT = 1_000_000  # characters that decide whether vowel signs are kept
 _MANY_SIGNS = 0.01
@@ -23,7 +24,7 @@ def train_tokenizer(
     files: Positional[tuple[str, ...]],
     *,
     out: Path,
-    vocab_size: int = 30522,
+    vocab_size: int = VOCAB_SIZE,
     lowercase: bool = True,
     strip_accents: bool | None = None,
     min_frequency: int = 2,
@@ -36,7 +37,8 @@ def train_tokenizer(
     Args:
         files: text files, folders or globs.
         out: folder for vocab.txt, tokenizer.json and their settings; must not exist.
-        vocab_size: pieces to learn, special ones counted.
+        vocab_size: pieces to learn, special ones counted; 8,192 unless given. The larger it is, the more of the time
+            guessing takes; BERT has 30,522.
         lowercase: lower-case everything (bert-base-uncased) or not (cased).
         strip_accents: drop accents; when not given, with lower-casing only, and not in scripts whose vowels are marks.
         min_frequency: merges rarer than this are not made.

@@ -46,10 +46,7 @@ def test_figures(tmp_path: Path, tokenizer: Path, capsys: pytest.CaptureFixture[
     assert code == 0
     assert "random next share" in output
     assert "Preparing" in errors
-    assert (
-        f"next: bertie pretrain --corpus {out} --out out/model --model.size mini --model.dropout 0 --task masked_lm "
-        "--mask-rate 0.3 --settings mask_rate_end=0.15 --budget 20m" in errors
-    )
+    assert f"next: bertie pretrain --corpus {out} --budget 20m --out out/model" in errors
     assert "warning" not in errors
     report = bertie.prepare_corpus([path], tokenizer=tokenizer, out=tmp_path / "again", processes=1)
     values = report.values

@@ -5,6 +5,7 @@ import random
 import pytest
 
 from bertie.data.items import Text, Words
+from bertie.inference import classical
 from bertie.inference.classical import fit
 
 pytest.importorskip("sklearn")
@@ -63,3 +64,11 @@ def test_odd_items_are_answered() -> None:
     tag = fit([bare, Words(("a", "b"), ("O", "B-X"))])
     assert [guess.tags for guess in tag([bare, Words(("b",))])] == [(), ("B-X",)]
     assert tag([]) == []
+
+
+def test_many_items_are_learned_from_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(classical, "_LARGE", 100)
+    draw = random.Random(0)
+    tag = fit([_sentence(draw) for _ in range(200)])
+    unseen = [_sentence(draw) for _ in range(20)]
+    assert [guess.tags for guess in tag(unseen)] == [item.label for item in unseen]
