@@ -54,7 +54,7 @@ def test_every_block_runs(tmp_path: Path) -> None:
     assert 'bertie predict out/alike/model "a text of yours" --pair "' in said["tasks.md"]
     assert 'bertie predict out/tags/model "a text of yours"\n' in said["tasks.md"]
     records = [json.loads(line) for line in (tmp_path / "out/encoder/metrics.jsonl").read_text().splitlines()]
-    dev = [record["mlm_loss"] for record in records if record["kind"] == "dev"]
+    dev = [record["loss"] for record in records if record["kind"] == "dev"]
     assert dev[-1] < dev[0] - 1.0
     assert (
         "Verdict" in outputs["custom_head.md"] and "article_classifier by out/mine/model" in outputs["custom_head.md"]
