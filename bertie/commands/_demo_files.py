@@ -1,4 +1,4 @@
-"""What the demo reads and measures on: text, of which a share is held out, and labelled items for each seed."""
+"""What the demo reads and measures on: text, and labelled items for each seed."""
 
 from __future__ import annotations
 
@@ -13,21 +13,28 @@ from bertie.errors import DataError, SettingsError
 from bertie.files.text import shorten
 
 if TYPE_CHECKING:
+    from bertie.data.embedded import Language
     from bertie.data.items import Table
     from bertie.tasks.task import Task
 
 TASKS = ("classification", "tagging")
 LABELS = 100
 """Sentences that each seed draws from the demo's own table."""
-SAMPLES = (
-    "Angela Merkel met President Obama in Berlin on Friday .",
-    "Shares of Deutsche Bank fell in New York after the company said profits would be lower .",
-    "Ireland beat England 13-9 in the Six Nations in Dublin .",
-)
+SAMPLES: dict[Language, tuple[str, ...]] = {
+    "en": (
+        "Angela Merkel met President Obama in Berlin on Friday .",
+        "Shares of Deutsche Bank fell in New York after the company said profits would be lower .",
+        "Ireland beat England 13-9 in the Six Nations in Dublin .",
+    ),
+    "zh": (
+        "新华社记者李明从上海报道，今年的外贸出口增长了百分之八。",
+        "德国总理默克尔星期五抵达北京，开始对中国进行访问。",
+        "农业部部长张志强在武汉会见了湖北省的农民代表。",
+    ),
+}
 """Texts for the demo's own model."""
-_SAMPLE_CHARACTERS = 160
-_HELD_OUT = 20  # every twentieth document is kept from pre-training
-_MOST_HELD_OUT = 1000
+_NUM_SAMPLES = 3  # of a user's own text
+_SAMPLE_COLUMNS = 160
 _ROWS = (".jsonl", ".json", ".parquet", ".csv")  # a row is a text, or says that it is something else
 _LOOKED_AT = 500  # lines that show whether each is a word with its tag
 
@@ -36,10 +43,10 @@ _LOOKED_AT = 500  # lines that show whether each is a word with its tag
 class DemoFiles:
     """What the demo reads."""
 
-    corpus: Path
-    """.jsonl of the documents to pre-train on."""
-    held_out: Path | None
-    """The same of others, to measure on; None where there are too few documents."""
+    corpus: tuple[Path, ...]
+    """Text to pre-train on; of its documents a share is held out."""
+    language: Language
+    """Of the demo's own text."""
     task: str
     criterion: str
     """Name of the score that the ways are compared by."""
@@ -65,6 +72,7 @@ def gather(
     task: str | None,
     labels: int | None,
     seeds: Sequence[int],
+    language: Language = "en",
 ) -> DemoFiles:
     """Read the user's files, and the embedded ones for what is not given.
 
@@ -75,6 +83,7 @@ def gather(
         task: of the tables; found by their form when None.
         labels: items that each seed draws; when None all of the user's, and `LABELS` of the embedded ones.
         seeds: of the draws.
+        language: of the embedded files.
 
     Raises:
         SettingsError: files or packages that aren't there, or more labels than there are.
@@ -86,7 +95,7 @@ def gather(
     if not corpus or given is None:
         from bertie.data.embedded import write_demo_text
 
-        text = write_demo_text(folder / "text")
+        text = write_demo_text(folder / "text", language)
         if given is None:
             given = _tables((text.train, text.dev), "tagging")
             labels = LABELS if labels is None else labels
@@ -98,10 +107,9 @@ def gather(
     from bertie.data.items import part
 
     drawn = folder / "drawn"
-    reading, held_out, samples = _hold_out(corpus, folder)
     return DemoFiles(
-        corpus=reading,
-        held_out=held_out,
+        corpus=corpus,
+        language=language,
         task=kind.name,
         criterion=str(kind.criterion),
         num_train=len(train.items),
@@ -109,7 +117,7 @@ def gather(
         dev_table=_write(dev.items, drawn / "dev.jsonl"),
         draws=tuple((seed, _write(part(train.items, count, seed=seed), drawn / f"{seed}.jsonl")) for seed in seeds),
         num_labelled=count,
-        samples=SAMPLES if tables is None else () if _has_pairs(train.items) else samples,
+        samples=SAMPLES[language] if tables is None else () if _has_pairs(train.items) else _beginnings(corpus),
     )
 
 
@@ -157,29 +165,9 @@ def _has_pairs(items: Sequence[Any]) -> bool:
     return any(getattr(item, "pair", None) is not None for item in items)
 
 
-def _hold_out(corpus: tuple[Path, ...], folder: Path) -> tuple[Path, Path | None, tuple[str, ...]]:
-    """Copy the documents into two files, one of which pre-training never reads.
-
-    Returns:
-        Both files, the second None where there are too few documents; and the beginnings of some documents.
-    """
+def _beginnings(corpus: tuple[Path, ...]) -> tuple[str, ...]:
+    """Return the beginnings of the first documents."""
     from bertie.corpus.documents import read_documents
 
-    reading, held_out = folder / "text" / "reading.jsonl", folder / "text" / "held-out.jsonl"
-    reading.parent.mkdir(parents=True, exist_ok=True)
-    count, kept, apart = 0, 0, False
-    samples: list[str] = []
-    with reading.open("w", encoding="utf-8") as some, held_out.open("w", encoding="utf-8") as others:
-        for document in read_documents(corpus):
-            if not document.continues:  # a further part goes where the first one went
-                count += 1
-                apart = count % _HELD_OUT == 0 and kept < _MOST_HELD_OUT
-                kept += apart
-                if len(samples) < len(SAMPLES):
-                    samples.append(shorten(document.paragraphs[0], _SAMPLE_CHARACTERS))
-            line = json.dumps({"text": "\n\n".join(document.paragraphs)})
-            (others if apart else some).write(line + "\n")
-    if kept:
-        return reading, held_out, tuple(samples)
-    held_out.unlink()
-    return reading, None, tuple(samples)
+    documents = (document for document in read_documents(corpus) if not document.continues)
+    return tuple(shorten(each.paragraphs[0], _SAMPLE_COLUMNS) for each in islice(documents, _NUM_SAMPLES))

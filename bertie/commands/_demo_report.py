@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 PRETRAINED, RANDOM, CLASSICAL = "pre-trained", "random", "classical"
 NAMES = {PRETRAINED: "pre-trained", RANDOM: "random weights", CLASSICAL: "classical way"}
 """The ways that are compared, as the page calls them."""
-_HOW = {"tagging": "word, neighbours, affixes", "classification": "TF-IDF of words and pairs"}
+_HOW = {
+    "en": {"tagging": "word, neighbours, affixes", "classification": "TF-IDF of words and pairs"},
+    "zh": {"tagging": "character, neighbours, pairs of them", "classification": "TF-IDF of characters and pairs"},
+}
 _SCORE = {"f1": "F1", "accuracy": "Accuracy"}
 _NUM_SHOWN = 5  # sentences with a hole in the terminal; the page has all
 
@@ -58,7 +61,7 @@ def remark(outcome: Outcome) -> str:
     )
     if CLASSICAL not in scores:
         return f"{said}. Without scikit-learn the classical way was not measured."
-    how = _HOW[files.task]
+    how = _HOW[files.language][files.task]
     return f"{said}, {_against(scores, CLASSICAL)} the classical way (logistic regression on {how})."
 
 
@@ -179,7 +182,7 @@ def _write_page(
             summary=values,
             records=read(encoder / "metrics.jsonl"),
             settings=config.render(command="pretrain", parameters=config.read(encoder)),
-            command="bertie demo",
+            command="bertie demo" if files.language == "en" else f"bertie demo --language {files.language}",
             masked=masked,
             findings=findings(measured, model.task, files.dev),
             comparisons=[Comparison("What pre-training bought", rows, said, unit="%")],

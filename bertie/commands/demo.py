@@ -12,22 +12,24 @@ from bertie.commands._random import ModelSettings
 from bertie.commands._seeds import checked
 from bertie.commands.command import Report
 from bertie.commands.finetune import finetune
-from bertie.commands.prepare_corpus import prepare_corpus
 from bertie.commands.pretrain import pretrain
 from bertie.commands.train_tokenizer import train_tokenizer
 from bertie.errors import SettingsError
 from bertie.training.settings import OptimizerSettings, TrainingSettings
 
 if TYPE_CHECKING:
+    from bertie.corpus.shards import Corpus
     from bertie.reports.masked import MaskedSentence
 
 _LENGTH = 64
 _EVALUATE_EVERY = 300  # steps: some seconds
 _DEV_TOKENS = 40_000
+_HELD_OUT, _MOST_HELD_OUT = 20, 1000  # every twentieth document is kept from pre-training, so many at most
 
 
 def demo(
     *,
+    language: Literal["en", "zh"] = "en",
     corpus: tuple[Path, ...] = (),
     train: Path | None = None,
     dev: Path | None = None,
@@ -42,11 +44,13 @@ def demo(
 ) -> Report:
     """Show the whole life on real text, offline, in minutes: vocabulary, corpus, pre-training, what that buys, report.
 
-    Without files of your own it reads news stories and sentences with marked names from two installed pip packages.
+    Without files of your own it reads news and sentences with marked names from installed pip packages, in English, or
+    with --language zh in Chinese.
     What pre-training bought is measured with few labelled items: the same model from random weights, and a classical
     way without a network, learn from the same ones, seed by seed.
 
     Args:
+        language: of the demo's own text, en or zh.
         corpus: text of your own to pre-train on.
         train: labelled table of your own: texts with labels, or words with tags.
         dev: labelled table to measure on; goes with --train.
@@ -55,7 +59,7 @@ def demo(
         vocab_size: pieces of the vocabulary.
         size: of the encoder, layers/hidden.
         budget: time for pre-training.
-        labels: labelled items to learn from, drawn anew for each seed; all of your own table, 200 of the demo's, when
+        labels: labelled items to learn from, drawn anew for each seed; all of your own table, 100 of the demo's, when
             not given.
         epochs: passes over them; as finetune chooses when not given.
         seeds: such as 1,2,3 or 1-5: for each of them a draw of labelled items and a model of each way.
@@ -68,14 +72,16 @@ def demo(
         raise SettingsError("--train and --dev go together")
     if task is not None and train is None:
         raise SettingsError("--task goes with tables of your own, --train and --dev")
+    if language != "en" and corpus and train is not None:
+        raise SettingsError("--language chooses between the demo's own texts; with files of your own leave it out")
     draws, folder = checked(seeds), _new_folder(out)
     tables = None if train is None or dev is None else (train, dev)
-    files = gather(folder, corpus, tables, task=task, labels=labels, seeds=draws)
+    files = gather(folder, corpus, tables, task=task, labels=labels, seeds=draws, language=language)
     progress.note(f"1/5  vocabulary of {vocab_size:,} pieces")
     with progress.without_notes():
-        train_tokenizer((str(files.corpus),), out=folder / "tokenizer", vocab_size=vocab_size)
+        train_tokenizer(tuple(str(path) for path in files.corpus), out=folder / "tokenizer", vocab_size=vocab_size)
     progress.note("2/5  corpus")
-    prepared, held_out = _prepare(folder, files)
+    read, held_out = _prepare(folder, files)
     progress.note(f"3/5  pre-training for {budget}")
     life = _pretrain(folder, held_out, size=size, budget=budget)
     progress.note(
@@ -87,8 +93,8 @@ def demo(
     outcome = Outcome(
         folder=folder,
         files=files,
-        documents=prepared.values["documents"],
-        tokens=prepared.values["tokens"],
+        documents=read.num_documents,
+        tokens=read.num_tokens,
         life=life.values,
         scores=scores,
         model=model,
@@ -110,16 +116,23 @@ def _new_folder(out: Path | None) -> Path:
     return folder
 
 
-def _prepare(folder: Path, files: DemoFiles) -> tuple[Report, Path | None]:
-    """Turn the text into corpora of token ids, the one to read and the one held out."""
-    tokenizer = folder / "tokenizer"
+def _prepare(folder: Path, files: DemoFiles) -> "tuple[Corpus, Path | None]":
+    """Turn the text into corpora of token ids: one to read, and one of held-out documents if there are enough."""
+    from bertie.corpus.prepare import prepare
+
+    tokenizer, held_out = folder / "tokenizer", folder / "held-out"
+    corpus = list(files.corpus)
     with progress.without_notes():
-        prepared = prepare_corpus((files.corpus,), tokenizer=tokenizer, out=folder / "corpus")
-        if files.held_out is None:
-            return prepared, None
-        held_out = folder / "held-out"
-        prepare_corpus((files.held_out,), tokenizer=tokenizer, out=held_out)
-    return prepared, held_out
+        read = prepare(corpus, tokenizer=tokenizer, out=folder / "corpus", take=lambda number: not _is_held_out(number))
+        if read.num_documents < _HELD_OUT:
+            return read, None
+        prepare(corpus, tokenizer=tokenizer, out=held_out, take=_is_held_out)
+    return read, held_out
+
+
+def _is_held_out(number: int) -> bool:
+    """Tell whether a document, counted from 0, is measured on."""
+    return number % _HELD_OUT == _HELD_OUT - 1 and number < _HELD_OUT * _MOST_HELD_OUT
 
 
 def _model(size: str) -> ModelSettings:

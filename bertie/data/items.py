@@ -4,8 +4,9 @@ Every kind has `label`, what its source says is right (None: nothing is said), a
 become items in `table`, `words`, `questions` and `choices`; nothing here reads or encodes.
 """
 
+import re
 import reprlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -15,6 +16,9 @@ from bertie.data.reading import Reading
 from bertie.errors import DataError, SettingsError
 
 Item = TypeVar("Item")
+
+_WIDE = re.compile("[\u2e80-\ua4cf\uf900-\ufaff\ufe30-\ufe4f\uff00-\uff9f\uffe0-\uffef\U00020000-\U0003ffff]")
+"""Characters of scripts without spaces: Han, kana, and their marks."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class Words:
     """One tag a word, IOB2 (B-PER I-PER O)."""
     line: int = 0
     text: str = ""
-    """The whole text that `offsets` count in; the words joined by spaces when empty."""
+    """The whole text that `offsets` count in; the words joined when empty, by spaces but not within Chinese."""
     offsets: tuple[tuple[int, int], ...] = ()
     """First character of each word and the one after its last; worked out from joined words when empty."""
 
@@ -131,7 +135,7 @@ def sides(item: Any) -> tuple[str, str | None]:
 
 def whole_text(item: Words) -> str:
     """Return the text that the words stand in."""
-    return item.text or " ".join(item.words)
+    return item.text or "".join(f"{space}{word}" for space, word in _with_spaces(item.words))
 
 
 def word_offsets(item: Words) -> Sequence[tuple[int, int]]:
@@ -139,10 +143,20 @@ def word_offsets(item: Words) -> Sequence[tuple[int, int]]:
     if item.offsets or not item.words:
         return item.offsets
     edges, place = [], 0
-    for word in item.words:
+    for space, word in _with_spaces(item.words):
+        place += len(space)
         edges.append((place, place + len(word)))
-        place += len(word) + 1
+        place += len(word)
     return edges
+
+
+def _with_spaces(words: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield each word with what parts it from the one before: a space, but not between Chinese or Japanese ones."""
+    before = ""
+    for place, word in enumerate(words):
+        is_close = place == 0 or (_WIDE.match(before[-1:]) and _WIDE.match(word))
+        yield "" if is_close else " ", word
+        before = word
 
 
 def texts(items: Sequence[Any]) -> tuple[list[str], list[str | None] | None]:

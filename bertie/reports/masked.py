@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bertie.reports.page import section
-from bertie.reports.text import safe, spaced
+from bertie.reports.text import is_wide, safe, spaced
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,15 @@ def _score(sentences: Sequence[MaskedSentence]) -> str:
     first = [sum(_rank(sentence.answer, guesses) == 1 for sentence, guesses in part) for part in _parts(sentences)]
     among = [sum(_rank(sentence.answer, guesses) > 0 for sentence, guesses in part) for part in _parts(sentences)]
     depth = max((len(sentence.after) for sentence in sentences), default=0)
+    hidden = "character" if all(_is_chinese(sentence.answer) for sentence in sentences) else "word"
     return (
-        f"One word of each sentence was hidden. First guess right: {first[0]} of {len(sentences)} before training, "
+        f"One {hidden} of each sentence was hidden. First guess right: {first[0]} of {len(sentences)} before training, "
         f"{first[1]} after; among the first {depth}: {among[0]} before, {among[1]} after."
     )
+
+
+def _is_chinese(piece: str) -> bool:
+    return len(piece) == 1 and is_wide(piece)
 
 
 def _parts(

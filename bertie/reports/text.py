@@ -32,7 +32,7 @@ def shorten(text: str, width: int) -> str:
     """Cut text to a width in columns, of which an East Asian character takes two, and end it with an ellipsis."""
     used = 0
     for place, character in enumerate(text):
-        used += 2 if _is_wide(character) else 1
+        used += 2 if is_wide(character) else 1
         if used > width:
             return text[: max(0, place - 1)].rstrip() + "…"
     return text
@@ -65,7 +65,7 @@ def spaced(pieces: Sequence[str]) -> list[tuple[str, bool]]:
 
 def _touch(before: str, piece: str, after: str, earlier: Sequence[str]) -> bool:
     """Tell whether a piece stands against the one before it."""
-    if piece in _CLOSING or before in _OPENING or _is_wide(piece[:1]) or _is_wide(before[-1:]):
+    if piece in _CLOSING or before in _OPENING or is_wide(piece[:1]) or is_wide(before[-1:]):
         return True
     if before in {".", ","} and earlier and _is_number(earlier[-1]) and _is_number(piece):
         return True  # 23,000 and 2.5
@@ -82,6 +82,6 @@ def _is_number(piece: str) -> bool:
     return piece.removeprefix("##").isdecimal()
 
 
-def _is_wide(character: str) -> bool:
+def is_wide(character: str) -> bool:
     """Tell whether a character is one of those that stand side by side without spaces: Han, kana, full-width marks."""
     return bool(character) and ("\u2e80" <= character <= "\ua4cf" or "\uf900" <= character <= "\uffef")

