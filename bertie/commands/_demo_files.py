@@ -114,8 +114,10 @@ def gather(
         criterion=str(kind.criterion),
         num_train=len(train.items),
         dev=dev.items,
-        dev_table=_write(dev.items, drawn / "dev.jsonl"),
-        draws=tuple((seed, _write(part(train.items, count, seed=seed), drawn / f"{seed}.jsonl")) for seed in seeds),
+        dev_table=write_items(dev.items, drawn / "dev.jsonl"),
+        draws=tuple(
+            (seed, write_items(part(train.items, count, seed=seed), drawn / f"{seed}.jsonl")) for seed in seeds
+        ),
         num_labelled=count,
         samples=SAMPLES[language] if tables is None else () if _has_pairs(train.items) else _beginnings(corpus),
     )
@@ -125,7 +127,7 @@ def _tables(paths: tuple[Path, Path], task: str | None) -> tuple[type[Task], Tab
     """Read both tables, and find the task out where it isn't said: words with tags, or texts with labels."""
     from bertie.tasks.task import read_items, task_class
 
-    name = task or _task_of(paths[0])
+    name = task or task_of(paths[0])
     kind: type[Task] = task_class(name)
     train = read_items(kind, paths[0], labelled=True)
     dev = read_items(kind, paths[1], labelled=True, like=train.reading)
@@ -138,7 +140,7 @@ def _tables(paths: tuple[Path, Path], task: str | None) -> tuple[type[Task], Tab
     return kind, train, dev
 
 
-def _task_of(path: Path) -> str:
+def task_of(path: Path) -> str:
     """Tell a table with a tagged word a line from one of labelled texts; other forms of tagged words need --task."""
     from bertie.data.conll import is_tagged
     from bertie.files.compression import format_suffix
@@ -151,7 +153,7 @@ def _task_of(path: Path) -> str:
     return "tagging" if is_tagged(lines) else "classification"
 
 
-def _write(items: Sequence[Any], path: Path) -> Path:
+def write_items(items: Sequence[Any], path: Path) -> Path:
     """Write items as a table of their own, in one form whatever they were read from."""
     from bertie.data.items import row
     from bertie.files.atomic import write_text

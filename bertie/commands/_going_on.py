@@ -1,22 +1,56 @@
-"""A run that goes on from a trained encoder: its new head, its learning rate, and what the run bought; no command."""
+"""A run that goes on from a trained encoder: its learning rate, its new head, and what it bought; no command."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from bertie import progress
 
 if TYPE_CHECKING:
+    from bertie.commands._held_out import DevCorpus
+    from bertie.commands._probe import Probe
     from bertie.corpus.shards import Corpus
     from bertie.formats.format import Bundle
+    from bertie.reports.run import Comparison
     from bertie.starts.start import Begun
     from bertie.tasks.task import TaskModel
     from bertie.training.run import Job
     from bertie.training.runfolder import RunFolder
+    from bertie.training.schedule import Stage
+    from bertie.training.settings import OptimizerSettings
 
-_BEGUN = "begun"  # what a run's record calls it
+_BEGUN, _BEFORE = "begun", "loss_before"  # what a run's record calls them
 _SHARE = 0.1  # of a budget: the head alone learns no longer than that
+_SAMPLE = 50_000  # tokens of the training corpus to measure on, where nothing is held out
+
+_PROBE_LENGTH = 128  # tokens of a row at most
+
+
+def peak_for(bundle: Bundle, optimizer: OptimizerSettings, given: float | None, out: Path, *, resume: bool) -> float:
+    """Return the peak of the learning rate: as given, as the run in `out` began, or what suits the weights.
+
+    Args:
+        bundle: the model to go on from.
+        optimizer: of the run.
+        given: by the user.
+        out: of the run.
+        resume: whether it goes on.
+    """
+    from bertie.training.fitting import further_rate, inspect, rate_in_words
+    from bertie.training.runfolder import settings_of
+
+    if given is not None:
+        return given
+    earlier = (settings_of(out) if resume else None) or {}
+    if isinstance(began := earlier.get("learning_rate"), float):
+        return began
+    encoder = inspect(bundle.model)
+    rate = further_rate(encoder, optimizer.name)
+    progress.note(f"learning rate {rate_in_words(rate)}, to go on from {encoder}; --learning-rate takes another one")
+    return rate
 
 
 def warmed(
@@ -70,3 +104,112 @@ def shortened(job: Job, begun: Begun | None) -> Job:
     if begun is None or budget is None or not begun.seconds:
         return job
     return replace(job, horizon=replace(job.horizon, seconds=max(0.5 * budget, budget - begun.seconds)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bought:
+    """What a run bought: figures, and how they are told."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    """By their names in run.json."""
+    said: tuple[str, ...] = ()
+    """Sentences for the report."""
+    remarks: tuple[str, ...] = ()
+    """Warnings."""
+    comparisons: tuple[Comparison, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoingOn:
+    """What is measured of an encoder before a run goes on from it, and again after the run."""
+
+    source: str
+    """The model that was given."""
+    measure: Callable[[], float | None] | None
+    """Loss at [MASK] of the network as it is; None where the held-out corpus is measured anyway."""
+    before: float | None
+    """The same before the first step."""
+    probe: Probe | None
+
+    @classmethod
+    def of(
+        cls,
+        source: str | None,
+        bundle: Bundle,
+        network: TaskModel,
+        corpus: Corpus,
+        held_out: DevCorpus | None,
+        stages: Sequence[Stage],
+        job: Job,
+        folder: RunFolder,
+        probe: Probe | None,
+    ) -> GoingOn | None:
+        """Measure the network before its first step, or recall what was measured then; None for random weights."""
+        from bertie.commands._held_out import DevCorpus
+
+        if source is None:
+            return None
+        if probe is not None:
+            probe.keep(folder, source)
+        if held_out is not None or not bundle.task.fills_masks:
+            return cls(source=source, measure=None, before=None, probe=probe)
+        sample = DevCorpus(corpus.path, bundle, network, stages, _SAMPLE, job.device)
+
+        def measure() -> float | None:
+            from bertie.inference.mask_alone import measure_masks
+            from bertie.training.precision import compute
+
+            network.to(job.device)
+            with compute(job.precision, job.device):
+                return measure_masks(network, sample.alone, device=job.device).get("mask_loss")
+
+        if (before := folder.kept(_BEFORE)) is None and (before := measure()) is not None:
+            folder.keep(_BEFORE, before)
+        return cls(source=source, measure=measure, before=before, probe=probe)
+
+    def conclude(
+        self, records: Sequence[Mapping[str, Any]], folder: RunFolder, shape: Any, limits: Mapping[str, Any]
+    ) -> Bought:
+        """Measure the network that the run has left, and put both side by side.
+
+        Args:
+            records: lines of metrics.jsonl.
+            folder: of the run, with its model.
+            shape: config of the encoder.
+            limits: what the probe has to keep to, such as threads.
+        """
+        loss = self._loss(records)
+        own = {**limits, "length": min(_PROBE_LENGTH, shape.max_positions)}
+        probed = Bought() if self.probe is None else self.probe.conclude(folder, self.source, own)
+        worse = {"fine_tune_from": self.source} if loss.remarks or probed.remarks else {}
+        return Bought(
+            values={**loss.values, **probed.values, **worse},
+            said=(*loss.said, *probed.said),
+            remarks=(*loss.remarks, *probed.remarks),
+            comparisons=probed.comparisons,
+        )
+
+    def _loss(self, records: Sequence[Mapping[str, Any]]) -> Bought:
+        """Compare the losses."""
+        name, where, before, after = "mask_loss", "a sample of the training corpus", self.before, None
+        if self.measure is not None:
+            after = self.measure()
+        else:
+            where = "the held-out corpus"
+            dev = [row for row in records if row.get("kind") == "dev"]
+            name = "mask_loss" if any("mask_loss" in row for row in dev) else "loss"
+            found = [row[name] for row in dev if isinstance(row.get(name), float)]
+            if len(found) > 1 and dev[0]["step"] == 0:
+                before, after = found[0], found[-1]
+        if before is None or after is None:
+            return Bought()
+        values = {f"{name}_before": round(before, 4), f"{name}_after": round(after, 4)}
+        kind = "loss with every chosen token as [MASK]" if name == "mask_loss" else "loss"
+        said = f"On {where} the {kind} was {before:.3f} before the first step and {after:.3f} at the end."
+        if after < before:
+            return Bought(values=values, said=(said,))
+        remark = (
+            f"the {kind} did not fall: on {where} it was {before:.3f} before the first step and {after:.3f} at the "
+            f"end. Give the run more time or tokens or a lower --learning-rate, or use {self.source} as it is"
+        )
+        return Bought(values=values, said=(said,), remarks=(remark,))

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from bertie import progress
+from bertie.commands._going_on import Bought, GoingOn
 from bertie.commands._yardsticks import Counted
 from bertie.commands.command import Report
 
@@ -35,10 +36,10 @@ def finish(
     begun: "Begun | None" = None,
     prepared: str = "",
     expected: Mapping[str, float] | None = None,
+    onward: GoingOn | None = None,
+    limits: Mapping[str, Any] | None = None,
 ) -> Report:
     """Write the model, its companions and the report of a run that reached its end."""
-    from bertie.formats.huggingface import write
-    from bertie.reports.card import model_card
     from bertie.reports.run import RunReport
     from bertie.reports.run import write as write_report
     from bertie.training.journal import read
@@ -47,12 +48,16 @@ def finish(
     values = _figures(folder, records, position)
     values["epochs"] = round(position.tokens / max(1, data.num_tokens), 4)
     values |= counted.values(records) | dict(expected or {})
-    told = _remarks(values, position, records, stages, job, counted)
+    _write_model(bundle, network, folder, position, data, values, begun)
+    bought = Bought() if onward is None else onward.conclude(records, folder, bundle.config, limits or {})
+    values |= bought.values
+    told = _remarks(values, position, records, stages, job, counted, bought.remarks)
     notes = [f"The model was pre-trained on {data.num_tokens:,} tokens of {data.num_documents:,} documents."]
     notes += [prepared] if prepared else []
     if begun is not None:
         values |= _about_start(begun)
         notes += [begun.said] if begun.said else []
+    notes += bought.said
     notes += _about_positions(bundle, stages, job, new=begun is not None and bool(begun.name))
     shares, about = _about_sequences(bundle.task, data)
     values |= shares
@@ -61,13 +66,43 @@ def finish(
         notes += [counted.said] if counted.said else []
         notes.append("Random replacements come from the vocabulary without its special tokens, unlike the original.")
     settings = folder.config.read_text(encoding="utf-8")
-    command = f"bertie run {folder.config}"
+    write_report(
+        folder.report,
+        RunReport(
+            title=f"Pre-training {folder.path.name}",
+            kind="pretrain",
+            summary={name: value for name, value in values.items() if name != "remarks"},
+            records=records,
+            settings=settings,
+            command=f"bertie run {folder.config}",
+            comparisons=bought.comparisons,
+            masked=masked,
+            notes=[*notes, *(f"{line[0].upper()}{line[1:]}." for line in told)],
+        ),
+    )
+    folder.mark_finished(values)
+    return summary(folder, values, bundle.task)
+
+
+def _write_model(
+    bundle: "Bundle",
+    network: "TaskModel",
+    folder: "RunFolder",
+    position: "Position",
+    data: "Corpus",
+    values: Mapping[str, Any],
+    begun: "Begun | None",
+) -> None:
+    """Write the model with its card, and the companions of its learning."""
+    from bertie.formats.huggingface import write
+    from bertie.reports.card import model_card
+
     scores = {name: value for name, value in values.items() if name.startswith("dev_")}
     card = model_card(
         task=bundle.task.name,
-        command=command,
+        command=f"bertie run {folder.config}",
         scores=scores,
-        settings=settings,
+        settings=folder.config.read_text(encoding="utf-8"),
         data=data.fingerprint,
         name=folder.path.name,
         num_parameters=sum(value.numel() for value in bundle.model.parameters()),
@@ -82,21 +117,6 @@ def finish(
         shape: Any = model.encoder.config
         helper = replace(bundle, model=model, task=task.at(1.0), config=shape, card="", extra=extra)
         write(helper, folder.model / name)
-    write_report(
-        folder.report,
-        RunReport(
-            title=f"Pre-training {folder.path.name}",
-            kind="pretrain",
-            summary={name: value for name, value in values.items() if name != "remarks"},
-            records=records,
-            settings=settings,
-            command=command,
-            masked=masked,
-            notes=[*notes, *(f"{line[0].upper()}{line[1:]}." for line in told)],
-        ),
-    )
-    folder.mark_finished(values)
-    return summary(folder, values, bundle.task)
 
 
 def _remarks(
@@ -106,13 +126,14 @@ def _remarks(
     stages: "Sequence[Stage]",
     job: "Job",
     counted: Counted,
+    bought: Sequence[str],
 ) -> list[str]:
     """Say as warnings what a user would want to be told, and keep it among the figures."""
     from bertie.training.remarks import Extent, of_pretraining
 
     extent = Extent(steps=position.step, done=values["epochs"], data="the corpus")
     about: dict[str, Any] = {"stages": stages, "settings": job.training, "optimizer": job.optimizer}
-    told = of_pretraining(extent, records, **about, yardsticks=counted.figures, recipe=counted.recipe)
+    told = of_pretraining(extent, records, **about, yardsticks=counted.figures, recipe=counted.recipe, bought=bought)
     for line in told:
         progress.note(f"warning: {line}")  # quiet runs have them in run.json and in the report
     if told:
@@ -184,7 +205,8 @@ def _figures(folder: "RunFolder", records: list[dict[str, Any]], position: "Posi
 
 def summary(folder: "RunFolder", values: dict[str, Any], task: "Task") -> Report:
     """Say what the run reached, and what to do with its model."""
-    learn = f"bertie finetune {folder.model} --task classification --train TRAIN.tsv --dev DEV.tsv --out OUT"
+    model = values.get("fine_tune_from", folder.model)
+    learn = f"bertie finetune {model} --task classification --train TRAIN.tsv --dev DEV.tsv --out OUT"
     go_on = f'bertie predict {folder.model} "TEXT TO GO ON WITH"'
     return Report(
         title=f"Pre-trained {folder.model}",

@@ -165,7 +165,7 @@ def _kept_tables(given: Mapping[str, Any], out: Path) -> dict[str, Path]:
     from bertie.data.frames import is_written
 
     moved: dict[str, Path] = {}
-    for name in ("train", "dev"):
+    for name in ("train", "dev", "probe"):
         path = given.get(name)
         if path is None or not is_written(path):
             continue

@@ -10,10 +10,11 @@ from bertie import config, progress
 from bertie.commands._begin import begin, peak_of, remembered, with_optimizer
 from bertie.commands._chinese_words import warn_of_single_characters
 from bertie.commands._dial import dial, expected
-from bertie.commands._going_on import shortened, warmed
+from bertie.commands._going_on import GoingOn, peak_for, shortened, warmed
 from bertie.commands._held_out import DevCorpus
 from bertie.commands._prepared_text import Request, prepared
 from bertie.commands._pretrained import finish, summary
+from bertie.commands._probe import LIMITS, Probe
 from bertie.commands._random import ModelSettings, RandomStart
 from bertie.commands._recipe import as_began, complete
 from bertie.commands._seeds import with_seeds
@@ -44,6 +45,7 @@ def pretrain(
     from_: str | None = None,
     add_words: str | None = None,
     dev: Path | None = None,
+    probe: Path | None = None,
     vocab_size: int | None = None,
     task: str | None = None,
     steps: int | None = None,
@@ -83,6 +85,9 @@ def pretrain(
         add_words: with --from: how many whole words of the corpus that break into pieces the vocabulary gains, or a
             file with a word a line.
         dev: a second prepared corpus, to measure on; of files every fiftieth document is held out.
+        probe: with --from: a labelled table, of texts or pairs of texts with labels or numbers, or of words with tags.
+            At the end the model of --from and the new one are fine-tuned on up to 500 of its rows with three seeds and
+            compared on others; a budget doesn't hold the time for that.
         vocab_size: of files: pieces to learn; 8,192 when not given.
         task: the objective: masked_lm, pretraining (masked LM + next sentence, as in the paper), or another file of
             bertie/tasks that learns from a corpus, or a class of yours as package.module:Class. When not given, what
@@ -95,7 +100,7 @@ def pretrain(
         stages: several lengths and their shares of the run, such as 128:90%,512:10%.
         batch_tokens: tokens of one update at most; 8,192, in runs of few updates 4,096, when not given.
         learning_rate: peak; when not given that of the optimizer: muon 6e-3, less for models wider than 256 (with
-            model.start paper 4e-3), lamb 1e-2, 1e-3 for the others.
+            model.start paper 4e-3), lamb 1e-2, 1e-3 for the others; with --from one that suits the size of the weights.
         mask_rate: share of the tokens to guess; when not given 0.15, in masked_lm from random weights 0.3 falling to
             0.15.
         max_masked: most tokens to guess in one sequence.
@@ -126,6 +131,7 @@ def pretrain(
 
     _check(training, schedule, epochs)
     request = Request(files, corpus, dev, vocab_size=vocab_size, words=add_words, source=from_)
+    tried = Probe.read(probe, from_, out, resume=resume)
     ready = prepared(request, out, resume=resume)
     text, tokenizer, dev = ready.corpus, ready.tokenizer, ready.dev
     parts = parse_stages(stages, length=length)
@@ -137,12 +143,16 @@ def pretrain(
     optimizer = parameters["optimizer"] = with_optimizer(optimizer, from_, objective, out, resume=resume)
     dialled = dial(parameters, recipe, text, tokenizer, longest, has_dev=dev is not None)
     start = dialled.start
-    peak = parameters["learning_rate"] = peak_of(optimizer, start, learning_rate)
     parameters |= {"task": recipe.task, "settings": recipe.settings or None, "batch_tokens": dialled.batch_tokens}
     parameters |= {"mask_rate": getattr(objective, "mask_rate", None), "model": dialled.model}
     bundle = _start(objective, start, text, tokenizer, seed=seed, longest=longest)
     network = _network(bundle, from_, text, seed=seed)
+    if from_ is None:
+        peak = peak_of(optimizer, start, learning_rate)
+    else:
+        peak = peak_for(bundle, optimizer, learning_rate, out, resume=resume)
     schedule = parameters["schedule"] = _with_positions(schedule, parts, bundle)
+    parameters |= {"learning_rate": peak, "probe": None if tried is None else tried.path}
     learner, lesson = taught(network, bundle, distill, seed=seed)
     size = dialled.batch_tokens
     horizon = _horizon(text, objective, steps, tokens, epochs, budget, seed=seed, length=longest, size=size)
@@ -161,10 +171,11 @@ def pretrain(
         begun = begin(start, network, bundle, text, folder, seed=seed)
         begun = begun or warmed(bundle, network, text, job, parts[0].length, folder)
         before = remembered(folder, _guesses(bundle, text, dev, place, seed=seed)[1], begun)
+        onward = GoingOn.of(from_, bundle, network, text, held_out, parts, job, folder, tried)
         position = run(shortened(job, begun), folder)
         masked = _masked(before, bundle, text, dev, place, seed=seed)
         about: dict[str, Any] = {"stages": parts, "job": job, "begun": begun, "prepared": ready.said}
-        about["expected"] = hoped
+        about |= {"expected": hoped, "onward": onward, "limits": {name: parameters[name] for name in LIMITS}}
         return finish(bundle, network, folder, position, text, masked, counted, **about)
 
 

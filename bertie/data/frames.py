@@ -147,7 +147,7 @@ def taking_tables(function: Callable[..., Any]) -> Callable[..., Any]:
         function: a command as Python calls it.
     """
     names = list(inspect.signature(function).parameters)
-    takes = {"train", "dev", "file", "texts"} & set(names)
+    takes = {"train", "dev", "probe", "file", "texts"} & set(names)
     if not takes:
         return function
 

@@ -21,6 +21,7 @@ from bertie.training.layers import num_matrices
 from bertie.training.settings import PEAKS
 
 _SHARE = 0.5  # of RMS / width, the rate of a trained encoder
+_FURTHER = 2.0  # of RMS / width, the rate of going on with pre-training
 _RANDOM = 0.128  # divided by the width, the rate of random weights: 5e-4 for a width of 256
 _SMALL = 10_000_000  # weights in blocks; a smaller encoder knows less that a high rate would destroy
 _SMALL_TAGS, _SMALL_TEXTS = 2.0, 0.7  # at 2.5 times the second, CoLA's one label a text is not learned at all
@@ -159,6 +160,22 @@ def fit(encoder: Encoder, lesson: Lesson, given: Given = NOTHING) -> Fit:
         updates = given.steps or (epochs or 0) * -(-lesson.num_items // max(1, size)) or usual
         rate = _nice(_rate(encoder, lesson) * min(2.0, max(0.5, math.sqrt(usual / max(1, updates)))))
     return Fit(learning_rate=rate, batch_size=size, epochs=epochs)
+
+
+def further_rate(encoder: Encoder, optimizer: str) -> float:
+    """Choose the peak of the learning rate for going on with pre-training.
+
+    It is a share of RMS / width as in fine-tuning, but four times as high: every batch holds some thousand targets, and
+    nothing is seen twice. Random weights have the rate of pre-training.
+
+    Args:
+        encoder: what the run begins with.
+        optimizer: a key of `PEAKS`.
+    """
+    if not encoder.trained or not encoder.width or not encoder.rms:
+        return PEAKS[optimizer]
+    rate = min(PEAKS["adamw"], max(_LOWEST, _FURTHER * encoder.rms / encoder.width))
+    return _nice(rate * PEAKS[optimizer] / PEAKS["adamw"])
 
 
 def _rate(encoder: Encoder, lesson: Lesson) -> float:

@@ -78,6 +78,7 @@ def of_pretraining(
     optimizer: OptimizerSettings,
     yardsticks: Mapping[str, float],
     recipe: plateau.Recipe,
+    bought: Sequence[str] = (),
 ) -> list[str]:
     """Remark on a pre-training run.
 
@@ -89,10 +90,11 @@ def of_pretraining(
         optimizer: how weights were updated.
         yardsticks: what counting reaches; empty for a task without masks.
         recipe: what decides how soon such a run learns.
+        bought: that the encoder is no better than the one it went on from.
     """
     found = [
         *plateau.remarks(records, yardsticks, recipe),
-        risen(records),
+        *(bought or [risen(records)]),
         little_data(extent),
         *too_short(extent, records, settings, optimizer),
         *short_stages(extent, stages),

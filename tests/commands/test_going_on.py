@@ -93,3 +93,36 @@ def test_the_head_takes_a_share_of_a_budget(wishes: dict[str, Any]) -> None:
     begun = read_record(wishes["out"] / "run.json")["kept"]["begun"]
     assert 0 < report.values["head_steps"] == begun["steps"]
     assert config.read(wishes["out"])["budget"] == "1s"
+
+
+def test_the_loss_before_and_after_is_told(wishes: dict[str, Any], tmp_path: Path) -> None:
+    """On the held-out corpus where there is one, else on text that was learned from."""
+    for number, dev in enumerate((None, wishes["corpus"])):
+        given = {**wishes, "out": tmp_path / str(number), "dev": dev}
+        values = bertie.pretrain(**{**given, "steps": 30}).values
+        assert values["mask_loss_after"] < values["mask_loss_before"] and "fine_tune_from" not in values
+        where = "the held-out corpus" if dev else "a sample of the training corpus"
+        assert f"On {where} the loss" in (given["out"] / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_run_that_bought_nothing_says_so(wishes: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    report = bertie.pretrain(**{**wishes, "steps": 10}, learning_rate=1.0)
+    assert report.values["mask_loss_after"] >= report.values["mask_loss_before"]
+    assert [line for line in report.values["remarks"] if "did not fall" in line]
+    assert "did not fall" in capsys.readouterr().err
+    assert report.next_command is not None and wishes["from_"] in report.next_command
+
+
+def test_the_rate_suits_the_weights_and_stays(wishes: dict[str, Any], tmp_path: Path) -> None:
+    first = bertie.pretrain(**{**wishes, "steps": 60}, learning_rate=1e-2)
+    further = {**wishes, "from_": str(Path(first.values["folder"]) / "model"), "out": tmp_path / "further"}
+    bertie.pretrain(**further)
+    chosen = config.read(further["out"])["learning_rate"]
+    assert 1e-5 <= chosen <= 1e-3
+    began = read_record(further["out"] / "run.json")
+    assert began["settings"]["learning_rate"] == chosen
+    bertie.pretrain(**further, resume=True)
+    earlier = {**further, "out": tmp_path / "earlier", "learning_rate": 7e-4}  # as an older version chose
+    bertie.pretrain(**earlier)
+    bertie.pretrain(**{**earlier, "learning_rate": None}, resume=True)
+    assert config.read(earlier["out"])["learning_rate"] == 7e-4

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from bertie import registry
 from bertie.tasks.tagging import Tagging
 from bertie.tasks.task import TaskModel
-from bertie.training.fitting import Encoder, Fit, Given, Lesson, fit, inspect, rate_in_words
+from bertie.training.fitting import Encoder, Fit, Given, Lesson, fit, further_rate, inspect, rate_in_words
 
 BASE = Encoder(rms=0.042, width=768, num_weights=85_000_000, trained=True)
 OWN = Encoder(rms=0.13, width=256, num_weights=3_100_000, trained=True, tokens=34_000_000)
@@ -129,3 +129,11 @@ def test_a_network_without_blocks_has_a_rate_too() -> None:
 
 def test_rates_are_written_as_people_type_them() -> None:
     assert [rate_in_words(rate) for rate in (1e-3, 1.5e-4, 0.02, 3.0)] == ["1e-3", "1.5e-4", "2e-2", "3e0"]
+
+
+def test_going_on_has_a_rate_by_the_size_of_the_weights() -> None:
+    small = Encoder(rms=0.06, width=384, num_weights=10**7, trained=True)
+    large = Encoder(rms=0.04, width=768, num_weights=10**8, trained=True)
+    drawn = Encoder(rms=0.02, width=384, num_weights=10**7, trained=False)
+    assert 1e-5 <= further_rate(large, "adamw") < further_rate(small, "adamw") < further_rate(drawn, "adamw")
+    assert further_rate(small, "muon") > further_rate(small, "adamw")
