@@ -257,11 +257,18 @@ def _recalled(file: Path) -> Probe:
     Raises:
         DataError: it is damaged.
     """
+    from bertie.untrusted import read_object
+
+    wrong = DataError(f"{file} is damaged; remove {file.parent}, and the table is read again")
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-        return Probe(**found)
-    except (ValueError, TypeError) as error:
-        raise DataError(f"{file} is damaged; remove {file.parent}, and the table is read again") from error
+        found = read_object(file)
+    except DataError as error:
+        raise wrong from error
+    kinds: dict[str, type] = {**dict.fromkeys(("table", "path", "task", "criterion"), str), "settings": dict}
+    kinds |= dict.fromkeys(("num_labelled", "num_dev"), int)
+    if found.keys() != kinds.keys() or not all(isinstance(found[name], kind) for name, kind in kinds.items()):
+        raise wrong
+    return Probe(**found)
 
 
 def _are_numbers(labels: Sequence[Any]) -> bool:

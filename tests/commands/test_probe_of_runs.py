@@ -188,3 +188,14 @@ def test_the_verdict_needs_every_seed(
     assert found.values["probe"] == verdict
     assert bool(found.remarks) == (verdict == "worse")
     assert all("given/model" in line for line in found.remarks)
+
+
+def test_a_damaged_record_of_the_probe_is_named(wishes: dict[str, Any], tmp_path: Path) -> None:
+    rows = sentences(tmp_path / "t.tsv")
+    bertie.pretrain(**wishes, probe=rows)
+    file = wishes["out"] / "probe" / "probe.json"
+    whole = file.read_text(encoding="utf-8")
+    for content in ("{", '{"strange": 1}', "[]", whole.replace('"num_dev": 8', '"num_dev": "8"')):
+        file.write_text(content, encoding="utf-8")
+        with pytest.raises(DataError, match=r"probe\.json is damaged"):
+            bertie.pretrain(**wishes, probe=rows, resume=True)
