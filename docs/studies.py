@@ -87,6 +87,11 @@ STUDIES = {
         "beginning and next sentences (whose own loss, 0.3 at the end, is in the curve)? Naive Bayes of both "
         "neighbours has a mask_loss of 4.05 there.",
     ),
+    "scaling": Study(
+        "Sizes and tokens",
+        "What do encoders of several sizes reach with how many tokens of Wikipedia, all else as `bertie pretrain` "
+        "chooses it? The curve by which it chooses the size is fitted to these runs by `docs/scaling.py`.",
+    ),
     "rates": Study(
         "Three rates for each optimizer",
         "How high a rate does each optimizer want on BERT-mini, four minutes a run?",
@@ -141,6 +146,7 @@ def entry(label: str, folder: Path) -> dict[str, Any]:
         "minutes": round(steps[-1]["seconds"] / 60, 2),
         "loss": tail(steps, steps[-1]["tokens"]),
         "dev": last_dev(records),
+        "yardsticks": {key: value for key, value in record.get("values", {}).items() if key.startswith("yardstick_")},
         "points": [[row["tokens"], row["seconds"], row["loss"]] for row in thinned(steps)],
         "settings": kept,
         "date": time.strftime("%Y-%m-%d", time.gmtime((folder / "metrics.jsonl").stat().st_mtime)),
@@ -165,12 +171,14 @@ def thinned(steps: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
 
 
 def tail(steps: Sequence[Mapping[str, Any]], tokens: float) -> float:
-    """Return the mean loss of the last tenth of the first `tokens`; a line counts by its tokens."""
+    """Return the mean loss of the last tenth of the first `tokens`, or of the line behind where none ends in it."""
     weighed = [
         (float(row["loss"]), row["tokens"] - before["tokens"])
         for before, row in pairwise([{"tokens": 0}, *steps])
         if tokens * (1 - _TAIL) < row["tokens"] <= tokens
     ]
+    if not weighed:
+        return float(round(next(float(row["loss"]) for row in steps if row["tokens"] > tokens), 4))
     total = sum(loss * weight for loss, weight in weighed)
     return float(round(total / sum(weight for _, weight in weighed), 4))
 

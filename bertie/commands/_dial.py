@@ -237,6 +237,8 @@ def turn(model: ModelSettings, batch_tokens: int | None, amount: Amount, bench: 
         speeds[size] = bench.speed(starts[size], batch_tokens or USUAL_BATCH)
         return amount.tokens_in(speeds[size])
 
+    if amount.seconds is not None:
+        progress.note(f"measuring how fast {'encoders learn' if len(starts) > 1 else 'it learns'} on this machine")
     sizes = [(size, _weights(start)) for size, start in starts.items()]
     text = bench.corpus.num_tokens
     if amount.seconds is None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -120,6 +120,23 @@ def prepared(request: Request, out: Path, *, resume: bool) -> Prepared:
     corpus = Corpus.open(place / _CORPUS, verify=True)
     dev = place / _DEV
     return Prepared(corpus, Tokenizer.load(corpus.tokenizer_path), dev if dev.exists() else None, made["said"])
+
+
+def made_by(parameters: Mapping[str, Any], out: Path) -> dict[str, Any]:
+    """Return parameters of pretrain for a further run, on the corpora that the run in `out` has made for itself.
+
+    Args:
+        parameters: of the first run; nothing comes back where it made none.
+        out: its folder.
+    """
+    from bertie.training.runfolder import PREPARED
+
+    if not parameters["files"] and parameters["add_words"] is None:
+        return {}
+    place = out.resolve() / PREPARED
+    dev = place / _DEV
+    said = {"corpus": place / _CORPUS, "dev": dev if dev.exists() else None}
+    return {**said, "files": (), "add_words": None, "vocab_size": None}
 
 
 def _facts(request: Request, given: Prepared | None) -> dict[str, Any]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Kind = TypeVar("Kind", bound=Report)
 P = ParamSpec("P")
-Settled = Callable[[Mapping[str, Any], Mapping[str, Any]], Mapping[str, Any]]
+Settled = Callable[[Mapping[str, Any], Mapping[str, Any], Path], Mapping[str, Any]]
 
 _LARGEST = 2**63 - 1  # what a settings file can hold
 _LOWER_IS_BETTER = ("loss", "error", "perplexity")
@@ -44,7 +44,7 @@ class Run:
     """What it was measured by: on dev, or where there is none, on what it learned from."""
 
 
-def with_seeds(settled: Settled = lambda given, first: {}) -> Callable[[Callable[P, Kind]], Callable[P, Kind]]:
+def with_seeds(settled: Settled = lambda given, first, out: {}) -> Callable[[Callable[P, Kind]], Callable[P, Kind]]:
     """Let a training command that has `seed`, `seeds`, `out` and `resume` run once for each of several seeds.
 
     Args:
@@ -77,7 +77,8 @@ def each_seed(
         command: finetune or pretrain.
         parameters: of the call, with `seeds`.
         kind: the report that the command returns.
-        settled: says which parameters the first run chose, given those of the call and the settings of that run.
+        settled: says which parameters the first run chose, given those of the call, the settings of that run
+            and its folder.
 
     Raises:
         SettingsError: seeds that are none, or a folder that is in use.
@@ -103,7 +104,7 @@ def each_seed(
             folder = folder_of(out, seed)
             report = _one(command, {**given, "seed": seed, "out": folder}, seeds)
             runs.append(Run(seed, folder, report, _scores(report, folder)))
-            given |= settled(given, settings_of(folder) or {}) if number == 1 else {}
+            given |= settled(given, settings_of(folder) or {}, folder) if number == 1 else {}
     except BaseException:
         if is_new and not any(folder_of(out, seed).exists() for seed in seeds):
             shutil.rmtree(out, ignore_errors=True)  # nothing was begun, so nothing is left to go on with

@@ -1,6 +1,6 @@
 """Pre-train an encoder on text or on a prepared corpus, from random weights or from an existing model."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ from bertie.commands._chinese_words import warn_of_single_characters
 from bertie.commands._dial import dial, expected
 from bertie.commands._going_on import GoingOn, peak_for, shortened, warmed
 from bertie.commands._held_out import DevCorpus
-from bertie.commands._prepared_text import Request, prepared
+from bertie.commands._prepared_text import Request, made_by, prepared
 from bertie.commands._pretrained import finish, summary
 from bertie.commands._probe import LIMITS, Probe
 from bertie.commands._random import ModelSettings, RandomStart
@@ -35,7 +35,12 @@ if TYPE_CHECKING:
     from bertie.training.schedule import Horizon, Stage
 
 
-@with_seeds(as_began)
+def _as_first(parameters: Mapping[str, Any], settings: Mapping[str, Any], out: Path) -> dict[str, Any]:
+    """Let runs of further seeds choose and prepare nothing once more: they have what the first one has."""
+    return {**as_began(parameters, settings), **made_by(parameters, out)}
+
+
+@with_seeds(_as_first)
 def pretrain(
     files: Positional[tuple[str, ...]] = (),
     *,

@@ -14,8 +14,8 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-# share of the unigram's loss = FLOOR + OF_SIZE / weights^SIZE_POWER + OF_TOKENS / tokens^TOKENS_POWER
-FLOOR, OF_SIZE, SIZE_POWER, OF_TOKENS, TOKENS_POWER = 0.4, 1.83, 0.33, 1500.0, 0.6
+# share of the unigram's loss = FLOOR + OF_SIZE / weights^SIZE_POWER + OF_TOKENS / tokens^TOKENS_POWER, both in millions
+FLOOR, OF_SIZE, SIZE_POWER, OF_TOKENS, TOKENS_POWER = 0.178, 0.07553, 0.2844, 0.4885, 0.2103
 LADDER = ("tiny", "mini", "small", "medium", "base")
 """Sizes to choose from, smallest first."""
 USUAL_BATCH = 8192
@@ -61,8 +61,12 @@ def worth(tokens: float, corpus_tokens: int) -> float:
 
 def loss_left(weights: int, tokens: float) -> float:
     """Work out the expected held-out loss at [MASK] as a share of the unigram's, at most all of it."""
-    left: float = FLOOR + OF_SIZE / max(1, weights) ** SIZE_POWER + OF_TOKENS / max(1.0, tokens) ** TOKENS_POWER
+    left: float = FLOOR + OF_SIZE * _millions(weights) ** -SIZE_POWER + OF_TOKENS * _millions(tokens) ** -TOKENS_POWER
     return min(1.0, left)
+
+
+def _millions(count: float) -> float:
+    return max(1.0, count) / 1e6
 
 
 def for_time(sizes: Sequence[tuple[str, int]], tokens_of: Callable[[str], float], corpus_tokens: int) -> list[Rung]:

@@ -144,3 +144,14 @@ def test_other_text_in_the_same_folder_is_refused(text: Path, tmp_path: Path) ->
     with pytest.raises(DataError, match="made of other text or with other settings"):
         bertie.pretrain(**{**wishes, "steps": 1, "vocab_size": 100})
     assert bertie.pretrain(**wishes, steps=1).values["steps"] == 1
+
+
+def test_further_seeds_learn_from_what_the_first_one_made(text: Path, tmp_path: Path) -> None:
+    bertie.pretrain(**given(text, tmp_path / "all"), seeds=[0, 1])
+    assert (tmp_path / "all" / "seed-0" / "prepared" / "corpus").is_dir()
+    assert not (tmp_path / "all" / "seed-1" / "prepared").exists()
+    alone = bertie.pretrain(**given(text, tmp_path / "alone"), seed=1).values
+    second = json.loads((tmp_path / "all" / "seed-1" / "run.json").read_text(encoding="utf-8"))["values"]
+    assert second["dev_loss"] == alone["dev_loss"]
+    again = bertie.pretrain(**given(text, tmp_path / "all"), seeds=[0, 1], resume=True)
+    assert [run["seed"] for run in again.values["runs"]] == [0, 1]
