@@ -146,7 +146,8 @@ def _advice(source: str, values: dict[str, Any]) -> tuple[str, str]:
     if now is None:
         said = (
             f"{source} has no head that guesses words, so that losses can't be compared. An encoder that was trained "
-            "on far more text than yours is usually the better start: pretrain --from it"
+            "on far more text than yours is usually the better start. Go on from it with --probe TABLE, which measures "
+            "on labelled rows of yours whether that pays"
         )
         return f" --from {source}", said
     if now < hoped:
