@@ -12,7 +12,7 @@ from bertie.reports.text import safe
 
 Summary = Mapping[str, Any]
 
-PREFIXES = ("yardstick_", "plateau_left_")
+PREFIXES = ("yardstick_", "plateau_left_", "expected_mask_loss")
 """Beginnings of the figures that stand in this section and nowhere else."""
 _WAYS = {
     "unigram": "Always the commonest token (unigram)",
@@ -39,6 +39,7 @@ def yardsticks(summary: Summary) -> str:
             [
                 "Every chosen token is shown as [MASK]. In training a tenth of them stays, and is easily guessed.",
                 *([f"The run {said}."] if (said := moment(summary)) else []),
+                *([hoped] if (hoped := _expected(summary)) else []),
             ]
         ),
     )
@@ -51,6 +52,14 @@ def moment(summary: Summary) -> str:
         return ""
     said = compact(float(f"{tokens:.2g}")) if tokens >= 1000 else number(tokens)
     return f"left the plateau after {said} tokens ({duration(float(f'{seconds:.2g}'))})"
+
+
+def _expected(summary: Summary) -> str:
+    """Say which loss was expected before the run began; "" where none was."""
+    this, twice = _figure(summary, "expected_mask_loss"), _figure(summary, "expected_mask_loss_of_twice")
+    if this is None or twice is None:
+        return ""
+    return f"Before it began, a loss of {this:.2f} was expected, and {twice:.2f} of a run twice as long."
 
 
 def levels(summary: Summary, name: str) -> list[tuple[float, str]]:

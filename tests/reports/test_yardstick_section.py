@@ -104,3 +104,11 @@ def test_what_is_no_number_is_left_out(read_page: Read, value: Any) -> None:
     read_page(render(RunReport("x", "pretrain", summary, records=records())))
     with_own = {**SUMMARY, "dev_mask_loss": value, "dev_mask_accuracy": value}
     assert "This network, the last steps of training" in yardsticks(with_own)
+
+
+def test_what_was_expected_is_told_there_and_nowhere_else() -> None:
+    assert "expected" not in yardsticks(SUMMARY)
+    hopes = {"expected_mask_loss": 3.9, "expected_mask_loss_of_twice": 3.7}
+    said = "Before it began, a loss of 3.90 was expected, and 3.70 of a run twice as long."
+    page = render(RunReport(title="run", kind="pretrain", summary={**SUMMARY, **hopes}, records=records(), settings=""))
+    assert said in page and "Expected mask loss" not in page
