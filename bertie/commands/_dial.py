@@ -18,7 +18,7 @@ from bertie.commands._begin import with_start
 from bertie.commands._random import ModelSettings, RandomStart
 from bertie.commands._recipe import Recipe
 from bertie.errors import SettingsError
-from bertie.training.scaling import LADDER, USUAL_BATCH, Rung, batch_of, best, for_time, for_tokens, weights_of
+from bertie.training.scaling import LADDER, USUAL_BATCH, Rung, batch_of, best, fitting, for_time, for_tokens, weights_of
 
 if TYPE_CHECKING:
     import torch
@@ -135,7 +135,7 @@ class Dialled:
         Args:
             unigram_loss: on the same text.
         """
-        if self.rung is None:
+        if self.rung is None or self.rung.left >= 1.0:  # so short a run, or so small a text, is beyond the curve
             return {}
         twice = replace(self.rung, tokens=2 * self.rung.tokens)
         return {
@@ -166,7 +166,14 @@ def expected(dialled: Dialled, figures: Mapping[str, float], folder: RunFolder) 
 
 
 def dial(
-    parameters: Mapping[str, Any], recipe: Recipe, corpus: Corpus, tokenizer: Tokenizer, longest: int, *, has_dev: bool
+    parameters: Mapping[str, Any],
+    recipe: Recipe,
+    corpus: Corpus,
+    tokenizer: Tokenizer,
+    longest: int,
+    device: torch.device,
+    *,
+    has_dev: bool,
 ) -> Dialled:
     """Choose the size and the batch of a run, as far as they are open, and say so; a run that goes on keeps its own.
 
@@ -176,17 +183,20 @@ def dial(
         corpus: from what.
         tokenizer: of the corpus.
         longest: tokens of the longest sequence.
+        device: that the run is on.
         has_dev: whether the run is measured on held-out text.
 
     Raises:
         SettingsError: a size or a length that there isn't.
         DataError: the record of the run to go on with is damaged.
     """
-    from bertie.nn.device import resolve_device
     from bertie.training.runfolder import settings_of
-    from bertie.training.schedule import parse_duration
+    from bertie.training.schedule import Horizon, parse_duration
 
-    out, resume, budget = Path(parameters["out"]), parameters["resume"], parameters["budget"]
+    seconds = None if parameters["budget"] is None else parse_duration(parameters["budget"])
+    if parameters["epochs"] is None:
+        Horizon(parameters["steps"], parameters["tokens"], seconds)  # refuses what is none
+    out, resume = Path(parameters["out"]), parameters["resume"]
     usual = recipe.batch_tokens or USUAL_BATCH
     if parameters["from_"] is not None:
         return Dialled(start=parameters["from_"], model=recipe.model, batch_tokens=usual)
@@ -196,7 +206,6 @@ def dial(
     if model.size is not None and (goes_on or not known):
         start = _started(model, tokenizer, longest)
         return Dialled(start=start, model=start.settings, batch_tokens=usual)
-    seconds = None if budget is None else parse_duration(budget)
     given: dict[str, Any] = {name: parameters[name] for name in ("steps", "tokens", "epochs")}
     amount = Amount(**given, seconds=seconds, measured_tokens=parameters["dev_tokens"] if has_dev else 0)
     bench = Bench(
@@ -207,7 +216,7 @@ def dial(
         length=longest,
         micro_tokens=parameters["training"].micro_tokens,
         precision=parameters["precision"],
-        device=resolve_device(parameters["device"]),
+        device=device,
     )
     found = turn(model, recipe.batch_tokens, amount, bench)
     progress.note(found.said)
@@ -239,8 +248,8 @@ def turn(model: ModelSettings, batch_tokens: int | None, amount: Amount, bench: 
 
     if amount.seconds is not None:
         progress.note(f"measuring how fast {'encoders learn' if len(starts) > 1 else 'it learns'} on this machine")
-    sizes = [(size, _weights(start)) for size, start in starts.items()]
     text = bench.corpus.num_tokens
+    sizes = fitting([(size, _weights(start)) for size, start in starts.items()], text)
     if amount.seconds is None:
         guessing = round(getattr(bench.task.at(0.5), "mask_rate", 1.0) * bench.tokenizer.vocab_size * _TABLE_WIDTH)
         looked_at = [for_tokens(sizes, tokens_of(""), text, guessing)]

@@ -1,8 +1,10 @@
 """Say what a pre-training run would reach in a given time on this machine, before it is begun."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from bertie import registry
 from bertie.commands._begin import peak_of, with_optimizer
 from bertie.commands._dial import MEASURED_TASK, dial
 from bertie.commands._random import ModelSettings, RandomStart
@@ -66,7 +68,10 @@ def advise(
         raise SettingsError("nothing says how long the run would be: give --budget, such as 30m, or --tokens")
     if from_ is not None and dev is None:
         raise SettingsError(f"how good {from_} is already is measured on held-out text: give --dev, a prepared corpus")
+    if (usual := registry.load("models", model.architecture).CONFIG.OBJECTIVE) != MEASURED_TASK:
+        raise SettingsError(f"the curve is one of masked words, and {model.architecture} learns {usual}; leave it out")
     text = Corpus.open(corpus)
+    given = None if from_ is None else _given(from_, text, length)
     tokenizer = Tokenizer.load(text.tokenizer_path)
     place = resolve_device(device)
     open_ones = dict.fromkeys(("settings", "mask_rate", "max_masked", "batch_tokens", "steps", "epochs"))
@@ -74,7 +79,7 @@ def advise(
     parameters |= {"precision": resolve(precision, place), "device": place.type}
     recipe = complete(parameters, length)
     parameters["optimizer"] = with_optimizer(OptimizerSettings(), None, recipe.objective, Path(), resume=False)
-    dialled = dial(parameters, recipe, text, tokenizer, length, has_dev=dev is not None)
+    dialled = dial(parameters, recipe, text, tokenizer, length, place, has_dev=dev is not None)
     if dialled.rung is None or not isinstance(dialled.start, RandomStart):
         raise SettingsError("nothing is known of what runs that begin as in the paper reach: leave --model.start out")
     bundle = dialled.start.draw(recipe.objective, seed=0)
@@ -87,16 +92,23 @@ def advise(
     values |= {"tokens_per_second": round(dialled.speed)} if dialled.speed is not None else {}
     values |= {"learning_rate": peak, **dialled.expected(unigram), **counted.figures}
     values["sizes"] = [_row(rung, unigram) for rung in dialled.looked_at]
-    flags = f"--corpus {corpus} --out OUT {f'--budget {budget}' if budget is not None else f'--tokens {tokens}'}"
-    flags += "" if dev is None else f" --dev {dev}"
-    source = ""
-    if from_ is not None and dev is not None:
-        values["going_on"] = _going_on(from_, text, dev, length, dev_tokens, place)
-        source, values["advice"] = _advice(from_, values)
+    goes_on = False
+    if given is not None and dev is not None:
+        loss = _loss(given, dev, length, dev_tokens, place)
+        values["going_on"] = {"model": from_, "mask_loss": loss}
+        goes_on, values["advice"] = _advice(str(from_), loss, values.get("expected_mask_loss", unigram))
+    flags = {
+        "corpus": corpus,
+        "dev": dev,
+        "budget": budget,
+        "tokens": tokens,
+        "length": None if length == 128 else length,
+    }
+    flags |= {"from": from_} if goes_on else {f"model.{name}": value for name, value in _said(model).items()}
     return Report(
         title=f"What {budget or f'{tokens:,} tokens'} of pre-training would reach on {corpus}",
         values=values,
-        next_command=f"bertie pretrain {flags}{source}",
+        next_command=f"bertie pretrain {_typed(flags)} --out OUT",
     )
 
 
@@ -104,7 +116,7 @@ def _row(rung: Rung, unigram: float) -> dict[str, Any]:
     """Say what a size would reach."""
     weights, tokens = f"{rung.weights / 1e6:.2g} M", f"{rung.tokens / 1e6:,.3g} M"
     row = {"size": rung.size, "weights_in_blocks": weights, "tokens": tokens, "passes": round(rung.passes, 3)}
-    return {**row, "expected_mask_loss": round(rung.left * unigram, 3)}
+    return {**row, "expected_mask_loss": round(rung.left * unigram, 3) if rung.left < 1.0 else None}
 
 
 def _held_out(path: Path, bundle: "Bundle", length: int, num_tokens: int, device: "torch.device") -> "DevCorpus":
@@ -116,10 +128,8 @@ def _held_out(path: Path, bundle: "Bundle", length: int, num_tokens: int, device
     return DevCorpus(path, bundle, network, (Stage(length, 1.0),), num_tokens, device)
 
 
-def _going_on(
-    source: str, corpus: "Corpus", dev: Path, length: int, num_tokens: int, device: "torch.device"
-) -> dict[str, Any]:
-    """Measure a trained model on the held-out text, if it can guess hidden words.
+def _given(source: str, corpus: "Corpus", length: int) -> "Bundle":
+    """Read a trained model under the head for masked words.
 
     Raises:
         DataError: it has another vocabulary than the corpus.
@@ -127,32 +137,43 @@ def _going_on(
     from bertie.formats.huggingface import objective, read, resolve
 
     folder = resolve(source)
-    task = objective(folder)
-    bundle = read(folder, task=task, settings={"max_length": length}, new_head=True)
+    bundle = read(folder, task=objective(folder), settings={"max_length": length}, new_head=True)
     if bundle.tokenizer.fingerprint != corpus.tokenizer_fingerprint:
         raise DataError(
             f"{source} has another vocabulary than {corpus.path}; prepare the text once more with --tokenizer {source}"
         )
-    new_head = any("initialized at random" in note for note in bundle.notes)
-    if new_head or not bundle.task.fills_masks:
-        return {"model": source, "mask_loss": None}
-    figures = _held_out(dev, bundle, length, num_tokens, device).figures({})
-    return {"model": source, "mask_loss": round(figures["mask_loss"], 4)}
+    return bundle
 
 
-def _advice(source: str, values: dict[str, Any]) -> tuple[str, str]:
-    """Compare a trained model with what a new one is expected to reach; return what to type more, and the advice."""
-    now, hoped = values["going_on"]["mask_loss"], values["expected_mask_loss"]
+def _loss(bundle: "Bundle", dev: Path, length: int, num_tokens: int, device: "torch.device") -> float | None:
+    """Measure a trained model on the held-out text; None where it has no head that guesses hidden words."""
+    if bundle.drawn or not bundle.task.fills_masks:
+        return None
+    return round(_held_out(dev, bundle, length, num_tokens, device).figures({})["mask_loss"], 4)
+
+
+def _advice(source: str, now: float | None, hoped: float) -> tuple[bool, str]:
+    """Compare a trained model's loss with what a new one is expected to reach; say whether to go on, and why."""
     if now is None:
         said = (
             f"{source} has no head that guesses words, so that losses can't be compared. An encoder that was trained "
             "on far more text than yours is usually the better start. Go on from it with --probe TABLE, which measures "
             "on labelled rows of yours whether that pays"
         )
-        return f" --from {source}", said
+        return True, said
     if now < hoped:
-        return (
-            f" --from {source}",
-            f"go on from {source}: it is at {now:.2f} already, a new one would reach {hoped:.2f}",
-        )
-    return "", f"begin anew: {source} is at {now:.2f}, a new one would reach {hoped:.2f} in that time"
+        return True, f"go on from {source}: it is at {now:.2f} already, a new one would reach {hoped:.2f}"
+    return False, f"begin anew: {source} is at {now:.2f}, a new one would reach {hoped:.2f} in that time"
+
+
+def _said(model: ModelSettings) -> dict[str, Any]:
+    """Return the settings of a model that differ from what is taken when nothing is said."""
+    usual = ModelSettings()
+    return {name: value for name, value in vars(model).items() if value != getattr(usual, name)}
+
+
+def _typed(flags: dict[str, Any]) -> str:
+    """Write flags as a user types them; those without a value are left out."""
+    return " ".join(
+        f"--{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in flags.items() if value is not None
+    )

@@ -146,7 +146,7 @@ def pretrain(
     recipe = complete(parameters, longest)
     objective = recipe.objective
     optimizer = parameters["optimizer"] = with_optimizer(optimizer, from_, objective, out, resume=resume)
-    dialled = dial(parameters, recipe, text, tokenizer, longest, has_dev=dev is not None)
+    dialled = dial(parameters, recipe, text, tokenizer, longest, place, has_dev=dev is not None)
     start = dialled.start
     parameters |= {"task": recipe.task, "settings": recipe.settings or None, "batch_tokens": dialled.batch_tokens}
     parameters |= {"mask_rate": getattr(objective, "mask_rate", None), "model": dialled.model}

@@ -22,6 +22,7 @@ USUAL_BATCH = 8192
 """Tokens of an update."""
 _SMALL_BATCH = 4096
 _FEW_STEPS = 300
+_MOST_WEIGHTS = 4.0  # a token of the corpus; a larger encoder learns the text by heart
 _LASTING = 15.4  # passes after which repeating a text teaches next to nothing more (R* of Muennighoff et al.)
 
 
@@ -67,6 +68,12 @@ def loss_left(weights: int, tokens: float) -> float:
 
 def _millions(count: float) -> float:
     return max(1.0, count) / 1e6
+
+
+def fitting(sizes: Iterable[tuple[str, int]], corpus_tokens: int) -> list[tuple[str, int]]:
+    """Return the sizes, smallest first, that a text of so many tokens is enough for; the first one in any case."""
+    first, *larger = sizes
+    return [first, *((size, weights) for size, weights in larger if weights <= _MOST_WEIGHTS * corpus_tokens)]
 
 
 def for_time(sizes: Sequence[tuple[str, int]], tokens_of: Callable[[str], float], corpus_tokens: int) -> list[Rung]:

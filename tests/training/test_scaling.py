@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 
 from bertie.training import scaling
-from bertie.training.scaling import Rung, best, for_time, for_tokens, loss_left, weights_of, worth
+from bertie.training.scaling import Rung, best, fitting, for_time, for_tokens, loss_left, weights_of, worth
 
 SIZES = [("tiny", weights_of(2, 128)), ("mini", weights_of(4, 256)), ("small", weights_of(4, 512))]
 PLENTY = 10**12
@@ -57,3 +57,8 @@ def test_a_batch_is_small_where_there_would_be_few_updates() -> None:
 @pytest.mark.parametrize("tokens", [0.0, 5e6])
 def test_passes(tokens: float) -> None:
     assert Rung(size="tiny", weights=1, tokens=tokens, corpus_tokens=1_000_000).passes == tokens / 1e6
+
+
+def test_a_short_text_takes_a_small_encoder() -> None:
+    assert [size for size, _ in fitting(SIZES, 1000)] == ["tiny"]
+    assert fitting(SIZES, PLENTY) == SIZES
