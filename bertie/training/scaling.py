@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 # share of the unigram's loss = FLOOR + OF_SIZE / weights^SIZE_POWER + OF_TOKENS / tokens^TOKENS_POWER, both in millions
-FLOOR, OF_SIZE, SIZE_POWER, OF_TOKENS, TOKENS_POWER = 0.178, 0.07553, 0.2844, 0.4885, 0.2103
+FLOOR, OF_SIZE, SIZE_POWER, OF_TOKENS, TOKENS_POWER = 0.08209, 0.07318, 0.2934, 0.583, 0.1596
 LADDER = ("tiny", "mini", "small", "medium", "base")
 """Sizes to choose from, smallest first."""
 USUAL_BATCH = 8192
