@@ -270,8 +270,8 @@ def _ladder(model: ModelSettings) -> tuple[str, ...]:
     """Return the sizes to choose from: the one that is given, or those that the architecture has."""
     if model.size is not None:
         return (model.size,)
-    known = registry.load("models", model.architecture).CONFIG.SIZES
-    return tuple(size for size in LADDER if size in known)
+    known = getattr(registry.load("models", model.architecture).CONFIG, "SIZES", ())
+    return tuple(size for size in LADDER if size in known) or LADDER[:1]
 
 
 def _started(model: ModelSettings, tokenizer: Tokenizer, longest: int) -> RandomStart:

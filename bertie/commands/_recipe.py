@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _FIRST_RATE, _LAST_RATE = 0.3, 0.15
 """Share of hidden tokens at the beginning and at the end of a run: ahead of both alone (docs/studies.md)."""
+_OF_MOST = "masked_lm"
 _FLAGS = ("mask_rate", "max_masked")
 """Settings of tasks that are flags of pretrain."""
 
@@ -57,7 +58,7 @@ def complete(parameters: Mapping[str, Any], longest: int) -> Recipe:
     settings = dict(given["settings"] or {})
     flags = {name: given[name] for name in _FLAGS}
     if source is None and not earlier and model.start != "paper":
-        if task == "masked_lm" and flags["mask_rate"] is None and "mask_rate_end" not in settings:
+        if task == _OF_MOST and flags["mask_rate"] is None and "mask_rate_end" not in settings:
             flags["mask_rate"], settings["mask_rate_end"] = _FIRST_RATE, _LAST_RATE
         model = replace(model, dropout=0.0 if model.dropout is None else model.dropout)
     objective = _objective(task, longest, flags, settings)
@@ -80,7 +81,7 @@ def as_began(parameters: Mapping[str, Any], settings: Mapping[str, Any]) -> dict
 
 def _usual(model: ModelSettings) -> str:
     """Return what encoders of an architecture learn from text when nothing else is said."""
-    usual: str = registry.load("models", model.architecture).CONFIG.OBJECTIVE
+    usual: str = getattr(registry.load("models", model.architecture).CONFIG, "OBJECTIVE", _OF_MOST)
     return usual
 
 

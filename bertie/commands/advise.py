@@ -64,8 +64,6 @@ def advise(
     from bertie.tokenizer.tokenizer import Tokenizer
     from bertie.training.precision import resolve
 
-    if budget is None and tokens is None:
-        raise SettingsError("nothing says how long the run would be: give --budget, such as 30m, or --tokens")
     if from_ is not None and dev is None:
         raise SettingsError(f"how good {from_} is already is measured on held-out text: give --dev, a prepared corpus")
     if (usual := registry.load("models", model.architecture).CONFIG.OBJECTIVE) != MEASURED_TASK:

@@ -134,17 +134,17 @@ def pretrain(
     from bertie.training.runfolder import RunFolder
     from bertie.training.schedule import parse_stages
 
-    _check(training, schedule, epochs)
-    request = Request(files, corpus, dev, vocab_size=vocab_size, words=add_words, source=from_)
-    tried = Probe.read(probe, from_, out, resume=resume)
-    ready = prepared(request, out, resume=resume)
-    text, tokenizer, dev = ready.corpus, ready.tokenizer, ready.dev
+    _check(training, schedule, steps, tokens, epochs, budget)
     parts = parse_stages(stages, length=length)
     longest = max(part.length for part in parts)
     place = resolve_device(device)
     parameters |= {"threads": set_threads(threads), "precision": resolve(precision, place), "device": place.type}
+    request = Request(files, corpus, dev, vocab_size=vocab_size, words=add_words, source=from_)
     recipe = complete(parameters, longest)
     objective = recipe.objective
+    tried = Probe.read(probe, from_, out, resume=resume)
+    ready = prepared(request, out, resume=resume)
+    text, tokenizer, dev = ready.corpus, ready.tokenizer, ready.dev
     optimizer = parameters["optimizer"] = with_optimizer(optimizer, from_, objective, out, resume=resume)
     dialled = dial(parameters, recipe, text, tokenizer, longest, place, has_dev=dev is not None)
     start = dialled.start
@@ -184,12 +184,27 @@ def pretrain(
         return finish(bundle, network, folder, position, text, masked, counted, **about)
 
 
-def _check(training: TrainingSettings, schedule: ScheduleSettings, epochs: int | None) -> None:
-    """Refuse settings that pre-training doesn't have."""
+def _check(
+    training: TrainingSettings,
+    schedule: ScheduleSettings,
+    steps: int | None,
+    tokens: int | None,
+    epochs: int | None,
+    budget: str | None,
+) -> None:
+    """Refuse settings that pre-training doesn't have, before any text is read."""
+    from bertie.training.schedule import Horizon, parse_duration
+
     if training.selects or training.evaluate_each_epoch:
         raise SettingsError("training.best, .patience and .evaluate_each_epoch are finetune's; pretrain goes by steps")
     if schedule.batch_warmup > 0.0 and epochs is not None:
         raise SettingsError("with schedule.batch_warmup the steps of an epoch are unknown; give --tokens or --budget")
+    if epochs is None:
+        Horizon(steps, tokens, None if budget is None else parse_duration(budget))  # refuses what is none
+    elif steps is not None or tokens is not None or budget is not None:
+        raise SettingsError("give one of --steps, --tokens, --epochs and --budget, not several")
+    elif epochs < 1:
+        raise SettingsError(f"--epochs must be at least 1; got {epochs}")
 
 
 def _job(
@@ -288,13 +303,9 @@ def _horizon(
     from bertie.data.sampler import Sampler
     from bertie.training.schedule import Horizon, parse_duration
 
-    if epochs is not None and steps is None and tokens is None and budget is None:
-        if epochs < 1:
-            raise SettingsError(f"--epochs must be at least 1; got {epochs}")
+    if epochs is not None:
         sampler = Sampler(corpus, seed=seed, length=length, batch_tokens=size, plan=objective.corpus_plan())
         steps = sum(sampler.num_batches(epoch) for epoch in range(epochs))
-    elif epochs is not None:
-        raise SettingsError("give one of --steps, --tokens, --epochs or --budget, not several")
     return Horizon(steps, tokens, None if budget is None else parse_duration(budget))
 
 

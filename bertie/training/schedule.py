@@ -58,12 +58,17 @@ class Horizon:
     """Time, evaluations and saves included, over all resumed parts."""
 
     def __post_init__(self) -> None:
-        chosen = [value for value in (self.steps, self.tokens, self.seconds) if value is not None]
-        if len(chosen) != 1 or chosen[0] <= 0:
+        given = {"--steps": self.steps, "--tokens": self.tokens, "--budget": self.seconds}
+        chosen = {name: value for name, value in given.items() if value is not None}
+        if not chosen:
             raise SettingsError(
-                "give one of --steps, --tokens, --epochs or --budget, above 0; "
-                f"got steps {self.steps}, tokens {self.tokens}, seconds {self.seconds}"
+                "nothing says how long to train: give --budget, such as 20m, or one of --steps, --tokens and --epochs"
             )
+        if len(chosen) > 1:
+            raise SettingsError(f"give one of {' and '.join(chosen)}, not both: each says how long to train")
+        for name, value in chosen.items():
+            if value <= 0:
+                raise SettingsError(f"{name} must be above 0; got {value:g}{' seconds' if name == '--budget' else ''}")
 
     @property
     def amount(self) -> float:

@@ -60,10 +60,10 @@ def test_a_model_without_such_a_head_is_said_to_have_none(corpus: Path, tmp_path
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({}, "nothing says how long the run would be"),
-        ({"tokens": 0}, "above 0; got steps None, tokens 0"),
-        ({"budget": "0s"}, "above 0"),
-        ({"budget": "1m", "tokens": 5}, "give one of"),
+        ({}, "nothing says how long to train"),
+        ({"tokens": 0}, "--tokens must be above 0; got 0"),
+        ({"budget": "0s"}, "--budget must be above 0; got 0 seconds"),
+        ({"budget": "1m", "tokens": 5}, "give one of --tokens and --budget"),
         ({"tokens": 5, "from_": "model"}, "is measured on held-out text: give --dev"),
         ({"tokens": 5, "model": {"architecture": "electra"}}, "electra learns replaced_token"),
         ({"tokens": 5, "model": {"start": "paper"}}, "leave --model.start out"),

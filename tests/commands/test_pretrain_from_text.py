@@ -138,12 +138,20 @@ def test_what_does_not_go_together_is_refused(wishes: dict[str, Any], said: str,
 
 
 def test_other_text_in_the_same_folder_is_refused(text: Path, tmp_path: Path) -> None:
-    wishes = {name: value for name, value in given(text, tmp_path / "run").items() if name != "steps"}
-    with pytest.raises(SettingsError, match="--steps"):
-        bertie.pretrain(**wishes)
+    wishes = given(text, tmp_path / "run", steps=1)
+    with pytest.raises(SettingsError, match="--length 9999 is more than"):
+        bertie.pretrain(**{**wishes, "length": 9999})
     with pytest.raises(DataError, match="made of other text or with other settings"):
-        bertie.pretrain(**{**wishes, "steps": 1, "vocab_size": 100})
-    assert bertie.pretrain(**wishes, steps=1).values["steps"] == 1
+        bertie.pretrain(**{**wishes, "vocab_size": 100})
+    assert bertie.pretrain(**wishes).values["steps"] == 1
+
+
+def test_a_mistake_is_told_before_any_text_is_read(text: Path, tmp_path: Path) -> None:
+    wishes = given(text, tmp_path / "run")
+    for wrong in ({"steps": None}, {"tokens": 5}, {"task": "tagging"}, {"settings": {"unheard": 1}}):
+        with pytest.raises(SettingsError):
+            bertie.pretrain(**{**wishes, **wrong})
+        assert not (tmp_path / "run").exists()
 
 
 def test_further_seeds_learn_from_what_the_first_one_made(text: Path, tmp_path: Path) -> None:
