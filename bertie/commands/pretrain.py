@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from bertie import config, progress
 from bertie.commands._begin import begin, peak_of, remembered, with_optimizer
 from bertie.commands._chinese_words import warn_of_single_characters
+from bertie.commands._clozes import guesses, side_by_side
 from bertie.commands._dial import dial, expected
 from bertie.commands._going_on import GoingOn, peak_for, shortened, warmed
 from bertie.commands._held_out import DevCorpus
@@ -175,10 +176,10 @@ def pretrain(
         job = _job(learner, lesson, feed, horizon, parameters, place, held_out, counted)
         begun = begin(start, network, bundle, text, folder, seed=seed)
         begun = begun or warmed(bundle, network, text, job, parts[0].length, folder)
-        before = remembered(folder, _guesses(bundle, text, dev, place, seed=seed)[1], begun)
+        before = remembered(folder, guesses(bundle, text, dev, place, seed=seed)[1], begun)
         onward = GoingOn.of(from_, bundle, network, text, held_out, parts, job, folder, tried)
         position = run(shortened(job, begun), folder)
-        masked = _masked(before, bundle, text, dev, place, seed=seed)
+        masked = side_by_side(before, bundle, text, dev, place, seed=seed)
         about: dict[str, Any] = {"stages": parts, "job": job, "begun": begun, "prepared": ready.said}
         about |= {"expected": hoped, "onward": onward, "limits": {name: parameters[name] for name in LIMITS}}
         return finish(bundle, network, folder, position, text, masked, counted, **about)
@@ -326,25 +327,3 @@ def _network(bundle: "Bundle", source: str | None, corpus: "Corpus", *, seed: in
             raise SettingsError(f"{folder} is of another shape than --settings ask for; give those it was made with")
         helper.load_state_dict(found.model.state_dict())
     return network
-
-
-def _guesses(bundle: "Bundle", corpus: "Corpus", dev: Path | None, place: Any, *, seed: int) -> tuple[Any, Any]:
-    """Let the model, as it is now, fill ten holes in sentences of the dev corpus, or of the corpus without one.
-
-    A model that guesses no hidden tokens has none to fill.
-    """
-    from bertie.corpus.shards import Corpus
-    from bertie.inference.cloze import choose, guess
-
-    if not bundle.task.fills_masks:
-        return [], []
-    clozes = choose(corpus if dev is None else Corpus.open(dev), bundle.tokenizer, seed=seed)
-    return clozes, guess(bundle.model.to(place), clozes, bundle.tokenizer, device=place)
-
-
-def _masked(before: Any, bundle: "Bundle", corpus: "Corpus", dev: Path | None, place: Any, *, seed: int) -> Any:
-    """Put the guesses from before the first step and those of the finished model side by side."""
-    from bertie.reports.parts import masked_sentences
-
-    clozes, after = _guesses(bundle, corpus, dev, place, seed=seed)
-    return masked_sentences(clozes, before, after, bundle.tokenizer)
