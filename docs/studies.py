@@ -101,14 +101,14 @@ STUDIES = {
             for name, rates in RATES.items()
             for rate in rates
         },
-        flags=f"{MINI} --budget 4m",
+        flags=f"{MINI} --task pretraining --budget 4m",
     ),
     "optimizers": Study(
         "AdamW, LAMB and Muon",
         "Which optimizer is furthest after fifteen minutes, each at its best rate?",
         clock=True,
         best_of="rates",
-        flags=f"{MINI} --budget 15m",
+        flags=f"{MINI} --task pretraining --budget 15m",
     ),
     "objectives": Study(
         "Masked words beside replaced tokens (ELECTRA)",

@@ -30,6 +30,7 @@ def test_the_same_losses(
     bertie.pretrain(
         corpus=corpus,
         out=ours,
+        task="pretraining",
         model=ModelSettings(size="2/32", dropout=0.0, start=start),
         tokens=6000,
         length=32,
