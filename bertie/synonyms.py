@@ -87,7 +87,7 @@ _MACHINE: tuple[Row, ...] = (
     ("fp16 half amp mixed_precision use_amp half_precision fp16_full_eval", "precision=bf16", "There is no fp16 here"),
     ("bf16 use_bf16 bf16_full_eval bfloat16", "precision=bf16", ""),
     ("dtype torch_dtype", "precision", ""),
-    ("fp32 float32 full_precision no_fp16 no_amp", "precision=fp32", "<?training.log_every>"),
+    ("fp32 float32 full_precision no_fp16 no_amp", "precision=fp32", "<?model.size>"),
     ("fp32 float32 full_precision no_fp16 no_amp", "precision=exact", ""),
     ("int8 quantize quantization load_in_8bit quantized", "precision=int8", "<?backend>"),
     ("num_workers dataloader_num_workers workers n_jobs jobs num_proc num_threads", "processes", ""),
