@@ -81,21 +81,19 @@ class Probe:
         try:
             return cls._shared_out(table, out)
         except (DataError, SettingsError) as error:
-            said = str(error)
-            raise type(error)(f"--probe: {said if str(table) in said else f'{table}: {said}'}") from error
+            said = str(error) if str(table) in str(error) else f"{table}: {error}"
+            if "--columns" in said:
+                said += ". --columns is finetune's: for --probe name the columns text, pair and label in the first line"
+            raise type(error)(f"--probe: {said}") from error
 
     @classmethod
     def _shared_out(cls, table: Path, out: Path) -> Probe:
         from bertie.commands._tables import hold_out
         from bertie.data.frames import is_written
         from bertie.data.items import part
-        from bertie.tasks.task import read_items, task_class
+        from bertie.tasks.task import task_class
 
-        task = task_of(table)
-        items = read_items(task_class(task), table, labelled=True).items
-        if task == "classification" and _are_numbers([item.label for item in items]):
-            task = "regression"
-            items = read_items(task_class(task), table, labelled=True).items
+        task, items = _read(table)
         kind: Any = task_class(task)
         learned = kind.learn(items, {})
         share = max(_HELD_OUT, min(1 - LABELS / len(items), _DEV / len(items)))
@@ -249,6 +247,32 @@ class Probe:
             f"Fine-tuned on {self.table}", (("before the run", before), ("after the run", after)), remark=said
         )
         return Bought(values=values, said=(said,), remarks=(remark,) if worse else (), comparisons=(shown,))
+
+
+def _read(table: Path) -> tuple[str, Sequence[Any]]:
+    """Find out which task a table is for, and read it: tagged words, texts with numbers, or texts with labels.
+
+    Raises:
+        DataError: it is none of them.
+    """
+    from bertie.tasks.task import read_items, task_class
+
+    def items(task: str) -> Sequence[Any]:
+        return read_items(task_class(task), table, labelled=True).items
+
+    if (task := task_of(table)) != "classification":
+        return task, items(task)
+    try:
+        found = items(task)
+    except DataError:
+        try:
+            return "tagging", items("tagging")
+        except DataError:
+            pass
+        raise
+    if _are_numbers([item.label for item in found]):
+        return "regression", items("regression")
+    return task, found
 
 
 def _recalled(file: Path) -> Probe:

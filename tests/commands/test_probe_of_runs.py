@@ -199,3 +199,15 @@ def test_a_damaged_record_of_the_probe_is_named(wishes: dict[str, Any], tmp_path
         file.write_text(content, encoding="utf-8")
         with pytest.raises(DataError, match=r"probe\.json is damaged"):
             bertie.pretrain(**wishes, probe=rows, resume=True)
+
+
+def test_other_forms_of_tagged_words_are_found(wishes: dict[str, Any], tmp_path: Path) -> None:
+    rows = [json.dumps({"tokens": [f"cat{number}", "sat"], "tags": ["B-PER", "O"]}) for number in range(18)]
+    found = Probe.read(table(tmp_path / "w.jsonl", rows), wishes["from_"], wishes["out"], resume=False)
+    assert found is not None and found.task == "tagging"
+
+
+def test_what_only_finetune_has_is_not_proposed(wishes: dict[str, Any], tmp_path: Path) -> None:
+    rows = ["one\ttwo\tthree", *(f"cat {number}\tdog {number}\tran {number}" for number in range(18))]
+    with pytest.raises(DataError, match="name the columns text, pair and label in the first line"):
+        bertie.pretrain(**wishes, probe=table(tmp_path / "t.tsv", rows))
