@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from bertie import progress, registry
 from bertie.commands._begin import with_start
+from bertie.commands._going_on import further_batch
 from bertie.commands._random import ModelSettings, RandomStart
 from bertie.commands._recipe import Recipe
 from bertie.errors import SettingsError
@@ -199,7 +200,8 @@ def dial(
     out, resume = Path(parameters["out"]), parameters["resume"]
     usual = recipe.batch_tokens or USUAL_BATCH
     if parameters["from_"] is not None:
-        return Dialled(start=parameters["from_"], model=recipe.model, batch_tokens=usual)
+        further = further_batch(parameters, longest)
+        return Dialled(start=parameters["from_"], model=recipe.model, batch_tokens=recipe.batch_tokens or further)
     model = with_start(recipe.model, out, resume=resume)
     known = recipe.task == MEASURED_TASK and model.start == MEASURED_START
     goes_on = resume and settings_of(out) is not None

@@ -30,7 +30,7 @@ LABELS = 500
 """Rows that each seed learns from at most."""
 _DEV = 1000  # rows to measure on at most
 _HELD_OUT = 1 / 3  # of a table that is too small for both
-_EPOCHS = 8
+_EPOCHS, _BATCH = 6, 32  # a third of the work of fine-tuning in earnest, and about its scores
 _FEWEST = 30  # rows to measure on that show any difference
 _CLEAR, _CHANCE = 0.005, 0.25  # a clear difference is half a point, or this divided by the root of those rows
 LIMITS = ("threads", "precision", "device")
@@ -178,21 +178,27 @@ class Probe:
 
         place = folder.path / _FOLDER
         out = place / f"{way}-{seed}"
+        wishes = {
+            "train": place / f"train-{seed}.jsonl",
+            "dev": place / "dev.jsonl",
+            "out": out,
+            "task": self.task,
+            "epochs": _EPOCHS,
+            "batch_size": _BATCH,
+            "settings": self.settings or None,
+            "training": TrainingSettings(save_every=0),
+            "seed": seed,
+            **limits,
+        }
         try:
             with progress.without_notes():
-                tuned = finetune(
-                    model,
-                    train=place / f"train-{seed}.jsonl",
-                    dev=place / "dev.jsonl",
-                    out=out,
-                    task=self.task,
-                    epochs=_EPOCHS,
-                    settings=self.settings or None,
-                    training=TrainingSettings(save_every=0),
-                    seed=seed,
-                    resume=True,
-                    **limits,
-                )
+                try:
+                    tuned = finetune(model, **wishes, resume=out.exists())
+                except (DataError, SettingsError):
+                    if not out.exists():
+                        raise
+                    shutil.rmtree(out)  # what is left of it can't be gone on with
+                    tuned = finetune(model, **wishes)
         except (Interrupted, KeyboardInterrupt) as error:
             raise Interrupted(
                 f"interrupted in the probe; the encoder is finished: go on with --resume --out {folder.path}"
@@ -204,6 +210,7 @@ class Probe:
         """Say which encoder is better, where every seed says the same."""
         from bertie.commands._going_on import Bought
         from bertie.metrics.spread import spread_of
+        from bertie.reports.figures import is_share
         from bertie.reports.run import Comparison
 
         first, last = spread_of(before), spread_of(after)
@@ -244,7 +251,10 @@ class Probe:
             "--learning-rate"
         )
         shown = Comparison(
-            f"Fine-tuned on {self.table}", (("before the run", before), ("after the run", after)), remark=said
+            f"Fine-tuned on {self.table}",
+            (("before the run", before), ("after the run", after)),
+            remark=said,
+            unit="%" if is_share(self.criterion) else "",
         )
         return Bought(values=values, said=(said,), remarks=(remark,) if worse else (), comparisons=(shown,))
 

@@ -7,6 +7,8 @@ _WORDS = {"mlm": "MLM", "nsp": "NSP", "f1": "F1", "mcc": "MCC", "auc": "AUC", "i
 _SHARES = {"accuracy", "share", "f1", "precision", "recall", "rate", "match"}
 _NAMES = {
     "mask_loss": "Loss, [MASK] alone",
+    "mask_loss_before": "Loss, [MASK] alone, before",
+    "mask_loss_after": "Loss, [MASK] alone, after",
     "mask_accuracy": "Accuracy, [MASK] alone",
     "mask_cosine": "Cosine between masks",
     "masked_loss": "Loss of masked batches",

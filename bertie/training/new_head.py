@@ -29,9 +29,9 @@ from bertie.training.schedule import Stage, learning_rate
 from bertie.training.settings import OptimizerSettings, ScheduleSettings
 from bertie.training.trainable import FrozenModel
 
-STEPS = 100
-"""Steps that a new head learns alone; the loss falls little after that (docs/studies.md)."""
-_TOKENS = 4096  # of a step
+STEPS = 50
+"""Steps that a new head learns alone; the loss falls little after that (docs/results.md)."""
+_TOKENS = 2048  # of a step
 _RATE = 3e-3
 _SCHEDULE = ScheduleSettings(warmup=0.1)
 _STREAM = 5  # seeds before it draw weights; the run's own batches are drawn from another one

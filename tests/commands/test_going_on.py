@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 import bertie
 from bertie import config
+from bertie.commands._going_on import further_batch
 from bertie.formats.format import new
 from bertie.formats.huggingface import read, write
 from bertie.models.bert import BertConfig
@@ -126,3 +127,15 @@ def test_the_rate_suits_the_weights_and_stays(wishes: dict[str, Any], tmp_path: 
     bertie.pretrain(**earlier)
     bertie.pretrain(**{**earlier, "learning_rate": None}, resume=True)
     assert config.read(earlier["out"])["learning_rate"] == 7e-4
+
+
+def test_the_batch_is_small_for_runs_of_minutes_alone(wishes: dict[str, Any]) -> None:
+    del wishes["batch_tokens"]
+    bertie.pretrain(**{**wishes, "steps": 1})
+    assert config.read(wishes["out"])["batch_tokens"] == 2048
+    given: dict[str, Any] = {"tokens": None, "budget": None, "device": "cpu"}
+    assert further_batch({**given, "budget": "10m"}, 128) == 2048
+    assert further_batch({**given, "budget": "5h"}, 128) == 8192
+    assert further_batch({**given, "tokens": 10**8}, 128) == 8192
+    assert further_batch({**given, "device": "cuda", "budget": "10m"}, 128) == 8192
+    assert further_batch({**given, "budget": "10m"}, 4096) == 4096

@@ -211,3 +211,21 @@ def test_what_only_finetune_has_is_not_proposed(wishes: dict[str, Any], tmp_path
     rows = ["one\ttwo\tthree", *(f"cat {number}\tdog {number}\tran {number}" for number in range(18))]
     with pytest.raises(DataError, match="name the columns text, pair and label in the first line"):
         bertie.pretrain(**wishes, probe=table(tmp_path / "t.tsv", rows))
+
+
+def test_a_fine_tuning_that_cannot_go_on_begins_anew(
+    wishes: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as one that another version has left half done."""
+    left = wishes["out"] / "probe" / "before-2"
+    score = Probe._score
+
+    def spoiled(self: Probe, folder: Any, model: str, way: str, seed: int, limits: Any) -> float:
+        if (way, seed) == ("before", 2):
+            left.mkdir()
+            (left / "run.json").write_text("{", encoding="utf-8")
+        return score(self, folder, model, way, seed, limits)
+
+    monkeypatch.setattr(_probe.Probe, "_score", spoiled)
+    assert bertie.pretrain(**wishes, probe=sentences(tmp_path / "t.tsv")).values["probe_rows"] == 16
+    assert not left.exists()
