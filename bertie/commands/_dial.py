@@ -19,7 +19,18 @@ from bertie.commands._going_on import further_batch
 from bertie.commands._random import ModelSettings, RandomStart
 from bertie.commands._recipe import Recipe
 from bertie.errors import SettingsError
-from bertie.training.scaling import LADDER, USUAL_BATCH, Rung, batch_of, best, fitting, for_time, for_tokens, weights_of
+from bertie.training.scaling import (
+    LADDER,
+    USUAL_BATCH,
+    Rung,
+    batch_of,
+    best,
+    dropout_of,
+    fitting,
+    for_time,
+    for_tokens,
+    weights_of,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -124,10 +135,12 @@ class Dialled:
         """What was chosen, in a line."""
         if self.rung is None:
             return ""
+        dropout = self.model.dropout
         rate = "" if self.speed is None else f" at {self.speed:,.0f} a second"
         return (
             f"{self.rung.size} ({self.rung.weights / 1e6:.2g} M weights in its blocks), {self.batch_tokens:,} tokens a "
             f"step: about {self.rung.tokens / 1e6:,.3g} M tokens{rate}, {self.rung.passes:.2g} x the corpus"
+            f"{f', dropout {dropout}' if dropout else ''}"
         )
 
     def expected(self, unigram_loss: float) -> dict[str, float]:
@@ -206,7 +219,7 @@ def dial(
     known = recipe.task == MEASURED_TASK and model.start == MEASURED_START
     goes_on = resume and settings_of(out) is not None
     if model.size is not None and (goes_on or not known):
-        start = _started(model, tokenizer, longest)
+        start = _started(_with_dropout(model, 0.0), tokenizer, longest)
         return Dialled(start=start, model=start.settings, batch_tokens=usual)
     given: dict[str, Any] = {name: parameters[name] for name in ("steps", "tokens", "epochs")}
     amount = Amount(**given, seconds=seconds, measured_tokens=parameters["dev_tokens"] if has_dev else 0)
@@ -238,7 +251,8 @@ def turn(model: ModelSettings, batch_tokens: int | None, amount: Amount, bench: 
         SettingsError: a size, or a setting of it, that the architecture doesn't have.
     """
     began, speeds = time.monotonic(), dict[str, float]()
-    starts = {size: _started(replace(model, size=size), bench.tokenizer, bench.length) for size in _ladder(model)}
+    plain = _with_dropout(model, 0.0)
+    starts = {size: _started(replace(plain, size=size), bench.tokenizer, bench.length) for size in _ladder(model)}
 
     def tokens_of(size: str) -> float:
         if amount.seconds is None:
@@ -258,14 +272,21 @@ def turn(model: ModelSettings, batch_tokens: int | None, amount: Amount, bench: 
     else:
         looked_at = for_time(sizes, tokens_of, text)
     rung = best(looked_at)
+    chosen = _with_dropout(replace(model, size=rung.size), dropout_of(rung.passes))
+    start = _started(chosen, bench.tokenizer, bench.length)
     return Dialled(
-        start=starts[rung.size],
-        model=starts[rung.size].settings,
+        start=start,
+        model=start.settings,
         batch_tokens=batch_tokens or batch_of(rung.tokens),
         rung=rung,
         speed=speeds.get(rung.size),
         looked_at=tuple(looked_at),
     )
+
+
+def _with_dropout(model: ModelSettings, rate: float) -> ModelSettings:
+    """Set the rate where it is open; weights that begin as in the paper have the paper's."""
+    return model if model.start == "paper" or model.dropout is not None else replace(model, dropout=rate)
 
 
 def _ladder(model: ModelSettings) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What a pre-training run learns, and how, where that is left open: objective, mask rate and dropout; no command.
+"""What a pre-training run learns where that is left open: the objective and its mask rate; no command.
 
 What a run chooses is written among its settings. A run that goes on, and further seeds of a run, keep it.
 """
@@ -32,7 +32,7 @@ class Recipe:
     settings: dict[str, Any]
     """Further ones of the task."""
     model: ModelSettings
-    """Of random weights; its size may still be open."""
+    """Of random weights; its size and its dropout may still be open."""
     objective: Task
     batch_tokens: int | None = None
     """None leaves it open."""
@@ -57,10 +57,9 @@ def complete(parameters: Mapping[str, Any], longest: int) -> Recipe:
     task = given["task"] or (_usual(model) if source is None else _as_stored(source))
     settings = dict(given["settings"] or {})
     flags = {name: given[name] for name in _FLAGS}
-    if source is None and not earlier and model.start != "paper":
-        if task == _OF_MOST and flags["mask_rate"] is None and "mask_rate_end" not in settings:
-            flags["mask_rate"], settings["mask_rate_end"] = _FIRST_RATE, _LAST_RATE
-        model = replace(model, dropout=0.0 if model.dropout is None else model.dropout)
+    is_open = flags["mask_rate"] is None and "mask_rate_end" not in settings
+    if is_open and source is None and not earlier and model.start != "paper" and task == _OF_MOST:
+        flags["mask_rate"], settings["mask_rate_end"] = _FIRST_RATE, _LAST_RATE
     objective = _objective(task, longest, flags, settings)
     return Recipe(task=task, settings=settings, model=model, objective=objective, batch_tokens=given["batch_tokens"])
 

@@ -85,8 +85,9 @@ def pretrain(
             OUT/prepared.
         corpus: in place of files, a folder that prepare-corpus made.
         out: run folder; must not exist unless --resume.
-        model: the encoder, when it starts from random weights. Without a size it has the one that is expected to
-            get furthest in the time or with the tokens; dropout is 0 unless its weights begin as in the paper.
+        model: the encoder, when it starts from random weights. Without a size it has the one that is expected to get
+            furthest in the time or with the tokens; dropout is 0, unless the text is read more than ten times or the
+            weights begin as in the paper.
         from_: model folder or hub id to go on from; its vocabulary must be the corpus's.
         add_words: with --from: how many whole words of the corpus that break into pieces the vocabulary gains, or a
             file with a word a line.

@@ -23,6 +23,7 @@ USUAL_BATCH = 8192
 _SMALL_BATCH = 4096
 _FEW_STEPS = 300
 _MOST_WEIGHTS = 4.0  # a token of the corpus; a larger encoder learns the text by heart
+_MANY_PASSES, _DROPOUT = 10.0, 0.1  # 18 passes are better with it, one is better without (docs/studies.md)
 _LASTING = 4.0  # R* of that paper: some more passes than that teach next to nothing (docs/studies.md)
 
 
@@ -130,3 +131,8 @@ def best(rungs: Iterable[Rung]) -> Rung:
 def batch_of(tokens: float) -> int:
     """Choose the tokens of an update: fewer where the run would have few updates."""
     return USUAL_BATCH if tokens >= _FEW_STEPS * USUAL_BATCH else _SMALL_BATCH
+
+
+def dropout_of(passes: float) -> float:
+    """Choose the rate of dropout: none, unless the text is read so often that it would be learned by heart."""
+    return _DROPOUT if passes > _MANY_PASSES else 0.0

@@ -38,6 +38,7 @@ def speeds(monkeypatch: pytest.MonkeyPatch, **tokens_a_second: float) -> list[st
 
     monkeypatch.setattr(_dial.Bench, "speed", speed)
     monkeypatch.setattr(_dial, "_LOOK", 100.0)
+    monkeypatch.setattr(scaling, "worth", lambda tokens, corpus_tokens: tokens)
     monkeypatch.setattr(_dial, "fitting", lambda sizes, corpus_tokens: sizes)
     return measured
 
@@ -59,6 +60,15 @@ def test_what_is_given_stays(corpus: Path, tmp_path: Path) -> None:
     said = settings(tmp_path / "run")
     assert (said["mask_rate"], said["batch_tokens"], said["model"]["dropout"]) == (0.2, 512, 0.2)
     assert "settings" not in said and said["model"]["size"] == "1/32"
+
+
+def test_a_text_that_is_read_often_takes_dropout(corpus: Path, tmp_path: Path) -> None:
+    model = {**SMALL, "size": None, "num_heads": None}
+    bertie.pretrain(corpus=corpus, out=tmp_path / "often", epochs=11, length=32, threads=1, model=model)
+    assert settings(tmp_path / "often")["model"]["dropout"] == 0.1
+    given = {**model, "dropout": 0.0}
+    bertie.pretrain(corpus=corpus, out=tmp_path / "given", epochs=11, length=32, threads=1, model=given)
+    assert settings(tmp_path / "given")["model"]["dropout"] == 0.0
 
 
 def test_weights_that_begin_as_in_the_paper_learn_as_there(corpus: Path, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 
 from bertie.training import scaling
-from bertie.training.scaling import Rung, best, fitting, for_time, for_tokens, loss_left, weights_of, worth
+from bertie.training.scaling import Rung, best, dropout_of, fitting, for_time, for_tokens, loss_left, weights_of, worth
 
 SIZES = [("tiny", weights_of(2, 128)), ("mini", weights_of(4, 256)), ("small", weights_of(4, 512))]
 PLENTY = 10**12
@@ -62,3 +62,7 @@ def test_passes(tokens: float) -> None:
 def test_a_short_text_takes_a_small_encoder() -> None:
     assert [size for size, _ in fitting(SIZES, 1000)] == ["tiny"]
     assert fitting(SIZES, PLENTY) == SIZES
+
+
+def test_dropout_is_for_text_that_is_read_often() -> None:
+    assert dropout_of(0.3) == dropout_of(5.0) == 0.0 < dropout_of(18.0)
