@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from bertie import progress, registry
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 MEASURED_TASK, MEASURED_START = "masked_lm", "neighbours"
 """What the curve of `bertie.training.scaling` is about."""
 _EXPECTED = "expected"  # what a run's record calls it
-_STEPS, _WARM = 4, 2  # measured of each size; the first ones build what later ones use again
+_FEWEST, _MOST, _SECONDS = 4, 16, 2.0  # steps of each size, as many as fit the time; the first half only warms up
 _MEASURING = 4 / 3  # two evaluations, each with two kinds of masks, at three times the speed of learning
 _LOOK = 0.05  # share of the time after which no further size is measured
 _TABLE_WIDTH = 256  # of the word vectors that guessing compares with, for all sizes alike
@@ -98,7 +99,7 @@ class Bench:
         steps = train(
             network,
             task,
-            islice(draws, _STEPS),
+            islice(draws, _MOST),
             optimizer=build(network, self.optimizer),
             rate=lambda number: 0.0,
             clip_norm=self.optimizer.clip_norm,
@@ -106,12 +107,15 @@ class Bench:
             device=self.device,
             seed=0,
         )
-        each, before = [], time.monotonic()
+        each, began = [], time.monotonic()
+        before = began
         for step in steps:
             now = time.monotonic()
             each.append((now - before) / max(1, step.tokens))
             before = now
-        return 1.0 / max(1e-9, min(each[_WARM:]))
+            if len(each) >= _FEWEST and now - began > _SECONDS:
+                break
+        return 1.0 / max(1e-9, median(each[len(each) // 2 :]))
 
 
 @dataclass(frozen=True, kw_only=True)
