@@ -46,7 +46,6 @@ MEASURED_TASK, MEASURED_START = "masked_lm", "neighbours"
 """What the curve of `bertie.training.scaling` is about."""
 _EXPECTED = "expected"  # what a run's record calls it
 _FEWEST, _MOST, _SECONDS = 4, 16, 2.0  # steps of each size, as many as fit the time; the first half only warms up
-_MEASURING = 4 / 3  # two evaluations, each with two kinds of masks, at three times the speed of learning
 _LOOK = 0.05  # share of the time after which no further size is measured
 _TABLE_WIDTH = 256  # of the word vectors that guessing compares with, for all sizes alike
 
@@ -59,12 +58,6 @@ class Amount:
     tokens: int | None
     epochs: int | None
     seconds: float | None
-    measured_tokens: int = 0
-    """Held-out tokens that the run is measured on at its beginning and at its end, which takes some of the time."""
-
-    def tokens_in(self, speed: float) -> float:
-        """Return the tokens that a run of that many seconds learns from, at a speed in tokens a second."""
-        return max(1.0, (self.seconds or 0.0) * speed - _MEASURING * self.measured_tokens)
 
     def tokens_of(self, batch_tokens: int, corpus_tokens: int) -> float:
         """Return the tokens of a run that isn't given in time."""
@@ -190,8 +183,6 @@ def dial(
     tokenizer: Tokenizer,
     longest: int,
     device: torch.device,
-    *,
-    has_dev: bool,
 ) -> Dialled:
     """Choose the size and the batch of a run, as far as they are open, and say so; a run that goes on keeps its own.
 
@@ -202,7 +193,6 @@ def dial(
         tokenizer: of the corpus.
         longest: tokens of the longest sequence.
         device: that the run is on.
-        has_dev: whether the run is measured on held-out text.
 
     Raises:
         SettingsError: a size or a length that there isn't.
@@ -226,7 +216,7 @@ def dial(
         start = _started(_with_dropout(model, 0.0), tokenizer, longest)
         return Dialled(start=start, model=start.settings, batch_tokens=usual)
     given: dict[str, Any] = {name: parameters[name] for name in ("steps", "tokens", "epochs")}
-    amount = Amount(**given, seconds=seconds, measured_tokens=parameters["dev_tokens"] if has_dev else 0)
+    amount = Amount(**given, seconds=seconds)
     bench = Bench(
         corpus=corpus,
         tokenizer=tokenizer,
@@ -264,7 +254,7 @@ def turn(model: ModelSettings, batch_tokens: int | None, amount: Amount, bench: 
         if speeds and time.monotonic() - began > _LOOK * amount.seconds:
             return 0.0
         speeds[size] = bench.speed(starts[size], batch_tokens or USUAL_BATCH)
-        return amount.tokens_in(speeds[size])
+        return speeds[size] * amount.seconds
 
     if amount.seconds is not None:
         progress.note(f"measuring how fast {'encoders learn' if len(starts) > 1 else 'it learns'} on this machine")
@@ -281,7 +271,7 @@ def turn(model: ModelSettings, batch_tokens: int | None, amount: Amount, bench: 
     return Dialled(
         start=start,
         model=start.settings,
-        batch_tokens=batch_tokens or batch_of(rung.tokens),
+        batch_tokens=batch_tokens or batch_of(rung.tokens, rung.weights),
         rung=rung,
         speed=speeds.get(rung.size),
         looked_at=tuple(looked_at),

@@ -77,7 +77,7 @@ def advise(
     parameters |= {"precision": resolve(precision, place), "device": place.type}
     recipe = complete(parameters, length)
     parameters["optimizer"] = with_optimizer(OptimizerSettings(), None, recipe.objective, Path(), resume=False)
-    dialled = dial(parameters, recipe, text, tokenizer, length, place, has_dev=dev is not None)
+    dialled = dial(parameters, recipe, text, tokenizer, length, place)
     if dialled.rung is None or not isinstance(dialled.start, RandomStart):
         raise SettingsError("nothing is known of what runs that begin as in the paper reach: leave --model.start out")
     bundle = dialled.start.draw(recipe.objective, seed=0)

@@ -105,7 +105,7 @@ def pretrain(
         budget: time to spend, such as 20m; the learning rate falls to zero by the clock.
         length: tokens of the longest sequence.
         stages: several lengths and their shares of the run, such as 128:90%,512:10%.
-        batch_tokens: tokens of one update at most; when not given 8,192, in runs of few updates 4,096, with --from on a
+        batch_tokens: tokens of one update at most; when not given 8,192, in short runs of tiny encoders 4,096, with --from on a
             CPU 2,048.
         learning_rate: peak; when not given that of the optimizer: muon 6e-3, less for models wider than 256 (with
             model.start paper 4e-3), lamb 1e-2, 1e-3 for the others; with --from one that suits the size of the weights.
@@ -149,7 +149,7 @@ def pretrain(
     ready = prepared(request, out, resume=resume)
     text, tokenizer, dev = ready.corpus, ready.tokenizer, ready.dev
     optimizer = parameters["optimizer"] = with_optimizer(optimizer, from_, objective, out, resume=resume)
-    dialled = dial(parameters, recipe, text, tokenizer, longest, place, has_dev=dev is not None)
+    dialled = dial(parameters, recipe, text, tokenizer, longest, place)
     start = dialled.start
     parameters |= {"task": recipe.task, "settings": recipe.settings or None, "batch_tokens": dialled.batch_tokens}
     parameters |= {"mask_rate": getattr(objective, "mask_rate", None), "model": dialled.model}

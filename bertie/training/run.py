@@ -123,6 +123,7 @@ def run(job: Job, folder: RunFolder) -> Position:
         # A new head knows nothing: on a table it is measured first only where a curve is asked for.
         if job.evaluate is not None and position.step == 0 and (job.epoch_steps is None or job.training.watches):
             _evaluate(job, average, selection, journal, position, clock)
+            clock = _Clock(position.seconds)  # else a short budget would be past its warm-up at the first step
         saved, position.timed_tokens, position.timed_seconds = position.step, position.tokens, clock()
         for step in () if selection.exhausted else _steps(job, optimizer, position, clock):
             average.update(job.model, step.number)

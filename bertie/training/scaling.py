@@ -21,7 +21,7 @@ LADDER = ("tiny", "mini", "small", "medium", "base")
 USUAL_BATCH = 8192
 """Tokens of an update."""
 _SMALL_BATCH = 4096
-_FEW_STEPS = 300
+_FEW_STEPS, _SMALL_ENCODER = 300, 1_000_000
 _MOST_WEIGHTS = 4.0  # a token of the corpus; a larger encoder learns the text by heart
 _MANY_PASSES, _DROPOUT = 10.0, 0.1  # 18 passes are better with it, one is better without (docs/studies.md)
 _LASTING = 4.0  # R* of that paper: some more passes than that teach next to nothing (docs/studies.md)
@@ -128,9 +128,14 @@ def best(rungs: Iterable[Rung]) -> Rung:
     return min(rungs, key=lambda rung: (rung.left, rung.weights))
 
 
-def batch_of(tokens: float) -> int:
-    """Choose the tokens of an update: fewer where the run would have few updates."""
-    return USUAL_BATCH if tokens >= _FEW_STEPS * USUAL_BATCH else _SMALL_BATCH
+def batch_of(tokens: float, weights: int) -> int:
+    """Choose the tokens of an update: fewer where a small encoder would have few updates.
+
+    Args:
+        tokens: of the run.
+        weights: in the encoder's blocks. Larger encoders gain nothing by small updates, and are slower with them.
+    """
+    return _SMALL_BATCH if tokens < _FEW_STEPS * USUAL_BATCH and weights < _SMALL_ENCODER else USUAL_BATCH
 
 
 def dropout_of(passes: float) -> float:

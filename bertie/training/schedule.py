@@ -55,7 +55,7 @@ class Horizon:
     tokens: int | None = None
     """Tokens trained on."""
     seconds: float | None = None
-    """Time, evaluations and saves included, over all resumed parts."""
+    """Time from the first step on, evaluations and saves included, over all resumed parts."""
 
     def __post_init__(self) -> None:
         given = {"--steps": self.steps, "--tokens": self.tokens, "--budget": self.seconds}

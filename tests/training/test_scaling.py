@@ -50,8 +50,10 @@ def test_tokens_decide_about_the_size() -> None:
     assert few.size == "tiny" and many.size == "small" and many.tokens == 1e11
 
 
-def test_a_batch_is_small_where_there_would_be_few_updates() -> None:
-    assert scaling.batch_of(1e5) < scaling.batch_of(1e8) == scaling.USUAL_BATCH
+def test_a_batch_is_small_where_a_small_encoder_would_have_few_updates() -> None:
+    tiny, mini = SIZES[0][1], SIZES[1][1]
+    assert scaling.batch_of(1e5, tiny) < scaling.batch_of(1e8, tiny) == scaling.USUAL_BATCH
+    assert scaling.batch_of(1e5, mini) == scaling.USUAL_BATCH
 
 
 @pytest.mark.parametrize("tokens", [0.0, 5e6])
