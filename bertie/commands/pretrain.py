@@ -105,8 +105,8 @@ def pretrain(
         budget: time to spend, such as 20m; the learning rate falls to zero by the clock.
         length: tokens of the longest sequence.
         stages: several lengths and their shares of the run, such as 128:90%,512:10%.
-        batch_tokens: tokens of one update at most; when not given 8,192, in short runs of tiny encoders 4,096, with --from on a
-            CPU 2,048.
+        batch_tokens: tokens of one update at most; when not given 8,192, in short runs of tiny encoders 4,096, with
+            --from on a CPU 2,048.
         learning_rate: peak; when not given that of the optimizer: muon 6e-3, less for models wider than 256 (with
             model.start paper 4e-3), lamb 1e-2, 1e-3 for the others; with --from one that suits the size of the weights.
         mask_rate: share of the tokens to guess; when not given 0.15, in masked_lm from random weights 0.3 falling to
