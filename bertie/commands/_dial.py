@@ -205,7 +205,7 @@ def dial(
     if parameters["epochs"] is None:
         Horizon(parameters["steps"], parameters["tokens"], seconds)  # refuses what is none
     out, resume = Path(parameters["out"]), parameters["resume"]
-    usual = recipe.batch_tokens or USUAL_BATCH
+    usual = recipe.batch_tokens or max(USUAL_BATCH, longest)
     if parameters["from_"] is not None:
         further = further_batch(parameters, longest)
         return Dialled(start=parameters["from_"], model=recipe.model, batch_tokens=recipe.batch_tokens or further)
@@ -245,15 +245,16 @@ def turn(model: ModelSettings, batch_tokens: int | None, amount: Amount, bench: 
         SettingsError: a size, or a setting of it, that the architecture doesn't have.
     """
     began, speeds = time.monotonic(), dict[str, float]()
+    usual = batch_tokens or max(USUAL_BATCH, bench.length)
     plain = _with_dropout(model, 0.0)
     starts = {size: _started(replace(plain, size=size), bench.tokenizer, bench.length) for size in _ladder(model)}
 
     def tokens_of(size: str) -> float:
         if amount.seconds is None:
-            return amount.tokens_of(batch_tokens or USUAL_BATCH, bench.corpus.num_tokens)
+            return amount.tokens_of(usual, bench.corpus.num_tokens)
         if speeds and time.monotonic() - began > _LOOK * amount.seconds:
             return 0.0
-        speeds[size] = bench.speed(starts[size], batch_tokens or USUAL_BATCH)
+        speeds[size] = bench.speed(starts[size], usual)
         return speeds[size] * amount.seconds
 
     if amount.seconds is not None:
@@ -271,7 +272,7 @@ def turn(model: ModelSettings, batch_tokens: int | None, amount: Amount, bench: 
     return Dialled(
         start=start,
         model=start.settings,
-        batch_tokens=batch_tokens or batch_of(rung.tokens, rung.weights),
+        batch_tokens=batch_tokens or max(batch_of(rung.tokens, rung.weights), bench.length),
         rung=rung,
         speed=speeds.get(rung.size),
         looked_at=tuple(looked_at),

@@ -44,7 +44,7 @@ def further_batch(parameters: Mapping[str, Any], longest: int) -> int:
 
     seconds = 0.0 if parameters["budget"] is None else parse_duration(parameters["budget"])
     is_long = (parameters["tokens"] or 0) >= _MANY_TOKENS or seconds >= _LONG
-    return USUAL_BATCH if is_long or parameters["device"] != "cpu" else max(USUAL_BATCH // 4, longest)
+    return max(longest, USUAL_BATCH if is_long or parameters["device"] != "cpu" else USUAL_BATCH // 4)
 
 
 def peak_for(bundle: Bundle, optimizer: OptimizerSettings, given: float | None, out: Path, *, resume: bool) -> float:

@@ -131,6 +131,12 @@ def test_further_seeds_have_what_the_first_one_chose(
     assert measured == ["tiny", "mini", "small", "mini"]  # the last one for what is expected
 
 
+def test_a_batch_holds_the_longest_sequence(corpus: Path, tmp_path: Path) -> None:
+    model = {"size": "1/32", "num_heads": 2, "max_positions": 9000}
+    bertie.pretrain(corpus=corpus, out=tmp_path / "run", model=model, length=9000, steps=1, threads=1)
+    assert settings(tmp_path / "run")["batch_tokens"] == 9000
+
+
 def test_a_length_that_no_size_takes(corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"--length 64 is more than --model\.max-positions 32"):
         bertie.pretrain(corpus=corpus, out=tmp_path / "run", length=64, budget="2s", model={"max_positions": 32})
