@@ -139,8 +139,8 @@ def test_random_weights_have_no_old_vocabulary(corpus: Path, tmp_path: Path) -> 
 def test_a_run_that_failed_before_its_first_step_begins_again(corpus: Path, encoder: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     how: dict[str, Any] = {"corpus": corpus, "from_": str(encoder), "task": "masked_lm", "out": out, **SMALL}
-    with pytest.raises(SettingsError, match="--steps"):
-        bertie.pretrain(add_words="2", **how)
+    with pytest.raises(SettingsError, match="--length 9999 is more than"):
+        bertie.pretrain(add_words="2", steps=1, **{**how, "length": 9999})
     assert (out / "prepared").is_dir()
     with pytest.raises(DataError, match="with other settings"):
         bertie.pretrain(add_words="1", steps=1, **how)
