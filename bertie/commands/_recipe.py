@@ -54,7 +54,7 @@ def complete(parameters: Mapping[str, Any], longest: int) -> Recipe:
     earlier = (settings_of(Path(parameters["out"])) if parameters["resume"] else None) or {}
     given = {**parameters, **as_began(parameters, earlier)} if earlier else dict(parameters)
     model, source = given["model"], given["from_"]
-    task = given["task"] or (_usual(model) if source is None else _as_stored(source))
+    task = given["task"] or (usual_task(model) if source is None else _as_stored(source))
     settings = dict(given["settings"] or {})
     flags = {name: given[name] for name in _FLAGS}
     is_open = flags["mask_rate"] is None and "mask_rate_end" not in settings
@@ -78,7 +78,7 @@ def as_began(parameters: Mapping[str, Any], settings: Mapping[str, Any]) -> dict
     return {**filled, "model": replace(model, **shape), "settings": {**own, **(parameters["settings"] or {})} or None}
 
 
-def _usual(model: ModelSettings) -> str:
+def usual_task(model: ModelSettings) -> str:
     """Return what encoders of an architecture learn from text when nothing else is said."""
     usual: str = getattr(registry.load("models", model.architecture).CONFIG, "OBJECTIVE", _OF_MOST)
     return usual

@@ -4,11 +4,10 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from bertie import registry
 from bertie.commands._begin import peak_of, with_optimizer
 from bertie.commands._dial import MEASURED_TASK, dial
 from bertie.commands._random import ModelSettings, RandomStart
-from bertie.commands._recipe import complete
+from bertie.commands._recipe import complete, usual_task
 from bertie.commands._yardsticks import count, recipe_of
 from bertie.commands.command import Report
 from bertie.errors import DataError, SettingsError
@@ -66,7 +65,7 @@ def advise(
 
     if from_ is not None and dev is None:
         raise SettingsError(f"how good {from_} is already is measured on held-out text: give --dev, a prepared corpus")
-    if (usual := registry.load("models", model.architecture).CONFIG.OBJECTIVE) != MEASURED_TASK:
+    if (usual := usual_task(model)) != MEASURED_TASK:
         raise SettingsError(f"the curve is one of masked words, and {model.architecture} learns {usual}; leave it out")
     text = Corpus.open(corpus)
     given = None if from_ is None else _given(from_, text, length)
