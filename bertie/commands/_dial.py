@@ -207,7 +207,7 @@ def dial(
     out, resume = Path(parameters["out"]), parameters["resume"]
     usual = recipe.batch_tokens or max(USUAL_BATCH, longest)
     if parameters["from_"] is not None:
-        further = further_batch(parameters, longest)
+        further = further_batch(parameters, longest, whole_batch=recipe.objective.whole_batch)
         return Dialled(start=parameters["from_"], model=recipe.model, batch_tokens=recipe.batch_tokens or further)
     model = with_start(recipe.model, out, resume=resume)
     known = recipe.task == MEASURED_TASK and model.start == MEASURED_START

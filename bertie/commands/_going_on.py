@@ -30,21 +30,24 @@ _PROBE_LENGTH = 128  # tokens of a row at most
 _MANY_TOKENS, _LONG = 50_000_000, 4 * 3600.0  # tokens and seconds of a long run
 
 
-def further_batch(parameters: Mapping[str, Any], longest: int) -> int:
+def further_batch(parameters: Mapping[str, Any], longest: int, *, whole_batch: bool) -> int:
     """Choose the tokens of an update: on a processor a quarter of the usual ones, because many small steps go further.
 
-    Long runs have updates enough, and a GPU needs large batches to be busy.
+    Long runs have updates enough, a GPU needs large batches to be busy, and an objective that compares the sequences
+    of a batch needs many of them.
 
     Args:
         parameters: of pretrain.
         longest: tokens of the longest sequence.
+        whole_batch: whether the objective compares the sequences of a batch with one another.
     """
     from bertie.training.scaling import USUAL_BATCH
     from bertie.training.schedule import parse_duration
 
     seconds = 0.0 if parameters["budget"] is None else parse_duration(parameters["budget"])
     is_long = (parameters["tokens"] or 0) >= _MANY_TOKENS or seconds >= _LONG
-    return max(longest, USUAL_BATCH if is_long or parameters["device"] != "cpu" else USUAL_BATCH // 4)
+    is_large = is_long or whole_batch or parameters["device"] != "cpu"
+    return max(longest, USUAL_BATCH if is_large else USUAL_BATCH // 4)
 
 
 def peak_for(bundle: Bundle, optimizer: OptimizerSettings, given: float | None, out: Path, *, resume: bool) -> float:

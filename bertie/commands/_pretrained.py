@@ -165,7 +165,9 @@ def _about_positions(bundle: "Bundle", stages: "Sequence[Stage]", job: "Job", *,
 
 def _about_sequences(task: Any, data: "Corpus") -> tuple[dict[str, float], list[str]]:
     """Say what a reader should know of how the corpus was cut, and the share that it is about."""
-    from bertie.data.plan import PLANS
+    import numpy as np
+
+    from bertie.data.sampler import PLANS
 
     kind = task.corpus_plan()
     if kind == "texts":
@@ -177,6 +179,9 @@ def _about_sequences(task: Any, data: "Corpus") -> tuple[dict[str, float], list[
     elif kind == "order":
         share, name = float((plan.labels < 0).mean()), "single_sentence_share"
         note = "of the sequences are one sentence, which has no order: they served the masked LM alone."
+    elif kind == "passages":
+        share, name = float((np.bincount(plan.document) % 2).sum() / len(plan)), "single_passage_share"
+        note = "of the passages have no second one of their document to go with: they served the masked LM alone."
     else:
         share, name = float((plan.num_breaks > 0).mean()), "across_documents_share"
         note = "of the sequences hold text of several documents, with a [SEP] between them."

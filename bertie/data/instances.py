@@ -36,6 +36,8 @@ class Instances:
     """(B,) the streams their masks are drawn from."""
     goes_on: NDArray[np.bool_] | None = None
     """(T,) whether a token goes on with the word of the one before it; None of a corpus without words."""
+    documents: NDArray[np.int64] | None = None
+    """(B,) the document that each instance, or its A, is from."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -47,6 +49,7 @@ def joined(parts: Sequence[Instances]) -> Instances:
         return parts[0]
     lengths = np.concatenate([np.diff(part.offsets) for part in parts])
     goes_on = [part.goes_on for part in parts if part.goes_on is not None]  # of one corpus: of all parts, or none
+    documents = [part.documents for part in parts if part.documents is not None]
     return Instances(
         np.concatenate([part.tokens for part in parts]),
         np.concatenate([part.segments for part in parts]),
@@ -54,6 +57,7 @@ def joined(parts: Sequence[Instances]) -> Instances:
         np.concatenate([part.labels for part in parts]),
         np.concatenate([part.keys for part in parts]),
         np.concatenate(goes_on) if goes_on else None,
+        np.concatenate(documents) if documents else None,
     )
 
 
@@ -103,7 +107,7 @@ def gather(
     change[offsets[1:][has_b]] -= 1
     segments = np.cumsum(change[:-1])
     keys = stream(seed, _MASKS, epoch, chosen)
-    return Instances(tokens, segments, offsets.astype(np.int32), labels, keys, goes_on)
+    return Instances(tokens, segments, offsets.astype(np.int32), labels, keys, goes_on, plan.document[chosen])
 
 
 def _breaks(plan: Plan, chosen: NDArray[np.int64], begin: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -10,13 +10,12 @@ before it. So both are worked out for all sentences at once, and then the chain 
 Deviations, said aloud: B never comes from A's own document (the original gives up after ten tries), so a corpus needs
 two documents; and every draw has its own key instead of one long stream.
 
-Without next sentence prediction there are three further ways to cut a corpus: two segments whose order is to be told
-(ALBERT), single segments, and single segments that go on across documents (RoBERTa).
+Two segments whose order is to be told (ALBERT) are cut alike. Single segments are cut in `single_plan.py`.
 """
 
 from array import array
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 
 import numpy as np
@@ -29,8 +28,9 @@ from bertie.errors import DataError
 Integers = NDArray[np.int64]
 
 # What a draw is for; part of its key.
-_SHORT, _TARGET, _CUT, _COIN, _PARTNER, _START, _FRONT_A, _FRONT_B = range(8)
-_SHORT_RATE = 0.1
+SHORT, TARGET, _CUT, _COIN, _PARTNER, _START, _FRONT_A, _FRONT_B, MATE = range(9)
+SHORT_RATE = 0.1
+"""Share of the instances, or of the documents, that get less room than the rest."""
 _BLOCK = 2**18  # sentences looked at at once: bounds the memory
 
 
@@ -55,6 +55,12 @@ class Plan:
 
     def __len__(self) -> int:
         return len(self.a_start)
+
+    def taken(self, order: Integers) -> "Plan":
+        """Return the instances with these numbers, in this order."""
+        rows = {each.name: getattr(self, each.name) for each in fields(self)}
+        kept = {"document_starts": rows.pop("document_starts")}
+        return Plan(**{name: values[order] for name, values in rows.items()}, **kept)
 
     @cached_property
     def lengths(self) -> Integers:
@@ -97,7 +103,7 @@ def pair_plan(corpus: Corpus, *, seed: int, epoch: int, length: int) -> Plan:
     if length < 5:
         raise DataError(f"--length {length} leaves no room for a pair; it must be at least 5")
     chunks = _Chunks(corpus, seed=seed, epoch=epoch, most=length - 3)
-    place = _chain(chunks.follow, len(chunks.starts) - 1)
+    place = chain(chunks.follow, len(chunks.starts) - 1)
     rows = chunks.pairs(place)
     if not (rows["num_sentences"] > 1).any():
         raise DataError(
@@ -126,7 +132,7 @@ def order_plan(corpus: Corpus, *, seed: int, epoch: int, length: int) -> Plan:
     if length < 5:
         raise DataError(f"--length {length} leaves no room for a pair; it must be at least 5")
     chunks = _Chunks(corpus, seed=seed, epoch=epoch, most=length - 3)
-    place = _chain(chunks.stop, len(chunks.starts) - 1)
+    place = chain(chunks.stop, len(chunks.starts) - 1)
     rows = chunks.ordered(place)
     if not (rows["labels"] >= 0).any():
         raise DataError(
@@ -144,7 +150,7 @@ def _shuffled(rows: dict[str, Integers], place: Integers, *, seed: int, epoch: i
     return Plan(**{name: values[order] for name, values in rows.items()})
 
 
-def _chain(follow: Callable[[Integers], Integers], count: int) -> Integers:
+def chain(follow: Callable[[Integers], Integers], count: int) -> Integers:
     """Visit places 0..count-1 from 0 on: after place p comes `follow(p)`, which is larger."""
     visited = array("q")
     place = 0
@@ -164,8 +170,8 @@ class _Chunks:
         self.starts, self.edges = corpus.sentence_starts, corpus.document_offsets
         self._seed, self._epoch = seed, epoch
         document = np.arange(corpus.num_documents)
-        is_short = uniform(self._keys(_SHORT, document)) < _SHORT_RATE
-        self._targets = np.where(is_short, integers(self._keys(_TARGET, document), 2, most + 1), most)
+        is_short = uniform(self._keys(SHORT, document)) < SHORT_RATE
+        self._targets = np.where(is_short, integers(self._keys(TARGET, document), 2, most + 1), most)
 
     def _keys(self, purpose: int, number: Integers) -> NDArray[np.uint64]:
         return stream(self._seed, self._epoch, purpose, number)
@@ -247,86 +253,3 @@ def _truncate(rows: dict[str, Integers], most: int, keys_a: NDArray[np.uint64], 
     for side, lost, keys in (("a", lost_a, keys_a), ("b", lost_b, keys_b)):
         rows[f"{side}_start"] = rows[f"{side}_start"] + binomial_half(keys, lost)
         rows[f"{side}_length"] = rows[f"{side}_length"] - lost
-
-
-def text_plan(corpus: Corpus, *, seed: int, epoch: int, length: int) -> Plan:
-    """Plan single segments for masked LM alone: consecutive whole sentences of one document, as many as fit.
-
-    A sentence that fits no segment is cut into several. A tenth of the segments gets less room, drawn anew in each
-    epoch, so that the others begin elsewhere.
-
-    Args:
-        corpus: prepared text.
-        seed: of all draws.
-        epoch: pass over the corpus.
-        length: tokens of the longest instance, [CLS] and [SEP] counted.
-    """
-    return _single(corpus, seed=seed, epoch=epoch, length=length, across=False)
-
-
-def full_plan(corpus: Corpus, *, seed: int, epoch: int, length: int) -> Plan:
-    """Plan full sequences for masked LM alone: consecutive whole sentences, also of several documents (RoBERTa, 4.2).
-
-    As `text_plan`, but where a document ends the sequence goes on with the next one behind a [SEP].
-
-    Args:
-        corpus: prepared text.
-        seed: of all draws.
-        epoch: pass over the corpus.
-        length: tokens of the longest instance, [CLS] and all [SEP] counted.
-    """
-    return _single(corpus, seed=seed, epoch=epoch, length=length, across=True)
-
-
-def _single(corpus: Corpus, *, seed: int, epoch: int, length: int, across: bool) -> Plan:
-    """Plan single segments of one document each, or across documents."""
-    if length < 3:
-        raise DataError(f"--length {length} leaves no room for text; it must be at least 3")
-    most = length - 2
-    starts, edges = _cut_long(corpus.sentence_starts, corpus.document_offsets, most)
-    begins, ends = starts[:-1], starts[1:]
-    if across:  # every document before a sentence's own takes a place more, for its [SEP]
-        before = np.repeat(np.arange(len(edges) - 1), np.diff(edges))
-        begins, ends = begins + before, ends + before
-
-    def follow(place: Integers) -> Integers:
-        is_short = uniform(stream(seed, epoch, _SHORT, place)) < _SHORT_RATE
-        room = np.where(is_short, integers(stream(seed, epoch, _TARGET, place), 1, most + 1), most)
-        stop = np.maximum(np.searchsorted(ends, begins[place] + room, side="right"), place + 1)
-        return stop if across else np.minimum(stop, edges[np.searchsorted(edges, place, side="right")])
-
-    place = _chain(follow, len(starts) - 1)
-    place = place[permutation(seed, epoch, len(place))]
-    stop, document = follow(place), np.searchsorted(edges, place, side="right") - 1
-    none = np.zeros(len(place), np.int64)
-    return Plan(
-        a_start=starts[place],
-        a_length=starts[stop] - starts[place],
-        b_start=none,
-        b_length=none,
-        labels=none - 1,
-        num_sentences=stop - place,
-        document=document,
-        partner=document,
-        document_starts=starts[edges[:-1]] if across else none[:0],
-    )
-
-
-def _cut_long(starts: Integers, edges: Integers, most: int) -> tuple[Integers, Integers]:
-    """Cut sentences of more than `most` tokens into several; returns the new sentence starts and document edges."""
-    lengths = np.diff(starts)
-    if lengths.max() <= most:
-        return starts, edges
-    parts = -(-lengths // most)
-    after = np.concatenate([[0], np.cumsum(parts)])
-    within = np.arange(after[-1]) - np.repeat(after[:-1], parts)
-    return np.append(np.repeat(starts[:-1], parts) + most * within, starts[-1]), after[edges]
-
-
-PLANS: dict[str, Callable[..., Plan]] = {
-    "pairs": pair_plan,
-    "order": order_plan,
-    "texts": text_plan,
-    "full": full_plan,
-}
-"""How a corpus can be cut, by the word that a task says; each takes (corpus, seed=, epoch=, length=)."""

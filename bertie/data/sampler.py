@@ -5,13 +5,25 @@ the end of an epoch is shared with the one before it, so that no update rests on
 the same for any number of processes, each of which takes its own part of them.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
 from bertie import registry
 from bertie.corpus.shards import Corpus
-from bertie.data.plan import PLANS, Plan
+from bertie.data.plan import Plan, order_plan, pair_plan
+from bertie.data.single_plan import full_plan, passage_plan, text_plan
 from bertie.errors import DataError, SettingsError
+
+PLANS: dict[str, Callable[..., Plan]] = {
+    "pairs": pair_plan,
+    "order": order_plan,
+    "texts": text_plan,
+    "full": full_plan,
+    "passages": passage_plan,
+}
+"""How a corpus can be cut, by the word that a task says; each takes (corpus, seed=, epoch=, length=)."""
 
 
 class Sampler:

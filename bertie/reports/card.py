@@ -47,6 +47,13 @@ _KINDS = {
         (_CLOZE,),
     ),
     "masked_lm": _Kind("A masked language model", "fill-mask", "AutoModelForMaskedLM", "logits", (_CLOZE,)),
+    "passages": _Kind(
+        "A masked language model that was also taught which passages are of one document",
+        "fill-mask",
+        "AutoModelForMaskedLM",
+        "logits",
+        (_CLOZE, "The mean of its hidden vectors says what a text is about: `--task embedding` gives it out."),
+    ),
     "causal_lm": _Kind(
         "A decoder-only BERT that writes on from a text",
         "text-generation",

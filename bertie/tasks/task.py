@@ -102,7 +102,7 @@ class Task(ABC):
     takes_choices: ClassVar[bool] = False
     """Whether an item is a text and any number of further ones to choose from."""
     plan: ClassVar[str] = ""
-    """How a corpus is cut for it in pre-training, one of `bertie.data.plan.PLANS`; empty: it learns from no corpus.
+    """How a corpus is cut for it in pre-training, one of `bertie.data.sampler.PLANS`; empty: it learns from no corpus.
 
     Such a task has a field `max_length`, and its `encode` takes `bertie.data.instances.Instances`.
     """

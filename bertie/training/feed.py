@@ -53,7 +53,8 @@ def corpus_feed(
         tokenizer: of the corpus.
         stages: lengths and their shares of the run.
         batch_tokens: tokens of one update at most.
-        micro_tokens: tokens of one forward pass at most; an update of more is split and its gradients are added.
+        micro_tokens: tokens of one forward pass at most; an update of more is split and its gradients are added,
+            unless the task's loss needs the whole batch.
         seed: of order, pairs and masks.
         progress: tells how much of the run is done, which picks the stage.
         state: `state` of an earlier draw.
@@ -94,7 +95,8 @@ def corpus_feed(
         if varies:
             after["length"] = stages[number].length
         epoch, place = samplers[number].locate(within - 1)
-        yield Draw(batch.split(micro_tokens), after, f"epoch {epoch}, batch {place}, stage {number}")
+        micro = [batch] if task.whole_batch else batch.split(micro_tokens)
+        yield Draw(micro, after, f"epoch {epoch}, batch {place}, stage {number}")
 
 
 def table_feed(

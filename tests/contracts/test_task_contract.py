@@ -33,6 +33,7 @@ from bertie.tasks.hybrid import Hybrid
 from bertie.tasks.masked_lm import MaskedLM
 from bertie.tasks.multiple_choice import MultipleChoice
 from bertie.tasks.next_sentence import NextSentence
+from bertie.tasks.passages import Passages
 from bertie.tasks.pretraining import Pretraining
 from bertie.tasks.question_answering import QuestionAnswering
 from bertie.tasks.regression import Regression
@@ -106,7 +107,8 @@ def learn_from_targets(tokenizer: Any, task: Task, seed: int) -> Batch:
 def learn_from_instances(tokenizer: Any, task: Task, seed: int) -> Batch:
     pieces = tokenizer.pack(TEXTS, TEXTS[::-1], max_length=48, truncation="truncate")
     labels, keys = np.arange(len(TEXTS)) % 2, stream(seed, np.arange(len(TEXTS)))
-    instances = Instances(pieces.tokens, pieces.segments, pieces.offsets, labels, keys)
+    documents = np.arange(len(TEXTS)) // 2
+    instances = Instances(pieces.tokens, pieces.segments, pieces.offsets, labels, keys, documents=documents)
     return task.encode(instances, tokenizer, instances.keys)  # type: ignore[arg-type]
 
 
@@ -138,6 +140,7 @@ EXAMPLES = {
         learn_from_choices,
     ),
     "next_sentence": Example(NextSentence(max_length=64), PAIRS, learn_from_instances),
+    "passages": Example(Passages(max_length=64, top_k=1000), MASKED, learn_from_instances),
     "question_answering": Example(
         QuestionAnswering(max_length=16, stride=3, max_query=5, max_answer=6, n_best=4, null_threshold=0.0),
         PAIRS,
@@ -267,7 +270,7 @@ def test_counts_are_those_of_the_loss(build_model: Callable[..., TaskModel], tin
         assert float(value) >= 0 and (float(value) <= count or key.endswith("_loss"))
 
 
-@pytest.mark.parametrize("name", LEARNING)
+@pytest.mark.parametrize("name", [name for name in LEARNING if not EXAMPLES[name].task.whole_batch])
 @pytest.mark.parametrize("max_tokens", [1, 60])
 def test_unequal_micro_batches_add_up_to_the_whole(
     build_model: Callable[..., TaskModel], tiny_tokenizer: Any, name: str, max_tokens: int

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from bertie.data import plan as plans
 from bertie.data.instances import draw_instances, gather
-from bertie.data.plan import PLANS, full_plan, order_plan, pair_plan
+from bertie.data.plan import order_plan, pair_plan
 from bertie.data.random import integers, permutation, stream, uniform
-from bertie.data.sampler import Sampler
+from bertie.data.sampler import PLANS, Sampler
+from bertie.data.single_plan import full_plan
 from bertie.errors import DataError, SettingsError
 
 Documents = list[list[int]]
@@ -29,8 +30,8 @@ def in_order(lengths: Documents, *, seed: int, epoch: int, most: int) -> list[tu
     found, token, sentence = [], 0, 0
     for number, document in enumerate(lengths):
         target, chunk = most, []
-        if uniform(stream(seed, epoch, plans._SHORT, number))[0] < 0.1:
-            target = int(integers(stream(seed, epoch, plans._TARGET, number), 2, most + 1)[0])
+        if uniform(stream(seed, epoch, plans.SHORT, number))[0] < 0.1:
+            target = int(integers(stream(seed, epoch, plans.TARGET, number), 2, most + 1)[0])
         for place, length in enumerate(document):
             chunk.append(length)
             if place + 1 < len(document) and sum(chunk) < target:
@@ -97,7 +98,7 @@ def test_full_sequences_hold_every_token_once_and_as_many_sentences_as_fit(
     for start, end in zip(plan.a_start.tolist(), ends[np.argsort(order)].tolist(), strict=True):
         following = number[end] + 1
         if following < len(number):  # would not have fitted too, but for sequences that were given less room
-            is_short = uniform(stream(seed, 0, plans._SHORT, number[start]))[0] < 0.1
+            is_short = uniform(stream(seed, 0, plans.SHORT, number[start]))[0] < 0.1
             breaks = sum(start < first <= end for first in firsts)
             assert is_short or [*pieces, starts[-1]][following] - start + breaks > length - 2
 

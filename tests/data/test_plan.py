@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bertie.data import plan as plans
-from bertie.data.plan import pair_plan, text_plan
+from bertie.data.plan import pair_plan
 from bertie.data.random import integers, permutation, stream, uniform
+from bertie.data.single_plan import text_plan
 from bertie.errors import DataError
 
 Documents = list[list[int]]
@@ -47,8 +48,8 @@ class Recipe:
         found = []
         for number, document in enumerate(self.documents):
             target = self.most
-            if uniform(self.key(plans._SHORT, number))[0] < 0.1:
-                target = self.draw(plans._TARGET, number, 2, self.most + 1)
+            if uniform(self.key(plans.SHORT, number))[0] < 0.1:
+                target = self.draw(plans.TARGET, number, 2, self.most + 1)
             chunk: list[list[int]] = []
             place = 0
             while place < len(document):

@@ -18,6 +18,7 @@ from bertie.commands._random import ModelSettings
 from bertie.corpus.shards import Corpus
 from bertie.errors import SettingsError
 from bertie.tasks.masked_lm import MaskedLM
+from bertie.tasks.passages import Passages
 from bertie.tasks.pretraining import Pretraining
 from bertie.tasks.sentence_order import SentenceOrder
 from bertie.training.feed import corpus_feed
@@ -60,6 +61,7 @@ def pretrain(corpus: Path, tmp_path: Path) -> Callable[..., Path]:
     [
         ("masked_lm", {"masking": "span", "mask_rate_end": 0.15, "across_documents": True}),
         ("sentence_order", {"masking": "word", "mask_rate_end": 0.15}),
+        ("passages", {"mask_rate_end": 0.15}),
     ],
 )
 def test_losses_fall_and_a_resumed_run_ends_alike(
@@ -98,6 +100,7 @@ def break_off(folder: Path) -> None:
         MaskedLM(max_length=32, masking="span", across_documents=True),
         Pretraining(max_length=32, masking="span", **FALLING),  # type: ignore[arg-type]
         SentenceOrder(max_length=32, **FALLING),  # type: ignore[arg-type]
+        Passages(max_length=32, **FALLING),  # type: ignore[arg-type]
     ],
 )
 def test_a_feed_goes_on_from_anywhere(corpus: Path, tiny_tokenizer: Any, task: Any) -> None:
