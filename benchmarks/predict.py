@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import inputs, rounds, runtimes
+from benchmarks import inputs, llama, rounds, runtimes
 from benchmarks.contest import Case, Contestant, Ready, Work, largest_difference, mean_cosine
 
 LENGTH, PLACES, ROWS = 128, 4096, 32
@@ -71,14 +71,19 @@ def contestants(kind: str) -> list[Entry]:
             "onnxruntime": runtimes.onnx_runtime,
             "openvino": runtimes.openvino,
             "ctranslate2": runtimes.ctranslate2,
+            "zentorch": runtimes.zentorch,
         }
         return f"{name} {kind}", partial(ready_padded, partial(make[name], kind)), {"needs": needs, **peer}
 
     onnx, openvino = ("onnx", "onnxruntime", "transformers"), ("onnx", "openvino", "transformers")
     translate = runtime("ctranslate2", "ctranslate2", "transformers")
     ours = contestants_of_ours(kind)
+    own_call: list[Entry] = []
+    if kind in llama.FORMATS:
+        needs = {"needs": ("gguf", "llama-cpp-python"), **peer}
+        own_call = [(f"llama.cpp {llama.FORMATS[kind]}, as called", partial(ready_llama, kind), needs)]
     if kind == "int8":
-        return [*ours, runtime("onnxruntime", *onnx), runtime("openvino", *openvino, "nncf"), translate]
+        return [*ours, runtime("onnxruntime", *onnx), runtime("openvino", *openvino, "nncf"), translate, *own_call]
     torch = partial(runtimes.transformers, kind)
     shared: list[Entry] = [
         (f"transformers {kind}", partial(ready_padded, torch), {"needs": ("transformers",), **peer}),
@@ -93,6 +98,8 @@ def contestants(kind: str) -> list[Entry]:
             {"needs": ("sentence-transformers",), **peer},
         ),
         runtime("openvino", *openvino),
+        runtime("zentorch", "transformers", "zentorch"),
+        *own_call,
     ]
     return [*ours, *shared, *([runtime("onnxruntime", *onnx), translate] if kind == "exact" else [])]
 
@@ -235,6 +242,11 @@ def ready_sentence_transformers(kind: str, measure: Callable[[Work, Encode], Rea
     model: Any = SentenceTransformer(folder, device="cpu", model_kwargs=kwargs)
     model.max_seq_length = LENGTH
     return measure(work, lambda texts: np.asarray(model.encode(list(texts), show_progress_bar=False), np.float32))
+
+
+def ready_llama(kind: str, measure: Callable[[Work, Encode], Ready], work: Work) -> Ready:
+    """Get llama.cpp's own call ready."""
+    return measure(work, llama.encode(kind, work))
 
 
 def main(words: list[str] | None = None) -> None:

@@ -31,6 +31,8 @@ LEAST_REPEATS = 5
 KEPT_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "100000000000"}
 """Lets glibc keep what is freed, which every training run of ours does by itself; set otherwise, it stays so."""
 _REASON_LENGTH = 200
+_MODULES = {"llama-cpp-python": "llama_cpp"}
+"""Packages whose module has another name."""
 _ERROR = re.compile(r"[\w.]+(Error|Exception|Exit|Interrupt)\b")
 
 
@@ -40,7 +42,8 @@ class NoAnswerError(Exception):
 
 def installed(contestant: Contestant) -> bool:
     """Tell whether all that a contestant needs can be imported."""
-    return all(find_spec(package.replace("-", "_")) is not None for package in contestant.needs)
+    modules = [_MODULES.get(package, package.replace("-", "_")) for package in contestant.needs]
+    return all(find_spec(module) is not None for module in modules)
 
 
 class Run:

@@ -46,6 +46,26 @@ def transformers(kind: str, work: Work) -> Run:
     return run
 
 
+def zentorch(kind: str, work: Work) -> Run:
+    """Run `AutoModel` compiled by AMD's backend for torch, in fp32 or with bf16 weights."""
+    import torch
+    import zentorch as backend  # noqa: F401  # registers itself
+    from transformers import AutoModel
+
+    torch.set_grad_enabled(False)
+    dtype = torch.float32 if kind == "exact" else torch.bfloat16
+    folder = str(inputs.model_folder(work.folder, work.options))
+    encoder: Any = AutoModel.from_pretrained(folder, attn_implementation="sdpa", dtype=dtype).eval()
+    model = torch.compile(encoder, backend="zentorch", dynamic=True)
+
+    def run(ids: Any, mask: Any) -> NDArray[np.float32]:
+        given = torch.from_numpy(ids), torch.from_numpy(mask)
+        hidden = model(input_ids=given[0], attention_mask=given[1]).last_hidden_state
+        return mean(hidden.float().numpy(), mask)
+
+    return run
+
+
 def onnx_file(work: Work) -> Path:
     """Export the encoder, with free batch and length."""
     place = work.folder / "model.onnx"

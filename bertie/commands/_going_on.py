@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertie import progress
+from bertie.errors import SettingsError
 
 if TYPE_CHECKING:
     from bertie.commands._held_out import DevCorpus
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from bertie.training.settings import OptimizerSettings
 
 _BEGUN, _BEFORE = "begun", "loss_before"  # what a run's record calls them
+_KEPT = 0.5  # of the weights of an encoder that gets a new head
 _SHARE = 0.1  # of a budget: the head alone learns no longer than that
 _SAMPLE = 50_000  # tokens of the training corpus to measure on, where nothing is held out
 
@@ -72,6 +74,35 @@ def peak_for(bundle: Bundle, optimizer: OptimizerSettings, given: float | None, 
     rate = further_rate(encoder, optimizer.name)
     progress.note(f"learning rate {rate_in_words(rate)}, to go on from {encoder}; --learning-rate takes another one")
     return rate
+
+
+def kept_share(bundle: Bundle, source: str | None, given: float | None, out: Path, *, resume: bool) -> float:
+    """Return the share of the given weights that the written model keeps: as given, as `out` began, or the usual one.
+
+    An encoder that gets a new head was made for something else than guessing tokens, and a run takes some of that from
+    it; a mean of both does better than either (docs/results.md). One that guesses tokens already just learns more.
+
+    Args:
+        bundle: the model to go on from.
+        source: what it was read from; None for random weights.
+        given: by the user.
+        out: of the run.
+        resume: whether it goes on.
+
+    Raises:
+        SettingsError: no such share, or of random weights.
+    """
+    from bertie.training.runfolder import settings_of
+
+    if given is not None and not 0.0 <= given < 1.0:
+        raise SettingsError(f"--keep must be at least 0 and below 1; got {given}")
+    if source is None:
+        if given:
+            raise SettingsError("--keep is a share of the weights of --from; of random weights none is kept")
+        return 0.0
+    if given is None and resume and (earlier := settings_of(out)) is not None:
+        return float(earlier.get("keep") or 0.0)  # a run from before there was such a share keeps nothing
+    return given if given is not None else _KEPT if bundle.drawn else 0.0
 
 
 def warmed(

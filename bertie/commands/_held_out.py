@@ -19,6 +19,18 @@ if TYPE_CHECKING:
     from bertie.tasks.task import TaskModel
     from bertie.training.schedule import Stage
 
+_MOST_DOCUMENTS = 1000
+
+
+def is_held_out(document: int, *, every: int) -> bool:
+    """Tell whether a document, counted from 0, is kept from training to be measured on.
+
+    Args:
+        document: its number.
+        every: one of so many documents is, up to a thousand in all.
+    """
+    return document % every == every - 1 and document < every * _MOST_DOCUMENTS
+
 
 class DevCorpus:
     """Batches with fixed pairs and masks, cut once for each length.

@@ -16,17 +16,19 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertie import progress
+from bertie.commands._held_out import is_held_out
 from bertie.errors import DataError, SettingsError
 
 if TYPE_CHECKING:
     from bertie.corpus.shards import Corpus
     from bertie.tokenizer.tokenizer import Tokenizer
 
-_HELD_OUT, _MOST_HELD_OUT = 50, 1000  # every fiftieth document, so many at most
+_HELD_OUT_EVERY = 50  # documents
 _SHOWN = 8
 _REQUEST, _WORDS, _CORPUS, _DEV, _TOKENIZER = "request.json", "words.txt", "corpus", "dev", "tokenizer"
 
@@ -209,22 +211,18 @@ def _from_text(request: Request, folder: Path) -> Prepared:
         (folder / _TOKENIZER).mkdir()
         Tokenizer.load(resolve(request.source)).save(folder / _TOKENIZER)
     files, tokenizer = [Path(name) for name in request.files], folder / _TOKENIZER
-    corpus = prepare(files, tokenizer=tokenizer, out=folder / _CORPUS, take=lambda number: not _is_held_out(number))
+    kept_back = partial(is_held_out, every=_HELD_OUT_EVERY)
+    corpus = prepare(files, tokenizer=tokenizer, out=folder / _CORPUS, take=lambda number: not kept_back(number))
     dev = None
-    if corpus.num_documents >= _HELD_OUT:
-        held = prepare(files, tokenizer=tokenizer, out=folder / _DEV, take=_is_held_out)
+    if corpus.num_documents >= _HELD_OUT_EVERY:
+        held = prepare(files, tokenizer=tokenizer, out=folder / _DEV, take=kept_back)
         dev, kept = folder / _DEV, f"{held.num_documents:,} documents were held out to measure on"
     else:
-        kept = f"there are fewer than {_HELD_OUT} documents, so none was held out to measure on"
+        kept = f"there are fewer than {_HELD_OUT_EVERY} documents, so none was held out to measure on"
         progress.note(kept)
     count = len(expand(files))
     said = f"{count:,} files of text became {corpus.num_tokens:,} tokens of {corpus.vocab_size:,} pieces; {kept}."
     return Prepared(corpus, Tokenizer.load(tokenizer), dev, said)
-
-
-def _is_held_out(number: int) -> bool:
-    """Tell whether a document, counted from 0, is measured on."""
-    return number % _HELD_OUT == _HELD_OUT - 1 and number < _HELD_OUT * _MOST_HELD_OUT
 
 
 def _widen(words: str, given: Prepared, folder: Path) -> str:

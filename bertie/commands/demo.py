@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from bertie import config, progress
 from bertie.commands._demo_files import DemoFiles, gather
 from bertie.commands._demo_report import CLASSICAL, PRETRAINED, RANDOM, Outcome, report
+from bertie.commands._held_out import is_held_out
 from bertie.commands._random import ModelSettings
 from bertie.commands._seeds import checked
 from bertie.commands.command import Report
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 _LENGTH = 64
 _EVALUATE_EVERY = 300  # steps: some seconds
 _DEV_TOKENS = 40_000
-_HELD_OUT, _MOST_HELD_OUT = 20, 1000  # every twentieth document is kept from pre-training, so many at most
+_HELD_OUT_EVERY = 20  # documents: one of them is kept from pre-training
 
 
 def demo(
@@ -123,16 +125,12 @@ def _prepare(folder: Path, files: DemoFiles) -> "tuple[Corpus, Path | None]":
     tokenizer, held_out = folder / "tokenizer", folder / "held-out"
     corpus = list(files.corpus)
     with progress.without_notes():
-        read = prepare(corpus, tokenizer=tokenizer, out=folder / "corpus", take=lambda number: not _is_held_out(number))
-        if read.num_documents < _HELD_OUT:
+        kept = partial(is_held_out, every=_HELD_OUT_EVERY)
+        read = prepare(corpus, tokenizer=tokenizer, out=folder / "corpus", take=lambda number: not kept(number))
+        if read.num_documents < _HELD_OUT_EVERY:
             return read, None
-        prepare(corpus, tokenizer=tokenizer, out=held_out, take=_is_held_out)
+        prepare(corpus, tokenizer=tokenizer, out=held_out, take=kept)
     return read, held_out
-
-
-def _is_held_out(number: int) -> bool:
-    """Tell whether a document, counted from 0, is measured on."""
-    return number % _HELD_OUT == _HELD_OUT - 1 and number < _HELD_OUT * _MOST_HELD_OUT
 
 
 def _model(size: str) -> ModelSettings:

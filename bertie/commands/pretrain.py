@@ -11,7 +11,7 @@ from bertie.commands._begin import begin, peak_of, remembered, with_optimizer
 from bertie.commands._chinese_words import warn_of_single_characters
 from bertie.commands._clozes import guesses, side_by_side
 from bertie.commands._dial import dial, expected
-from bertie.commands._going_on import GoingOn, peak_for, shortened, warmed
+from bertie.commands._going_on import GoingOn, kept_share, peak_for, shortened, warmed
 from bertie.commands._held_out import DevCorpus
 from bertie.commands._prepared_text import Request, made_by, prepared
 from bertie.commands._pretrained import finish, summary
@@ -62,6 +62,7 @@ def pretrain(
     stages: str | None = None,
     batch_tokens: int | None = None,
     learning_rate: float | None = None,
+    keep: float | None = None,
     mask_rate: float | None = None,
     max_masked: int | None = None,
     settings: dict[str, Any] | None = None,
@@ -109,6 +110,8 @@ def pretrain(
             --from on a CPU 2,048.
         learning_rate: peak; when not given that of the optimizer: muon 6e-3, less for models wider than 256 (with
             model.start paper 4e-3), lamb 1e-2, 1e-3 for the others; with --from one that suits the size of the weights.
+        keep: with --from: share of the weights of that model in the one that is written, 0 for none; when not given 0.5
+            where an encoder gets a new head, else 0.
         mask_rate: share of the tokens to guess; when not given 0.15, in masked_lm from random weights 0.3 falling to
             0.15.
         max_masked: most tokens to guess in one sequence.
@@ -160,6 +163,7 @@ def pretrain(
     else:
         peak = peak_for(bundle, optimizer, learning_rate, out, resume=resume)
     schedule = parameters["schedule"] = _with_positions(schedule, parts, bundle)
+    parameters["keep"] = kept_share(bundle, from_, keep, out, resume=resume)
     parameters |= {"learning_rate": peak, "probe": None if tried is None else tried.path}
     learner, lesson = taught(network, bundle, distill, seed=seed)
     size = dialled.batch_tokens
@@ -235,6 +239,7 @@ def _job(
         precision=parameters["precision"],
         device=place,
         seed=parameters["seed"],
+        keep=parameters["keep"],
         evaluate=None if held_out is None else held_out.figures,
         watch=counted.watch,
     )

@@ -50,3 +50,63 @@ def contrastive(
     if symmetric:
         total = (total + cross_entropy(scores[:, :count].t(), own, reduction="sum")) / 2
     return total, (scores.argmax(1) == own).sum()
+
+
+def contrast_of_passages(
+    vectors: Tensor, documents: Tensor, *, scale: float, symmetric: bool
+) -> tuple[Tensor, Tensor, float]:
+    """Sum the cross-entropy of finding the other passage of one's document among those of all pairs of the batch.
+
+    Args:
+        vectors: (B, H), one a passage.
+        documents: (B,) what each passage is from, the passages of a pair behind one another.
+        scale: what cosines are multiplied with.
+        symmetric: whether second passages must find the first ones as well.
+
+    Returns:
+        The sum, a scalar in fp32, the number of passages that find theirs, and the number of pairs.
+    """
+    first = first_of_pairs(documents)
+    if not len(first):  # of which there is no cross-entropy
+        return vectors.float().sum() * 0.0, torch.zeros((), device=vectors.device), 0.0
+    total, right = contrastive(
+        vectors[first],
+        vectors[first + 1],
+        text_names=documents[first],
+        candidate_names=documents[first],
+        scale=scale,
+        symmetric=symmetric,
+    )
+    return total, right, float(len(first))
+
+
+def _first_of_pairs(documents: Tensor) -> Tensor:
+    """Return the sequences (P,) whose follower is the other passage of their pair.
+
+    Args:
+        documents: (B,), where the passages of a pair stand behind one another. Where a batch begins or ends within a
+            pair, that passage stands alone.
+    """
+    if len(documents) < 2:
+        return torch.zeros(0, dtype=torch.long, device=documents.device)
+    same = documents[1:] == documents[:-1]
+    begins = torch.cat([same.new_ones(1), ~same])  # (B,) whether a run of one document begins
+    number = torch.arange(len(documents), device=documents.device)
+    start = torch.where(begins, number, 0).cummax(0).values
+    return ((number - start)[:-1].remainder(2).eq(0) & same).nonzero().flatten()
+
+
+def first_of_pairs(documents: Tensor) -> Tensor:
+    """Return the sequences (P,) whose follower is the other passage of their pair.
+
+    Args:
+        documents: (B,), where the passages of a pair stand behind one another. Where a batch begins or ends within a
+            pair, that passage stands alone.
+    """
+    if len(documents) < 2:
+        return torch.zeros(0, dtype=torch.long, device=documents.device)
+    same = documents[1:] == documents[:-1]
+    begins = torch.cat([same.new_ones(1), ~same])  # (B,) whether a run of one document begins
+    number = torch.arange(len(documents), device=documents.device)
+    start = torch.where(begins, number, 0).cummax(0).values
+    return ((number - start)[:-1].remainder(2).eq(0) & same).nonzero().flatten()

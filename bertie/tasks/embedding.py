@@ -2,19 +2,19 @@
 
 A vector is the mean (or the first, or the largest values) of a text's hidden vectors; there is nothing else to learn
 than the encoder. Pairs that belong together teach it by telling each text's own partner from all others of the batch
-(InfoNCE), pairs with a number by the squared error of the cosine. A long text in several windows is pooled as one: a
-piece that several windows show counts once, and [CLS] and [SEP] once a text.
+(InfoNCE), pairs with a number by the squared error of the cosine. Without any pairs it learns from a corpus: passages
+of one document belong together (Giorgi et al. 2021, DeCLUTR; Izacard et al. 2022, Contriever).
+
+A long text in several windows is pooled as one: a piece that several windows show counts once, and [CLS] and [SEP] once
+a text.
 
 Shapes: T tokens, B sequences, I items, H hidden, N texts (one or two of an item, and its negatives), C candidates.
 """
 
 from __future__ import annotations
 
-import hashlib
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -25,15 +25,17 @@ from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 
 from bertie.batch import Batch
+from bertie.data.instances import Instances
 from bertie.data.items import Table, sides
 from bertie.data.table import read_table, with_points
-from bertie.data.windows import Truncation, Windows, lay_out
+from bertie.data.windows import Truncation, lay_out
 from bertie.errors import DataError, SettingsError
 from bertie.metrics.regression import pearson, spearman
 from bertie.metrics.retrieval import accuracy_at_1, mean_reciprocal_rank, ranks_of_own, unit
-from bertie.nn.contrastive import contrastive
+from bertie.nn.contrastive import contrast_of_passages, contrastive, first_of_pairs
 from bertie.nn.dropout import Noise
 from bertie.nn.pooling import Pooling, TextPooling, text_heads
+from bertie.tasks._likeness import has_labels, identities, value_of
 from bertie.tasks._prediction import Prediction
 from bertie.tasks.task import Judgement, Keys, Loss, Task, Term, check_length, encoded_texts
 from bertie.tokenizer.tokenizer import Tokenizer
@@ -91,6 +93,7 @@ class Embedding(Task):
 
     name: ClassVar[str] = "embedding"
     architecture: ClassVar[str] = "{}Model"
+    plan: ClassVar[str] = "passages"
 
     def __post_init__(self) -> None:
         check_length(self.max_length)
@@ -131,7 +134,7 @@ class Embedding(Task):
             SettingsError: an objective that the table doesn't serve.
         """
         wish = settings.get("objective", "auto")
-        if not _labelled(items):
+        if not has_labels(items):
             if wish == "cosine":
                 raise SettingsError("objective=cosine learns a number for each pair, and no column holds labels")
             return {"objective": "contrastive"}
@@ -140,7 +143,7 @@ class Embedding(Task):
                 "objective=contrastive learns from pairs that belong together, and these have labels; leave the "
                 "label out by --columns text=NAME,pair=NAME if every pair is such a one"
             )
-        values = [_value(item.label, f"line {item.line}") for item in items]
+        values = [value_of(item.label, f"line {item.line}") for item in items]
         if min(values) == max(values):
             raise DataError(f"every row has the label {values[0]:g}; there is nothing to learn")
         return {"objective": "cosine", "label_range": settings.get("label_range") or (min(values), max(values))}
@@ -148,23 +151,27 @@ class Embedding(Task):
     def admit(self, items: Sequence[Any], path: Path) -> None:
         """Refuse texts without a partner, and labels that are no numbers."""
         try:
-            labelled = _labelled(items)
+            labelled = has_labels(items)
         except DataError as error:
             raise DataError(f"{path}: {error}") from error
         for item in items if labelled else ():
-            _value(item.label, f"{path}:{item.line}")
+            value_of(item.label, f"{path}:{item.line}")
 
     def has_gold(self, item: Any) -> bool:
         """Tell whether an item is a pair: a text's own partner is what it should find."""
         return sides(item)[1] is not None
 
-    def encode(self, items: Sequence[Any], tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
-        """Pack the texts of each item one after another, each a sequence or several windows.
+    def encode(self, items: Instances | Sequence[Any], tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
+        """Pack the texts of each item one after another, each a sequence or several windows; or passages of a corpus.
 
         Targets: `sequence.side` (B,) 0 for the text, 1 for its pair, 2.. for negatives; `token.share` (T,) what a
         token counts in the mean; `item.value` (I,) 0 to 1 where all items have labels, and where none has one,
-        `sequence.text` (B,), equal for equal texts.
+        `sequence.text` (B,), equal for equal texts. Passages have `sequence.document` (B,), what each is from.
         """
+        if isinstance(items, Instances):
+            assert items.documents is not None
+            documents = {"sequence.document": items.documents}
+            return Batch.pack(items.tokens, items.segments, items.offsets, targets=documents)
         owners, ids = self._texts(items, tokenizer)
         laid = lay_out(
             ids,
@@ -182,10 +189,10 @@ class Embedding(Task):
         targets: dict[str, Any] = {"sequence.cut": cut, "sequence.side": side, "token.share": laid.shares()}
         labels = [getattr(item, "label", None) for item in items]
         if None not in labels and self.label_range is not None:
-            values = [_value(label, f"text {number}") for number, label in enumerate(labels, 1)]
+            values = [value_of(label, f"text {number}") for number, label in enumerate(labels, 1)]
             targets["item.value"] = self._scaled(np.array(values)).astype(np.float32)
         elif all(label is None for label in labels):
-            targets["sequence.text"] = _identities(laid)
+            targets["sequence.text"] = identities(laid)
         return Batch.pack(laid.pieces.tokens, laid.pieces.segments, laid.pieces.offsets, rows=rows, targets=targets)
 
     def _texts(self, items: Sequence[Any], tokenizer: Tokenizer) -> tuple[NDArray[np.int64], list[list[int]]]:
@@ -222,11 +229,17 @@ class Embedding(Task):
         return EmbeddingHead(pooling, encoder.pool("features") if self.pooler else None)
 
     def counts(self, batch: Batch) -> dict[str, float]:
-        """Count the items."""
-        return {"embedding": float(batch.num_items)}
+        """Count the items, or the pairs of passages."""
+        documents = batch.targets.get("sequence.document")
+        return {"embedding": float(batch.num_items if documents is None else len(first_of_pairs(documents)))}
 
     def loss(self, outputs: Tensor, batch: Batch) -> Loss:
         """Squared error of the cosine where the batch has numbers, else the contrastive loss over all its pairs."""
+        if "sequence.document" in batch.targets:
+            total, right, count = contrast_of_passages(
+                outputs, batch.targets["sequence.document"], scale=self.scale, symmetric=self.symmetric
+            )
+            return Loss({"embedding": Term(1.0, total, count)}, {"accuracy": (right, count)})
         heads, count = text_heads(batch), float(batch.num_items)
         side = batch.targets["sequence.side"][heads]
         texts, pairs = outputs[side == _TEXT], outputs[side == _PAIR]  # (I, H)
@@ -266,8 +279,8 @@ class Embedding(Task):
 
     def score(self, predictions: Sequence[Similarity], items: Sequence[Any]) -> dict[str, float]:
         """Correlate cosines with the labels; without labels, let each text find its pair among the pairs of all."""
-        if _labelled(items):
-            gold = [_value(item.label, f"text {number}") for number, item in enumerate(items, 1)]
+        if has_labels(items):
+            gold = [value_of(item.label, f"text {number}") for number, item in enumerate(items, 1)]
             guesses = [guess.similarity for guess in predictions]
             return {"pearson": pearson(gold, guesses), "spearman": spearman(gold, guesses)}
         first, second = unit(np.stack([guess.vectors for guess in predictions], axis=1))
@@ -283,7 +296,7 @@ class Embedding(Task):
         """Give a pair with a number credit by the distance of the cosine."""
         if getattr(item, "label", None) is None or prediction.value is None:
             return None
-        gold = _value(item.label, "the label")
+        gold = value_of(item.label, "the label")
         distance = min(1.0, abs(prediction.similarity - self._scaled(gold)))
         return Judgement(f"{gold:g}", f"{prediction.value:.3g}", 1.0 - distance, distance)
 
@@ -305,45 +318,6 @@ class EmbeddingHead(nn.Module):
         """Map (T, H) to (N, H)."""
         vectors: Tensor = self.pooling(hidden, batch)
         return vectors
-
-
-def _identities(laid: Windows) -> NDArray[np.int64]:
-    """Return a number for each sequence, (B,), that is equal for equal texts (as far as they are shown)."""
-    edges = laid.pieces.offsets[np.searchsorted(laid.rows, np.arange(laid.rows[-1] + 2))]
-    hashes = [
-        hashlib.blake2b(laid.pieces.tokens[start:end].tobytes(), digest_size=8).digest()
-        for start, end in pairwise(edges.tolist())
-    ]
-    return np.frombuffer(b"".join(hashes), "<i8")[laid.rows]
-
-
-def _labelled(items: Sequence[Any]) -> bool:
-    """Tell whether pairs have labels, all of them, or none.
-
-    Raises:
-        DataError: some have and some have not, or an item that is no pair.
-    """
-    bare = [getattr(item, "label", None) is None for item in items]
-    for number, item in enumerate(items, 1):
-        where = f"line {item.line}" if getattr(item, "line", 0) else f"text {number}"
-        if sides(item)[1] is None:
-            raise DataError(f"{where} has no second text; embedding learns from and is measured on pairs")
-        if bare[number - 1] != bare[0]:
-            has = "no" if bare[number - 1] else "a"
-            raise DataError(f"{where} has {has} label, unlike the first pair; label all pairs or none")
-    return not bare[0]
-
-
-def _value(label: Any, where: str) -> float:
-    try:
-        value = float(label)
-    except (TypeError, ValueError):
-        value = math.nan
-    if not math.isfinite(value):
-        raise DataError(
-            f"{where} has label {label!r}; embedding takes numbers, or pairs that belong together and no label"
-        )
-    return value
 
 
 TASK = Embedding

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from bertie.batch import Batch
 from bertie.data.instances import Instances
 from bertie.errors import SettingsError
-from bertie.nn.contrastive import contrastive
+from bertie.nn.contrastive import contrast_of_passages, first_of_pairs
 from bertie.nn.dropout import Noise
 from bertie.nn.pooling import TextPooling
 from bertie.nn.projection import Logits
@@ -84,7 +84,7 @@ class Passages(Masked):
         counts = self.masked_lm.counts(batch)
         if "sequence.document" not in batch.targets:
             return counts
-        return {**counts, "passages": float(len(_first_of_pairs(batch.targets["sequence.document"])))}
+        return {**counts, "passages": float(len(first_of_pairs(batch.targets["sequence.document"])))}
 
     def loss(self, outputs: Outputs, batch: Batch) -> Loss:
         """Both terms; texts from elsewhere than a corpus have no documents and the first one only."""
@@ -92,19 +92,7 @@ class Passages(Masked):
         if "sequence.document" not in batch.targets:
             return masked
         documents = batch.targets["sequence.document"]
-        first = _first_of_pairs(documents)
-        if not len(first):  # of which there is no cross-entropy
-            none = outputs.passages.sum() * 0.0
-            return Loss({**masked.terms, "passages": Term(self.contrast, none, 0.0)}, masked.figures)
-        total, right = contrastive(
-            outputs.passages[first],
-            outputs.passages[first + 1],
-            text_names=documents[first],
-            candidate_names=documents[first],
-            scale=self.scale,
-            symmetric=True,
-        )
-        count = float(len(first))
+        total, right, count = contrast_of_passages(outputs.passages, documents, scale=self.scale, symmetric=True)
         figures = {**masked.figures, "passage_accuracy": (right, count)}
         return Loss({**masked.terms, "passages": Term(self.contrast, total, count)}, figures)
 
@@ -132,22 +120,6 @@ class PassagesHead(nn.Module):
     def forward(self, hidden: Tensor, batch: Batch, noise: Noise | None) -> Outputs:
         """Map (T, H) to logits and means."""
         return Outputs(self.token_logits(hidden[batch.targets["slot.position"]]), self.pooling(hidden, batch))
-
-
-def _first_of_pairs(documents: Tensor) -> Tensor:
-    """Return the sequences (P,) whose follower is the other passage of their pair.
-
-    Args:
-        documents: (B,), where the passages of a pair stand behind one another. Where a batch begins or ends within a
-            pair, that passage stands alone.
-    """
-    if len(documents) < 2:
-        return torch.zeros(0, dtype=torch.long, device=documents.device)
-    same = documents[1:] == documents[:-1]
-    begins = torch.cat([same.new_ones(1), ~same])  # (B,) whether a run of one document begins
-    number = torch.arange(len(documents), device=documents.device)
-    start = torch.where(begins, number, 0).cummax(0).values
-    return ((number - start)[:-1].remainder(2).eq(0) & same).nonzero().flatten()
 
 
 TASK = Passages

@@ -56,6 +56,8 @@ class Job:
     """Figures on the dev data, given where the feed stands."""
     watch: Callable[[Mapping[str, Any], float], str] = lambda record, done: ""
     """What to warn of at a logged line, given how much of the run is done; "" for nothing."""
+    keep: float = 0.0
+    """Share of the first weights in what is evaluated and written."""
     epoch_steps: int | None = None
     """Steps of a pass over the training table; None where passes differ, as over a corpus."""
 
@@ -109,7 +111,7 @@ def run(job: Job, folder: RunFolder) -> Position:
     """
     job.model.to(job.device)
     optimizer = build(job.model, job.optimizer)
-    average = Average(job.model, job.optimizer.ema)
+    average = Average(job.model, job.optimizer.ema, keep=job.keep)
     selection = Selection(job.training, job.task.criterion)
     position = _restore(job, optimizer, average, selection, folder)
     clock = _Clock(position.seconds)

@@ -47,6 +47,24 @@ def test_lent_and_given_back_bit_for_bit() -> None:
     assert torch.equal(model.weight, first)
 
 
+@pytest.mark.parametrize("decay", [0.0, 0.5])
+def test_a_mean_with_the_first_weights_comes_back_from_a_checkpoint(decay: float) -> None:
+    model, other = nn.Linear(3, 2), nn.Linear(3, 2)
+    average, again = Average(model, decay, keep=0.25), Average(other, decay, keep=0.25)
+    first = model.weight.detach().clone()
+    with torch.no_grad():
+        model.weight.add_(4.0)
+    average.update(model, 1)
+    last = model.weight.detach().clone()
+    again.restore(average.tensors())
+    other.load_state_dict(model.state_dict())
+    for each, network in ((average, model), (again, other)):
+        with each.applied(network):
+            reached = first + 4.0 * (1.0 - (2 / 11 if decay else 0.0))
+            torch.testing.assert_close(network.weight.detach(), 0.25 * first + 0.75 * reached)
+        assert torch.equal(network.weight, last)
+
+
 def test_weights_that_do_not_learn_have_no_mean() -> None:
     model = nn.Linear(3, 2)
     model.weight.requires_grad_(False)

@@ -1,0 +1,94 @@
+"""llama.cpp as a peer: a BERT folder written as GGUF (weights in F16 or Q8_0), and its own call for embeddings."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import inputs
+from benchmarks.contest import Work
+
+_SPACE = "\u2581"  # stands before pieces that begin a word; GGUF has no ## within words
+_NORMAL, _CONTROL = 1, 3  # kinds of tokens
+_MEAN = 1  # pooling
+_BATCH = 4096  # tokens
+FORMATS = {"bf16": "F16", "int8": "Q8_0"}
+"""The class that each kind of weights belongs to."""
+
+
+def encode(kind: str, work: Work) -> Callable[[Sequence[str]], Any]:
+    """Get `Llama(model).embed` ready, with sequences of llama.cpp's own tokenizer packed into its batches."""
+    from llama_cpp import Llama
+
+    threads = work.options.threads
+    model = Llama(
+        str(written(kind, work)),
+        embedding=True,
+        n_ctx=_BATCH,
+        n_batch=_BATCH,
+        n_ubatch=_BATCH,
+        n_threads=threads,
+        n_threads_batch=threads,
+        verbose=False,
+    )
+    return lambda texts: model.embed(list(texts))
+
+
+def written(kind: str, work: Work) -> Path:
+    """Write the encoder as GGUF."""
+    import gguf
+    from safetensors.numpy import load_file
+
+    place = work.folder / f"{kind}.gguf"
+    if place.exists():
+        return place
+    folder = Path(inputs.model_folder(work.folder, work.options))
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    unfinished = place.with_suffix(".part")
+    writer = gguf.GGUFWriter(unfinished, "bert")
+    writer.add_block_count(config["num_hidden_layers"])
+    writer.add_context_length(config["max_position_embeddings"])
+    writer.add_embedding_length(config["hidden_size"])
+    writer.add_feed_forward_length(config["intermediate_size"])
+    writer.add_head_count(config["num_attention_heads"])
+    writer.add_layer_norm_eps(config["layer_norm_eps"])
+    writer.add_causal_attention(False)
+    writer.add_pooling_type(gguf.PoolingType(_MEAN))
+    _add_vocabulary(writer, folder, config)
+    format_ = gguf.GGMLQuantizationType[FORMATS[kind]]
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.BERT, config["num_hidden_layers"])
+    for name, values in load_file(folder / "model.safetensors").items():
+        own = names.get_name(name.removeprefix("bert."), try_suffixes=(".weight", ".bias"))
+        if own is None:  # the pooler and heads for pre-training
+            continue
+        values = values.astype("float32")
+        if values.ndim < 2 or "embeddings.position" in name or "token_type" in name:
+            writer.add_tensor(own, values)
+        else:
+            writer.add_tensor(own, gguf.quantize(values, format_), raw_dtype=format_)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return unfinished.rename(place)
+
+
+def _add_vocabulary(writer: Any, folder: Path, config: dict[str, Any]) -> None:
+    """Add WordPiece's pieces as llama.cpp wants to see them."""
+    pieces = (folder / "vocab.txt").read_text(encoding="utf-8").splitlines()
+    special = {piece: place for place, piece in enumerate(pieces) if piece.startswith("[") and piece.endswith("]")}
+    shown = [piece if piece in special else piece[2:] if piece.startswith("##") else _SPACE + piece for piece in pieces]
+    writer.add_tokenizer_model("bert")
+    writer.add_tokenizer_pre("default")
+    writer.add_token_type_count(config["type_vocab_size"])
+    writer.add_token_list(shown)
+    writer.add_token_types([_CONTROL if piece in special else _NORMAL for piece in pieces])
+    for name, add in (
+        ("[UNK]", writer.add_unk_token_id),
+        ("[SEP]", writer.add_sep_token_id),
+        ("[PAD]", writer.add_pad_token_id),
+        ("[MASK]", writer.add_mask_token_id),
+        ("[CLS]", writer.add_bos_token_id),
+        ("[SEP]", writer.add_eos_token_id),
+    ):
+        add(special[name])
