@@ -181,6 +181,8 @@ class GoingOn:
     """Loss at [MASK] of the network as it is; None where the held-out corpus is measured anyway."""
     before: float | None
     """The same before the first step."""
+    keep: float
+    """Share of the given weights in the model that is written."""
     probe: Probe | None
 
     @classmethod
@@ -204,7 +206,7 @@ class GoingOn:
         if probe is not None:
             probe.keep(folder, source)
         if held_out is not None or not bundle.task.fills_masks:
-            return cls(source=source, measure=None, before=None, probe=probe)
+            return cls(source=source, measure=None, before=None, keep=job.keep, probe=probe)
         sample = DevCorpus(corpus.path, bundle, network, stages, _SAMPLE, job.device)
 
         def measure() -> float | None:
@@ -217,7 +219,7 @@ class GoingOn:
 
         if (before := folder.kept(_BEFORE)) is None and (before := measure()) is not None:
             folder.keep(_BEFORE, before)
-        return cls(source=source, measure=measure, before=before, probe=probe)
+        return cls(source=source, measure=measure, before=before, keep=job.keep, probe=probe)
 
     def conclude(
         self, records: Sequence[Mapping[str, Any]], folder: RunFolder, shape: Any, limits: Mapping[str, Any]
@@ -233,10 +235,11 @@ class GoingOn:
         loss = self._loss(records)
         own = {**limits, "length": min(_PROBE_LENGTH, shape.max_positions)}
         probed = Bought() if self.probe is None else self.probe.conclude(folder, self.source, own)
+        mean = f"The written model is a mean of weights: {self.keep:.0%} of those given, the rest of those learned."
         worse = {"fine_tune_from": self.source} if loss.remarks or probed.remarks else {}
         return Bought(
             values={**loss.values, **probed.values, **worse},
-            said=(*loss.said, *probed.said),
+            said=(*((mean,) if self.keep else ()), *loss.said, *probed.said),
             remarks=(*loss.remarks, *probed.remarks),
             comparisons=probed.comparisons,
         )

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 import bertie
 from bertie import config
 from bertie.commands._going_on import further_batch
+from bertie.errors import SettingsError
 from bertie.formats.format import new
 from bertie.formats.huggingface import read, write
 from bertie.models.bert import BertConfig
@@ -96,6 +97,48 @@ def test_the_head_takes_a_share_of_a_budget(wishes: dict[str, Any]) -> None:
     assert config.read(wishes["out"])["budget"] == "1s"
 
 
+def test_what_is_written_is_a_mean_with_the_given_weights(wishes: dict[str, Any], tmp_path: Path) -> None:
+    """By default where the head is new; measured as it is written, and chosen once for all."""
+    written = {}
+    for name, keep in (("none", 0.0), ("half", None), ("most", 0.8)):
+        report = bertie.pretrain(**{**wishes, "out": tmp_path / name}, keep=keep, dev=wishes["corpus"])
+        written[name] = load_file(tmp_path / name / "model" / "model.safetensors"), report.values
+    given = load_file(Path(wishes["from_"]) / "model.safetensors")
+    name = "bert.encoder.layer.0.output.dense.weight"
+    learned = written["none"][0][name]
+    assert (learned - given[name]).abs().max() > 1e-4
+    torch.testing.assert_close(written["half"][0][name], (given[name] + learned) / 2)
+    torch.testing.assert_close(written["most"][0][name], 0.8 * given[name] + 0.2 * learned)
+    losses = [written[each][1]["mask_loss_after"] for each in ("none", "half", "most")]
+    assert losses == sorted(set(losses))
+    assert config.read(tmp_path / "half")["keep"] == 0.5
+    page = (tmp_path / "half" / "report.html").read_text(encoding="utf-8")
+    assert "a mean of weights: 50% of those given" in page
+    further = {**wishes, "from_": str(tmp_path / "half" / "model"), "out": tmp_path / "further"}
+    bertie.pretrain(**further)
+    assert config.read(tmp_path / "further")["keep"] == 0.0
+
+
+def test_a_run_taken_up_again_keeps_its_share(
+    wishes: dict[str, Any], tmp_path: Path, break_off: Callable[..., None]
+) -> None:
+    bertie.pretrain(**wishes, keep=0.3)
+    other = {**wishes, "out": tmp_path / "other", "training": {"save_every": 1}}
+    break_off(at=3, **other, keep=0.3)
+    bertie.pretrain(**other, resume=True)
+    paths = [folder / "model" / "model.safetensors" for folder in (wishes["out"], other["out"])]
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_shares_that_there_are_not(wishes: dict[str, Any]) -> None:
+    for share in (1.0, -0.1):
+        with pytest.raises(SettingsError, match="--keep must be at least 0 and below 1"):
+            bertie.pretrain(**wishes, keep=share)
+    del wishes["from_"]
+    with pytest.raises(SettingsError, match="--keep is a share of the weights of --from"):
+        bertie.pretrain(**wishes, model={"size": "1/16"}, keep=0.5)
+
+
 def test_the_loss_before_and_after_is_told(wishes: dict[str, Any], tmp_path: Path) -> None:
     """On the held-out corpus where there is one, else on text that was learned from."""
     for number, dev in enumerate((None, wishes["corpus"])):
@@ -134,8 +177,9 @@ def test_the_batch_is_small_for_runs_of_minutes_alone(wishes: dict[str, Any]) ->
     bertie.pretrain(**{**wishes, "steps": 1})
     assert config.read(wishes["out"])["batch_tokens"] == 2048
     given: dict[str, Any] = {"tokens": None, "budget": None, "device": "cpu"}
-    assert further_batch({**given, "budget": "10m"}, 128) == 2048
-    assert further_batch({**given, "budget": "5h"}, 128) == 8192
-    assert further_batch({**given, "tokens": 10**8}, 128) == 8192
-    assert further_batch({**given, "device": "cuda", "budget": "10m"}, 128) == 8192
-    assert further_batch({**given, "budget": "10m"}, 4096) == 4096
+    assert further_batch({**given, "budget": "10m"}, 128, whole_batch=False) == 2048
+    assert further_batch({**given, "budget": "5h"}, 128, whole_batch=False) == 8192
+    assert further_batch({**given, "tokens": 10**8}, 128, whole_batch=False) == 8192
+    assert further_batch({**given, "device": "cuda", "budget": "10m"}, 128, whole_batch=False) == 8192
+    assert further_batch({**given, "budget": "10m"}, 4096, whole_batch=False) == 4096
+    assert further_batch({**given, "budget": "10m"}, 128, whole_batch=True) == 8192

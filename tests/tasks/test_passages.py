@@ -1,4 +1,4 @@
-"""Passages beside masked LM: which sequences are pairs, what their loss is, and that it teaches what texts are about."""
+"""Passages beside masked LM: which sequences are pairs, what their loss is, and that it draws means together."""
 
 from __future__ import annotations
 

@@ -82,6 +82,18 @@ def test_losses_fall_and_a_resumed_run_ends_alike(
     assert (folder / "model" / "model.safetensors").read_bytes() == whole
 
 
+def test_a_corpus_teaches_an_encoder_to_embed(pretrain: Callable[..., Path]) -> None:
+    folder = pretrain("run", task="embedding")
+    assert {"loss", "accuracy"} <= read(folder / "metrics.jsonl")[-1].keys()
+    model = folder / "model"
+    whole = (model / "model.safetensors").read_bytes()
+    (vector,) = bertie.load(str(model), device="cpu").predict(["the cat sat in the house ."])
+    assert vector.vector.shape == (64,)
+    break_off(folder)
+    pretrain("run", task="embedding", resume=True)
+    assert (model / "model.safetensors").read_bytes() == whole
+
+
 def break_off(folder: Path) -> None:
     """Leave a run's folder as if its process had died after the first checkpoint."""
     record = json.loads((folder / "run.json").read_text())
