@@ -269,10 +269,11 @@ def turn(model: ModelSettings, batch_tokens: int | None, amount: Amount, bench: 
     rung = best(looked_at)
     chosen = _with_dropout(replace(model, size=rung.size), dropout_of(rung.passes))
     start = _started(chosen, bench.tokenizer, bench.length)
+    size = batch_of(rung.tokens, rung.weights, whole_batch=bench.task.whole_batch)
     return Dialled(
         start=start,
         model=start.settings,
-        batch_tokens=batch_tokens or max(batch_of(rung.tokens, rung.weights), bench.length),
+        batch_tokens=batch_tokens or max(size, bench.length),
         rung=rung,
         speed=speeds.get(rung.size),
         looked_at=tuple(looked_at),

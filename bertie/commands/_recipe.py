@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bertie import registry
+from bertie import progress, registry
 from bertie.commands._random import ModelSettings
 from bertie.errors import SettingsError
 
@@ -89,6 +89,8 @@ def _as_stored(source: str) -> str:
     from bertie.formats.huggingface import objective, resolve
 
     found: str = objective(resolve(source))
+    if found != _OF_MOST:
+        progress.note(f"the objective is {found}, as {source} learned; --task takes another one")
     return found
 
 

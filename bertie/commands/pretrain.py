@@ -156,7 +156,8 @@ def pretrain(
     start = dialled.start
     parameters |= {"task": recipe.task, "settings": recipe.settings or None, "batch_tokens": dialled.batch_tokens}
     parameters |= {"mask_rate": getattr(objective, "mask_rate", None), "model": dialled.model}
-    bundle = _start(objective, start, text, tokenizer, seed=seed, longest=longest)
+    bundle = _start(objective, start, text, tokenizer, seed=seed, longest=longest, said=recipe.settings)
+    objective = bundle.task
     network = _network(bundle, from_, text, seed=seed)
     if from_ is None:
         peak = peak_of(optimizer, start, learning_rate)
@@ -246,22 +247,33 @@ def _job(
 
 
 def _start(
-    objective: "Task", start: str | RandomStart, corpus: "Corpus", tokenizer: "Tokenizer", *, seed: int, longest: int
+    objective: "Task",
+    start: str | RandomStart,
+    corpus: "Corpus",
+    tokenizer: "Tokenizer",
+    *,
+    seed: int,
+    longest: int,
+    said: Mapping[str, Any],
 ) -> "Bundle":
-    """Make the network: an existing model with the corpus's vocabulary, or random weights."""
+    """Make the network: an existing model with the corpus's vocabulary, or random weights.
+
+    Settings of the objective that belong to a model are those of the existing one, unless they were `said`.
+    """
     from bertie.formats.huggingface import read, resolve
     from bertie.tasks.task import task_name
 
     if isinstance(start, RandomStart):
         return start.draw(objective, seed=seed)
-    given = {field.name: getattr(objective, field.name) for field in fields(objective)}  # type: ignore[arg-type]
+    own = [name for name in objective.of_model if name not in said]
+    given = {each.name: getattr(objective, each.name) for each in fields(objective) if each.name not in own}  # type: ignore[arg-type]
     bundle = read(resolve(start), task=task_name(objective), settings=given, new_head=True, seed=seed)
     bundle = _with_vocabulary(bundle, start, corpus, tokenizer)
     for line in bundle.notes:
         progress.note(line)
     if bundle.config.max_positions < longest:
         raise SettingsError(f"--length {longest} is more than the {bundle.config.max_positions} positions of {start}")
-    return replace(bundle, task=objective)
+    return replace(bundle, task=objective.adjusted({name: getattr(bundle.task, name) for name in own}))
 
 
 def _with_vocabulary(bundle: "Bundle", source: str, corpus: "Corpus", tokenizer: "Tokenizer") -> "Bundle":

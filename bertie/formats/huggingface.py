@@ -138,7 +138,7 @@ def objective(path: Path) -> str:
     folder = encoder_folder(path)
     values = read_config(folder)
     kind = architecture(values, folder)
-    name = stored_task(values, folder)
+    name = stored_task(values, folder) or (Embedding.name if is_layout(path) else None)
     if name is None:
         names = set() if values.get("architectures") else tensor_names(folder)
         with suppress(SettingsError):  # it is for something else than there is here

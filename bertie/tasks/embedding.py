@@ -94,6 +94,7 @@ class Embedding(Task):
     name: ClassVar[str] = "embedding"
     architecture: ClassVar[str] = "{}Model"
     plan: ClassVar[str] = "passages"
+    of_model: ClassVar[tuple[str, ...]] = ("pooling", "normalize", "pooler")
 
     def __post_init__(self) -> None:
         check_length(self.max_length)
@@ -121,7 +122,8 @@ class Embedding(Task):
         table = with_points(read_table(path, **how))
         if labelled and "pair" not in table.mapping:
             raise DataError(
-                f"{path}: no column holds the second texts of pairs; say which by --columns text=NAME,pair=NAME"
+                f"{path}: no column holds the second texts of pairs; say which by --columns text=NAME,pair=NAME. Text "
+                "alone teaches as well: bertie pretrain TEXT --from MODEL --task embedding"
             )
         return table
 

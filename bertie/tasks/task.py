@@ -106,6 +106,8 @@ class Task(ABC):
 
     Such a task has a field `max_length`, and its `encode` takes `bertie.data.instances.Instances`.
     """
+    of_model: ClassVar[tuple[str, ...]] = ()
+    """Settings that belong to a trained model: pre-training that goes on from one takes them over."""
     fills_masks: ClassVar[bool] = False
     """Whether it guesses the pieces at `slot.position`: the outputs of its head, or their `tokens`, are `Logits`."""
     left_to_right: ClassVar[bool] = False

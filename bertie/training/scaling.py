@@ -128,14 +128,16 @@ def best(rungs: Iterable[Rung]) -> Rung:
     return min(rungs, key=lambda rung: (rung.left, rung.weights))
 
 
-def batch_of(tokens: float, weights: int) -> int:
+def batch_of(tokens: float, weights: int, *, whole_batch: bool) -> int:
     """Choose the tokens of an update: fewer where a small encoder would have few updates.
 
     Args:
         tokens: of the run.
         weights: in the encoder's blocks. Larger encoders gain nothing by small updates, and are slower with them.
+        whole_batch: whether the objective compares the sequences of a batch with one another, and so needs many.
     """
-    return _SMALL_BATCH if tokens < _FEW_STEPS * USUAL_BATCH and weights < _SMALL_ENCODER else USUAL_BATCH
+    is_small = tokens < _FEW_STEPS * USUAL_BATCH and weights < _SMALL_ENCODER and not whole_batch
+    return _SMALL_BATCH if is_small else USUAL_BATCH
 
 
 def dropout_of(passes: float) -> float:

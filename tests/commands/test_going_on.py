@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from bertie.formats.format import new
 from bertie.formats.huggingface import read, write
 from bertie.models.bert import BertConfig
 from bertie.tasks.classification import Classification
+from bertie.tasks.embedding import Embedding
 from bertie.tokenizer.tokenizer import Tokenizer
 from bertie.training.record import read as read_record
 
@@ -183,3 +185,26 @@ def test_the_batch_is_small_for_runs_of_minutes_alone(wishes: dict[str, Any]) ->
     assert further_batch({**given, "device": "cuda", "budget": "10m"}, 128, whole_batch=False) == 8192
     assert further_batch({**given, "budget": "10m"}, 4096, whole_batch=False) == 4096
     assert further_batch({**given, "budget": "10m"}, 128, whole_batch=True) == 8192
+
+
+def test_a_sentence_encoder_goes_on_to_embed_as_it_did(
+    wishes: dict[str, Any], tiny_tokenizer: Tokenizer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Another program's folder says how texts become vectors, and that stays."""
+    shape = BertConfig(tiny_tokenizer.vocab_size, 16, 1, 2, 32, max_positions=32)
+    folder = tmp_path / "sentences"
+    write(new(shape, Embedding(pooling="cls", normalize=False, pooler=True), tiny_tokenizer, seed=3), folder)
+    values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    del values["bertie"]
+    (folder / "config.json").write_text(json.dumps(values), encoding="utf-8")
+    (folder / "SHA256SUMS").unlink()
+    del wishes["task"]
+    bertie.pretrain(**{**wishes, "from_": str(folder)})
+    assert "the objective is embedding" in capsys.readouterr().err
+    task = read(wishes["out"] / "model").task
+    assert isinstance(task, Embedding)
+    assert (task.pooling, task.normalize, task.pooler) == ("cls", False, True)
+    other = {**wishes, "from_": str(folder), "out": tmp_path / "other", "settings": {"pooling": "mean"}}
+    bertie.pretrain(**other)
+    found = read(other["out"] / "model").task
+    assert isinstance(found, Embedding) and (found.pooling, found.normalize) == ("mean", False)
