@@ -15,7 +15,7 @@ Two segments whose order is to be told (ALBERT) are cut alike. Single segments a
 
 from array import array
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -55,12 +55,6 @@ class Plan:
 
     def __len__(self) -> int:
         return len(self.a_start)
-
-    def taken(self, order: Integers) -> "Plan":
-        """Return the instances with these numbers, in this order."""
-        rows = {each.name: getattr(self, each.name) for each in fields(self)}
-        kept = {"document_starts": rows.pop("document_starts")}
-        return Plan(**{name: values[order] for name, values in rows.items()}, **kept)
 
     @cached_property
     def lengths(self) -> Integers:

@@ -10,6 +10,9 @@ from bertie.data.plan import MATE, SHORT, SHORT_RATE, TARGET, Integers, Plan, ch
 from bertie.data.random import integers, permutation, stream, uniform
 from bertie.errors import DataError
 
+_FULL = 0.9  # of the room that a passage has, on average: what its last sentence goes beyond its share has room too
+_STRETCH = 0.25  # a passage is longer or shorter than its share by so much, as drawn
+
 
 def text_plan(corpus: Corpus, *, seed: int, epoch: int, length: int) -> Plan:
     """Plan single segments for masked LM alone: consecutive whole sentences of one document, as many as fit.
@@ -43,8 +46,8 @@ def full_plan(corpus: Corpus, *, seed: int, epoch: int, length: int) -> Plan:
 def passage_plan(corpus: Corpus, *, seed: int, epoch: int, length: int) -> Plan:
     """Plan passages, two of one document behind one another, so that a batch holds pairs (Giorgi et al. 2021).
 
-    As `text_plan`, but a passage holds half of its document at most, or one sentence. The
-    passages of a document are paired at random, anew in each epoch; one that is left over stands alone.
+    A passage is consecutive whole sentences. A document is cut into an even number of passages of about the same
+    length, at other places in each epoch, and they are paired at random; one that is left over stands alone.
 
     Args:
         corpus: prepared text.
@@ -60,9 +63,26 @@ def passage_plan(corpus: Corpus, *, seed: int, epoch: int, length: int) -> Plan:
             f"the corpus has {corpus.num_documents} document; passages of one document are told from those of others. "
             "Put an empty line between documents, or train with --task masked_lm"
         )
-    plan = _single(corpus, seed=seed, epoch=epoch, length=length, across=False, halves=True)
-    by_document = np.lexsort((stream(seed, epoch, MATE, plan.a_start), plan.document))
-    document = plan.document[by_document]
+    most = _most(length)
+    starts, edges = _cut_long(corpus.sentence_starts, corpus.document_offsets, most)
+    middles = (starts[:-1] + starts[1:]) / 2
+
+    def follow(place: Integers) -> Integers:
+        behind = np.searchsorted(edges, place, side="right")  # the document after this one
+        first, last = starts[edges[behind - 1]], starts[edges[behind]]
+        share = (last - first) / (2 * np.ceil((last - first) / (2 * _FULL * most)))
+        rest = last - starts[place]
+        parts = np.maximum(np.rint(rest / share), 1)
+        stretch = np.where(parts > 1, 1 + _STRETCH * (2 * uniform(stream(seed, epoch, TARGET, place)) - 1), 1)
+        wished = np.searchsorted(middles, starts[place] + rest / parts * stretch, side="right")
+        stop = np.minimum(wished, np.searchsorted(starts, starts[place] + most, side="right") - 1)
+        after: Integers = np.maximum(np.minimum(stop, edges[behind] - (parts > 1)), place + 1)
+        return after
+
+    place = chain(follow, len(starts) - 1)
+    document = np.searchsorted(edges, place, side="right") - 1
+    by_document = np.lexsort((stream(seed, epoch, MATE, place), document))
+    document = document[by_document]
     is_first = np.diff(document, prepend=-1) > 0  # of its document
     number = np.arange(len(document)) - np.flatnonzero(is_first)[np.cumsum(is_first) - 1]  # within its document
     begins_pair = number % 2 == 0
@@ -72,18 +92,21 @@ def passage_plan(corpus: Corpus, *, seed: int, epoch: int, length: int) -> Plan:
             "sentences into a document (empty lines only between documents), or train with --task masked_lm"
         )
     pair = np.cumsum(begins_pair) - 1
-    place = np.argsort(permutation(seed, epoch, int(pair[-1]) + 1))[pair]
-    return plan.taken(by_document[np.argsort(place, kind="stable")])
+    order = np.argsort(permutation(seed, epoch, int(pair[-1]) + 1))[pair]
+    place = place[by_document[np.argsort(order, kind="stable")]]
+    return _plan(place, follow(place), starts, edges)
 
 
-def _single(corpus: Corpus, *, seed: int, epoch: int, length: int, across: bool, halves: bool = False) -> Plan:
-    """Plan single segments of one document each, or across documents, in a random order.
-
-    With `halves` a segment has room for half of its document at most.
-    """
+def _most(length: int) -> int:
+    """Return how many tokens of text a sequence has room for."""
     if length < 3:
         raise DataError(f"--length {length} leaves no room for text; it must be at least 3")
-    most = length - 2
+    return length - 2
+
+
+def _single(corpus: Corpus, *, seed: int, epoch: int, length: int, across: bool) -> Plan:
+    """Plan single segments of one document each, or across documents."""
+    most = _most(length)
     starts, edges = _cut_long(corpus.sentence_starts, corpus.document_offsets, most)
     begins, ends = starts[:-1], starts[1:]
     if across:  # every document before a sentence's own takes a place more, for its [SEP]
@@ -93,16 +116,17 @@ def _single(corpus: Corpus, *, seed: int, epoch: int, length: int, across: bool,
     def follow(place: Integers) -> Integers:
         is_short = uniform(stream(seed, epoch, SHORT, place)) < SHORT_RATE
         room = np.where(is_short, integers(stream(seed, epoch, TARGET, place), 1, most + 1), most)
-        behind = np.searchsorted(edges, place, side="right")  # the document after this one
-        if halves:
-            room = np.minimum(room, -(-(starts[edges[behind]] - starts[edges[behind - 1]]) // 2))
         stop = np.maximum(np.searchsorted(ends, begins[place] + room, side="right"), place + 1)
-        return stop if across else np.minimum(stop, edges[behind])
+        return stop if across else np.minimum(stop, edges[np.searchsorted(edges, place, side="right")])
 
     place = chain(follow, len(starts) - 1)
     place = place[permutation(seed, epoch, len(place))]
-    stop, document = follow(place), np.searchsorted(edges, place, side="right") - 1
-    none = np.zeros(len(place), np.int64)
+    return _plan(place, follow(place), starts, edges, across=across)
+
+
+def _plan(place: Integers, stop: Integers, starts: Integers, edges: Integers, *, across: bool = False) -> Plan:
+    """Make instances of the sentences from `place` to before `stop`."""
+    document, none = np.searchsorted(edges, place, side="right") - 1, np.zeros(len(place), np.int64)
     return Plan(
         a_start=starts[place],
         a_length=starts[stop] - starts[place],

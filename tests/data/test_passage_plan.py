@@ -76,3 +76,12 @@ def test_what_gives_no_passages(memory_corpus: Callable[[Documents], Any]) -> No
         passage_plan(memory_corpus([[5, 5]]), seed=0, epoch=0, length=64)
     with pytest.raises(DataError, match="no document of the corpus has two sentences"):
         passage_plan(memory_corpus([[5], [5], [5]]), seed=0, epoch=0, length=64)
+
+
+def test_documents_are_cut_into_an_even_number_of_like_parts(memory_corpus: Callable[[Documents], Any]) -> None:
+    draw = np.random.default_rng(0)
+    corpus = memory_corpus([draw.integers(3, 30, draw.integers(2, 60)).tolist() for _ in range(2000)])
+    plan = passage_plan(corpus, seed=0, epoch=0, length=128)
+    assert (np.bincount(plan.document) % 2).mean() < 0.2
+    assert np.percentile(plan.a_length, 5) > 15 and (plan.a_length < 10).mean() < 0.05
+    assert np.median(plan.a_length) > 70
