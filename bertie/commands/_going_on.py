@@ -250,7 +250,7 @@ class GoingOn:
         if self.measure is not None:
             after = self.measure()
         else:
-            where = "the held-out corpus"
+            where = "the dev corpus"
             dev = [row for row in records if row.get("kind") == "dev"]
             name = "mask_loss" if any("mask_loss" in row for row in dev) else "loss"
             found = [row[name] for row in dev if isinstance(row.get(name), float)]

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import torch
 
     from bertie.batch import Batch
+    from bertie.corpus.shards import Corpus
     from bertie.formats.format import Bundle
     from bertie.tasks.task import TaskModel
     from bertie.training.schedule import Stage
@@ -72,6 +73,10 @@ class DevCorpus:
     def alone(self) -> Sequence[Batch]:
         """The batches of the longest length with every chosen token as [MASK]; none for a task without masks."""
         return self._alone[max(self._lengths)]
+
+    def holds(self, corpus: Corpus) -> bool:
+        """Tell whether a training corpus is this one, so that nothing is held out."""
+        return self.corpus.fingerprint == corpus.fingerprint
 
     def figures(self, feed: Mapping[str, Any]) -> dict[str, float]:
         """Measure the network as it is.

@@ -10,6 +10,7 @@ from bertie.commands._yardsticks import Counted
 from bertie.commands.command import Report
 
 if TYPE_CHECKING:
+    from bertie.commands._held_out import DevCorpus
     from bertie.corpus.shards import Corpus
     from bertie.formats.format import Bundle
     from bertie.starts.start import Begun
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 
 _PROGRESS = {"kind", "step", "seconds", "tokens", "tokens_per_second", "learning_rate", "gradient_norm", "length"}
 """What a line of metrics.jsonl holds beside the figures of the task."""
+_SAME = (
+    "--dev is the corpus that the run learned from, so its dev figures say nothing of other text; give one that was "
+    "prepared from text of its own"
+)
 
 
 def finish(
@@ -37,6 +42,7 @@ def finish(
     prepared: str = "",
     expected: Mapping[str, float] | None = None,
     onward: GoingOn | None = None,
+    held_out: "DevCorpus | None" = None,
     limits: Mapping[str, Any] | None = None,
 ) -> Report:
     """Write the model, its companions and the report of a run that reached its end."""
@@ -51,7 +57,8 @@ def finish(
     _write_model(bundle, network, folder, position, data, values, begun)
     bought = Bought() if onward is None else onward.conclude(records, folder, bundle.config, limits or {})
     values |= bought.values
-    told = _remarks(values, position, records, stages, job, counted, bought.remarks)
+    same = held_out is not None and held_out.holds(data)
+    told = _remarks(values, position, records, stages, job, counted, bought.remarks, same=same)
     notes = [f"The model was pre-trained on {data.num_tokens:,} tokens of {data.num_documents:,} documents."]
     notes += [prepared] if prepared else []
     if begun is not None:
@@ -127,6 +134,8 @@ def _remarks(
     job: "Job",
     counted: Counted,
     bought: Sequence[str],
+    *,
+    same: bool,
 ) -> list[str]:
     """Say as warnings what a user would want to be told, and keep it among the figures."""
     from bertie.training.remarks import Extent, of_pretraining
@@ -134,6 +143,7 @@ def _remarks(
     extent = Extent(steps=position.step, done=values["epochs"], data="the corpus")
     about: dict[str, Any] = {"stages": stages, "settings": job.training, "optimizer": job.optimizer}
     told = of_pretraining(extent, records, **about, yardsticks=counted.figures, recipe=counted.recipe, bought=bought)
+    told = [*([_SAME] if same else []), *told]
     for line in told:
         progress.note(f"warning: {line}")  # quiet runs have them in run.json and in the report
     if told:
@@ -181,7 +191,8 @@ def _about_sequences(task: Any, data: "Corpus") -> tuple[dict[str, float], list[
         note = "of the sequences are one sentence, which has no order: they served the masked LM alone."
     elif kind == "passages":
         share, name = float((np.bincount(plan.document) % 2).sum() / len(plan)), "single_passage_share"
-        note = "of the passages have no second one of their document to go with: they served the masked LM alone."
+        note = "of the passages have no second one of their document to go with"
+        note += ": they served the masked LM alone." if task.fills_masks else ", and taught nothing."
     else:
         share, name = float((plan.num_breaks > 0).mean()), "across_documents_share"
         note = "of the sequences hold text of several documents, with a [SEP] between them."

@@ -79,7 +79,7 @@ def count(corpus: Corpus, dev: DevCorpus | None, bundle: Bundle, length: int, re
 
     if not bundle.task.fills_masks:
         return Counted(recipe)
-    held_out = dev is not None and dev.corpus.fingerprint != corpus.fingerprint
+    held_out = dev is not None and not dev.holds(corpus)
     if held_out:
         assert dev is not None
         places, without = places_of(dev.alone, bundle.tokenizer), None

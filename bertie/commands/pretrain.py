@@ -188,7 +188,8 @@ def pretrain(
         position = run(shortened(job, begun), folder)
         masked = side_by_side(before, bundle, text, dev, place, seed=seed)
         about: dict[str, Any] = {"stages": parts, "job": job, "begun": begun, "prepared": ready.said}
-        about |= {"expected": hoped, "onward": onward, "limits": {name: parameters[name] for name in LIMITS}}
+        about |= {"expected": hoped, "onward": onward, "held_out": held_out}
+        about["limits"] = {name: parameters[name] for name in LIMITS}
         return finish(bundle, network, folder, position, text, masked, counted, **about)
 
 

@@ -146,8 +146,11 @@ def test_the_loss_before_and_after_is_told(wishes: dict[str, Any], tmp_path: Pat
     for number, dev in enumerate((None, wishes["corpus"])):
         given = {**wishes, "out": tmp_path / str(number), "dev": dev}
         values = bertie.pretrain(**{**given, "steps": 30}).values
+        assert bool([line for line in values.get("remarks", ()) if "corpus that the run learned from" in line]) == bool(
+            dev
+        )
         assert values["mask_loss_after"] < values["mask_loss_before"] and "fine_tune_from" not in values
-        where = "the held-out corpus" if dev else "a sample of the training corpus"
+        where = "the dev corpus" if dev else "a sample of the training corpus"
         assert f"On {where} the loss" in (given["out"] / "report.html").read_text(encoding="utf-8")
 
 
