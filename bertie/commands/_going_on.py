@@ -71,7 +71,8 @@ def peak_for(bundle: Bundle, optimizer: OptimizerSettings, given: float | None, 
     if isinstance(began := earlier.get("learning_rate"), float):
         return began
     encoder = inspect(bundle.model)
-    rate = further_rate(encoder, optimizer.name)
+    guesses = bundle.task.fills_masks or not bundle.task.whole_batch
+    rate = further_rate(encoder, optimizer.name, guesses=guesses)
     progress.note(f"learning rate {rate_in_words(rate)}, to go on from {encoder}; --learning-rate takes another one")
     return rate
 

@@ -222,10 +222,11 @@ def _figures(folder: "RunFolder", records: list[dict[str, Any]], position: "Posi
 def summary(folder: "RunFolder", values: dict[str, Any], task: "Task") -> Report:
     """Say what the run reached, and what to do with its model."""
     model = values.get("fine_tune_from", folder.model)
-    learn = f"bertie finetune {model} --task classification --train TRAIN.tsv --dev DEV.tsv --out OUT"
-    go_on = f'bertie predict {folder.model} "TEXT TO GO ON WITH"'
+    command = f"bertie finetune {model} --task classification --train TRAIN.tsv --dev DEV.tsv --out OUT"
+    if task.name == "embedding":
+        command = f'bertie search {model} TEXTS.txt "A QUERY"'
+    elif task.left_to_right and not task.fills_masks:
+        command = f'bertie predict {folder.model} "TEXT TO GO ON WITH"'
     return Report(
-        title=f"Pre-trained {folder.model}",
-        values={**values, "report": str(folder.report)},
-        next_command=go_on if task.left_to_right and not task.fills_masks else learn,
+        title=f"Pre-trained {folder.model}", values={**values, "report": str(folder.report)}, next_command=command
     )

@@ -162,19 +162,22 @@ def fit(encoder: Encoder, lesson: Lesson, given: Given = NOTHING) -> Fit:
     return Fit(learning_rate=rate, batch_size=size, epochs=epochs)
 
 
-def further_rate(encoder: Encoder, optimizer: str) -> float:
+def further_rate(encoder: Encoder, optimizer: str, *, guesses: bool) -> float:
     """Choose the peak of the learning rate for going on with pre-training.
 
     It is a share of RMS / width as in fine-tuning, but four times as high: every batch holds some thousand targets, and
-    nothing is seen twice. Random weights have the rate of pre-training.
+    nothing is seen twice. Where only whole texts are compared there are fewer targets, and it is twice as high. Random
+    weights have the rate of pre-training.
 
     Args:
         encoder: what the run begins with.
         optimizer: a key of `PEAKS`.
+        guesses: whether the objective guesses tokens.
     """
     if not encoder.trained or not encoder.width or not encoder.rms:
         return PEAKS[optimizer]
-    rate = min(PEAKS["adamw"], max(_LOWEST, _FURTHER * encoder.rms / encoder.width))
+    share = _FURTHER if guesses else _FURTHER / 2
+    rate = min(PEAKS["adamw"], max(_LOWEST, share * encoder.rms / encoder.width))
     return _nice(rate * PEAKS[optimizer] / PEAKS["adamw"])
 
 

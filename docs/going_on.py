@@ -1,0 +1,175 @@
+"""Measure what an encoder is worth before and after it goes on with text of a field.
+
+    python docs/going_on.py run DATA --model "as given=MODEL" --model "embedding, 10 minutes=out/topics/model"
+    python docs/going_on.py draw                      the table in docs/results.md
+
+Of each model three things are measured. What its vectors know: logistic regression on the mean of a text's hidden
+vectors, for SST-2 and IMDb, from 100, 500 and 5,000 labels (ten draws of the first two, the same ones for every model).
+Whether likeness stays likeness: the correlation of cosines with STS-B's scores, without any training. What fine-tuning
+makes of it: SST-2 from 100 and 500 labels, three seeds, with the settings that `bertie finetune` chooses. DATA is a
+folder where the files lie as the settings files in configs/finetune have them. What was measured once is not measured
+again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
+from sklearn.linear_model import LogisticRegression
+
+import bertie
+from benchmarks.page import draw
+from bertie.data.items import part
+from bertie.reports.machine import this_machine
+from docs.pays import EXAMS, Exam, by_network, drawn_items, settings_of
+
+DOCS = Path(__file__).parent
+LEDGER = DOCS / "studies" / "going_on.json"
+PAGES = {"en": DOCS / "results.md"}
+SCRIPT = "docs/going_on.py"
+DRAWS = {100: range(1, 11), 500: range(1, 11), 5000: range(1, 2)}
+"""Numbers of labels, and the seeds by which they are drawn."""
+LENGTH, MOST = 128, 2000  # tokens of a text; texts that are measured on
+STRENGTH = 0.01  # of the regression's C for a hundred labels; it grows with the root of their number
+VECTORS, FINE_TUNED, LIKENESS = "regression on vectors", "fine-tuned", "cosines"
+KEY = ("kind", "task", "size", "seed")
+COLUMNS = [
+    *(("SST-2", VECTORS, "sst2", size) for size in DRAWS),
+    *(("IMDb", VECTORS, "imdb", size) for size in DRAWS),
+    ("STS-B, cosines", LIKENESS, "stsb", 0),
+    *(("SST-2, fine-tuned", FINE_TUNED, "sst2", size) for size in (100, 500)),
+]
+Figures = list[dict[str, Any]]
+
+
+def of_vectors(model: Path, data: Path) -> Iterator[dict[str, Any]]:
+    """Yield the accuracies of logistic regressions on mean hidden vectors, and the correlation of cosines."""
+    predictor = bertie.load(
+        model, task="embedding", precision="bf16", pooling="mean", max_length=LENGTH, truncation="truncate"
+    )
+
+    def vectors(texts: Sequence[str]) -> NDArray[np.float32]:
+        return np.stack([found.vector for found in predictor.predict(list(texts))])
+
+    for task in ("sst2", "imdb"):
+        train, dev = items_of(task, data)
+        known, asked = vectors([item.text for item in train]), vectors([item.text for item in dev])
+        middle, width = known.mean(0), known.std(0) + 1e-6
+        known, asked = (known - middle) / width, (asked - middle) / width
+        truth = np.array([item.label for item in dev])
+        for size, seeds in DRAWS.items():
+            for seed in seeds:
+                chosen = part(range(len(train)), size, seed=seed)
+                learner = LogisticRegression(C=STRENGTH * (size / 100) ** 0.5, max_iter=1000)
+                learner.fit(known[chosen], [train[place].label for place in chosen])
+                score = float((learner.predict(asked) == truth).mean())
+                yield {"kind": VECTORS, "task": task, "size": size, "seed": seed, "score": round(100 * score, 2)}
+    pairs = pairs_of(data)
+    first, second = vectors([pair[0] for pair in pairs]), vectors([pair[1] for pair in pairs])
+    cosines = (first * second).sum(1) / np.linalg.norm(first, axis=1) / np.linalg.norm(second, axis=1)
+    score = float(spearmanr(cosines, [pair[2] for pair in pairs])[0])
+    yield {"kind": LIKENESS, "task": "stsb", "size": 0, "seed": 0, "score": round(100 * score, 2)}
+
+
+def fine_tuned(model: Path, data: Path, known: set[tuple[Any, ...]]) -> Iterator[dict[str, Any]]:
+    """Yield the accuracies of fine-tuned models, but for those that are `known`."""
+    for size in (100, 500):
+        for seed in (1, 2, 3):
+            if (FINE_TUNED, "sst2", size, seed) not in known:
+                found = by_network(model, EXAMS["sst2"], settings_of(EXAMS["sst2"], data), size, seed)
+                yield {
+                    "kind": FINE_TUNED,
+                    "task": "sst2",
+                    "size": size,
+                    "seed": seed,
+                    "score": round(found["score"], 2),
+                }
+
+
+@cache
+def items_of(task: str, data: Path) -> tuple[list[Any], list[Any]]:
+    """Read what may be learned from (5,000 items and more) and what is measured on."""
+    train, dev = drawn_items(settings_of(EXAMS[task], data), 7500, seed=0)
+    return train, part(dev, MOST, seed=0) if len(dev) > MOST else dev
+
+
+@cache
+def pairs_of(data: Path) -> list[tuple[str, str, float]]:
+    """Read STS-B's dev pairs and their scores."""
+    _, dev = drawn_items(settings_of(Exam("STS-B", "stsb-cosine", "spearman", ()), data), 1, seed=0)
+    return [(item.text, item.pair, float(item.label)) for item in dev]
+
+
+def measure(options: argparse.Namespace) -> None:
+    """Measure what isn't in the ledger yet, and write each figure down as it comes."""
+    for name, model in options.models.items():
+        known = {tuple(row[key] for key in KEY) for row in ledger() if row["model"] == name}
+        if not any(kind == LIKENESS for kind, *_ in known):
+            keep(name, of_vectors(model, options.data))
+        keep(name, fine_tuned(model, options.data, known))
+
+
+def keep(name: str, figures: Iterator[dict[str, Any]]) -> None:
+    """Write figures of a model into the ledger."""
+    began, about = time.monotonic(), {"date": time.strftime("%Y-%m-%d", time.gmtime())}
+    about["machine"] = this_machine()["Processor"]
+    for found in figures:
+        rows = [*ledger(), {"model": name, **found, **about}]
+        LEDGER.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+        print(json.dumps({"model": name, **found, "seconds": round(time.monotonic() - began, 1)}), flush=True)
+
+
+def ledger() -> Figures:
+    """Read what was measured."""
+    found: Figures = json.loads(LEDGER.read_text(encoding="utf-8")) if LEDGER.exists() else []
+    return found
+
+
+def table(figures: Figures) -> str:
+    """Lay the means out, with the spread over draws or seeds."""
+    heads = [f"{title}{f', {size:,}' if size else ''}" for title, _, _, size in COLUMNS]
+    lines = [f"| encoder | {' | '.join(heads)} |", f"| --- |{' ---: |' * len(heads)}"]
+    for model in dict.fromkeys(row["model"] for row in figures):
+        cells = []
+        for _, *key in COLUMNS:
+            scores = [
+                row["score"]
+                for row in figures
+                if row["model"] == model and [row[name] for name in ("kind", "task", "size")] == key
+            ]
+            cells.append(f"{mean(scores):.1f}" if scores else "")
+            if len(scores) > 1:
+                cells[-1] += f" ± {stdev(scores):.1f}"
+        lines.append(f"| {model} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Measure, or draw."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    running = commands.add_parser("run", help="measure what isn't measured yet")
+    running.add_argument("data", type=Path, help="folder with the data of configs/finetune")
+    running.add_argument("--model", action="append", default=[], metavar="NAME=FOLDER", help="an encoder")
+    commands.add_parser("draw", help="draw the table")
+    options = parser.parse_args(words)
+    if options.command == "draw":
+        draw(PAGES, lambda language: table(ledger()), SCRIPT)
+        return
+    named = [word.partition("=") for word in options.model]
+    options.models = {name: Path(folder) for name, _, folder in named}
+    measure(options)
+
+
+if __name__ == "__main__":
+    main()
