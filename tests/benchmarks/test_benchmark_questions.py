@@ -27,6 +27,7 @@ NAMES = (
     "gpu",
     "evaluation_memory",
     "scaling",
+    "neighbours",
 )
 WORDS = {"evaluation_memory": ["--model", "m", "--data", "d"]}
 
