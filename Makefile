@@ -13,7 +13,7 @@ PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --c
 .PHONY: demo demo-zh test check bench bench-check
 
 # Those that need no data of the user's own, quickest first; the others are run by name.
-BENCH := roofline startup tokenization scaling generation prepare predict finetune architectures pretrain
+BENCH := roofline startup tokenization scaling neighbours generation prepare predict finetune architectures pretrain
 ARGS :=
 
 # Not --dist loadfile: after a crash it runs the rest of the file, and the test that crashed, again and again.
