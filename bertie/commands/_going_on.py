@@ -77,14 +77,18 @@ def peak_for(bundle: Bundle, optimizer: OptimizerSettings, given: float | None, 
     return rate
 
 
-def kept_share(bundle: Bundle, source: str | None, given: float | None, out: Path, *, resume: bool) -> float:
+def kept_share(
+    bundle: Bundle, network: TaskModel, source: str | None, given: float | None, out: Path, *, resume: bool
+) -> float:
     """Return the share of the given weights that the written model keeps: as given, as `out` began, or the usual one.
 
     An encoder that gets a new head was made for something else than guessing tokens, and a run takes some of that from
-    it; a mean of both does better than either (docs/results.md). One that guesses tokens already just learns more.
+    it; a mean of both does better than either (docs/results.md). One that guesses tokens already just learns more. Of a
+    pair that learns together the other one is new as a whole, and none of that is worth keeping.
 
     Args:
         bundle: the model to go on from.
+        network: what learns.
         source: what it was read from; None for random weights.
         given: by the user.
         out: of the run.
@@ -103,7 +107,8 @@ def kept_share(bundle: Bundle, source: str | None, given: float | None, out: Pat
         return 0.0
     if given is None and resume and (earlier := settings_of(out)) is not None:
         return float(earlier.get("keep") or 0.0)  # a run from before there was such a share keeps nothing
-    return given if given is not None else _KEPT if bundle.drawn else 0.0
+    usual = _KEPT if bundle.drawn and network is bundle.model else 0.0
+    return usual if given is None else given
 
 
 def warmed(

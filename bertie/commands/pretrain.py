@@ -164,7 +164,7 @@ def pretrain(
     else:
         peak = peak_for(bundle, optimizer, learning_rate, out, resume=resume)
     schedule = parameters["schedule"] = _with_positions(schedule, parts, bundle)
-    parameters["keep"] = kept_share(bundle, from_, keep, out, resume=resume)
+    parameters["keep"] = kept_share(bundle, network, from_, keep, out, resume=resume)
     parameters |= {"learning_rate": peak, "probe": None if tried is None else tried.path}
     learner, lesson = taught(network, bundle, distill, seed=seed)
     size = dialled.batch_tokens

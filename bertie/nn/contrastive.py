@@ -1,6 +1,7 @@
 """The contrastive loss: tell each text's own pair from all others of the batch (InfoNCE, van den Oord et al. 2018).
 
-Shapes: I pairs, C candidates (the I pairs' second texts, then hard negatives), H hidden.
+Shapes: I pairs, C candidates (the I pairs' second texts, then hard negatives), B sequences, P pairs of passages,
+H hidden.
 """
 
 from __future__ import annotations
@@ -78,22 +79,6 @@ def contrast_of_passages(
         symmetric=symmetric,
     )
     return total, right, float(len(first))
-
-
-def _first_of_pairs(documents: Tensor) -> Tensor:
-    """Return the sequences (P,) whose follower is the other passage of their pair.
-
-    Args:
-        documents: (B,), where the passages of a pair stand behind one another. Where a batch begins or ends within a
-            pair, that passage stands alone.
-    """
-    if len(documents) < 2:
-        return torch.zeros(0, dtype=torch.long, device=documents.device)
-    same = documents[1:] == documents[:-1]
-    begins = torch.cat([same.new_ones(1), ~same])  # (B,) whether a run of one document begins
-    number = torch.arange(len(documents), device=documents.device)
-    start = torch.where(begins, number, 0).cummax(0).values
-    return ((number - start)[:-1].remainder(2).eq(0) & same).nonzero().flatten()
 
 
 def first_of_pairs(documents: Tensor) -> Tensor:

@@ -44,6 +44,11 @@ def has_labels(items: Sequence[Any]) -> bool:
 
 
 def value_of(label: Any, where: str) -> float:
+    """Read a label as a number.
+
+    Raises:
+        DataError: it is none; the message says `where`.
+    """
     try:
         value = float(label)
     except (TypeError, ValueError):
