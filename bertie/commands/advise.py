@@ -154,8 +154,9 @@ def _advice(source: str, now: float | None, hoped: float) -> tuple[bool, str]:
     if now is None:
         said = (
             f"{source} has no head that guesses words, so that losses can't be compared. An encoder that was trained "
-            "on far more text than yours is usually the better start. Go on from it with --probe TABLE, which measures "
-            "on labelled rows of yours whether that pays"
+            "on far more text than yours is usually the better start. Go on from it: a sentence encoder learns which "
+            "passages are of one document, any other masked words. --probe TABLE measures on labelled rows of yours "
+            "whether that pays"
         )
         return True, said
     if now < hoped:
