@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bertie import progress
 from bertie.errors import DataError
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class DevCorpus:
         device: where the network is.
 
     Raises:
-        DataError: another tokenizer's corpus, or one without text.
+        DataError: another tokenizer's corpus, or one that the objective finds nothing in.
     """
 
     def __init__(
@@ -66,7 +67,10 @@ class DevCorpus:
             raise DataError(f"{path} was prepared with another tokenizer than the training corpus; prepare it again")
         self._tokenizer, self._task, self._network = bundle.tokenizer, bundle.task.at(1.0), network
         self._lengths, self._num_tokens, self._device = [each.length for each in stages], num_tokens, device
-        self._batches = {length: self._cut(length) for length in set(self._lengths)}
+        try:
+            self._batches = {length: self._cut(length) for length in set(self._lengths)}
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from error
         self._alone = {length: self._hidden(batches) for length, batches in self._batches.items()}
 
     @property
@@ -120,3 +124,39 @@ class DevCorpus:
             for aspect in self._task.aspects()
             for instances in drawn
         ]
+
+
+def opened(
+    path: Path | None,
+    bundle: Bundle,
+    network: TaskModel,
+    stages: Sequence[Stage],
+    num_tokens: int,
+    device: torch.device,
+    *,
+    named: bool,
+) -> tuple[DevCorpus | None, Path | None]:
+    """Open a dev corpus, and return it with its path; neither if there is none.
+
+    Args:
+        path: of the prepared corpus, if any.
+        bundle: as for `DevCorpus`.
+        network: as there.
+        stages: as there.
+        num_tokens: as there.
+        device: as there.
+        named: whether the user named it. If it was held out of the user's text, it may be too small for the objective,
+            and the run does without.
+
+    Raises:
+        DataError: one that the user named can't be measured on.
+    """
+    if path is None:
+        return None, None
+    try:
+        return DevCorpus(path, bundle, network, stages, num_tokens, device), path
+    except DataError as error:
+        if named:
+            raise
+        progress.note(f"nothing is measured on the documents that were held out: {error}")
+        return None, None

@@ -15,6 +15,7 @@ from bertie.commands._random import ModelSettings
 from bertie.errors import SettingsError
 
 if TYPE_CHECKING:
+    from bertie.corpus.shards import Corpus
     from bertie.tasks.task import Task
 
 _FIRST_RATE, _LAST_RATE = 0.3, 0.15
@@ -62,6 +63,29 @@ def complete(parameters: Mapping[str, Any], longest: int) -> Recipe:
         flags["mask_rate"], settings["mask_rate_end"] = _FIRST_RATE, _LAST_RATE
     objective = _objective(task, longest, flags, settings)
     return Recipe(task=task, settings=settings, model=model, objective=objective, batch_tokens=given["batch_tokens"])
+
+
+def fitted(recipe: Recipe, parameters: Mapping[str, Any], corpus: Corpus, longest: int) -> Recipe:
+    """Return the recipe, or that of masked words where nobody named the objective and the corpus has no pairs for it.
+
+    Args:
+        recipe: as `complete` made it.
+        parameters: of pretrain.
+        corpus: to learn from.
+        longest: tokens of the longest sequence.
+    """
+    if parameters["task"] is not None or recipe.objective.corpus_plan() != "passages":
+        return recipe
+    import numpy as np
+
+    sentences = np.diff(corpus.document_offsets)
+    if corpus.num_documents > 1 and (sentences > 1).any():
+        return recipe
+    progress.note(
+        f"the objective is {_OF_MOST}, because {recipe.task} needs several documents, some of them with two sentences: "
+        "in .txt files an empty line parts documents"
+    )
+    return complete({**parameters, "task": _OF_MOST}, longest)
 
 
 def as_began(parameters: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:

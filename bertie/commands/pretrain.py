@@ -12,12 +12,12 @@ from bertie.commands._chinese_words import warn_of_single_characters
 from bertie.commands._clozes import guesses, side_by_side
 from bertie.commands._dial import dial, expected
 from bertie.commands._going_on import GoingOn, kept_share, peak_for, shortened, warmed
-from bertie.commands._held_out import DevCorpus
+from bertie.commands._held_out import DevCorpus, opened
 from bertie.commands._prepared_text import Request, made_by, prepared
 from bertie.commands._pretrained import finish, summary
 from bertie.commands._probe import LIMITS, Probe
 from bertie.commands._random import ModelSettings, RandomStart
-from bertie.commands._recipe import as_began, complete
+from bertie.commands._recipe import as_began, complete, fitted
 from bertie.commands._seeds import with_seeds
 from bertie.commands._teacher import taught
 from bertie.commands._yardsticks import Counted, count, recipe_of
@@ -147,10 +147,11 @@ def pretrain(
     parameters |= {"threads": set_threads(threads), "precision": resolve(precision, place), "device": place.type}
     request = Request(files, corpus, dev, vocab_size=vocab_size, words=add_words, source=from_)
     recipe = complete(parameters, longest)
-    objective = recipe.objective
     tried = Probe.read(probe, from_, out, resume=resume)
     ready = prepared(request, out, resume=resume)
     text, tokenizer, dev = ready.corpus, ready.tokenizer, ready.dev
+    recipe = fitted(recipe, parameters, text, longest)
+    objective = recipe.objective
     optimizer = parameters["optimizer"] = with_optimizer(optimizer, from_, objective, out, resume=resume)
     dialled = dial(parameters, recipe, text, tokenizer, longest, place)
     start = dialled.start
@@ -174,7 +175,7 @@ def pretrain(
         if folder.finished:
             progress.note(f"{out} is finished already; nothing was done")
             return summary(folder, folder.values, objective)
-        held_out = None if dev is None else DevCorpus(dev, bundle, network, parts, dev_tokens, place)
+        held_out, dev = opened(dev, bundle, network, parts, dev_tokens, place, named=request.dev is not None)
         warn_of_single_characters(objective, tokenizer, text, None if held_out is None else held_out.corpus)
         counted = count(text, held_out, bundle, longest, recipe_of(bundle, start, optimizer, peak))
         hoped = expected(dialled, {} if held_out is None else counted.figures, folder)
@@ -188,9 +189,8 @@ def pretrain(
         position = run(shortened(job, begun), folder)
         masked = side_by_side(before, bundle, text, dev, place, seed=seed)
         about: dict[str, Any] = {"stages": parts, "job": job, "begun": begun, "prepared": ready.said}
-        about |= {"expected": hoped, "onward": onward, "held_out": held_out}
-        about["limits"] = {name: parameters[name] for name in LIMITS}
-        return finish(bundle, network, folder, position, text, masked, counted, **about)
+        about |= {"expected": hoped, "onward": onward, "limits": {name: parameters[name] for name in LIMITS}}
+        return finish(bundle, network, folder, position, text, masked, counted, held_out=held_out, **about)
 
 
 def _check(

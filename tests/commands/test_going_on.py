@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 import bertie
 from bertie import config
 from bertie.commands._going_on import further_batch
-from bertie.errors import SettingsError
+from bertie.errors import DataError, SettingsError
 from bertie.formats.format import new
 from bertie.formats.huggingface import read, write
 from bertie.models.bert import BertConfig
@@ -211,3 +211,22 @@ def test_a_sentence_encoder_goes_on_to_embed_as_it_did(
     bertie.pretrain(**other)
     found = read(other["out"] / "model").task
     assert isinstance(found, Embedding) and (found.pooling, found.normalize) == ("mean", False)
+
+
+def test_a_corpus_without_pairs_of_passages_teaches_masked_words(
+    wishes: dict[str, Any],
+    prepare_sentences: Callable[..., Path],
+    tiny_tokenizer: Tokenizer,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shape = BertConfig(tiny_tokenizer.vocab_size, 16, 1, 2, 32, max_positions=32)
+    write(new(shape, Embedding(), tiny_tokenizer, seed=3), tmp_path / "sentences")
+    lines = prepare_sentences(("cat", "dog", "sat"), count=90, lengths=(3, 6), document=1)
+    given = {**wishes, "from_": str(tmp_path / "sentences"), "corpus": lines}
+    with pytest.raises(DataError, match="no document of the corpus has two sentences"):
+        bertie.pretrain(**{**given, "task": "embedding", "out": tmp_path / "named"})
+    del given["task"]
+    report = bertie.pretrain(**given)
+    assert "the objective is masked_lm, because embedding needs" in capsys.readouterr().err
+    assert report.values["mask_loss_after"] > 0 and config.read(wishes["out"])["task"] == "masked_lm"

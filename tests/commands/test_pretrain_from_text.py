@@ -113,6 +113,21 @@ def test_words_are_added_from_text(text: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "more" / "prepared" / "narrow").exists()
 
 
+@pytest.mark.parametrize("task", ["pretraining", "passages", "embedding"])
+def test_a_single_document_held_out_does_not_stop_what_compares_documents(
+    task: str, text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = str(text / "part-0.txt")
+    values = bertie.pretrain(**given(text, tmp_path / "run", files=(one,), task=task)).values
+    assert "train_loss" in values and "dev_loss" not in values
+    assert "nothing is measured on the documents that were held out" in capsys.readouterr().err
+    made = tmp_path / "run" / "prepared"
+    assert Corpus.open(made / "dev").num_documents == 1
+    named: dict[str, Any] = {"corpus": made / "corpus", "dev": made / "dev", "model": MODEL, **RUN, "task": task}
+    with pytest.raises(DataError, match=r"prepared/dev: the corpus has 1 document"):
+        bertie.pretrain(out=tmp_path / "named", **named)
+
+
 def test_few_documents_are_all_learned_from(tmp_path: Path) -> None:
     file = tmp_path / "few.txt"
     file.write_text("\n\n".join(f"{name} sat here . {name} ran there ." for name in NAMES), encoding="utf-8")
