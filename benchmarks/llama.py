@@ -16,8 +16,11 @@ FORMATS = {"bf16": "F16", "int8": "Q8_0"}
 """The class that each kind of weights belongs to."""
 
 
-def encode(kind: str, work: Work) -> Callable[[Sequence[str]], Any]:
-    """Get `Llama(model).embed` ready, with sequences of llama.cpp's own tokenizer packed into its batches."""
+def encode(kind: str, work: Work, length: int) -> Callable[[Sequence[str]], Any]:
+    """Get `Llama(model).embed` ready, with sequences of llama.cpp's own tokenizer packed into its batches.
+
+    It can't be told to read the first `length` tokens alone, so texts are cut behind those before it sees them.
+    """
     from llama_cpp import Llama
 
     threads = work.options.threads
@@ -31,7 +34,14 @@ def encode(kind: str, work: Work) -> Callable[[Sequence[str]], Any]:
         n_threads_batch=threads,
         verbose=False,
     )
-    return lambda texts: model.embed(list(texts))
+    tokenizer = inputs.rust_tokenizer(inputs.model_folder(work.folder, work.options))
+    tokenizer.enable_truncation(length)
+
+    def embed(texts: Sequence[str]) -> Any:
+        found = tokenizer.encode_batch(list(texts))
+        return model.embed([text[: each.offsets[-2][1]] for text, each in zip(texts, found, strict=True)])
+
+    return embed
 
 
 def written(kind: str, work: Work) -> Path:

@@ -246,7 +246,7 @@ def ready_sentence_transformers(kind: str, measure: Callable[[Work, Encode], Rea
 
 def ready_llama(kind: str, measure: Callable[[Work, Encode], Ready], work: Work) -> Ready:
     """Get llama.cpp's own call ready."""
-    return measure(work, llama.encode(kind, work))
+    return measure(work, llama.encode(kind, work, LENGTH))
 
 
 def main(words: list[str] | None = None) -> None:
