@@ -88,8 +88,6 @@ def first_of_pairs(documents: Tensor) -> Tensor:
         documents: (B,), where the passages of a pair stand behind one another. Where a batch begins or ends within a
             pair, that passage stands alone.
     """
-    if len(documents) < 2:
-        return torch.zeros(0, dtype=torch.long, device=documents.device)
     same = documents[1:] == documents[:-1]
     begins = torch.cat([same.new_ones(1), ~same])  # (B,) whether a run of one document begins
     number = torch.arange(len(documents), device=documents.device)

@@ -10,7 +10,6 @@ Shapes: T tokens, B sequences, M slots, P pairs, H hidden.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 
@@ -24,8 +23,7 @@ from bertie.nn.contrastive import contrast_of_passages, first_of_pairs
 from bertie.nn.dropout import Noise
 from bertie.nn.pooling import TextPooling
 from bertie.nn.projection import Logits
-from bertie.tasks._masked import Masked
-from bertie.tasks.masked_lm import MaskedLM
+from bertie.tasks._joint import Joint
 from bertie.tasks.task import Keys, Loss, Term
 from bertie.tokenizer.tokenizer import Tokenizer
 
@@ -40,11 +38,9 @@ class Outputs(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Passages(Masked):
+class Passages(Joint):
     """Guess masked tokens, and which passages are of one document."""
 
-    top_k: int = 5
-    """Guesses a mask when filling."""
     contrast: float = 1.0
     """Weight of the passages beside the masked tokens."""
     scale: float = 20.0
@@ -52,21 +48,14 @@ class Passages(Masked):
 
     name: ClassVar[str] = "passages"
     architecture: ClassVar[str] = "{}ForMaskedLM"
-    needs_labels: ClassVar[bool] = False
     whole_batch: ClassVar[bool] = True
     plan: ClassVar[str] = "passages"
-    fills_masks: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        _ = self.masked_lm  # which checks the settings of both
+        super().__post_init__()
         for name in ("contrast", "scale"):
             if not getattr(self, name) > 0.0:
                 raise SettingsError(f"{name} must be above 0; got {getattr(self, name)}")
-
-    @property
-    def masked_lm(self) -> MaskedLM:
-        """The first half, with these settings."""
-        return MaskedLM(**self.masking_settings, top_k=self.top_k)
 
     def encode(self, items: Any, tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
         """Corrupt as masked_lm does; of a corpus `sequence.document` (B,) says which document a sequence is from."""
@@ -95,14 +84,6 @@ class Passages(Masked):
         total, right, count = contrast_of_passages(outputs.passages, documents, scale=self.scale, symmetric=True)
         figures = {**masked.figures, "passage_accuracy": (right, count)}
         return Loss({**masked.terms, "passages": Term(self.contrast, total, count)}, figures)
-
-    def decode(self, outputs: Outputs, batch: Batch, items: Sequence[Any], tokenizer: Tokenizer) -> list[Any]:
-        """Fill the masks."""
-        return self.masked_lm.decode(outputs.tokens, batch, items, tokenizer)
-
-    def score(self, predictions: Sequence[Any], items: Sequence[Any]) -> dict[str, float]:
-        """Score the filled masks."""
-        return self.masked_lm.score(predictions, items)
 
 
 class PassagesHead(nn.Module):

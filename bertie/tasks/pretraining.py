@@ -7,7 +7,6 @@ Shapes: T tokens, B sequences, M slots, H hidden.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 
@@ -16,8 +15,7 @@ from torch import Tensor, nn
 from bertie.batch import Batch
 from bertie.nn.dropout import Noise
 from bertie.nn.projection import Logits
-from bertie.tasks._masked import Masked
-from bertie.tasks.masked_lm import MaskedLM
+from bertie.tasks._joint import Joint
 from bertie.tasks.next_sentence import NextSentence
 from bertie.tasks.task import Keys, Loss
 from bertie.tokenizer.tokenizer import Tokenizer
@@ -33,25 +31,12 @@ class Outputs(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Pretraining(Masked):
+class Pretraining(Joint):
     """Guess masked tokens and whether the second text follows the first."""
-
-    top_k: int = 5
-    """Guesses a mask when filling."""
 
     name: ClassVar[str] = "pretraining"
     architecture: ClassVar[str] = "{}ForPreTraining"
-    needs_labels: ClassVar[bool] = False
     plan: ClassVar[str] = "pairs"
-    fills_masks: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        _ = self.masked_lm  # which checks the settings of both
-
-    @property
-    def masked_lm(self) -> MaskedLM:
-        """The first half, with these settings."""
-        return MaskedLM(**self.masking_settings, top_k=self.top_k)
 
     @property
     def next_sentence(self) -> NextSentence:
@@ -83,14 +68,6 @@ class Pretraining(Masked):
             return masked
         following = self.next_sentence.loss(outputs.next_sentence, batch)
         return Loss({**masked.terms, **following.terms}, {**masked.figures, **following.figures})
-
-    def decode(self, outputs: Outputs, batch: Batch, items: Sequence[Any], tokenizer: Tokenizer) -> list[Any]:
-        """Fill the masks; a pre-trained model is used for that."""
-        return self.masked_lm.decode(outputs.tokens, batch, items, tokenizer)
-
-    def score(self, predictions: Sequence[Any], items: Sequence[Any]) -> dict[str, float]:
-        """Score the filled masks."""
-        return self.masked_lm.score(predictions, items)
 
 
 class PretrainingHead(nn.Module):

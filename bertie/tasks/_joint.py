@@ -1,0 +1,39 @@
+"""What objectives share that learn something beside masked words: one half is `masked_lm`, and so is their use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from bertie.batch import Batch
+from bertie.tasks._masked import Masked
+from bertie.tasks.masked_lm import MaskedLM
+from bertie.tokenizer.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class Joint(Masked):
+    """A task whose outputs have `tokens`, the logits of masked words, among others."""
+
+    top_k: int = 5
+    """Guesses a mask when filling."""
+
+    needs_labels: ClassVar[bool] = False
+    fills_masks: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        _ = self.masked_lm  # which checks the settings of both
+
+    @property
+    def masked_lm(self) -> MaskedLM:
+        """The first half, with these settings."""
+        return MaskedLM(**self.masking_settings, top_k=self.top_k)
+
+    def decode(self, outputs: Any, batch: Batch, items: Sequence[Any], tokenizer: Tokenizer) -> list[Any]:
+        """Fill the masks; a pre-trained model is used for that."""
+        return self.masked_lm.decode(outputs.tokens, batch, items, tokenizer)
+
+    def score(self, predictions: Sequence[Any], items: Sequence[Any]) -> dict[str, float]:
+        """Score the filled masks."""
+        return self.masked_lm.score(predictions, items)
