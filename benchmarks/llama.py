@@ -9,8 +9,6 @@ from benchmarks import inputs
 from benchmarks.contest import Work
 
 _SPACE = "\u2581"  # stands before pieces that begin a word; GGUF has no ## within words
-_NORMAL, _CONTROL = 1, 3  # kinds of tokens
-_MEAN = 1  # pooling
 _BATCH = 4096  # tokens
 FORMATS = {"bf16": "F16", "int8": "Q8_0"}
 """The class that each kind of weights belongs to."""
@@ -63,7 +61,7 @@ def written(kind: str, work: Work) -> Path:
     writer.add_head_count(config["num_attention_heads"])
     writer.add_layer_norm_eps(config["layer_norm_eps"])
     writer.add_causal_attention(False)
-    writer.add_pooling_type(gguf.PoolingType(_MEAN))
+    writer.add_pooling_type(gguf.PoolingType.MEAN)
     _add_vocabulary(writer, folder, config)
     format_ = gguf.GGMLQuantizationType[FORMATS[kind]]
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.BERT, config["num_hidden_layers"])
@@ -85,6 +83,8 @@ def written(kind: str, work: Work) -> Path:
 
 def _add_vocabulary(writer: Any, folder: Path, config: dict[str, Any]) -> None:
     """Add WordPiece's pieces as llama.cpp wants to see them."""
+    from gguf import TokenType
+
     pieces = (folder / "vocab.txt").read_text(encoding="utf-8").splitlines()
     special = {piece: place for place, piece in enumerate(pieces) if piece.startswith("[") and piece.endswith("]")}
     shown = [piece if piece in special else piece[2:] if piece.startswith("##") else _SPACE + piece for piece in pieces]
@@ -92,7 +92,7 @@ def _add_vocabulary(writer: Any, folder: Path, config: dict[str, Any]) -> None:
     writer.add_tokenizer_pre("default")
     writer.add_token_type_count(config["type_vocab_size"])
     writer.add_token_list(shown)
-    writer.add_token_types([_CONTROL if piece in special else _NORMAL for piece in pieces])
+    writer.add_token_types([TokenType.CONTROL if piece in special else TokenType.NORMAL for piece in pieces])
     for name, add in (
         ("[UNK]", writer.add_unk_token_id),
         ("[SEP]", writer.add_sep_token_id),

@@ -1,9 +1,9 @@
 """What is left of training's speed beside other busy processes?
 
 A mini encoder trains by bertie's own loop, alone and beside one, two and four processes: loops of Python, products of
-torch with as many threads as the training has, and a compiler, at nice 0 and 10. Besides tokens a second stands the
-share of the speed alone over the fair one: what the scheduler's weights would give the training's threads if each
-processor's time went by them. A kernel with autogroups shares by session first, so that its shares are others.
+torch with as many threads as the training has, and a compiler, at nice 0 and 10. Beside tokens a second stands the fair
+share of the speed alone: what the scheduler's weights would give the training's threads if each processor's time went
+by them. A kernel with autogroups shares by session first, so that its shares are others.
 
 Usage: python -m benchmarks.neighbours [--size mini]
 """

@@ -26,15 +26,15 @@ def mean(hidden: Any, mask: Any) -> NDArray[np.float32]:
     return np.asarray((hidden * weights).sum(1) / weights.sum(1), np.float32)
 
 
-def transformers(kind: str, work: Work) -> Run:
-    """Run `AutoModel` with sdpa, in fp32 or with bf16 weights."""
+def transformers(kind: str, work: Work, compiled: Callable[[Any], Any] = lambda model: model) -> Run:
+    """Run `AutoModel` with sdpa, in fp32 or with bf16 weights, as it is or `compiled`."""
     import torch
     from transformers import AutoModel
 
     torch.set_grad_enabled(False)
     dtype = torch.float32 if kind == "exact" else torch.bfloat16
     folder = str(inputs.model_folder(work.folder, work.options))
-    model: Any = AutoModel.from_pretrained(folder, attn_implementation="sdpa", dtype=dtype).eval()
+    model = compiled(AutoModel.from_pretrained(folder, attn_implementation="sdpa", dtype=dtype).eval())
 
     def run(ids: Any, mask: Any) -> NDArray[np.float32]:
         given = torch.from_numpy(ids), torch.from_numpy(mask)
@@ -50,20 +50,8 @@ def zentorch(kind: str, work: Work) -> Run:
     """Run `AutoModel` compiled by AMD's backend for torch, in fp32 or with bf16 weights."""
     import torch
     import zentorch as backend  # noqa: F401  # registers itself
-    from transformers import AutoModel
 
-    torch.set_grad_enabled(False)
-    dtype = torch.float32 if kind == "exact" else torch.bfloat16
-    folder = str(inputs.model_folder(work.folder, work.options))
-    encoder: Any = AutoModel.from_pretrained(folder, attn_implementation="sdpa", dtype=dtype).eval()
-    model = torch.compile(encoder, backend="zentorch", dynamic=True)
-
-    def run(ids: Any, mask: Any) -> NDArray[np.float32]:
-        given = torch.from_numpy(ids), torch.from_numpy(mask)
-        hidden = model(input_ids=given[0], attention_mask=given[1]).last_hidden_state
-        return mean(hidden.float().numpy(), mask)
-
-    return run
+    return transformers(kind, work, lambda model: torch.compile(model, backend="zentorch", dynamic=True))
 
 
 def onnx_file(work: Work) -> Path:

@@ -31,6 +31,7 @@ import bertie
 from benchmarks.page import draw
 from bertie.data.items import part
 from bertie.reports.machine import this_machine
+from docs.fitting import entries_of, pairs
 from docs.pays import EXAMS, Exam, by_network, drawn_items, settings_of
 
 DOCS = Path(__file__).parent
@@ -74,10 +75,10 @@ def of_vectors(model: Path, data: Path) -> Iterator[dict[str, Any]]:
                 learner.fit(known[chosen], [train[place].label for place in chosen])
                 score = float((learner.predict(asked) == truth).mean())
                 yield {"kind": VECTORS, "task": task, "size": size, "seed": seed, "score": round(100 * score, 2)}
-    pairs = pairs_of(data)
-    first, second = vectors([pair[0] for pair in pairs]), vectors([pair[1] for pair in pairs])
+    rated = pairs_of(data)
+    first, second = vectors([pair[0] for pair in rated]), vectors([pair[1] for pair in rated])
     cosines = (first * second).sum(1) / np.linalg.norm(first, axis=1) / np.linalg.norm(second, axis=1)
-    score = float(spearmanr(cosines, [pair[2] for pair in pairs])[0])
+    score = float(spearmanr(cosines, [pair[2] for pair in rated])[0])
     yield {"kind": LIKENESS, "task": "stsb", "size": 0, "seed": 0, "score": round(100 * score, 2)}
 
 
@@ -113,10 +114,11 @@ def pairs_of(data: Path) -> list[tuple[str, str, float]]:
 def measure(options: argparse.Namespace) -> None:
     """Measure what isn't in the ledger yet, and write each figure down as it comes."""
     for name, model in options.models.items():
-        known = {tuple(row[key] for key in KEY) for row in ledger() if row["model"] == name}
-        if not any(kind == LIKENESS for kind, *_ in known):
-            keep(name, of_vectors(model, options.data))
-        keep(name, fine_tuned(model, options.data, known))
+        known = {tuple(row[key] for key in KEY) for row in entries_of(LEDGER) if row["model"] == name}
+        if not any(kind == LIKENESS for kind, *_ in known):  # which is measured last
+            found = of_vectors(Path(model), options.data)
+            keep(name, (row for row in found if tuple(row[key] for key in KEY) not in known))
+        keep(name, fine_tuned(Path(model), options.data, known))
 
 
 def keep(name: str, figures: Iterator[dict[str, Any]]) -> None:
@@ -124,15 +126,9 @@ def keep(name: str, figures: Iterator[dict[str, Any]]) -> None:
     began, about = time.monotonic(), {"date": time.strftime("%Y-%m-%d", time.gmtime())}
     about["machine"] = this_machine()["Processor"]
     for found in figures:
-        rows = [*ledger(), {"model": name, **found, **about}]
+        rows = [*entries_of(LEDGER), {"model": name, **found, **about}]
         LEDGER.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
         print(json.dumps({"model": name, **found, "seconds": round(time.monotonic() - began, 1)}), flush=True)
-
-
-def ledger() -> Figures:
-    """Read what was measured."""
-    found: Figures = json.loads(LEDGER.read_text(encoding="utf-8")) if LEDGER.exists() else []
-    return found
 
 
 def table(figures: Figures) -> str:
@@ -164,10 +160,9 @@ def main(words: Sequence[str] | None = None) -> None:
     commands.add_parser("draw", help="draw the table")
     options = parser.parse_args(words)
     if options.command == "draw":
-        draw(PAGES, lambda language: table(ledger()), SCRIPT)
+        draw(PAGES, lambda language: table(entries_of(LEDGER)), SCRIPT)
         return
-    named = [word.partition("=") for word in options.model]
-    options.models = {name: Path(folder) for name, _, folder in named}
+    options.models = pairs(options.model)
     measure(options)
 
 

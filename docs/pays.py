@@ -27,6 +27,7 @@ import bertie
 from benchmarks.page import draw
 from bertie.data.items import part, row
 from bertie.reports.machine import this_machine
+from docs.fitting import entries_of, pairs
 
 DOCS = Path(__file__).parent
 LEDGER = DOCS / "studies" / "pays.json"
@@ -163,8 +164,7 @@ def measure(options: argparse.Namespace) -> None:
 
 def ledger() -> Figures:
     """Read what was measured."""
-    found: Figures = json.loads(LEDGER.read_text(encoding="utf-8")) if LEDGER.exists() else []
-    return found
+    return entries_of(LEDGER)
 
 
 def table(figures: Figures, language: str) -> str:
@@ -210,8 +210,7 @@ def main(words: Sequence[str] | None = None) -> None:
     if options.command == "draw":
         draw(PAGES, lambda language: table(ledger(), language), SCRIPT)
         return
-    named = [word.partition("=") for word in options.model]
-    options.models = {name: Path(folder) for name, _, folder in named}
+    options.models = {name: Path(folder) for name, folder in pairs(options.model).items()}
     options.tasks = options.tasks.split(",")
     options.sizes = [int(size) for size in options.sizes.split(",") if size]
     options.seeds = [int(seed) for seed in options.seeds.split(",")]
