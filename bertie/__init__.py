@@ -1,35 +1,40 @@
 """bertie: a complete BERT system, from raw text to served models.
 
-Every command is a function here (``bertie.pretrain(...)`` is ``bertie pretrain ...``), and ``bertie.load`` opens a
-model. Names resolve on first use, so ``import bertie`` loads neither torch nor anything else that is heavy.
+Every command is a function here: ``bertie.pretrain(...)`` is ``bertie pretrain ...``. ``bertie.load`` opens a model.
+Names resolve on first use, so ``import bertie`` loads neither torch nor any other large package. Type checkers read the
+exact signatures in ``__init__.pyi``, which ``python docs/stub.py`` writes from the commands.
 """
 
-from importlib import import_module
+import os
 from typing import Any
 
-__version__ = "0.1.0"
+from bertie.version import VERSION
+
+__version__ = VERSION
 
 
-def load(path: Any, task: Any = None, **settings: Any) -> Any:
+def load(path: str | os.PathLike[str], task: Any = None, **settings: Any) -> Any:
     """Open a model folder or hub id, ready to predict.
 
     Args:
         path: a local model folder, or a hub id such as ``bert-base-uncased``.
-        task: what to do with it; inferred from the model's own settings when None.
-        **settings: passed on to ``bertie.inference.predictor.load`` (device, batch size, ...).
+        task: name of a task, or a ``bertie.Task``; inferred from the model's own settings when None.
+        **settings: passed to ``bertie.inference.predictor.load`` (device, batch size, ...).
 
     Returns:
         A ``bertie.inference.predictor.Predictor``.
 
     Raises:
         SettingsError: the task's name is unknown, or the path doesn't exist.
-        DataError: the folder holds no model we can read.
+        DataError: the folder holds no model that bertie can read.
     """
-    return import_module("bertie.inference.predictor").load(path, task=task, **settings)
+    from bertie.inference.predictor import load as open_model
+
+    return open_model(path, task=task, **settings)
 
 
-def encoder(path: Any) -> Any:
-    """Open the encoder of a model folder or hub id, for a torch module of one's own.
+def encoder(path: str | os.PathLike[str]) -> Any:
+    """Open the encoder of a model folder or hub id, to use it as a part of your own torch module.
 
     Args:
         path: a local model folder, or a hub id such as ``bert-base-uncased``.
@@ -40,21 +45,36 @@ def encoder(path: Any) -> Any:
 
     Raises:
         SettingsError: the path doesn't exist.
-        DataError: the folder holds no model we can read.
+        DataError: the folder holds no model that bertie can read.
     """
-    return import_module("bertie.inference.encoder").encoder(path)
+    from bertie.inference.encoder import encoder as open_encoder
+
+    return open_encoder(path)
 
 
 def __getattr__(name: str) -> Any:
-    """Resolve ``bertie.pretrain`` and its siblings to the commands of the same name."""
-    # Not "from bertie import registry": for a submodule not yet loaded, that asks this very function first.
-    registry = import_module("bertie.registry")
-    if name.startswith("_") or name not in registry.choices("commands"):
+    """Resolve ``bertie.Task``, ``bertie.Prediction``, and ``bertie.pretrain`` and the other commands."""
+    if name == "Task":
+        from bertie.tasks.task import Task
+
+        return Task
+    if name == "Prediction":
+        from bertie.tasks._prediction import Prediction
+
+        return Prediction
+    # Not "from bertie import ...": for a submodule that isn't loaded yet, that asks this very function first.
+    from bertie.registry import choices, load
+
+    if name.startswith("_") or name not in choices("commands"):
         raise AttributeError(f"module 'bertie' has no attribute {name!r}")
-    command = import_module("bertie.config").checked(getattr(registry.load("commands", name), name))
-    return import_module("bertie.data.frames").taking_tables(command)
+    from bertie.config import checked
+    from bertie.data.frames import taking_tables
+
+    return taking_tables(checked(getattr(load("commands", name), name)))
 
 
 def __dir__() -> list[str]:
-    """List the commands beside what is defined here."""
-    return sorted({*globals(), *import_module("bertie.registry").choices("commands")})
+    """List the commands with the names that are defined here."""
+    from bertie.registry import choices
+
+    return sorted({*globals(), "Prediction", "Task", *choices("commands")})

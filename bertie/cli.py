@@ -15,10 +15,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bertie import __version__, progress, registry
+from bertie import progress, registry
 from bertie.errors import BertieError, Interrupted, ResourceError, SettingsError
 from bertie.synonyms import COMMANDS
 from bertie.terminal import fit, fit_json
+from bertie.version import VERSION
 
 if TYPE_CHECKING:
     from bertie.commands.command import Report
@@ -58,7 +59,7 @@ def _dispatch(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help"):
         return _print(overview())
     if words[0] == "--version":
-        return _print(f"bertie {__version__}")
+        return _print(f"bertie {VERSION}")
     name, words = _command_name(words[0]), words[1:]
     if name == "run" and words and not words[0].startswith("-"):
         # What follows the file are flags of the command that the file names.

@@ -17,10 +17,11 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from bertie import __version__, toml
+from bertie import toml
 from bertie.errors import SettingsError
 from bertie.hints import hint
 from bertie.untrusted import read_toml
+from bertie.version import VERSION
 
 T = TypeVar("T")
 
@@ -226,7 +227,7 @@ def write(path: str | Path, *, command: str, parameters: Mapping[str, Any]) -> N
 def render(*, command: str, parameters: Mapping[str, Any]) -> str:
     """Return the text ``write`` writes: ``command = "..."`` on top, then the keys, then a table per group."""
     values = {public_name(name): plain(value, name) for name, value in parameters.items()}
-    return f"# bertie {__version__}; repeat with: bertie run FILE\n" + toml.dumps({"command": command, **values})
+    return f"# bertie {VERSION}; repeat with: bertie run FILE\n" + toml.dumps({"command": command, **values})
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

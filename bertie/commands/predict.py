@@ -16,6 +16,7 @@ from bertie.errors import DataError, SettingsError
 
 if TYPE_CHECKING:
     from bertie.inference.predictor import Predictor
+    from bertie.tasks._prediction import Prediction
 
 _MANY = 200  # texts that are worth a progress bar
 
@@ -26,7 +27,7 @@ class Predictions(Report):
 
     items: Sequence[Any] = field(default_factory=tuple)
     """What it was asked."""
-    predictions: Sequence[Any] = field(default_factory=tuple)
+    predictions: Sequence["Prediction | None"] = field(default_factory=tuple)
     """Its answers, in the same order; None for an item of a file without any text."""
     places: Sequence[dict[str, Any]] = field(default_factory=tuple)
     """The line, and the id where there is one, of each item; empty for texts that were given as arguments."""

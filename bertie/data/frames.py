@@ -23,6 +23,8 @@ from bertie import progress
 from bertie.data.items import Text
 from bertie.errors import BertieError, DataError, SettingsError
 
+TABLES = frozenset({"train", "dev", "probe", "file", "texts"})
+"""Parameters of commands that take tables."""
 _written: set[Path] = set()  # tables of Python that are in a file during a call
 _FRAMES = ("to_dicts", "to_pylist", "to_dict", "__arrow_c_stream__", "__dataframe__", "__iter__")
 
@@ -147,7 +149,7 @@ def taking_tables(function: Callable[..., Any]) -> Callable[..., Any]:
         function: a command as Python calls it.
     """
     names = list(inspect.signature(function).parameters)
-    takes = {"train", "dev", "probe", "file", "texts"} & set(names)
+    takes = TABLES & set(names)
     if not takes:
         return function
 

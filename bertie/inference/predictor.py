@@ -11,9 +11,10 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, overload
 
 import torch
+from typing_extensions import TypeVar
 
 from bertie import progress
 from bertie.backends._choice import MANY_ITEMS, Case, choose, load_backend
@@ -28,10 +29,14 @@ from bertie.formats.format import Bundle
 from bertie.formats.huggingface import read, resolve
 from bertie.inference.forward import MAX_TOKENS, forward, numbered
 from bertie.nn.device import resolve_device, say_forked, set_threads
+from bertie.tasks._prediction import Prediction
 from bertie.tasks.task import TaskModel, read_items
 
+P = TypeVar("P", default=Prediction)
+"""Type of the predictions: that of the task."""
 
-class Predictor:
+
+class Predictor(Generic[P]):
     """Apply a model to texts, pairs of texts, or whatever its task takes.
 
     Args:
@@ -150,6 +155,18 @@ class Predictor:
         self._network, self._said = network, said
         progress.note(f"the encoder is run by {said}{f' ({reason})' if reason else ''}")
 
+    @overload
+    def predict(  # type: ignore[overload-overlap]  # a string is one text, and no sequence of letters
+        self, items: str | tuple[Any, ...], *, columns: None = None, bar: progress.Bar | None = None
+    ) -> P: ...
+    @overload
+    def predict(
+        self, items: Mapping[str, Any], *, columns: Mapping[str, str] | None = None, bar: progress.Bar | None = None
+    ) -> P | list[P]: ...
+    @overload
+    def predict(
+        self, items: Iterable[Any], *, columns: Mapping[str, str] | None = None, bar: progress.Bar | None = None
+    ) -> list[P]: ...
     def predict(self, items: Any, *, columns: Mapping[str, str] | None = None, bar: progress.Bar | None = None) -> Any:
         """Predict for one item, or for many.
 
@@ -182,7 +199,7 @@ class Predictor:
         """Read a file as the model's training file was read."""
         return read_items(self.task, path, columns=columns, like=learned(self.bundle.extra))
 
-    def stream(self, items: Iterable[Any], *, bar: progress.Bar | None = None) -> Iterator[Any]:
+    def stream(self, items: Iterable[Any], *, bar: progress.Bar | None = None) -> Iterator[P]:
         """Predict for a stream of any length in its order, holding some thousand items at a time.
 
         Args:
@@ -231,12 +248,12 @@ class Predictor:
         )
 
 
-def _opened(folder: Path, wishes: dict[str, Any]) -> Predictor:
+def _opened(folder: Path, wishes: dict[str, Any]) -> Predictor[Any]:
     """Load a pickled predictor's model again."""
     return load(folder, **wishes)
 
 
-def _remade(bundle: Bundle, wishes: dict[str, Any]) -> Predictor:
+def _remade(bundle: Bundle, wishes: dict[str, Any]) -> Predictor[Any]:
     """Make a predictor of a pickled model."""
     return Predictor(bundle, **wishes)
 
@@ -278,7 +295,7 @@ def load(
     precision: Precision | None = None,
     backend: str = "auto",
     **settings: Any,
-) -> Predictor:
+) -> Predictor[Any]:
     """Open a model folder or hub id, ready to predict.
 
     Args:

@@ -42,7 +42,7 @@ class Hit:
     """Its place among the texts, from 0."""
 
 
-def embed(predictor: Predictor, texts: Sequence[str], *, bar: progress.Bar | None = None) -> NDArray[np.float32]:
+def embed(predictor: Predictor[Any], texts: Sequence[str], *, bar: progress.Bar | None = None) -> NDArray[np.float32]:
     """Give each text its vector of length 1.
 
     Args:

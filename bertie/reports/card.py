@@ -8,9 +8,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bertie import __version__
 from bertie.reports.figures import name_of
 from bertie.reports.text import fit
+from bertie.version import VERSION
 
 
 @dataclass(frozen=True)
@@ -206,7 +206,7 @@ def model_card(
         "seed": "" if seed is None else str(seed),
         "fingerprint of the data": data[:16],
         "training data": reading,
-        "written by": f"bertie {__version__}",
+        "written by": f"bertie {VERSION}",
     }
     parts = [
         _front_matter(task, kind, measured, name, languages, license_id, base_model, dev_data),

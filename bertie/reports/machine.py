@@ -7,7 +7,7 @@ from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
-from bertie import __version__
+from bertie.version import VERSION
 
 _PACKAGES = ("torch", "numpy", "tokenizers", "safetensors")
 
@@ -25,7 +25,7 @@ def this_machine() -> dict[str, str]:
 
 def these_versions() -> dict[str, str]:
     """Return the versions of bertie, Python and the packages that decide what a run computes."""
-    found = {"bertie": __version__, "Python": platform.python_version()}
+    found = {"bertie": VERSION, "Python": platform.python_version()}
     for package in _PACKAGES:
         with suppress(metadata.PackageNotFoundError):
             found[package] = metadata.version(package)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bertie import __version__
 from bertie.files.atomic import write_text
 from bertie.inference.suite import Row, SuiteScores
 from bertie.reports.figures import duration, percent, percent_tick
 from bertie.reports.machine import these_versions, this_machine
 from bertie.reports.page import cards, facts, folded, meter, page, section, table
 from bertie.reports.text import safe, shorten
+from bertie.version import VERSION
 
 _WIDTH, _NAMES, _RIGHT, _HEAD, _ROW, _BAR, _FOOT = 1080, 240, 90, 8, 34, 18, 26
 _NAME_COLUMNS = 30
@@ -59,7 +59,7 @@ def render(title: str, found: SuiteScores, *, settings: str) -> str:
             folded("config.toml", f"<pre>{safe(settings)}</pre>") + facts({**this_machine(), **these_versions()}),
         ),
     ]
-    return page(title, "Minimal pairs", parts, footer=f"Written by bertie {__version__}. This page loads nothing.")
+    return page(title, "Minimal pairs", parts, footer=f"Written by bertie {VERSION}. This page loads nothing.")
 
 
 def chart(found: SuiteScores) -> str:

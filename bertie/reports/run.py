@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from bertie import __version__
 from bertie.files.atomic import write_text
 from bertie.reports.bars import bars
 from bertie.reports.curves import changes, curves, first_and_last, overlaid
@@ -17,6 +16,7 @@ from bertie.reports.masked import MaskedSentence, masked_section
 from bertie.reports.page import cards, chip, facts, folded, meter, page, section, table, text
 from bertie.reports.text import safe
 from bertie.reports.yardsticks import PREFIXES, yardsticks
+from bertie.version import VERSION
 
 _KINDS = {
     "pretrain": "Pre-training run",
@@ -132,7 +132,7 @@ def render(run: RunReport) -> str:
         section("Good to know", _notes([*_ONE_RUN.get(run.kind, ()), *run.notes])),
         section("Repeat it", _settings(run)),
     ]
-    return page(run.title, _KINDS[run.kind], parts, footer=f"Written by bertie {__version__}. This page loads nothing.")
+    return page(run.title, _KINDS[run.kind], parts, footer=f"Written by bertie {VERSION}. This page loads nothing.")
 
 
 def _cells(part: Rows) -> list[list[str]]:

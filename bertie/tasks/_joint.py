@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from bertie.batch import Batch
 from bertie.tasks._masked import Masked
-from bertie.tasks.masked_lm import MaskedLM
+from bertie.tasks.masked_lm import Fill, MaskedLM
 from bertie.tokenizer.tokenizer import Tokenizer
 
 
@@ -30,7 +30,9 @@ class Joint(Masked):
         """The first half, with these settings."""
         return MaskedLM(**self.masking_settings, top_k=self.top_k)
 
-    def decode(self, outputs: Any, batch: Batch, items: Sequence[Any], tokenizer: Tokenizer) -> list[Any]:
+    def decode(
+        self, outputs: Any, batch: Batch, items: Sequence[Any], tokenizer: Tokenizer
+    ) -> list[list[Fill] | list[list[Fill]]]:
         """Fill the masks; a pre-trained model is used for that."""
         return self.masked_lm.decode(outputs.tokens, batch, items, tokenizer)
 

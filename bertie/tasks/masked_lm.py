@@ -144,7 +144,9 @@ class MaskedLM(Masked):
         figures = {"mlm_accuracy": (right.sum(), count), **mask_figures(losses, right, batch)}
         return Loss({"mlm": Term(1.0, total, count)}, figures)
 
-    def decode(self, outputs: Logits, batch: Batch, items: Sequence[Any], tokenizer: Tokenizer) -> list[Any]:
+    def decode(
+        self, outputs: Logits, batch: Batch, items: Sequence[Any], tokenizer: Tokenizer
+    ) -> list[list[Fill] | list[list[Fill]]]:
         """Guess every mask on its own.
 
         Returns:

@@ -60,7 +60,7 @@ def test_overview_loads_nothing_heavy(words: list[str]) -> None:
 
 def test_import_bertie_loads_nothing_else() -> None:
     loaded = loaded_after("import bertie")
-    assert {name for name in loaded if name.startswith("bertie")} == {"bertie"}
+    assert {name for name in loaded if name.startswith("bertie")} == {"bertie", "bertie.version"}
     assert not loaded & {"torch", "numpy", "tyro", "pydantic", "rich"}
 
 

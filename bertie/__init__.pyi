@@ -1,0 +1,413 @@
+"""Signatures of the package, written by ``python docs/stub.py``."""
+
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from typing import Literal, Protocol, overload
+
+from bertie.commands._random import ModelSettings
+from bertie.commands.check import CheckReport
+from bertie.commands.command import Report
+from bertie.commands.evaluate import Scores
+from bertie.commands.finetune import FinetuneReport
+from bertie.commands.predict import Predictions
+from bertie.commands.search import Found
+from bertie.inference.predictor import Predictor as Predictor
+from bertie.models._padded import TakesPadded
+from bertie.tasks._answers import Reply
+from bertie.tasks._prediction import Prediction as Prediction
+from bertie.tasks.classification import Verdict
+from bertie.tasks.embedding import Similarity, Vector
+from bertie.tasks.features import Features
+from bertie.tasks.generation import Generated
+from bertie.tasks.masked_lm import Fill
+from bertie.tasks.multiple_choice import Chosen
+from bertie.tasks.next_sentence import Follows
+from bertie.tasks.regression import Estimate
+from bertie.tasks.replaced_token import Detection
+from bertie.tasks.tagging import Tagged
+from bertie.tasks.task import Task as Task
+from bertie.training.settings import (
+    DistillSettings,
+    LoraSettings,
+    OptimizerSettings,
+    ScheduleSettings,
+    TrainingSettings,
+)
+
+__version__: str
+StrPath = str | PathLike[str]
+
+class DataFrame(Protocol):
+    """A table of pandas, polars, Arrow or datasets."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+Rows = Sequence[Mapping[str, object]] | Mapping[str, Sequence[object]] | Sequence[tuple[object, ...]] | DataFrame
+
+@overload
+def load(
+    path: StrPath,
+    task: Literal["causal_lm", "generation"],
+    *,
+    device: str = ...,
+    threads: int | None = ...,
+    max_tokens: int = ...,
+    precision: Literal["exact", "bf16", "int8"] | None = ...,
+    backend: str = ...,
+    **settings: object,
+) -> Predictor[Generated]: ...
+@overload
+def load(
+    path: StrPath,
+    task: Literal["classification"],
+    *,
+    device: str = ...,
+    threads: int | None = ...,
+    max_tokens: int = ...,
+    precision: Literal["exact", "bf16", "int8"] | None = ...,
+    backend: str = ...,
+    **settings: object,
+) -> Predictor[Verdict]: ...
+@overload
+def load(
+    path: StrPath,
+    task: Literal["embedding"],
+    *,
+    device: str = ...,
+    threads: int | None = ...,
+    max_tokens: int = ...,
+    precision: Literal["exact", "bf16", "int8"] | None = ...,
+    backend: str = ...,
+    **settings: object,
+) -> Predictor[Vector | Similarity]: ...
+@overload
+def load(
+    path: StrPath,
+    task: Literal["features"],
+    *,
+    device: str = ...,
+    threads: int | None = ...,
+    max_tokens: int = ...,
+    precision: Literal["exact", "bf16", "int8"] | None = ...,
+    backend: str = ...,
+    **settings: object,
+) -> Predictor[Features]: ...
+@overload
+def load(  # type: ignore[overload-overlap]
+    path: StrPath,
+    task: Literal["hybrid", "masked_lm", "passages", "pretraining", "sentence_order"],
+    *,
+    device: str = ...,
+    threads: int | None = ...,
+    max_tokens: int = ...,
+    precision: Literal["exact", "bf16", "int8"] | None = ...,
+    backend: str = ...,
+    **settings: object,
+) -> Predictor[list[Fill] | list[list[Fill]]]: ...
+@overload
+def load(
+    path: StrPath,
+    task: Literal["multiple_choice"],
+    *,
+    device: str = ...,
+    threads: int | None = ...,
+    max_tokens: int = ...,
+    precision: Literal["exact", "bf16", "int8"] | None = ...,
+    backend: str = ...,
+    **settings: object,
+) -> Predictor[Chosen]: ...
+@overload
+def load(
+    path: StrPath,
+    task: Literal["next_sentence"],
+    *,
+    device: str = ...,
+    threads: int | None = ...,
+    max_tokens: int = ...,
+    precision: Literal["exact", "bf16", "int8"] | None = ...,
+    backend: str = ...,
+    **settings: object,
+) -> Predictor[Follows]: ...
+@overload
+def load(
+    path: StrPath,
+    task: Literal["question_answering"],
+    *,
+    device: str = ...,
+    threads: int | None = ...,
+    max_tokens: int = ...,
+    precision: Literal["exact", "bf16", "int8"] | None = ...,
+    backend: str = ...,
+    **settings: object,
+) -> Predictor[Reply]: ...
+@overload
+def load(
+    path: StrPath,
+    task: Literal["regression"],
+    *,
+    device: str = ...,
+    threads: int | None = ...,
+    max_tokens: int = ...,
+    precision: Literal["exact", "bf16", "int8"] | None = ...,
+    backend: str = ...,
+    **settings: object,
+) -> Predictor[Estimate]: ...
+@overload
+def load(
+    path: StrPath,
+    task: Literal["replaced_token"],
+    *,
+    device: str = ...,
+    threads: int | None = ...,
+    max_tokens: int = ...,
+    precision: Literal["exact", "bf16", "int8"] | None = ...,
+    backend: str = ...,
+    **settings: object,
+) -> Predictor[Detection]: ...
+@overload
+def load(
+    path: StrPath,
+    task: Literal["tagging"],
+    *,
+    device: str = ...,
+    threads: int | None = ...,
+    max_tokens: int = ...,
+    precision: Literal["exact", "bf16", "int8"] | None = ...,
+    backend: str = ...,
+    **settings: object,
+) -> Predictor[Tagged]: ...
+@overload
+def load(
+    path: StrPath,
+    task: str | None = ...,
+    *,
+    device: str = ...,
+    threads: int | None = ...,
+    max_tokens: int = ...,
+    precision: Literal["exact", "bf16", "int8"] | None = ...,
+    backend: str = ...,
+    **settings: object,
+) -> Predictor[Prediction]: ...
+def encoder(path: StrPath) -> TakesPadded: ...
+def advise(
+    *,
+    corpus: StrPath,
+    budget: str | None = ...,
+    tokens: int | None = ...,
+    dev: StrPath | Rows | None = ...,
+    from_: str | None = ...,
+    model: ModelSettings | Mapping[str, object] = ...,
+    length: int = ...,
+    dev_tokens: int = ...,
+    precision: Literal["auto", "fp32", "bf16"] = ...,
+    device: str = ...,
+    threads: int | None = ...,
+) -> Report: ...
+def check(
+    files: Sequence[StrPath],
+    *,
+    task: str | None = ...,
+    dev: StrPath | Rows | None = ...,
+    model: str | None = ...,
+    length: int = ...,
+    columns: Mapping[str, str] | None = ...,
+    settings: Mapping[str, object] | None = ...,
+    documents: Literal["blank-line", "file"] = ...,
+) -> CheckReport: ...
+def convert(
+    source: str,
+    out: StrPath,
+    *,
+    task: str | None = ...,
+    part: str | None = ...,
+    settings: Mapping[str, object] | None = ...,
+) -> Report: ...
+def demo(
+    *,
+    language: Literal["en", "zh"] = ...,
+    corpus: Sequence[StrPath] = ...,
+    train: StrPath | Rows | None = ...,
+    dev: StrPath | Rows | None = ...,
+    task: Literal["classification", "tagging"] | None = ...,
+    out: StrPath | None = ...,
+    vocab_size: int = ...,
+    size: str = ...,
+    budget: str = ...,
+    labels: int | None = ...,
+    epochs: int | None = ...,
+    seeds: Sequence[int] = ...,
+) -> Report: ...
+def evaluate(
+    model: str,
+    file: StrPath | Rows | None = ...,
+    *,
+    against: str | None = ...,
+    suite: str | None = ...,
+    data: StrPath | None = ...,
+    limit: int | None = ...,
+    scoring: Literal["masked", "causal"] | None = ...,
+    columns: Mapping[str, str] | None = ...,
+    task: str | None = ...,
+    length: int | None = ...,
+    truncation: Literal["truncate", "error", "window"] | None = ...,
+    settings: Mapping[str, object] | None = ...,
+    batch_tokens: int = ...,
+    precision: Literal["exact", "bf16", "int8"] | None = ...,
+    backend: str = ...,
+    device: str = ...,
+    threads: int | None = ...,
+    seed: int = ...,
+    report: StrPath | None = ...,
+) -> Scores: ...
+def export(
+    model: str,
+    out: StrPath,
+    *,
+    backend: str = ...,
+    precision: Literal["exact", "bf16", "int8"] = ...,
+    task: str | None = ...,
+    texts: StrPath | Rows | str | None = ...,
+    threads: int | None = ...,
+) -> Report: ...
+def finetune(
+    model: str | ModelSettings | Mapping[str, object] | None = ...,
+    *,
+    train: StrPath | Rows,
+    out: StrPath,
+    task: str = ...,
+    tokenizer: StrPath | None = ...,
+    dev: StrPath | Rows | None = ...,
+    train_limit: int | None = ...,
+    dev_limit: int | None = ...,
+    columns: Mapping[str, str] | None = ...,
+    steps: int | None = ...,
+    epochs: int | None = ...,
+    budget: str | None = ...,
+    batch_size: int | None = ...,
+    length: int | None = ...,
+    truncation: Literal["truncate", "error", "window"] | None = ...,
+    stride: int | None = ...,
+    settings: Mapping[str, object] | None = ...,
+    learning_rate: float | None = ...,
+    optimizer: OptimizerSettings | Mapping[str, object] = ...,
+    schedule: ScheduleSettings | Mapping[str, object] = ...,
+    training: TrainingSettings | Mapping[str, object] = ...,
+    freeze: int = ...,
+    freeze_cache: float = ...,
+    lora: LoraSettings | Mapping[str, object] = ...,
+    distill: DistillSettings | Mapping[str, object] = ...,
+    precision: Literal["auto", "fp32", "bf16"] = ...,
+    device: str = ...,
+    threads: int | None = ...,
+    seed: int = ...,
+    seeds: Sequence[int] | None = ...,
+    split_seed: int | None = ...,
+    resume: bool = ...,
+    accept_changes: bool = ...,
+) -> FinetuneReport: ...
+def predict(
+    model: str,
+    texts: Sequence[str] | Rows | str = ...,
+    *,
+    pair: Sequence[str] = ...,
+    file: StrPath | Rows | None = ...,
+    columns: Mapping[str, str] | None = ...,
+    task: str | None = ...,
+    top_k: int | None = ...,
+    joint: bool = ...,
+    targets: Sequence[str] = ...,
+    answer_length: int | None = ...,
+    likelihood: bool = ...,
+    scoring: Literal["masked", "causal"] | None = ...,
+    length: int | None = ...,
+    truncation: Literal["truncate", "error", "window"] | None = ...,
+    settings: Mapping[str, object] | None = ...,
+    batch_tokens: int = ...,
+    precision: Literal["exact", "bf16", "int8"] | None = ...,
+    backend: str = ...,
+    device: str = ...,
+    threads: int | None = ...,
+) -> Predictions: ...
+def prepare_corpus(
+    files: Sequence[StrPath],
+    *,
+    tokenizer: StrPath,
+    out: StrPath,
+    language: str = ...,
+    sentences: Literal["split", "line"] = ...,
+    documents: Literal["blank-line", "file"] = ...,
+    bad_utf8: Literal["stop", "replace"] = ...,
+    text_column: str | None = ...,
+    words: Literal["auto", "none", "jieba"] = ...,
+    user_dictionary: StrPath | None = ...,
+    processes: int | None = ...,
+) -> Report: ...
+def pretrain(
+    files: Sequence[str] = ...,
+    *,
+    corpus: StrPath | None = ...,
+    out: StrPath,
+    model: ModelSettings | Mapping[str, object] = ...,
+    from_: str | None = ...,
+    add_words: str | None = ...,
+    dev: StrPath | Rows | None = ...,
+    probe: StrPath | Rows | None = ...,
+    vocab_size: int | None = ...,
+    task: str | None = ...,
+    steps: int | None = ...,
+    tokens: int | None = ...,
+    epochs: int | None = ...,
+    budget: str | None = ...,
+    length: int = ...,
+    stages: str | None = ...,
+    batch_tokens: int | None = ...,
+    learning_rate: float | None = ...,
+    keep: float | None = ...,
+    mask_rate: float | None = ...,
+    max_masked: int | None = ...,
+    settings: Mapping[str, object] | None = ...,
+    dev_tokens: int = ...,
+    optimizer: OptimizerSettings | Mapping[str, object] = ...,
+    schedule: ScheduleSettings | Mapping[str, object] = ...,
+    training: TrainingSettings | Mapping[str, object] = ...,
+    distill: DistillSettings | Mapping[str, object] = ...,
+    precision: Literal["auto", "fp32", "bf16"] = ...,
+    device: str = ...,
+    threads: int | None = ...,
+    seed: int = ...,
+    seeds: Sequence[int] | None = ...,
+    resume: bool = ...,
+    accept_changes: bool = ...,
+) -> Report: ...
+def run(file: StrPath | Rows, **overrides: object) -> Report: ...
+def search(
+    model: str,
+    file: StrPath | Rows,
+    queries: Sequence[str] = ...,
+    *,
+    top_k: int = ...,
+    index: StrPath | None = ...,
+    columns: Mapping[str, str] | None = ...,
+    length: int | None = ...,
+    truncation: Literal["truncate", "error", "window"] | None = ...,
+    settings: Mapping[str, object] | None = ...,
+    batch_tokens: int = ...,
+    precision: Literal["exact", "bf16", "int8"] | None = ...,
+    backend: str = ...,
+    device: str = ...,
+    threads: int | None = ...,
+) -> Found: ...
+def show(path: StrPath, *, accept_changes: bool = ...) -> Report: ...
+def train_tokenizer(
+    files: Sequence[str],
+    *,
+    out: StrPath,
+    vocab_size: int = ...,
+    lowercase: bool = ...,
+    strip_accents: bool | None = ...,
+    min_frequency: int = ...,
+    alphabet_limit: int | None = ...,
+    bad_utf8: Literal["stop", "replace"] = ...,
+    text_column: str | None = ...,
+) -> Report: ...
