@@ -19,6 +19,7 @@ from typing import Annotated, Any, TypeVar
 
 from bertie import toml
 from bertie.errors import SettingsError
+from bertie.files.atomic import write_text
 from bertie.hints import hint
 from bertie.untrusted import read_toml
 from bertie.version import VERSION
@@ -209,19 +210,10 @@ def write(path: str | Path, *, command: str, parameters: Mapping[str, Any]) -> N
         parameters: its parameters, defaults included; ``locals()`` on a command's first line gives them.
 
     Raises:
-        SettingsError: a value has no form in TOML.
+        SettingsError: a value has no form in TOML, or the file can't be written there.
+        ResourceError: the disk is full.
     """
-    file = Path(path)
-    text = render(command=command, parameters=parameters)
-    unfinished = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        with unfinished.open("w", encoding="utf-8", newline="\n") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        unfinished.replace(file)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    write_text(path, render(command=command, parameters=parameters))
 
 
 def render(*, command: str, parameters: Mapping[str, Any]) -> str:
