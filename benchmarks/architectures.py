@@ -49,17 +49,15 @@ def cases(options: Namespace) -> list[Case]:
 
 def prepare(work: Work) -> dict[str, Any]:
     """Write a model of random weights for each architecture."""
-    from bertie import registry
     from bertie.formats.format import new
     from bertie.formats.huggingface import write
+    from bertie.models.model import architecture
     from bertie.tasks.masked_lm import MaskedLM
     from bertie.tokenizer.tokenizer import Tokenizer
 
     tokenizer = Tokenizer.load(inputs.tokenizer_folder(work.folder, work.options))
     for name in work.options.architectures:
-        config = registry.load("models", name).CONFIG.sized(
-            "2/64" if work.options.smoke else "mini", vocab_size=VOCABULARY
-        )
+        config = architecture(name).config.sized("2/64" if work.options.smoke else "mini", vocab_size=VOCABULARY)
         write(new(config, MaskedLM(), tokenizer, seed=0, architecture=name), place(name, work))
     return {"vocabulary": VOCABULARY}
 

@@ -236,9 +236,9 @@ def ready_theirs(
     ]
 
     def prove() -> float:
-        from bertie.models.bert import to_foreign
+        from bertie.models.bert import ARCHITECTURE
 
-        model.load_state_dict(to_foreign(ours(size, 0.0, 0.0)[0].state_dict()), strict=False)
+        model.load_state_dict(ARCHITECTURE.to_foreign(ours(size, 0.0, 0.0)[0].state_dict()), strict=False)
         model.tie_weights()
         model.eval()
         proving = padded_batches(BATCHES, rows, length, "lines" if lengths == "grouped" else lengths)[0]

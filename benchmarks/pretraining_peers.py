@@ -26,11 +26,11 @@ def network(bundle: Any) -> Any:
     """Build BertForPreTraining with the weights of a bundle of ours."""
     from transformers import BertConfig, BertForPreTraining
 
-    from bertie.models.bert import to_foreign
+    from bertie.models.bert import ARCHITECTURE
 
     made: Any = BertForPreTraining._from_config
     model = made(BertConfig(**bundle.config.to_foreign()), attn_implementation="sdpa")
-    found = model.load_state_dict(to_foreign(bundle.model.state_dict()), strict=False)
+    found = model.load_state_dict(ARCHITECTURE.to_foreign(bundle.model.state_dict()), strict=False)
     if found.unexpected_keys:
         raise SystemExit(f"transformers has no {', '.join(found.unexpected_keys)}")
     model.tie_weights()

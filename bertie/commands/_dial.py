@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from bertie import progress, registry
+from bertie import progress
 from bertie.commands._begin import with_start
 from bertie.commands._going_on import further_batch
 from bertie.commands._random import ModelSettings, RandomStart
@@ -289,7 +289,9 @@ def _ladder(model: ModelSettings) -> tuple[str, ...]:
     """Return the sizes to choose from: the one that is given, or those that the architecture has."""
     if model.size is not None:
         return (model.size,)
-    known = getattr(registry.load("models", model.architecture).CONFIG, "SIZES", ())
+    from bertie.models.model import architecture
+
+    known = getattr(architecture(model.architecture).config, "SIZES", ())
     return tuple(size for size in LADDER if size in known) or LADDER[:1]
 
 

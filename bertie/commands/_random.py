@@ -59,9 +59,11 @@ class RandomStart:
         Raises:
             SettingsError: there is none of that name, or a setting that this architecture doesn't have.
         """
+        from bertie.models.model import architecture
+
         if settings.size is None:
             raise SettingsError("random weights need a --model.size, such as mini or 4/256")
-        kind = registry.load("models", settings.architecture).CONFIG
+        kind = architecture(settings.architecture).config
         shape = kind.sized(settings.size, vocab_size=tokenizer.vocab_size)
         known = {field.name for field in fields(shape)}
         said = {name: value for name in _CHOICES if (value := getattr(settings, name)) is not None}

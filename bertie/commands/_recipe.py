@@ -104,7 +104,9 @@ def as_began(parameters: Mapping[str, Any], settings: Mapping[str, Any]) -> dict
 
 def usual_task(model: ModelSettings) -> str:
     """Return what encoders of an architecture learn from text when nothing else is said."""
-    usual: str = getattr(registry.load("models", model.architecture).CONFIG, "OBJECTIVE", _OF_MOST)
+    from bertie.models.model import architecture
+
+    usual: str = getattr(architecture(model.architecture).config, "OBJECTIVE", _OF_MOST)
     return usual
 
 

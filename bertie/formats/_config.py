@@ -12,7 +12,7 @@ from bertie import registry
 from bertie.errors import DataError, SettingsError
 from bertie.formats._folder import no_config
 from bertie.formats._keys import refuse_others
-from bertie.models.model import Config
+from bertie.models.model import Architecture, Config, architecture
 from bertie.untrusted import read_object
 
 _MAX_SIZE = 1 << 31
@@ -44,7 +44,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     return values
 
 
-def architecture(values: Mapping[str, Any], folder: Path) -> str:
+def architecture_name(values: Mapping[str, Any], folder: Path) -> str:
     """Find the file of models/ for a config's `model_type`.
 
     Raises:
@@ -56,9 +56,11 @@ def architecture(values: Mapping[str, Any], folder: Path) -> str:
         return "seq2seq"
     if kind == "bert" and values.get("is_decoder") and not values.get("add_cross_attention"):
         return "causal"
-    if kind not in known:
-        raise DataError(f"{folder}/config.json: model_type {kind!r} is not among {', '.join(known)}")
-    return str(kind)
+    name = str(kind).replace("-", "_")
+    if name not in known or kind not in architecture(name).model_types:
+        written = (each.replace("_", "-") for each in known)
+        raise DataError(f"{folder}/config.json: model_type {kind!r:.60} is not among {', '.join(written)}")
+    return name
 
 
 def _told_by_classes(values: Mapping[str, Any], known: Sequence[str], folder: Path) -> str:
@@ -68,7 +70,9 @@ def _told_by_classes(values: Mapping[str, Any], known: Sequence[str], folder: Pa
         DataError: a class of another kind than there is here.
     """
     names = [str(name) for name in values.get("architectures") or ()]
-    fitting = [kind for kind in sorted(known, key=len) for name in names if name.lower().startswith(kind)]
+    fitting = [
+        kind for kind in sorted(known, key=len) for name in names if name.lower().startswith(kind.replace("_", ""))
+    ]
     if names and not fitting and "For" in names[0]:
         raise DataError(
             f"{folder}/config.json has no model_type, and its class {names[0]!r:.60} is none of {', '.join(known)}; "
@@ -77,7 +81,7 @@ def _told_by_classes(values: Mapping[str, Any], known: Sequence[str], folder: Pa
     return fitting[0] if fitting else "bert"
 
 
-def encoder_config(values: Mapping[str, Any], module: Any, folder: Path) -> Config:
+def encoder_config(values: Mapping[str, Any], module: Architecture, folder: Path) -> Config:
     """Make the encoder's settings of a config.
 
     Args:
@@ -91,15 +95,15 @@ def encoder_config(values: Mapping[str, Any], module: Any, folder: Path) -> Conf
     """
     refuse_others(values, folder)
     where = f"{folder}/config.json"
-    for field in dataclasses.fields(module.CONFIG):
-        name = module.CONFIG.FOREIGN.get(field.name)
+    for field in dataclasses.fields(module.config):
+        name = module.config.FOREIGN.get(field.name)
         if name in values:
             _check(values[name], field, f"{where}: {name}")
     for name in _OFF:
-        if values.get(name) and name not in getattr(module, "ON", ()):
+        if values.get(name) and name not in module.allowed:
             raise DataError(f"{where}: {name} is {values[name]!r}; bertie has encoders without cross-attention only")
     try:
-        config: Config = module.CONFIG.from_foreign(values)
+        config: Config = module.config.from_foreign(values)
     except SettingsError as error:
         raise SettingsError(f"{where}: {error}") from error
     return config

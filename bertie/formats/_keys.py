@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from bertie.errors import DataError
+from bertie.models.model import Architecture
 
 # Keys of configs that change no output of an encoder or a head here: what programs note down, how training went,
 # how outputs are handed over, and what generation_config.json says today.
@@ -67,7 +68,7 @@ def _is_table(value: Any) -> TypeGuard[dict[str, Any]]:
     return isinstance(value, dict)
 
 
-def unknown_keys(values: Mapping[str, Any], module: Any, folder: Path) -> list[str]:
+def unknown_keys(values: Mapping[str, Any], module: Architecture, folder: Path) -> list[str]:
     """Name the keys of a config.json that say something and mean nothing here, in one sentence.
 
     Args:
@@ -75,10 +76,10 @@ def unknown_keys(values: Mapping[str, Any], module: Any, folder: Path) -> list[s
         module: the file of models/ that the folder is of.
         folder: for messages.
     """
-    config = getattr(module, "CONFIG", None)
-    read = {*getattr(config, "FOREIGN", {}).values(), *_HARMLESS}
+    foreign = getattr(module.config, "FOREIGN", None)
+    read = {*(foreign or {}).values(), *_HARMLESS}
     unknown = sorted(name for name, value in values.items() if value and name not in read)
-    if config is None or not unknown:
+    if foreign is None or not unknown:
         return []
     more = ", ..." if unknown[8:] else ""
     return [f"{folder}/config.json: without a meaning here, and not followed: {', '.join(unknown[:8])}{more}"]

@@ -9,11 +9,11 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from bertie import registry
 from bertie.errors import DataError
 from bertie.models._naming import unknown_names
+from bertie.models.model import Architecture
 
 _OUTER = ("module.", "_orig_mod.", "_forward_module.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
 """Words of wrappers that stand nowhere in a network's own names; they may come anywhere in a name."""
@@ -31,7 +31,7 @@ class Unwrapped:
     """What was taken off, one sentence each."""
 
 
-def unwrap(names: Iterable[str], module: Any, folder: Path) -> Unwrapped:
+def unwrap(names: Iterable[str], module: Architecture, folder: Path) -> Unwrapped:
     """Take wrappers off the names of a file, and write old spellings as today's.
 
     Args:
@@ -74,18 +74,18 @@ def _without(name: str, words: Sequence[str]) -> str:
     return ".".join(part for part in name.split(".") if part not in parts)
 
 
-def _front(names: Sequence[str], module: Any, folder: Path) -> tuple[str, str]:
+def _front(names: Sequence[str], module: Architecture, folder: Path) -> tuple[str, str]:
     """Return what stands before the network's names, and what should stand there instead.
 
     Raises:
         DataError: several encoders, none of which has the name that it should.
     """
-    table = dict(module.NAMES)
-    if module.MODEL_TYPE == "encoder-decoder":  # their names begin with the halves
+    table = dict(module.names)
+    if module.model_type == "encoder-decoder":  # their names begin with the halves
         return _front_of_two(names), ""
     if _WORDS not in table:
         return "", ""
-    prefix = f"{module.PREFIX}."
+    prefix = f"{module.prefix}."
     tail = table[_WORDS].removeprefix(prefix)
     fronts = sorted(name.removesuffix(tail) for name in names if name == tail or name.endswith(f".{tail}"))
     if not fronts or "" in fronts or prefix in fronts:
@@ -97,9 +97,9 @@ def _front(names: Sequence[str], module: Any, folder: Path) -> tuple[str, str]:
         )
     front = fronts[0]
     last = front.rstrip(".").rpartition(".")[2]
-    if last in {*registry.choices("models")} - {module.PREFIX}:
+    if last in {*registry.choices("models")} - {module.prefix}:
         raise DataError(
-            f"{folder}: the tensors are named {front}*, as those of a {last}, and config.json says {module.MODEL_TYPE}"
+            f"{folder}: the tensors are named {front}*, as those of a {last}, and config.json says {module.model_type}"
         )
     # "model.bert." is a wrapper around a whole BERT; "encoder." is what a program called its BERT.
     whole = front.endswith(f".{prefix}")
@@ -113,28 +113,28 @@ def _front_of_two(names: Sequence[str]) -> str:
     return fronts.pop() if len(fronts) == 1 else ""
 
 
-def _modern(name: str, module: Any) -> str:
+def _modern(name: str, module: Architecture) -> str:
     """Write a tensor's name as today's files do: weight and bias for gamma and beta, the encoder's prefix in front."""
     for old, now in _OLD_ENDINGS:
         name = name.removesuffix(old) + now if name.endswith(old) else name
-    bare = {theirs.split(".")[1] for _, theirs in module.NAMES if theirs.startswith(f"{module.PREFIX}.")}
-    return f"{module.PREFIX}.{name}" if name.partition(".")[0] in bare else name
+    bare = {theirs.split(".")[1] for _, theirs in module.names if theirs.startswith(f"{module.prefix}.")}
+    return f"{module.prefix}.{name}" if name.partition(".")[0] in bare else name
 
 
-def strangers(names: Iterable[str], module: Any, folder: Path) -> list[str]:
+def strangers(names: Iterable[str], module: Architecture, folder: Path) -> list[str]:
     """List the tensors outside the encoder that no head here has: a head of someone's own.
 
     Raises:
         DataError: one inside the encoder, without which the encoder would be another.
     """
-    known = {*module.TIED, *module.REDUNDANT}
-    unknown = sorted(unknown_names((name for name in names if name not in known), module.NAMES))
+    known = {*module.tied, *module.redundant}
+    unknown = sorted(unknown_names((name for name in names if name not in known), module.names))
     for name in unknown:
         if ".lora_" in name or ".base_layer." in name:
             raise DataError(
                 f"{folder}: {name} is part of a LoRA adapter; merge it where it was made "
                 "(PeftModel.merge_and_unload) and save the model again"
             )
-        if name.startswith(f"{module.PREFIX}."):
-            raise DataError(f"{folder}: tensor {name} is unknown to {module.MODEL_TYPE}")
+        if name.startswith(f"{module.prefix}."):
+            raise DataError(f"{folder}: tensor {name} is unknown to {module.model_type}")
     return unknown

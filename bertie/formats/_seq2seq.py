@@ -9,22 +9,16 @@ from typing import Any
 
 from torch import Tensor
 
-from bertie import registry
 from bertie.errors import DataError, SettingsError
-from bertie.formats._config import architecture, encoder_config
+from bertie.formats._config import architecture_name, encoder_config
 from bertie.models.causal import CausalConfig
+from bertie.models.model import architecture
 from bertie.models.seq2seq import EncoderDecoderConfig, start_decoder
 from bertie.tasks.generation import Generation
 from bertie.tokenizer.tokenizer import Tokenizer
 
 KIND = "seq2seq"
 _FLAGS = ("is_decoder", "add_cross_attention")
-
-
-def naming(kind: str, values: Mapping[str, Any]) -> Any:
-    """Return what knows the parameter names of a config.json: the file of models/, or what it makes for two halves."""
-    module = registry.load("models", kind)
-    return module.names(values) if kind == KIND else module
 
 
 def pair_config(values: Mapping[str, Any], folder: Path) -> EncoderDecoderConfig:
@@ -42,9 +36,9 @@ def pair_config(values: Mapping[str, Any], folder: Path) -> EncoderDecoderConfig
         flags = [half.get(flag) for flag in _FLAGS]
         if side == "decoder" and not all(flags):
             raise DataError(f"{where}: {side} must have {' and '.join(_FLAGS)} set; got {flags}")
-        kind = architecture(half, folder)
+        kind = architecture_name(half, folder)
         rest = {name: value for name, value in half.items() if side == "encoder" or name not in _FLAGS}
-        encoder_config(rest, registry.load("models", kind), folder)
+        encoder_config(rest, architecture(kind), folder)
     try:
         return EncoderDecoderConfig.from_foreign(values)
     except (SettingsError, TypeError) as error:

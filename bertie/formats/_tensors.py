@@ -15,11 +15,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from bertie.errors import DataError
-from bertie.formats._config import architecture, read_config
+from bertie.formats._config import architecture_name, read_config
 from bertie.formats._folder import damaged, weights_of
 from bertie.formats._names import strangers, unwrap
 from bertie.formats._sentence_transformers import encoder_folder
-from bertie.formats._seq2seq import naming
+from bertie.models.model import Architecture, architecture
 from bertie.native import native
 from bertie.untrusted import check_regular
 
@@ -47,7 +47,7 @@ class Stored:
         return any(name in self.state for name in _OWN_MATRIX)
 
 
-def read_tensors(folder: Path, module: Any, *, tied: bool = True) -> Stored:
+def read_tensors(folder: Path, module: Architecture, *, tied: bool = True) -> Stored:
     """Read all tensors of a folder.
 
     Args:
@@ -63,21 +63,21 @@ def read_tensors(folder: Path, module: Any, *, tied: bool = True) -> Stored:
     unwrapped = unwrap(found, module, folder)
     modern = {unwrapped.names[old]: value for old, value in found.items()}
     notes = [*unwrapped.notes, *_untie(modern, module, folder, tied=tied)]
-    own = strangers(modern, module, folder) if module.NAMES else []
-    kept = {name: value for name, value in modern.items() if name not in {*own, *module.REDUNDANT}}
+    own = strangers(modern, module, folder) if module.names else []
+    kept = {name: value for name, value in modern.items() if name not in {*own, *module.redundant}}
     for name, value in kept.items():
         if value.dtype not in _TYPES:
             raise DataError(f"{folder}: tensor {name} is of type {value.dtype}; bertie reads fp32, fp16, bf16 and fp64")
         kept[name] = value.float()
         if not torch.isfinite(kept[name]).all():
             raise DataError(f"{folder}: tensor {name} holds values that are not finite")
-    for name in module.REDUNDANT:
+    for name in module.redundant:
         if name.endswith("pooler.dense.weight") and name in modern and bool(modern[name].any()):
             notes.append(f"{folder}: {name}, which an encoder under a decoder never uses, is left out")
     try:
         return Stored(module.from_foreign(kept), set(unwrapped.names.values()), tuple(own), tuple(notes))
     except KeyError as error:
-        raise DataError(f"{folder}: tensor {error.args[0]} is unknown to {module.MODEL_TYPE}") from error
+        raise DataError(f"{folder}: tensor {error.args[0]} is unknown to {module.model_type}") from error
 
 
 def _raw(folder: Path) -> dict[str, Tensor]:
@@ -92,13 +92,13 @@ def _raw(folder: Path) -> dict[str, Tensor]:
     return found
 
 
-def _untie(modern: dict[str, Tensor], module: Any, folder: Path, *, tied: bool) -> list[str]:
+def _untie(modern: dict[str, Tensor], module: Architecture, folder: Path, *, tied: bool) -> list[str]:
     """Drop second names of tied tensors; a tensor that differs from its twin is one of its own.
 
     As in transformers an output matrix that differs counts, whatever config.json says, and so does its bias.
     """
     notes = []
-    for name, twin in module.TIED.items():
+    for name, twin in module.tied.items():
         if name not in modern:
             continue
         alike = torch.equal(modern[name], modern.setdefault(twin, modern[name]))
@@ -125,9 +125,9 @@ def keep_part(file: Path, part: str) -> bool:
     return bool(kept)
 
 
-def with_second_names(tensors: dict[str, Tensor], module: Any) -> dict[str, Tensor]:
+def with_second_names(tensors: dict[str, Tensor], module: Architecture) -> dict[str, Tensor]:
     """Add what transformers looks for in a folder whose output matrix is not tied: the bias by its second name too."""
-    biases = {name: twin for name, twin in module.TIED.items() if not name.endswith(".weight")}
+    biases = {name: twin for name, twin in module.tied.items() if not name.endswith(".weight")}
     again = {name: tensors[twin].clone() for name, twin in biases.items() if twin in tensors}
     return {**tensors, **again}
 
@@ -141,7 +141,7 @@ def tensor_names(folder: str | Path) -> set[str]:
     """
     place = encoder_folder(Path(folder))
     values: Mapping[str, Any] = read_config(place)
-    module = naming(architecture(values, place), values)
+    module = architecture(architecture_name(values, place)).of(values)
     names: list[str] = []
     for file in weights_of(place):
         check_regular(file)

@@ -14,13 +14,13 @@ from safetensors.torch import load_file, save_file
 
 from bertie.errors import DataError, SettingsError
 from bertie.files.checksums import verified
-from bertie.formats._config import architecture, encoder_config, read_config
+from bertie.formats._config import architecture_name, encoder_config, read_config
 from bertie.formats._objective import make_task, stored_task
 from bertie.formats._places import HEAD
 from bertie.formats._rewritten import current
-from bertie.formats._seq2seq import naming
 from bertie.formats.format import Bundle
 from bertie.formats.huggingface import read_tokenizer, write_beside
+from bertie.models.model import architecture
 from bertie.native import native
 from bertie.tasks.task import TaskModel
 from bertie.untrusted import check_regular
@@ -75,10 +75,10 @@ def read(path: str | Path, *, task: str | None = None, settings: Mapping[str, An
 
 def _read(folder: Path, task: str | None, settings: Mapping[str, Any] | None) -> Bundle:
     values = read_config(folder)
-    kind = architecture(values, folder)
-    module = naming(kind, values)
+    kind = architecture_name(values, folder)
+    module = architecture(kind).of(values)
     config = encoder_config(values, module, folder)
-    values, _ = current(values, folder, getattr(module, "CLASSES", {}), settings or {})
+    values, _ = current(values, folder, module.classes, settings or {})
     told = values.get("bertie", {}).get("export")
     if not isinstance(told, dict) or not all(isinstance(told.get(name), str) for name in ("backend", "precision")):
         raise DataError(f"{folder}/config.json: bertie.export must name the backend and the precision; export it again")

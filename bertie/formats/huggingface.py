@@ -16,12 +16,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from bertie import registry
 from bertie.errors import DataError, SettingsError
 from bertie.files.atomic import atomic_folder, write_text
 from bertie.files.checksums import seal, verified
 from bertie.formats._causal import check_learned, decoder_only
-from bertie.formats._config import architecture, encoder_config, read_config
+from bertie.formats._config import architecture_name, encoder_config, read_config
 from bertie.formats._generation import read_generation, with_ids, write_generation
 from bertie.formats._keys import unknown_keys
 from bertie.formats._objective import check_labels, doubts, infer_task, make_task, stored_task
@@ -29,10 +28,11 @@ from bertie.formats._places import resolve as resolve
 from bertie.formats._rewritten import current
 from bertie.formats._sentence_transformers import encoder_folder, is_layout, read_layout, write_layout
 from bertie.formats._seq2seq import KIND as PAIR
-from bertie.formats._seq2seq import naming, pair_config, with_decoder
+from bertie.formats._seq2seq import pair_config, with_decoder
 from bertie.formats._tensors import Stored, read_tensors, with_second_names
 from bertie.formats._tensors import tensor_names as tensor_names
 from bertie.formats.format import Bundle, initialize_head
+from bertie.models.model import architecture
 from bertie.nn.search import Search
 from bertie.tasks.embedding import Embedding
 from bertie.tasks.features import FeaturesTask
@@ -75,20 +75,18 @@ def read(
 def _read(layout: Path, *, task: str | None, settings: Mapping[str, Any] | None, new_head: bool, seed: int) -> Bundle:
     folder = encoder_folder(layout)
     values = read_config(folder)
-    kind = architecture(values, folder)
+    kind = architecture_name(values, folder)
     values = with_ids(values, read_generation(folder, values, pair=True), folder) if kind == PAIR else values
-    config: Any = pair_config(values, folder) if kind == PAIR else encoder_config(values, naming(kind, values), folder)
-    module = naming(kind, values)
-    values, remarks = current(values, folder, getattr(module, "CLASSES", {}), settings or {})
+    config: Any = pair_config(values, folder) if kind == PAIR else encoder_config(values, architecture(kind), folder)
+    module = architecture(kind).of(values)
+    values, remarks = current(values, folder, module.classes, settings or {})
     stored = read_tensors(folder, module, tied=_is_tied(config))
     state, notes = stored.state, [*remarks, *unknown_keys(values, module, folder), *stored.notes]
     config = _with_output(config, tied=not stored.own_matrix)
     tokenizer = read_tokenizer(folder, values, config.vocab_size)
     ours = values.get("bertie", {})
     name = task or stored_task(values, folder)
-    name = name or (
-        "embedding" if is_layout(layout) else infer_task(values, stored.names, folder, getattr(module, "TASKS", {}))
-    )
+    name = name or ("embedding" if is_layout(layout) else infer_task(values, stored.names, folder, module.tasks))
     if not new_head:
         check_learned(name, values, kind, folder)
     may_leave_out = task is not None or new_head or issubclass(task_class(name), FeaturesTask | Embedding)
@@ -137,13 +135,13 @@ def objective(path: Path) -> str:
     """
     folder = encoder_folder(path)
     values = read_config(folder)
-    kind = architecture(values, folder)
+    kind = architecture_name(values, folder)
     name = stored_task(values, folder) or (Embedding.name if is_layout(path) else None)
     if name is None:
         names = set() if values.get("architectures") else tensor_names(folder)
         with suppress(SettingsError):  # it is for something else than there is here
-            name = infer_task(values, names, folder, getattr(naming(kind, values), "TASKS", {}))
-    usual: str = getattr(registry.load("models", kind).CONFIG, "OBJECTIVE", MaskedLM.name)
+            name = infer_task(values, names, folder, architecture(kind).of(values).tasks)
+    usual: str = getattr(architecture(kind).config, "OBJECTIVE", MaskedLM.name)
     return name if name is not None and task_class(name).plan else usual
 
 
@@ -269,7 +267,7 @@ def write(bundle: Bundle, path: str | Path, *, overwrite: bool = False) -> None:
 
     What is written is loaded by transformers' class of the task's `architecture`, with no key missing or unexpected.
     """
-    module = naming(bundle.architecture, bundle.config.to_foreign())
+    module = architecture(bundle.architecture).of(bundle.config.to_foreign())
     state = module.to_foreign(bundle.model.state_dict())
     state = state if _is_tied(bundle.config) else with_second_names(state, module)
     tensors = {name: value.detach().cpu().float().contiguous().clone() for name, value in state.items()}
@@ -281,15 +279,12 @@ def write(bundle: Bundle, path: str | Path, *, overwrite: bool = False) -> None:
 
 def write_beside(bundle: Bundle, folder: Path) -> None:
     """Write what stands beside the weights: config, tokenizer, card, and what other programs look for."""
-    module = naming(bundle.architecture, bundle.config.to_foreign())
-    kind = getattr(module, "NAME", type(bundle.config).__name__.removesuffix("Config"))
+    module = architecture(bundle.architecture).of(bundle.config.to_foreign())
     settings = {field.name: getattr(bundle.task, field.name) for field in dataclasses.fields(bundle.task)}  # type: ignore[arg-type]
-    name = bundle.task.architecture.format(kind)
-    special = getattr(module, "SPECIAL_IDS", {}).items()
     values = {
-        "architectures": [getattr(module, "CLASSES", {}).get(name, name)],
+        "architectures": [module.class_of(bundle.task.architecture)],
         **bundle.config.to_foreign(),
-        **{theirs: getattr(bundle.tokenizer, ours) for theirs, ours in special},
+        **{theirs: getattr(bundle.tokenizer, ours) for theirs, ours in module.special_ids.items()},
         **bundle.task.foreign(),
         "bertie": {
             **bundle.extra,

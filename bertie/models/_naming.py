@@ -8,24 +8,17 @@ to each of them. It is no choice among the models.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
 
 Row = tuple[str, str]
-Renaming = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
 _PARTS = ("q", "k", "v")
 _OUTPUT = "head.token_logits.embedding"
 """The masked-LM head's matrix; it is written only where it is not tied to the word embeddings."""
 DEEP_CLASSIFIER = ("head.classifier", "classifier.out_proj")
 """Row of a last layer that stands on a dense layer of the classifier's own; where there is none it is left out."""
-
-
-def renaming(table: tuple[Row, ...]) -> tuple[Renaming, Renaming]:
-    """Return an architecture's `to_foreign` and `from_foreign`; a name that the table doesn't know is a KeyError."""
-    return partial(_rename_to_foreign, table=table), partial(_rename_from_foreign, table=table)
 
 
 def unknown_names(names: Iterable[str], table: tuple[Row, ...]) -> list[str]:
@@ -53,7 +46,7 @@ def encoder_rows(prefix: str) -> tuple[Row, ...]:
     )
 
 
-def _rename_to_foreign(state: Mapping[str, Tensor], table: tuple[Row, ...]) -> dict[str, Tensor]:
+def rename_to_foreign(state: Mapping[str, Tensor], table: tuple[Row, ...]) -> dict[str, Tensor]:
     """Rename a network's parameters as Hugging Face has them: the fused product is cut in three, tied ones go.
 
     A product that is fused on the other side too has a row of its own and stays whole.
@@ -77,8 +70,8 @@ def _rename_to_foreign(state: Mapping[str, Tensor], table: tuple[Row, ...]) -> d
     return renamed
 
 
-def _rename_from_foreign(state: Mapping[str, Tensor], table: tuple[Row, ...]) -> dict[str, Tensor]:
-    """Undo `_rename_to_foreign`.
+def rename_from_foreign(state: Mapping[str, Tensor], table: tuple[Row, ...]) -> dict[str, Tensor]:
+    """Undo `rename_to_foreign`.
 
     Raises:
         KeyError: a name that the table doesn't know, or a part of a fused product without the others.

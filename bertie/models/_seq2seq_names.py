@@ -7,36 +7,39 @@ choice among the models.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import ModuleType
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from bertie.models import bert
+from bertie.models.model import Architecture, architecture
 
 # What transformers puts over an encoder of these kinds even where nothing asks for it.
 _POOLERS = {"bert": "encoder.pooler.dense", "roberta": "encoder.pooler.dense", "albert": "encoder.pooler"}
 
 
-class Names:
-    """The table between parameter names here and in EncoderDecoderModel's folders, for one kind of encoder.
+@dataclass(frozen=True, kw_only=True)
+class PairNames(Architecture):
+    """The table between parameter names here and in EncoderDecoderModel's folders, for one kind of encoder."""
 
-    Args:
-        encoder: the module of models/ that the encoder is of.
-    """
-
-    MODEL_TYPE = "encoder-decoder"
-    PREFIX = ""
-    NAMES: tuple[tuple[str, str], ...] = ()
-    REDUNDANT = (
+    encoder: Architecture = bert.ARCHITECTURE
+    """What the encoder is."""
+    tied: Mapping[str, str] = field(
+        default_factory=lambda: {f"decoder.{name}": f"decoder.{twin}" for name, twin in bert.ARCHITECTURE.tied.items()}
+    )
+    """Second names of the decoder's tied tensors."""
+    redundant: tuple[str, ...] = (
         "encoder.embeddings.position_ids",
         "decoder.bert.embeddings.position_ids",
         *(f"{pooler}.{kind}" for pooler in ("encoder.pooler.dense", "encoder.pooler") for kind in ("weight", "bias")),
     )
-    TIED: Mapping[str, str] = {f"decoder.{name}": f"decoder.{twin}" for name, twin in bert.TIED.items()}
+    """Tensors that other programs write and nothing reads."""
 
-    def __init__(self, encoder: ModuleType) -> None:
-        self._encoder = encoder
+    def of(self, values: Mapping[str, Any]) -> PairNames:
+        """Return the names for a config.json, by the kind of its encoder."""
+        return replace(self, encoder=architecture(values["encoder"].get("model_type", "bert")))
 
     def to_foreign(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Rename a network's parameters as transformers' EncoderDecoderModel has them.
@@ -44,12 +47,12 @@ class Names:
         The pooler that it makes over every encoder and never asks is written too, as zeros.
         """
         source = {name: value for name, value in state.items() if not name.startswith("head.decoder.")}
-        prefix = f"{self._encoder.PREFIX}."
+        prefix = f"{self.encoder.prefix}."
         renamed = {
-            f"encoder.{name.removeprefix(prefix)}": value for name, value in self._encoder.to_foreign(source).items()
+            f"encoder.{name.removeprefix(prefix)}": value for name, value in self.encoder.to_foreign(source).items()
         }
         memory = state["head.decoder.blocks.0.cross_attention.kv.weight"]
-        if pooler := _POOLERS.get(self._encoder.PREFIX):
+        if pooler := _POOLERS.get(self.encoder.prefix):
             size = memory.shape[1]
             renamed |= {f"{pooler}.weight": memory.new_zeros(size, size), f"{pooler}.bias": memory.new_zeros(size)}
         plain: dict[str, Tensor] = {}
@@ -61,7 +64,7 @@ class Names:
                 renamed |= _cross_to_foreign(own, value)
             else:
                 plain[f"head.{own}" if own.startswith("token_logits.") else f"encoder.{own}"] = value
-        return renamed | {f"decoder.{name}": value for name, value in bert.to_foreign(plain).items()}
+        return renamed | {f"decoder.{name}": value for name, value in bert.ARCHITECTURE.to_foreign(plain).items()}
 
     def from_foreign(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Undo `to_foreign`.
@@ -77,9 +80,9 @@ class Names:
             if side == "decoder":
                 (cross if ".crossattention." in own else plain)[own] = value
             else:
-                source[f"{self._encoder.PREFIX}.{name.removeprefix('encoder.')}"] = value
-        renamed: dict[str, Tensor] = dict(self._encoder.from_foreign(source))
-        for name, value in bert.from_foreign(plain).items():
+                source[f"{self.encoder.prefix}.{name.removeprefix('encoder.')}"] = value
+        renamed: dict[str, Tensor] = dict(self.encoder.from_foreign(source))
+        for name, value in bert.ARCHITECTURE.from_foreign(plain).items():
             renamed[f"head.decoder.{name.partition('.')[2]}"] = value
         return renamed | _cross_from_foreign(cross)
 

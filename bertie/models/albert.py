@@ -15,9 +15,8 @@ from typing import Any, ClassVar, Self
 from torch import Tensor, nn
 
 from bertie.errors import SettingsError
-from bertie.models._naming import renaming
 from bertie.models.bert import Bert, BertConfig, embeddings_of
-from bertie.models.model import Use
+from bertie.models.model import Architecture, Use
 from bertie.nn.attention import Layout
 from bertie.nn.dropout import Noise, mix64
 from bertie.nn.feedforward import Activation
@@ -130,41 +129,42 @@ class Albert(Bert):
 
 
 _LAYER = "albert.encoder.albert_layer_groups.{}.albert_layers.0"
-NAMES = (
-    ("encoder.embeddings.word.weight", "albert.embeddings.word_embeddings.weight"),
-    ("encoder.embeddings.position.weight", "albert.embeddings.position_embeddings.weight"),
-    ("encoder.embeddings.segment.weight", "albert.embeddings.token_type_embeddings.weight"),
-    ("encoder.embeddings.norm", "albert.embeddings.LayerNorm"),
-    ("encoder.embeddings.project", "albert.encoder.embedding_hidden_mapping_in"),
-    ("encoder.blocks.{}.attention.q", f"{_LAYER}.attention.query"),
-    ("encoder.blocks.{}.attention.k", f"{_LAYER}.attention.key"),
-    ("encoder.blocks.{}.attention.v", f"{_LAYER}.attention.value"),
-    ("encoder.blocks.{}.attention.output", f"{_LAYER}.attention.dense"),
-    ("encoder.blocks.{}.attention_norm", f"{_LAYER}.attention.LayerNorm"),
-    ("encoder.blocks.{}.feedforward.up", f"{_LAYER}.ffn"),
-    ("encoder.blocks.{}.feedforward.down", f"{_LAYER}.ffn_output"),
-    ("encoder.blocks.{}.feedforward_norm", f"{_LAYER}.full_layer_layer_norm"),
-    ("head.pooler.dense", "albert.pooler"),
-    ("head.token_logits.dense", "predictions.dense"),
-    ("head.token_logits.norm", "predictions.LayerNorm"),
-    ("head.token_logits.bias", "predictions.bias"),
-    ("head.token_logits.embedding", "predictions.decoder.weight"),
-    ("head.next_sentence", "sop_classifier.classifier"),
-    ("head.classifier", "classifier"),
-    ("head.qa_outputs", "qa_outputs"),
-)
 # Its pre-training tells the order of two sentences, not whether one follows the other.
-TASKS = {"ForPreTraining": "sentence_order"}
-CLASSES = {"AlbertLMHeadModel": "AlbertForMaskedLM"}
-"""Classes of transformers that go by another name than BERT's."""
-SPECIAL_IDS = {"bos_token_id": "start", "eos_token_id": "separator"}
-"""Ids of the tokenizer that its config.json names."""
-REDUNDANT = ("albert.embeddings.position_ids",)
-TIED = {
-    "predictions.decoder.weight": "albert.embeddings.word_embeddings.weight",
-    "predictions.decoder.bias": "predictions.bias",
-}
-to_foreign, from_foreign = renaming(NAMES)
-CONFIG = AlbertConfig
-MODEL_TYPE = "albert"
-PREFIX = "albert"
+
+
+ARCHITECTURE = Architecture(
+    config=AlbertConfig,
+    model_types=("albert",),
+    prefix="albert",
+    names=(
+        ("encoder.embeddings.word.weight", "albert.embeddings.word_embeddings.weight"),
+        ("encoder.embeddings.position.weight", "albert.embeddings.position_embeddings.weight"),
+        ("encoder.embeddings.segment.weight", "albert.embeddings.token_type_embeddings.weight"),
+        ("encoder.embeddings.norm", "albert.embeddings.LayerNorm"),
+        ("encoder.embeddings.project", "albert.encoder.embedding_hidden_mapping_in"),
+        ("encoder.blocks.{}.attention.q", f"{_LAYER}.attention.query"),
+        ("encoder.blocks.{}.attention.k", f"{_LAYER}.attention.key"),
+        ("encoder.blocks.{}.attention.v", f"{_LAYER}.attention.value"),
+        ("encoder.blocks.{}.attention.output", f"{_LAYER}.attention.dense"),
+        ("encoder.blocks.{}.attention_norm", f"{_LAYER}.attention.LayerNorm"),
+        ("encoder.blocks.{}.feedforward.up", f"{_LAYER}.ffn"),
+        ("encoder.blocks.{}.feedforward.down", f"{_LAYER}.ffn_output"),
+        ("encoder.blocks.{}.feedforward_norm", f"{_LAYER}.full_layer_layer_norm"),
+        ("head.pooler.dense", "albert.pooler"),
+        ("head.token_logits.dense", "predictions.dense"),
+        ("head.token_logits.norm", "predictions.LayerNorm"),
+        ("head.token_logits.bias", "predictions.bias"),
+        ("head.token_logits.embedding", "predictions.decoder.weight"),
+        ("head.next_sentence", "sop_classifier.classifier"),
+        ("head.classifier", "classifier"),
+        ("head.qa_outputs", "qa_outputs"),
+    ),
+    tied={
+        "predictions.decoder.weight": "albert.embeddings.word_embeddings.weight",
+        "predictions.decoder.bias": "predictions.bias",
+    },
+    redundant=("albert.embeddings.position_ids",),
+    classes={"AlbertLMHeadModel": "AlbertForMaskedLM"},
+    special_ids={"bos_token_id": "start", "eos_token_id": "separator"},
+    tasks={"ForPreTraining": "sentence_order"},
+)

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from bertie.batch import Batch
 from bertie.errors import SettingsError
-from bertie.models._naming import encoder_rows, renaming
+from bertie.models._naming import encoder_rows
 from bertie.models._padded import TakesPadded
-from bertie.models.model import TokenUse, Use
+from bertie.models.model import Architecture, TokenUse, Use
 from bertie.nn.attention import Layout
 from bertie.nn.block import Block
 from bertie.nn.continuation import Continuation
@@ -313,24 +313,24 @@ class Bert(TakesPadded):
         return Dropout(rate, site=HEAD_SITE)
 
 
-NAMES = (
-    *encoder_rows("bert"),
-    ("head.pooler.dense", "bert.pooler.dense"),
-    ("head.token_logits.dense", "cls.predictions.transform.dense"),
-    ("head.token_logits.norm", "cls.predictions.transform.LayerNorm"),
-    ("head.token_logits.bias", "cls.predictions.bias"),
-    ("head.token_logits.embedding", "cls.predictions.decoder.weight"),
-    ("head.next_sentence", "cls.seq_relationship"),
-    ("head.classifier", "classifier"),
-    ("head.qa_outputs", "qa_outputs"),
+ARCHITECTURE = Architecture(
+    config=BertConfig,
+    model_types=("bert",),
+    prefix="bert",
+    names=(
+        *encoder_rows("bert"),
+        ("head.pooler.dense", "bert.pooler.dense"),
+        ("head.token_logits.dense", "cls.predictions.transform.dense"),
+        ("head.token_logits.norm", "cls.predictions.transform.LayerNorm"),
+        ("head.token_logits.bias", "cls.predictions.bias"),
+        ("head.token_logits.embedding", "cls.predictions.decoder.weight"),
+        ("head.next_sentence", "cls.seq_relationship"),
+        ("head.classifier", "classifier"),
+        ("head.qa_outputs", "qa_outputs"),
+    ),
+    tied={
+        "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
+        "cls.predictions.decoder.bias": "cls.predictions.bias",
+    },
+    redundant=("bert.embeddings.position_ids",),
 )
-# Names that old files hold beside these and that say nothing new, and second names of tied tensors.
-REDUNDANT = ("bert.embeddings.position_ids",)
-TIED = {
-    "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
-    "cls.predictions.decoder.bias": "cls.predictions.bias",
-}
-to_foreign, from_foreign = renaming(NAMES)
-CONFIG = BertConfig
-MODEL_TYPE = "bert"
-PREFIX = "bert"

@@ -77,12 +77,6 @@ class Causal(Bert):
         )
 
 
-ON = ("is_decoder",)
-"""What its config.json may ask for and no encoder's may."""
-NAME = "Bert"
-"""What the names of transformers' classes for it begin with."""
-NAMES, REDUNDANT, TIED = bert.NAMES, bert.REDUNDANT, bert.TIED
-to_foreign, from_foreign = bert.to_foreign, bert.from_foreign
-CONFIG = CausalConfig
-MODEL_TYPE = bert.MODEL_TYPE
-PREFIX = bert.PREFIX
+ARCHITECTURE = replace(
+    bert.ARCHITECTURE, config=CausalConfig, class_name="Bert", classes={}, allowed=frozenset({"is_decoder"})
+)

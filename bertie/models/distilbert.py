@@ -13,9 +13,8 @@ from torch import nn
 from torch.nn.functional import relu
 
 from bertie.errors import SettingsError
-from bertie.models._naming import renaming
 from bertie.models.bert import HEAD_SITE, SIZES, Bert, BertConfig
-from bertie.models.model import TokenUse, Use
+from bertie.models.model import Architecture, TokenUse, Use
 from bertie.nn.dropout import Dropout
 from bertie.nn.heads import ClassifierPooler
 
@@ -99,31 +98,33 @@ class DistilBert(Bert):
 
 
 _LAYER = "distilbert.transformer.layer.{}"
-NAMES = (
-    ("encoder.embeddings.word.weight", "distilbert.embeddings.word_embeddings.weight"),
-    ("encoder.embeddings.position.weight", "distilbert.embeddings.position_embeddings.weight"),
-    ("encoder.embeddings.norm", "distilbert.embeddings.LayerNorm"),
-    ("encoder.blocks.{}.attention.q", f"{_LAYER}.attention.q_lin"),
-    ("encoder.blocks.{}.attention.k", f"{_LAYER}.attention.k_lin"),
-    ("encoder.blocks.{}.attention.v", f"{_LAYER}.attention.v_lin"),
-    ("encoder.blocks.{}.attention.output", f"{_LAYER}.attention.out_lin"),
-    ("encoder.blocks.{}.attention_norm", f"{_LAYER}.sa_layer_norm"),
-    ("encoder.blocks.{}.feedforward.up", f"{_LAYER}.ffn.lin1"),
-    ("encoder.blocks.{}.feedforward.down", f"{_LAYER}.ffn.lin2"),
-    ("encoder.blocks.{}.feedforward_norm", f"{_LAYER}.output_layer_norm"),
-    ("head.pooler.transform", "pre_classifier"),
-    ("head.token_logits.dense", "vocab_transform"),
-    ("head.token_logits.norm", "vocab_layer_norm"),
-    ("head.token_logits.bias", "vocab_projector.bias"),
-    ("head.token_logits.embedding", "vocab_projector.weight"),
-    ("head.classifier", "classifier"),
-    ("head.qa_outputs", "qa_outputs"),
+
+
+ARCHITECTURE = Architecture(
+    config=DistilBertConfig,
+    model_types=("distilbert",),
+    prefix="distilbert",
+    names=(
+        ("encoder.embeddings.word.weight", "distilbert.embeddings.word_embeddings.weight"),
+        ("encoder.embeddings.position.weight", "distilbert.embeddings.position_embeddings.weight"),
+        ("encoder.embeddings.norm", "distilbert.embeddings.LayerNorm"),
+        ("encoder.blocks.{}.attention.q", f"{_LAYER}.attention.q_lin"),
+        ("encoder.blocks.{}.attention.k", f"{_LAYER}.attention.k_lin"),
+        ("encoder.blocks.{}.attention.v", f"{_LAYER}.attention.v_lin"),
+        ("encoder.blocks.{}.attention.output", f"{_LAYER}.attention.out_lin"),
+        ("encoder.blocks.{}.attention_norm", f"{_LAYER}.sa_layer_norm"),
+        ("encoder.blocks.{}.feedforward.up", f"{_LAYER}.ffn.lin1"),
+        ("encoder.blocks.{}.feedforward.down", f"{_LAYER}.ffn.lin2"),
+        ("encoder.blocks.{}.feedforward_norm", f"{_LAYER}.output_layer_norm"),
+        ("head.pooler.transform", "pre_classifier"),
+        ("head.token_logits.dense", "vocab_transform"),
+        ("head.token_logits.norm", "vocab_layer_norm"),
+        ("head.token_logits.bias", "vocab_projector.bias"),
+        ("head.token_logits.embedding", "vocab_projector.weight"),
+        ("head.classifier", "classifier"),
+        ("head.qa_outputs", "qa_outputs"),
+    ),
+    tied={"vocab_projector.weight": "distilbert.embeddings.word_embeddings.weight"},
+    redundant=("distilbert.embeddings.position_ids",),
+    classes={"DistilBertLMHeadModel": "DistilBertForMaskedLM"},
 )
-CLASSES = {"DistilBertLMHeadModel": "DistilBertForMaskedLM"}
-"""Classes of transformers that go by another name than BERT's."""
-REDUNDANT = ("distilbert.embeddings.position_ids",)
-TIED = {"vocab_projector.weight": "distilbert.embeddings.word_embeddings.weight"}
-to_foreign, from_foreign = renaming(NAMES)
-CONFIG = DistilBertConfig
-MODEL_TYPE = "distilbert"
-PREFIX = "distilbert"

@@ -15,9 +15,9 @@ from torch import nn
 from torch.nn.functional import gelu
 
 from bertie.errors import SettingsError
-from bertie.models._naming import DEEP_CLASSIFIER, encoder_rows, renaming
+from bertie.models._naming import DEEP_CLASSIFIER, encoder_rows
 from bertie.models.bert import HEAD_SITE, SIZES, Bert, BertConfig, embeddings_of
-from bertie.models.model import Use
+from bertie.models.model import Architecture, Use
 from bertie.nn.dropout import Dropout
 from bertie.nn.feedforward import Activation
 from bertie.nn.heads import ClassifierPooler, Discriminator, Pooler
@@ -122,28 +122,28 @@ class Electra(Bert):
         return narrow
 
 
-NAMES = (
-    DEEP_CLASSIFIER,
-    *encoder_rows("electra"),
-    ("encoder.embeddings.project", "electra.embeddings_project"),
-    ("head.pooler.transform", "classifier.dense"),
-    ("head.pooler.dense", "sequence_summary.summary"),
-    ("head.token_logits.dense", "generator_predictions.dense"),
-    ("head.token_logits.norm", "generator_predictions.LayerNorm"),
-    ("head.token_logits.bias", "generator_lm_head.bias"),
-    ("head.token_logits.embedding", "generator_lm_head.weight"),
-    ("head.classifier", "classifier"),
-    ("head.qa_outputs", "qa_outputs"),
-    ("head.discriminator.dense", "discriminator_predictions.dense"),
-    ("head.discriminator.output", "discriminator_predictions.dense_prediction"),
+ARCHITECTURE = Architecture(
+    config=ElectraConfig,
+    model_types=("electra",),
+    prefix="electra",
+    names=(
+        DEEP_CLASSIFIER,
+        *encoder_rows("electra"),
+        ("encoder.embeddings.project", "electra.embeddings_project"),
+        ("head.pooler.transform", "classifier.dense"),
+        ("head.pooler.dense", "sequence_summary.summary"),
+        ("head.token_logits.dense", "generator_predictions.dense"),
+        ("head.token_logits.norm", "generator_predictions.LayerNorm"),
+        ("head.token_logits.bias", "generator_lm_head.bias"),
+        ("head.token_logits.embedding", "generator_lm_head.weight"),
+        ("head.classifier", "classifier"),
+        ("head.qa_outputs", "qa_outputs"),
+        ("head.discriminator.dense", "discriminator_predictions.dense"),
+        ("head.discriminator.output", "discriminator_predictions.dense_prediction"),
+    ),
+    tied={"generator_lm_head.weight": "electra.embeddings.word_embeddings.weight"},
+    redundant=("electra.embeddings.position_ids",),
+    classes={"ElectraLMHeadModel": "ElectraForCausalLM"},
+    # Pre-training made a discriminator, and a generator that is a masked LM in a folder of its own.
+    tasks={"ForPreTraining": "replaced_token"},
 )
-# Pre-training made a discriminator, and a generator that is a masked LM in a folder of its own.
-TASKS = {"ForPreTraining": "replaced_token"}
-CLASSES = {"ElectraLMHeadModel": "ElectraForCausalLM"}
-"""Classes of transformers that go by another name than BERT's."""
-REDUNDANT = ("electra.embeddings.position_ids",)
-TIED = {"generator_lm_head.weight": "electra.embeddings.word_embeddings.weight"}
-to_foreign, from_foreign = renaming(NAMES)
-CONFIG = ElectraConfig
-MODEL_TYPE = "electra"
-PREFIX = "electra"

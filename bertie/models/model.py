@@ -2,7 +2,7 @@
 
 Each other file here is one architecture: an arrangement of parts from `nn/` in its own small file, never a switch in
 a big one. A task asks the encoder it is given for a stem and never names an architecture; formats ask the module of an
-architecture for its two name tables, and for CLASSES and SPECIAL_IDS where it has them.
+architecture for its `ARCHITECTURE`.
 
 Shapes: T tokens, B sequences, M slots, H hidden, V vocabulary.
 """
@@ -10,11 +10,14 @@ Shapes: T tokens, B sequences, M slots, H hidden, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, Self, runtime_checkable
 
 from torch import Tensor, nn
 
+from bertie import registry
 from bertie.batch import Batch
+from bertie.models._naming import Row, rename_from_foreign, rename_to_foreign
 from bertie.nn.dropout import Noise
 from bertie.nn.projection import Logits
 
@@ -94,3 +97,71 @@ class Encoder(Protocol):
 
     def classifier_dropout(self) -> nn.Module:
         """Make the dropout that stands between a pooler and a new last layer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """An encoder's place in Hugging Face folders: its configs, the names of its tensors and of its classes."""
+
+    config: Any
+    """Class of its `Config`."""
+    model_types: tuple[str, ...]
+    """`model_type` of the configs that it reads; it writes the first."""
+    prefix: str
+    """What the names of an encoder's tensors start with."""
+    names: tuple[Row, ...] = ()
+    """Parameter names: ours, theirs."""
+    tied: Mapping[str, str] = field(default_factory=dict)
+    """Second names of tied tensors, with the name of the tensor they share."""
+    redundant: tuple[str, ...] = ()
+    """Tensors that old files hold and that carry no information."""
+    class_name: str | None = None
+    """Start of the names of transformers' classes; the name of the config's class without "Config" when None."""
+    classes: Mapping[str, str] = field(default_factory=dict)
+    """Classes of transformers that don't follow BERT's pattern: the name by the pattern, the name they have."""
+    special_ids: Mapping[str, str] = field(default_factory=dict)
+    """Keys of config.json for ids of the tokenizer, with the attribute of the tokenizer."""
+    tasks: Mapping[str, str] = field(default_factory=dict)
+    """Ends of class names with the task they mean here."""
+    allowed: frozenset[str] = frozenset()
+    """Keys of config.json that may be true here and that other encoders refuse."""
+
+    @property
+    def model_type(self) -> str:
+        """The `model_type` that it writes."""
+        return self.model_types[0]
+
+    def of(self, values: Mapping[str, Any]) -> Architecture:
+        """Return what reads and writes the tensors of one config.json; itself, unless a config names other kinds."""
+        return self
+
+    def class_of(self, pattern: str) -> str:
+        """Return the class of transformers for a task's pattern, such as "{}ForMaskedLM"."""
+        name = pattern.format(self.class_name or self.config.__name__.removesuffix("Config"))
+        return self.classes.get(name, name)
+
+    def to_foreign(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Rename a network's parameters as Hugging Face has them.
+
+        Raises:
+            KeyError: a parameter that `names` doesn't have.
+        """
+        return rename_to_foreign(state, self.names)
+
+    def from_foreign(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Undo `to_foreign`.
+
+        Raises:
+            KeyError: a name that `names` doesn't have.
+        """
+        return rename_from_foreign(state, self.names)
+
+
+def architecture(name: str) -> Architecture:
+    """Return what a file of models/ says of itself.
+
+    Args:
+        name: of the file; dashes count as underscores.
+    """
+    known: Architecture = registry.load("models", name).ARCHITECTURE
+    return known

@@ -17,10 +17,9 @@ from torch import Tensor, nn
 
 from bertie.batch import Batch
 from bertie.errors import SettingsError
-from bertie.models._naming import renaming
 from bertie.models._padded import TakesPadded
 from bertie.models.bert import HEAD_SITE, SIZES, BertConfig, output_matrix
-from bertie.models.model import TokenUse, Use
+from bertie.models.model import Architecture, TokenUse, Use
 from bertie.nn.attention import Layout
 from bertie.nn.dropout import Dropout, Noise
 from bertie.nn.embeddings import WordEmbeddings
@@ -290,39 +289,37 @@ class ModernBert(TakesPadded):
         return Dropout(rate, site=HEAD_SITE)
 
 
-NAMES = (
-    ("encoder.embeddings.word.weight", "model.embeddings.tok_embeddings.weight"),
-    ("encoder.embeddings.norm", "model.embeddings.norm"),
-    ("encoder.blocks.{}.attention_norm", "model.layers.{}.attn_norm"),
-    ("encoder.blocks.{}.attention.qkv", "model.layers.{}.attn.Wqkv"),
-    ("encoder.blocks.{}.attention.output", "model.layers.{}.attn.Wo"),
-    ("encoder.blocks.{}.feedforward_norm", "model.layers.{}.mlp_norm"),
-    ("encoder.blocks.{}.feedforward.up", "model.layers.{}.mlp.Wi"),
-    ("encoder.blocks.{}.feedforward.down", "model.layers.{}.mlp.Wo"),
-    ("encoder.norm", "model.final_norm"),
-    ("head.token_logits.dense", "head.dense"),
-    ("head.token_logits.norm", "head.norm"),
-    ("head.token_logits.bias", "decoder.bias"),
-    ("head.token_logits.embedding", "decoder.weight"),
-    ("head.pooler.transform.dense", "head.dense"),
-    ("head.pooler.transform.norm", "head.norm"),
-    ("head.stem.dense", "head.dense"),
-    ("head.stem.norm", "head.norm"),
-    ("head.classifier", "classifier"),
-    ("head.qa_outputs", "classifier"),
+ARCHITECTURE = Architecture(
+    config=ModernBertConfig,
+    model_types=("modernbert",),
+    prefix="model",
+    names=(
+        ("encoder.embeddings.word.weight", "model.embeddings.tok_embeddings.weight"),
+        ("encoder.embeddings.norm", "model.embeddings.norm"),
+        ("encoder.blocks.{}.attention_norm", "model.layers.{}.attn_norm"),
+        ("encoder.blocks.{}.attention.qkv", "model.layers.{}.attn.Wqkv"),
+        ("encoder.blocks.{}.attention.output", "model.layers.{}.attn.Wo"),
+        ("encoder.blocks.{}.feedforward_norm", "model.layers.{}.mlp_norm"),
+        ("encoder.blocks.{}.feedforward.up", "model.layers.{}.mlp.Wi"),
+        ("encoder.blocks.{}.feedforward.down", "model.layers.{}.mlp.Wo"),
+        ("encoder.norm", "model.final_norm"),
+        ("head.token_logits.dense", "head.dense"),
+        ("head.token_logits.norm", "head.norm"),
+        ("head.token_logits.bias", "decoder.bias"),
+        ("head.token_logits.embedding", "decoder.weight"),
+        ("head.pooler.transform.dense", "head.dense"),
+        ("head.pooler.transform.norm", "head.norm"),
+        ("head.stem.dense", "head.dense"),
+        ("head.stem.norm", "head.norm"),
+        ("head.classifier", "classifier"),
+        ("head.qa_outputs", "classifier"),
+    ),
+    tied={"decoder.weight": "model.embeddings.tok_embeddings.weight"},
+    classes={"ModernBertLMHeadModel": "ModernBertForMaskedLM"},
+    special_ids={
+        "bos_token_id": "start",
+        "eos_token_id": "separator",
+        "cls_token_id": "start",
+        "sep_token_id": "separator",
+    },
 )
-CLASSES = {"ModernBertLMHeadModel": "ModernBertForMaskedLM"}
-"""Classes of transformers that go by another name than BERT's."""
-SPECIAL_IDS = {
-    "bos_token_id": "start",
-    "eos_token_id": "separator",
-    "cls_token_id": "start",
-    "sep_token_id": "separator",
-}
-"""Ids of the tokenizer that its config.json names."""
-REDUNDANT = ()
-TIED = {"decoder.weight": "model.embeddings.tok_embeddings.weight"}
-to_foreign, from_foreign = renaming(NAMES)
-CONFIG = ModernBertConfig
-MODEL_TYPE = "modernbert"
-PREFIX = "model"

@@ -15,9 +15,9 @@ import torch
 from torch import nn
 
 from bertie.errors import SettingsError
-from bertie.models._naming import DEEP_CLASSIFIER, encoder_rows, renaming
+from bertie.models._naming import DEEP_CLASSIFIER, encoder_rows
 from bertie.models.bert import HEAD_SITE, Bert, BertConfig, embeddings_of
-from bertie.models.model import Use
+from bertie.models.model import Architecture, Use
 from bertie.nn.dropout import Dropout
 from bertie.nn.feedforward import Activation
 from bertie.nn.heads import ClassifierPooler
@@ -92,28 +92,27 @@ class Roberta(Bert):
         return ClassifierPooler(self.config.hidden_size, torch.tanh, dropout)
 
 
-NAMES = (
-    DEEP_CLASSIFIER,
-    *encoder_rows("roberta"),
-    ("head.pooler.transform", "classifier.dense"),
-    ("head.pooler.dense", "roberta.pooler.dense"),
-    ("head.token_logits.dense", "lm_head.dense"),
-    ("head.token_logits.norm", "lm_head.layer_norm"),
-    ("head.token_logits.bias", "lm_head.bias"),
-    ("head.token_logits.embedding", "lm_head.decoder.weight"),
-    ("head.classifier", "classifier"),
-    ("head.qa_outputs", "qa_outputs"),
+ARCHITECTURE = Architecture(
+    config=RobertaConfig,
+    model_types=("roberta",),
+    prefix="roberta",
+    names=(
+        DEEP_CLASSIFIER,
+        *encoder_rows("roberta"),
+        ("head.pooler.transform", "classifier.dense"),
+        ("head.pooler.dense", "roberta.pooler.dense"),
+        ("head.token_logits.dense", "lm_head.dense"),
+        ("head.token_logits.norm", "lm_head.layer_norm"),
+        ("head.token_logits.bias", "lm_head.bias"),
+        ("head.token_logits.embedding", "lm_head.decoder.weight"),
+        ("head.classifier", "classifier"),
+        ("head.qa_outputs", "qa_outputs"),
+    ),
+    tied={
+        "lm_head.decoder.weight": "roberta.embeddings.word_embeddings.weight",
+        "lm_head.decoder.bias": "lm_head.bias",
+    },
+    redundant=("roberta.embeddings.position_ids",),
+    classes={"RobertaLMHeadModel": "RobertaForCausalLM"},
+    special_ids={"bos_token_id": "start", "eos_token_id": "separator"},
 )
-CLASSES = {"RobertaLMHeadModel": "RobertaForCausalLM"}
-"""Classes of transformers that go by another name than BERT's."""
-SPECIAL_IDS = {"bos_token_id": "start", "eos_token_id": "separator"}
-"""Ids of the tokenizer that its config.json names."""
-REDUNDANT = ("roberta.embeddings.position_ids",)
-TIED = {
-    "lm_head.decoder.weight": "roberta.embeddings.word_embeddings.weight",
-    "lm_head.decoder.bias": "lm_head.bias",
-}
-to_foreign, from_foreign = renaming(NAMES)
-CONFIG = RobertaConfig
-MODEL_TYPE = "roberta"
-PREFIX = "roberta"

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from bertie.batch import Batch
 from bertie.errors import SettingsError
-from bertie.models._naming import DEEP_CLASSIFIER, encoder_rows, renaming
+from bertie.models._naming import DEEP_CLASSIFIER, encoder_rows
 from bertie.models.bert import HEAD_SITE, Bert, BertConfig, embeddings_of
-from bertie.models.model import Use
+from bertie.models.model import Architecture, Use
 from bertie.nn.attention import Layout
 from bertie.nn.block import Block
 from bertie.nn.dropout import Dropout, Noise
@@ -145,28 +145,27 @@ class RoFormer(Bert):
         return ClassifierPooler(self.config.hidden_size, activation, dropout)
 
 
-NAMES = (
-    DEEP_CLASSIFIER,
-    *encoder_rows("roformer"),
-    ("encoder.embeddings.project", "roformer.embeddings_project"),
-    ("encoder.turns.weight", "roformer.encoder.embed_positions.weight"),
-    ("head.pooler.transform", "classifier.dense"),
-    ("head.pooler.dense", "sequence_summary.summary"),
-    ("head.token_logits.dense", "cls.predictions.transform.dense"),
-    ("head.token_logits.norm", "cls.predictions.transform.LayerNorm"),
-    ("head.token_logits.bias", "cls.predictions.bias"),
-    ("head.token_logits.embedding", "cls.predictions.decoder.weight"),
-    ("head.classifier", "classifier"),
-    ("head.qa_outputs", "qa_outputs"),
+ARCHITECTURE = Architecture(
+    config=RoFormerConfig,
+    model_types=("roformer",),
+    prefix="roformer",
+    names=(
+        DEEP_CLASSIFIER,
+        *encoder_rows("roformer"),
+        ("encoder.embeddings.project", "roformer.embeddings_project"),
+        ("encoder.turns.weight", "roformer.encoder.embed_positions.weight"),
+        ("head.pooler.transform", "classifier.dense"),
+        ("head.pooler.dense", "sequence_summary.summary"),
+        ("head.token_logits.dense", "cls.predictions.transform.dense"),
+        ("head.token_logits.norm", "cls.predictions.transform.LayerNorm"),
+        ("head.token_logits.bias", "cls.predictions.bias"),
+        ("head.token_logits.embedding", "cls.predictions.decoder.weight"),
+        ("head.classifier", "classifier"),
+        ("head.qa_outputs", "qa_outputs"),
+    ),
+    tied={
+        "cls.predictions.decoder.weight": "roformer.embeddings.word_embeddings.weight",
+        "cls.predictions.decoder.bias": "cls.predictions.bias",
+    },
+    classes={"RoFormerLMHeadModel": "RoFormerForCausalLM"},
 )
-CLASSES = {"RoFormerLMHeadModel": "RoFormerForCausalLM"}
-"""Classes of transformers that go by another name than BERT's."""
-REDUNDANT = ()
-TIED = {
-    "cls.predictions.decoder.weight": "roformer.embeddings.word_embeddings.weight",
-    "cls.predictions.decoder.bias": "cls.predictions.bias",
-}
-to_foreign, from_foreign = renaming(NAMES)
-CONFIG = RoFormerConfig
-MODEL_TYPE = "roformer"
-PREFIX = "roformer"

@@ -15,12 +15,11 @@ from typing import Any, Self
 
 from torch import Tensor, nn
 
-from bertie import registry
 from bertie.batch import Batch
 from bertie.errors import SettingsError
-from bertie.models._seq2seq_names import Names
+from bertie.models._seq2seq_names import PairNames
 from bertie.models.bert import BertConfig, output_matrix
-from bertie.models.model import Config, TokenUse, Use
+from bertie.models.model import Config, TokenUse, Use, architecture
 from bertie.nn.decoder import Decoder, DecoderBlock
 from bertie.nn.dropout import Noise
 from bertie.nn.embeddings import Embeddings
@@ -139,7 +138,7 @@ class EncoderDecoderConfig:
             if not given:
                 raise SettingsError(f"config.json doesn't say {theirs}, without which nothing can be generated")
             ids[ours] = given[0]
-        encoder = registry.load("models", kind).CONFIG.from_foreign(source)
+        encoder = architecture(kind).config.from_foreign(source)
         shared = bool(values.get("tie_encoder_decoder"))
         return cls(encoder, BertConfig.from_foreign(target), encoder_kind=kind, shared=shared, **ids)
 
@@ -175,6 +174,7 @@ def _nearest_bert(encoder: BertConfig) -> BertConfig:
     )
 
 
+MODEL_TYPE = "encoder-decoder"
 _IDS = {"start_id": "decoder_start_token_id", "end_id": "eos_token_id", "pad_id": "pad_token_id"}
 
 
@@ -294,10 +294,4 @@ def start_decoder(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return begun
 
 
-def names(values: Mapping[str, Any]) -> Names:
-    """Return the table of parameter names for a config.json, by the kind of its encoder."""
-    return Names(registry.load("models", values["encoder"].get("model_type", "bert")))
-
-
-CONFIG = EncoderDecoderConfig
-MODEL_TYPE = "encoder-decoder"
+ARCHITECTURE = PairNames(config=EncoderDecoderConfig, model_types=(MODEL_TYPE,), prefix="")

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from bertie.batch import Batch
 from bertie.errors import SettingsError
 from bertie.models._padded import TakesPadded
+from bertie.models.model import Architecture
 from bertie.nn.attention import Layout
 from bertie.nn.block import Block
 from bertie.nn.decoder import Decoder, DecoderBlock
@@ -145,7 +146,7 @@ class TransformerConfig:
     def to_foreign(self) -> dict[str, Any]:
         """Write config.json's part; no class of another program reads it, for none has this architecture."""
         values = {self.FOREIGN[part.name]: getattr(self, part.name) for part in fields(self)}
-        return {**values, "model_type": MODEL_TYPE, "is_encoder_decoder": True}
+        return {**values, "model_type": "transformer", "is_encoder_decoder": True}
 
     def build(self) -> Transformer:
         """Make the encoder, able to make its decoder; parameters are not yet initialised."""
@@ -282,37 +283,35 @@ class TiedLogits(nn.Module):
 
 # Names of parameters that are the source's word vectors again.
 _AGAIN = ("head.decoder.embeddings.word.weight", "head.decoder.token_logits.embedding")
-NAMES: tuple[tuple[str, str], ...] = ()
-REDUNDANT: tuple[str, ...] = ()
-TIED: dict[str, str] = {}
-MODEL_TYPE = "transformer"
-PREFIX = "transformer"
 _SIDES = {"encoder.": "transformer.encoder.", "head.decoder.": "transformer.decoder."}
 
 
-def to_foreign(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Name the parameters as our folders have them."""
-    renamed = {}
-    for name, value in state.items():
-        side = next((side for side in _SIDES if name.startswith(side)), "")
-        if name not in _AGAIN:
-            renamed[_SIDES.get(side, "") + name.removeprefix(side)] = value
-    return renamed
+@dataclass(frozen=True, kw_only=True)
+class _Naming(Architecture):
+    """Names of encoder and decoder in folders of our own; transformers has no class for them."""
+
+    def to_foreign(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Name the parameters as our folders have them."""
+        renamed = {}
+        for name, value in state.items():
+            side = next((side for side in _SIDES if name.startswith(side)), "")
+            if name not in _AGAIN:
+                renamed[_SIDES.get(side, "") + name.removeprefix(side)] = value
+        return renamed
+
+    def from_foreign(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Undo `to_foreign`.
+
+        Raises:
+            KeyError: a name of neither side and no head.
+        """
+        renamed = {}
+        for name, value in state.items():
+            ours = next((ours for ours, theirs in _SIDES.items() if name.startswith(theirs)), None)
+            if ours is None and not name.startswith("head."):
+                raise KeyError(name)
+            renamed[name if ours is None else ours + name.removeprefix(_SIDES[ours])] = value
+        return renamed
 
 
-def from_foreign(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Undo `to_foreign`.
-
-    Raises:
-        KeyError: a name of neither side and no head.
-    """
-    renamed = {}
-    for name, value in state.items():
-        ours = next((ours for ours, theirs in _SIDES.items() if name.startswith(theirs)), None)
-        if ours is None and not name.startswith("head."):
-            raise KeyError(name)
-        renamed[name if ours is None else ours + name.removeprefix(_SIDES[ours])] = value
-    return renamed
-
-
-CONFIG = TransformerConfig
+ARCHITECTURE = _Naming(config=TransformerConfig, model_types=("transformer",), prefix="transformer")

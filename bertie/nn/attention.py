@@ -17,7 +17,8 @@ from torch import Tensor
 
 from bertie.batch import Batch
 from bertie.nn.dropout import Noise
-from bertie.nn.packed_attention import packed_attention
+from bertie.nn.grouped_attention import Bias, biased
+from bertie.nn.packed_attention import packed_attention, settings_of
 
 _HALF = (torch.bfloat16, torch.float16)
 
@@ -57,6 +58,8 @@ def attend(
     dropout: float = 0.0,
     noise: Noise | None = None,
     site: int = 0,
+    bias: Bias | None = None,
+    scale: float | None = None,
 ) -> Tensor:
     """Let every query look at the keys of its own sequence.
 
@@ -70,10 +73,17 @@ def attend(
         dropout: rate on the attention weights. CUDA's fast kernels refuse it, so above 0 the exact grouped path runs.
         noise: key of the dropout draws; drawn from torch's generator when None and dropout is above 0.
         site: number of this place in the network, for dropout.
+        bias: what is added to the scores, such as relative positions; the grouped path runs then.
+        scale: factor of the products of queries and keys where there is a bias; 1 / sqrt(D) when None.
 
     Returns:
         (T, N, D), in the dtype of `query`.
     """
+    if bias is not None:
+        keys = (noise or Noise.draw()).at(site) if dropout > 0.0 else (0, 0)
+        settings = settings_of(layout.key_offsets, causal, -1 if window is None else window, dropout, *keys)
+        factor = 1.0 / math.sqrt(query.shape[-1]) if scale is None else scale
+        return biased(query, key, value, layout.query_offsets, layout.key_offsets, settings, bias, factor)
     if query.is_cuda and query.dtype in _HALF and dropout == 0.0:
         return _flash(query, key, value, layout, causal=causal, window=window)
     first, second = (noise or Noise.draw()).at(site) if dropout > 0.0 else (0, 0)

@@ -10,6 +10,7 @@ Shapes: T query tokens, K key tokens, B sequences, N heads, D head size; a group
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -21,6 +22,9 @@ from bertie.nn.dropout import attention_mask
 from bertie.nn.rounding import rounded_group
 
 _STEP = 16
+
+Bias = Callable[[Tensor, Tensor], Tensor]
+"""From the queries (G*N, Q, D) and keys (G*N, S, D) of a group to what is added to its scores, (G*N, Q, S)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,3 +194,45 @@ def _kept(group: _Group, heads: int, settings: Settings) -> Tensor:
         second=settings.second,
     )
     return keep.flatten(0, 1)
+
+
+def biased(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    query_offsets: Tensor,
+    key_offsets: Tensor,
+    settings: Settings,
+    bias: Bias,
+    scale: float,
+) -> Tensor:
+    """Attend with a bias on the scores; autograd keeps the weights for the backward pass.
+
+    Args:
+        query: (T, N, D).
+        key: (K, N, D).
+        value: (K, N, D).
+        query_offsets: (B+1,).
+        key_offsets: (B+1,).
+        settings: mask and dropout.
+        bias: returns what is added to the scaled scores of a group.
+        scale: factor of the products of queries and keys.
+
+    Returns:
+        (T, N, D).
+    """
+    heads, size = query.shape[1:]
+    outputs, rows = [], []
+    for group in _layout(query, query_offsets, key_offsets, settings):
+        q, k, v = _gather(query, group.queries), _gather(key, group.keys), _gather(value, group.keys)
+        scores = torch.bmm(q, k.transpose(1, 2)) * scale + bias(q, k)
+        if group.hidden is not None:
+            scores = scores.view(-1, heads, *scores.shape[1:]).masked_fill(group.hidden, -math.inf).flatten(0, 1)
+        weights = torch.softmax(scores, -1)
+        if settings.dropout > 0.0:
+            weights = weights * _kept(group, heads, settings) * (1.0 / (1.0 - settings.dropout))
+        flat = torch.bmm(weights, v).view(-1, heads, q.shape[1], size).transpose(1, 2).reshape(-1, heads, size)
+        outputs.append(flat if group.real is None else flat.index_select(0, group.real))
+        rows.append(group.rows)
+    empty = torch.zeros_like(query, memory_format=torch.contiguous_format)
+    return empty.index_copy(0, torch.cat(rows), torch.cat(outputs)) if rows else empty

@@ -23,7 +23,7 @@ torch.library.define("bertie::packed_attention", f"({_ARGUMENTS}) -> Tensor")
 torch.library.define("bertie::packed_attention_backward", f"(Tensor gradient, {_ARGUMENTS}) -> Tensor[]")
 
 
-def _settings(
+def settings_of(
     key_offsets: Tensor, causal: bool, window: int, dropout: float, first: int, second: int
 ) -> kernel.Settings:
     """Gather the settings of both passes; only dropout asks for the hash words of a query's keys, two keys a word."""
@@ -45,7 +45,7 @@ def _forward(
     second: int,
 ) -> Tensor:
     """Attend as `attention.attend` does; `window` -1 is none, `first` and `second` are the dropout's key words."""
-    settings = _settings(key_offsets, causal, window, dropout, first, second)
+    settings = settings_of(key_offsets, causal, window, dropout, first, second)
     path = kernel.forward if kernel.takes(query) else groups.forward
     return path(query, key, value, query_offsets, key_offsets, settings)
 
@@ -70,7 +70,7 @@ def _backward(
     second: int,
 ) -> list[Tensor]:
     """Return the gradients of query, key and value, each of its own shape."""
-    settings = _settings(key_offsets, causal, window, dropout, first, second)
+    settings = settings_of(key_offsets, causal, window, dropout, first, second)
     path = kernel.backward if kernel.takes(query) else groups.backward
     return path(gradient, query, key, value, query_offsets, key_offsets, settings)
 

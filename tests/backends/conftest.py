@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from bertie import registry
 from bertie.batch import Batch
 from bertie.formats.format import Bundle
+from bertie.models.model import architecture as known
 from bertie.nn.initialize import initialize
 from bertie.tasks.classification import Classification
 from bertie.tasks.task import TaskModel
@@ -24,7 +24,7 @@ def build_bundle(tiny_tokenizer: Any) -> Callable[..., Bundle]:
 
     def build(architecture: str = "bert", task: Any = None, **shape: Any) -> Bundle:
         chosen = task or Classification(labels=("bad", "good"), max_length=32)
-        config = registry.load("models", architecture).CONFIG(tiny_tokenizer.vocab_size, **{**SHAPE, **shape})
+        config = known(architecture).config(tiny_tokenizer.vocab_size, **{**SHAPE, **shape})
         encoder = config.build()
         model = TaskModel(encoder, chosen.head(encoder))
         generator = torch.Generator().manual_seed(3)

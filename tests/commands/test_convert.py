@@ -17,7 +17,7 @@ from bertie.formats import huggingface
 from bertie.formats._places import weight_files
 from bertie.formats._unpickle import unpickle
 from bertie.formats.format import new
-from bertie.models.bert import BertConfig, to_foreign
+from bertie.models.bert import ARCHITECTURE, BertConfig
 from bertie.tasks.pretraining import Pretraining
 from bertie.tokenizer.tokenizer import SPECIALS, Tokenizer
 
@@ -30,7 +30,7 @@ def old_state() -> dict[str, torch.Tensor]:
     model = new(CONFIG, Pretraining(max_length=32), TOKENIZER, 3).model
     state = {
         name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): value.detach()
-        for name, value in to_foreign(model.state_dict()).items()
+        for name, value in ARCHITECTURE.to_foreign(model.state_dict()).items()
     }
     state["cls.predictions.decoder.weight"] = state["bert.embeddings.word_embeddings.weight"]
     state["bert.embeddings.position_ids"] = torch.arange(32)[None]
@@ -69,7 +69,7 @@ def test_an_old_folder_as_the_refusal_says(tmp_path: Path) -> None:
         "source": str(source),
         "out": str(made),
         "task": "pretraining",
-        "num_parameters": sum(value.numel() for value in to_foreign(expected).values()),
+        "num_parameters": sum(value.numel() for value in ARCHITECTURE.to_foreign(expected).values()),
         "left_out": ["bert.embeddings.position_ids", "cls.predictions.decoder.weight"],
         "notes": [],
     }
@@ -110,7 +110,9 @@ def test_safetensors_with_old_names(tmp_path: Path) -> None:
     save_file({name: value.clone() for name, value in old_state().items()}, source / "model.safetensors")
     (source / "pytorch_model.bin").write_bytes(b"never opened")
     assert "cls.predictions.decoder.weight" in convert(str(source), tmp_path / "new").values["left_out"]
-    assert huggingface.tensor_names(tmp_path / "new") == set(to_foreign(huggingface.read(source).model.state_dict()))
+    assert huggingface.tensor_names(tmp_path / "new") == set(
+        ARCHITECTURE.to_foreign(huggingface.read(source).model.state_dict())
+    )
 
 
 def test_a_malicious_pickle_does_not_run(tmp_path: Path) -> None:

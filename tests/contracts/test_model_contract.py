@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -21,7 +20,7 @@ from bertie.data.random import stream
 from bertie.errors import SettingsError
 from bertie.formats import huggingface
 from bertie.formats.format import new
-from bertie.models.model import Encoder
+from bertie.models.model import Encoder, architecture
 from bertie.nn.dropout import Dropout
 from bertie.tasks.classification import Classification
 from bertie.tasks.features import FeaturesTask
@@ -63,12 +62,8 @@ TASKS: dict[str, tuple[Any, list[Any]]] = {
 }
 
 
-def module(name: str) -> ModuleType:
-    return registry.load("models", name)
-
-
 def shape(name: str, tokenizer: Any, **changes: Any) -> Any:
-    tiny = module(name).CONFIG.sized("2/32", vocab_size=tokenizer.vocab_size)
+    tiny = architecture(name).config.sized("2/32", vocab_size=tokenizer.vocab_size)
     return replace(tiny, **{"num_heads": 2, "max_positions": 64, "pad_id": tokenizer.pad, "dropout": 0.0, **changes})
 
 
@@ -90,8 +85,10 @@ def masked_batch(tokenizer: Any, task: MaskedLM) -> Batch:
 
 @pytest.mark.parametrize("name", ENCODERS)
 def test_settings(name: str, tiny_tokenizer: Any) -> None:
-    config = module(name).CONFIG
-    assert module(name).MODEL_TYPE == name == config.sized("base", vocab_size=9).to_foreign()["model_type"]
+    config = architecture(name).config
+    model_type = architecture(name).model_type
+    assert model_type.replace("-", "_") == name
+    assert model_type == config.sized("base", vocab_size=9).to_foreign()["model_type"]
     for size in config.SIZES:
         sized = config.sized(size, vocab_size=9)
         assert config.from_foreign(sized.to_foreign()) == sized

@@ -14,7 +14,7 @@ from bertie.commands.show import show
 from bertie.errors import BertieError
 from bertie.formats import huggingface
 from bertie.formats.format import new
-from bertie.models.bert import BertConfig, to_foreign
+from bertie.models.bert import ARCHITECTURE, BertConfig
 from bertie.tasks.masked_lm import MaskedLM
 from bertie.tokenizer.tokenizer import SPECIALS, Tokenizer
 
@@ -169,7 +169,10 @@ def test_files_that_are_no_weights(start: bytes, said: str, tmp_path: Path) -> N
 def test_weights_of_an_older_sentence_transformers_folder_are_converted(tmp_path: Path) -> None:
     inner = model(tmp_path / "model" / "0_BERT")
     state = huggingface.read(inner).model.encoder.state_dict()
-    torch.save(to_foreign({f"encoder.{name}": value for name, value in state.items()}), inner / "pytorch_model.bin")
+    torch.save(
+        ARCHITECTURE.to_foreign({f"encoder.{name}": value for name, value in state.items()}),
+        inner / "pytorch_model.bin",
+    )
     (inner / "model.safetensors").unlink()
     values = {name: value for name, value in CONFIG.to_foreign().items() if name != "model_type"}
     (inner / "config.json").write_text(json.dumps(values))

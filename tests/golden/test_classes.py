@@ -10,11 +10,11 @@ import pytest
 import torch
 import transformers
 
-from bertie import registry
 from bertie.batch import Batch
 from bertie.errors import SettingsError
 from bertie.formats import huggingface
 from bertie.formats.format import new
+from bertie.models.model import architecture
 from bertie.tasks.generation import Generation
 from bertie.tasks.hybrid import Hybrid
 from bertie.tasks.masked_lm import MaskedLM
@@ -26,7 +26,7 @@ LENGTHS = {"max_length": 16, "max_target": 16, "max_new_tokens": 8}
 
 def encoder(kind: str, tokenizer: Any, task: Any) -> Any:
     """Make a small model of a kind."""
-    config = registry.load("models", kind).CONFIG.sized("2/32", vocab_size=tokenizer.vocab_size)
+    config = architecture(kind).config.sized("2/32", vocab_size=tokenizer.vocab_size)
     return new(config, task, tokenizer, 1, architecture=kind)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from bertie.batch import Batch
 from bertie.formats import huggingface
-from bertie.models.bert import to_foreign
+from bertie.models.bert import ARCHITECTURE
 from bertie.tokenizer.tokenizer import SPECIALS, Tokenizer
 
 TOLERANCE = 1e-5
@@ -167,7 +167,7 @@ def test_pretraining_logits_and_gradients(shape: str, tmp_path: Path, largest: d
 
 def check_gradients(ours: Any, theirs: Any, largest: dict[str, float]) -> None:
     """Compare every tensor's gradient by the norm of the difference over its norm."""
-    renamed = to_foreign({name: value.grad for name, value in ours.named_parameters()})
+    renamed = ARCHITECTURE.to_foreign({name: value.grad for name, value in ours.named_parameters()})
     wanted = {name: value.grad for name, value in theirs.named_parameters()}
     assert renamed.keys() == wanted.keys()
     greatest = max(float(value.norm()) for value in wanted.values())

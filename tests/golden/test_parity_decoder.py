@@ -17,7 +17,7 @@ from bertie.errors import DataError
 from bertie.formats import huggingface
 from bertie.inference.predictor import load
 from bertie.models import bert
-from bertie.models._seq2seq_names import Names
+from bertie.models._seq2seq_names import PairNames
 from bertie.models.seq2seq import EncoderDecoderConfig
 from bertie.nn.search import Search, write
 from bertie.tasks.generation import Generation
@@ -100,9 +100,9 @@ def test_a_decoder_with_cross_attention(tmp_path: Path) -> None:
     shape = bert.BertConfig.from_foreign(config.to_dict())
     encoder = EncoderDecoderConfig(shape, shape, START, END).build()
     network = TaskModel(encoder, Generation(max_target=40, max_new_tokens=40).head(encoder)).eval()
-    names = Names(bert)
+    names = PairNames(config=EncoderDecoderConfig, model_types=("encoder-decoder",), prefix="")
     state = {f"decoder.{name}": value for name, value in model.state_dict().items()}
-    kept = {name: value for name, value in state.items() if name not in names.TIED and name not in names.REDUNDANT}
+    kept = {name: value for name, value in state.items() if name not in names.tied and name not in names.redundant}
     network.load_state_dict(names.from_foreign(kept), strict=False)
     source, target = Batch.from_padded(mask, mask), Batch.from_padded(tokens, read)
     with torch.no_grad():

@@ -10,7 +10,7 @@ import torch
 
 from bertie.batch import Batch
 from bertie.errors import SettingsError
-from bertie.models.modernbert import ModernBertConfig, from_foreign
+from bertie.models.modernbert import ARCHITECTURE, ModernBertConfig
 
 SMALL = ModernBertConfig(
     60, hidden_size=16, num_layers=4, num_heads=2, intermediate_size=24, max_positions=64, local_attention=8
@@ -64,7 +64,7 @@ def test_what_is_added_to_the_stream_begins_smaller() -> None:
 
 
 def test_a_stem_goes_to_each_head_that_may_stand_on_it() -> None:
-    found = from_foreign({"head.dense.weight": torch.zeros(1), "classifier.bias": torch.ones(1)})
+    found = ARCHITECTURE.from_foreign({"head.dense.weight": torch.zeros(1), "classifier.bias": torch.ones(1)})
     stems = {"head.token_logits.dense.weight", "head.pooler.transform.dense.weight", "head.stem.dense.weight"}
     assert set(found) == stems | {"head.classifier.bias", "head.qa_outputs.bias"}
 

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 
 import bertie
-from bertie import progress, registry
+from bertie import progress
 from bertie.batch import Batch
 from bertie.errors import SettingsError
 from bertie.formats import huggingface
 from bertie.models.bert import Bert, BertConfig
+from bertie.models.model import architecture
 from bertie.tokenizer.tokenizer import SPECIALS, Tokenizer
 
 KINDS = ("albert", "bert", "distilbert", "electra", "modernbert", "roberta", "roformer")
@@ -39,7 +40,7 @@ SHAPES: dict[str, dict[str, Any]] = {
 
 
 def tiny(kind: str) -> Any:
-    config = registry.load("models", kind).CONFIG.sized("2/32", vocab_size=70)
+    config = architecture(kind).config.sized("2/32", vocab_size=70)
     encoder = config.build()
     encoder.initialize(seed=1)
     return encoder.eval()

@@ -17,7 +17,7 @@ from bertie.data.items import Question, Words
 from bertie.errors import DataError, SettingsError
 from bertie.formats import huggingface
 from bertie.formats.format import Bundle, new
-from bertie.models.roberta import NAMES, RobertaConfig, from_foreign, to_foreign
+from bertie.models.roberta import ARCHITECTURE, RobertaConfig
 from bertie.tasks.classification import Classification
 from bertie.tasks.masked_lm import MaskedLM
 from bertie.tasks.multiple_choice import MultipleChoice
@@ -82,11 +82,11 @@ def test_a_classifier_has_names_of_its_own() -> None:
     encoder = SMALL.build()
     deep = {f"head.{name}" for name in Classification(labels=("a", "b")).head(encoder).state_dict()}
     plain = {f"head.{name}" for name in MultipleChoice().head(encoder).state_dict()}
-    both = [to_foreign({name: torch.zeros(2, 2) for name in names}) for names in (deep, plain)]
+    both = [ARCHITECTURE.to_foreign({name: torch.zeros(2, 2) for name in names}) for names in (deep, plain)]
     kinds = [{name.rpartition(".")[0] for name in names} for names in both]
     assert kinds == [{"classifier.dense", "classifier.out_proj"}, {"roberta.pooler.dense", "classifier"}]
-    assert [set(from_foreign(names)) for names in both] == [deep, plain]
-    assert NAMES[0][1] == "classifier.out_proj"
+    assert [set(ARCHITECTURE.from_foreign(names)) for names in both] == [deep, plain]
+    assert ARCHITECTURE.names[0][1] == "classifier.out_proj"
 
 
 def test_an_old_file_may_hold_the_unused_pooler_too(tokenizer: Tokenizer, tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_padding_spelled_out_in_a_text_takes_no_position() -> None:
         add_pooling_layer=False,
     ).eval()
     encoder = RobertaConfig.from_foreign(theirs.config.to_dict()).build().eval()
-    state = from_foreign({f"roberta.{name}": value for name, value in theirs.state_dict().items()})
+    state = ARCHITECTURE.from_foreign({f"roberta.{name}": value for name, value in theirs.state_dict().items()})
     own = {name.removeprefix("encoder."): value for name, value in state.items() if name.startswith("encoder.")}
     encoder.load_state_dict({name: own[name] for name in encoder.state_dict()})
     texts = [[5, 1, 7, 8, 1, 1, 9], [1, 6, 1, 5], [5, 6]]

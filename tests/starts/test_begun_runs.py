@@ -13,7 +13,6 @@ import pytest
 import torch
 
 import bertie
-from bertie import registry
 from bertie.commands import _dial as dial
 from bertie.commands._random import ModelSettings, RandomStart
 from bertie.corpus.shards import Corpus
@@ -21,6 +20,7 @@ from bertie.errors import SettingsError
 from bertie.formats import huggingface
 from bertie.formats.format import new
 from bertie.models.bert import BertConfig
+from bertie.models.model import architecture
 from bertie.reports import parts
 from bertie.starts import neighbours
 from bertie.tasks.causal_lm import CausalLM
@@ -108,9 +108,9 @@ def test_tables_that_two_models_learn_on_are_large(corpus: Path) -> None:
 
 
 def test_the_same_seed_gives_the_same_bits(corpus: Path) -> None:
-    for architecture in ("bert", "modernbert", "albert"):
+    for name in ("bert", "modernbert", "albert"):
         one, two, other = (
-            begun(MaskedLM(max_length=32), corpus, seed=seed, architecture=architecture)[0].state_dict()
+            begun(MaskedLM(max_length=32), corpus, seed=seed, architecture=name)[0].state_dict()
             for seed in (1, 1, 2)
         )
         assert all(torch.equal(value, two[name]) for name, value in one.items())
@@ -132,8 +132,8 @@ def test_a_corpus_too_small_to_count_gives_heads_and_bias(count: int, prepare_se
 
 def test_paper_draws_what_it_always_drew() -> None:
     sums = {"bert": -23005.39190055, "modernbert": 2299.005446309844, "albert": -27081.081816392645}
-    for architecture, expected in sums.items():
-        encoder = registry.load("models", architecture).CONFIG.sized("2/32", vocab_size=50).build()
+    for name, expected in sums.items():
+        encoder = architecture(name).config.sized("2/32", vocab_size=50).build()
         encoder.initialize(7)
         values = [value.double().flatten() for _, value in sorted(encoder.state_dict().items())]
         found = sum(float(value @ torch.arange(1.0, len(value) + 1, dtype=torch.float64)) for value in values)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from bertie import registry
 from bertie.batch import Batch
+from bertie.models.model import architecture
 from bertie.nn.attention import attention_weights
 from bertie.nn.neighbours import frequencies, rotary_vectors
 from bertie.nn.rotary import angles, rotate
@@ -26,7 +27,7 @@ LENGTH, VOCABULARY = 48, 300
 
 
 def begun(name: str, size: str, offsets: tuple[int, ...], **changes: Any) -> Any:
-    config = registry.load("models", name).CONFIG.sized(size, vocab_size=VOCABULARY)
+    config = architecture(name).config.sized(size, vocab_size=VOCABULARY)
     encoder = replace(config, **{"dropout": 0.0, "max_positions": 64, **changes}).build()
     encoder.initialize(3)
     encoder.begin_at_neighbours(offsets, torch.Generator().manual_seed(4))
@@ -134,9 +135,7 @@ def test_positions_far_on_do_not_look_like_near_ones() -> None:
 
 
 def test_what_heads_look_at_depends_on_where_a_token_is_guessed() -> None:
-    bert, causal = (
-        registry.load("models", name).CONFIG.sized("1/8", vocab_size=9).build() for name in ("bert", "causal")
-    )
+    bert, causal = (architecture(name).config.sized("1/8", vocab_size=9).build() for name in ("bert", "causal"))
     assert offsets_of(MaskedLM(), bert)[:4] == (-1, 1, -2, 2)
     assert all(offset <= 0 for offset in offsets_of(CausalLM(), bert))
     assert offsets_of(CausalLM(), causal) == offsets_of(CausalLM(), bert)

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bertie import registry
+from bertie.models.model import architecture
 from bertie.tasks.tagging import Tagging
 from bertie.tasks.task import TaskModel
 from bertie.training.fitting import Encoder, Fit, Given, Lesson, fit, further_rate, inspect, rate_in_words
@@ -107,7 +108,7 @@ def test_random_weights_are_told_from_trained_ones(build_model: Callable[..., Ta
 
 @pytest.mark.parametrize("name", [name for name in registry.choices("models") if "seq2seq" not in name])
 def test_every_architecture_has_weights_to_look_at(name: str) -> None:
-    shape = registry.load("models", name).CONFIG.sized("2/32", vocab_size=50)
+    shape = architecture(name).config.sized("2/32", vocab_size=50)
     encoder = shape.build()
     encoder.initialize(0)
     seen = inspect(encoder_under_a_head(encoder))
