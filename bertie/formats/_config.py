@@ -116,7 +116,7 @@ def _check(value: Any, field: "dataclasses.Field[Any]", name: str) -> None:
         return
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if kind == "int":
-        lowest = 0 if field.name == "pad_id" else 1
+        lowest = 0 if field.name == "pad_id" or field.default == 0 else 1
         if not isinstance(value, int) or not number or not lowest <= value < _MAX_SIZE:
             raise DataError(f"{name} must be a whole number from {lowest} to {_MAX_SIZE - 1}; got {value!r}")
     elif kind.startswith("float"):

@@ -77,7 +77,7 @@ def unknown_keys(values: Mapping[str, Any], module: Architecture, folder: Path) 
         folder: for messages.
     """
     foreign = getattr(module.config, "FOREIGN", None)
-    read = {*(foreign or {}).values(), *_HARMLESS}
+    read = {*(foreign or {}).values(), *module.checked, *_HARMLESS}
     unknown = sorted(name for name, value in values.items() if value and name not in read)
     if foreign is None or not unknown:
         return []

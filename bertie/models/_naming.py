@@ -46,6 +46,18 @@ def encoder_rows(prefix: str) -> tuple[Row, ...]:
     )
 
 
+def renamed_rows(prefix: str, parts: Mapping[str, str]) -> tuple[Row, ...]:
+    """Return the rows of an encoder whose layers name some parts otherwise than BERT's.
+
+    Args:
+        prefix: of the encoder.
+        parts: end of BERT's name, end of the name there.
+    """
+    rows = encoder_rows(prefix)
+    ends = {f"{prefix}.encoder.layer.{{}}.{old}": f"{prefix}.encoder.layer.{{}}.{new}" for old, new in parts.items()}
+    return tuple((ours, ends.get(theirs, theirs)) for ours, theirs in rows)
+
+
 def rename_to_foreign(state: Mapping[str, Tensor], table: tuple[Row, ...]) -> dict[str, Tensor]:
     """Rename a network's parameters as Hugging Face has them: the fused product is cut in three, tied ones go.
 

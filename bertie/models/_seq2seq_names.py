@@ -17,7 +17,8 @@ from bertie.models import bert
 from bertie.models.model import Architecture, architecture
 
 # What transformers puts over an encoder of these kinds even where nothing asks for it.
-_POOLERS = {"bert": "encoder.pooler.dense", "roberta": "encoder.pooler.dense", "albert": "encoder.pooler"}
+_DENSE = "encoder.pooler.dense"
+_POOLERS = {"bert": _DENSE, "roberta": _DENSE, "mpnet": _DENSE, "albert": "encoder.pooler"}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -123,6 +123,8 @@ class Architecture:
     """Keys of config.json for ids of the tokenizer, with the attribute of the tokenizer."""
     tasks: Mapping[str, str] = field(default_factory=dict)
     """Ends of class names with the task they mean here."""
+    checked: frozenset[str] = frozenset()
+    """Keys of config.json, besides those of its sizes, that its config checks."""
     allowed: frozenset[str] = frozenset()
     """Keys of config.json that may be true here and that other encoders refuse."""
 

@@ -141,7 +141,14 @@ def attend_cached(query: Tensor, keys: Tensor, values: Tensor, hidden: Tensor | 
 
 
 def attention_weights(
-    query: Tensor, key: Tensor, layout: Layout, *, causal: bool = False, window: int | None = None
+    query: Tensor,
+    key: Tensor,
+    layout: Layout,
+    *,
+    causal: bool = False,
+    window: int | None = None,
+    bias: Bias | None = None,
+    scale: float | None = None,
 ) -> list[Tensor]:
     """Work out the weights themselves, plainly: one (N, length of query, length of key) tensor a sequence."""
     weights = []
@@ -149,7 +156,8 @@ def attention_weights(
     for index in range(len(starts) - 1):
         q = query[starts[index] : starts[index + 1]].transpose(0, 1)  # (N, Tq, D)
         k = key[ends[index] : ends[index + 1]].transpose(0, 1)  # (N, Tk, D)
-        scores = q @ k.transpose(1, 2) / math.sqrt(q.shape[-1])
+        scores = q @ k.transpose(1, 2) * (1.0 / math.sqrt(q.shape[-1]) if scale is None else scale)
+        scores = scores if bias is None else scores + bias(q, k)
         place = torch.arange(q.shape[1], device=q.device)[:, None] + (k.shape[1] - q.shape[1])
         distance = torch.arange(k.shape[1], device=q.device)[None, :] - place  # above 0: the key is to the right
         if causal:

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from bertie.nn.block import SelfAttention
 from bertie.nn.embeddings import Embeddings, WordEmbeddings
+from bertie.nn.relative import RelativeVectors
 from bertie.nn.rotary import RotaryAttention
 
 LAYERS = 2
@@ -36,6 +37,7 @@ _CONSTANT = 4.0  # in standard deviations of a word's vector
 _GAP = 3.0  # by how much a rotary head's score of the neighbour lies above that of the token next to it
 _SLOWEST = 0.03  # radians a place below which a rotary pair tells no neighbours apart
 _TRIALS = 256
+_CLEAR = 0.3  # weight by which keys read the vectors of distances; they read words by the same
 
 
 def pairs_of(width: int) -> int:
@@ -210,6 +212,43 @@ def look_beside_by_biases(
                 attention.qkv.bias[part * hidden + head * size :][:size] = pairs
 
 
+@torch.no_grad()
+def look_beside_by_distances(
+    relative: RelativeVectors, attentions: Iterable[SelfAttention], offsets: Sequence[int], generator: torch.Generator
+) -> None:
+    """Let heads of the lowest layers begin at neighbours, where the score of two tokens depends on their distance.
+
+    The vectors of distances begin as sines and cosines, as positions do elsewhere. The bias of a head's queries is the
+    vector of the distance that it looks at.
+
+    Args:
+        relative: the vectors; changed in place.
+        attentions: of the layers from the lowest up.
+        offsets: as in `look_beside`.
+        generator: of the values and outputs.
+    """
+    table = relative.table.weight
+    hidden = table.shape[1]
+    count = pairs_of(hidden)
+    turns = frequencies(count).to(table.dtype)
+    angles = (relative.span - torch.arange(len(table)))[:, None] * turns  # rows count to the left
+    table.zero_()
+    table[:, hidden - 2 * count :] = torch.cat([angles.sin(), angles.cos()], 1)
+    pairs = torch.arange(count)
+    amplitude = float(relative().abs().max()) if count else 0.0
+    places = Places(hidden - 2 * count + pairs, hidden - count + pairs, turns, amplitude)
+    for layer, attention in enumerate(attentions):
+        for weight in (attention.qkv.weight[2 * hidden :], attention.output.weight):
+            weight.copy_(_normal(weight.shape, 1.0 / math.sqrt(hidden), generator))
+        size = hidden // attention.num_heads
+        known = places.some(size // 2)
+        if layer >= LAYERS or not len(known.turns):
+            continue
+        for head in range(attention.num_heads):
+            if offset := _offset(offsets, layer, head, attention.num_heads):
+                _expect(attention, head, offset, known)
+
+
 def rotary_vectors(size: int, theta: float, offset: int) -> tuple[Tensor, Tensor]:
     """Return a query and a key (D,) whose product, once they are turned, is highest for the key `offset` to the right.
 
@@ -274,6 +313,21 @@ def _point(attention: SelfAttention, head: int, offset: int, places: Places) -> 
     query[count + rows, places.sines] -= sine
     key[rows, places.sines] += gain
     key[count + rows, places.cosines] += gain
+
+
+def _expect(attention: SelfAttention, head: int, offset: int, places: Places) -> None:
+    """Let one head look `offset` places to the right by the bias of its queries."""
+    hidden = attention.output.weight.shape[0]
+    size, count = hidden // attention.num_heads, len(places.turns)
+    query, key = (attention.qkv.weight[part * hidden + head * size :][:size] for part in (0, 1))
+    query *= _DAMPED
+    key *= _DAMPED
+    rows = torch.arange(count)
+    key[rows, places.sines] += _CLEAR
+    key[count + rows, places.cosines] += _CLEAR
+    height = _SHARPNESS * math.sqrt(3 * size) / (count * _CLEAR * places.amplitude)
+    bias = attention.qkv.bias[head * size :][:size]
+    bias[rows], bias[count + rows] = height * (offset * places.turns).sin(), height * (offset * places.turns).cos()
 
 
 def _normal(shape: torch.Size, deviation: float, generator: torch.Generator) -> Tensor:

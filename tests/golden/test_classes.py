@@ -19,7 +19,18 @@ from bertie.tasks.generation import Generation
 from bertie.tasks.hybrid import Hybrid
 from bertie.tasks.masked_lm import MaskedLM
 
-KINDS = ("bert", "roberta", "distilbert", "albert", "electra", "modernbert", "roformer")
+KINDS = (
+    "bert",
+    "roberta",
+    "distilbert",
+    "albert",
+    "electra",
+    "modernbert",
+    "roformer",
+    "mpnet",
+    "xlm_roberta",
+    "deberta_v2",
+)
 KIN = KINDS[1:]
 LENGTHS = {"max_length": 16, "max_target": 16, "max_new_tokens": 8}
 
@@ -55,7 +66,7 @@ def test_special_ids_are_the_tokenizers(kind: str, tiny_tokenizer: Any, tmp_path
 def test_a_decoder_over_a_bert_of_another_kind(kind: str, tiny_tokenizer: Any, tmp_path: Path) -> None:
     folder, pair = tmp_path / "encoder", tmp_path / "pair"
     huggingface.write(encoder(kind, tiny_tokenizer, MaskedLM(max_length=16)), folder)
-    with pytest.raises(SettingsError, match=f"of kind {kind}.*--settings decoder=random"):
+    with pytest.raises(SettingsError, match=f"of kind {architecture(kind).model_type}.*--settings decoder=random"):
         huggingface.read(folder, task="generation", settings=LENGTHS, new_head=True)
     with pytest.raises(SettingsError, match="one shape"):
         encoder(kind, tiny_tokenizer, Generation(**LENGTHS, shared=True))

@@ -110,8 +110,7 @@ def test_tables_that_two_models_learn_on_are_large(corpus: Path) -> None:
 def test_the_same_seed_gives_the_same_bits(corpus: Path) -> None:
     for name in ("bert", "modernbert", "albert"):
         one, two, other = (
-            begun(MaskedLM(max_length=32), corpus, seed=seed, architecture=name)[0].state_dict()
-            for seed in (1, 1, 2)
+            begun(MaskedLM(max_length=32), corpus, seed=seed, architecture=name)[0].state_dict() for seed in (1, 1, 2)
         )
         assert all(torch.equal(value, two[name]) for name, value in one.items())
         assert any(not torch.equal(value, other[name]) for name, value in one.items())

@@ -48,11 +48,14 @@ def attention_of(encoder: Any) -> list[Tensor]:
     found = []
     with torch.no_grad():
         encoder(batch)
-        for part, hidden, layout, _, *turn in seen:
+        for part, hidden, layout, _, *relative in seen:
             query, key, _ = part.project(hidden)
-            if turn:
-                query, key = (rotate(value, turn[0], interleaved=part.interleaved) for value in (query, key))
-            found.append(torch.stack(attention_weights(query, key, layout, causal=layout.causal)))
+            biased = {}
+            if relative and callable(relative[0]):
+                biased = {"bias": relative[0], "scale": part.scale}
+            elif relative:
+                query, key = (rotate(value, relative[0], interleaved=part.interleaved) for value in (query, key))
+            found.append(torch.stack(attention_weights(query, key, layout, causal=layout.causal, **biased)))
     return found
 
 
