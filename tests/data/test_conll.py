@@ -201,7 +201,7 @@ def test_a_frame_with_its_index_and_other_columns(tmp_path: Path) -> None:
 def test_sentences_that_are_torn_apart(tmp_path: Path) -> None:
     torn = "sentence_id,word,tag\na,Ann,B-PER\nb,Ulm,B-LOC\na,saw,O\n"
     with pytest.raises(
-        DataError, match=r"a\.csv:4: sentence 'a' goes on here, after another one \(it began in line 2\)"
+        DataError, match=r"a\.csv:4: sentence 'a' continues here after another one \(it began in line 2\)"
     ):
         read(tmp_path, torn, "a.csv")
     again = "doc,sentence_id,word,tag\nx,1,Ann,B-PER\nx,2,Ulm,B-LOC\ny,1,saw,O\ny,2,her,O\n"

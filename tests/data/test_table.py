@@ -212,7 +212,7 @@ def test_a_table_named_txt_is_told(tmp_path: Path, capsys: pytest.CaptureFixture
         read_table(path, labelled=True)
     assert len(read_table(path).items) == 3
     assert "every line has columns separated by tabs" in capsys.readouterr().err
-    with pytest.raises(DataError, match=r"as fastText has them; .*sed -E .* 'my b\.txt' > 'my b\.tsv'$"):
+    with pytest.raises(DataError, match=r"the format of fastText; .*sed -E .* 'my b\.txt' > 'my b\.tsv'$"):
         read_table(table(tmp_path, "my b.txt", "__label__yes good\n__label__no bad\n"), labelled=True)
 
 
