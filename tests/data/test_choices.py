@@ -253,5 +253,5 @@ def test_names_that_do_not_part_the_choices(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"jsonl:1: 2 choices with the names A, A; give each its own"):
         labels(jsonl(tmp_path, {**ARC, "choices": {"text": ["x", "y"], "label": ["A", "A"]}, "answerKey": "A"}))
     (tmp_path / "a.csv").write_text("text,choices,label\na,['b' ... 'c'],0\n")
-    with pytest.raises(DataError, match=r"a.csv:2: .* JSON list of strings \(values are left out"):
+    with pytest.raises(DataError, match=r"a.csv:2: .* JSON list of strings \(values are replaced"):
         labels(tmp_path / "a.csv")

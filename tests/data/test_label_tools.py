@@ -59,15 +59,15 @@ def test_label_studio(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     path = written(tmp_path, whole)
     assert tags(path) == [TAGS, ("O",) * 4, ("O", "O", "O", "B-LOC")]
     said = capsys.readouterr().err
-    assert "1 row is left out: skipped by whoever labelled it\n  line 3: Ann" in said
-    assert "1 row is left out: labelled in different ways by several people\n  line 4" in said
+    assert "1 row is left out: skipped by the annotator\n  line 3: Ann" in said
+    assert "1 row is left out: labelled differently by several annotators\n  line 4" in said
     assert "1 row is left out: not labelled\n  line 6" in said and "export of Label Studio" in said
     table = read_words(path, labelled=True)
     assert table.reading is not None and [left.count for left in table.reading.left_out] == [1, 1, 1]
     assert [item.label is None for item in read_words(path).items] == [False, False, False, True]
     named = [task(annotated(*PLACES), review=TEXT, source="web")]
     with pytest.raises(
-        DataError, match=r"which part of a task's data is the text \(review, source\); say --columns text"
+        DataError, match=r"which part of a task's data is the text \(review, source\); set --columns text"
     ):
         tags(written(tmp_path, named))
     assert tags(written(tmp_path, named), text="review") == [TAGS]
