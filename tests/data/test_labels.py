@@ -26,7 +26,9 @@ def test_labels_that_training_did_not_show() -> None:
     with progress.collected() as said:
         tell_unseen(rows[:1], ("no", "yes"), Path("dev.tsv"))
     assert not list(said)
-    with pytest.raises(DataError, match=r"the tag 'a' \(2 times\), 'b' \(1\) is unknown .* has c; it knows no tag of this table"):
+    with pytest.raises(
+        DataError, match=r"the tag 'a' \(2 times\), 'b' \(1\) is unknown .* has c; it knows no tag of this table"
+    ):
         tell_unseen([("a", 1), ("b", 2), ("a", 3)], ("c",), Path("dev.tsv"), what="tag")
 
 
