@@ -148,7 +148,7 @@ def _name_columns(grid: Grid, mark: str, header: bool | None) -> None:
         grid.form, grid.names = "CoNLL-U Plus", [name.lower() for name in names]
     elif width == len(CONLL_U) and mark != " " and grid.sentences and _is_conll_u(grid):
         grid.form, grid.names = "CoNLL-U", list(CONLL_U)
-    elif grid.sentences and header is not False and (reason := "as you set" if header else _header(grid)):
+    elif grid.sentences and header is not False and (reason := "as set by header=yes" if header else _header(grid)):
         line, fields = grid.sentences[0].pop(0)
         grid.header, grid.names = True, [name.strip() for name in fields]
         grid.remarks.append(f"line {line} names the columns ({reason})")

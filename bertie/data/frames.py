@@ -75,7 +75,7 @@ def as_texts(value: Any) -> Any:
     values = getattr(value, convert)()
     missing = [number for number, text in enumerate(values, 1) if _plain(text) is None]
     if missing:
-        raise DataError(f"there is no text in {_rows(missing)} (None or NaN); fill or drop these")
+        raise DataError(f"there is no text in {_rows(missing)} (None or NaN); fill or drop such rows")
     return values
 
 
@@ -191,7 +191,7 @@ def items_of(value: Any, read: Callable[..., Any], columns: Mapping[str, str] | 
             empty = {item.line for item in items if not f"{item.text}{item.pair or ''}".strip()}
             lost = sorted(set(range(1, count + 1)) - {item.line for item in items} | empty)
             if lost:
-                raise DataError(f"there is no text in {_rows(lost)} of the table; fill or drop these")
+                raise DataError(f"there is no text in {_rows(lost)} of the table; fill or drop such rows")
         return items
 
 

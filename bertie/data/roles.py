@@ -286,7 +286,7 @@ def _by_content(
             if not sample.numbered:
                 raise DataError(
                     f"{file}: the columns {known['text']!r} and {pair!r} both read like texts; set --columns "
-                    f"text={known['text']},pair={pair} for pairs, or text= and the right one of them"
+                    f"text={known['text']},pair={pair} for pairs, or text=NAME with the right one of them"
                 )
             known["pair"] = pair
     if label and labelled:
@@ -304,7 +304,7 @@ def _label_by_content(
     if len(switches) >= _FEWEST_SWITCHES:
         raise DataError(
             f"{file}: the columns {', '.join(switches)} all hold 0 and 1; set --columns "
-            f"text={known['text']},label={'+'.join(switches)} if each is a label, or label= and the only one"
+            f"text={known['text']},label={'+'.join(switches)} if each is a label, or label=NAME with the only one"
         )
     if guessed.label_doubt:
         raise DataError(f"{file}: {guessed.label_doubt}; {_WAYS}")

@@ -46,7 +46,7 @@ class Sampler:
                 f"--batch-tokens {batch_tokens} is smaller than one sequence of --length {length}; raise --batch-tokens"
             )
         if plan not in PLANS:
-            raise SettingsError(f"a corpus has no plan {plan!r}; {registry.did_you_mean(plan, PLANS)}")
+            raise SettingsError(f"unknown plan {plan!r}; {registry.did_you_mean(plan, PLANS)}")
         self.corpus, self.seed, self.length, self.batch_tokens = corpus, seed, length, batch_tokens
         self._make_plan = PLANS[plan]
         self._epochs: dict[int, tuple[Plan, NDArray[np.int64]]] = {}

@@ -141,7 +141,7 @@ def _opened(file: Path, columns: Mapping[str, str], bad_utf8: BadUtf8, like: Rea
     if not is_dataset(file) and format_suffix(file) not in (*SUFFIXES, ".json"):
         hint = f"; to read a folder as a data set, write hub:{file}:train" if file.is_dir() else ""
         if file.is_dir() and (file / "state.json").is_file():  # one split of a saved data set
-            hint = f"; to read a folder that datasets saved as a data set, write hub:{file.parent}:{file.name}"
+            hint = f"; to read a folder saved by datasets, write hub:{file.parent}:{file.name}"
         hint = hint or _HINTS.get(file.suffix.lower(), "")
         forms = ", ".join((".txt", *SUFFIXES))
         raise SettingsError(
