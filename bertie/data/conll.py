@@ -1,6 +1,6 @@
 """Read files with one word a line: CoNLL in its many forms, and tables with one row for each word.
 
-Supported are any separator, comments, a header, CoNLL-U (with its ranges and empty nodes) and CoNLL-U Plus, GermEval,
+This supports any separator, comments, a header, CoNLL-U (with its ranges and empty nodes) and CoNLL-U Plus, GermEval,
 CoNLL-2012 with entities in brackets, and tables with a column that gives the sentence of each word.
 """
 
@@ -40,7 +40,7 @@ class Lines:
 
 
 def is_tagged(lines: Sequence[str]) -> bool:
-    """Check for columns instead of running text: lines have equally many fields, the last a tag or a frequent value."""
+    """Check for columns instead of running text: equally many fields in all lines, and tags or few values last."""
     filled = [line for line in lines if is_filled(line)]
     split, _ = splitter(Path("a"), filled)
     rows = [split(line) for line in filled]

@@ -45,7 +45,7 @@ def splitter(file: Path, filled: Sequence[str], mark: str = "") -> tuple[Callabl
     """Find the separator of fields: tabs, commas or semicolons if every line has them, otherwise spaces.
 
     Raises:
-        DataError: a .csv has commas and semicolons in every line, and both cut all lines equally.
+        DataError: all lines have commas and semicolons, and the numbers of fields don't show which one separates them.
     """
     if mark:
         return (lambda line: line.split("\t") if mark == "\t" else _quoted(line, mark)), mark

@@ -144,10 +144,11 @@ def _chinese() -> tuple[list[str], list[str], list[str], str]:
     """Return the documents, the rows of the training and the dev table, and the suffix of the tables."""
     articles = _articles()
     num_read = len(articles) - max(1, len(articles) // _DEV_PART)
-    read, dev = articles[:num_read], articles[num_read:]
+    read, dev_articles = articles[:num_read], articles[num_read:]
     documents = ["\n\n".join("".join(word for word, _ in paragraph) for paragraph in article) for article in read]
     train, dev = (
-        [line for article in part for paragraph in article for line in _spans(paragraph)] for part in (read, dev)
+        [line for article in part for paragraph in article for line in _spans(paragraph)]
+        for part in (read, dev_articles)
     )
     return documents, train, dev, ".jsonl"
 

@@ -197,11 +197,11 @@ def _best_scheme(sentences: Sequence[Tags], positions: set[str], where: Where) -
     return scheme.name, tags, remark
 
 
-def _misfits(sentences: Sequence[Tags], found: Sequence[Sequence[Entity]], scheme: _Scheme) -> list[tuple[int, int]]:
+def _misfits(sentences: Sequence[Tags], spans: Sequence[Sequence[Entity]], scheme: _Scheme) -> list[tuple[int, int]]:
     """List the (sentence, word) of each tag that differs from what the scheme writes for the entities."""
     wrong = []
-    for row, (tags, spans) in enumerate(zip(sentences, found, strict=True)):
-        written = _written(spans, len(tags), scheme)
+    for row, (tags, row_spans) in enumerate(zip(sentences, spans, strict=True)):
+        written = _written(row_spans, len(tags), scheme)
         if written != tags:
             wrong += [(row, word) for word, tag in enumerate(tags) if tag != written[word]]
     return wrong

@@ -35,7 +35,7 @@ def read_alike(
     columns: Mapping[str, str] | None,
     like: Reading | None,
 ) -> Table[Item]:
-    """Read a file; if its columns are ambiguous, read it with the columns of the training file.
+    """Read a file; if that fails, such as by ambiguous columns, read it with the columns of the training file.
 
     Args:
         read: function that reads the file, given the columns.
@@ -67,10 +67,10 @@ def refuse_other_order(file: Path, sample: Sample, roles: Mapping[str, str]) -> 
     Raises:
         DataError: the column of that number holds no text, but another one does.
     """
-    held = {name: [["" if value is None else str(value)] for value in sample.column(name)] for name in sample.names}
-    if not sample.rows or reads_like_language(held[roles["text"]], 0):
+    values = {name: [["" if value is None else str(value)] for value in sample.column(name)] for name in sample.names}
+    if not sample.rows or reads_like_language(values[roles["text"]], 0):
         return
-    if other := next((name for name in sample.names if reads_like_language(held[name], 0)), None):
+    if other := next((name for name in sample.names if reads_like_language(values[name], 0)), None):
         raise DataError(
             f"{file}: the model learned its text from column {roles['text']}, but here column {other} reads like "
             f"text; name the right one: --columns text={other} or --columns text={roles['text']}"

@@ -108,7 +108,7 @@ def write(value: Any, path: Path, *, pairs: bool = False) -> int:
 
 @contextmanager
 def as_file(value: Any, name: str = "the table", *, pairs: bool = False) -> Iterator[Path]:
-    """Write a table to a temporary file; messages about the file name the table instead.
+    """Write a table to a temporary file; in messages, the name of the table replaces the path.
 
     Args:
         value: see `write`.

@@ -32,14 +32,14 @@ class Text:
     line: int = 0
     """Line in the item's file, from 1; 0 if it comes from elsewhere."""
     negatives: tuple[str, ...] = ()
-    """Texts that differ in meaning from `text`, for embeddings."""
+    """Texts that must be distinguished from `pair`, for embeddings."""
     id: str = field(default="", repr=False, compare=False)
     """Name of the item in its file; empty without such a column. Models don't learn from it."""
 
 
 @dataclass(frozen=True)
 class Words:
-    """A text cut into words, each with a tag."""
+    """A text cut into words; each word gets a tag."""
 
     words: tuple[str, ...]
     label: tuple[str, ...] | None = None

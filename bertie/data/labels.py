@@ -11,12 +11,12 @@ from bertie import progress
 from bertie.data.items import Text
 from bertie.errors import DataError
 
-_NOTHING = frozenset(("", "nan", "\\n", "<na>", "#n/a", "nat"))  # as pandas, MySQL and Excel write it
+_MISSING = frozenset(("", "nan", "\\n", "<na>", "#n/a", "nat"))  # as pandas, MySQL and Excel write it
 
 
 def is_no_label(label: object) -> bool:
     r"""Check whether a label is empty, or a mark of programs for a missing value, such as NaN and \N."""
-    return not isinstance(label, tuple) and (label is None or str(label).strip().lower() in _NOTHING)
+    return not isinstance(label, tuple) and (label is None or str(label).strip().lower() in _MISSING)
 
 
 def labels_of(item: Text, *, many: bool = False) -> tuple[str, ...]:

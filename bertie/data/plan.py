@@ -145,7 +145,7 @@ def _shuffled(rows: dict[str, Integers], sentence: Integers, *, seed: int, epoch
 
 
 def chain(follow: Callable[[Integers], Integers], count: int) -> Integers:
-    """Return the numbers below `count` that are reached from 0, where `follow(n)`, above n, comes after n."""
+    """Return the numbers below `count` of the chain 0, follow(0), follow(follow(0)), ...; `follow` must rise."""
     visited = array("q")
     current = 0
     for begin in range(0, count, _BLOCK):

@@ -1,7 +1,8 @@
 """Random first positions for training sequences that are shorter than those of a later stage.
 
-A learned position embedding that no sequence has reached is random, and position-based attention fails there. So the
-sequences of short stages begin at random positions, and all positions of the longest stage are learned from step one.
+A learned position that no sequence has reached is still random, and everything that depends on positions fails there.
+So the sequences of short stages begin at random positions, and all positions of the longest stage are learned from the
+first step on.
 
 Shapes: B sequences.
 """

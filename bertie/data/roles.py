@@ -27,7 +27,7 @@ PAIRS = (
     ("anchor", "positive"),
     ("query", "positive"),
 )
-# In tables of pairs: texts that differ in meaning from the first text.
+# In tables of pairs: texts that must be distinguished from the second text.
 NEGATIVES = ("negative", *(f"negative_{number}" for number in range(1, 10)))
 # Names on one line are equivalent. A line is tried only if no column has a name of an earlier line.
 TEXTS = (

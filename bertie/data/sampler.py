@@ -23,7 +23,7 @@ PLANS: dict[str, Callable[..., Plan]] = {
     "full": full_plan,
     "passages": passage_plan,
 }
-"""The plan function of each name that a task can ask for. Each takes (corpus, seed=, epoch=, length=)."""
+"""Names of plans, as tasks give them, to plan functions. Each function takes (corpus, seed=, epoch=, length=)."""
 
 
 class Sampler:

@@ -109,7 +109,7 @@ class SpanReader:
 
 
 def unit_of(file: Path, rows: Sequence[tuple[int, Any, Any]]) -> str:
-    """Return the unit of a file's offsets: one in which all spans end at words, if characters cut some words.
+    """Return the unit of a file's offsets: characters, unless these cut words and another unit doesn't.
 
     Args:
         file: file name for messages.
@@ -148,15 +148,15 @@ def read_spans(value: Any, where: str) -> Iterator[tuple[Entity, str | None]]:
         raise DataError(f"{where}: spans must be a list, or types with their strings and offsets; got {value!r:.60}")
     for span in value:
         if isinstance(span, Mapping):
-            parts, string = _parts(span, where), span.get("text")
+            parts, text = _parts(span, where), span.get("text")
         else:
-            parts, string = list(span) if isinstance(span, list | tuple) else [], None
+            parts, text = list(span) if isinstance(span, list | tuple) else [], None
         if len(parts) != 3 or not isinstance(parts[2], str) or not parts[2]:
             raise DataError(
                 f'{where}: a span must be {{"start": 0, "end": 5, "label": "PER"}} or [0, 5, "PER"]; got {span!r:.60}'
             )
         start, end = _numbers(parts[:2], where)
-        yield Entity(parts[2], start, end), string if isinstance(string, str) else None
+        yield Entity(parts[2], start, end), text if isinstance(text, str) else None
 
 
 def _parts(span: Mapping[str, Any], where: str) -> list[Any]:

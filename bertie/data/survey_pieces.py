@@ -58,7 +58,7 @@ def survey_lengths(
         tokenizer: the model's tokenizer.
         limit: tokens of the longest sequence.
         apart: whether the texts of a pair are separate sequences, as for embeddings.
-        truncation: treatment of longer items.
+        truncation: treatment of longer items: truncate, error or window.
         choices: treatments that the task allows.
         max_query: pieces of the longest question, for questions about contexts; None: as many as fit.
     """

@@ -237,7 +237,7 @@ def _roles(
 def _even_rows(
     file: Path, table: Delimited, user_roles: Mapping[str, str], *, labelled: bool
 ) -> tuple[list[tuple[int, list[str]]], list[LeftOut]]:
-    """Read all rows of a text table. Allow rows of unequal length only if columns are set by number and none is quoted.
+    """Read the rows of a text table; allow unequal lengths only if columns are set by number and nothing is quoted.
 
     Raises:
         DataError: a row has another length, or more than one row in a hundred lacks a column.

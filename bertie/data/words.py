@@ -205,7 +205,7 @@ def _read(
 
 
 def _has_sentence_rows(lines: Sequence[str], columns: Mapping[str, str], mark: str) -> bool:
-    """Check for one sentence a row, in contrast to one word a row: a column of texts or lists has a typical name."""
+    """Check whether a row is a sentence and not a word: a column with a typical name holds texts or lists."""
     sample = [line for line in lines if line.strip()][:_SAMPLE_LINES]
     if not sample or "text" in columns:
         return bool(sample)

@@ -150,9 +150,9 @@ class _Counted:
             if len(words):
                 scores = bases[index] * left_over[words] + gains
                 first = int(scores.argmax())
-                token_met, most = int(words[first]), bases[index] * left_over[best]
-                if scores[first] > most or (scores[first] == most and token_met < best):
-                    guess[index] = token_met
+                candidate, top = int(words[first]), bases[index] * left_over[best]
+                if scores[first] > top or (scores[first] == top and candidate < best):
+                    guess[index] = candidate
         return chance, guess
 
 
