@@ -1,5 +1,5 @@
-"""What training and evaluation draw from: labelled tables, and the order, pairs and masks over a prepared corpus.
+"""The data of training and evaluation: labelled tables, and instances, pairs and masks drawn from a prepared corpus.
 
-Everything drawn is a pure function of (seed, epoch, instance), so resume needs only a step number.
-To add a source: yield the items or plans the loader already takes.
+Every draw is a pure function of (seed, epoch, instance), so a resumed run needs only its step number.
+To add a source, yield the items or plans that the loader already takes.
 """

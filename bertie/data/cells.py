@@ -1,7 +1,7 @@
-"""Lists and mappings that a table holds as text: JSON, Python's own notation as pandas writes it, and numpy's.
+"""Read lists and mappings that a table holds as text: as JSON, in Python's notation (pandas), or in numpy's.
 
-A .csv has no lists, so programs write them as text. Python would read numpy's `['a' 'b']` as one string `ab`, which is
-why such cells have a reader of their own. Text that is none of these, or not whole, is refused.
+A .csv has no lists, so programs write them as text. Python would read numpy's `['a' 'b']` as the one string `ab`. So
+such cells need their own reader. Any other text, or an incomplete list, is refused.
 """
 
 import ast
@@ -27,33 +27,36 @@ _ENDS = {"[": "]", "(": ")", "{": "}"}
 
 
 def is_listed(text: str) -> bool:
-    """Tell whether a text is written as a list or a mapping: it begins and ends with a pair of brackets."""
+    """Check whether a text is written as a list or a mapping: whether brackets enclose it."""
     bare = text.strip()
     start = 6 if bare.startswith("array(") else 0
     return len(bare) > 1 and bare[start : start + 1] in ("[", "{", "(") and bare[-1] in "]})"
 
 
 def read_cell(text: str) -> Any:
-    """Read a list, tuple (as a list) or mapping of strings, numbers, truth values and nothing.
+    """Read a list, tuple (as a list) or mapping of strings, numbers, booleans and None.
+
+    >>> read_cell("['a' 'b']")
+    ['a', 'b']
 
     Raises:
-        ValueError: the text is none of these; with a word on why.
+        ValueError: the text is none of these; the message gives the reason.
     """
     try:
         value = parse_json(text, "a cell", data=True)
     except DataError:
         value = _Cell(text).read()
     if not isinstance(value, list | dict):
-        raise ValueError("it is no list")
+        raise ValueError("it is not a list")
     return value
 
 
 class _Cell:
-    """Reads Python's and numpy's notation."""
+    """A parser for Python's and numpy's notation."""
 
     def __init__(self, text: str) -> None:
         self._text = text.strip()
-        self._place = 0
+        self._offset = 0
         self._kind, self._token = "", ""
         self._advance()
 
@@ -64,23 +67,21 @@ class _Cell:
         return value
 
     def _advance(self) -> None:
-        """Step to the next token; kind and token are empty at the end."""
-        if _BLANK.fullmatch(self._text, self._place):
+        """Step to the next token; at the end, kind and token are empty."""
+        if _BLANK.fullmatch(self._text, self._offset):
             self._kind, self._token = "", ""
             return
-        found = _TOKEN.match(self._text, self._place)
-        if found is None:
-            rest = self._text[self._place :].lstrip()
+        match = _TOKEN.match(self._text, self._offset)
+        if match is None:
+            rest = self._text[self._offset :].lstrip()
             left_out = rest.startswith(("...", "\u2026"))
-            raise ValueError(
-                "values are left out of it (...)" if left_out else f"it can't be read from {rest!r:.20} on"
-            )
-        self._kind = found.lastgroup or ""
-        self._token = found[self._kind]
-        self._place = found.end()
+            raise ValueError("values are replaced by '...'" if left_out else f"it can't be read from {rest!r:.20} on")
+        self._kind = match.lastgroup or ""
+        self._token = match[self._kind]
+        self._offset = match.end()
 
     def _take(self, mark: str) -> bool:
-        """Step over a mark if it stands here."""
+        """Step over a mark if it is the current token."""
         if self._kind == "mark" and self._token == mark:
             self._advance()
             return True
@@ -103,7 +104,7 @@ class _Cell:
             return self._list(_ENDS[token], depth)
         if token == "{":
             return self._mapping(depth)
-        raise ValueError(f"{token!r} stands where a value should be")
+        raise ValueError(f"{token!r} is in place of a value")
 
     def _named(self, name: str, depth: int) -> Any:
         if name in _NAMES:
@@ -121,7 +122,7 @@ class _Cell:
         return value
 
     def _list(self, end: str, depth: int) -> list[Any]:
-        """Read values parted by commas, or, as numpy writes them, by white space alone."""
+        """Read values separated by commas or, as numpy writes them, by white space alone."""
         values: list[Any] = []
         num_commas = 0
         while not self._take(end):
@@ -130,7 +131,7 @@ class _Cell:
         if num_commas not in (0, len(values), len(values) - 1):
             raise ValueError("a comma is missing")
         if end == ")" and len(values) == 1 and not num_commas:
-            raise ValueError("one value in round brackets is no list")
+            raise ValueError("one value in round brackets is not a list")
         return values
 
     def _mapping(self, depth: int) -> dict[Any, Any]:
@@ -138,7 +139,7 @@ class _Cell:
         while not self._take("}"):
             key = self._value(depth + 1)
             if not isinstance(key, str | int) or not self._take(":"):
-                raise ValueError("a name with a colon is missing")
+                raise ValueError("a key with a colon is missing")
             values[key] = self._value(depth + 1)
             if not self._take(",") and not (self._kind == "mark" and self._token == "}"):
                 raise ValueError("a comma is missing")

@@ -1,8 +1,8 @@
-"""Multiple choice: tables with a text, two choices or more, and which of them is right.
+"""Read multiple choice: tables with a text, two or more choices, and the right choice.
 
-Names of columns are found as SWAG, RACE, COPA, ARC and their like have them. A question about a text, or the beginning
-of a sentence that each choice completes, becomes the `lead` of its item. How labels name a choice is told over the
-whole file (`choice_labels.py`).
+Columns are recognised by the names that SWAG, RACE, COPA, ARC and similar data sets use. A question about a text, or
+the beginning of a sentence that each choice completes, becomes the `lead` of its item. `choice_labels.py` decides for a
+whole file how labels name a choice.
 """
 
 import re
@@ -26,7 +26,7 @@ from bertie.files.rows import SUFFIXES, open_rows
 from bertie.registry import did_you_mean
 from bertie.untrusted import check_whole_characters
 
-# What a part of an item is called in files, the likeliest name first; compared in lower case.
+# Column names for each part of an item, the most likely first. Names are compared in lower case.
 _NAMES = {
     "text": ("context", "text", "article", "passage", "document", "premise", "sent1", "ctx", "goal", "sentence"),
     "question": ("question", "questions", "query", "question_stem"),
@@ -38,21 +38,21 @@ _NAMES = {
         *("correct_answer", "correct_option", "answer_index", "gold_label", "correct_choice"),
     ),
 }
-# Choices in columns of their own: ending0, choice_1, OptionA, or a bare letter.
-_OWN_COLUMN = re.compile(r"(ending|choice|option|answer|solution|sol|alternative|)[ _-]?(\d+|[a-z])")
-_NAMED = ("label", "key", "id", "name")  # what a choice that is an object calls itself
+# Columns with one choice each: ending0, choice_1, OptionA, or a bare letter.
+_CHOICE_COLUMN = re.compile(r"(ending|choice|option|answer|solution|sol|alternative|)[ _-]?(\d+|[a-z])")
+_NAMED = ("label", "key", "id", "name")  # keys of the name of a choice that is an object
 _JSON = (".json", ".jsonl")
 _ASK = "--columns choices=NAME+NAME,text="
 
 
 @dataclass(frozen=True)
 class _Draft:
-    """An item whose label is still as its file has it."""
+    """An item with its original label."""
 
     text: str
     lead: str
     line: int
-    said: Labelled
+    row: Labelled
     id: str = ""
 
 
@@ -64,35 +64,37 @@ def read_choices(
     Args:
         path: .json, .jsonl, .parquet, .csv or .tsv, also compressed; or a data set (`data/hub.py`).
         columns: part (text, question, lead, choices, label) to column name; choices may be several columns, as in
-            choices=a+b+c. Found by their names when None. `numbered` says whether labels count from 0 or from 1.
+            choices=a+b+c. None: recognise the columns by name. `numbered` says whether labels count from 0 or from 1.
         labelled: whether every item needs a label.
 
     Raises:
-        SettingsError: no such file, another kind of file, or a column it doesn't have.
-        DataError: an empty file, an item of fewer than two choices, or a label that is none of them or may be several.
+        SettingsError: the file doesn't exist or has another format, or a named column doesn't exist.
+        DataError: the file is empty, an item has fewer than two choices, or a label fits none or several of them.
     """
-    file, given = Path(path), dict(columns or {})
-    base = given.pop(BASE, "")
-    said = {name: given.pop(name) for name in OPTIONS if name in given}
-    header, rows, form = _rows(file, {**given, **said})
-    places = _chosen(file, header, given) if given else _found(file, header, rows)
-    if labelled and header and "label" not in places:
-        raise DataError(f"{file}: no column holds labels ({', '.join(header)}); say which by --columns label=NAME,...")
+    file, user_columns = Path(path), dict(columns or {})
+    base = user_columns.pop(BASE, "")
+    file_options = {name: user_columns.pop(name) for name in OPTIONS if name in user_columns}
+    header, rows, form = _rows(file, {**user_columns, **file_options})
+    part_columns = _named_columns(file, header, user_columns) if user_columns else _columns_by_name(file, header, rows)
+    if labelled and header and "label" not in part_columns:
+        raise DataError(f"{file}: no column holds labels ({', '.join(header)}); choose one: --columns label=NAME,...")
     drafts: list[_Draft] = []
     for line, row in rows:
-        parts = {part: [row.get(name) for name in names] for part, names in places.items()}
+        parts = {part: [row.get(name) for name in names] for part, names in part_columns.items()}
         drafts += [_draft(one, f"{file}:{line}", line) for one in _questions(parts, f"{file}:{line}")]
     if not drafts:
         raise DataError(f"{file} holds no rows")
     for draft in drafts:
-        if labelled and is_missing(draft.said.label):
-            raise DataError(f"{draft.said.where}: no label; complete or remove the row")
-    from_zero = all(re.search(r"\d+$", name) for name in places["choices"]) and places["choices"][0].endswith("0")
+        if labelled and is_missing(draft.row.label):
+            raise DataError(f"{draft.row.where}: no label; complete or remove the row")
+    from_zero = all(re.search(r"\d+$", name) for name in part_columns["choices"]) and part_columns["choices"][
+        0
+    ].endswith("0")
     numbers, way = _numbers(file, drafts, base, labelled=labelled, numbered_columns=from_zero)
     items = [
         Choice(
             draft.text,
-            tuple(draft.said.choices),
+            tuple(draft.row.choices),
             None if number is None else str(number),
             draft.line,
             draft.lead,
@@ -100,13 +102,13 @@ def read_choices(
         )
         for draft, number in zip(drafts, numbers, strict=True)
     ]
-    mapping = {part: "+".join(names) for part, names in places.items()}
-    told = [f"{part} from column {name!r}" for part, name in mapping.items()] + ([way] if way else [])
+    mapping = {part: "+".join(names) for part, names in part_columns.items()}
+    details = [f"{part} from column {name!r}" for part, name in mapping.items()] + ([way] if way else [])
     sizes = sorted({len(item.choices) for item in items})
     span = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
-    progress.note(f"{file}: {len(items):,} items of {span} choices, {', '.join(told)}")
+    progress.note(f"{file}: {len(items):,} items of {span} choices, {', '.join(details)}")
     numbered = base or ("1" if way.endswith("from 1") else "0" if way.endswith("from 0") else "")
-    options = {**said, **({BASE: numbered} if numbered else {})}
+    options = {**file_options, **({BASE: numbered} if numbered else {})}
     reading = Reading(str(file), form=form, columns=mapping, labels=way, rows=len(items), options=options)
     return Table(file, items, mapping, reading)
 
@@ -114,10 +116,10 @@ def read_choices(
 def _numbers(
     file: Path, drafts: Sequence[_Draft], base: str, *, labelled: bool, numbered_columns: bool
 ) -> tuple[list[int | None], str]:
-    """Resolve the labels; where none is needed, those that can't be told are left out with a warning."""
-    said = [draft.said for draft in drafts]
+    """Resolve the labels; if none is needed, leave out ambiguous ones with a warning."""
+    rows = [draft.row for draft in drafts]
     try:
-        return resolve(file, said, base, numbered_columns=numbered_columns)
+        return resolve(file, rows, base, numbered_columns=numbered_columns)
     except DataError as error:
         if labelled:
             raise
@@ -125,12 +127,12 @@ def _numbers(
         return [None] * len(drafts), ""
 
 
-def _rows(file: Path, said: Mapping[str, str]) -> tuple[list[str], list[tuple[int, dict[str, Any]]], str]:
-    """Read all rows: the names of the columns, line and values of each, and the form of the file.
+def _rows(file: Path, options: Mapping[str, str]) -> tuple[list[str], list[tuple[int, dict[str, Any]]], str]:
+    """Read all rows: return the names of the columns, (line, values) of each row, and the format of the file.
 
     Raises:
-        SettingsError: another kind of file.
-        DataError: JSON that is no table.
+        SettingsError: the file has another format.
+        DataError: the JSON is not a table.
     """
     suffix = format_suffix(file)
     if suffix in _JSON:
@@ -141,67 +143,69 @@ def _rows(file: Path, said: Mapping[str, str]) -> tuple[list[str], list[tuple[in
         return list(dict.fromkeys(name for _, row in unfolded for name in row)), unfolded, suffix[1:]
     if not is_dataset(file) and suffix not in SUFFIXES:
         raise SettingsError(f"{file}: items with choices are read from .json, {', '.join(SUFFIXES)}")
-    with open_dataset(file) if is_dataset(file) else open_rows(file, columns=said, ask=_ASK) as table:
+    with open_dataset(file) if is_dataset(file) else open_rows(file, columns=options, ask=_ASK) as table:
         names = list(table.columns)
         read = [(line, dict(zip(names, values, strict=True))) for line, values in table.rows(names)]
     return names, read, "dataset" if is_dataset(file) else suffix[1:]
 
 
 def _unfolded(row: dict[str, Any]) -> dict[str, Any]:
-    """Lift the choices out of a question, where ARC and CommonsenseQA have them in their own files."""
-    asked = row.get("question")
-    if not isinstance(asked, dict) or "stem" not in asked or "choices" not in asked:
+    """Move the choices out of the question, where the original files of ARC and CommonsenseQA have them."""
+    question = row.get("question")
+    if not isinstance(question, dict) or "stem" not in question or "choices" not in question:
         return row
-    return {**row, "question": asked["stem"], "choices": asked["choices"]}
+    return {**row, "question": question["stem"], "choices": question["choices"]}
 
 
-def _chosen(file: Path, header: Sequence[str], columns: Mapping[str, str]) -> dict[str, list[str]]:
+def _named_columns(file: Path, header: Sequence[str], columns: Mapping[str, str]) -> dict[str, list[str]]:
     """Look up the columns that the user named."""
-    places = {}
+    chosen = {}
     check_one_role(columns)
     for part, names in columns.items():
         if part not in _NAMES:
             known = ", ".join(_NAMES)
             raise SettingsError(f"--columns {part}={names}: a part is one of {known}; {did_you_mean(part, _NAMES)}")
-        places[part] = [names] if names in header else names.split("+")
-        for name in places[part]:
+        chosen[part] = [names] if names in header else names.split("+")
+        for name in chosen[part]:
             if name not in header:
                 raise no_column(file, name, header)
-        if len(places[part]) > 1 and part != "choices":
-            raise SettingsError(f"--columns {part}={names}: only choices may stand in several columns")
-    if "choices" not in places or not {"text", "question"} & set(places):
-        raise SettingsError("--columns must say where text and choices are: text=NAME,choices=NAME+NAME")
-    return places
+        if len(chosen[part]) > 1 and part != "choices":
+            raise SettingsError(f"--columns {part}={names}: only choices may have several columns")
+    if "choices" not in chosen or not {"text", "question"} & set(chosen):
+        raise SettingsError("--columns must name text and choices: text=NAME,choices=NAME+NAME")
+    return chosen
 
 
-def _found(file: Path, header: Sequence[str], rows: Sequence[tuple[int, Mapping[str, Any]]]) -> dict[str, list[str]]:
-    """Find the parts by the names of the columns."""
+def _columns_by_name(
+    file: Path, header: Sequence[str], rows: Sequence[tuple[int, Mapping[str, Any]]]
+) -> dict[str, list[str]]:
+    """Find the columns of the parts by name."""
     names = {name.lower(): name for name in reversed(header)}
-    places = {
+    chosen = {
         part: [names[next(name for name in known if name in names)]]
         for part, known in _NAMES.items()
         if any(name in names for name in known)
     }
-    if "choices" not in places and (own := _own_columns(header)):
-        places["choices"] = own
-    if "choices" not in places and {"label", "answers"} <= set(names) and rows:  # ReClor's answers are the choices
+    if "choices" not in chosen and (separate := _choice_columns(header)):
+        chosen["choices"] = separate
+    if "choices" not in chosen and {"label", "answers"} <= set(names) and rows:  # ReClor's answers are the choices
         first = rows[0][1][names["answers"]]
         if isinstance(first, list) or (isinstance(first, str) and is_listed(first)):
-            places["choices"] = [names["answers"]]
-    if (header or rows) and ("choices" not in places or not {"text", "question"} & set(places)):
-        lacking = "the choices" if "choices" not in places else "the text"
+            chosen["choices"] = [names["answers"]]
+    if (header or rows) and ("choices" not in chosen or not {"text", "question"} & set(chosen)):
+        missing = "the choices" if "choices" not in chosen else "the text"
         raise DataError(
-            f"{file}: can't tell which column holds {lacking} ({', '.join(header)}); say --columns "
+            f"{file}: can't tell which column holds {missing} ({', '.join(header)}); set --columns "
             "text=NAME,choices=NAME+NAME"
         )
-    return places
+    return chosen
 
 
-def _own_columns(header: Sequence[str]) -> list[str]:
-    """Find choices that have a column each, in the order of their numbers or letters."""
+def _choice_columns(header: Sequence[str]) -> list[str]:
+    """Find columns with one choice each, in the order of their numbers or letters."""
     groups: dict[str, dict[int, str]] = {}
     for name in header:
-        match = _OWN_COLUMN.fullmatch(name.lower())
+        match = _CHOICE_COLUMN.fullmatch(name.lower())
         if match and (match[1] or match[2].isalpha()):
             groups.setdefault(match[1], {})[int(match[2]) if match[2].isdecimal() else ord(match[2])] = name
     best = max(groups.values(), key=len, default={})
@@ -209,15 +213,15 @@ def _own_columns(header: Sequence[str]) -> list[str]:
 
 
 def _questions(parts: dict[str, list[Any]], where: str) -> Iterator[dict[str, list[Any]]]:
-    """Part a row that holds lists of questions, options and answers, as RACE has them."""
-    asked = parts.get("question", [None])[0]
-    if not isinstance(asked, list):
+    """Split a row with lists of questions, options and answers, as in RACE, into one row for each question."""
+    questions = parts.get("question", [None])[0]
+    if not isinstance(questions, list):
         yield parts
         return
     several = {part: parts[part][0] for part in ("question", "choices", "label") if part in parts}
-    if not all(isinstance(values, list) and len(values) == len(asked) for values in several.values()):
-        raise DataError(f"{where}: {len(asked)} questions need as many lists of choices, and as many labels")
-    for number in range(len(asked)):
+    if not all(isinstance(values, list) and len(values) == len(questions) for values in several.values()):
+        raise DataError(f"{where}: {len(questions)} questions need as many lists of choices, and as many labels")
+    for number in range(len(questions)):
         yield {**parts, **{part: [values[number]] for part, values in several.items()}}
 
 
@@ -228,8 +232,8 @@ def _draft(parts: dict[str, list[Any]], where: str, line: int) -> _Draft:
         text, lead = lead, ""
     choices, names = _choices(parts["choices"], where)
     label = parts["label"][0] if "label" in parts else None
-    own = "" if (found := parts.get("id", [None])[0]) is None else str(found)
-    return _Draft(text, lead, line, Labelled(choices, names, label, where), own)
+    item_id = "" if (value := parts.get("id", [None])[0]) is None else str(value)
+    return _Draft(text, lead, line, Labelled(choices, names, label, where), item_id)
 
 
 def _text(value: Any, part: str, where: str) -> str:
@@ -239,16 +243,16 @@ def _text(value: Any, part: str, where: str) -> str:
 
 
 def _choices(values: list[Any], where: str) -> tuple[list[str], list[str]]:
-    """Return the choices, and what the file itself calls them, if it does."""
+    """Return the choices and their names in the file, if it has any."""
     names: list[str] = []
     whole = values[0] if len(values) == 1 else values
     if isinstance(whole, str):
         try:
             whole = read_cell(whole)
         except ValueError as error:
-            said = f" ({error})" if is_listed(whole) else ""
+            reason = f" ({error})" if is_listed(whole) else ""
             raise DataError(
-                f"{where}: the choices are {whole!r:.60}; they need a column each, or a JSON list of strings{said}"
+                f"{where}: the choices are {whole!r:.60}; they need a column each, or a JSON list of strings{reason}"
             ) from None
     if isinstance(whole, dict) and isinstance(whole.get("text"), list):
         names, whole = [str(name) for name in whole.get("label") or ()], whole["text"]
@@ -258,7 +262,7 @@ def _choices(values: list[Any], where: str) -> tuple[list[str], list[str]]:
         key = next((key for key in _NAMED if all(key in one for one in whole)), "")
         names, whole = [str(one[key]) for one in whole] if key else [], [one["text"] for one in whole]
     if names and len(set(names)) < len(whole):
-        raise DataError(f"{where}: {len(whole)} choices with the names {', '.join(names)}; give each its own")
+        raise DataError(f"{where}: {len(whole)} choices with the names {', '.join(names)}; give each a different name")
     if not isinstance(whole, list) or not all(isinstance(one, str | int | float | None) for one in whole):
         raise DataError(f"{where}: the choices are {whole!r:.60}; they must be a list of strings")
     texts = ["" if one is None else str(one) for one in whole]

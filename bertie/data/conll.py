@@ -1,7 +1,7 @@
-"""Files with one word a line: CoNLL in its many forms, and tables with a row for each word.
+"""Read files with one word a line: CoNLL in its many forms, and tables with one row for each word.
 
-Known here: any separator, comments, a header, CoNLL-U (with its ranges and empty nodes) and CoNLL-U Plus, GermEval,
-CoNLL-2012 with entities in brackets, and tables whose column says which sentence a word is of.
+This supports any separator, comments, a header, CoNLL-U (with its ranges and empty nodes) and CoNLL-U Plus, GermEval,
+CoNLL-2012 with entities in brackets, and tables with a column that gives the sentence of each word.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ _GERMEVAL = re.compile(r"#\t\S+(?:\s+\[\d.*\])?")
 
 @dataclass
 class Lines:
-    """What a file of words held, its tags as they stand there."""
+    """The content of a file with one word a line, with its original tags."""
 
     items: list[Words]
     mapping: dict[str, str]
     remarks: list[str] = field(default_factory=list)
     places: list[list[int]] = field(default_factory=list)
-    """Of each item, the line of each word, where every word has one."""
+    """Line of each word in each item; empty if words don't have a line each."""
     form: str = "conll"
     header: bool | None = None
 
 
 def is_tagged(lines: Sequence[str]) -> bool:
-    """Tell columns from running text: as many fields in every line, the last of them a tag or one of a few values."""
+    """Check for columns instead of running text: equally many fields in all lines, and tags or few values last."""
     filled = [line for line in lines if is_filled(line)]
     split, _ = splitter(Path("a"), filled)
     rows = [split(line) for line in filled]
@@ -60,45 +60,45 @@ def read_lines(
     """Read the words and tags of a file with one word a line.
 
     Args:
-        file: for messages, and for what its suffix says.
-        lines: without their ends.
-        columns: words, tags or sentence to a column's name or number from 0; found when empty.
-        options: what the user says of the `delimiter`, and whether the first line is a `header`.
-        labelled: whether tags are needed, so that a doubt about them is an error.
+        file: file name, for messages and for its suffix.
+        lines: lines without their ends.
+        columns: words, tags or sentence to a column's name or number from 0; empty: detect them.
+        options: the `delimiter`, and whether the first line is a `header`, if the user set them.
+        labelled: whether tags are needed, so that ambiguous tags are an error.
 
     Raises:
-        SettingsError: a column that the file doesn't have.
-        DataError: lines of unequal numbers of fields, or columns of which several may be the words or the tags.
+        SettingsError: the file doesn't have a named column.
+        DataError: lines have different numbers of fields, or several columns may be the words or the tags.
     """
     return read_grid(cut_lines(file, lines, options), columns, labelled=labelled)
 
 
 def read_grid(grid: Grid, columns: Mapping[str, str], *, labelled: bool) -> Lines:
-    """Read the words and tags of rows that are cut already; see `read_lines`."""
+    """Read the words and tags of rows that are cut into fields; see `read_lines`."""
     if not grid.sentences:
         return Lines([], {})
-    given = {role: _place(grid, role, name) for role, name in columns.items()}
-    _join_by_column(grid, given)
-    found = _roles(grid, given, labelled=labelled)
+    fixed = {role: _column(grid, role, name) for role, name in columns.items()}
+    _join_by_column(grid, fixed)
+    choice = _roles(grid, fixed, labelled=labelled)
     if columns.get("tags", "").startswith("misc."):
-        found = replace(found, key=columns["tags"])
-    tags = _tags(grid, found)
+        choice = replace(choice, key=columns["tags"])
+    tags = _tags(grid, choice)
     items = [
-        Words(tuple(fields[found.words] for _, fields in rows), label, rows[0][0])
+        Words(tuple(fields[choice.words] for _, fields in rows), label, rows[0][0])
         for rows, label in zip(grid.sentences, tags, strict=True)
     ]
-    mapping = {"words": grid.names[found.words]}
-    if found.tags >= 0:
-        mapping["tags"] = found.key or grid.names[found.tags]
-    if "sentence" in given:
-        mapping["sentence"] = grid.names[given["sentence"]]
-    places = [[line for line, _ in rows] for rows in grid.sentences]
+    mapping = {"words": grid.names[choice.words]}
+    if choice.tags >= 0:
+        mapping["tags"] = choice.key or grid.names[choice.tags]
+    if "sentence" in fixed:
+        mapping["sentence"] = grid.names[fixed["sentence"]]
+    lines = [[line for line, _ in rows] for rows in grid.sentences]
     form = grid.form.lower().replace(" plus", "-plus") or "conll"
-    return Lines(items, mapping, _remarks(grid, found), places, form, grid.header)
+    return Lines(items, mapping, _remarks(grid, choice), lines, form, grid.header)
 
 
-def _place(grid: Grid, role: str, name: str) -> int:
-    """Look a column up by name or number."""
+def _column(grid: Grid, role: str, name: str) -> int:
+    """Return the index of a column, given its name or number."""
     names = grid.names
     if name.partition(".")[0] == "misc" and role == "tags" and "misc" in names:
         return names.index("misc")
@@ -108,76 +108,79 @@ def _place(grid: Grid, role: str, name: str) -> int:
         return int(name)
     numbered = names[0] == "0"
     known = f"columns 0 to {len(names) - 1}" if numbered else f"the columns {', '.join(names)}"
-    like = f", of words and tags, such as words=0,tags={len(names) - 1}" if numbered else ""
+    like = f"; name those of words and tags, such as words=0,tags={len(names) - 1}" if numbered else ""
     hint = "" if numbered else f"; {did_you_mean(name, names)}"
     raise SettingsError(f"--columns {role}={name}: {grid.file} has {known}{like}{hint}")
 
 
-def _join_by_column(grid: Grid, given: dict[str, int]) -> None:
-    """Cut a table without blank lines into sentences by the column that says which a word is of."""
-    if "sentence" not in given and len(grid.names) > 2:
-        place = end_column(grid.sentences, grid.names)
-        if place >= 0 and place not in given.values():
-            given["sentence"] = place
-    if "sentence" in given:
-        grid.sentences = break_at(grid.file, grid.sentences, given["sentence"], grid.names)
+def _join_by_column(grid: Grid, fixed: dict[str, int]) -> None:
+    """Cut a table without blank lines into sentences, by the column that gives the sentence of each word."""
+    if "sentence" not in fixed and len(grid.names) > 2:
+        column = end_column(grid.sentences, grid.names)
+        if column >= 0 and column not in fixed.values():
+            fixed["sentence"] = column
+    if "sentence" in fixed:
+        grid.sentences = break_at(grid.file, grid.sentences, fixed["sentence"], grid.names)
     elif len(grid.sentences) == 1:
-        grid.remarks.append("one sentence, as no blank line and no column separates them")
+        grid.remarks.append("one sentence, because no blank line or column separates sentences")
 
 
-def _roles(grid: Grid, given: Mapping[str, int], *, labelled: bool) -> Choice:
+def _roles(grid: Grid, fixed: Mapping[str, int], *, labelled: bool) -> Choice:
     """Find the columns of words and tags.
 
     Raises:
-        DataError: several may be one or the other.
+        DataError: several columns may be the words or the tags.
     """
     if grid.form in ("CoNLL-U", "CoNLL-2012"):
-        found = (conll_u_roles if grid.form == "CoNLL-U" else conll_2012_roles)(grid.sentences)
-        if "tags" in given:
-            found = Choice(found.words, given["tags"])
-        elif found.doubt and labelled:
-            raise DataError(f"{grid.file}: {found.doubt}")
-        return replace(found, words=given.get("words", found.words))
-    names, left = list(grid.names), [place for place in range(len(grid.names)) if place != given.get("sentence")]
+        choice = (conll_u_roles if grid.form == "CoNLL-U" else conll_2012_roles)(grid.sentences)
+        if "tags" in fixed:
+            choice = Choice(choice.words, fixed["tags"])
+        elif choice.doubt and labelled:
+            raise DataError(f"{grid.file}: {choice.doubt}")
+        return replace(choice, words=fixed.get("words", choice.words))
+    names, columns = list(grid.names), [column for column in range(len(grid.names)) if column != fixed.get("sentence")]
     narrowed = grid.sentences
-    if len(left) < len(names):
-        narrowed = [[(line, [fields[place] for place in left]) for line, fields in rows] for rows in grid.sentences]
-    back = {role: left.index(place) for role, place in given.items() if role != "sentence"}
+    if len(columns) < len(names):
+        narrowed = [
+            [(line, [fields[column] for column in columns]) for line, fields in rows] for rows in grid.sentences
+        ]
+    narrowed_roles = {role: columns.index(column) for role, column in fixed.items() if role != "sentence"}
     nested_last = any(_GERMEVAL.match(line) for line in grid.comments) and len(names) == 4
-    found = choose(narrowed, [names[place] for place in left], back, nested_last=nested_last)
-    if found.doubt and (found.words < 0 or labelled):
-        raise _doubt(grid, found.doubt)
-    return Choice(left[found.words], left[found.tags] if found.tags >= 0 else -1, found.doubt, found.left_out)
-
-
-def _doubt(grid: Grid, doubt: str) -> DataError:
-    return DataError(
-        f"{grid.file}: {doubt}; say which by name or number from 0: --columns words={grid.names[0]},"
-        f"tags={grid.names[-1]}"
+    choice = choose(narrowed, [names[column] for column in columns], narrowed_roles, nested_last=nested_last)
+    if choice.doubt and (choice.words < 0 or labelled):
+        raise _ambiguous(grid, choice.doubt)
+    return Choice(
+        columns[choice.words], columns[choice.tags] if choice.tags >= 0 else -1, choice.doubt, choice.left_out
     )
 
 
-def _tags(grid: Grid, found: Choice) -> list[Tags | None]:
-    """Return the tags of each sentence as they stand there, those in brackets or in MISC as IOB2."""
-    if found.tags < 0:
+def _ambiguous(grid: Grid, doubt: str) -> DataError:
+    return DataError(
+        f"{grid.file}: {doubt}; choose by name or number from 0: --columns words={grid.names[0]},tags={grid.names[-1]}"
+    )
+
+
+def _tags(grid: Grid, choice: Choice) -> list[Tags | None]:
+    """Return the tags of each sentence: the original ones, or IOB2 for tags in brackets and in MISC."""
+    if choice.tags < 0:
         return [None] * len(grid.sentences)
-    rows = [tuple(fields[found.tags] for _, fields in rows) for rows in grid.sentences]
+    rows = [tuple(fields[choice.tags] for _, fields in rows) for rows in grid.sentences]
     distinct = {tag for tags in rows for tag in tags}
     several = {tag for tag in distinct if " " in tag and all(map(_is_tag, tag.split()))}
     for sentence, tags in zip(grid.sentences, rows, strict=True):
         for (line, _), tag in zip(sentence, tags, strict=True) if several else ():
             if tag in several:
                 raise DataError(
-                    f"{grid.file}:{line}: {tag!r} holds several tags; name the columns in a first line, such as "
-                    "words,tags, if a row is a sentence"
+                    f"{grid.file}:{line}: {tag!r} holds several tags; if a row is a sentence, name the columns in a "
+                    "first line, such as words,tags"
                 )
-    if found.key:
-        return list(read_misc(rows, found.key.partition(".")[2]))
+    if choice.key:
+        return list(read_misc(rows, choice.key.partition(".")[2]))
     if is_bracketed(Counter(tag for tags in rows for tag in tags)):
         lines = [sentence[0][0] for sentence in grid.sentences]
         read, num_nested = read_brackets(grid.file, lines, rows)
         grid.remarks.append("tags are entities in brackets")
-        grid.remarks += [f"{num_nested:,} entities within others left out"] if num_nested else []
+        grid.remarks += [f"{num_nested:,} nested entities left out"] if num_nested else []
         return list(read)
     return list(rows)
 
@@ -186,11 +189,11 @@ def _is_tag(part: str) -> bool:
     return part == OUTSIDE or is_positioned(part)
 
 
-def _remarks(grid: Grid, found: Choice) -> list[str]:
+def _remarks(grid: Grid, choice: Choice) -> list[str]:
     counted = {"documents": grid.num_documents, "comments left out": len(grid.comments)}
-    said = [grid.form] if grid.form else []
-    said += [f"{count:,} {what}" for what, count in counted.items() if count]
-    said += grid.remarks
-    if found.doubt:
-        said.append(f"no tags are read: {found.doubt}")
-    return said + ([found.left_out] if found.left_out else [])
+    remarks = [grid.form] if grid.form else []
+    remarks += [f"{count:,} {what}" for what, count in counted.items() if count]
+    remarks += grid.remarks
+    if choice.doubt:
+        remarks.append(f"no tags are read: {choice.doubt}")
+    return remarks + ([choice.left_out] if choice.left_out else [])

@@ -1,4 +1,4 @@
-"""Lines of a file with one word a line, cut into fields and sentences; comments, header and the like are set aside."""
+"""Cut the lines of a file with one word a line into fields and sentences; separate comments, header and the like."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from bertie.errors import DataError
 from bertie.files.compression import format_suffix
 
 _BLANKS = re.compile("[ \t]+")
-_SPECIAL = re.compile(r"\d+(?:-\d+|\.\d+)")  # CoNLL-U: 2-3 is a range of words, 4.1 a word that is not in the text
+_SPECIAL = re.compile(r"\d+(?:-\d+|\.\d+)")  # CoNLL-U: 2-3 is a range of words, 4.1 a word that the text doesn't have
 _ENOUGH_ROWS = 3  # with fewer rows, the values below don't show that the first line is a header
-_MOST_NAMED = 8  # line numbers that a message lists
+_MOST_NAMED = 8  # line numbers that a message lists at most
 
 
 @dataclass
 class Grid:
-    """Lines cut into fields, in sentences."""
+    """Sentences of lines cut into fields."""
 
     file: Path
     sentences: list[list[Row]]
@@ -37,32 +37,32 @@ class Grid:
 
 
 def is_filled(line: str) -> bool:
-    """Tell lines that hold something from blank ones and marks of a document."""
+    """Check that a line is neither blank nor the mark of a new document."""
     return bool(line.strip(" \t")) and not line.startswith("-DOCSTART-")
 
 
 def splitter(file: Path, filled: Sequence[str], mark: str = "") -> tuple[Callable[[str], list[str]], str]:
-    """Find what separates the fields: tabs or commas or semicolons in every line, else spaces.
+    """Find the separator of fields: tabs, commas or semicolons if every line has them, otherwise spaces.
 
     Raises:
-        DataError: commas and semicolons in every line of a .csv, as many in each.
+        DataError: all lines have commas and semicolons, and the numbers of fields don't show which one separates them.
     """
     if mark:
         return (lambda line: line.split("\t") if mark == "\t" else _quoted(line, mark)), mark
     sample = [line for line in filled if not line.startswith("#")] or list(filled)
-    # Where every line has tabs, only they separate fields: a word may hold a space, or be a wide space.
+    # If every line has tabs, only they separate fields: a word may contain a space, or be a wide space.
     if sample and all("\t" in line for line in sample):
         return (lambda line: line.split("\t")), "\t"
     narrow = sum(" " not in line.strip(" ") and "\t" not in line.strip("\t") for line in sample)
     if sample and (format_suffix(file) == ".csv" or 2 * narrow > len(sample)):
-        able = [mark for mark in (",", ";") if all(mark in line for line in sample)]
-        if len(able) > 1:
-            even = [mark for mark in able if len({len(_quoted(line, mark)) for line in sample}) == 1]
+        candidates = [mark for mark in (",", ";") if all(mark in line for line in sample)]
+        if len(candidates) > 1:
+            even = [mark for mark in candidates if len({len(_quoted(line, mark)) for line in sample}) == 1]
             if len(even) != 1:
                 raise DataError(f"{file}: its columns may be separated by ',' or by ';'; write it with tabs, as a .tsv")
-            able = even
-        if able:
-            return (lambda line: _quoted(line, able[0])), able[0]
+            candidates = even
+        if candidates:
+            return (lambda line: _quoted(line, candidates[0])), candidates[0]
     return _at_blanks, " "
 
 
@@ -75,14 +75,14 @@ def _quoted(line: str, mark: str) -> list[str]:
     try:
         return next(csv.reader([line], delimiter=mark, strict=True), [])
     except csv.Error:
-        return line.split(mark)  # a quotation mark that is a word
+        return line.split(mark)  # the word is a quotation mark
 
 
 def cut_lines(file: Path, lines: Sequence[str], options: Mapping[str, Any]) -> Grid:
-    """Cut lines into fields and sentences; set comments, header, ranges and empty nodes aside.
+    """Cut lines into fields and sentences; separate comments, header, ranges and empty nodes.
 
     Raises:
-        DataError: lines with more or fewer fields than most.
+        DataError: lines have more or fewer fields than most.
     """
     filled = [line for line in lines if is_filled(line)]
     split, mark = splitter(file, filled, options.get("delimiter", ""))
@@ -106,20 +106,20 @@ def cut_lines(file: Path, lines: Sequence[str], options: Mapping[str, Any]) -> G
             misfits.append((number, len(fields)))
         else:
             rows.append((number, fields))
-    _set_comments_apart(grid)
+    _drop_comments(grid)
     if misfits:
         raise _uneven(file, misfits, width)
     if grid.form:
         kept = len(CONLL_2012)
         grid.sentences = [[(number, fields[:kept]) for number, fields in rows] for rows in grid.sentences]
         return grid
-    grid.names = [str(place) for place in range(width)]
+    grid.names = [str(number) for number in range(width)]
     _name_columns(grid, mark, options.get("header"))
     return grid
 
 
-def _set_comments_apart(grid: Grid) -> None:
-    """Treat `# id 7` as a comment where it has as many fields as a word's line, but its last one is no word's tag."""
+def _drop_comments(grid: Grid) -> None:
+    """Treat `# id 7` as a comment if it has the usual number of fields, but its last field is no other word's tag."""
     hashes = [rows for rows in grid.sentences if rows[0][1][0] == "#" and len(rows[0][1]) > 1]
     if not hashes:
         return
@@ -135,20 +135,20 @@ def _uneven(file: Path, misfits: Sequence[tuple[int, int]], width: int) -> DataE
     more = f" and {len(misfits) - 1:,} more such lines ({', '.join(others)}" if others else ""
     more += "" if not others else ", ...)" if len(misfits) > len(others) + 1 else ")"
     return DataError(
-        f"{file}:{first}: {count} fields{more}, most lines have {width}: a word, its tag at the line's end, and "
-        "blank lines between sentences"
+        f"{file}:{first}: {count} fields{more}, but most lines have {width}; write a word with its tag at the end of "
+        "the line, and blank lines between sentences"
     )
 
 
 def _name_columns(grid: Grid, mark: str, header: bool | None) -> None:
-    """Find the names of the columns: of CoNLL-U, of CoNLL-U Plus, or in the first line."""
+    """Find the names of the columns: those of CoNLL-U or CoNLL-U Plus, or the fields of the first line."""
     width = len(grid.names)
-    said = next((line.partition("=")[2].split() for line in grid.comments if "global.columns" in line), [])
-    if len(said) == width:
-        grid.form, grid.names = "CoNLL-U Plus", [name.lower() for name in said]
+    names = next((line.partition("=")[2].split() for line in grid.comments if "global.columns" in line), [])
+    if len(names) == width:
+        grid.form, grid.names = "CoNLL-U Plus", [name.lower() for name in names]
     elif width == len(CONLL_U) and mark != " " and grid.sentences and _is_conll_u(grid):
         grid.form, grid.names = "CoNLL-U", list(CONLL_U)
-    elif grid.sentences and header is not False and (reason := "as you say" if header else _header(grid)):
+    elif grid.sentences and header is not False and (reason := "as set by header=yes" if header else _header(grid)):
         line, fields = grid.sentences[0].pop(0)
         grid.header, grid.names = True, [name.strip() for name in fields]
         grid.remarks.append(f"line {line} names the columns ({reason})")
@@ -171,7 +171,7 @@ def _is_conll_u(grid: Grid) -> bool:
 
 
 def _drop_special(grid: Grid) -> None:
-    """Leave out CoNLL-U's ranges and empty nodes, where the first column counts the words."""
+    """Leave out CoNLL-U's ranges and empty nodes, if the first column numbers the words."""
     first = [fields[0] for rows in grid.sentences for _, fields in rows]
     special = [value for value in first if _SPECIAL.fullmatch(value)]
     if len(grid.names) < 2 or not special or not all(v.isdecimal() or _SPECIAL.fullmatch(v) for v in first):
@@ -187,7 +187,7 @@ def _drop_special(grid: Grid) -> None:
 
 
 def _header(grid: Grid) -> str:
-    """Say why the first line names the columns; empty where it doesn't."""
+    """Return why the first line must be a header; "" if it isn't one."""
     first = [value.strip() for value in grid.sentences[0][0][1]]
     rest = [grid.sentences[0][1:], *grid.sentences[1:]]
     rest = [rows for rows in rest if rows]
@@ -199,12 +199,12 @@ def _header(grid: Grid) -> str:
     if any(not name or name == OUTSIDE or is_positioned(name) or name.isdecimal() for name in first):
         return ""
     num_rows = sum(map(len, rest))
-    for place, kind in enumerate(kinds_of(rest, len(first))):
-        others = {fields[place] for rows in rest for _, fields in rows}
+    for column, kind in enumerate(kinds_of(rest, len(first))):
+        others = {fields[column] for rows in rest for _, fields in rows}
         numbers = kind == "number" or (kind == "whole numbers" and num_rows >= _ENOUGH_ROWS)
-        if numbers and len(first) > 2 and not _SPECIAL.fullmatch(first[place]):
-            return f"column {place} holds numbers below it"
+        if numbers and len(first) > 2 and not _SPECIAL.fullmatch(first[column]):
+            return f"column {column} holds numbers below it"
         tags = kind in ("entities", "chunks") and num_rows >= _ENOUGH_ROWS
-        if tags and first[place] not in {tag.partition("-")[2] for tag in others}:
-            return f"{first[place]!r} is not a tag like those below it"
+        if tags and first[column] not in {tag.partition("-")[2] for tag in others}:
+            return f"{first[column]!r} is not a tag like those below it"
     return ""

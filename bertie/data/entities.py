@@ -1,6 +1,7 @@
-"""Schemes in which words are tagged with entities, found out and read as IOB2.
+"""Detect the tagging scheme of entities, and read it as IOB2.
 
-Reads no files (`words.py`) and scores nothing (`metrics/entities.py`, whose rules say where an entity begins).
+This module reads no files (`words.py`) and computes no scores (`metrics/entities.py`, whose rules define where an
+entity begins).
 """
 
 from __future__ import annotations
@@ -16,24 +17,24 @@ from bertie.metrics.entities import Entity, entities
 
 Tags = tuple[str, ...]
 Where = Callable[[int, int], str]
-"""(sentence, word) -> "file:line"."""
+"""(sentence, word) to "file:line"."""
 
 OUTSIDE = "O"
 UNTYPED = "entity"
-"""The type of entities whose tags are bare B and I."""
+"""Type of entities whose tags are bare B and I."""
 _POSITIONS = "BIMESLU"
 Scheme = Literal["positions", "bare", "types", "words"]
-"""How a model's own tags mark entities: B-PER; B; PER; or not at all, as labels of single words."""
+"""How a model's tags mark entities: B-PER; B; PER; or not at all, as labels of single words."""
 _POSITIONED = re.compile(r"[BIMESLU]-.+")
-_OTHERWISE = (
-    re.compile(r"(?P<place>[BIMESLU])[-_](?P<kind>.+)", re.IGNORECASE),
-    re.compile(r"(?P<kind>.+)[-_](?P<place>[BIMESLU])"),
+_OTHER_FORMS = (
+    re.compile(r"(?P<position>[BIMESLU])[-_](?P<type>.+)", re.IGNORECASE),
+    re.compile(r"(?P<type>.+)[-_](?P<position>[BIMESLU])"),
 )
-"""Positions as some tools write them: b-per, B_PER; PER-B."""
+"""Positions in the notation of some tools: b-per, B_PER; PER-B."""
 
 
 class _Scheme(NamedTuple):
-    """How an entity's words are tagged."""
+    """The positions that a scheme writes for the words of an entity."""
 
     name: str
     begin: str
@@ -43,7 +44,7 @@ class _Scheme(NamedTuple):
 
 
 _IOB2 = _Scheme("IOB2", "B", "I", "I", "B")
-_IOB1 = _Scheme("IOB1", "I", "I", "I", "I")  # and B where an entity touches one of its own type
+_IOB1 = _Scheme("IOB1", "I", "I", "I", "I")  # but B at the start of an entity that follows one of its type
 _SCHEMES = (
     _IOB2,
     _IOB1,
@@ -54,16 +55,16 @@ _SCHEMES = (
 
 
 def is_positioned(tag: str) -> bool:
-    """Tell whether a tag is a position and a type, such as B-PER."""
+    """Check whether a tag is a position and a type, such as B-PER."""
     return _POSITIONED.fullmatch(tag) is not None
 
 
 @cache
 def scheme_of(labels: Tags) -> Scheme:
-    """Tell how a model's own tags say where entities are.
+    """Return how a model's tags mark entities.
 
-    Tags beside positions that are none, such as X and [CLS] of old programs, are outside of entities. Types without
-    positions are entities where there is an O among them, as for transformers and in tables.
+    If most tags have a position, the others are outside of entities, such as X and [CLS] of old programs. If no tag has
+    one, the tags are types of entities when O is among them, as in transformers and in tables.
     """
     inside = [label for label in labels if label != OUTSIDE]
     with_position = sum(map(is_positioned, inside))
@@ -75,7 +76,7 @@ def scheme_of(labels: Tags) -> Scheme:
 
 
 def positioned(tags: Sequence[str], scheme: Scheme) -> Tags:
-    """Write a model's tags with positions and types; neighbours of one type without positions are one entity."""
+    """Write a model's tags with positions and types; adjacent words of one type without position are one entity."""
     if scheme == "types":
         return tuple(tag if tag == OUTSIDE or is_positioned(tag) else f"I-{tag}" for tag in tags)
     if scheme == "bare":
@@ -84,24 +85,28 @@ def positioned(tags: Sequence[str], scheme: Scheme) -> Tags:
 
 
 def own_tag(tag: str, labels: Sequence[str]) -> str | None:
-    """Return what a model calls the tag of a table: B-PER is I-PER or PER where it has nothing else; None for none."""
-    position, _, kind = tag.partition("-")
+    """Return the model's tag for the tag of a table: B-PER may be I-PER or PER in the model; None if it has none."""
+    first, _, kind = tag.partition("-")
     if tag in labels or not is_positioned(tag):
         return tag if tag in labels else None
-    places = "BISU" if position == "B" else "IMELBSU"
-    names = [*(f"{place}-{kind}" for place in places), kind, *(places if kind == UNTYPED else ())]
+    positions = "BISU" if first == "B" else "IMELBSU"
+    names = [*(f"{position}-{kind}" for position in positions), kind, *(positions if kind == UNTYPED else ())]
     return next((name for name in names if name in labels), None)
 
 
-def iob2(found: Sequence[Entity], num_words: int) -> Tags:
-    """Write entities that don't overlap as one tag a word."""
-    return _written(found, num_words, _IOB2)
+def iob2(spans: Sequence[Entity], num_words: int) -> Tags:
+    """Write entities that don't overlap as one tag for each word.
+
+    >>> iob2([Entity("PER", 1, 3)], 4)
+    ('O', 'B-PER', 'I-PER', 'O')
+    """
+    return _written(spans, num_words, _IOB2)
 
 
-def _written(found: Sequence[Entity], num_words: int, scheme: _Scheme) -> Tags:
+def _written(spans: Sequence[Entity], num_words: int, scheme: _Scheme) -> Tags:
     tags = [OUTSIDE] * num_words
     before = Entity("", 0, 0)
-    for entity in found:
+    for entity in spans:
         label, start, end = entity
         touches = scheme is _IOB1 and before.label == label and before.end == start
         tags[start:end] = [f"{scheme.inside}-{label}"] * (end - start)
@@ -112,22 +117,21 @@ def _written(found: Sequence[Entity], num_words: int, scheme: _Scheme) -> Tags:
 
 
 def read_scheme(sentences: Sequence[Tags], where: Where) -> tuple[str, list[Tags], str]:
-    """Find the scheme of a file's tags and read them as IOB2.
+    """Detect the scheme of a file's tags and read them as IOB2.
 
-    IOB1, IOB2, BIOES, BMES and BILOU are entities, also with bare positions (B I O), and where all are written
-    as b-per, B_PER or PER-B. Tags without positions are types
-    of entities where there is an O among them (neighbours of one type are one entity), else labels of single words,
-    such as parts of speech, which stay as they are.
+    The schemes of entities are IOB1, IOB2, BIOES, BMES and BILOU, also with bare positions (B I O), or with all tags
+    written as b-per, B_PER or PER-B. Tags without positions are types of entities if O is among them; adjacent words
+    of one type are then one entity. Otherwise they are labels of single words, such as parts of speech, and unchanged.
 
     Args:
-        sentences: of the whole file.
-        where: a word's place, for messages.
+        sentences: tags of all sentences in the file.
+        where: function from (sentence, word) to "file:line", for messages.
 
     Returns:
-        The scheme's name, the tags, and a remark on tags that the scheme doesn't allow; empty without such.
+        The name of the scheme, the tags, and a remark on tags that the scheme doesn't allow ("" if there are none).
 
     Raises:
-        DataError: tags that fit no scheme.
+        DataError: the tags fit no scheme.
     """
     counts = Counter(tag for tags in sentences for tag in tags)
     if forms := _usual_forms(counts.keys()):
@@ -136,10 +140,11 @@ def read_scheme(sentences: Sequence[Tags], where: Where) -> tuple[str, list[Tags
     inside = counts.keys() - {OUTSIDE}
     positioned = {tag for tag in inside if is_positioned(tag)}
     if positioned and positioned != inside:
-        odd = min(inside - positioned, key=lambda tag: (counts[tag], tag))
+        unusual = min(inside - positioned, key=lambda tag: (counts[tag], tag))
         usual = max(positioned, key=lambda tag: counts[tag])
         raise DataError(
-            f"{_first(odd, sentences, where)}: tag {odd!r} fits no scheme: it says no position, as {usual!r} does"
+            f"{_first(unusual, sentences, where)}: tag {unusual!r} fits no scheme: it has no position, but {usual!r} "
+            "has one"
         )
     if not positioned and "B" in inside and inside <= set("BIMESLU"):
         sentences = [tuple(tag if tag == OUTSIDE else f"{tag}-{UNTYPED}" for tag in tags) for tags in sentences]
@@ -153,13 +158,13 @@ def read_scheme(sentences: Sequence[Tags], where: Where) -> tuple[str, list[Tags
 
 
 def _usual_forms(tags: Collection[str]) -> dict[str, str]:
-    """Return B-PER for each b-per, B_PER or PER-B of a file; nothing where tags have the usual form, or are types."""
+    """Return B-PER for each b-per, B_PER or PER-B of a file; {} if tags have the usual form or are types."""
     inside = [tag for tag in tags if tag.upper() != OUTSIDE]
     if len(inside) == len(tags) or any(map(is_positioned, inside)):
         return {}
-    for form in _OTHERWISE:
+    for form in _OTHER_FORMS:
         matches = {tag: form.fullmatch(tag) for tag in inside}
-        usual = {tag: f"{one['place'].upper()}-{one['kind']}" for tag, one in matches.items() if one}
+        usual = {tag: f"{one['position'].upper()}-{one['type']}" for tag, one in matches.items() if one}
         if inside and len(usual) == len(inside) and any(tag.startswith("B-") for tag in usual.values()):
             return {**dict.fromkeys(tags, OUTSIDE), **usual}
     return {}
@@ -167,36 +172,36 @@ def _usual_forms(tags: Collection[str]) -> dict[str, str]:
 
 def _best_scheme(sentences: Sequence[Tags], positions: set[str], where: Where) -> tuple[str, list[Tags], str]:
     """Choose among the schemes with these positions the one that changes the fewest tags."""
-    able = [scheme for scheme in _SCHEMES if positions <= {"B", *scheme[1:]}]
-    if not able:
+    candidates = [scheme for scheme in _SCHEMES if positions <= {"B", *scheme[1:]}]
+    if not candidates:
         known = ", ".join(f"{scheme.name} ({''.join(sorted({'B', *scheme[1:]}))})" for scheme in _SCHEMES[1:])
         counts = Counter(tag[0] for tags in sentences for tag in tags if tag != OUTSIDE)
         rare = min(positions, key=lambda position: (counts[position], position))
         tag = next(tag for tags in sentences for tag in tags if tag[0] == rare and tag != OUTSIDE)
         raise DataError(
             f"{_first(tag, sentences, where)}: tag {tag!r} fits no scheme: the file has the positions "
-            f"{', '.join(sorted(positions))}; known are {known}"
+            f"{', '.join(sorted(positions))}; the schemes are {known}"
         )
-    found = [entities(tags) for tags in sentences]
-    misfits = {scheme: _misfits(sentences, found, scheme) for scheme in able}
-    scheme = min(able, key=lambda one: len(misfits[one]))
-    tags = [iob2(spans, len(given)) for spans, given in zip(found, sentences, strict=True)]
+    spans = [entities(tags) for tags in sentences]
+    misfits = {scheme: _misfits(sentences, spans, scheme) for scheme in candidates}
+    scheme = min(candidates, key=lambda one: len(misfits[one]))
+    tags = [iob2(row, len(original)) for row, original in zip(spans, sentences, strict=True)]
     wrong = misfits[scheme]
     if not wrong:
         return scheme.name, tags, ""
     row, word = wrong[0]
     remark = (
-        f"{len(wrong)} tags are not as {scheme.name} has them, first {sentences[row][word]!r} at {where(row, word)}; "
-        "an entity is taken to begin at B, after O and where the type changes"
+        f"{len(wrong)} tags break the rules of {scheme.name}, first {sentences[row][word]!r} at {where(row, word)}; "
+        "an entity begins at B, after O and where the type changes"
     )
     return scheme.name, tags, remark
 
 
-def _misfits(sentences: Sequence[Tags], found: Sequence[Sequence[Entity]], scheme: _Scheme) -> list[tuple[int, int]]:
-    """List the (sentence, word) whose tag is not what the scheme writes for the entities."""
+def _misfits(sentences: Sequence[Tags], spans: Sequence[Sequence[Entity]], scheme: _Scheme) -> list[tuple[int, int]]:
+    """List the (sentence, word) of each tag that differs from what the scheme writes for the entities."""
     wrong = []
-    for row, (tags, spans) in enumerate(zip(sentences, found, strict=True)):
-        written = _written(spans, len(tags), scheme)
+    for row, (tags, row_spans) in enumerate(zip(sentences, spans, strict=True)):
+        written = _written(row_spans, len(tags), scheme)
         if written != tags:
             wrong += [(row, word) for word, tag in enumerate(tags) if tag != written[word]]
     return wrong

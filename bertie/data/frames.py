@@ -1,7 +1,7 @@
-"""Tables and columns that Python holds: pandas, polars, Arrow, `datasets`, lists of dictionaries or of pairs.
+"""Read Python's own tables and columns: pandas, polars, Arrow, `datasets`, lists of dictionaries or of pairs.
 
-None of these libraries is imported; they are known by what their objects can do. A table is written as .jsonl and then
-read like any file, so that columns and labels are found by the same rules.
+This module imports none of these libraries. It recognises their objects by their methods. A table is written as .jsonl
+and then read like any file, so that the same rules find columns and labels.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from bertie.errors import BertieError, DataError, SettingsError
 
 TABLES = frozenset({"train", "dev", "probe", "file", "texts"})
 """Parameters of commands that take tables."""
-_written: set[Path] = set()  # tables of Python that are in a file during a call
+_written: set[Path] = set()  # temporary files that hold tables during a call
 _FRAMES = ("to_dicts", "to_pylist", "to_dict", "__arrow_c_stream__", "__dataframe__", "__iter__")
 
 
 def is_table(value: Any) -> bool:
-    """Tell whether a value has rows and named columns, or is a list of rows.
+    """Check whether a value has rows and named columns, or is a list of rows.
 
     Args:
-        value: anything.
+        value: any value.
     """
     if isinstance(value, str | bytes | Path):
         return False
@@ -46,10 +46,10 @@ def is_table(value: Any) -> bool:
 
 
 def is_row(value: Any) -> bool:
-    """Tell whether a value is a single row: named parts that are no columns, of which one is a string.
+    """Check whether a value is a single row: a mapping from names to values that are not columns, one of them a string.
 
     Args:
-        value: anything.
+        value: any value.
     """
     return (
         isinstance(value, Mapping)
@@ -60,13 +60,13 @@ def is_row(value: Any) -> bool:
 
 
 def as_texts(value: Any) -> Any:
-    """Return a single column (a Series, an Arrow or numpy array) as a list, and anything else as it is.
+    """Return a single column (a Series, an Arrow or numpy array) as a list, and any other value unchanged.
 
     Raises:
-        DataError: an array of several columns, a set, or an entry without text.
+        DataError: the value is an array of several columns or a set, or an entry is not text.
     """
     if isinstance(value, set | frozenset):
-        raise DataError("a set has no order, so predictions could not be told apart; give a list")
+        raise DataError("a set has no order, so predictions could not be matched to texts; pass a list")
     if isinstance(value, str | bytes | Mapping | Sequence | Iterator):
         return value
     if getattr(value, "ndim", 1) != 1:
@@ -74,26 +74,26 @@ def as_texts(value: Any) -> Any:
     convert = next((name for name in ("to_pylist", "to_list", "tolist") if hasattr(value, name)), None)
     if convert is None:
         return value
-    found = getattr(value, convert)()
-    missing = [number for number, text in enumerate(found, 1) if _plain(text) is None]
+    values = getattr(value, convert)()
+    missing = [number for number, text in enumerate(values, 1) if _plain(text) is None]
     if missing:
-        raise DataError(f"there is no text in {_rows(missing)} (None or NaN); fill or drop them")
-    return found
+        raise DataError(f"there is no text in {_rows(missing)} (None or NaN); fill or drop such rows")
+    return values
 
 
 def write(value: Any, path: Path, *, pairs: bool = False) -> int:
     """Write a table as .jsonl.
 
     Args:
-        value: what `is_table` takes, or a list of texts, of (text, label) or of (text, pair, label).
-        path: the file.
-        pairs: whether two strings are two texts, and no text and its label.
+        value: a table (see `is_table`), or a list of texts, of (text, label) or of (text, pair, label).
+        path: path of the file.
+        pairs: whether two strings are two texts instead of a text and its label.
 
     Returns:
         The number of rows.
 
     Raises:
-        DataError: no table, one without rows, or two columns of one name.
+        DataError: the value is not a table, it has no rows, or two columns have one name.
     """
     count = 0
     with path.open("w", encoding="utf-8", newline="\n") as stream:
@@ -110,12 +110,12 @@ def write(value: Any, path: Path, *, pairs: bool = False) -> int:
 
 @contextmanager
 def as_file(value: Any, name: str = "the table", *, pairs: bool = False) -> Iterator[Path]:
-    """Write a table to a temporary file; messages about the file name the table instead.
+    """Write a table to a temporary file; in messages, the name of the table replaces the path.
 
     Args:
-        value: what `write` takes.
-        name: what the user calls it.
-        pairs: as for `write`.
+        value: see `write`.
+        name: the user's name for the table.
+        pairs: see `write`.
     """
     with tempfile.TemporaryDirectory(prefix="bertie-") as folder:
         path = Path(folder) / "table.jsonl"
@@ -125,28 +125,28 @@ def as_file(value: Any, name: str = "the table", *, pairs: bool = False) -> Iter
             with progress.renamed(str(path), name):
                 yield path
         except BertieError as error:
-            said = re.sub(re.escape(str(path)) + r":(\d+)", rf"{name}, row \1", str(error)).replace(str(path), name)
-            said = re.sub(r"--columns (\S+)", lambda found: f"columns={_columns(found[1])}", said)
-            raise type(error)(said) from error
+            message = re.sub(re.escape(str(path)) + r":(\d+)", rf"{name}, row \1", str(error)).replace(str(path), name)
+            message = re.sub(r"--columns (\S+)", lambda match: f"columns={_columns(match[1])}", message)
+            raise type(error)(message) from error
         finally:
             _written.discard(path)
 
 
 def is_written(path: Path | None) -> bool:
-    """Tell whether a file is a table of Python, written there during a call."""
+    """Check whether a file is a temporary file that holds a Python table."""
     return path in _written
 
 
 def called(path: Path) -> str:
-    """Return what the user calls a file, which may be a table of Python."""
+    """Return the user's name for a file, which may hold a Python table."""
     return "the table" if is_written(path) else str(path)
 
 
 def taking_tables(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Let a command take tables where it takes files.
+    """Let a command accept tables in place of files.
 
     Args:
-        function: a command as Python calls it.
+        function: the command's Python function.
     """
     names = list(inspect.signature(function).parameters)
     takes = TABLES & set(names)
@@ -155,21 +155,21 @@ def taking_tables(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        placed = dict(zip(names, args, strict=False))
-        if len(placed) < len(args) or placed.keys() & kwargs.keys():
-            return function(*args, **kwargs)  # which refuses it
-        given = {**placed, **kwargs}
-        pairs = given.get("task") == "embedding"
+        positional = dict(zip(names, args, strict=False))
+        if len(positional) < len(args) or positional.keys() & kwargs.keys():
+            return function(*args, **kwargs)  # raises the usual TypeError
+        arguments = {**positional, **kwargs}
+        pairs = arguments.get("task") == "embedding"
         with ExitStack() as stack:
-            for name in takes & given.keys():
-                value = given[name]
+            for name in takes & arguments.keys():
+                value = arguments[name]
                 if name == "texts" and not is_table(value):
-                    given[name] = as_texts(value)
+                    arguments[name] = as_texts(value)
                 elif is_table(value) or (name != "texts" and isinstance(value, list)):
                     path = stack.enter_context(as_file(value, "the table" if name == "texts" else name, pairs=pairs))
-                    del given[name]
-                    given["file" if name == "texts" else name] = path
-            return function(**given)
+                    del arguments[name]
+                    arguments["file" if name == "texts" else name] = path
+            return function(**arguments)
 
     return call
 
@@ -179,11 +179,11 @@ def items_of(value: Any, read: Callable[..., Any], columns: Mapping[str, str] | 
 
     Args:
         value: the table.
-        read: the task's reader of files.
-        columns: part of an item to column name; found out when None.
+        read: the task's function that reads a file.
+        columns: part of an item to column name; None: detect the columns.
 
     Raises:
-        DataError: rows without text; one prediction a row could not be given back.
+        DataError: some rows have no text, so that there could not be one prediction for each row.
     """
     with as_file(value) as path:
         items = list(read(path, columns=columns).items)
@@ -193,12 +193,12 @@ def items_of(value: Any, read: Callable[..., Any], columns: Mapping[str, str] | 
             empty = {item.line for item in items if not f"{item.text}{item.pair or ''}".strip()}
             lost = sorted(set(range(1, count + 1)) - {item.line for item in items} | empty)
             if lost:
-                raise DataError(f"there is no text in {_rows(lost)} of the table; fill or drop them")
+                raise DataError(f"there is no text in {_rows(lost)} of the table; fill or drop such rows")
         return items
 
 
 def _records(value: Any, *, pairs: bool) -> Iterable[Mapping[Any, Any]]:
-    """Yield the rows of a table as dictionaries."""
+    """Return the rows of a table as dictionaries."""
     if isinstance(value, Mapping):
         columns = {name: list(as_texts(column)) for name, column in value.items()}
         if len({len(column) for column in columns.values()}) > 1:
@@ -227,12 +227,12 @@ def _records(value: Any, *, pairs: bool) -> Iterable[Mapping[Any, Any]]:
         return arrow.table(source).to_pylist()  # type: ignore[no-any-return]
     except ImportError as error:
         raise SettingsError(
-            f"pyarrow is needed to read a {type(value).__name__}; or give a list of dictionaries"
+            f"pyarrow is needed to read a {type(value).__name__}; install it, or pass a list of dictionaries"
         ) from (error)
 
 
 def _row(row: Any, number: int, *, pairs: bool) -> Mapping[Any, Any]:
-    """Name the parts of a row that is a dictionary, a text, a tuple, or an item of ours."""
+    """Name the parts of a row that is a dictionary, a text, a tuple, or a `Text`."""
     if isinstance(row, Mapping):
         return row
     if isinstance(row, str):
@@ -257,7 +257,7 @@ def _is_column(value: Any) -> bool:
 
 
 def _plain(cell: Any) -> Any:
-    """Turn a cell into what JSON holds; missing values of every library are None."""
+    """Turn a cell into a JSON value; missing values of every library become None."""
     if cell is None or isinstance(cell, str | bool | int):
         return cell
     if type(cell).__name__ in ("NAType", "NaTType"):
@@ -285,7 +285,7 @@ def _rows(numbers: Sequence[int]) -> str:
     return f"row{'s' if len(numbers) > 1 else ''} {shown}{more}"
 
 
-def _columns(said: str) -> str:
-    """Write `text=NAME,label=NAME` as Python has it."""
-    pairs = [pair.partition("=") for pair in said.rstrip(";.,").split(",")]
+def _columns(columns: str) -> str:
+    """Write `text=NAME,label=NAME` as a Python dictionary."""
+    pairs = [pair.partition("=") for pair in columns.rstrip(";.,").split(",")]
     return "{" + ", ".join(f'"{role}": "{name}"' for role, _, name in pairs) + "}"

@@ -1,4 +1,4 @@
-"""Which rows of a table have a label to learn from: rows without one are refused, rejected ones are left out."""
+"""Select the rows of a table that have a usable label: refuse rows without one, leave rejected ones out."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ Rows = list[tuple[int, list[Any]]]
 
 
 def answers_of(sample: Sample, taken: Sequence[str]) -> str:
-    """Name the column in which Prodigy says what an annotator thought of a row's label; empty without one."""
+    """Return the name of Prodigy's column with the annotator's verdict on each row; empty without one."""
     for name in sample.names:
         if name.lower() == "answer" and name not in taken and set(map(str, sample.column(name))) <= _ANSWERS:
             return name
@@ -26,12 +26,12 @@ def answers_of(sample: Sample, taken: Sequence[str]) -> str:
 
 
 def accepted(rows: Rows) -> tuple[Rows, list[LeftOut]]:
-    """Keep rows whose last value says that their label is right; the others are counted and said."""
+    """Keep the rows whose last value accepts their label; count the others and warn of them."""
     others = [row for row in rows if row[1][-1] != _ACCEPTED]
     if not others:
         return rows, []
     progress.warn(
-        f"{len(others):,} rows are left out, as their label was rejected or they were passed over (line {others[0][0]})"
+        f"{len(others):,} rows are left out because their label was rejected or skipped (line {others[0][0]})"
     )
     left = LeftOut.of("not accepted", [(line, shown_row(values)) for line, values in others])
     return [row for row in rows if row[1][-1] == _ACCEPTED], [left]
@@ -40,13 +40,13 @@ def accepted(rows: Rows) -> tuple[Rows, list[LeftOut]]:
 def with_labels(
     file: Path, items: Sequence[Text], names: Sequence[str], *, written: bool
 ) -> tuple[list[Text], list[LeftOut]]:
-    """Refuse rows without a label; leave out pairs labelled "-" where that means that annotators did not agree.
+    """Check that all rows have a label; leave out pairs labelled "-" if that means that annotators did not agree.
 
     Args:
-        file: for messages.
-        items: as they were read.
-        names: all columns of the file.
-        written: whether labels are texts to be written, of which "NaN" and "-" are two like others.
+        file: file name for messages.
+        items: items as they were read.
+        names: names of all columns of the file.
+        written: whether labels are texts to write; "NaN" and "-" are then ordinary labels.
 
     Raises:
         DataError: a row has no label.
@@ -57,7 +57,7 @@ def with_labels(
         kept = [item for item in items if item.label != "-"]
         left = [LeftOut.of("no gold label", [(item.line, shown_row([item.text, item.pair, "-"])) for item in marked])]
         if not kept:
-            raise DataError(f"{file}: every row has the label '-', which means that it has none")
+            raise DataError(f"{file}: every row has the label '-', which means no label")
         progress.warn(f"{file}: {len(marked)} rows labelled '-' (no gold label; line {marked[0].line}) are left out")
     blank = [item.line for item in kept if not all(part.strip() for part in (item.text, item.pair) if part is not None)]
     if blank:
@@ -66,7 +66,7 @@ def with_labels(
         label = item.label
         if label is None:
             raise DataError(
-                f"{file}: no column holds labels ({', '.join(names)}); say which by --columns text=NAME,label=NAME"
+                f"{file}: no column holds labels ({', '.join(names)}); choose one: --columns text=NAME,label=NAME"
             )
         if label == "" or (is_no_label(label) and not written):
             raise DataError(f"{file}:{item.line}: the label is {label or 'empty'}; complete or remove the row")
@@ -74,7 +74,7 @@ def with_labels(
 
 
 def _is_no_gold(items: Sequence[Text], count: int) -> bool:
-    """Tell whether "-" says that a row has no label, as in SNLI: among words, and rare or among those of its kind."""
+    """Check whether "-" marks rows without label, as in SNLI: it is rare among words, or all others are NLI labels."""
     others = {str(item.label) for item in items} - {"-"}
     if others <= _NLI:
         return True

@@ -1,8 +1,8 @@
-"""Data sets by id, `hub:NAME:SPLIT` or `hub:NAME:CONFIG:SPLIT`, as tables: from the hub, or from a folder on disk.
+"""Read data sets as tables, by id: `hub:NAME:SPLIT` or `hub:NAME:CONFIG:SPLIT`, from the hub or a folder on disk.
 
-NAME is an id such as `nyu-mll/glue`, or a folder. A folder whose files are named by their splits (`train.jsonl`,
-`data/test-00000-of-00002.parquet`, `train/part.csv`, one level deeper with a CONFIG) is read here; everything else by
-the package `datasets` (extra `hub`). Classes have their names, not their numbers, where the data set knows them.
+NAME is an id such as `nyu-mll/glue`, or a folder. This module reads folders whose files are named after their splits
+(`train.jsonl`, `data/test-00000-of-00002.parquet`, `train/part.csv`; with a CONFIG, one level deeper). The package
+`datasets` (extra `hub`) reads everything else. Classes get their names instead of numbers if the data set has them.
 """
 
 import re
@@ -21,7 +21,7 @@ from bertie.untrusted import parse_json
 
 _PREFIX = "hub:"
 _FORM = "hub:NAME:SPLIT or hub:NAME:CONFIG:SPLIT, such as hub:nyu-mll/glue:sst2:train or hub:folder:train"
-# What tells a folder of splits from a folder of shards.
+# File names that distinguish a folder of splits from a folder of shards.
 _SPLIT_WORDS = {"train", "training", "validation", "valid", "val", "dev", "development", "test", "testing", "eval"}
 _SAVED = ("dataset_dict.json", "state.json")
 _SHARD = re.compile(r"[-_.]\d+([-_.]of[-_.]\d+)?$")
@@ -29,7 +29,7 @@ _SHARD = re.compile(r"[-_.]\d+([-_.]of[-_.]\d+)?$")
 
 @dataclass(frozen=True)
 class DatasetId:
-    """A data set's id, taken apart."""
+    """The parts of a data set's id."""
 
     name: str
     config: str | None
@@ -37,19 +37,19 @@ class DatasetId:
 
     @classmethod
     def parse(cls, text: str) -> "DatasetId":
-        """Take an id apart.
+        """Split an id into its parts.
 
         Raises:
-            SettingsError: it has another form.
+            SettingsError: the id has another form.
         """
         parts = text.removeprefix(_PREFIX).split(":")
         if not text.startswith(_PREFIX) or len(parts) not in (2, 3) or not all(parts):
-            raise SettingsError(f"{text} is no id of a data set; write {_FORM}")
+            raise SettingsError(f"{text} is not the id of a data set; write {_FORM}")
         return cls(parts[0], parts[1] if len(parts) == 3 else None, parts[-1])
 
 
 def is_dataset(path: str | Path) -> bool:
-    """Tell whether what stands where a file could is the id of a data set."""
+    """Check whether a path is the id of a data set."""
     return str(path).startswith(_PREFIX)
 
 
@@ -57,14 +57,14 @@ def open_dataset(path: str | Path) -> Rows:
     """Open one split of a data set.
 
     Args:
-        path: its id.
+        path: id of the data set.
 
     Returns:
-        A context manager to read ``columns`` and ``rows`` from; the rows are numbered from 1.
+        A context manager with ``columns`` and ``rows``; rows are numbered from 1.
 
     Raises:
-        SettingsError: another form of id, no such data set, config or split, or `datasets` isn't installed.
-        DataError: a broken file.
+        SettingsError: the id is malformed, the data set, config or split doesn't exist, or `datasets` isn't installed.
+        DataError: a file is broken.
     """
     wanted = DatasetId.parse(str(path))
     folder = Path(wanted.name)
@@ -78,7 +78,7 @@ def open_dataset(path: str | Path) -> Rows:
             return _Files(_chosen(splits, wanted.split, f"{root}"))
         if not wanted.config and (configs := _configs(folder)):
             raise SettingsError(
-                f"{folder} holds several data sets; say which, as in hub:{folder}:{configs[0]}:{wanted.split} "
+                f"{folder} holds several data sets; choose one, as in hub:{folder}:{configs[0]}:{wanted.split} "
                 f"({', '.join(configs)})"
             )
     return _Loaded(wanted)
@@ -94,7 +94,7 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _split_name(file: Path) -> str:
-    """Return "train" of train-00000-of-00002.parquet and of train.jsonl.gz."""
+    """Return the split in a file name: "train" for train-00000-of-00002.parquet and for train.jsonl.gz."""
     stem = file.name[: file.name.lower().rindex(format_suffix(file))]
     return _SHARD.sub("", stem)
 
@@ -104,7 +104,7 @@ def _holds_splits(folder: Path) -> bool:
 
 
 def _splits(root: Path) -> dict[str, list[Path]]:
-    """Find the files of each split: named by it, here or in data/, or in a folder named by it."""
+    """Find the files of each split: files named after it, here or in data/, or in a folder named after it."""
     splits: dict[str, list[Path]] = defaultdict(list)
     for file in (*_tables(root), *_tables(root / "data")):
         splits[_split_name(file)].append(file)
@@ -125,7 +125,7 @@ def _chosen(splits: Mapping[str, Any], split: str, where: str) -> Any:
 
 
 def _named(value: Any, names: Sequence[str] | None) -> Any:
-    """Return a class's name; None for -1, by which data sets say that a row has no label."""
+    """Return the name of a class; None for -1, which marks rows without a label."""
     if names is None or value is None or isinstance(value, str):
         return value
     if isinstance(value, list):
@@ -148,13 +148,13 @@ class _Files(Rows):
 
     def rows(self, columns: Sequence[str]) -> Iterator[tuple[int, list[Any]]]:
         number = 0
-        for place, file in enumerate(self._files):
-            if place:
+        for index, file in enumerate(self._files):
+            if index:
                 self._open.close()
-                self._done += self._files[place - 1].stat().st_size
+                self._done += self._files[index - 1].stat().st_size
                 self._open = open_rows(file)
                 if missing := sorted(set(columns) - set(self._open.columns)):
-                    raise DataError(f"{file} has no column {missing[0]!r}, as {self._files[0]} has")
+                    raise DataError(f"{file} has no column {missing[0]!r}, but {self._files[0]} has")
             classes = _class_names(file)
             names = [classes.get(column) for column in columns]
             for _, values in self._open.rows(columns):
@@ -166,7 +166,7 @@ class _Files(Rows):
 
 
 def _saved_files(folder: Path) -> str:
-    """Name what `save_to_disk` of the package `datasets` left in a folder; empty where that isn't one."""
+    """List the files that `save_to_disk` of `datasets` wrote to a folder; return "" for any other folder."""
     if not any((folder / name).is_file() for name in _SAVED):
         return ""
     files = sorted(str(file.relative_to(folder)) for file in folder.glob("**/*.arrow"))
@@ -174,13 +174,13 @@ def _saved_files(folder: Path) -> str:
 
 
 def _class_names(file: Path) -> dict[str, list[str]]:
-    """Read the names of classes that `datasets` wrote into a Parquet file's schema, by column."""
+    """Read the class names that `datasets` wrote into a Parquet file's schema, by column."""
     if file.suffix.lower() != ".parquet":
         return {}
     from pyarrow.parquet import read_schema
 
     try:
-        with native(lambda error: DataError(f"{file}: this is no valid Parquet file ({said(error)})")):
+        with native(lambda error: DataError(f"{file}: this is not a valid Parquet file ({said(error)})")):
             metadata = read_schema(file).metadata or {}
         described = metadata[b"huggingface"]
         features = parse_json(described, f"{file}: the description by datasets")["info"]["features"]
@@ -190,26 +190,26 @@ def _class_names(file: Path) -> dict[str, list[str]]:
 
 
 def _classes(features: Iterable[tuple[str, Any]]) -> dict[str, list[str]]:
-    """Pick the names of classes out of the descriptions of columns: of a class, or of a list of classes."""
-    found = {}
+    """Return the class names of the columns that hold a class or a list of classes."""
+    classes = {}
     for column, feature in features:
         described = feature.get("feature", feature) if isinstance(feature, dict) else feature
         if isinstance(described, dict) and described.get("_type") == "ClassLabel":
-            found[column] = list(described["names"])
-    return found
+            classes[column] = list(described["names"])
+    return classes
 
 
 class _Loaded(Rows):
-    """A split that `datasets` reads: from the hub, its cache, or a folder that it wrote or that it alone can read."""
+    """A split that `datasets` reads: from the hub, its cache, or a folder that only it can read."""
 
     def __init__(self, wanted: DatasetId) -> None:
         try:
             import datasets
         except ImportError as error:
-            if own := _saved_files(Path(wanted.name)):
+            if saved_files := _saved_files(Path(wanted.name)):
                 raise SettingsError(
-                    f"{wanted.name} is a folder that datasets saved ({own}); bertie reads such files with the package "
-                    "datasets only (pip install 'bertie[hub]'), or save it as tables: "
+                    f"{wanted.name} is a folder that datasets saved ({saved_files}). To read it, install datasets "
+                    "(pip install 'bertie[hub]'), or save it as tables: "
                     'dataset.to_parquet("train.parquet") or dataset.to_json("train.jsonl")'
                 ) from error
             raise missing_extra("datasets", "hub", f"to read the data set {wanted.name}") from error
@@ -217,7 +217,7 @@ class _Loaded(Rows):
         saved = any((folder / name).is_file() for name in _SAVED)
         try:
             whole = datasets.load_from_disk(str(folder)) if saved else datasets.load_dataset(wanted.name, wanted.config)
-        except Exception as error:  # its own errors, the network's, pyarrow's: all end here for the user
+        except Exception as error:  # errors of datasets, of the network and of pyarrow all end here
             first = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise SettingsError(f"can't open the data set {wanted.name}: {first}") from error
         splits = whole if isinstance(whole, dict) else {str(whole.split or "train"): whole}
@@ -237,4 +237,4 @@ class _Loaded(Rows):
             yield self._row, [_named(row[column], known) for column, known in zip(columns, names, strict=True)]
 
     def close(self) -> None:
-        """Nothing to close: the package keeps its files mapped."""
+        """Do nothing: the package keeps its files mapped."""

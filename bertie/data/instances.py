@@ -1,6 +1,6 @@
-"""Instances of a plan as tokens: [CLS] A [SEP] B [SEP], gathered from the corpus for a whole batch at once.
+"""Gather the tokens of instances from the corpus: [CLS] A [SEP] B [SEP], for a whole batch at once.
 
-Where a single segment goes on across documents a [SEP] stands before each further one.
+If a single segment crosses documents, a [SEP] precedes each further document.
 
 Shapes: T tokens, B sequences.
 """
@@ -17,12 +17,12 @@ from bertie.data.random import stream
 from bertie.data.sampler import Sampler
 from bertie.tokenizer.tokenizer import Tokenizer
 
-_MASKS = 0x3A5C  # what the keys of instances are for
+_MASKS = 0x3A5C  # the purpose of the instances' keys: to draw masks
 
 
 @dataclass(frozen=True, eq=False)
 class Instances:
-    """B instances, not yet corrupted."""
+    """B instances before masking."""
 
     tokens: NDArray[np.int64]
     """(T,) piece ids with [CLS] and [SEP]."""
@@ -31,24 +31,24 @@ class Instances:
     offsets: NDArray[np.int32]
     """(B+1,)."""
     labels: NDArray[np.int64]
-    """(B,) 0 B follows A; 1 B is random, or comes before A; -1 no B."""
+    """(B,) 0: B follows A; 1: B is random, or comes before A; -1: there is no B."""
     keys: NDArray[np.uint64]
-    """(B,) the streams their masks are drawn from."""
+    """(B,) keys that the masks are drawn from."""
     goes_on: NDArray[np.bool_] | None = None
-    """(T,) whether a token goes on with the word of the one before it; None of a corpus without words."""
+    """(T,) whether a token continues the word of the token before it; None for a corpus without words."""
     documents: NDArray[np.int64] | None = None
-    """(B,) the document that each instance, or its A, is from."""
+    """(B,) document of each instance, or of its A."""
 
     def __len__(self) -> int:
         return len(self.labels)
 
 
 def joined(parts: Sequence[Instances]) -> Instances:
-    """Put the instances of several steps, at least one, behind one another."""
+    """Concatenate the instances of several steps, at least one."""
     if len(parts) == 1:
         return parts[0]
     lengths = np.concatenate([np.diff(part.offsets) for part in parts])
-    goes_on = [part.goes_on for part in parts if part.goes_on is not None]  # of one corpus: of all parts, or none
+    goes_on = [part.goes_on for part in parts if part.goes_on is not None]  # one corpus: all parts have it, or none
     documents = [part.documents for part in parts if part.documents is not None]
     return Instances(
         np.concatenate([part.tokens for part in parts]),
@@ -64,7 +64,7 @@ def joined(parts: Sequence[Instances]) -> Instances:
 def draw_instances(
     sampler: Sampler, step: int, tokenizer: Tokenizer, *, rank: int = 0, num_ranks: int = 1
 ) -> Instances:
-    """Gather the instances of a step, or the part of them that is one process's."""
+    """Gather the instances of a step, or one process's part of them."""
     epoch, chosen = sampler.instances(step, rank=rank, num_ranks=num_ranks)
     return gather(sampler.corpus, sampler.plan(epoch), chosen, tokenizer, seed=sampler.seed, epoch=epoch)
 
@@ -76,11 +76,11 @@ def gather(
 
     Args:
         corpus: prepared text.
-        plan: of an epoch.
-        chosen: (B,) numbers of instances.
-        tokenizer: whose [CLS] and [SEP] are put in.
-        seed: of the masks' keys.
-        epoch: of the masks' keys.
+        plan: plan of an epoch.
+        chosen: (B,) numbers of instances in the plan.
+        tokenizer: tokenizer whose [CLS] and [SEP] are inserted.
+        seed: seed of the masks' keys.
+        epoch: epoch of the masks' keys.
     """
     a_length, b_length, labels = plan.a_length[chosen], plan.b_length[chosen], plan.labels[chosen]
     has_b = labels >= 0
@@ -100,7 +100,7 @@ def gather(
     if (marked := corpus.gather_words(starts, counts)) is not None:
         goes_on = np.zeros(total, bool)
         goes_on[is_text] = marked
-        goes_on[1:] &= is_text[:-1]  # a text that begins in the middle of a word begins with a word of its own
+        goes_on[1:] &= is_text[:-1]  # the first token of a segment starts a word, even in the middle of one
     # Segment 1 begins after the middle [SEP]: a running sum of +1 there and -1 at the next sequence.
     change = np.zeros(total + 1, np.int64)
     change[middle[has_b] + 1] += 1
@@ -111,11 +111,11 @@ def gather(
 
 
 def _breaks(plan: Plan, chosen: NDArray[np.int64], begin: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the places of the [SEP] between documents, of instances whose [CLS] stand at `begin` (B,)."""
+    """Return the positions of the [SEP] between documents, of instances whose [CLS] are at `begin` (B,)."""
     counts = plan.num_breaks[chosen]
     ends = np.cumsum(counts)
-    earlier = np.arange(counts.sum()) - np.repeat(ends - counts, counts)  # [SEP] before this one in its instance
+    earlier = np.arange(counts.sum()) - np.repeat(ends - counts, counts)  # such [SEP] before this one in its instance
     number = np.repeat(plan.first_break[chosen], counts) + earlier
-    start = np.repeat(begin + 1 - plan.a_start[chosen], counts)  # where the corpus's token 0 would stand
-    places: NDArray[np.int64] = start + plan.document_starts[number] + earlier
-    return places
+    start = np.repeat(begin + 1 - plan.a_start[chosen], counts)  # flat position that corpus token 0 would have
+    positions: NDArray[np.int64] = start + plan.document_starts[number] + earlier
+    return positions

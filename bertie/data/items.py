@@ -1,7 +1,7 @@
-"""What tasks learn from and answer about: texts, words, questions, choices; one frozen dataclass a kind.
+"""The items that tasks learn from and predict for: texts, words, questions and choices, one frozen dataclass each.
 
-Every kind has `label`, what its source says is right (None: nothing is said), and `line`, where it stands there. Files
-become items in `table`, `words`, `questions` and `choices`; nothing here reads or encodes.
+Every class has `label`, the right answer in its source (None: unlabelled), and `line`, its line there. The modules
+`table`, `words`, `questions` and `choices` read files into items. This module neither reads nor encodes.
 """
 
 import re
@@ -28,36 +28,36 @@ class Text:
     text: str
     pair: str | None = None
     label: str | tuple[str, ...] | None = None
-    """One label; a tuple for an item that may have any number of them."""
+    """One label, or a tuple for an item that may have any number of labels."""
     line: int = 0
-    """Where it stands in its file, from 1; 0 when it comes from elsewhere."""
+    """Line in the item's file, from 1; 0 if it comes from elsewhere."""
     negatives: tuple[str, ...] = ()
-    """Texts that the second one must be told from, for embeddings."""
+    """Texts that must be distinguished from `pair`, for embeddings."""
     id: str = field(default="", repr=False, compare=False)
-    """What its file calls it; empty without such a column. It is nothing to learn from."""
+    """Name of the item in its file; empty without such a column. Models don't learn from it."""
 
 
 @dataclass(frozen=True)
 class Words:
-    """A text cut into words, each of which gets a tag."""
+    """A text cut into words; each word gets a tag."""
 
     words: tuple[str, ...]
     label: tuple[str, ...] | None = None
-    """One tag a word, IOB2 (B-PER I-PER O)."""
+    """One tag for each word, IOB2 (B-PER I-PER O)."""
     line: int = 0
     text: str = ""
-    """The whole text that `offsets` count in; the words joined when empty, by spaces but not within Chinese."""
+    """The whole text that `offsets` refer to. If empty, the joined words: with spaces, but not within Chinese."""
     offsets: tuple[tuple[int, int], ...] = ()
-    """First character of each word and the one after its last; worked out from joined words when empty."""
+    """First character of each word and the one after its last; computed from the joined words when empty."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A run of characters of a context."""
+    """A range of characters in a context."""
 
     text: str
     start: int
-    """First character in the context; -1 where it isn't known, so that only scores can use the answer."""
+    """First character in the context; -1 if unknown, so that only scores can use the answer."""
 
 
 @dataclass(frozen=True)
@@ -67,51 +67,51 @@ class Question:
     text: str
     context: str
     label: tuple[Answer, ...] | None = None
-    """Right answers, any of which will do; an empty tuple for a question that the context doesn't answer."""
+    """Right answers, any of which is correct; empty for a question that the context doesn't answer."""
     id: str = ""
     line: int = 0
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A text and several ways to go on, one of which is right."""
+    """A text and several continuations, one of which is right."""
 
     text: str
     choices: tuple[str, ...]
     label: str | None = None
-    """Number of the right one, from 0."""
+    """Number of the right choice, from 0."""
     line: int = 0
     lead: str = ""
-    """What every choice goes on from, such as a question about the text; it is put in front of each."""
+    """Beginning that all choices continue, such as a question about the text; it is put in front of each choice."""
     id: str = field(default="", repr=False, compare=False)
-    """What its file calls it; empty without such a column."""
+    """Name of the item in its file; empty without such a column."""
 
 
 @dataclass(frozen=True, eq=False)
 class Table(Generic[Item]):
-    """What a file held."""
+    """The content of a file."""
 
     path: Path
     items: list[Item]
     mapping: dict[str, str]
-    """What each part of an item was read from: a column's name, or its number in a file without header."""
+    """Source of each part of an item: a column's name, or its number in a file without header."""
     reading: Reading | None = None
-    """How the file was read; None where its reader doesn't say."""
+    """How the file was read; None if its reader doesn't record it."""
 
 
 def part(items: Sequence[Item], count: int, *, seed: int = 0) -> list[Item]:
-    """Draw so many items from all over a table, in their order; a larger part of one seed holds the smaller ones.
+    """Draw `count` items at random and return them in their order; with one seed, a larger part holds the smaller ones.
 
     Raises:
-        SettingsError: fewer than one.
+        SettingsError: the count is below 1.
     """
     if count < 1:
-        raise SettingsError(f"a part of a table (--train-limit, --dev-limit) has at least 1 item; got {count}")
+        raise SettingsError(f"a part of a table (--train-limit, --dev-limit) needs at least 1 item; got {count}")
     return [items[number] for number in sorted(permutation(seed, 0, len(items))[:count].tolist())]
 
 
 def row(item: Text | Words) -> dict[str, Any]:
-    """Return an item as the row that a table of JSON lines has for it, whatever it was read from."""
+    """Return an item as a row of a JSON Lines table, whatever format it was read from."""
     if isinstance(item, Words):
         return {"tokens": item.words, "tags": item.label}
     pair = {} if item.pair is None else {"pair": item.pair}
@@ -119,7 +119,7 @@ def row(item: Text | Words) -> dict[str, Any]:
 
 
 def sides(item: Any) -> tuple[str, str | None]:
-    """Return an item's text and, where it has two, the second one; whatever kind of item it is."""
+    """Return the text of an item of any class, and its second text or None."""
     if isinstance(item, str):
         return item, None
     if isinstance(item, tuple):
@@ -134,36 +134,40 @@ def sides(item: Any) -> tuple[str, str | None]:
 
 
 def whole_text(item: Words) -> str:
-    """Return the text that the words stand in."""
+    """Return the text that contains the words."""
     return item.text or "".join(f"{space}{word}" for space, word in _with_spaces(item.words))
 
 
 def word_offsets(item: Words) -> Sequence[tuple[int, int]]:
-    """Return the characters of each word in `whole_text`."""
+    """Return the characters [start, end) of each word in `whole_text`.
+
+    >>> word_offsets(Words(("Ann", "slept", ".")))
+    [(0, 3), (4, 9), (10, 11)]
+    """
     if item.offsets or not item.words:
         return item.offsets
-    edges, place = [], 0
+    edges, offset = [], 0
     for space, word in _with_spaces(item.words):
-        place += len(space)
-        edges.append((place, place + len(word)))
-        place += len(word)
+        offset += len(space)
+        edges.append((offset, offset + len(word)))
+        offset += len(word)
     return edges
 
 
 def _with_spaces(words: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield each word with what parts it from the one before: a space, but not between Chinese or Japanese ones."""
+    """Yield each word after its separator: a space, but none between Chinese or Japanese words."""
     before = ""
-    for place, word in enumerate(words):
-        is_close = place == 0 or (_WIDE.match(before[-1:]) and _WIDE.match(word))
+    for index, word in enumerate(words):
+        is_close = index == 0 or (_WIDE.match(before[-1:]) and _WIDE.match(word))
         yield "" if is_close else " ", word
         before = word
 
 
 def texts(items: Sequence[Any]) -> tuple[list[str], list[str | None] | None]:
-    """Split items (strings, pairs of strings or `Text`) into first and second texts; None where there is no second.
+    """Split items (strings, pairs of strings or `Text`) into first and second texts; None if no item has a second.
 
     Raises:
-        DataError: something else.
+        DataError: an item is of another type.
     """
     for number, item in enumerate(items, 1):
         if not isinstance(item, str | Text) and not (isinstance(item, tuple) and len(item) == 2):

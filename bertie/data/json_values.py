@@ -1,4 +1,4 @@
-"""The values of a JSON file, whether they stand in one list or one a line, whatever its suffix says."""
+"""Read the values of a JSON file, either in one list or one a line, whatever its suffix."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from bertie.untrusted import parse_json
 
 _MOST_BYTES = 256 * 2**20
 Value = tuple[int, Any]
-"""Line, or place in its list, and value."""
+"""Line number, or number in the list, and value."""
 
 
 def json_values(file: Path, bad_utf8: BadUtf8 = "stop") -> list[Value]:
-    """Read the values of a .json or .jsonl: those of one list, or one a line; a single value that is no list alone.
+    """Read the values of a .json or .jsonl: the elements of one list, or one value a line, or a single value.
 
     Raises:
-        DataError: no JSON, or no UTF-8.
+        DataError: the file is not JSON or not UTF-8.
     """
     text = _text(file, bad_utf8)
     lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line and not line.isspace()]
@@ -36,10 +36,10 @@ def json_values(file: Path, bad_utf8: BadUtf8 = "stop") -> list[Value]:
 
 
 def objects(file: Path, values: Sequence[Value]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Go through values that must be objects.
+    """Yield the values, which must be objects.
 
     Raises:
-        DataError: one is none.
+        DataError: a value is not an object.
     """
     for line, value in values:
         if not isinstance(value, dict):
@@ -48,23 +48,21 @@ def objects(file: Path, values: Sequence[Value]) -> Iterator[tuple[int, dict[str
 
 
 def is_pair(value: Any) -> bool:
-    """Recognise spaCy's [text, {"entities": [...]}], which is one value and not a list of values."""
+    """Check for spaCy's [text, {"entities": [...]}], which is one value and not a list of values."""
     return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], dict)
 
 
 def _text(file: Path, bad_utf8: BadUtf8) -> str:
-    # One value may fill the whole file, often on one line, so that lines have no limit here.
+    # One value may fill the whole file, often on one line. So the length of a line has no limit.
     with ByteStream(file) as stream, BufferedReader(stream) as reader:
         data = reader.read(_MOST_BYTES + 1)
     if len(data) > _MOST_BYTES:
-        raise DataError(
-            f"{file} has more than {_MOST_BYTES // 2**20} MiB in one piece; write one object a line and call it .jsonl"
-        )
+        raise DataError(f"{file} is larger than {_MOST_BYTES // 2**20} MiB; write one object a line and name it .jsonl")
     try:
         text = data.decode("utf-8-sig", "strict" if bad_utf8 == "stop" else "replace")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise DataError(f"{file}:{line}: byte {error.start} is not UTF-8; mend it ({BAD_UTF8_HINT})") from error
+        raise DataError(f"{file}:{line}: byte {error.start} is not UTF-8; fix it ({BAD_UTF8_HINT})") from error
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 

@@ -1,7 +1,7 @@
-"""The forms in which a table's labels stand: one a row, lists, lists written as text, 0/1 columns, decimal commas.
+"""Read the labels of a table in their form: one a row, lists, lists written as text, 0/1 columns, decimal commas.
 
-A form is taken only where every row has it. What could be two things (0/1 vectors without names, signs that part some
-labels) is refused with what to type.
+A form applies only if every row has it. An ambiguous form (0/1 vectors without names, separators in only some labels)
+raises an error that states what to type.
 """
 
 import ast
@@ -16,7 +16,7 @@ from bertie.untrusted import parse_json
 
 Labels = str | tuple[str, ...] | None
 Where = Callable[[int], str]
-"""Number of a row -> "file:line"."""
+"""Number of a row to "file:line"."""
 
 SEVERAL = "any number of labels each"
 SEPARATORS = {"bar": "|", "semicolon": ";", "comma": ",", "none": ""}
@@ -33,30 +33,30 @@ _VECTOR_TEXT = re.compile(r"[01](?:\.0)?([,; ])\s*[01](?:\.0)?(?:\1\s*[01](?:\.0
 
 @dataclass(frozen=True)
 class Found:
-    """The labels of a table."""
+    """The labels of a table, and their form."""
 
     labels: list[Labels]
     form: str = ""
-    """For the reading plan; empty where each row has one label."""
+    """Form for the reading plan; empty if each row has one label."""
 
 
 def read_labels(values: Sequence[Any], where: Where, name: str, options: Mapping[str, str]) -> Found:
     """Read the labels of all rows.
 
     Args:
-        values: as the file has them.
-        where: a row's place, for messages.
-        name: of the column, for messages.
-        options: `names` (of the places of 0/1 vectors, parted by "+") and `separator` of labels in one field.
+        values: values of the label column.
+        where: function from the number of a row to "file:line", for messages.
+        name: name of the column, for messages.
+        options: `names` (of the elements of 0/1 vectors, joined by "+") and `separator` (of labels in one field).
 
     Raises:
-        DataError: a form that could mean two things, or that some rows don't have.
+        DataError: the form is ambiguous, or some rows don't have it.
     """
     if any(isinstance(value, list | tuple) for value in values):
         return _listed(values, where, name, options)
     texts = [_text(value, where(number), name) for number, value in enumerate(values)]
     if "separator" in options:
-        return _parted(texts, SEPARATORS.get(options["separator"], options["separator"]))
+        return _split(texts, SEPARATORS.get(options["separator"], options["separator"]))
     filled = [text for text in texts if text]
     bracketed = sum((text[0] in "[({" and text[-1] in "])}") or text == "set()" for text in filled)
     if bracketed and bracketed == len(filled):
@@ -64,7 +64,7 @@ def read_labels(values: Sequence[Any], where: Where, name: str, options: Mapping
     if bracketed > 0 and any(_LIST.fullmatch(text) for text in filled) and 2 * bracketed > len(filled):
         number = next(number for number, text in enumerate(texts) if text and text[0] not in "[({")
         raise DataError(
-            f"{where(number)}: {name!r} holds {texts[number]!r:.{_SHOWN}}, and lists written as text elsewhere"
+            f"{where(number)}: {name!r} holds {texts[number]!r:.{_SHOWN}}, but other rows hold lists written as text"
         )
     if filled and all(_VECTOR_TEXT.fullmatch(text) for text in filled) and len({len(text) for text in filled}) == 1:
         vectors = [re.split(r"[,; ]\s*", text) if text else [] for text in texts]
@@ -73,32 +73,32 @@ def read_labels(values: Sequence[Any], where: Where, name: str, options: Mapping
 
 
 def hot_columns(rows: Sequence[Sequence[Any]], names: Sequence[str], where: Where) -> Found:
-    """Read labels that have a column each, with 1 in it where the label is given.
+    """Read labels with one column each, which is 1 in the rows that have the label.
 
     Raises:
-        DataError: a cell that is neither 0 nor 1.
+        DataError: a cell is neither 0 nor 1.
     """
     labels: list[Labels] = []
     for number, values in enumerate(rows):
-        said = [switch(value) for value in values]
-        if None in said:
-            place = said.index(None)
-            raise DataError(f"{where(number)}: {names[place]!r} holds {values[place]!r:.{_SHOWN}}; it must be 0 or 1")
-        labels.append(tuple(name for name, given in zip(names, said, strict=True) if given))
+        switched = [switch(value) for value in values]
+        if None in switched:
+            index = switched.index(None)
+            raise DataError(f"{where(number)}: {names[index]!r} holds {values[index]!r:.{_SHOWN}}; it must be 0 or 1")
+        labels.append(tuple(name for name, is_set in zip(names, switched, strict=True) if is_set))
     return Found(labels, f"{SEVERAL} (0 or 1 in {len(names)} columns)")
 
 
 def switch(value: Any) -> bool | None:
-    """Read 0 or 1, however it is written; None for anything else."""
+    """Read 0 or 1 in any spelling; return None for anything else."""
     text = str(value).strip().lower()
     return True if text in _YES else False if text in _NO else None
 
 
 def decimal_commas(labels: Sequence[Labels], where: Where) -> Found | None:
-    """Read numbers with decimal commas, such as 1,5, where all are; None where none has a comma.
+    """Read numbers with decimal commas, such as 1,5, if all labels are numbers; return None if none has a comma.
 
     Raises:
-        DataError: some numbers have a comma and others a point, or the commas may part thousands.
+        DataError: some numbers have a comma and others a point, or the commas may separate thousands.
     """
     texts = [label.strip() for label in labels if isinstance(label, str)]
     with_comma = [text for text in texts if re.fullmatch(r"[-+]?\d+,\d+", text)]
@@ -119,16 +119,16 @@ def decimal_commas(labels: Sequence[Labels], where: Where) -> Found | None:
 
 
 def _text(value: Any, where: str, name: str) -> str:
-    """Return a label that is one string."""
+    """Return a single label as a string."""
     if isinstance(value, dict):
         raise DataError(
-            f"{where}: {name!r} holds {value!r:.{_SHOWN}}; a label is one string or number, or a list of them"
+            f"{where}: {name!r} holds {value!r:.{_SHOWN}}; a label must be one string or number, or a list of them"
         )
     if isinstance(value, bytes):
         try:
             return value.decode("utf-8").strip()
         except UnicodeDecodeError:
-            raise DataError(f"{where}: {name!r} holds bytes that are no text ({value!r:.40})") from None
+            raise DataError(f"{where}: {name!r} holds bytes that are not UTF-8 text ({value!r:.40})") from None
     return "" if value is None else str(value).strip()
 
 
@@ -139,7 +139,7 @@ def _listed(values: Sequence[Any], where: Where, name: str, options: Mapping[str
         parts = list(value) if isinstance(value, list | tuple) else [] if value is None else [value]
         if not all(isinstance(part, str | int | float) for part in parts):
             raise DataError(
-                f"{where(number)}: {name!r} holds {value!r:.{_SHOWN}}; several labels are a list of strings or numbers"
+                f"{where(number)}: {name!r} holds {value!r:.{_SHOWN}}; labels must be a list of strings or numbers"
             )
         rows.append(parts)
     return _lists(rows, where, name, options)
@@ -152,35 +152,37 @@ def _lists(rows: Sequence[Sequence[Any]], where: Where, name: str, options: Mapp
     labels: list[Labels] = []
     for number, parts in enumerate(rows):
         if any(isinstance(part, float) for part in parts):
-            raise DataError(f"{where(number)}: {name!r} holds {list(parts)!r:.{_SHOWN}}; labels in a list are names")
+            raise DataError(f"{where(number)}: {name!r} holds {list(parts)!r:.{_SHOWN}}; listed labels must be names")
         if any("," in str(part) for part in parts):
             raise DataError(
                 f"{where(number)}: {name!r} holds {list(parts)!r:.{_SHOWN}}; a label in a list can't have a comma"
             )
         labels.append(tuple(str(part).strip() for part in parts))
     if labels and all(isinstance(label, tuple) and len(label) == 1 for label in labels):
-        return Found([label[0] if label else "" for label in labels])  # one each, like labels without lists
+        return Found([label[0] if label else "" for label in labels])  # one label in each list
     return Found(labels, f"{SEVERAL}{form}")
 
 
 def _vectors(rows: Sequence[Sequence[Any]], where: Where, name: str, options: Mapping[str, str]) -> Found:
-    """Read lists of 0 and 1, whose places the user must name."""
+    """Read lists of 0 and 1, whose elements the user must name."""
     size = max(map(len, rows))
     names = [part.strip() for part in options.get("names", "").split("+") if part.strip()]
     if not names:
         raise DataError(
-            f"{where(0)}: {name!r} holds {list(rows[0])!r:.{_SHOWN}}: 0 and 1 in {size} places, whose names the file "
-            f"doesn't say; name them: --columns text=NAME,label={name},names={'+'.join('ABCDEFGH'[: min(size, 4)])}"
+            f"{where(0)}: {name!r} holds {list(rows[0])!r:.{_SHOWN}}: {size} values of 0 or 1 whose names the file "
+            f"doesn't have; name them: --columns text=NAME,label={name},names={'+'.join('ABCDEFGH'[: min(size, 4)])}"
             f"{'+...' if size > 4 else ''}"
         )
     if len(names) != size:
-        raise DataError(f"{where(0)}: {name!r} has {size} places, and names={'+'.join(names)} are {len(names)}")
-    found = hot_columns([parts or [0] * size for parts in rows], names, where)
-    return Found(found.labels, f"{SEVERAL} (vectors of 0 and 1)")
+        raise DataError(
+            f"{where(0)}: {name!r} has {size} values in a row, but names={'+'.join(names)} gives {len(names)} names"
+        )
+    columns = hot_columns([parts or [0] * size for parts in rows], names, where)
+    return Found(columns.labels, f"{SEVERAL} (vectors of 0 and 1)")
 
 
 def _listed_as_text(texts: Sequence[str], where: Where, name: str, options: Mapping[str, str]) -> Found:
-    """Read lists written as text: JSON, Python or numpy."""
+    """Read lists written as text, in the notation of JSON, Python or numpy."""
     rows = []
     for number, text in enumerate(texts):
         parts = _parts(text)
@@ -194,7 +196,7 @@ def _listed_as_text(texts: Sequence[str], where: Where, name: str, options: Mapp
 
 
 def _parts(text: str) -> list[Any] | None:
-    """Read a list that is written as text; None where it isn't one."""
+    """Read a list written as text; return None if it isn't one."""
     if not text or text in _EMPTY:
         return []
     try:
@@ -216,8 +218,8 @@ def _unquoted(part: str) -> Any:
         return part  # a bare word, as in [billing, building]
 
 
-def _parted(texts: Sequence[str], sign: str) -> Found:
-    """Split labels at the separator that the user names."""
+def _split(texts: Sequence[str], sign: str) -> Found:
+    """Split labels at the separator that the user sets."""
     if not sign:
         return Found(list(texts))
     labels: list[Labels] = [tuple(part.strip() for part in text.split(sign) if part.strip()) for text in texts]
@@ -225,7 +227,7 @@ def _parted(texts: Sequence[str], sign: str) -> Found:
 
 
 def _by_signs(texts: Sequence[str], where: Where, name: str) -> Found:
-    """Split labels at | or ; where the parts occur as labels themselves; else each text is one label."""
+    """Split labels at | or ; if the parts occur as labels themselves; otherwise each text is one label."""
     for word in ("bar", "semicolon"):
         sign = SEPARATORS[word]
         holding = [number for number, text in enumerate(texts) if sign in text]
@@ -235,10 +237,10 @@ def _by_signs(texts: Sequence[str], where: Where, name: str) -> Found:
         parts = Counter(part.strip() for text in whole for part in text.split(sign))
         shared = sum(count > 1 for part, count in parts.items() if part)
         if "" not in parts and len(parts) <= len(whole) and 2 * shared >= len(parts):
-            return _parted(texts, sign)
+            return _split(texts, sign)
         if shared:
             raise DataError(
-                f"{where(holding[0])}: {name!r} holds {texts[holding[0]]!r:.{_SHOWN}}: several labels, or one? Say "
-                f"--columns text=NAME,label={name},separator={word} or separator=none"
+                f"{where(holding[0])}: {name!r} holds {texts[holding[0]]!r:.{_SHOWN}}: one label or several? Set "
+                f"--columns text=NAME,label={name},separator={word} for several, separator=none for one"
             )
     return Found(list(texts))

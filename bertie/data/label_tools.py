@@ -1,6 +1,6 @@
-"""Exports of label tools, made into rows of one form: Label Studio, Prodigy, doccano, spaCy and NER annotators.
+"""Read exports of label tools into rows of one form: Label Studio, Prodigy, doccano, spaCy and NER annotators.
 
-What people rejected, skipped or did not look at is nothing to learn from: it is left out, counted and shown.
+Rows that annotators rejected, skipped or did not see are left out, counted and shown.
 """
 
 from __future__ import annotations
@@ -17,34 +17,34 @@ from bertie.errors import DataError
 
 @dataclass
 class Labelled:
-    """Rows of an export."""
+    """The rows of an export."""
 
     tool: str
     rows: list[tuple[int, dict[str, Any]]]
     mapping: dict[str, str]
-    """Role to the name under which the file has it; rows have the roles as names."""
+    """Role to its name in the file. In `rows`, the roles are the names."""
     dropped: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
-    """Reason to the lines and contents that were left out."""
+    """Reason to the (line, content) of the rows left out."""
 
     def drop(self, reason: str, line: int, content: str) -> None:
         """Leave a row out."""
         self.dropped.setdefault(reason, []).append((line, content))
 
     def left_out(self) -> tuple[LeftOut, ...]:
-        """Count what was left out."""
+        """Count the rows left out, by reason."""
         return tuple(LeftOut.of(reason, rows) for reason, rows in self.dropped.items())
 
 
 def read_export(file: Path, values: Sequence[Value], columns: Mapping[str, str]) -> Labelled | None:
-    """Read what a label tool wrote; None for other JSON.
+    """Read the export of a label tool; return None for other JSON.
 
     Args:
-        file: for messages.
-        values: of the file.
-        columns: text, to take the text of a Label Studio task from.
+        file: file name for messages.
+        values: values of the file.
+        columns: `text` names the text of a Label Studio task, `spans` its spans.
 
     Raises:
-        DataError: an export of another form than its tool writes, or that may be read in two ways.
+        DataError: the export is malformed or ambiguous.
     """
     if len(values) == 1 and isinstance(values[0][1], dict) and isinstance(values[0][1].get("annotations"), list):
         inner = [one for one in values[0][1]["annotations"] if one is not None]
@@ -66,17 +66,17 @@ def read_export(file: Path, values: Sequence[Value], columns: Mapping[str, str])
 
 
 def _spacy_pairs(file: Path, values: Sequence[Value]) -> Labelled:
-    found = Labelled("spaCy", [], {"text": "text", "spans": "entities"})
+    export = Labelled("spaCy", [], {"text": "text", "spans": "entities"})
     for line, value in values:
         if not is_pair(value):
-            raise DataError(f'{file}:{line}: spaCy has [text, {{"entities": [...]}}] here; this is {value!r:.60}')
-        found.rows.append((line, {"text": value[0], "spans": value[1].get("entities")}))
-    return found
+            raise DataError(f'{file}:{line}: expected spaCy\'s [text, {{"entities": [...]}}], got {value!r:.60}')
+        export.rows.append((line, {"text": value[0], "spans": value[1].get("entities")}))
+    return export
 
 
 def _spacy_documents(file: Path, values: Sequence[Value]) -> Labelled:
-    """Read the JSON that spaCy 2 trained on: documents, paragraphs, sentences, tokens."""
-    found = Labelled("spaCy 2", [], {"words": "orth", "tags": "ner"})
+    """Read the JSON training format of spaCy 2: documents, paragraphs, sentences, tokens."""
+    export = Labelled("spaCy 2", [], {"words": "orth", "tags": "ner"})
     sentences: list[tuple[int, list[Any]]] = []
     try:
         for line, document in values:
@@ -88,64 +88,62 @@ def _spacy_documents(file: Path, values: Sequence[Value]) -> Labelled:
             row: dict[str, Any] = {"words": [token["orth"] for token in tokens]}
             if name:
                 row["tags"] = [token[name] for token in tokens]
-            found.rows.append((line, row))
+            export.rows.append((line, row))
     except (KeyError, TypeError) as error:
-        raise DataError(
-            f"{file}: spaCy's documents have paragraphs, sentences and tokens; {error} is missing"
-        ) from error
-    found.mapping = {"words": "orth", **({"tags": name} if name else {})}
-    return found
+        raise DataError(f"{file}: a spaCy document has paragraphs, sentences and tokens; {error} is missing") from error
+    export.mapping = {"words": "orth", **({"tags": name} if name else {})}
+    return export
 
 
 def _prodigy(file: Path, values: Sequence[Value]) -> Labelled:
-    """Read Prodigy's rows: those that were accepted; without spans they hold no entity."""
-    found = Labelled("Prodigy", [], {"text": "text", "spans": "spans"})
+    """Read the accepted rows of Prodigy; a row without spans has no entity."""
+    export = Labelled("Prodigy", [], {"text": "text", "spans": "spans"})
     for line, row in objects(file, values):
         answer = row.get("answer", "accept")
         if answer != "accept":
-            found.drop(f"answer is {answer!r}", line, shown_row([row.get("text")]))
+            export.drop(f"answer is {answer!r}", line, shown_row([row.get("text")]))
             continue
         spans = row.get("spans")
-        found.rows.append((line, {"text": row.get("text"), "spans": [] if spans is None else spans}))
-    return found
+        export.rows.append((line, {"text": row.get("text"), "spans": [] if spans is None else spans}))
+    return export
 
 
 def _label_studio(file: Path, values: Sequence[Value], columns: Mapping[str, str]) -> Labelled:
     """Read tasks with their annotations."""
     tasks = list(objects(file, values))
     name = columns.get("text") or _text_name(file, [task.get("data") for _, task in tasks])
-    found = Labelled("Label Studio", [], {"text": name, "spans": "annotations"})
+    export = Labelled("Label Studio", [], {"text": name, "spans": "annotations"})
     for line, task in tasks:
         data = task.get("data")
         if not isinstance(data, dict) or not isinstance(data.get(name), str):
             raise DataError(f"{file}:{line}: this task has no text named {name!r}")
         text = data[name]
-        made = task.get("annotations", task.get("completions", task.get("result"))) or []
-        made = [one for one in made if isinstance(one, dict)] if isinstance(made, list) else []
-        kept = [one for one in made if not one.get("was_cancelled") and not one.get("skipped")]
-        if made and not kept:
-            found.drop("skipped by whoever labelled it", line, shown_row([text]))
+        annotations = task.get("annotations", task.get("completions", task.get("result"))) or []
+        annotations = [one for one in annotations if isinstance(one, dict)] if isinstance(annotations, list) else []
+        kept = [one for one in annotations if not one.get("was_cancelled") and not one.get("skipped")]
+        if annotations and not kept:
+            export.drop("skipped by the annotator", line, shown_row([text]))
             continue
-        if sure := [one for one in kept if one.get("ground_truth")]:
-            kept = sure
+        if ground_truth := [one for one in kept if one.get("ground_truth")]:
+            kept = ground_truth
         several = [_results(file, line, one.get("result", [one]), text) for one in kept]
         if any(spans != several[0] for spans in several[1:]):
-            found.drop("labelled in different ways by several people", line, shown_row([text]))
+            export.drop("labelled differently by several annotators", line, shown_row([text]))
         elif not several:
-            found.rows.append((line, {"text": text, "spans": None}))
+            export.rows.append((line, {"text": text, "spans": None}))
         else:
-            found.rows.append((line, {"text": text, "spans": several[0]}))
-    return found
+            export.rows.append((line, {"text": text, "spans": several[0]}))
+    return export
 
 
 def _text_name(file: Path, data: Sequence[Any]) -> str:
-    """Find the text of tasks: by its name, or as the only string."""
+    """Find the text of the tasks: by its name, or as the only string."""
     first = data[0] if data else {}
     names = [name for name, value in first.items() if isinstance(value, str)] if isinstance(first, dict) else []
     if "text" in names or len(names) == 1:
         return "text" if "text" in names else names[0]
     raise DataError(
-        f"{file}: can't tell which part of a task's data is the text ({', '.join(names)}); say --columns text=NAME"
+        f"{file}: can't tell which part of a task's data is the text ({', '.join(names)}); set --columns text=NAME"
     )
 
 
@@ -159,8 +157,8 @@ def _results(file: Path, line: int, results: Any, text: str) -> list[dict[str, A
         labels = next((value[name] for name in ("labels", "hypertextlabels") if value.get(name)), None)
         if labels is None:
             continue  # a relation, a choice, a note
-        place = whole if isinstance(whole := value.get("globalOffsets"), dict) else value
-        spans.append({"start": place.get("start"), "end": place.get("end"), "label": labels})
+        offsets = whole if isinstance(whole := value.get("globalOffsets"), dict) else value
+        spans.append({"start": offsets.get("start"), "end": offsets.get("end"), "label": labels})
         if isinstance(value.get("text"), str):
             spans[-1]["text"] = value["text"]
     return sorted(
@@ -169,7 +167,7 @@ def _results(file: Path, line: int, results: Any, text: str) -> list[dict[str, A
 
 
 def _min_names(value: Any) -> list[str]:
-    """Name what holds spans as Label Studio's short form has them: start, end, labels."""
+    """Return the names of fields that hold spans in Label Studio's short form: start, end, labels."""
     if not isinstance(value, dict):
         return []
     return [
@@ -182,22 +180,22 @@ def _min_names(value: Any) -> list[str]:
 
 
 def _label_studio_min(file: Path, values: Sequence[Value], name: str, columns: Mapping[str, str]) -> Labelled:
-    """Read the short form: a flat row each, which lacks the labels where there are none."""
+    """Read Label Studio's short form: one flat row for each task; a row without labels lacks that field."""
     rows = list(objects(file, values))
     others = {other for _, row in rows for other in _min_names(row)} - {name}
     if others and "spans" not in columns:
         raise DataError(
-            f"{file}: {name!r} and {min(others)!r} may both be the spans; say --columns text=NAME,spans=NAME"
+            f"{file}: {name!r} and {min(others)!r} may both be the spans; choose one: --columns text=NAME,spans=NAME"
         )
     name = columns.get("spans", name)
-    ours = ("annotator", "annotation_id", "created_at", "updated_at", "lead_time")
+    tool_fields = ("annotator", "annotation_id", "created_at", "updated_at", "lead_time")
     text = columns.get("text") or _text_name(
-        file, [{key: value for key, value in row.items() if key not in ours} for _, row in rows]
+        file, [{key: value for key, value in row.items() if key not in tool_fields} for _, row in rows]
     )
-    found = Labelled("Label Studio", [], {"text": text, "spans": name})
+    export = Labelled("Label Studio", [], {"text": text, "spans": name})
     for line, row in rows:
         if not isinstance(row.get(text), str):
             raise DataError(f"{file}:{line}: this row has no text named {text!r}")
         unseen = None if name not in row and "annotation_id" not in row else row.get(name) or []
-        found.rows.append((line, {"text": row[text], "spans": unseen}))
-    return found
+        export.rows.append((line, {"text": row[text], "spans": unseen}))
+    return export

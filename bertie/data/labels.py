@@ -1,4 +1,4 @@
-"""Labels of a table: those of an item, those there are, and those a model doesn't know."""
+"""Labels of a table: the labels of an item, all labels, similar labels, and labels that a model doesn't know."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from bertie import progress
 from bertie.data.items import Text
 from bertie.errors import DataError
 
-_NOTHING = frozenset(("", "nan", "\\n", "<na>", "#n/a", "nat"))  # as pandas, MySQL and Excel write it
+_MISSING = frozenset(("", "nan", "\\n", "<na>", "#n/a", "nat"))  # as pandas, MySQL and Excel write it
 
 
 def is_no_label(label: object) -> bool:
-    r"""Tell whether a label is empty, or what programs write for no value, such as NaN and \N."""
-    return not isinstance(label, tuple) and (label is None or str(label).strip().lower() in _NOTHING)
+    r"""Check whether a label is empty, or a mark of programs for a missing value, such as NaN and \N."""
+    return not isinstance(label, tuple) and (label is None or str(label).strip().lower() in _MISSING)
 
 
 def labels_of(item: Text, *, many: bool = False) -> tuple[str, ...]:
-    """Return the labels of an item: its one label, or the parts of "comedy, drama" where it may have several."""
+    """Return the labels of an item: its one label, or with `many` the parts of "comedy, drama"."""
     if isinstance(item.label, tuple):
         return item.label if many else (", ".join(item.label),)
     whole = str(item.label)
@@ -28,7 +28,7 @@ def labels_of(item: Text, *, many: bool = False) -> tuple[str, ...]:
 
 
 def label_names(items: Sequence[Text], *, many: bool = False) -> tuple[str, ...]:
-    """List the labels, whole numbers by size and everything else by the alphabet."""
+    """List the labels: sorted by value if all are whole numbers, otherwise alphabetically."""
     names = {label for item in items for label in labels_of(item, many=many)}
     try:
         return tuple(sorted(names, key=int))
@@ -37,7 +37,7 @@ def label_names(items: Sequence[Text], *, many: bool = False) -> tuple[str, ...]
 
 
 def alike(names: Iterable[str]) -> list[tuple[str, ...]]:
-    """List labels that differ only in case, in signs that nobody sees, or in how a number is written (1 and 1.0)."""
+    """List labels that differ only in case, in invisible characters, or in the form of a number (1 and 1.0)."""
     groups: dict[float | str, list[str]] = {}
     for name in sorted(set(names)):
         groups.setdefault(_key(name), []).append(name)
@@ -45,20 +45,20 @@ def alike(names: Iterable[str]) -> list[tuple[str, ...]]:
 
 
 def tell_alike(names: Iterable[str]) -> None:
-    """Warn of labels that are probably one, written in several ways."""
+    """Warn of labels that are probably spellings of one label."""
     if groups := alike(names):
-        said = ", ".join(" and ".join(map(repr, group)) for group in groups[:5])
-        progress.warn(f"labels that may be one are learned as several: {said}; write each label in one way")
+        listed = ", ".join(" and ".join(map(repr, group)) for group in groups[:5])
+        progress.warn(f"labels that may be the same are learned as different: {listed}; spell each label in one way")
 
 
-def tell_unseen(found: Iterable[tuple[str, int]], known: Sequence[str], path: Path, *, what: str = "label") -> None:
-    """Warn once of a table's labels that the model doesn't have: each of them is a mistake, whatever the model says.
+def tell_unseen(labels: Iterable[tuple[str, int]], known: Sequence[str], path: Path, *, what: str = "label") -> None:
+    """Warn once of a table's labels that the model doesn't have: each counts as a mistake, whatever the prediction.
 
     Args:
-        found: every label of the table, with its line.
-        known: the model's.
-        path: of the table.
-        what: a label is called.
+        labels: all labels of the table, with their lines.
+        known: labels of the model.
+        path: path of the table.
+        what: word for a label in the message.
 
     Raises:
         DataError: the model has none of the table's labels.
@@ -66,7 +66,7 @@ def tell_unseen(found: Iterable[tuple[str, int]], known: Sequence[str], path: Pa
     counts: Counter[str] = Counter()
     lines: dict[str, int] = {}
     total = 0
-    for name, line in found:
+    for name, line in labels:
         total += 1
         if name not in known:
             counts[name] += 1
@@ -75,21 +75,21 @@ def tell_unseen(found: Iterable[tuple[str, int]], known: Sequence[str], path: Pa
         return
     (first, times), *others = counts.most_common()
     more = "".join(f", {name!r} ({number})" for name, number in others[:5]) + (", ..." if others[5:] else "")
-    if alike := next((name for name in known if _same(name, first)), ""):
-        more += f" (written {alike!r} in training: write it alike)"
-    said = f"{path}:{lines[first]}: the {what} {first!r} ({times} times){more} is none of the model's, which has "
+    if spelling := next((name for name in known if _same(name, first)), ""):
+        more += f" (spelled {spelling!r} in training; use that spelling)"
+    message = f"{path}:{lines[first]}: the {what} {first!r} ({times} times){more} is unknown to the model, which has "
     if counts.total() == total:
-        raise DataError(f"{said}{', '.join(known)}; no {what} of this table is")
-    progress.warn(f"{said}{', '.join(known)}; each counts as a mistake")
+        raise DataError(f"{message}{', '.join(known)}; it knows no {what} of this table")
+    progress.warn(f"{message}{', '.join(known)}; each counts as a mistake")
 
 
 def _same(one: str, other: str) -> bool:
-    """Tell whether two labels are one number, such as 1 and 1.0, or differ in case only."""
+    """Check whether two labels are one number, such as 1 and 1.0, or differ only in case."""
     return _key(one) == _key(other)
 
 
 def _key(label: str) -> float | str:
-    """Return what labels that are one have in common."""
+    """Return a key that is the same for all spellings of a label."""
     try:
         return float(label)
     except ValueError:

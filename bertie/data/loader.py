@@ -1,4 +1,4 @@
-"""Draw ahead: a thread works out the next batches while the processor is busy with this one."""
+"""Prefetch: a thread prepares the next batches while the processor works on the current one."""
 
 import queue
 import threading
@@ -9,20 +9,21 @@ T = TypeVar("T")
 
 
 class _End:
-    """The source ended, or failed with `error`."""
+    """Mark the end of the source, or its failure with `error`."""
 
     def __init__(self, error: BaseException | None) -> None:
         self.error = error
 
 
 def prefetch(source: Iterator[T], *, depth: int = 2) -> Generator[T, None, None]:
-    """Yield what `source` yields, drawn up to `depth` items ahead.
+    """Yield the items of `source`, drawn up to `depth` items ahead.
 
-    Errors of the source reach the consumer in their place. Closing the generator stops the thread and the source.
+    An error of the source reaches the consumer after the items before it. Closing the generator stops the thread and
+    the source.
 
     Args:
-        source: an iterator; only the thread touches it.
-        depth: items waiting at most.
+        source: iterator that only the thread uses.
+        depth: largest number of waiting items.
     """
     waiting: queue.Queue[T | _End] = queue.Queue(maxsize=depth)
     stopped = threading.Event()

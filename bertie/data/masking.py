@@ -1,7 +1,7 @@
-"""Which tokens a masked LM must guess, and what it sees in their place (BERT, 3.1 and appendix A.1).
+"""Choose the tokens that a masked LM predicts, and the tokens shown instead (BERT, 3.1 and appendix A.1).
 
-Chosen are single pieces, whole words (as in the original authors' later models), or spans of words (SpanBERT, Joshi et
-al. 2020, 3.1). All three visit their candidates in a shuffled order until the same number of pieces is reached.
+The candidates are single pieces, whole words (as in the original authors' later models), or spans of words (SpanBERT,
+Joshi et al. 2020, 3.1). All three are visited in a shuffled order until the same number of pieces is chosen.
 
 Shapes: T tokens, B sequences, V vocabulary, M chosen tokens, W words.
 """
@@ -18,13 +18,13 @@ Flags = NDArray[np.bool_]
 
 _CHOICE, _FATE, _PIECE, _SPAN = range(4)
 _MASKED, _REPLACED = 0.8, 0.9  # below the first: [MASK]; below the second: a random piece; else unchanged
-_LONGEST = 10  # words of a span
-_SHARES = 0.2 * 0.8 ** np.arange(_LONGEST)  # geometric, p = 0.2; what lies beyond the longest is shared out to all
+_LONGEST = 10  # words in a span
+_SHARES = 0.2 * 0.8 ** np.arange(_LONGEST)  # geometric, p = 0.2, cut off after the longest and scaled to a sum of 1
 _UP_TO = np.cumsum(_SHARES / _SHARES.sum())
 
 
 def num_masked(lengths: Integers, *, rate: float, cap: int | None) -> Integers:
-    """Count the tokens to guess: min(cap, max(1, round(rate x length))), [CLS] and [SEP] counted in the length.
+    """Return how many tokens to choose: min(cap, max(1, round(rate x length))); a length includes [CLS] and [SEP].
 
     Halves are rounded to even, as Python's round does.
     """
@@ -33,7 +33,7 @@ def num_masked(lengths: Integers, *, rate: float, cap: int | None) -> Integers:
 
 
 def span_words(keys: Keys) -> Integers:
-    """Draw how many words a span has: geometric with p = 0.2, 10 at most, 3.8 on average."""
+    """Draw the number of words in a span: geometric with p = 0.2, at most 10, 3.8 on average."""
     return np.minimum(np.searchsorted(_UP_TO, uniform(keys), side="right"), _LONGEST - 1) + 1
 
 
@@ -51,41 +51,41 @@ def choose_masked(
     goes_on: Flags | None = None,
     spans: bool = False,
 ) -> tuple[Integers, Integers, Integers]:
-    """Choose tokens and corrupt them.
+    """Choose tokens and replace most of them.
 
-    Of single pieces exactly `num_masked` are chosen, or all there are. Of whole words never more: a word that would be
-    too many is passed over, and the last span ends where the number is reached. What a chosen piece is shown as is
-    drawn for each piece, but whether it is hidden, replaced or left once for a whole span.
+    Of single pieces, exactly `num_masked` are chosen, or all if there are fewer. Of whole words, never more: a word
+    that exceeds the number is skipped, and the last span ends where the number is reached. The random piece is drawn
+    for each chosen piece. Whether to hide, replace or keep is drawn for each piece too, but once for a whole span.
 
-    Special tokens are neither chosen nor drawn as replacements; the original draws from the whole vocabulary.
+    Special tokens are neither chosen nor drawn as replacements. The original draws from the whole vocabulary.
 
     Args:
         tokens: (T,) piece ids.
-        offsets: (B+1,).
-        keys: (B,) streams to draw from.
-        rate: share of a sequence's tokens.
-        cap: most tokens of one sequence, None for no cap.
-        special_ids: rising.
-        vocab_size: pieces a replacement is drawn from, the special ones left out.
-        mask_id: of [MASK].
-        word_edges: whether words begin and end with the pieces of the vocabulary, (V,) each; None to choose pieces.
-        goes_on: (T,) whether a token belongs to the word of the one before it, whatever the vocabulary says: Chinese
-            words that were found in the text. A special token inside a word, [UNK], doesn't part it.
+        offsets: (B+1,) start of each sequence, and T.
+        keys: (B,) keys to draw from.
+        rate: share of a sequence's tokens to choose.
+        cap: largest number of chosen tokens in a sequence; None: no cap.
+        special_ids: ids of the special tokens, rising.
+        vocab_size: size of the vocabulary; replacements are drawn from it, except special tokens.
+        mask_id: id of [MASK].
+        word_edges: (V,) each, whether a piece begins a word and whether it ends one; None: choose single pieces.
+        goes_on: (T,) whether a token continues the word of the token before it, whatever the vocabulary says: Chinese
+            words that a segmenter found in the text. A special token inside a word, [UNK], doesn't split it.
         spans: whether to choose spans of such words.
 
     Returns:
-        Places (M,) of the chosen tokens, rising; the pieces (M,) that were there; the tokens (T,) as they are shown.
+        Positions (M,) of the chosen tokens, rising; the original pieces (M,) there; the tokens (T,) as shown.
     """
     lengths = np.diff(offsets).astype(np.int64)
     sequence = np.repeat(np.arange(len(lengths)), lengths)
     within = np.arange(len(tokens)) - np.repeat(offsets[:-1].astype(np.int64), lengths)
     specials = np.asarray(special_ids, np.int64)
     is_text, budget = ~np.isin(tokens, specials), num_masked(lengths, rate=rate, cap=cap)
-    places = np.flatnonzero(is_text)
-    start, run = np.arange(len(places)), np.zeros(len(places), np.int64)
+    text = np.flatnonzero(is_text)
+    start, run = np.arange(len(text)), np.zeros(len(text), np.int64)
     if word_edges is not None:
         start, run = _words(tokens, is_text, *word_edges, goes_on)
-    first, size = places[start], np.diff(start, append=len(places))
+    first, size = text[start], np.diff(start, append=len(text))
     owner = sequence[first]
     draws = stream(stream(keys, _CHOICE)[owner], within[first])
     units = _Units(size, owner, run, np.lexsort((draws, owner)))
@@ -93,12 +93,12 @@ def choose_masked(
         chosen, leader = _spans(units, span_words(stream(stream(keys, _SPAN)[owner], within[first])), budget)
     else:
         chosen = _fill(units, budget)
-    positions = places[np.repeat(start[chosen], size[chosen]) + _steps(size[chosen])]
-    own = keys[sequence[positions]]
+    positions = text[np.repeat(start[chosen], size[chosen]) + _steps(size[chosen])]
+    key = keys[sequence[positions]]
     deciding = np.repeat(first[leader[chosen]], size[chosen]) if spans else positions
-    fate = uniform(stream(stream(own, _FATE), within[deciding]))
-    pieces = integers(stream(stream(own, _PIECE), within[positions]), 0, vocab_size - len(specials))
-    for special in specials:  # step over the special ids, smallest first
+    fate = uniform(stream(stream(key, _FATE), within[deciding]))
+    pieces = integers(stream(stream(key, _PIECE), within[positions]), 0, vocab_size - len(specials))
+    for special in specials:  # skip the special ids, smallest first
         pieces += pieces >= special
     original = tokens[positions]
     shown = tokens.copy()
@@ -111,43 +111,41 @@ class _Units:
     """W words, or single pieces, in the order of the text."""
 
     size: Integers
-    """Pieces."""
+    """(W,) number of pieces."""
     owner: Integers
-    """The sequence."""
+    """(W,) sequence of each."""
     run: Integers
-    """Which words have no special token between them: those of one number."""
+    """(W,) number of its run; words of one run have no special token between them."""
     visits: Integers
-    """Their numbers, sequence after sequence, in the order in which they are visited."""
+    """(W,) indices of the words in the order of visits, sequence after sequence."""
 
 
 def _words(
     tokens: Integers, is_text: Flags, begins: Flags, ends: Flags, goes_on: Flags | None
 ) -> tuple[Integers, Integers]:
-    """Return where words begin, counted in pieces that are no special tokens (W,), and their runs (W,)."""
+    """Return where words begin (W,), counted in pieces without special tokens, and the runs of the words (W,)."""
     fresh = np.ones(len(tokens), bool)
     fresh[1:] = ~is_text[:-1] | ends[tokens[:-1]]
     fresh |= begins[tokens] | ~is_text
     if goes_on is not None:
         fresh &= ~goes_on
-    number = np.cumsum(fresh)[
-        is_text
-    ]  # of a word; special tokens have numbers of their own, unless they are inside one
+    number = np.cumsum(fresh)[is_text]  # of the word; a special token counts as a word, unless it is inside one
     start = np.flatnonzero(np.diff(number, prepend=-1))
     run = np.cumsum((fresh & ~is_text).astype(np.int64))[is_text][start]
     return start, run
 
 
 def _steps(sizes: Integers) -> Integers:
-    """Count 0, 1, ... within each of consecutive groups."""
+    """Count 0, 1, ... within each of the consecutive groups of these sizes."""
     ends = np.cumsum(sizes)
     return np.arange(sizes.sum()) - np.repeat(ends - sizes, sizes)
 
 
 def _fill(units: _Units, budget: Integers) -> Flags:
-    """Take units in the order of visits, passing over those that are too long for what is left of `budget`: (W,).
+    """Take units in the order of visits, and skip those that exceed the rest of `budget`: (W,).
 
-    What fits before the first one that doesn't is taken at once, in all sequences; then what is too long for the rest
-    is left out, and so on with the others.
+    Each round takes, in all sequences at once, the units before the first one that doesn't fit. Then it drops the units
+    that are too long for the rest.
     """
     chosen = np.zeros(len(units.size), bool)
     left, waiting = budget.copy(), units.visits
@@ -162,12 +160,12 @@ def _fill(units: _Units, budget: Integers) -> Flags:
 
 
 def _spans(words: _Units, span: Integers, budget: Integers) -> tuple[Flags, Integers]:
-    """Take the spans that begin at the words visited, one after another, in all sequences at the same time.
+    """Take the spans that begin at the visited words, one after another, in all sequences at once.
 
-    A span ends early at a special token, at an earlier span, or where the next word is too long for what is left.
+    A span ends early at a special token, at an earlier span, or where the next word exceeds the rest of the budget.
 
     Returns:
-        Which words are chosen (W,), and with which word each one's span begins (W,).
+        Whether each word is chosen (W,), and the first word of its span (W,).
     """
     count = len(words.size)
     chosen, leader = np.zeros(count, bool), np.arange(count)

@@ -1,7 +1,7 @@
-"""Suites of minimal pairs, two sentences of which one is acceptable: folders or tars of .jsonl files, read as they lie.
+"""Read suites of minimal pairs: two sentences, of which one is acceptable; a folder or a tar of .jsonl files.
 
-BLiMP (Warstadt et al. 2020) has 67 paradigms of 1,000 pairs, ZhoBLiMP (Liu et al. 2024) 118 of 300; a paradigm (`UID`)
-is one way to build a pair, and paradigms of one subject make a phenomenon.
+BLiMP (Warstadt et al. 2020) has 67 paradigms of 1,000 pairs, ZhoBLiMP (Liu et al. 2024) has 118 of 300. A paradigm
+(`UID`) is one way to build a pair. The paradigms of one topic form a phenomenon.
 """
 
 from __future__ import annotations
@@ -19,35 +19,35 @@ from bertie.registry import did_you_mean
 from bertie.untrusted import parse_json
 
 SUITES = {"blimp": "linguistics_term", "zhoblimp": "phenomenon"}
-"""Suites by the word a user types, and the key under which their files name the phenomenon."""
-_MAX_MEMBER_BYTES = 64 * 1024 * 1024  # of one file in a tar, which is held while it is read
+"""Name of a suite to the key of the phenomenon in its files."""
+_MAX_MEMBER_BYTES = 64 * 1024 * 1024  # of one file in a tar, which is read into memory
 
 
 @dataclass(frozen=True)
 class MinimalPair:
-    """Two sentences that differ in as little as makes one of them unacceptable."""
+    """Two sentences with a minimal difference that makes one of them unacceptable."""
 
     good: str
     bad: str
     paradigm: str
     phenomenon: str
     file: str
-    """Where it stands."""
+    """Path of the file, with the member of a tar."""
     line: int
-    """From 1."""
+    """Line in the file, from 1."""
 
 
 def read_suite(suite: str, path: str | Path, *, limit: int | None = None) -> list[MinimalPair]:
     """Read the pairs of a suite.
 
     Args:
-        suite: one of `SUITES`.
+        suite: name of the suite, one of `SUITES`.
         path: a .jsonl file, a .tar of them, or a folder of either; each may be compressed (.gz, .xz, .zst).
-        limit: pairs of a paradigm at most, the first ones; all when None.
+        limit: largest number of pairs from a paradigm, its first ones; None: all.
 
     Raises:
-        SettingsError: an unknown suite, a limit below 1, or no such file.
-        DataError: a broken file, a line that is no pair, or a paradigm that stands in two files.
+        SettingsError: the suite is unknown, the limit is below 1, or the file doesn't exist.
+        DataError: a file is broken, a line is not a pair, or a paradigm is in two files.
     """
     if suite not in SUITES:
         raise SettingsError(f"unknown suite {suite!r}; {did_you_mean(suite, SUITES)}")
@@ -63,14 +63,14 @@ def read_suite(suite: str, path: str | Path, *, limit: int | None = None) -> lis
             pair = _pair(text, SUITES[suite], file, number)
             if origin.setdefault(pair.paradigm, file) != file:
                 raise DataError(
-                    f"{file}:{number}: {pair.paradigm} stands in {origin[pair.paradigm]} too; give one copy of the "
-                    "suite with --data"
+                    f"{file}:{number}: {pair.paradigm} is in {origin[pair.paradigm]} too; pass one copy of the suite "
+                    "with --data"
                 )
             counts[pair.paradigm] += 1
             if limit is None or counts[pair.paradigm] <= limit:
                 pairs.append(pair)
     if not pairs:
-        raise DataError(f"{path} holds no pair; a suite is a folder or a tar of .jsonl files")
+        raise DataError(f"{path} holds no pairs; a suite is a folder or a tar of .jsonl files")
     return pairs
 
 
@@ -85,36 +85,36 @@ def _files(paths: Iterable[Path]) -> Iterator[tuple[str, Iterable[str]]]:
 
 
 def _members(path: Path) -> Iterator[tuple[str, Iterable[str]]]:
-    """Go through a tar once, from its beginning to its end; nothing is written to disk."""
+    """Yield name and lines of every .jsonl file in a tar, in one pass; write nothing to disk."""
     try:
         with ByteStream(path) as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
             for member in archive:
-                hidden = Path(member.name).name.startswith(".")  # some systems put such files beside the real ones
+                hidden = Path(member.name).name.startswith(".")  # some systems add such files
                 if not member.isfile() or hidden or not member.name.endswith(".jsonl"):
                     continue
                 if member.size > _MAX_MEMBER_BYTES:
                     raise DataError(f"{path}: {member.name} has more than {_MAX_MEMBER_BYTES // 2**20} MiB")
                 content = archive.extractfile(member)
-                assert content is not None  # of a regular file there is always some
+                assert content is not None  # a regular file always has content
                 yield f"{path}:{member.name}", content.read().decode("utf-8-sig").split("\n")
     except tarfile.TarError as error:
-        raise DataError(f"{path}: this is no valid tar ({error})") from error
+        raise DataError(f"{path}: this is not a valid tar ({error})") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: {member.name} is not UTF-8 at offset {error.start} ({error.reason})") from error
 
 
 def _pair(text: str, phenomenon: str, file: str, number: int) -> MinimalPair:
-    """Read one line.
+    """Read the pair on one line.
 
     Raises:
-        DataError: it isn't a pair.
+        DataError: the line is not a pair.
     """
     keys = ("sentence_good", "sentence_bad", "UID", phenomenon)
     values = parse_json(text, f"{file}:{number}")
     for key in keys:
         if not isinstance(values, dict) or not isinstance(values.get(key), str):
             raise DataError(
-                f"{file}:{number}: a pair is an object with the texts {', '.join(keys)}; {key} is none here"
+                f"{file}:{number}: a pair is an object with the texts {', '.join(keys)}; here, {key} is not a text"
             )
     good, bad, paradigm, named = (values[key] for key in keys)
     return MinimalPair(good, bad, paradigm, named, file, number)

@@ -1,7 +1,8 @@
-"""Where training sequences begin while they are shorter than those of a later stage.
+"""Random first positions for training sequences that are shorter than those of a later stage.
 
-A learned position that no sequence has reached is random, and what goes by positions fails there. So the sequences of
-short stages begin at random positions, and all positions of the longest stage are learned from the first step on.
+A learned position that no sequence has reached is still random, and everything that depends on positions fails there.
+So the sequences of short stages begin at random positions, and all positions of the longest stage are learned from the
+first step on.
 
 Shapes: B sequences.
 """
@@ -11,21 +12,21 @@ from numpy.typing import NDArray
 
 from bertie.data.random import Keys, integers, stream
 
-_POSITIONS = 0x9057  # what these draws are for
+_POSITIONS = 0x9057  # the purpose of these draws
 
 
 def first_positions(keys: Keys, lengths: NDArray[np.int64], *, longest: int) -> NDArray[np.int64]:
-    """Draw where each sequence begins: (B,), so that it ends by position `longest` - 1.
+    """Draw the first position of each sequence, so that it ends by position `longest` - 1: (B,).
 
-    A begin drawn evenly among those that fit would reach the outermost positions hardly ever: position 0 by a single
-    begin. So each sequence is drawn as one that slides from wholly before the first position to wholly behind the last,
-    and is pushed back to where it fits. Every position is then reached at least as often as by a share of
-    length / (length + longest) of the sequences.
+    A uniform draw among the starts that fit would rarely reach the outermost positions: only one start covers
+    position 0. So the draw lets each sequence slide from wholly before the first position to wholly behind the last,
+    and clips its start to where it fits. Then at least length / (length + longest + 1) of the sequences cover each
+    position.
 
     Args:
-        keys: (B,) streams to draw from, the sequences' own.
+        keys: (B,) keys of the sequences, to draw from.
         lengths: (B,) tokens of each sequence.
-        longest: positions to be learned.
+        longest: number of positions to learn.
     """
     drawn = integers(stream(keys, _POSITIONS), -lengths, longest + 1)
     return np.clip(drawn, 0, np.maximum(longest - lengths, 0))

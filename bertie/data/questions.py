@@ -1,8 +1,8 @@
-"""Questions about contexts: SQuAD 1.1 and 2.0 and CMRC 2018 files, and tables with a row for each question.
+"""Read questions about contexts: SQuAD 1.1 and 2.0 and CMRC 2018 files, and tables with one question a row.
 
-An answer's text must stand at its offset, for a model learns places. One that doesn't is moved where its text occurs
-once; else it keeps its text, which scores go by, and has no place, so that nothing is learned from it. All that is
-counted and said.
+An answer's text must be at its offset, because a model learns positions. If it isn't, but occurs exactly once, the
+answer is moved there. Otherwise the answer keeps its text, which scores use, but has no position, and models don't
+learn from it. Warnings count all these answers.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,71 +20,76 @@ from bertie.errors import DataError, SettingsError
 from bertie.files.compression import COMPRESSIONS, format_suffix
 from bertie.files.rows import SUFFIXES
 
-_SHOWN = 3  # places that a warning names
+_SHOWN = 3  # questions that a warning names
 
 
 @dataclass
-class _Places:
-    """How often something was found, and where first."""
+class _Occurrences:
+    """Count of a finding, and the first questions that have it."""
 
     count: int = 0
     first: list[str] = field(default_factory=list)
 
     def add(self, raw: Raw) -> None:
         self.count += 1
-        place = raw.id or (f"line {raw.line}" if raw.line else raw.where)
-        if len(self.first) < _SHOWN and place not in self.first:
-            self.first.append(place)
+        name = raw.id or (f"line {raw.line}" if raw.line else raw.where)
+        if len(self.first) < _SHOWN and name not in self.first:
+            self.first.append(name)
 
     def __str__(self) -> str:
         return f"{', '.join(self.first)}{', ...' if self.count > len(self.first) else ''}"
 
 
 class _Findings:
-    """What was wrong with the answers of a file."""
+    """Problems with the answers of a file."""
 
     def __init__(self) -> None:
-        self.blank, self.moved, self.lost, self.bare = _Places(), _Places(), _Places(), _Places()
-        self.repeated, self.recounted, self.plausible, self.joined = _Places(), _Places(), _Places(), _Places()
+        self.blank, self.moved, self.lost, self.bare = _Occurrences(), _Occurrences(), _Occurrences(), _Occurrences()
+        self.repeated, self.recounted, self.plausible, self.joined = (
+            _Occurrences(),
+            _Occurrences(),
+            _Occurrences(),
+            _Occurrences(),
+        )
         self.contradictions: list[tuple[int, str]] = []  # line and content
 
-    def say(self, file: Path) -> None:
-        """Write one warning for each kind of trouble."""
+    def warn(self, file: Path) -> None:
+        """Write one warning or note for each kind of problem."""
         if self.blank.count:
             progress.warn(f"{file}: questions without text: {self.blank.count:,}, kept as they are ({self.blank})")
         if self.repeated.count:
             progress.warn(
-                f"{file}: questions that have the id of an earlier one: {self.repeated.count:,} ({self.repeated}); "
-                "programs that look answers up by id will mix them up"
+                f"{file}: questions with the id of an earlier one: {self.repeated.count:,} ({self.repeated}); "
+                "programs that look up answers by id will confuse them"
             )
         if self.moved.count:
             progress.warn(
-                f"{file}: answers that don't stand at their offset and were moved to the only place where their text "
-                f"occurs: {self.moved.count:,} ({self.moved})"
+                f"{file}: answers at a wrong offset that were moved to the only occurrence of their text: "
+                f"{self.moved.count:,} ({self.moved})"
             )
         if self.recounted.count:
             progress.warn(
-                f"{file}: answers whose offset is counted in UTF-16 units, in bytes or without carriage returns and "
-                f"was counted again in characters: {self.recounted.count:,} ({self.recounted})"
+                f"{file}: answers whose offset counts UTF-16 units, bytes or no carriage returns, and was converted to "
+                f"characters: {self.recounted.count:,} ({self.recounted})"
             )
         if self.plausible.count:
             progress.note(
-                f"{file}: questions that are said to have no answer and give some; these are only plausible and are "
-                f"not learned: {self.plausible.count:,} ({self.plausible})"
+                f"{file}: questions marked as unanswerable that have answers; these are only plausible and are not "
+                f"learned: {self.plausible.count:,} ({self.plausible})"
             )
         if self.joined.count:
             progress.note(
-                f"{file}: rows with the id, question and context of an earlier one, taken for other answers to it: "
+                f"{file}: rows with the id, question and context of an earlier row, read as further answers to it: "
                 f"{self.joined.count:,} ({self.joined})"
             )
         if self.lost.count:
             progress.warn(
-                f"{file}: answers that don't stand at their offset, and whose text occurs nowhere or several times in "
-                f"the context: {self.lost.count:,}; scores count them, nothing is learned from them ({self.lost})"
+                f"{file}: answers at a wrong offset whose text occurs nowhere or several times in the context: "
+                f"{self.lost.count:,}; scores use them, but models don't learn from them ({self.lost})"
             )
         if self.bare.count:
             progress.warn(
-                f"{file}: questions that have no other answer and are left out of training: {self.bare.count:,} "
+                f"{file}: questions with only such answers, which are left out of training: {self.bare.count:,} "
                 f"({self.bare})"
             )
 
@@ -92,43 +97,47 @@ class _Findings:
 def read_questions(
     path: str | Path, *, columns: Mapping[str, str] | None = None, labelled: bool = False
 ) -> Table[Question]:
-    """Read questions with their contexts and answers into memory; questions of one context share its text.
+    """Read questions with their contexts and answers into memory; questions about one context share its text.
 
     Args:
-        path: .json or .jsonl as SQuAD 1.1, SQuAD 2.0 or CMRC 2018 has it; or a .json, .jsonl, .parquet, .csv or .tsv
-            with columns for question, context and answers (`{"text": [...], "answer_start": [...]}` as on the hub, one
-            string, or a list, also as text in a cell). All may be compressed. Or a data set (`data/hub.py`).
-        columns: part (question, context, answers, start, end, id, impossible, answerable) to column name; found by
-            their names when None.
-        labelled: whether every question needs its answers, be it an empty list for one that has none. Rows that give
-            another answer to a question of the same id are joined then.
+        path: .json or .jsonl in the format of SQuAD 1.1, SQuAD 2.0 or CMRC 2018; or a .json, .jsonl, .parquet, .csv or
+            .tsv with columns for question, context and answers (`{"text": [...], "answer_start": [...]}` as on the
+            hub, one string, or a list, also as text in a cell). All may be compressed. Or a data set (`data/hub.py`).
+        columns: part (question, context, answers, start, end, id, impossible, answerable) to column name; None:
+            recognise the columns by name.
+        labelled: whether every question needs answers, or an empty list if it has none. Rows with further answers to
+            a question of the same id are then joined.
 
     Raises:
-        SettingsError: no such file, a kind of file that holds no questions, or a column it doesn't have.
-        DataError: a broken or empty file, or a question that lacks its text, context or, where needed, answers.
+        SettingsError: the file doesn't exist or holds no questions by its format, or a named column doesn't exist.
+        DataError: the file is broken or empty, or a question lacks its text, its context or required answers.
     """
     file = Path(path)
     suffix = format_suffix(file)
     if suffix not in (".json", *SUFFIXES) and not is_dataset(file):
         known = ", ".join((".json", *SUFFIXES))
         raise SettingsError(
-            f"{file}: questions are read from {known}, each also with {', '.join(COMPRESSIONS)} behind it"
+            f"{file}: questions are read from {known}, each also compressed ({', '.join(COMPRESSIONS)})"
         )
     source = (json_source if suffix in (".json", ".jsonl") else table_source)(file, columns)
     raws, remarks = list(source.raws), []
     if "end" in source.mapping and "answers" not in source.mapping:
         remarks = _cut_answers(file, raws)
     findings, contexts = _Findings(), dict[str, str]()
-    found = [(raw, _question(raw, findings, contexts, labelled=labelled)) for raw in raws]
-    items = _joined([(raw, item) for raw, item in found if item is not None], findings, join=labelled)
-    left_out = LeftOut.of("said to have an answer, but none is given", findings.contradictions)
+    checked = [(raw, _question(raw, findings, contexts, labelled=labelled)) for raw in raws]
+    items = _joined([(raw, item) for raw, item in checked if item is not None], findings, join=labelled)
+    left_out = LeftOut.of("marked as answerable, but without an answer", findings.contradictions)
     if not items:
         raise DataError(f"{file} holds no questions")
     without = sum(item.label == () for item in items)
-    said = [f"{part} from column {name!r}" for part, name in source.mapping.items() if source.form != "squad"]
-    parts = [f"{len(items):,} questions about {len(contexts):,} contexts", f"{without:,} without an answer", *said]
+    columns_read = [f"{part} from column {name!r}" for part, name in source.mapping.items() if source.form != "squad"]
+    parts = [
+        f"{len(items):,} questions about {len(contexts):,} contexts",
+        f"{without:,} without an answer",
+        *columns_read,
+    ]
     progress.note(f"{file}: {', '.join([*parts, *remarks])}")
-    findings.say(file)
+    findings.warn(file)
     if left_out.count:
         progress.warn(f"{file}: {left_out}")
     reading = Reading(
@@ -143,35 +152,35 @@ def read_questions(
 
 
 def _cut_answers(file: Path, raws: Sequence[Raw]) -> list[str]:
-    """Take answers of which only the places are given from their contexts."""
-    placed = []
+    """Cut answers from their contexts if a file has only their offsets; return a remark about the ends."""
+    located = []
     for raw in raws:
         start, end = offset(raw.start, raw.where), offset(raw.end, raw.where)
         if start is not None and end is not None and start >= 0 and end > 0 and isinstance(raw.context, str):
-            placed.append((raw, start, end))
+            located.append((raw, start, end))
         elif raw.answers is None and start is not None and start < 0:
             raw.answers = ()
-    if not placed:
+    if not located:
         return []
-    past = ends_at(file, [(raw.context, start, end) for raw, start, end in placed])
-    for raw, start, end in placed:
+    past = ends_at(file, [(raw.context, start, end) for raw, start, end in located])
+    for raw, start, end in located:
         raw.answers = raw.context[start : end + past]
-    return ["answers end with the character of their end" if past else "answers end before the character of their end"]
+    return ["answer ends are inclusive" if past else "answer ends are exclusive"]
 
 
-def _joined(found: Sequence[tuple[Raw, Question]], findings: _Findings, *, join: bool) -> list[Question]:
-    """Join rows that give one more answer to a question; say which ids are used for several questions."""
+def _joined(questions: Sequence[tuple[Raw, Question]], findings: _Findings, *, join: bool) -> list[Question]:
+    """Join rows with further answers to one question; find ids that several questions have."""
     items: list[Question] = []
-    places: dict[str, int] = {}
-    for raw, item in found:
-        place = places.setdefault(item.id, len(items)) if item.id else len(items)
-        if place == len(items):
+    indices: dict[str, int] = {}
+    for raw, item in questions:
+        index = indices.setdefault(item.id, len(items)) if item.id else len(items)
+        if index == len(items):
             items.append(item)
             continue
-        first = items[place]
+        first = items[index]
         same = (first.text, first.context) == (item.text, item.context)
         if join and same and raw.line and first.label and item.label:
-            items[place] = replace(first, label=tuple(dict.fromkeys((*first.label, *item.label))))
+            items[index] = replace(first, label=tuple(dict.fromkeys((*first.label, *item.label))))
             findings.joined.add(raw)
             continue
         findings.repeated.add(raw)
@@ -180,15 +189,19 @@ def _joined(found: Sequence[tuple[Raw, Question]], findings: _Findings, *, join:
 
 
 def locate(context: str, text: str, start: int | None = None) -> int:
-    """Return the first character of an answer: at `start` if it stands there, else its only occurrence, else -1."""
+    """Return the first character of an answer: `start` if its text is there, else its only occurrence, else -1.
+
+    >>> locate("to be or not", "or"), locate("to be or to go", "to"), locate("to be or to go", "to", 9)
+    (6, -1, 9)
+    """
     if start is not None and start >= 0 and context.startswith(text, start):
         return start
-    found = context.find(text)
-    return found if found >= 0 and context.find(text, found + 1) < 0 else -1
+    first = context.find(text)
+    return first if first >= 0 and context.find(text, first + 1) < 0 else -1
 
 
 def _question(raw: Raw, findings: _Findings, contexts: dict[str, str], *, labelled: bool) -> Question | None:
-    """Check a question and find the places of its answers; None for one that contradicts itself."""
+    """Check a question and locate its answers; return None if it contradicts itself."""
     text = _text(raw.question, "question", raw)
     if not text.strip():
         findings.blank.add(raw)
@@ -198,58 +211,56 @@ def _question(raw: Raw, findings: _Findings, contexts: dict[str, str], *, labell
     impossible = _impossible(raw)
     if impossible is not True and (raw.answers is None or raw.answers != raw.answers):
         if labelled:
-            raise DataError(
-                f"{raw.where}: nothing is said of its answers; give their texts, or an empty list if there is none"
-            )
+            raise DataError(f"{raw.where}: its answers are missing; give their texts, or an empty list if it has none")
         return Question(text, context, None, raw.id, raw.line)
-    given = [] if raw.answers is None else list(read_answers(raw.answers, raw.start, context, raw.where))
-    given = [(words, start) for words, start in given if words and words != NO_ANSWER]
+    answers = [] if raw.answers is None else list(read_answers(raw.answers, raw.start, context, raw.where))
+    answers = [(words, start) for words, start in answers if words and words != NO_ANSWER]
     if impossible:
-        if given:
+        if answers:
             findings.plausible.add(raw)
         return Question(text, context, (), raw.id, raw.line)
-    if impossible is False and not given and labelled:
+    if impossible is False and not answers and labelled:
         findings.contradictions.append((raw.line, shown_row([raw.id, text, whole])))
         return None
-    label = tuple(_placed(_text(words, "answer", raw), start, context, raw, findings) for words, start in given)
+    label = tuple(_located(_text(words, "answer", raw), start, context, raw, findings) for words, start in answers)
     if label and all(answer.start < 0 for answer in label):
         findings.bare.add(raw)
     return Question(text, context, label, raw.id, raw.line)
 
 
 def _impossible(raw: Raw) -> bool | None:
-    """Tell whether a question is said to have no answer; None where nothing is said."""
-    said = says_yes(raw.impossible, "is_impossible", raw.where)
-    other = says_yes(raw.answerable, "answerable", raw.where)
-    if said is not None and other is not None and said == other:
-        raise DataError(f"{raw.where}: this question is said to have an answer and to have none")
-    return said if other is None else not other
+    """Return whether a question is marked as unanswerable; None if it isn't marked."""
+    impossible = says_yes(raw.impossible, "is_impossible", raw.where)
+    answerable = says_yes(raw.answerable, "answerable", raw.where)
+    if impossible is not None and answerable is not None and impossible == answerable:
+        raise DataError(f"{raw.where}: this question is marked both as answerable and as unanswerable")
+    return impossible if answerable is None else not answerable
 
 
-def _placed(words: str, start: int | None, context: str, raw: Raw, findings: _Findings) -> Answer:
-    """Find the place of an answer."""
-    again = -1
+def _located(words: str, start: int | None, context: str, raw: Raw, findings: _Findings) -> Answer:
+    """Locate an answer in its context."""
+    converted = -1
     if start is not None and not (start >= 0 and context.startswith(words, start)):
-        again = recounted(context, words, start)
-    place = again if again >= 0 else locate(context, words, start)
-    if place < 0 and (bare := words.strip()) and locate(context, bare) >= 0:
-        words, place = bare, locate(context, bare)
-    if place < 0 or not words.strip():  # a model can point at nothing where there are only spaces
+        converted = recounted(context, words, start)
+    position = converted if converted >= 0 else locate(context, words, start)
+    if position < 0 and (bare := words.strip()) and locate(context, bare) >= 0:
+        words, position = bare, locate(context, bare)
+    if position < 0 or not words.strip():  # a model can't mark white space
         findings.lost.add(raw)
         return Answer(words, -1)
-    if start is not None and place != start:
-        (findings.recounted if again >= 0 else findings.moved).add(raw)
-    return Answer(words, place)
+    if start is not None and position != start:
+        (findings.recounted if converted >= 0 else findings.moved).add(raw)
+    return Answer(words, position)
 
 
 def _text(value: Any, part: str, raw: Raw) -> str:
     if not isinstance(value, str):
-        said = "is missing" if value is None else f"is {value!r:.60}, which is no text"
-        raise DataError(f"{raw.where}: the {part} {said}")
+        problem = "is missing" if value is None else f"is {value!r:.60}, which is not text"
+        raise DataError(f"{raw.where}: the {part} {problem}")
     try:
         value.encode()
     except UnicodeEncodeError as error:
         raise DataError(
-            f"{raw.where}: the {part} holds half a character (a lone surrogate), which is no text"
+            f"{raw.where}: the {part} holds half a character (a lone surrogate), which is not valid text"
         ) from error
     return value

@@ -1,7 +1,7 @@
-"""Counter-based draws: every number is a pure function of a key, and keys are hashes of what they are for.
+"""Counter-based random numbers: every number is a pure function of a key, and a key is a hash of its purpose.
 
-Nothing has a state, so any worker can draw any instance of any epoch, in any order, and a resume needs only a step.
-Keys are uint64 arrays; all functions work on whole arrays. For statistics, not for secrets.
+There is no state. So any worker can draw any instance of any epoch in any order, and a resumed run needs only its step.
+Keys are uint64 arrays, and all functions work on whole arrays. This is for statistics, not for secrets.
 """
 
 import numpy as np
@@ -25,11 +25,11 @@ def _mix(values: Keys) -> Keys:
 
 
 def stream(seed: int | Keys, *parts: ArrayLike) -> Keys:
-    """Hash a seed, or earlier keys, and any numbers to keys; arrays are broadcast.
+    """Hash a seed, or existing keys, and further numbers to keys. Arrays broadcast.
 
     Args:
-        seed: a number, or keys to derive further ones from.
-        parts: what the stream is for: epoch, instance, purpose ...
+        seed: a number, or keys to derive others from.
+        parts: numbers that identify the purpose: epoch, instance and so on.
 
     Returns:
         uint64 keys in the broadcast shape, at least one-dimensional.
@@ -47,25 +47,25 @@ def _unsigned(values: ArrayLike) -> Keys:
 
 
 def uniform(keys: Keys) -> NDArray[np.float64]:
-    """Draw from [0, 1), 53 bits each."""
+    """Draw from [0, 1), with 53 random bits each."""
     return (keys >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def integers(keys: Keys, low: ArrayLike, high: ArrayLike) -> NDArray[np.int64]:
-    """Draw whole numbers from [low, high); the bias is below 2**-30 for ranges below 2**23."""
+    """Draw integers from [low, high); the bias is below 2**-30 for ranges below 2**23."""
     start = np.asarray(low, np.int64)
     drawn: NDArray[np.int64] = start + np.floor(uniform(keys) * (np.asarray(high, np.int64) - start)).astype(np.int64)
     return drawn
 
 
 def permutation(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
-    """Order 0..count-1 at random for one epoch."""
+    """Return 0..count-1 in a random order for one epoch."""
     keys = stream(seed, epoch, 0x0DDE, np.arange(count))
     return np.argsort(keys, kind="stable")
 
 
 def binomial_half(keys: Keys, counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Toss `counts` fair coins a key and count the heads: exact, by counting bits of hashed words."""
+    """Toss `counts` fair coins for each key and count the heads. Exact: it counts the set bits of hashed words."""
     heads = np.zeros(len(keys), np.int64)
     left = counts.astype(np.int64).copy()
     word = 0

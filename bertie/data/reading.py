@@ -1,7 +1,7 @@
-"""The reading plan of a file: how it was read, said in one sentence and kept with the model.
+"""The reading plan of a file: how it was read, in one sentence and as values that are stored with the model.
 
-A reader fills it in while it reads. `check`, `finetune`, `evaluate`, `predict` and `search` show the same plan, and a
-model keeps the one of its training file, so that later files are read the same way or the difference is said.
+A reader fills it in while it reads. `check`, `finetune`, `evaluate`, `predict` and `search` show it. A model keeps the
+plan of its training file, so that later files are read the same way, or a warning states the difference.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from typing import Any
 from bertie.files.text import shorten
 
 STORED = "reading"
-"""Under this name a plan travels with a model."""
+"""Key of the plan in a model folder."""
 SHOWN = 3
-"""Rows of a kind that are shown in full."""
+"""Number of left-out rows that are shown for each reason."""
 _MARKS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars (|)"}
 
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Rows that were not read, for one reason."""
+    """Rows that were left out for one reason."""
 
     reason: str
-    """Such as "blank lines" or "no gold label"."""
+    """For example "blank lines" or "no gold label"."""
     count: int
     rows: tuple[tuple[int, str], ...] = ()
-    """Line and content of the first three."""
+    """(line, content) of the first three."""
 
     @classmethod
     def of(cls, reason: str, rows: Iterable[tuple[int, str]]) -> LeftOut:
@@ -37,7 +37,7 @@ class LeftOut:
         return cls(reason, len(every), tuple(every[:SHOWN]))
 
     def __str__(self) -> str:
-        """Say how many rows are left out and why, and show the first ones."""
+        """Return how many rows are left out and why, with the first ones."""
         shown = "".join(f"\n  line {line}: {content}" if line else f"\n  {content}" for line, content in self.rows)
         count = "1 row is" if self.count == 1 else f"{self.count:,} rows are"
         return f"{count} left out: {self.reason}{shown}"
@@ -45,37 +45,37 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Reading:
-    """How a file was read."""
+    """How one file was read."""
 
     file: str
     form: str = ""
-    """What kind of file: "csv", "tsv", "json", "jsonl", "parquet", "txt", "dataset", "conll", "squad" and the like."""
+    """Format: "csv", "tsv", "json", "jsonl", "parquet", "txt", "dataset", "conll", "squad" and so on."""
     encoding: str = "UTF-8"
     delimiter: str = ""
-    """What separates the columns of a text file; empty where nothing does."""
+    """Separator of the columns of a text file; empty if it has none."""
     quoted: bool = False
-    """Whether fields are quoted where they need to be, with quotes inside doubled."""
+    """Whether fields may be in quotes, with quotes inside doubled."""
     header: bool | None = None
-    """Whether the first line names the columns; None for files that name them elsewhere, or have no columns."""
+    """Whether the first line names the columns; None for files without columns, or with names elsewhere."""
     columns: Mapping[str, str] = field(default_factory=dict)
     """Role (text, pair, label, id, words, tags, ...) to the column's name, or its number in a file without header."""
     labels: str = ""
     """Form of the labels, such as "one label a row" or "lists of labels"; empty without labels."""
     rows: int = 0
-    """Rows that were read and kept."""
+    """Number of rows that were read and kept."""
     left_out: tuple[LeftOut, ...] = ()
     remarks: tuple[str, ...] = ()
-    """Whatever else a reader of the plan should know, a short phrase each."""
+    """Short phrases about anything unusual in the file."""
     options: Mapping[str, str] = field(default_factory=dict)
-    """What a user set beside the columns, such as delimiter=semicolon."""
+    """Options that a user set besides the columns, such as delimiter=semicolon."""
 
     @property
     def num_left_out(self) -> int:
-        """Rows that were not read, for whatever reason."""
+        """Number of rows that were left out, for any reason."""
         return sum(left.count for left in self.left_out)
 
     def line(self) -> str:
-        """Say the plan in one line."""
+        """Return the plan in one line."""
         parts = [f"{self.rows:,} rows"]
         parts += [f"{role} from column {name!r}" for role, name in self.columns.items()]
         if self.labels:
@@ -98,34 +98,34 @@ class Reading:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Reading:
-        """Read what `as_dict` returned; keys that this version doesn't know are passed over."""
+        """Read the dictionary that `as_dict` returned; skip keys that this version doesn't know."""
         known = {one.name for one in fields(cls)}
-        given = {name: value for name, value in values.items() if name in known}
+        kept = {name: value for name, value in values.items() if name in known}
         left = tuple(
             LeftOut(str(one["reason"]), int(one["count"]), tuple((int(row[0]), str(row[1])) for row in one["rows"]))
-            for one in given.pop("left_out", ())
+            for one in kept.pop("left_out", ())
         )
-        remarks = tuple(str(remark) for remark in given.pop("remarks", ()))
-        return cls(**given, left_out=left, remarks=remarks)
+        remarks = tuple(str(remark) for remark in kept.pop("remarks", ()))
+        return cls(**kept, left_out=left, remarks=remarks)
 
 
 def shown_row(fields: Iterable[Any], width: int = 120) -> str:
-    """Write a row that was left out on one line, cut to so many characters."""
+    """Write a left-out row on one line of at most `width` characters."""
     text = " | ".join(value if isinstance(value, str) else reprlib.repr(value) for value in fields)
     return shorten(" ".join(text.split()), width)
 
 
-def first_few(lines: Sequence[int], most: int) -> str:
-    """List the first lines that a warning names; dots say that there are more."""
-    return ", ".join(map(str, lines[:most])) + (", ..." if len(lines) > most else "")
+def first_few(lines: Sequence[int], limit: int) -> str:
+    """List the first `limit` line numbers for a warning; dots mean that there are more."""
+    return ", ".join(map(str, lines[:limit])) + (", ..." if len(lines) > limit else "")
 
 
 def learned(extra: Mapping[str, Any]) -> Reading | None:
-    """Return how a model's training file was read, as stored with the model; None where nothing is stored."""
+    """Return how a model's training file was read; None if the model doesn't store it."""
     stored = extra.get(STORED)
     if not isinstance(stored, Mapping):
         return None
     try:
         return Reading.from_dict(stored)
     except (KeyError, TypeError, ValueError):
-        return None  # written by hand or by another version: the file speaks for itself
+        return None  # written by hand or by another version

@@ -1,7 +1,7 @@
-"""Which column of a table has which role (text, pair, label, id), by name, by what a model learned, or by content.
+"""Find the role of each table column (text, pair, label, id): by name, by the training file, or by content.
 
-One column has one role. Where two columns serve equally well nothing is guessed: the error lists them and says what to
-type. What the contents say is `columns.py`'s affair.
+A column has one role. If two columns fit equally well, the error lists them and states what to type. `columns.py`
+guesses from contents.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from bertie.errors import DataError, SettingsError
 from bertie.files.delimited import OPTIONS
 from bertie.registry import did_you_mean
 
-# Names that say what a column holds, the likeliest first; compared in lower case.
+# Typical column names, the most likely first. Names are compared in lower case.
 PAIRS = (
     ("sentence1", "sentence2"),
     ("premise", "hypothesis"),
@@ -27,9 +27,9 @@ PAIRS = (
     ("anchor", "positive"),
     ("query", "positive"),
 )
-# Beside a pair: texts that its second one must be told from.
+# In tables of pairs: texts that must be distinguished from the second text.
 NEGATIVES = ("negative", *(f"negative_{number}" for number in range(1, 10)))
-# Names of one line mean the same; those of a later line are looked for where there is none of an earlier.
+# Names on one line are equivalent. A line is tried only if no column has a name of an earlier line.
 TEXTS = (
     ("text", "sentence"),
     ("content", "review", "body", "comment", "tweet", "message", "utterance"),
@@ -51,15 +51,15 @@ LABELS = (
         "similarity_score",
     ),
 )
-# What tells rows apart; looked for by name only, and never a text or a label.
+# Names of columns that identify rows. They are recognised by name only, and are never a text or a label.
 IDS = (
     *("id", "idx", "guid", "uid", "uuid", "_id", "row_id", "rowid", "example_id", "sample_id", "item_id", "pairid"),
     *("text_id", "doc_id", "document_id", "sentence_id", "tweet_id", "review_id", "comment_id", "message_id", "index"),
 )
 ROLES = ("text", "pair", "label", "id", *NEGATIVES)
 LABEL_OPTIONS = ("names", "separator")
-"""What a user can say about labels beside their column."""
-_WAYS = "say which by --columns text=NAME,label=NAME, or by number from 0"
+"""Options that a user can set for labels besides their column."""
+_WAYS = "choose with --columns text=NAME,label=NAME, or with numbers from 0"
 _LIKE_LENGTH = 1 / 3
 _FEWEST_SWITCHES = 2
 _SHOWN = 12  # columns that a message lists
@@ -67,27 +67,27 @@ _SHOWN = 12  # columns that a message lists
 
 @dataclass(frozen=True)
 class Sample:
-    """The columns of a table and some of its rows."""
+    """The columns of a table, and some of its rows."""
 
     names: Sequence[str]
     rows: Sequence[Sequence[Any]]
     numbered: bool
-    """Whether the names are numbers, in place of a header."""
+    """Whether the columns have numbers as names because there is no header."""
 
     def column(self, name: str) -> list[Any]:
-        """Return what a column holds."""
-        place = list(self.names).index(name)
-        return [row[place] for row in self.rows]
+        """Return the values of a column."""
+        index = list(self.names).index(name)
+        return [row[index] for row in self.rows]
 
 
 def split_options(columns: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
-    """Separate what columns hold from how they are read.
+    """Separate the roles of columns from the options that say how to read them.
 
     Returns:
         Roles to columns, and options.
 
     Raises:
-        SettingsError: a role that isn't known, or one column with two roles.
+        SettingsError: a role is unknown, or one column has two roles.
     """
     options = {name: value for name, value in columns.items() if name in (*OPTIONS, *LABEL_OPTIONS)}
     roles = {name: value for name, value in columns.items() if name not in options}
@@ -102,15 +102,15 @@ def split_options(columns: Mapping[str, str]) -> tuple[dict[str, str], dict[str,
 
 
 def check_one_role(roles: Mapping[str, str]) -> None:
-    """Refuse a column that a user gives two roles.
+    """Check that the user gives each column at most one role.
 
     Raises:
-        SettingsError: it has two.
+        SettingsError: a column has two roles.
     """
     for role, name in roles.items():
         if other := next((one for one, column in roles.items() if column == name and one != role), None):
             raise SettingsError(
-                f"--columns {role}={name},{other}={name}: one column has one role; name another for one"
+                f"--columns {role}={name},{other}={name}: one column has one role; choose another for one of them"
             )
 
 
@@ -118,96 +118,100 @@ def named_roles(file: Any, names: Sequence[str], roles: Mapping[str, str]) -> di
     """Look up the columns that the user named; several 0/1 columns of labels are joined by "+".
 
     Raises:
-        SettingsError: a column that isn't there, or no text.
+        SettingsError: a column doesn't exist, or the text column is not named.
     """
     for role, name in roles.items():
         for part in parts_of(role, name, names):
             if part not in names:
                 raise no_column(file, part, names)
     if "text" not in roles:
-        raise SettingsError("--columns must say where the text is: text=NAME")
+        raise SettingsError("--columns must name the text column: text=NAME")
     refuse_doubles(file, names, roles)
     return dict(roles)
 
 
 def parts_of(role: str, name: str, names: Sequence[str]) -> list[str]:
-    """Return the columns of a role: one, or several of labels, joined by "+"."""
+    """Return the columns of a role: one, or for labels several joined by "+"."""
     return [name] if role != "label" or name in names else [part.strip() for part in name.split("+")]
 
 
 def refuse_doubles(file: Any, names: Sequence[str], roles: Mapping[str, str]) -> None:
-    """Refuse a chosen name that two columns have.
+    """Check that no chosen column name occurs twice in the table.
 
     Raises:
-        DataError: which one.
+        DataError: two columns have the same name.
     """
     if double := next((name for name in roles.values() if list(names).count(name) > 1), None):
-        raise DataError(f"{file}: several columns are named {double!r}; rename them, or say --columns text=0,label=2")
+        raise DataError(
+            f"{file}: several columns are named {double!r}; rename them, or choose by number: --columns text=0,label=2"
+        )
 
 
 def no_column(file: Any, name: str, names: Sequence[str]) -> SettingsError:
-    """Say that a column isn't there."""
+    """Build the error for a column that doesn't exist."""
     return SettingsError(f"{file} has no column {name!r}; it has {', '.join(names)}; {did_you_mean(name, names)}")
 
 
 def find_roles(file: Any, sample: Sample, *, labelled: bool) -> dict[str, str]:
-    """Find text, pair, label and id by the names of the columns, or by what is in them.
+    """Find text, pair, label and id by the names of the columns, or by their contents.
 
     Args:
-        file: for messages.
-        sample: the table's first rows.
+        file: file name for messages.
+        sample: first rows of the table.
         labelled: whether a label is needed.
 
     Raises:
-        DataError: no column, or several of similar merit.
+        DataError: no column fits, or several fit equally well.
     """
     lower = {name.lower(): name for name in reversed(sample.names)}
-    found: dict[str, str] = {}
+    roles: dict[str, str] = {}
     for first, second in PAIRS:
         if first in lower and second in lower:
-            found = {"text": lower[first], "pair": lower[second]}
-            found |= {name: lower[name] for name in NEGATIVES if name in lower}
+            roles = {"text": lower[first], "pair": lower[second]}
+            roles |= {name: lower[name] for name in NEGATIVES if name in lower}
             break
-    if "text" not in found and (text := _text_by_name(file, sample, lower, labelled=labelled)):
-        found["text"] = text
-    label = _label_by_name(file, sample, lower, found, labelled=labelled)
-    own = next((lower[name] for name in IDS if name in lower and lower[name] not in (*found.values(), label)), None)
-    if "text" not in found or (labelled and label is None):
-        taken = [name for name in (label, own) if name is not None]
-        found = _by_content(file, sample, found, taken=taken, label=label is None, labelled=labelled)
+    if "text" not in roles and (text := _text_by_name(file, sample, lower, labelled=labelled)):
+        roles["text"] = text
+    label = _label_by_name(file, sample, lower, roles, labelled=labelled)
+    id_column = next(
+        (lower[name] for name in IDS if name in lower and lower[name] not in (*roles.values(), label)), None
+    )
+    if "text" not in roles or (labelled and label is None):
+        taken = [name for name in (label, id_column) if name is not None]
+        roles = _by_content(file, sample, roles, taken=taken, label=label is None, labelled=labelled)
     if label is not None:
-        found["label"] = label
-    if own is not None:
-        found["id"] = own
-    refuse_doubles(file, sample.names, found)
-    return found
+        roles["label"] = label
+    if id_column is not None:
+        roles["id"] = id_column
+    refuse_doubles(file, sample.names, roles)
+    return roles
 
 
 def _text_by_name(file: Any, sample: Sample, lower: Mapping[str, str], *, labelled: bool) -> str | None:
-    """Find the text by its name; refuse where two names that mean the same stand over texts of similar length."""
+    """Find the text by its name; refuse if two equivalent names have texts of similar length."""
     for line in TEXTS:
         known = [lower[name] for name in line if name in lower]
         if not known:
             continue
         lengths = {name: sum(len(str(value or "")) for value in sample.column(name)) for name in known}
-        alike = [name for name in known if lengths[name] > _LIKE_LENGTH * max(lengths.values())]
-        if len(alike) > 1:
+        similar = [name for name in known if lengths[name] > _LIKE_LENGTH * max(lengths.values())]
+        if len(similar) > 1:
             raise DataError(
-                f"{file}: the columns {' and '.join(map(repr, alike))} may both hold the text; say which: --columns "
-                f"text={alike[0]}"
+                f"{file}: the columns {' and '.join(map(repr, similar))} may both hold the text; choose one: --columns "
+                f"text={similar[0]}"
             )
         text = max(known, key=lengths.__getitem__)
         if text.lower() == "title" and (longer := _longer_texts(sample, text)):
             raise DataError(
-                f"{file}: the columns {', '.join(map(repr, [text, *longer]))} may all hold the text; say which: "
-                f"--columns text={longer[0]}{_label_said(lower) if labelled else ''}"
+                f"{file}: the columns {', '.join(map(repr, [text, *longer]))} may all hold the text; choose one: "
+                f"--columns text={longer[0]}{_label_argument(lower) if labelled else ''}"
             )
         return text
     return None
 
 
 def _longer_texts(sample: Sample, text: str) -> list[str]:
-    """List the columns that read like language and hold more of it than a title does."""
+    """List the columns that read like language and are longer than the title column."""
     columns = {name: [[_as_text(value)] for value in sample.column(name)] for name in sample.names}
     size = {name: sum(len(one) for (one,) in rows) for name, rows in columns.items()}
     return [
@@ -217,52 +221,51 @@ def _longer_texts(sample: Sample, text: str) -> list[str]:
     ]
 
 
-def _label_said(lower: Mapping[str, str]) -> str:
-    """Return the rest of what to type: --columns must name the label too."""
+def _label_argument(lower: Mapping[str, str]) -> str:
+    """Return the label part of a --columns argument, which must then name the label too."""
     known = [lower[name] for line in LABELS for name in line if name in lower]
     return f",label={known[0]}" if known else ",label=NAME"
 
 
 def _label_by_name(
-    file: Any, sample: Sample, lower: Mapping[str, str], found: Mapping[str, str], *, labelled: bool
+    file: Any, sample: Sample, lower: Mapping[str, str], roles: Mapping[str, str], *, labelled: bool
 ) -> str | None:
-    """Find the label by its name; refuse where several may hold it, if one is needed."""
-    used, text = set(found.values()), found.get("text", "NAME")
+    """Find the label by its name; if one is needed, refuse when several columns may hold it."""
+    used, text = set(roles.values()), roles.get("text", "NAME")
     for line in LABELS:
         known = [lower[name] for name in line if name in lower and lower[name] not in used]
         if not known:
             continue
         if labelled and len(known) > 1:
             raise DataError(
-                f"{file}: the columns {' and '.join(map(repr, known))} may both hold the label; say which: --columns "
+                f"{file}: the columns {' and '.join(map(repr, known))} may both hold the label; choose one: --columns "
                 f"text={text},label={known[0]}"
             )
         switches = [name for name in _switches(sample) if name not in used]
         if labelled and known[0] in switches and len(switches) > _FEWEST_SWITCHES:
             raise DataError(
-                f"{file}: the columns {', '.join(switches)} all hold 0 and 1; say --columns "
-                f"text={text},label={'+'.join(switches)} if each is a label of its own, label={known[0]} if it is the "
-                "only one"
+                f"{file}: the columns {', '.join(switches)} all hold 0 and 1; set --columns "
+                f"text={text},label={'+'.join(switches)} if each is a label, or label={known[0]} if it is the only one"
             )
         return known[0] if labelled or len(known) == 1 else None
     return None
 
 
 def _switches(sample: Sample) -> list[str]:
-    """List the columns that hold 0 and 1 only."""
-    found = []
+    """List the columns that hold only 0 and 1."""
+    switches = []
     for name in sample.names:
         values = {switch(value) for value in sample.column(name)}
         if values and None not in values and name.lower() not in IDS and len(sample.rows) > 1:
-            found.append(name)
-    return found
+            switches.append(name)
+    return switches
 
 
 def _by_content(
-    file: Any, sample: Sample, found: Mapping[str, str], *, taken: Sequence[str], label: bool, labelled: bool
+    file: Any, sample: Sample, roles: Mapping[str, str], *, taken: Sequence[str], label: bool, labelled: bool
 ) -> dict[str, str]:
-    """Find by content the columns that names leave open; labels that aren't needed only where that is sure."""
-    known = dict(found)
+    """Find by content the columns without a recognised name; find labels that aren't needed only if unambiguous."""
+    known = dict(roles)
     free = [name for name in dict.fromkeys(sample.names) if name not in (*taken, *known.values())]
     plain = [name for name in free if not any(isinstance(value, list | dict) for value in sample.column(name))]
     text_free = plain if "text" not in known else [known["text"], *plain]
@@ -276,14 +279,14 @@ def _by_content(
             shown = [f"{name} (lists or objects)" if name in free else name for name in sample.names[:_SHOWN]]
             more = len(sample.names) - len(shown)
             listed = ", ".join([*shown, *([f"and {more} more"] if more else [])])
-            raise DataError(f"{file}: can't tell which column holds the text ({listed}); say --columns text=NAME")
+            raise DataError(f"{file}: can't tell which column holds the text ({listed}); set --columns text=NAME")
         known["text"] = text_free[guessed.mapping["text"]]
         if "pair" in guessed.mapping:
             pair = text_free[guessed.mapping["pair"]]
             if not sample.numbered:
                 raise DataError(
-                    f"{file}: the columns {known['text']!r} and {pair!r} both read like texts; say --columns "
-                    f"text={known['text']},pair={pair} for pairs, or text= and the one that is meant"
+                    f"{file}: the columns {known['text']!r} and {pair!r} both read like texts; set --columns "
+                    f"text={known['text']},pair={pair} for pairs, or text=NAME with the right one of them"
                 )
             known["pair"] = pair
     if label and labelled:
@@ -296,12 +299,12 @@ def _by_content(
 def _label_by_content(
     file: Any, sample: Sample, known: Mapping[str, str], guessed: Guess, names: Sequence[str]
 ) -> dict[str, str]:
-    """Find the label by what is in the columns that have no role yet."""
+    """Find the label by content among the columns that have no role yet."""
     switches = [name for name in _switches(sample) if name in names and name not in known.values()]
     if len(switches) >= _FEWEST_SWITCHES:
         raise DataError(
-            f"{file}: the columns {', '.join(switches)} all hold 0 and 1; say --columns "
-            f"text={known['text']},label={'+'.join(switches)} if each is a label of its own, or which is the only one"
+            f"{file}: the columns {', '.join(switches)} all hold 0 and 1; set --columns "
+            f"text={known['text']},label={'+'.join(switches)} if each is a label, or label=NAME with the only one"
         )
     if guessed.label_doubt:
         raise DataError(f"{file}: {guessed.label_doubt}; {_WAYS}")
@@ -323,7 +326,7 @@ def _label_by_content(
 
 
 def _are_measures(values: Sequence[Any]) -> bool:
-    """Tell whether values are numbers that count nothing, such as 3.75."""
+    """Check whether values are measurements such as 3.75: numbers, not all of them whole."""
     texts = [str(value).replace(",", ".") for value in values]
     try:
         numbers = [float(text) for text in texts]

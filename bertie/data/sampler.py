@@ -1,8 +1,8 @@
-"""Which instances a step sees: a pure function of (corpus, seed, step, number of processes).
+"""Choose the instances of each step: a pure function of (corpus, seed, step, number of processes).
 
-Within an epoch the plan's order is cut into batches of at most `batch_tokens` tokens. What the full batches leave at
-the end of an epoch is shared with the one before it, so that no update rests on a handful of sequences. Batches are
-the same for any number of processes, each of which takes its own part of them.
+The plan of an epoch is cut, in its order, into batches of at most `batch_tokens` tokens. The last two batches of an
+epoch share their tokens evenly, so that no update rests on a handful of sequences. Batches are the same for any number
+of processes. Each process takes its own part of them.
 """
 
 from collections.abc import Callable
@@ -23,32 +23,34 @@ PLANS: dict[str, Callable[..., Plan]] = {
     "full": full_plan,
     "passages": passage_plan,
 }
-"""How a corpus can be cut, by the word that a task says; each takes (corpus, seed=, epoch=, length=)."""
+"""Names of plans, as tasks give them, to plan functions. Each function takes (corpus, seed=, epoch=, length=)."""
 
 
 class Sampler:
-    """Addresses the batches of a run by their step.
+    """Map each step of a run to the instances of its batch.
 
     Args:
         corpus: prepared text.
-        seed: of plans and orders.
+        seed: seed of the plans and their orders.
         length: tokens of the longest instance.
-        batch_tokens: tokens of a batch at most.
-        plan: how the corpus is cut, one of `PLANS`.
+        batch_tokens: largest number of tokens in a batch.
+        plan: name of the plan, one of `PLANS`.
 
     Raises:
-        SettingsError: a batch too small for one instance, or an unknown plan.
+        SettingsError: the batch is too small for one instance, or the plan is unknown.
     """
 
     def __init__(self, corpus: Corpus, *, seed: int, length: int, batch_tokens: int, plan: str) -> None:
         if batch_tokens < length:
-            raise SettingsError(f"--batch-tokens {batch_tokens} is less than one sequence of --length {length}")
+            raise SettingsError(
+                f"--batch-tokens {batch_tokens} is smaller than one sequence of --length {length}; raise --batch-tokens"
+            )
         if plan not in PLANS:
-            raise SettingsError(f"a corpus can't be cut by the plan {plan!r}; {registry.did_you_mean(plan, PLANS)}")
+            raise SettingsError(f"unknown plan {plan!r}; {registry.did_you_mean(plan, PLANS)}")
         self.corpus, self.seed, self.length, self.batch_tokens = corpus, seed, length, batch_tokens
         self._make_plan = PLANS[plan]
         self._epochs: dict[int, tuple[Plan, NDArray[np.int64]]] = {}
-        self._first_steps = [0]  # first step of each epoch that is known
+        self._first_steps = [0]  # of each epoch planned so far
 
     def plan(self, epoch: int) -> Plan:
         """Return the plan of an epoch."""
@@ -59,7 +61,7 @@ class Sampler:
         return len(self._epoch(epoch)[1]) - 1
 
     def locate(self, step: int) -> tuple[int, int]:
-        """Tell (epoch, batch within it) of a step."""
+        """Return (epoch, batch within the epoch) of a step."""
         while self._first_steps[-1] <= step:
             epoch = len(self._first_steps) - 1
             self._first_steps.append(self._first_steps[-1] + self.num_batches(epoch))
@@ -67,15 +69,15 @@ class Sampler:
         return epoch, step - self._first_steps[epoch]
 
     def instances(self, step: int, *, rank: int = 0, num_ranks: int = 1) -> tuple[int, NDArray[np.int64]]:
-        """Return the epoch of a step and its instances' numbers in that epoch's plan.
+        """Return the epoch of a step and the numbers of its instances in that epoch's plan.
 
         Args:
-            step: from 0.
-            rank: of the process that asks; its part is consecutive and has about as many tokens as every other.
-            num_ranks: processes that share the batch.
+            step: number of the step, from 0.
+            rank: number of the process, from 0. Its part is consecutive and has about as many tokens as any other.
+            num_ranks: number of processes that share the batch.
 
         Raises:
-            SettingsError: fewer instances than processes.
+            SettingsError: the step has fewer instances than processes.
         """
         epoch, batch = self.locate(step)
         plan, edges = self._epoch(epoch)
@@ -106,17 +108,17 @@ def _edges(lengths: NDArray[np.int64], budget: int) -> NDArray[np.int64]:
     while edges[-1] < len(lengths):
         before = ends[edges[-1] - 1] if edges[-1] else 0
         edges.append(int(np.searchsorted(ends, before + budget, side="right")))
-    if len(edges) > 2:  # the last two batches: half of their tokens each
+    if len(edges) > 2:  # give the last two batches half of their tokens each
         before = ends[edges[-3] - 1] if edges[-3] else 0
         edges[-2] = min(edges[-2], int(np.searchsorted(ends, (before + ends[-1]) / 2)) + 1)
     return np.asarray(edges, np.int64)
 
 
 def _shares(lengths: NDArray[np.int64], num_parts: int) -> NDArray[np.int64]:
-    """Cut a batch into consecutive parts of about as many tokens each, none of them empty."""
+    """Cut a batch into consecutive parts of about equally many tokens, none of them empty: edges of the parts."""
     middles = np.cumsum(lengths) - lengths / 2
     inner = np.arange(1, num_parts)
     edges = np.searchsorted(middles, lengths.sum() * inner / num_parts)
-    edges = np.maximum.accumulate(np.maximum(edges, inner) - inner) + inner  # rising by one at least ...
-    edges = np.minimum(edges, len(lengths) - num_parts + inner)  # ... and leaving one for each that follows
+    edges = np.maximum.accumulate(np.maximum(edges, inner) - inner) + inner  # each edge above the one before ...
+    edges = np.minimum(edges, len(lengths) - num_parts + inner)  # ... and an instance left for each later part
     return np.concatenate([[0], edges, [len(lengths)]])

@@ -1,7 +1,7 @@
-"""Spans of characters in texts: the texts are cut into words, and the spans are laid on these as tags.
+"""Tag words from spans of characters: cut the texts into words, and turn the spans into tags of these.
 
-A span that doesn't stand where it says, or ends within a word, is mended where there is one way to; what can't be is
-dropped. Both are counted and said with line numbers.
+A span with wrong offsets, or one that ends within a word, is corrected if there is only one way to. Other wrong spans
+are dropped. Warnings count both, with line numbers.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from bertie.data.reading import first_few
 from bertie.errors import DataError
 from bertie.metrics.entities import Entity
 
-_MOST_NAMED = 8  # line numbers that a warning lists
-# Names of a span's start, end (left out) and label in label tools.
+_MOST_NAMED = 8  # line numbers that a warning lists at most
+# Names that label tools use for a span's start, its end (exclusive) and its label.
 _PARTS = (
     ("start", "start_offset", "begin", "startOffset", "start_char"),
     ("end", "end_offset", "stop", "endOffset", "end_char"),
@@ -33,17 +33,17 @@ _PARTS = (
 
 
 class SpanReader:
-    """Makes tagged words of the texts and spans of a file.
+    """A reader of texts and spans that returns tagged words.
 
     Args:
-        file: for messages.
-        unit: what the places of spans are counted in (`offsets.py`).
+        file: file name for messages.
+        unit: unit of the spans' offsets (`offsets.py`).
     """
 
     def __init__(self, file: Path, unit: str = CHARACTERS) -> None:
         self._file = file
         self._unit = unit
-        # What happened to spans: line of each.
+        # The line of each span that was corrected or dropped.
         self._moved: list[int] = []
         self._recounted: list[int] = []
         self._widened: list[int] = []
@@ -51,55 +51,56 @@ class SpanReader:
         self._overlapping: list[int] = []
 
     def read(self, line: int, text: Any, spans: Any) -> Words:
-        """Cut a text and tag its words.
+        """Cut a text into words and tag them.
 
         Args:
-            line: where it stands in the file.
+            line: line of the text in the file.
             text: a string.
-            spans: a list of {"start", "end", "label"} or [start, end, label], `end` left out, as they are or written in
-                a cell; {type: {string: [[first, last]]}}, `last` included; or None where nothing is said of the text.
+            spans: a list of {"start", "end", "label"} or [start, end, label], with exclusive `end`, also if written as
+                text in a cell; {type: {string: [[first, last]]}}, with inclusive `last`; or None for a text without
+                labels.
 
         Raises:
-            DataError: spans of another form.
+            DataError: the text or the spans have another form.
         """
         where = f"{self._file}:{line}"
         if not isinstance(text, str):
-            raise DataError(f"{where}: a text is a string; this is {text!r:.60}")
+            raise DataError(f"{where}: a text must be a string; got {text!r:.60}")
         bare = cut_words(text)
         if spans is None:
             return Words(bare.words, None, line, text, bare.offsets)
-        placed = []
+        located_spans = []
         for span, string in read_spans(spans, where):
-            found = self._place(span, string, text, line)
-            placed += [] if found is None else [found]
-        tags, widened, dropped = lay_on_words(placed, bare.offsets)
+            located = self._locate(span, string, text, line)
+            located_spans += [] if located is None else [located]
+        tags, widened, dropped = lay_on_words(located_spans, bare.offsets)
         self._widened += [line] * len(widened)
         self._overlapping += [line] * len(dropped)
         return Words(bare.words, tags, line, text, bare.offsets)
 
-    def _place(self, span: Entity, string: str | None, text: str, line: int) -> Entity | None:
-        """Return a span where it is in the text; None when it can't be found."""
+    def _locate(self, span: Entity, string: str | None, text: str, line: int) -> Entity | None:
+        """Return a span with its characters in the text; None if they can't be found."""
         for unit in (self._unit, *(unit for unit in UNITS if unit != self._unit and string is not None)):
-            start, end = (to_characters(text, place, unit) for place in (span.start, span.end))
+            start, end = (to_characters(text, offset, unit) for offset in (span.start, span.end))
             if 0 <= start < end and string in (None, text[start:end]):
                 if unit != CHARACTERS and (start, end) != (span.start, span.end):
                     self._recounted.append(line)
                 return Entity(span.label, start, end)
-        places = [match.start() for match in re.finditer(re.escape(string), text)] if string else []
-        if string is None or len(places) != 1:
+        starts = [match.start() for match in re.finditer(re.escape(string), text)] if string else []
+        if string is None or len(starts) != 1:
             self._lost.append(line)
             return None
         self._moved.append(line)
-        return Entity(span.label, places[0], places[0] + len(string))
+        return Entity(span.label, starts[0], starts[0] + len(string))
 
     def warn(self) -> None:
-        """Say what had to be done to the spans of the file."""
+        """Warn of the spans of the file that were corrected or dropped."""
         for lines, what in (
-            (self._recounted, "are counted in UTF-16 units or bytes, not in characters, and were recounted"),
-            (self._moved, "had offsets that don't fit their text and were moved to the only place where it occurs"),
+            (self._recounted, "had offsets in UTF-16 units or bytes, which were converted to characters"),
+            (self._moved, "had offsets that don't fit their text and were moved to its only occurrence"),
             (self._widened, "began or ended inside a word and were widened to whole words"),
-            (self._lost, "were dropped: they lie outside the text, or their text is not at their place"),
-            (self._overlapping, "were dropped: they hold no word, or overlap another span"),
+            (self._lost, "were dropped: they are outside the text, or their text is not at their offsets"),
+            (self._overlapping, "were dropped: they contain no word, or overlap another span"),
         ):
             if lines:
                 distinct = list(dict.fromkeys(lines))
@@ -108,11 +109,11 @@ class SpanReader:
 
 
 def unit_of(file: Path, rows: Sequence[tuple[int, Any, Any]]) -> str:
-    """Tell what the spans of a file are counted in, where they cut words as characters and fit as something else.
+    """Return the unit of a file's offsets: characters, unless these cut words and another unit doesn't.
 
     Args:
-        file: for messages.
-        rows: line, text and spans of each.
+        file: file name for messages.
+        rows: (line, text, spans) of each row.
     """
     wrong = dict.fromkeys(UNITS, 0)
     for line, text, spans in rows:
@@ -123,14 +124,14 @@ def unit_of(file: Path, rows: Sequence[tuple[int, Any, Any]]) -> str:
         starts, ends = {start for start, _ in offsets}, {end for _, end in offsets}
         for span in bare:
             for unit in UNITS:
-                start, end = (to_characters(text, place, unit) for place in (span.start, span.end))
+                start, end = (to_characters(text, offset, unit) for offset in (span.start, span.end))
                 wrong[unit] += start not in starts or end not in ends
     best = [unit for unit in UNITS if wrong[unit] == 0]
     return best[0] if best and wrong[CHARACTERS] else CHARACTERS
 
 
 def read_spans(value: Any, where: str) -> Iterator[tuple[Entity, str | None]]:
-    """Yield each span with the string that it should be, where that is said."""
+    """Yield each span with its string, or None if the file doesn't give it."""
     if isinstance(value, str):
         try:
             value = read_cell(value) if value.strip() else []
@@ -138,70 +139,70 @@ def read_spans(value: Any, where: str) -> Iterator[tuple[Entity, str | None]]:
             raise DataError(f"{where}: the spans can't be read, {error}: {value!r:.60}") from error
     if isinstance(value, Mapping):
         for label, strings in value.items():
-            for string, places in _pairs(strings, where):
-                for place in places if isinstance(places, list) else [places]:
-                    first, last = _numbers(place, where)
+            for string, ranges in _pairs(strings, where):
+                for characters in ranges if isinstance(ranges, list) else [ranges]:
+                    first, last = _numbers(characters, where)
                     yield Entity(label, first, last + 1), string
         return
     if not isinstance(value, list):
-        raise DataError(f"{where}: spans are a list, or types with their strings and places; this is {value!r:.60}")
+        raise DataError(f"{where}: spans must be a list, or types with their strings and offsets; got {value!r:.60}")
     for span in value:
         if isinstance(span, Mapping):
-            parts, said = _parts(span, where), span.get("text")
+            parts, text = _parts(span, where), span.get("text")
         else:
-            parts, said = list(span) if isinstance(span, list | tuple) else [], None
+            parts, text = list(span) if isinstance(span, list | tuple) else [], None
         if len(parts) != 3 or not isinstance(parts[2], str) or not parts[2]:
             raise DataError(
-                f'{where}: a span is {{"start": 0, "end": 5, "label": "PER"}} or [0, 5, "PER"]; this is {span!r:.60}'
+                f'{where}: a span must be {{"start": 0, "end": 5, "label": "PER"}} or [0, 5, "PER"]; got {span!r:.60}'
             )
         start, end = _numbers(parts[:2], where)
-        yield Entity(parts[2], start, end), said if isinstance(said, str) else None
+        yield Entity(parts[2], start, end), text if isinstance(text, str) else None
 
 
 def _parts(span: Mapping[str, Any], where: str) -> list[Any]:
-    """Return start, end and label of a span by whatever names label tools give them."""
+    """Return start, end and label of a span, in the naming of any label tool."""
     parts = [next((span[name] for name in names if span.get(name) is not None), None) for names in _PARTS]
     several = parts[2]
     if isinstance(several, list):
         if len(several) != 1:
-            raise DataError(f"{where}: a span has one label; this has {several!r:.60}")
+            raise DataError(f"{where}: a span must have one label; got {several!r:.60}")
         parts[2] = several[0]
     return parts
 
 
 def _pairs(strings: Any, where: str) -> list[tuple[str, Any]]:
     if not isinstance(strings, Mapping):
-        raise DataError(f"{where}: a type's spans are {{string: [[first, last]]}}; this is {strings!r:.60}")
+        raise DataError(f"{where}: a type's spans must be {{string: [[first, last]]}}; got {strings!r:.60}")
     return list(strings.items())
 
 
-def _numbers(place: Any, where: str) -> tuple[int, int]:
-    """Check two numbers of characters."""
-    if isinstance(place, list) and len(place) == 2 and all(type(number) is int for number in place):
-        return place[0], place[1]
-    raise DataError(f"{where}: a span's place is two whole numbers; this is {place!r:.60}")
+def _numbers(characters: Any, where: str) -> tuple[int, int]:
+    """Check a pair of offsets and return it."""
+    if isinstance(characters, list) and len(characters) == 2 and all(type(number) is int for number in characters):
+        return characters[0], characters[1]
+    raise DataError(f"{where}: a span's offsets must be two whole numbers; got {characters!r:.60}")
 
 
 def cut_words(text: str) -> Words:
-    """Cut a text as BERT's basic tokenizer does: at white space, each Chinese character and punctuation mark alone."""
+    """Cut a text like BERT's basic tokenizer: at white space, around each Chinese character and punctuation mark."""
     edges: list[tuple[int, int]] = []
     start = None  # of the word that is open
-    for place, character in enumerate(text):
+    for index, character in enumerate(text):
         kind = _kind(character)
         if kind != "part" and start is not None:
-            edges.append((start, place))
+            edges.append((start, index))
             start = None
         if kind == "alone":
-            edges.append((place, place + 1))
+            edges.append((index, index + 1))
         elif kind == "part" and start is None:
-            start = place
+            start = index
     if start is not None:
         edges.append((start, len(text)))
     return Words(tuple(text[start:end] for start, end in edges), None, 0, text, tuple(edges))
 
 
-# The blocks that the tokenizers package takes for Chinese characters, as the original code does (save for U+2B820 to
-# U+2B91F, which it leaves out); kana and hangul are letters to both.
+# The blocks that the tokenizers package and the original code treat as Chinese characters (the package leaves out
+# U+2B820 to U+2B91F). Both treat kana and hangul as letters.
 _IDEOGRAPHS = re.compile(
     "[\u4e00-\u9fff\u3400-\u4dbf\uf900-\ufaff\U00020000-\U0002a6df\U0002a700-\U0002b81f\U0002b920-\U0002ceaf\U0002f800-\U0002fa1f]"
 )
@@ -210,7 +211,7 @@ _ASCII_PUNCTUATION = frozenset("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
 
 @cache
 def _kind(character: str) -> str:
-    """Tell whether a character is a `space`, a word `alone`, or `part` of one, as control characters are."""
+    """Classify a character as `space`, as a word `alone`, or as `part` of a word; control characters are parts."""
     category = unicodedata.category(character)
     if character in "\t\n\r" or (character.isspace() and category != "Cc"):
         return "space"
@@ -223,21 +224,21 @@ def lay_on_words(
 ) -> tuple[Tags, list[Entity], list[Entity]]:
     """Tag the words that spans of characters cover.
 
-    Spans that end where words end come first, the longest of them before others; then those that cut a word, widened to
-    whole words where these are free. White space at a span's ends counts for nothing.
+    Spans that end at words come first, the longest before the others. Then come spans that cut a word. They are widened
+    to whole words if these are free. White space at the ends of a span is ignored.
 
     Args:
-        spans: their `start` and `end` are characters.
-        offsets: characters of each word, rising.
+        spans: entities whose `start` and `end` count characters.
+        offsets: characters [start, end) of each word, rising.
 
     Returns:
-        IOB2 tags, the spans that were widened, and those that were dropped: on no word, or on another span's.
+        IOB2 tags, the spans that were widened, and the spans that were dropped: without words, or overlapping another.
     """
     starts, ends = [start for start, _ in offsets], [end for _, end in offsets]
     taken: list[Entity] = []
     widened: list[Entity] = []
     dropped: list[Entity] = []
-    fitting: list[tuple[bool, int, int, Entity, Entity]] = []  # in the order in which they are laid
+    fitting: list[tuple[bool, int, int, Entity, Entity]] = []  # sorted into the order of tagging
     for span in dict.fromkeys(spans):
         on_words = Entity(span.label, bisect_right(ends, span.start), bisect_left(starts, span.end))
         if on_words.start >= on_words.end:

@@ -1,7 +1,7 @@
-"""Look at labelled items before a model learns from them: texts, copies, and what two files have in common.
+"""Check labelled items before training: their texts, copies, and overlap between two files.
 
-Works on every kind of item. Labels are looked at in `survey_labels.py`, pieces in `survey_pieces.py`; nothing here
-changes or drops an item.
+It works on items of every class. `survey_labels.py` checks labels, and `survey_pieces.py` checks pieces. No item is
+changed or dropped.
 """
 
 import re
@@ -19,15 +19,15 @@ _MANY_TAGS = 0.001
 _TAG = re.compile(
     r"</?(?:br|p|b|i|u|a|em|strong|div|span|img|hr|h[1-6]|ul|ol|li|table|t[dr])\b[^<>]{0,200}>", re.IGNORECASE
 )
-# Characters lost, UTF-8 read as Latin-1, bytes printed by Python, HTML escapes, errors of a spreadsheet.
-_SPOILT = re.compile(
+# Lost characters, UTF-8 read as Latin-1, bytes printed by Python, HTML escapes, spreadsheet errors.
+_BROKEN = re.compile(
     r"\ufffd|[\u00c2\u00c3][\u0080-\u00bf]|\u00e2\u20ac[\u0098-\u2122]|^b(['\"]).*\1$|&(?:amp|lt|gt|quot|nbsp|#\d+);"
     r"|^#(?:NAME\?|REF!|VALUE!|DIV/0!)$"
 )
 
 
 def parts(item: Any) -> list[str]:
-    """Return the texts of an item, of whatever kind."""
+    """Return the texts of an item of any class."""
     if isinstance(item, str):
         return [item]
     if isinstance(item, tuple):
@@ -44,61 +44,61 @@ def parts(item: Any) -> list[str]:
 
 
 def name_of(item: Any, number: int) -> int | str:
-    """Return by what a user finds an item: its line, its id, or its number from 1."""
+    """Return what identifies an item for a user: its line, its id, or its number from 1."""
     return getattr(item, "line", 0) or getattr(item, "id", "") or number + 1
 
 
 def names(items: Sequence[Any], numbers: Sequence[int]) -> list[int | str]:
-    """Return what `name_of` returns for the items with these numbers."""
+    """Return `name_of` for the items with these numbers."""
     return [name_of(items[number], number) for number in numbers]
 
 
 def survey_texts(items: Sequence[Any], path: Path) -> list[Finding]:
-    """Find texts that are empty, huge, or full of markup."""
-    empty, huge, tagged, spoilt = [], [], [], []
+    """Find texts that are empty, very long, full of markup, or wrongly converted."""
+    empty, huge, tagged, broken = [], [], [], []
     longest = 0
     for number, item in enumerate(items):
-        every = parts(item)
-        longest = max(longest, *map(len, every))
-        if not all(part.strip() for part in every):
+        texts = parts(item)
+        longest = max(longest, *map(len, texts))
+        if not all(part.strip() for part in texts):
             empty.append(number)
-        if any(len(part) >= _HUGE_CHARACTERS for part in every):
+        if any(len(part) >= _HUGE_CHARACTERS for part in texts):
             huge.append(number)
-        if any("<" in part and _TAG.search(part) for part in every):
+        if any("<" in part and _TAG.search(part) for part in texts):
             tagged.append(number)
-        if any(_SPOILT.search(part) for part in every):
-            spoilt.append(number)
-    found = []
+        if any(_BROKEN.search(part) for part in texts):
+            broken.append(number)
+    findings = []
     if empty:
-        every_one = len(empty) == len(items)
-        what = "every text is empty" if every_one else f"{len(empty):,} of {len(items):,} items have an empty text"
+        all_empty = len(empty) == len(items)
+        what = "every text is empty" if all_empty else f"{len(empty):,} of {len(items):,} items have an empty text"
         remedy = (
-            "are these the right columns?" if every_one else "complete or remove them: nothing can be learned there"
+            "are these the right columns?" if all_empty else "complete or remove them: a model can't learn from them"
         )
         where = places(path, names(items, empty))
-        found.append(Finding("error" if every_one else "warning", what, where, remedy))
+        findings.append(Finding("error" if all_empty else "warning", what, where, remedy))
     if huge:
         what = f"{len(huge):,} texts are longer than {_HUGE_CHARACTERS:,} characters, the longest has {longest:,}"
         remedy = "is an end of line or a quote missing? cut such texts yourself"
-        found.append(Finding("warning", what, places(path, names(items, huge)), remedy))
+        findings.append(Finding("warning", what, places(path, names(items, huge)), remedy))
     if tagged:
-        what = f"{len(tagged):,} of {len(items):,} items hold tags such as <br />, which are left alone"
-        remedy = "strip them if they say nothing: each takes several pieces"
+        what = f"{len(tagged):,} of {len(items):,} items contain tags such as <br />, which are kept"
+        remedy = "strip them if they carry no meaning: each takes several pieces"
         severe = len(tagged) > _MANY_TAGS * len(items)
-        found.append(Finding("warning" if severe else "note", what, places(path, names(items, tagged)), remedy))
-    if spoilt:
-        text = next(part for part in parts(items[spoilt[0]]) if _SPOILT.search(part))
-        what = f"{len(spoilt):,} of {len(items):,} items look wrongly converted, such as {text!r:.60}"
-        remedy = "export them again: as UTF-8, as text, without HTML escapes or errors of a spreadsheet"
-        found.append(Finding("warning", what, places(path, names(items, spoilt)), remedy))
-    return found
+        findings.append(Finding("warning" if severe else "note", what, places(path, names(items, tagged)), remedy))
+    if broken:
+        text = next(part for part in parts(items[broken[0]]) if _BROKEN.search(part))
+        what = f"{len(broken):,} of {len(items):,} items look wrongly converted, such as {text!r:.60}"
+        remedy = "export them again as UTF-8 text, without HTML escapes or spreadsheet errors"
+        findings.append(Finding("warning", what, places(path, names(items, broken)), remedy))
+    return findings
 
 
 def survey_copies(items: Sequence[Any], path: Path) -> tuple[dict[str, int], list[Finding]]:
-    """Find items whose texts are exactly those of an earlier one, and those among them with another label.
+    """Find items whose texts equal those of an earlier one, and those among them with another label.
 
     Returns:
-        How many there are of both, and findings.
+        The number of both, and findings.
     """
     first: dict[str, int] = {}
     copies: list[int] = []
@@ -109,47 +109,48 @@ def survey_copies(items: Sequence[Any], path: Path) -> tuple[dict[str, int], lis
             copies.append(number)
             if getattr(item, "label", None) != getattr(items[before], "label", None):
                 conflicts.append((before, number))
-    found = []
+    findings = []
     if conflicts:
         shown = [f"{name_of(items[a], a)}/{name_of(items[b], b)}" for a, b in conflicts]
-        what = f"{len(conflicts):,} items have the text of an earlier one and another label"
+        what = f"{len(conflicts):,} items have the text of an earlier one, but another label"
         unit = "line" if isinstance(name_of(items[conflicts[0][0]], 0), int) else "item"
         where = places(path, shown, unit=unit)
-        found.append(Finding("warning", what, where, "decide which label is right: no model can answer both"))
+        remedy = "decide which label is right: no model can predict both"
+        findings.append(Finding("warning", what, where, remedy))
     if copies:
         share = len(copies) / len(items)
         what = f"{len(copies):,} of {len(items):,} items ({share:.1%}) are exact copies of earlier ones"
         severity: Severity = "warning" if share > _MANY_COPIES else "note"
         remedy = "remove them, or they count several times"
-        found.append(Finding(severity, what, places(path, names(items, copies)), remedy))
-    return {"copies": len(copies), "conflicting_copies": len(conflicts)}, found
+        findings.append(Finding(severity, what, places(path, names(items, copies)), remedy))
+    return {"copies": len(copies), "conflicting_copies": len(conflicts)}, findings
 
 
 def survey_overlap(
     train: Sequence[Any], dev: Sequence[Any], train_path: Path, dev_path: Path
 ) -> tuple[dict[str, int], list[Finding]]:
-    """Find dev items whose texts are in the training file too, whatever their case and spaces.
+    """Find dev items whose texts are in the training file too, ignoring case and spaces.
 
     Returns:
-        How many there are, and findings.
+        Their number, and findings.
     """
     known = set(_normal_forms(train))
     shared = [number for number, form in enumerate(_normal_forms(dev)) if form in known]
-    values, found = {"dev_items_in_train": len(shared)}, []
+    values, findings = {"dev_items_in_train": len(shared)}, []
     if shared:
         what = f"{len(shared):,} of {len(dev):,} dev items ({len(shared) / len(dev):.1%}) are in {train_path} too"
-        remedy = "remove them from one of the files: scores on them show memory"
-        found.append(Finding("warning", what, places(dev_path, names(dev, shared)), remedy))
+        remedy = "remove them from one of the files: scores on them only measure memory"
+        findings.append(Finding("warning", what, places(dev_path, names(dev, shared)), remedy))
     if train and isinstance(train[0], Question):
         contexts = {_normal(item.context) for item in train}
         inside = [number for number, item in enumerate(dev) if _normal(item.context) in contexts]
         values["dev_questions_on_train_contexts"] = len(inside)
         if len(inside) > len(shared):
             what = f"{len(inside):,} of {len(dev):,} dev questions are about contexts that {train_path} has too"
-            found.append(
+            findings.append(
                 Finding("warning", what, places(dev_path, names(dev, inside)), "split by context, not by question")
             )
-    return values, found
+    return values, findings
 
 
 def _normal_forms(items: Sequence[Any]) -> Iterator[int]:

@@ -1,6 +1,6 @@
-"""Look at how items fit a tokenizer and a length: how long they are, what is unknown, whether casing agrees; examples.
+"""Check how items fit a tokenizer and a length: their lengths, unknown pieces and casing; and show examples.
 
-Without a tokenizer lengths are counted in words; each Chinese character is one.
+Without a tokenizer, lengths are counted in words, where each Chinese character is a word.
 """
 
 import re
@@ -53,57 +53,57 @@ def survey_lengths(
     """Measure items in pieces with [CLS] and [SEP], or in words without a tokenizer.
 
     Args:
-        items: of any kind.
-        path: for findings.
-        tokenizer: of the model.
-        limit: the longest sequence.
-        apart: whether the texts of a pair are sequences of their own, as for embeddings.
-        truncation: what becomes of longer items.
-        choices: what may become of them for the task.
-        max_query: the longest question, of questions about contexts; as long as fits when None.
+        items: items of any class.
+        path: path of the table, for findings.
+        tokenizer: the model's tokenizer.
+        limit: tokens of the longest sequence.
+        apart: whether the texts of a pair are separate sequences, as for embeddings.
+        truncation: treatment of longer items: truncate, error or window.
+        choices: treatments that the task allows.
+        max_query: pieces of the longest question, for questions about contexts; None: as many as fit.
     """
-    found: list[Finding] = []
+    findings: list[Finding] = []
     if tokenizer is None:
         counts = ([len(_WORD.findall(part)) for part in parts(item)] for item in items)
         sequences = (_sequences(item, words, apart) for item, words in zip(items, counts, strict=True))
         lengths = np.array([max(map(sum, every)) for every in sequences])
         unit, values = "words", Values()
     else:
-        lengths, firsts, values, found = _pieces(items, path, tokenizer, apart=apart)
+        lengths, firsts, values, findings = _pieces(items, path, tokenizer, apart=apart)
         unit = "pieces"
         if isinstance(items[0], Question):
             room = (limit - 2 - tokenizer.num_between) // 2  # half of what a window holds, as in data/windows
-            found += _long_questions(items, path, firsts, room if max_query is None else min(room, max_query))
+            findings += _long_questions(items, path, firsts, room if max_query is None else min(room, max_query))
     over = np.flatnonzero(lengths > limit).tolist()
     spread = _spread(lengths, unit, limit)
     values = {"lengths": spread, **values}
     if over:
         enough = spread["99%"] if spread["99%"] > limit else spread["longest"]
         offers = [] if truncation == "window" else [_OFFERS[way] for way in choices if way not in (truncation, "error")]
-        told = [_FATES[truncation], *offers]
+        remedies = [_FATES[truncation], *offers]
         if unit == "pieces" and (length := _rounded(enough)) <= _MAX_POSITIONS:
-            told.append(f"--length {length} holds {'all' if enough == spread['longest'] else '99 %'}")
+            remedies.append(f"--length {length} holds {'all' if enough == spread['longest'] else '99 %'}")
         severity = _SEVERITIES.get(truncation)
-        found.append(_long(items, path, over, "items", f"{limit} {unit}", "; ".join(told), severity))
-    return values, found
+        findings.append(_long(items, path, over, "items", f"{limit} {unit}", "; ".join(remedies), severity))
+    return values, findings
 
 
 def survey_targets(
     items: Sequence[Any], path: Path, *, tokenizer: Tokenizer | None, limit: int
 ) -> tuple[Values, list[Finding]]:
-    """Measure the texts that are to be written, in pieces with what ends them, or in words without a tokenizer.
+    """Measure target texts in pieces with the end token, or in words without a tokenizer.
 
     Args:
         items: texts whose labels are other texts.
-        path: for findings.
-        tokenizer: of the model.
-        limit: the longest target that is learned from.
+        path: path of the table, for findings.
+        tokenizer: the model's tokenizer.
+        limit: length of the longest target in training.
     """
     targets = [str(item.label or "").strip() for item in items]
-    found, empty = [], [number for number, target in enumerate(targets) if not target]
+    findings, empty = [], [number for number, target in enumerate(targets) if not target]
     if empty:
         what = f"{len(empty):,} of {len(items):,} targets are empty"
-        found.append(Finding("error", what, places(path, names(items, empty)), "complete or remove these rows"))
+        findings.append(Finding("error", what, places(path, names(items, empty)), "complete or remove these rows"))
     counts = map(len, map(_WORD.findall, targets) if tokenizer is None else tokenizer.encode_batch(targets))
     unit, end = ("words", 0) if tokenizer is None else ("pieces", 1)
     lengths = np.array(list(counts)) + end
@@ -111,8 +111,8 @@ def survey_targets(
     if over:
         most = int(lengths.max())
         remedy = f"they are cut; --settings max_target={most},max_new_tokens={most} holds all"
-        found.append(_long(items, path, over, "targets", f"{limit} {unit}", remedy))
-    return {"targets": _spread(lengths, unit, limit)}, found
+        findings.append(_long(items, path, over, "targets", f"{limit} {unit}", remedy))
+    return {"targets": _spread(lengths, unit, limit)}, findings
 
 
 def _long(
@@ -124,7 +124,7 @@ def _long(
     remedy: str,
     severity: Severity | None = None,
 ) -> Finding:
-    """Tell which items, or targets of theirs, are longer than the limit; they are cut where no `severity` is given."""
+    """Report which items or targets are longer than the limit; without a `severity` they are cut."""
     what = f"{len(over):,} of {len(items):,} {kind} ({len(over) / len(items):.1%}) have more than {limit}"
     cut: Severity = "warning" if len(over) > _MANY_CUT * len(items) else "note"
     return Finding(severity or cut, what, places(path, names(items, over)), remedy)
@@ -136,7 +136,7 @@ def _spread(lengths: NDArray[np.int64], unit: str, limit: int) -> Values:
 
 
 def _sequences(item: Any, lengths: Sequence[int], apart: bool) -> list[list[int]]:
-    """Return the lengths of the parts of every sequence that a model sees of an item."""
+    """Return the lengths of the parts of each sequence that a model reads for an item."""
     if isinstance(item, Choice):
         return [[lengths[0], choice] for choice in lengths[1:]] or [[lengths[0]]]
     return [[length] for length in lengths] if apart else [list(lengths)]
@@ -169,17 +169,17 @@ def _pieces(
         "pieces_per_word": num_pieces / max(1, num_words),
         "unknown_share": num_unknown / max(1, num_pieces),
     }
-    found = []
+    findings = []
     if num_unknown:
         named = ", ".join(repr(word) for word, _ in unknown.most_common(_SHOWN))
         what = f"{num_unknown:,} pieces ({values['unknown_share']:.2%}) are [UNK], such as {named}"
         severe = values["unknown_share"] > _MANY_UNKNOWN
-        remedy = "is this vocabulary for this language and casing?" if severe else ""
-        found.append(Finding("warning" if severe else "note", what, places(path, names(items, strange)), remedy))
+        remedy = "does the vocabulary fit this language and casing?" if severe else ""
+        findings.append(Finding("warning" if severe else "note", what, places(path, names(items, strange)), remedy))
     if values["pieces_per_word"] > _MANY_PIECES_PER_WORD:
         what = f"a word is {values['pieces_per_word']:.1f} pieces on average: the vocabulary was made from other text"
-        found.append(Finding("warning", what, str(path), "choose a model for this language and subject"))
-    return np.array(lengths), np.array(firsts), values, found
+        findings.append(Finding("warning", what, str(path), "choose a model for this language and subject"))
+    return np.array(lengths), np.array(firsts), values, findings
 
 
 def _unknown_words(every: Sequence[str], tokenizer: Tokenizer) -> list[str]:
@@ -209,7 +209,7 @@ def _rounded(length: int) -> int:
 
 
 def survey_casing(items: Sequence[Any], path: Path, tokenizer: Tokenizer) -> tuple[Values, list[Finding]]:
-    """Compare the text's capitals with the vocabulary's."""
+    """Compare the text's share of capitals with the casing of the vocabulary."""
     upper = lower = num_characters = 0
     for sample in (part[:_SAMPLE_CHARACTERS] for item in items for part in parts(item)):
         upper += sum(map(str.isupper, sample))
@@ -222,39 +222,39 @@ def survey_casing(items: Sequence[Any], path: Path, tokenizer: Tokenizer) -> tup
     capitals = sum(piece != piece.lower() for piece in tokenizer.tokens if not piece.startswith("["))
     kind = "uncased" if tokenizer.lowercase else "cased"
     values = {"vocabulary": f"{kind}, {tokenizer.vocab_size:,} pieces", "capitals_share": share}
-    found = []
+    findings = []
     if letters >= _LEAST_LETTERS and not tokenizer.lowercase:
         if not capitals and share > _NO_CAPITALS:
             what = "the tokenizer keeps capitals, but no piece of its vocabulary has one: such words become [UNK]"
-            found.append(
+            findings.append(
                 Finding("warning", what, tokenizer.source, 'set "do_lower_case": true in tokenizer_config.json')
             )
         elif share < _NO_CAPITALS and capitals:
-            what = "the text has no capital letters, and the vocabulary is cased: names and beginnings look odd to it"
-            found.append(Finding("warning", what, str(path), "an uncased model suits this text"))
+            what = "the text has no capitals, but the vocabulary is cased: names and sentence starts look unusual to it"
+            findings.append(Finding("warning", what, str(path), "an uncased model suits this text"))
         elif share > _MOSTLY_CAPITALS:
             what = (
-                f"{share:.0%} of the letters are capitals, and the vocabulary is cased: it cuts such words into letters"
+                f"{share:.0%} of the letters are capitals, but the vocabulary is cased: it cuts such words into letters"
             )
-            found.append(Finding("warning", what, str(path), "an uncased model suits this text, or change its case"))
+            findings.append(Finding("warning", what, str(path), "an uncased model suits this text, or change its case"))
     if tokenizer.lowercase and share > _NO_CAPITALS and items and isinstance(items[0], Words):
-        what = "the vocabulary is uncased: capitals, by which names are told, are lost"
-        found.append(Finding("note", what, str(path), "a cased model finds names better"))
-    return values, found
+        what = "the vocabulary is uncased, so the capitals that mark names are lost"
+        findings.append(Finding("note", what, str(path), "a cased model finds names better"))
+    return values, findings
 
 
 def examples(
     items: Sequence[Any], encode: Callable[[Sequence[Any]], Batch] | None, tokenizer: Tokenizer | None
 ) -> list[Values]:
-    """Show ten items, evenly spread over the file, as the model will see them.
+    """Show ten items, evenly spread over the file, as the model will read them.
 
     Args:
-        items: of any kind.
-        encode: of the task, for items without label; None to show texts in place of pieces.
-        tokenizer: names the pieces.
+        items: items of any class.
+        encode: the task's function that encodes items without label; None: show texts instead of pieces.
+        tokenizer: tokenizer that names the pieces.
     """
     shown = []
-    for number in sorted({place * len(items) // _EXAMPLES for place in range(_EXAMPLES)}):
+    for number in sorted({part * len(items) // _EXAMPLES for part in range(_EXAMPLES)}):
         item = items[number]
         row: Values = {"line": name_of(item, number), "label": _label(item)}
         if encode is None or tokenizer is None:
@@ -272,7 +272,7 @@ def examples(
 
 
 def _lost(item: Text, batch: Batch, tokenizer: Tokenizer) -> str:
-    """Return the beginnings of what was cut off the ends of a text and its pair."""
+    """Return the beginning of the pieces that were cut off a text and its pair."""
     tails = []
     for segment, ids in enumerate(tokenizer.encode_batch([item.text, *([] if item.pair is None else [item.pair])])):
         num_special = 2 if segment == 0 else 1
@@ -283,7 +283,7 @@ def _lost(item: Text, batch: Batch, tokenizer: Tokenizer) -> str:
 
 
 def _label(item: Any) -> str:
-    """Write what an item's label says."""
+    """Return an item's label as text."""
     label = getattr(item, "label", None)
     if label is None:
         return "-"

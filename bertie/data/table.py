@@ -1,8 +1,7 @@
-"""Tables of texts, pairs and labels: .tsv, .csv, .jsonl and .parquet files become items, by one reading plan.
+"""Read tables of texts, pairs and labels (.tsv, .csv, .jsonl, .parquet) into items, by one reading plan.
 
-How a text table is written is found out in `files/delimited.py`, which column has which role in `roles.py`, and how
-labels stand there in `label_forms.py`. The plan is said in one line, so that a wrong reading is seen, and is carried on
-the table.
+`files/delimited.py` detects how a text table is written, `roles.py` which column has which role, and `label_forms.py`
+how labels are written. One line states the plan, so that a wrong reading is noticed. The plan is stored in the table.
 """
 
 from collections import Counter
@@ -41,7 +40,7 @@ _HINTS = {
     **dict.fromkeys((".xlsx", ".xls", ".ods", ".xlsm"), _SHEET),
     **dict.fromkeys((".pkl", ".pickle", ".feather", ".h5", ".dta", ".sav", ".rds", ".arrow"), _FRAME),
     **dict.fromkeys((".zip", ".tar", ".tgz", ".bz2", ".7z", ".rar"), "; unpack it first"),
-    "": "; a file without a suffix is named by what is in it, such as .csv",
+    "": "; give the file a suffix that names its format, such as .csv",
 }
 
 
@@ -58,36 +57,36 @@ def read_table(
 
     Args:
         path: .tsv, .csv, .jsonl or .parquet, also compressed; .txt, one text a line; or a data set (`data/hub.py`).
-        columns: role (text, pair, label, id, negative) to column name, or number from 0 without header; and how the
-            file is read, where it leaves that open: header, delimiter, quotes, names, separator. Found out when None.
+        columns: role (text, pair, label, id, negative) to column name, or number from 0 without header. Also options
+            that the file leaves open: header, delimiter, quotes, names, separator. None: detect all of them.
         labelled: whether every row needs a label.
-        written: whether labels are texts to be written, of which "NaN" and "-" are two like others.
+        written: whether labels are texts to write; "NaN" and "-" are then ordinary labels.
         bad_utf8: what to do with bytes that are not UTF-8.
-        like: how the model's training file was read; this one is read alike, or the difference is said.
+        like: how the model's training file was read. This file is read the same way, or a warning states the
+            difference.
 
     Raises:
-        SettingsError: no such file, or a column it doesn't have.
-        DataError: an empty file, a row with too few or too many fields, a row without label, or a file that can be
-            read in several ways.
+        SettingsError: the file or a named column doesn't exist.
+        DataError: the file is empty or ambiguous, or a row has too few fields, too many fields or no label.
     """
     file = Path(path)
-    given, options = split_options(columns or {})
+    user_roles, options = split_options(columns or {})
     if format_suffix(file) == ".txt":
         if columns:
             raise SettingsError(f"{file}: a .txt holds one text a line and no columns; leave --columns out")
         loaded = _lines(file, bad_utf8, labelled=labelled)
     else:
         options = {**followed(like), **options}
-        loaded = _load(file, given, options, labelled=labelled, bad_utf8=bad_utf8, like=like)
+        loaded = _load(file, user_roles, options, labelled=labelled, bad_utf8=bad_utf8, like=like)
     if not loaded.rows:
         raise DataError(f"{file} holds no rows")
-    found = _labels(file, loaded, options, written=written)
-    items = _items(file, loaded, found.labels)
+    labels = _labels(file, loaded, options, written=written)
+    items = _items(file, loaded, labels.labels)
     left = list(loaded.left_out)
     if labelled:
         items, without = with_labels(file, items, loaded.names, written=written)
         left += without
-    reading = replace(loaded.reading, labels=found.form, rows=len(items), left_out=tuple(left), options=options)
+    reading = replace(loaded.reading, labels=labels.form, rows=len(items), left_out=tuple(left), options=options)
     progress.note(reading.line())
     for one in left:
         for line, content in one.rows:
@@ -98,18 +97,18 @@ def read_table(
 
 
 def with_points(table: Table[Text]) -> Table[Text]:
-    """Read labels as numbers with decimal commas, such as 1,5, where all are; for tasks whose labels are numbers.
+    """Read labels as numbers with decimal commas, such as 1,5, if all are; for tasks whose labels are numbers.
 
     Raises:
-        DataError: commas that may mean something else.
+        DataError: the commas may have another meaning.
     """
     labels = [item.label for item in table.items]
-    found = decimal_commas(labels, lambda number: f"{table.path}:{table.items[number].line}")
-    if found is None:
+    parsed = decimal_commas(labels, lambda number: f"{table.path}:{table.items[number].line}")
+    if parsed is None:
         return table
-    progress.note(f"{table.path}: {found.form}")
-    items = [replace(item, label=label) for item, label in zip(table.items, found.labels, strict=True)]
-    reading = None if table.reading is None else replace(table.reading, labels=found.form)
+    progress.note(f"{table.path}: {parsed.form}")
+    items = [replace(item, label=label) for item, label in zip(table.items, parsed.labels, strict=True)]
+    reading = None if table.reading is None else replace(table.reading, labels=parsed.form)
     return replace(table, items=items, reading=reading)
 
 
@@ -121,14 +120,14 @@ class _Loaded:
     names: list[str]
     """All columns of the file."""
     chosen: list[str]
-    """Those in `rows`."""
+    """Names of the columns in `rows`."""
     rows: list[tuple[int, list[Any]]]
     left_out: list[LeftOut] = field(default_factory=list)
 
     def values(self, name: str) -> list[Any]:
-        """Return one of the columns."""
-        place = self.chosen.index(name)
-        return [values[place] for _, values in self.rows]
+        """Return the values of one column."""
+        index = self.chosen.index(name)
+        return [values[index] for _, values in self.rows]
 
 
 def _lines(file: Path, bad_utf8: BadUtf8, *, labelled: bool) -> _Loaded:
@@ -140,13 +139,13 @@ def _lines(file: Path, bad_utf8: BadUtf8, *, labelled: bool) -> _Loaded:
 @contextmanager
 def _opened(file: Path, columns: Mapping[str, str], bad_utf8: BadUtf8, like: Reading | None) -> Iterator[Rows]:
     if not is_dataset(file) and format_suffix(file) not in (*SUFFIXES, ".json"):
-        hint = f"; a folder is read as a data set: hub:{file}:train" if file.is_dir() else ""
+        hint = f"; to read a folder as a data set, write hub:{file}:train" if file.is_dir() else ""
         if file.is_dir() and (file / "state.json").is_file():  # one split of a saved data set
-            hint = f"; a folder that datasets saved is read as a data set: hub:{file.parent}:{file.name}"
+            hint = f"; to read a folder saved by datasets, write hub:{file.parent}:{file.name}"
         hint = hint or _HINTS.get(file.suffix.lower(), "")
         forms = ", ".join((".txt", *SUFFIXES))
         raise SettingsError(
-            f"{file}: texts and labels are read from {forms}, each also with {', '.join(COMPRESSIONS)} behind it{hint}"
+            f"{file}: texts and labels are read from {forms}, each also compressed ({', '.join(COMPRESSIONS)}){hint}"
         )
     opened = (
         open_dataset(file)
@@ -159,7 +158,7 @@ def _opened(file: Path, columns: Mapping[str, str], bad_utf8: BadUtf8, like: Rea
 
 def _load(
     file: Path,
-    given: Mapping[str, str],
+    user_roles: Mapping[str, str],
     options: Mapping[str, str],
     *,
     labelled: bool,
@@ -167,23 +166,23 @@ def _load(
     like: Reading | None,
 ) -> _Loaded:
     """Find the column of each role, and read these columns."""
-    said = {**given, **options}
+    settings = {**user_roles, **options}
     left: list[LeftOut] = []
-    with _opened(file, said, bad_utf8, like) as table:
+    with _opened(file, settings, bad_utf8, like) as table:
         names = list(table.columns)
         if not names:
             raise DataError(f"{file} is empty")
         whole = None
         if isinstance(table, Delimited):
-            whole, uneven = _even_rows(file, table, given, labelled=labelled)
+            whole, uneven = _even_rows(file, table, user_roles, labelled=labelled)
             left, names = [*left, *uneven], list(table.columns)
             sample = Sample(names, [values for _, values in whole[:_SAMPLE_ROWS]], not table.header)
         else:
             sample = Sample(names, table.sample(_SAMPLE_ROWS), False)
-        roles = _roles(file, sample, given, labelled=labelled, like=like)
-        label = "" if labelled or "label" in given else roles.get("label", "")
+        roles = _roles(file, sample, user_roles, labelled=labelled, like=like)
+        label = "" if labelled or "label" in user_roles else roles.get("label", "")
         if label in names and any(value is None for value in sample.column(label)):
-            del roles["label"]  # nobody needs the labels, and a row may lack its own
+            del roles["label"]  # labels are not needed, and some rows have none
         if whole is not None and table.empty:
             left.append(LeftOut.of("empty lines", [(line, "") for line in table.empty]))
         form = "dataset" if is_dataset(file) else format_suffix(file)[1:]
@@ -201,10 +200,10 @@ def _load(
     answer = answers_of(sample, wanted) if labelled else ""
     wanted += [answer] if answer else []
     if whole is not None:
-        places = [names.index(name) for name in wanted]
-        rows = [(line, [values[place] for place in places]) for line, values in whole]
+        indices = [names.index(name) for name in wanted]
+        rows = [(line, [values[index] for index in indices]) for line, values in whole]
     else:
-        with _opened(file, said, bad_utf8, like) as table:
+        with _opened(file, settings, bad_utf8, like) as table:
             rows = list(table.rows(wanted))
     if answer:
         rows, others = accepted(rows)
@@ -213,52 +212,52 @@ def _load(
 
 
 def _roles(
-    file: Path, sample: Sample, given: Mapping[str, str], *, labelled: bool, like: Reading | None
+    file: Path, sample: Sample, user_roles: Mapping[str, str], *, labelled: bool, like: Reading | None
 ) -> dict[str, str]:
-    """Say which column has which role: as the user says, as the model learned, or as is found."""
-    if given:
-        return named_roles(file, sample.names, given)
+    """Return the column of each role: as the user says, else as in the training file, else by detection."""
+    if user_roles:
+        return named_roles(file, sample.names, user_roles)
     if like is not None:
         learned = {role: name for role, name in like.columns.items() if role in ("text", "pair", "label", "id")}
-        there = {
+        present = {
             role: name
             for role, name in learned.items()
             if all(part in sample.names for part in parts_of(role, name, sample.names))
         }
         sides = {role for role in learned if role in ("text", "pair")}
-        if sides and sides <= there.keys() and (like.header is not False) == (not sample.numbered):
-            if labelled and "label" in learned and "label" not in there:
+        if sides and sides <= present.keys() and (like.header is not False) == (not sample.numbered):
+            if labelled and "label" in learned and "label" not in present:
                 raise no_column(file, learned["label"], sample.names)
             if sample.numbered:
-                refuse_other_order(file, sample, there)
-            return named_roles(file, sample.names, there)
+                refuse_other_order(file, sample, present)
+            return named_roles(file, sample.names, present)
     return find_roles(file, sample, labelled=labelled)
 
 
 def _even_rows(
-    file: Path, table: Delimited, given: Mapping[str, str], *, labelled: bool
+    file: Path, table: Delimited, user_roles: Mapping[str, str], *, labelled: bool
 ) -> tuple[list[tuple[int, list[str]]], list[LeftOut]]:
-    """Read all rows of a text table; uneven ones only where columns are given by number and nothing is quoted.
+    """Read the rows of a text table; allow unequal lengths only if columns are set by number and nothing is quoted.
 
     Raises:
-        DataError: an uneven row, or more than one in a hundred that lacks a column.
+        DataError: a row has another length, or more than one row in a hundred lacks a column.
     """
     rows = list(table.records(empty=not labelled))
     uneven = next((row for row in rows if len(row[1]) != table.width), None)
     if uneven is None:
         return rows, []
-    by_number = bool(given) and all(part.isdecimal() for name in given.values() for part in name.split("+"))
+    by_number = bool(user_roles) and all(part.isdecimal() for name in user_roles.values() for part in name.split("+"))
     if table.quoted or not by_number:
-        hint = "" if table.quoted else ", or say by number which columns to read, such as --columns text=3,label=1"
-        raise DataError(f"{table.uneven(uneven[0], len(uneven[1]))}; mend the line{hint}")
-    needed = max(int(part) for name in given.values() for part in name.split("+"))
+        hint = "" if table.quoted else ", or choose columns by number, such as --columns text=3,label=1"
+        raise DataError(f"{table.uneven(uneven[0], len(uneven[1]))}; fix the line{hint}")
+    needed = max(int(part) for name in user_roles.values() for part in name.split("+"))
     table.width, _ = Counter(len(fields) for _, fields in rows).most_common(1)[0]
     table.columns[:] = [str(number) for number in range(table.width)]
     short = [(line, fields) for line, fields in rows if len(fields) <= needed]
     if needed < table.width and len(short) > max(1, len(rows) // 100):
         raise DataError(
-            f"{file}:{short[0][0]}: {len(short):,} of {len(rows):,} rows have no column {needed}, this one the first; "
-            "mend or remove them"
+            f"{file}:{short[0][0]}: {len(short):,} of {len(rows):,} rows have no column {needed}, beginning with this "
+            "one; fix or remove them"
         )
     kept = [row for row in rows if len(row[1]) > needed]
     if needed < table.width and short:
@@ -269,14 +268,14 @@ def _even_rows(
     if longer:
         progress.note(
             f"{file}: {len(longer):,} rows have more than {table.width} fields, the first at line {longer[0]}; only "
-            "the columns asked for are read"
+            "the chosen columns are read"
         )
     left = LeftOut.of(f"no column {needed}", [(line, shown_row(fields)) for line, fields in short])
     return kept, [left] if short else []
 
 
 def _labels(file: Path, loaded: _Loaded, options: Mapping[str, str], *, written: bool) -> Found:
-    """Read the labels in the form that they have."""
+    """Read the labels in the form that the table uses."""
     name = loaded.reading.columns.get("label")
 
     def where(number: int) -> str:
@@ -308,7 +307,8 @@ def _items(file: Path, loaded: _Loaded, labels: Sequence[Labels]) -> list[Text]:
     negatives = zip(*others, strict=True) if others else [()] * count
     parts = zip(texts["text"], pairs, labels, loaded.rows, negatives, ids, strict=True)
     return [
-        Text(text, pair, label, row[0], tuple(filter(None, wrong)), own) for text, pair, label, row, wrong, own in parts
+        Text(text, pair, label, row[0], tuple(filter(None, wrong)), item_id)
+        for text, pair, label, row, wrong, item_id in parts
     ]
 
 
@@ -316,17 +316,17 @@ def _text(value: Any, where: str, name: str) -> str:
     """Turn a value into text.
 
     Raises:
-        DataError: it is none, such as a list, an object or bytes that are not UTF-8.
+        DataError: the value is not text, for example a list, an object or bytes that are not UTF-8.
     """
     if isinstance(value, str):
         return value
     if isinstance(value, list | tuple | dict):
         raise DataError(
-            f"{where}: {name!r} holds {value!r:.60}; a text or label is one string, several labels a list of them"
+            f"{where}: {name!r} holds {value!r:.60}; a text or label must be one string, several labels a list of them"
         )
     if isinstance(value, bytes):
         try:
             return value.decode("utf-8")
         except UnicodeDecodeError:
-            raise DataError(f"{where}: {name!r} holds bytes that are no text ({value!r:.40})") from None
+            raise DataError(f"{where}: {name!r} holds bytes that are not UTF-8 text ({value!r:.40})") from None
     return "" if value is None or value != value else str(value)

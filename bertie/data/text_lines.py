@@ -1,4 +1,7 @@
-"""Texts of a .txt, one a line; what is a table under that name is told, as its columns would be read as one text."""
+"""Read a .txt with one text a line, and detect a table under that name.
+
+Without that check, the columns of a table would be read as one text.
+"""
 
 import shlex
 from collections.abc import Sequence
@@ -12,10 +15,10 @@ _FASTTEXT = "__label__"
 
 
 def read_text_lines(file: Path, *, labelled: bool, bad_utf8: BadUtf8) -> list[tuple[int, str]]:
-    """Read one text a line, with its number.
+    """Return (line number, text) of every line.
 
     Raises:
-        DataError: labels are needed, and a .txt has none.
+        DataError: labels are needed, but a .txt has none.
     """
     with open_text(file, bad_utf8=bad_utf8) as stream:
         lines = [line.rstrip("\n") for line in stream]
@@ -25,7 +28,7 @@ def read_text_lines(file: Path, *, labelled: bool, bad_utf8: BadUtf8) -> list[tu
     if labelled and filled:
         if all(line.startswith(_FASTTEXT) for line in filled):
             raise DataError(
-                f"{file}: its lines begin with {_FASTTEXT}, as fastText has them; make them a table: sed -E "
+                f"{file}: the lines begin with {_FASTTEXT}, the format of fastText; convert them to a table: sed -E "
                 f"'s/^{_FASTTEXT}([^ ]+) +/\\1\\t/' {shlex.quote(file.name)} > {shlex.quote(named)}"
             )
         raise DataError(
@@ -34,13 +37,13 @@ def read_text_lines(file: Path, *, labelled: bool, bad_utf8: BadUtf8) -> list[tu
         )
     if tabs:
         progress.warn(
-            f"{file}: every line has columns separated by tabs, and is read as one text with them, as a .txt is; for a "
-            f"table name it {named}"
+            f"{file}: every line has columns separated by tabs, but a .txt is read as one text a line, tabs included; "
+            f"for a table, name it {named}"
         )
     return list(enumerate(lines, 1))
 
 
 def _is_table(filled: Sequence[str]) -> bool:
-    """Tell whether each line has as many tabs as the others."""
+    """Check whether all lines have the same number of tabs."""
     counts = {line.count("\t") for line in filled}
     return len(filled) > 1 and len(counts) == 1 and 0 not in counts

@@ -1,8 +1,8 @@
-"""The one rule for texts longer than the model takes: refuse, cut, or slide a window over them.
+"""Handle texts that are longer than a sequence: refuse them, truncate them, or slide a window over them.
 
-A window moves by `stride` pieces (as in the original SQuAD code) until it shows the end. A piece that several windows
-show belongs to the one where it has most context: the larger of min(pieces to its left, to its right) + 0.01 x the
-window's pieces, the first window on ties.
+A window moves by `stride` pieces (as in the original SQuAD code) until it reaches the end. A piece in several windows
+belongs to the window that gives it most context: the largest min(pieces to its left, pieces to its right) + 0.01 x the
+window's pieces. The first window wins ties.
 
 Shapes: T tokens, B sequences.
 """
@@ -24,51 +24,51 @@ Slide = Literal["longer", "second"]
 
 @dataclass(frozen=True, eq=False)
 class Windows:
-    """Packed sequences, and which part of its item's sliding text each of them shows."""
+    """Packed sequences, each with the part of its item's sliding text that it shows."""
 
     pieces: Pieces
     """`truncated` is set on the first sequence of an item."""
     rows: NDArray[np.int64]
-    """(B,) the item of each."""
+    """(B,) item of each sequence."""
     starts: NDArray[np.int64]
-    """(B,) the first piece it shows of the sliding text."""
+    """(B,) index in the sliding text of the first piece shown."""
     counts: NDArray[np.int64]
-    """(B,) how many of its pieces it shows."""
+    """(B,) number of pieces shown of the sliding text."""
     places: NDArray[np.int64]
-    """(B,) where in the sequence these begin."""
+    """(B,) position in the sequence of the first of these pieces."""
 
     @property
     def shown(self) -> NDArray[np.int64]:
-        """Index in (T,) of every piece of a sliding text, window after window."""
+        """Flat position in (T,) of every shown piece of a sliding text, window after window."""
         begin = self.pieces.offsets[:-1] + self.places
         before = np.cumsum(self.counts) - self.counts
         return np.repeat(begin - before, self.counts) + np.arange(int(self.counts.sum()))
 
     def owned(self) -> NDArray[np.bool_]:
-        """Tell for each of `shown` whether it belongs to this window: (sum of counts,)."""
+        """Return for each of `shown` whether the piece belongs to this window: (sum of counts,)."""
         owner = np.ones(int(self.counts.sum()), np.bool_)
         edges = np.concatenate([[0], np.cumsum(self.counts)])
         heads = np.flatnonzero(np.diff(self.rows, prepend=-1))
         for first, end in zip(heads, [*heads[1:], len(self.rows)], strict=True):
             if end - first == 1:
                 continue
-            # Going through the windows in order, remember for each piece the best context so far and where it was.
+            # Go through the windows in order. Keep for each piece the best context so far and its index in `shown`.
             total = int((self.starts[first:end] + self.counts[first:end]).max())
-            best, at = np.full(total, -1.0), np.zeros(total, np.int64)
+            best, owner_index = np.full(total, -1.0), np.zeros(total, np.int64)
             for window in range(first, end):
                 count, start = int(self.counts[window]), int(self.starts[window])
-                place = np.arange(count)
-                context = np.minimum(place, count - 1 - place) + 0.01 * count
+                index = np.arange(count)
+                context = np.minimum(index, count - 1 - index) + 0.01 * count
                 better = np.flatnonzero(context > best[start : start + count])
                 best[start + better] = context[better]
-                at[start + better] = edges[window] + better
+                owner_index[start + better] = edges[window] + better
             owner[edges[first] : edges[end]] = False
-            owner[at] = True
+            owner[owner_index] = True
         return owner
 
     def shares(self) -> NDArray[np.float32]:
-        """Return what each token counts in its item's mean, (T,): 1 in all for every piece that some windows show."""
-        if self.rows[-1] + 1 == len(self.rows):  # a window each
+        """Return the weight of each token in its item's mean, (T,): for a piece in several windows, they sum to 1."""
+        if self.rows[-1] + 1 == len(self.rows):  # one window for each item
             return np.ones(len(self.pieces.tokens), np.float32)
         shares = np.repeat(1.0 / np.bincount(self.rows)[self.rows], self.pieces.lengths)
         shares[self.shown] = self.owned()
@@ -76,10 +76,13 @@ class Windows:
 
 
 def spans(length: int, *, room: int, stride: int) -> list[tuple[int, int]]:
-    """Cut `length` pieces into windows of at most `room`: [start, end) of each, at least one.
+    """Cut `length` pieces into windows of at most `room` pieces: [start, end) of each, at least one.
+
+    >>> spans(10, room=4, stride=3)
+    [(0, 4), (3, 7), (6, 10)]
 
     Raises:
-        SettingsError: a stride that would skip pieces or never move.
+        SettingsError: the stride would skip pieces or never move.
     """
     if not 1 <= stride <= room:
         raise SettingsError(f"stride must be from 1 to {room}, the pieces of a window; got {stride}")
@@ -98,22 +101,22 @@ def lay_out(
     slide: Slide = "longer",
     max_windows: int | None = None,
 ) -> Windows:
-    """Make sequences of at most `max_length` tokens of texts, or pairs of texts, of any length.
+    """Make sequences of at most `max_length` tokens from texts, or pairs of texts, of any length.
 
     Args:
         first: pieces of the first texts.
-        second: pieces of the second ones; None for a text without.
-        tokenizer: whose pieces these are.
+        second: pieces of the second texts; None for an item with one text.
+        tokenizer: tokenizer of these pieces.
         max_length: tokens of the longest sequence.
-        truncation: refuse longer items, cut them, or slide a window over them.
-        stride: pieces from one window to the next; half a window when None.
-        slide: which text of a pair slides: the longer one, or always the second (a context). The other is shown whole
-            in every window; one that fills more than half the room is cut to that, and counted as cut.
-        max_windows: windows of an item at most; what they don't reach is counted as cut.
+        truncation: whether to refuse longer items, cut them, or slide a window over them.
+        stride: pieces from the start of one window to the next; half a window when None.
+        slide: which text of a pair slides: the longer one, or always the second (a context). Every window shows the
+            other one whole. If it fills more than half the room, it is cut to half and counted as cut.
+        max_windows: largest number of windows of an item; the pieces after them are counted as cut.
 
     Raises:
-        DataError: a longer item under `error`, by its number.
-        SettingsError: a stride that doesn't fit.
+        DataError: under `error`, the number of an item that is too long.
+        SettingsError: the stride doesn't fit.
     """
     if truncation != "window":
         pieces = tokenizer.pack_ids(first, second, max_length=max_length, truncation=truncation)
@@ -128,7 +131,7 @@ def lay_out(
         return Windows(pieces, rows, np.zeros(len(rows), np.int64), counts, places)
     shown_first: list[Sequence[int]] = []
     shown_second: list[Sequence[int] | None] = []
-    table: list[tuple[int, int, int, int, int]] = []  # row, start, count, place, cut
+    table: list[tuple[int, int, int, int, int]] = []  # row, start, count, start in the sequence, pieces cut
     for row, (a, b) in enumerate(zip(first, second, strict=True)):
         moves_second = b is not None and (slide == "second" or len(b) >= len(a))
         moving, still = (b or (), a) if moves_second else (a, b)
@@ -141,11 +144,11 @@ def lay_out(
         if max_windows is not None and len(parts) > max_windows:
             parts = parts[:max_windows]
             cut += len(moving) - parts[-1][1]
-        place = 1 + tokenizer.num_between + len(still or ()) if moves_second else 1
+        text_start = 1 + tokenizer.num_between + len(still or ()) if moves_second else 1
         for number, (start, end) in enumerate(parts):
             shown_first.append(still or () if moves_second else moving[start:end])
             shown_second.append(moving[start:end] if moves_second else still)
-            table.append((row, start, end - start, place, cut if number == 0 else 0))
+            table.append((row, start, end - start, text_start, cut if number == 0 else 0))
     if not table:
         raise DataError("there is no item to lay out")
     rows, starts, counts, places, cuts = np.array(table, np.int64).T
@@ -154,7 +157,7 @@ def lay_out(
 
 
 def _second_places(pieces: Pieces) -> NDArray[np.int64]:
-    """Return where in each sequence its second text begins (meaningless for one without)."""
+    """Return the position in each sequence where its second text begins (meaningless without one)."""
     return np.array(
         [
             int(np.searchsorted(pieces.segments[start:end], 1))

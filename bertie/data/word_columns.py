@@ -1,7 +1,7 @@
-"""Which column of a file with one word a line holds the words, and which the tags: told by what is in them.
+"""Find the columns of words and tags in a file with one word a line, from the contents of the columns.
 
-Columns that count the words, are empty, or stay the same through every sentence are neither. Where several columns may
-be the tags nothing is guessed: the columns are listed, with the flag that says which.
+A column that numbers the words, is empty, or is constant in every sentence is neither. If several columns may be the
+tags, report the ambiguity with the flag that resolves it.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import Final
 from bertie.data.entities import OUTSIDE, is_positioned
 
 Row = tuple[int, list[str]]
-"""Line and fields."""
+"""Line number and fields."""
 
 WORD_NAMES: Final = ("words", "tokens", "word", "token", "form", "wordform", "surface")
 TAG_NAMES: Final = ("tags", "ner_tags", "labels", "label", "tag", "ner", "ner_tag", "iob", "bio", "entity", "entities")
 OTHER_TAG_NAMES: Final = ("pos_tags", "pos", "upos", "pos_tag", "xpos", "chunk_tags", "chunk", "chunk_tag")
-"""Tags of another kind, read where there are no others."""
+"""Names of columns with other tags than entities, used if there are no entity tags."""
 SENTENCE_NAMES: Final = (
     *("sentence #", "sentence_id", "sent_id", "sentence_idx", "sentence id", "sentenceid", "sentence_number"),
     *("sentence_no", "sent_no", "sentence no", "sentence", "sent", "sid", "sentence_num", "sentence number"),
@@ -31,34 +31,34 @@ _CHUNKS = {"NP", "VP", "PP", "ADVP", "ADJP", "SBAR", "PRT", "CONJP", "INTJ", "LS
 _BRACKETS = re.compile(r"(?:\([^()*\s]+)*\*\)*|\([^()*\s]+\)")
 _KEY_VALUES = re.compile(r"[^=|\s]+=[^|]*(?:\|[^=|\s]+=?[^|]*)*")
 _EMPTY = {"", "_", "-", "*"}
-_MAX_TYPES = 60  # of entities without positions, in a column where O is the commonest
-_ENOUGH_ROWS = 20  # with fewer rows, the number of different values doesn't tell words from tags
+_MAX_TYPES = 60  # entity types without positions, in a column where O is most frequent
+_ENOUGH_ROWS = 20  # with fewer rows, the number of different values doesn't distinguish words from tags
 _SHOWN = 3  # values of a column that a message lists
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Where words and tags are."""
+    """The columns of words and tags."""
 
     words: int = -1
-    """-1 where it can't be told, and `doubt` says why."""
+    """Index of the column; -1 if ambiguous, with the reason in `doubt`."""
     tags: int = -1
-    """-1 where there are none, or it can't be told."""
+    """Index of the column; -1 if there is none, or if ambiguous."""
     doubt: str = ""
     left_out: str = ""
-    """A note on columns that might also be the tags."""
+    """Note on columns that might be the tags too."""
     key: str = ""
-    """`misc.NAME`, where the tags are one of the features in CoNLL-U's last column."""
+    """`misc.NAME` if the tags are a feature in CoNLL-U's last column."""
 
 
 def kinds_of(sentences: Sequence[Sequence[Row]], width: int) -> list[str]:
-    """Say of each column what it seems to hold.
+    """Return the kind of contents of each column.
 
     Returns:
-        One of: number, whole numbers, empty, constant, grouped, features, entities, chunks, types (of entities, without
-        positions), outside (all O), values.
+        One of: number (of the word), whole numbers, empty, constant, grouped (constant in each sentence), features,
+        entities, chunks, types (of entities, without positions), outside (all O), values.
     """
-    return [_kind([[fields[place] for _, fields in rows] for rows in sentences]) for place in range(width)]
+    return [_kind([[fields[column] for _, fields in rows] for rows in sentences]) for column in range(width)]
 
 
 def _kind(sentences: Sequence[Sequence[str]]) -> str:
@@ -95,13 +95,13 @@ def _tags_kind(counts: Counter[str]) -> str:
 
 
 def is_bracketed(values: Iterator[str] | Counter[str]) -> bool:
-    """Tell whether values are entities in brackets, as OntoNotes has them: (PERSON*, *, *), (GPE)."""
+    """Check whether values are entities in brackets, as in OntoNotes: (PERSON*, *, *), (GPE)."""
     distinct = set(values)
     return any("(" in value for value in distinct) and all(_BRACKETS.fullmatch(value) for value in distinct)
 
 
 def _counts_words(sentences: Sequence[Sequence[str]]) -> bool:
-    """Tell whether whole numbers rise by one from 0 or 1, in every sentence or through the file."""
+    """Check whether whole numbers rise by one from 0 or 1, in every sentence or through the file."""
     rows = [[int(value) for value in values] for values in sentences if values]
     steady = all(values == list(range(values[0], values[0] + len(values))) for values in rows)
     if not steady or all(len(values) == 1 for values in rows):
@@ -111,26 +111,26 @@ def _counts_words(sentences: Sequence[Sequence[str]]) -> bool:
 
 
 def choose(
-    sentences: Sequence[Sequence[Row]], names: Sequence[str], given: Mapping[str, int], *, nested_last: bool = False
+    sentences: Sequence[Sequence[Row]], names: Sequence[str], fixed: Mapping[str, int], *, nested_last: bool = False
 ) -> Choice:
-    """Find words and tags.
+    """Find the columns of words and tags.
 
     Args:
-        sentences: rows of each, all of one width.
-        names: of the columns.
-        given: places that the user said, of words or tags; they are kept.
-        nested_last: whether the last of two columns of entities holds those within others, as GermEval has them.
+        sentences: rows of each sentence, all of one width.
+        names: names of the columns.
+        fixed: columns of words or tags that the user set.
+        nested_last: whether the last of two entity columns holds nested entities, as in GermEval.
     """
     width = len(names)
     if width == 1:
         return Choice(words=0)
-    if {"words", "tags"} <= set(given):
-        return Choice(given["words"], given["tags"])
+    if {"words", "tags"} <= set(fixed):
+        return Choice(fixed["words"], fixed["tags"])
     kinds = kinds_of(sentences, width)
-    named = _by_name(names, given)
+    named = _by_name(names, fixed)
     if isinstance(named, str):
         return Choice(doubt=named)
-    known = {**named, **given}
+    known = {**named, **fixed}
     if "words" in known and "tags" in known:
         return Choice(known["words"], known["tags"])
     tags, doubt, left_out = known.get("tags", -1), "", ""
@@ -146,36 +146,36 @@ def choose(
     return Choice(words, tags, doubt, left_out)
 
 
-def _by_name(names: Sequence[str], given: Mapping[str, int]) -> dict[str, int] | str:
-    """Find roles by the names in a header; a doubt where two names say the same."""
+def _by_name(names: Sequence[str], fixed: Mapping[str, int]) -> dict[str, int] | str:
+    """Find roles by the names in a header; return a message if two names fit one role."""
     lower = [name.strip().lower() for name in names]
-    found = {}
+    roles = {}
     for role, groups in (("words", (WORD_NAMES,)), ("tags", (TAG_NAMES, OTHER_TAG_NAMES))):
-        if role in given:
+        if role in fixed:
             continue
         for group in groups:
-            places = [place for place, name in enumerate(lower) if name in group and place not in given.values()]
-            if len(places) > 1:
-                listed = ", ".join(repr(names[place]) for place in places)
+            columns = [column for column, name in enumerate(lower) if name in group and column not in fixed.values()]
+            if len(columns) > 1:
+                listed = ", ".join(repr(names[column]) for column in columns)
                 return f"the columns {listed} may all be the {role}"
-            if places:
-                found[role] = places[0]
+            if columns:
+                roles[role] = columns[0]
                 break
-    return found
+    return roles
 
 
 def _tags_by_kind(
     sentences: Sequence[Sequence[Row]], names: Sequence[str], kinds: Sequence[str], words: int, *, nested_last: bool
 ) -> tuple[int, str, str]:
-    """Find the column of entities: its place or -1, a doubt, and what is said of others."""
+    """Find the column of entities: return its index or -1, the ambiguity, and a note on other columns."""
     for kind in ("entities", "types", "chunks", "outside"):
-        places = [place for place, one in enumerate(kinds) if one == kind and place != words]
-        if kind == "entities" and nested_last and len(places) == 2:
-            return places[0], "", f"entities within others, in column {names[places[1]]!r}, are left out"
-        if len(places) > 1:
-            return -1, _listed(sentences, names, places, "may all be the tags"), ""
-        if places:
-            return places[0], "", ""
+        columns = [column for column, one in enumerate(kinds) if one == kind and column != words]
+        if kind == "entities" and nested_last and len(columns) == 2:
+            return columns[0], "", f"nested entities, in column {names[columns[1]]!r}, are left out"
+        if len(columns) > 1:
+            return -1, _listed(sentences, names, columns, "may all be the tags"), ""
+        if columns:
+            return columns[0], "", ""
     return -1, "", ""
 
 
@@ -183,49 +183,51 @@ def _words(
     sentences: Sequence[Sequence[Row]], names: Sequence[str], kinds: Sequence[str], tags: int
 ) -> tuple[int, str]:
     """Find the words among the columns that are not the tags: the first, unless another has far more values."""
-    places = [place for place, kind in enumerate(kinds) if kind == "values" and place != tags]
-    if not places or (len(names) == 2 and tags < 0):
-        places = [place for place in range(len(names)) if place != tags and kinds[place] not in ("number", "empty")]
-        if not places or (len(places) > 1 and len(names) > 2):
-            return -1, _listed(sentences, names, range(len(names)), "don't show which holds the words")
-    if len(places) == 1:
-        return places[0], ""
-    distinct = [_distinct(sentences, place) for place in places]
+    columns = [column for column, kind in enumerate(kinds) if kind == "values" and column != tags]
+    if not columns or (len(names) == 2 and tags < 0):
+        columns = [
+            column for column in range(len(names)) if column != tags and kinds[column] not in ("number", "empty")
+        ]
+        if not columns or (len(columns) > 1 and len(names) > 2):
+            return -1, _listed(sentences, names, range(len(names)), "don't show which one holds the words")
+    if len(columns) == 1:
+        return columns[0], ""
+    distinct = [_distinct(sentences, column) for column in columns]
     if max(distinct) == distinct[0]:
-        return places[0], ""
+        return columns[0], ""
     sure = sum(map(len, sentences)) >= _ENOUGH_ROWS and distinct.count(max(distinct)) == 1
     if sure and max(distinct) >= 2 * distinct[0]:
-        return places[distinct.index(max(distinct))], ""
-    return -1, _listed(sentences, names, places, "may all be the words")
+        return columns[distinct.index(max(distinct))], ""
+    return -1, _listed(sentences, names, columns, "may all be the words")
 
 
 def _labels(
     sentences: Sequence[Sequence[Row]], names: Sequence[str], kinds: Sequence[str], words: int
 ) -> tuple[int, str]:
-    """Find labels of words, such as parts of speech, where no column holds entities."""
+    """Find labels of words, such as parts of speech, if no column holds entities."""
     if len(names) == 2:
         other = 1 - words
         return (-1 if kinds[other] in ("number", "empty") else other), ""
-    others = [place for place, kind in enumerate(kinds) if kind == "values" and place != words]
+    others = [column for column, kind in enumerate(kinds) if kind == "values" and column != words]
     if len(others) > 1:
-        closed = [place for place in others if 2 * _distinct(sentences, place) <= _distinct(sentences, words)]
+        closed = [column for column in others if 2 * _distinct(sentences, column) <= _distinct(sentences, words)]
         others = closed if len(closed) == 1 else others
     if len(others) == 1:
         return others[0], ""
     if others:
         return -1, _listed(sentences, names, others, "may all be the tags")
-    return -1, _listed(sentences, names, range(len(names)), "don't show which holds the tags")
+    return -1, _listed(sentences, names, range(len(names)), "don't show which one holds the tags")
 
 
-def _distinct(sentences: Sequence[Sequence[Row]], place: int) -> int:
-    return len({fields[place] for rows in sentences for _, fields in rows})
+def _distinct(sentences: Sequence[Sequence[Row]], column: int) -> int:
+    return len({fields[column] for rows in sentences for _, fields in rows})
 
 
-def _listed(sentences: Sequence[Sequence[Row]], names: Sequence[str], places: Sequence[int], what: str) -> str:
+def _listed(sentences: Sequence[Sequence[Row]], names: Sequence[str], columns: Sequence[int], what: str) -> str:
     """Describe columns by some of their values."""
     described = []
-    for place in places:
-        values = list(dict.fromkeys(fields[place] for rows in sentences for _, fields in rows if fields[place]))
+    for column in columns:
+        values = list(dict.fromkeys(fields[column] for rows in sentences for _, fields in rows if fields[column]))
         shown = sorted(values, key=lambda value: (value in {*_EMPTY, OUTSIDE}, values.index(value)))[:_SHOWN]
-        described.append(f"{names[place]} ({' '.join(shown)}{' ...' if len(values) > len(shown) else ''})")
+        described.append(f"{names[column]} ({' '.join(shown)}{' ...' if len(values) > len(shown) else ''})")
     return f"the columns {', '.join(described)} {what}"

@@ -1,6 +1,6 @@
-"""Sentences with a row each: words and tags in lists or separated by spaces, or a text with spans of characters.
+"""Read sentences with one row each: words and tags in lists or separated by spaces, or a text with character spans.
 
-Columns are found by their names, and where a name may mean two things (`labels`: tags, or spans), by what is in them.
+Column names show the roles. If a name is ambiguous (`labels` may be tags or spans), the content of the column decides.
 """
 
 from __future__ import annotations
@@ -27,33 +27,33 @@ NAMES: Final = {
     "sentence": SENTENCE_NAMES,
 }
 _BLANKS = re.compile("[ \t\r\n]+")  # str.split would also split at the wide space of Chinese texts
-_SAMPLE = 200  # rows that show what a column holds
+_SAMPLE = 200  # rows that show the contents of a column
 
 
 @dataclass(frozen=True)
-class _Held:
-    """What the first rows of a column hold."""
+class _Contents:
+    """The contents of a column in its first rows."""
 
     lists: bool
-    """Lists of words or tags, also written in a cell."""
+    """Whether they are lists of words or tags, also if written as text in a cell."""
     spans: bool
     spaced: bool
-    """Words or tags separated by spaces."""
+    """Whether they are words or tags separated by spaces."""
     single: bool
-    """One word each."""
+    """Whether each is a single word."""
     tags: bool
-    """Nothing but O and tags of entities."""
+    """Whether all are O or entity tags."""
 
 
-def look_at(values: Iterable[Any]) -> _Held:
-    """Look at values of a column; empty ones say nothing."""
+def look_at(values: Iterable[Any]) -> _Contents:
+    """Determine the contents of a column; empty values don't count."""
     filled = [value for value in values if value not in (None, "", [], {}) and value == value]
     parts = [_parsed(value) for value in filled]
     lists = [part for part in parts if isinstance(part, list)]
     strings = [part for part in parts if isinstance(part, str)]
     spans = [part for part in parts if isinstance(part, dict) or (isinstance(part, list) and part and _are_spans(part))]
     flat = [str(tag) for part in lists for tag in part] + [tag for text in strings for tag in text.split()]
-    return _Held(
+    return _Contents(
         lists=bool(filled) and len(lists) == len(filled) and not spans,
         spans=bool(filled) and len(spans) + sum(part == [] for part in parts) == len(filled),
         spaced=bool(filled) and len(strings) == len(filled) and any(len(text.split()) > 1 for text in strings),
@@ -67,7 +67,7 @@ def _are_spans(parts: list[Any]) -> bool:
 
 
 def _parsed(value: Any) -> Any:
-    """Return the list that a cell holds; the value itself where it can't be read."""
+    """Return the list in a cell, or the value itself if it is not a readable list."""
     if isinstance(value, tuple):
         return list(value)
     if not isinstance(value, str) or not is_listed(value):
@@ -79,72 +79,73 @@ def _parsed(value: Any) -> Any:
 
 
 def find_roles(file: Path, names: Sequence[str], columns: Mapping[str, str], rows: Sequence[Values]) -> dict[str, str]:
-    """Say which columns hold words and tags, or texts and spans.
+    """Find the columns of words and tags, or of texts and spans.
 
     Args:
-        file: for messages.
-        names: of the columns.
-        columns: what the user said.
-        rows: some of the file, to look at.
+        file: file name for messages.
+        names: names of the columns.
+        columns: columns set by the user.
+        rows: first rows of the file.
 
     Raises:
-        SettingsError: columns that there aren't, or that don't go together.
-        DataError: several columns may be one thing, or none is known.
+        SettingsError: a column doesn't exist, or the roles don't go together.
+        DataError: the columns are ambiguous, or none is recognised.
     """
     for name in columns.values():
         if name not in names and names:
             raise no_column(file, name, names)
     if columns and names:
-        odd = {"words", "spans"} <= set(columns) or ("text" in columns and {"tags", "sentence"} & set(columns))
-        if ("words" in columns) == ("text" in columns) or odd:
-            raise SettingsError("--columns must say words=NAME,tags=NAME or text=NAME,spans=NAME")
+        conflict = {"words", "spans"} <= set(columns) or ("text" in columns and {"tags", "sentence"} & set(columns))
+        if ("words" in columns) == ("text" in columns) or conflict:
+            raise SettingsError("--columns must name words=NAME,tags=NAME or text=NAME,spans=NAME")
         return dict(columns)
     if not names:
         return {}
-    held = {name: look_at(row.get(name) for row in rows[:_SAMPLE]) for name in names}
+    contents = {name: look_at(row.get(name) for row in rows[:_SAMPLE]) for name in names}
     lower = {name.lower(): name for name in reversed(names)}
 
     def known(role: str) -> list[str]:
         return [lower[name] for name in NAMES[role] if name in lower]
 
     texts = known("text")
-    spans = [name for name in known("spans") if held[name].spans and name not in texts]
-    if texts and spans and not (known("words") and _tags(file, known("tags"), held, [])):
+    spans = [name for name in known("spans") if contents[name].spans and name not in texts]
+    if texts and spans and not (known("words") and _tags(file, known("tags"), contents, [])):
         return {"text": texts[0], "spans": _only(file, spans, "spans")}
-    words = [name for name in known("words") if not held[name].spans]
+    words = [name for name in known("words") if not contents[name].spans]
     if words:
-        tags = _tags(file, known("tags"), held, words)
-        found = {"words": words[0], **({"tags": tags} if tags else {})}
-        sentence = [name for name in known("sentence") if name not in found.values() and held[name].single]
-        return {**found, "sentence": sentence[0]} if held[words[0]].single and sentence else found
+        tags = _tags(file, known("tags"), contents, words)
+        roles = {"words": words[0], **({"tags": tags} if tags else {})}
+        sentence = [name for name in known("sentence") if name not in roles.values() and contents[name].single]
+        return {**roles, "sentence": sentence[0]} if contents[words[0]].single and sentence else roles
     if texts:
-        tags = _tags(file, known("tags"), held, texts)
-        if tags and (held[tags].lists or (held[tags].spaced and held[tags].tags)):
+        tags = _tags(file, known("tags"), contents, texts)
+        if tags and (contents[tags].lists or (contents[tags].spaced and contents[tags].tags)):
             return {"words": texts[0], "tags": tags}
-        empty = [name for name in known("spans") if name not in texts and not held[name].single]
+        empty = [name for name in known("spans") if name not in texts and not contents[name].single]
         return {"text": texts[0], **({"spans": empty[0]} if empty else {})}
     if known("words"):
         name = known("words")[0]
         value = next((row[name] for row in rows if row.get(name)), None)
         raise DataError(
-            f"{file}: {name!r} holds {value!r:.60}; words are a list of strings with a list of tags beside it, or a "
-            "text has spans"
+            f"{file}: {name!r} holds {value!r:.60}; expected a list of words with a list of tags, or a text with spans"
         )
     raise DataError(
-        f"{file}: none of its columns holds words or texts by its name ({', '.join(names)}); say --columns "
+        f"{file}: no column has a typical name for words or texts ({', '.join(names)}); set --columns "
         "words=NAME,tags=NAME or text=NAME,spans=NAME"
     )
 
 
-def _tags(file: Path, names: Sequence[str], held: Mapping[str, _Held], taken: Sequence[str]) -> str:
-    """Choose the tags among columns with such names: those of entities before parts of speech; empty without any."""
+def _tags(file: Path, names: Sequence[str], contents: Mapping[str, _Contents], taken: Sequence[str]) -> str:
+    """Choose the tag column among those with typical names, entity tags before parts of speech; "" without any."""
     for group in (TAG_NAMES, OTHER_TAG_NAMES):
-        able = [name for name in names if name.lower() in group and name not in taken and not held[name].spans]
-        if len(able) > 1:
-            named = [name for name in able if held[name].tags]
-            able = named or able
-        if able:
-            return _only(file, able, "tags")
+        candidates = [
+            name for name in names if name.lower() in group and name not in taken and not contents[name].spans
+        ]
+        if len(candidates) > 1:
+            named = [name for name in candidates if contents[name].tags]
+            candidates = named or candidates
+        if candidates:
+            return _only(file, candidates, "tags")
     return ""
 
 
@@ -152,18 +153,18 @@ def _only(file: Path, names: Sequence[str], role: str) -> str:
     if len(names) > 1:
         first = "words" if role == "tags" else "text"
         raise DataError(
-            f"{file}: the columns {', '.join(map(repr, names))} may all be the {role}; say which by --columns "
+            f"{file}: the columns {', '.join(map(repr, names))} may all be the {role}; choose one: --columns "
             f"{first}=NAME,{role}={names[0]}"
         )
     return names[0]
 
 
 class ListReader:
-    """Makes items of rows with lists of words and tags.
+    """A reader of rows with lists of words and tags.
 
     Args:
-        file: for messages.
-        spaced: roles whose column holds texts that blanks part, so that a row of another form stops the reading.
+        file: file name for messages.
+        spaced: roles whose column holds words separated by spaces; a row of another form is then an error.
     """
 
     def __init__(self, file: Path, spaced: Collection[str]) -> None:
@@ -174,20 +175,20 @@ class ListReader:
         """Make an item of a row.
 
         Raises:
-            DataError: unequal numbers of words and tags, or other things than words and tags.
+            DataError: words and tags differ in number, or are not lists of strings.
         """
         where = f"{self._file}:{line}"
         words = self._listed(values["words"], where, "words")
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-            raise DataError(f"{where}: words are a list of strings; this is {values['words']!r:.60}")
+            raise DataError(f"{where}: words must be a list of strings; got {values['words']!r:.60}")
         tags = values.get("tags")
         if tags is None or tags != tags:
             return Words(tuple(words), None, line)
         tags = self._listed(tags, where, "tags")
         if not isinstance(tags, list) or not all(isinstance(tag, str | int) for tag in tags):
-            raise DataError(f"{where}: tags are a list of strings, one for each word; this is {tags!r:.60}")
+            raise DataError(f"{where}: tags must be a list of strings, one for each word; got {tags!r:.60}")
         if len(tags) != len(words):
-            raise DataError(f"{where}: {len(tags)} tags for {len(words)} words; give each word one")
+            raise DataError(f"{where}: {len(tags)} tags for {len(words)} words; give each word one tag")
         return Words(tuple(words), tuple(str(tag) for tag in tags), line)
 
     def _listed(self, value: Any, where: str, role: str) -> Any:

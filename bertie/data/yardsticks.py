@@ -1,13 +1,13 @@
-"""What counting alone reaches at the tokens a masked LM has to guess: yardsticks that take no network.
+"""Yardsticks for a masked LM: what counting alone reaches at the chosen tokens, without a network.
 
-Two of them, both in nats and as a share of right guesses, so that they stand beside a model's figures:
+There are two. Both have a loss in nats and an accuracy, so that they compare with a model's figures:
 
-* unigram: how often each token occurs, whatever stands around it. A network on the plateau says the same.
-* two neighbours: naive Bayes, p(w | left) x p(right | w), both by absolute discounting with Kneser and Ney's lower
-  order. A network above it uses more than the tokens side by side.
+* unigram: the frequency of each token, whatever its context. A network on the plateau predicts the same.
+* two neighbours: naive Bayes, p(w | left) x p(right | w). Both factors use absolute discounting with the lower order of
+  Kneser and Ney. A network that beats it uses more than the adjacent tokens.
 
-The neighbours are those that the model sees when every chosen token is shown as [MASK]: a neighbour that is masked or
-special says nothing. Special tokens are never chosen, so they are never guessed either.
+The neighbours are those that the model sees if every chosen token is shown as [MASK]. A neighbour that is masked or
+special is ignored. Special tokens are never chosen, so they are never guessed either.
 
 Shapes: M chosen tokens, V vocabulary, P different pairs.
 """
@@ -27,26 +27,26 @@ Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 NOTHING = -1
-"""In place of a neighbour that says nothing."""
-_DISCOUNT = 0.75  # taken from every pair that was met; the best of several on English news and on Wikipedia
-_UNSEEN = 0.5  # added to the counts of single tokens, so that none is impossible
+"""In place of a neighbour that is masked, special or outside the sequence."""
+_DISCOUNT = 0.75  # subtracted from the count of every pair; the best of several on English news and on Wikipedia
+_UNSEEN = 0.5  # added to the count of every token, so that none has probability 0
 
 
 @dataclass(frozen=True, eq=False)
 class Places:
-    """M chosen tokens with what stands beside them."""
+    """M chosen tokens with their neighbours."""
 
     tokens: Integers
     """(M,) the tokens to guess."""
     left: Integers
-    """(M,) the token before, or NOTHING."""
+    """(M,) the token before each, or NOTHING."""
     right: Integers
-    """(M,) the token behind, or NOTHING."""
+    """(M,) the token after each, or NOTHING."""
 
 
 @dataclass(frozen=True)
 class Yardsticks:
-    """Mean loss in nats and share of right guesses."""
+    """Mean loss in nats and accuracy of each yardstick."""
 
     unigram_loss: float
     unigram_accuracy: float
@@ -54,14 +54,14 @@ class Yardsticks:
     neighbours_accuracy: float
 
     def figures(self) -> dict[str, float]:
-        """Return the figures by the names they have in run.json."""
+        """Return the figures by their names in run.json."""
         return {f"yardstick_{name}": round(value, 4) for name, value in vars(self).items()}
 
 
 def places_of(batches: Sequence[Batch], tokenizer: Tokenizer) -> Places:
-    """Collect the chosen tokens of batches in which every one of them is shown as [MASK]."""
+    """Collect the chosen tokens of batches that show every one of them as [MASK]."""
     silent = np.array(sorted({tokenizer.mask, tokenizer.start, tokenizer.separator, tokenizer.pad}))
-    found = []
+    parts = []
     for batch in batches:
         tokens, within = batch.tokens.numpy(), batch.positions.numpy()
         slots = batch.targets["slot.position"].numpy()
@@ -69,25 +69,25 @@ def places_of(batches: Sequence[Batch], tokenizer: Tokenizer) -> Places:
         left, right = tokens[slots - 1], tokens[behind]
         left = np.where((within[slots] == 0) | np.isin(left, silent), NOTHING, left)
         right = np.where((within[behind] <= within[slots]) | np.isin(right, silent), NOTHING, right)
-        found.append((batch.targets["slot.token"].numpy(), left, right))
+        parts.append((batch.targets["slot.token"].numpy(), left, right))
     none = np.zeros((3, 0), np.int64)
-    return Places(*(np.concatenate(parts) for parts in zip(none, *found, strict=True)))
+    return Places(*(np.concatenate(columns) for columns in zip(none, *parts, strict=True)))
 
 
 def measure(pairs: PairCounts, places: Places, special_ids: Sequence[int]) -> Yardsticks:
-    """Guess chosen tokens by counts.
+    """Guess the chosen tokens from counts.
 
     Args:
-        pairs: counted in a corpus.
-        places: at least one.
-        special_ids: tokens that are never chosen.
+        pairs: pair counts of a corpus.
+        places: chosen tokens, at least one.
+        special_ids: ids of tokens that are never chosen.
     """
     model = _Counted(pairs, special_ids)
     unigram = model.unigram
     chance, guess = np.empty(len(places.tokens)), np.empty(len(places.tokens), np.int64)
     order = np.argsort(places.left, kind="stable")
     groups = np.flatnonzero(np.diff(places.left[order], prepend=NOTHING - 1))
-    for members in np.split(order, groups[1:]):  # of one left neighbour each
+    for members in np.split(order, groups[1:]):  # chosen tokens with the same left neighbour
         prior = model.after(int(places.left[members[0]]))
         chance[members], guess[members] = model.score(prior, places.tokens[members], places.right[members])
     return Yardsticks(
@@ -101,8 +101,8 @@ def measure(pairs: PairCounts, places: Places, special_ids: Sequence[int]) -> Ya
 class _Counted:
     """Smoothed probabilities from counts.
 
-    p(b | a) = (max(count(a, b) - d, 0) + (d x kinds(a) + 1) x base(b)) / (count(a) + 1), where `kinds` counts the
-    different tokens met behind a, and base(b) is the share of the different pairs that end with b.
+    p(b | a) = (max(count(a, b) - d, 0) + (d x kinds(a) + 1) x base(b)) / (count(a) + 1). Here kinds(a) is the number of
+    different tokens seen after a, and base(b) is the share of the different pairs that end with b.
     """
 
     def __init__(self, pairs: PairCounts, special_ids: Sequence[int]) -> None:
@@ -120,7 +120,7 @@ class _Counted:
         self.back = (pairs.counts[pairs.order] - _DISCOUNT) / self.divisor[self.words]
 
     def after(self, left: int) -> Floats:
-        """Return p(w | left) of every token (V,); the unigram where there is no left neighbour."""
+        """Return p(w | left) of every token (V,); the unigram without a left neighbour."""
         if left == NOTHING:
             return self.unigram
         some = slice(*self.pairs.by_left[left : left + 2])
@@ -132,39 +132,39 @@ class _Counted:
         return prior
 
     def score(self, prior: Floats, tokens: Integers, right: Integers) -> tuple[Floats, Integers]:
-        """Return the probability of the right token at each place, and the guess, given p(w | left) (V,)."""
-        left_over = prior * self.rest  # for a right neighbour that was never met behind w
+        """Return the probability of each right token, and the guess for it, given p(w | left) (V,)."""
+        left_over = prior * self.rest  # for a right neighbour that was never seen after w
         total, best = left_over.sum(), int(left_over.argmax())
         bases, alone = self.base_of_right[right], int(prior.argmax())
         met = np.maximum(self.pairs.of(tokens, right) - _DISCOUNT, 0.0)
         chance = bases * left_over[tokens] + prior[tokens] * met / self.divisor[tokens]
         guess = np.full(len(tokens), best)
-        for place, token in enumerate(right.tolist()):
+        for index, token in enumerate(right.tolist()):
             if token == NOTHING:
-                chance[place], guess[place] = prior[tokens[place]], alone
+                chance[index], guess[index] = prior[tokens[index]], alone
                 continue
             some = slice(*self.pairs.by_right[token : token + 2])
             words = self.words[some]
             gains = prior[words] * self.back[some]
-            chance[place] /= bases[place] * total + gains.sum()
+            chance[index] /= bases[index] * total + gains.sum()
             if len(words):
-                scores = bases[place] * left_over[words] + gains
+                scores = bases[index] * left_over[words] + gains
                 first = int(scores.argmax())
-                found, most = int(words[first]), bases[place] * left_over[best]
-                if scores[first] > most or (scores[first] == most and found < best):
-                    guess[place] = found
+                candidate, top = int(words[first]), bases[index] * left_over[best]
+                if scores[first] > top or (scores[first] == top and candidate < best):
+                    guess[index] = candidate
         return chance, guess
 
 
 def _shares(counts: Integers, allowed: NDArray[np.bool_]) -> Floats:
-    """Turn counts into probabilities above zero of what is allowed."""
+    """Turn counts into probabilities: above zero for allowed tokens, zero for the others."""
     raised = np.where(allowed, counts + _UNSEEN, 0.0)
     shares: Floats = raised / raised.sum()
     return shares
 
 
 def ranges_of(plan: Plan, chosen: Integers) -> tuple[Integers, Integers]:
-    """Return starts and lengths of the corpus's tokens that some instances of a plan hold."""
+    """Return the starts and lengths of the corpus ranges that these instances of a plan hold."""
     starts = np.concatenate([plan.a_start[chosen], plan.b_start[chosen]])
     lengths = np.concatenate([plan.a_length[chosen], plan.b_length[chosen]])
     return starts[lengths > 0], lengths[lengths > 0]

@@ -72,8 +72,8 @@ def test_every_fault_is_found_at_once(tmp_path: Path, tokenizer: str, capsys: py
     for part in (
         "1 of 25 items have an empty text",
         "1 texts are longer than 100,000 characters, the longest has 1,000,000",
-        "1 label has one example only: 'once'",
-        "1 items have the text of an earlier one and another label",
+        "1 label has only one example: 'once'",
+        "1 items have the text of an earlier one, but another label",
         "2 of 25 items (8.0%) are exact copies",
         "1 of 25 items (4.0%) have more than 128 pieces",
         "1 of 2 dev items (50.0%) are in",
@@ -91,11 +91,11 @@ def test_every_fault_is_found_at_once(tmp_path: Path, tokenizer: str, capsys: py
         ("label\ttext\nx\ta b\nx\tc d\n", "classification", "every item has the label 'x'"),
         ("sentence\na b\n", "classification", "no column holds labels"),
         ("label\ttext\nx\ta\tb\n", "classification", "3 fields, but the header names 2"),
-        ("label\ttext\n1\ta\nhigh\tb\n2\tc\n", "regression", "1 of 3 labels are no numbers, such as 'high'"),
+        ("label\ttext\n1\ta\nhigh\tb\n2\tc\n", "regression", "1 of 3 labels are not numbers, such as 'high'"),
         ("label\ttext\n1\ta\n1\tb\n", "regression", "every label is 1"),
         ("", "classification", "is empty"),
         ("EU B-ORG\nrejects\n", "tagging", "fields"),
-        ("EU O\nsays O\n", "tagging", "no word has a tag but O"),
+        ("EU O\nsays O\n", "tagging", "all tags are O"),
     ],
 )
 def test_what_makes_training_impossible(
@@ -126,8 +126,8 @@ def test_answers(tmp_path: Path, tokenizer: str, capsys: pytest.CaptureFixture[s
     )
     assert code == 0, out
     text = "\n".join(found(out)["warning"])
-    assert "were moved to the only place where their text occurs" in text
-    assert "2 of 4 questions have answers that stand nowhere" in text and "'Bonn'" in text
+    assert "were moved to the only occurrence of their text" in text
+    assert "2 of 4 questions have answers that never occur" in text and "'Bonn'" in text
     assert "questions have more than" in text  # q3 and q4 fill more than half of a window
     assert "as the model" not in text
     assert json.loads(out)["files"][0]["examples"][0]["label"] == "the Rhine"

@@ -53,7 +53,7 @@ def run(capsys: pytest.CaptureFixture[str], path: Path, task: str) -> tuple[int,
         ("a.tsv.gz", "classification", b"\x1f\x8b\x08\0\0", "the file was damaged or not copied to its end"),
         ("a.parquet", "classification", b"PAR1", "no valid Parquet file"),
         ("a.tsv", "regression", "text\tscore\na\t1e300\nb\t-1e300\n", "needs numbers, below 1e+30"),
-        ("a.tsv", "regression", "text\tscore\na\t1_0\nb\t2\n", "labels are no numbers, such as '1_0'"),
+        ("a.tsv", "regression", "text\tscore\na\t1_0\nb\t2\n", "labels are not numbers, such as '1_0'"),
         ("a.conll", "tagging", "Anna\nruns\n\n", "a.conll:1: no tags here"),
         ("a.conll", "tagging", "a O\nb\nc O\nd O O\ne O\n\n", "a.conll:2: 1 fields and 1 more such lines (4)"),
         (
@@ -69,7 +69,7 @@ def run(capsys: pytest.CaptureFixture[str], path: Path, task: str) -> tuple[int,
             "a.jsonl",
             "question_answering",
             '{"question": "q", "context": "c", "answers": NaN}\n',
-            "1: nothing is said",
+            "1: its answers are missing",
         ),
         (
             "a.jsonl",
@@ -93,9 +93,9 @@ def test_refused(
     [
         ("a.tsv", "classification", "\ufefftext\tlabel\r\na b\tnone\r\nc d\tfavor\r\n" * 1, "none"),
         ("a.json", "classification", rows({"text": "a b", "label": 1}, {"text": "c d", "label": 0}), "fine"),
-        ("a.json", "question_answering", squad(("  Paris ", 3)), "were moved to the only place"),
-        ("a.json", "question_answering", squad(("Anna", 0), (" ", 4)), "answers that don't stand at their offset"),
-        ("a.json", "question_answering", squad(("Anna", 0), name="2"), "have the id of an earlier one: 1 (2)"),
+        ("a.json", "question_answering", squad(("  Paris ", 3)), "were moved to the only occurrence"),
+        ("a.json", "question_answering", squad(("Anna", 0), (" ", 4)), "answers at a wrong offset"),
+        ("a.json", "question_answering", squad(("Anna", 0), name="2"), "with the id of an earlier one: 1 (2)"),
         ("a.json", "question_answering", squad(("𝒳", 13), ("cafe\u0301", 19), context=EMOJI), "several answers 2"),
     ],
 )
@@ -113,4 +113,4 @@ def test_ten_thousand_labels_are_looked_at_in_no_time(tmp_path: Path, capsys: py
     lines = [f"text number {number}\tLabel{number}\n" for number in range(10_000)]
     path.write_text("".join(["text\tlabel\n", *lines, "one more text\tlabel7\n"]))
     code, said = run(capsys, path, "classification")  # comparing all pairs of labels took two minutes
-    assert code == 0 and "forms of a number: 'Label7' and 'label7'" in said
+    assert code == 0 and "form of a number: 'Label7' and 'label7'" in said

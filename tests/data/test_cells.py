@@ -42,7 +42,7 @@ def test_frames_of_questions() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (str(np.arange(5000)), "values are left out"),
+        (str(np.arange(5000)), "values are replaced"),
         ("[B-PER, O]", "no quotes"),
         ("['a', 'b' 'c']", "a comma is missing"),
         ("['a'", "ends too early"),
@@ -52,7 +52,7 @@ def test_frames_of_questions() -> None:
         ("{'a' 'b'}", "a colon is missing"),
         ("[__import__('os')]", "no quotes"),
         ("['\\x']", "can't be read"),
-        ("7", "no list"),
+        ("7", "not a list"),
         ("", "ends too early"),
     ],
 )

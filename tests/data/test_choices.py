@@ -96,10 +96,10 @@ def test_columns_by_name(tmp_path: Path) -> None:
     table = read_choices(file, columns={"text": "body", "choices": "one+two", "label": "right"})
     assert table.items == [Choice("a", ("b", "c"), "0", 1)]
     for columns, match in (
-        ({"text": "body"}, "must say where text and choices are"),
+        ({"text": "body"}, "must name text and choices"),
         ({"text": "bodi", "choices": "one+two"}, "has no column 'bodi'.*did you mean 'body'"),
         ({"texts": "body", "choices": "one"}, "a part is one of text, question"),
-        ({"text": "body+one", "choices": "one+two"}, "only choices may stand in several columns"),
+        ({"text": "body+one", "choices": "one+two"}, "only choices may have several columns"),
     ):
         with pytest.raises(SettingsError, match=match):
             read_choices(file, columns=columns)
@@ -191,7 +191,7 @@ def test_numbers_from_one_are_told_by_the_whole_file(tmp_path: Path, capsys: pyt
     lists = [{"text": "a", "choices": ["b", "c", "d"], "label": label} for label in (1, 2)]
     path = jsonl(tmp_path, *lists)
     with pytest.raises(
-        DataError, match=r"counted from 0 or from 1 \(.*jsonl:1: 1\); say --columns numbered=0 or numbered=1"
+        DataError, match=r"counted from 0 or from 1 \(.*jsonl:1: 1\); set --columns numbered=0 or numbered=1"
     ):
         labels(path)
     assert labels(path, numbered="0") == ["1", "2"] and labels(path, numbered="1") == ["0", "1"]
@@ -201,11 +201,11 @@ def test_numbers_from_one_are_told_by_the_whole_file(tmp_path: Path, capsys: pyt
         labels(path, numbered="2")
     mixed = jsonl(tmp_path, *lists, {**lists[0], "label": 0}, {**lists[0], "label": 3})
     with pytest.raises(
-        DataError, match=r"jsonl:4: label '3' is none of the 3 choices, if it is read as all others; num"
+        DataError, match=r"jsonl:4: label '3' is none of the 3 choices, if it is read like the others; num"
     ):
         labels(mixed)
     with pytest.raises(
-        DataError, match=r"jsonl:3: label 'b' .* the labels before are read numbered from 0 or numbered"
+        DataError, match=r"jsonl:3: label 'b' .* the earlier labels are read numbered from 0 or numbered"
     ):
         labels(jsonl(tmp_path, *lists, {**lists[0], "label": "b"}))
 
@@ -250,8 +250,8 @@ def test_forms_of_other_data_sets(tmp_path: Path, row: dict[str, Any]) -> None:
 
 
 def test_names_that_do_not_part_the_choices(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"jsonl:1: 2 choices with the names A, A; give each its own"):
+    with pytest.raises(DataError, match=r"jsonl:1: 2 choices with the names A, A; give each a different name"):
         labels(jsonl(tmp_path, {**ARC, "choices": {"text": ["x", "y"], "label": ["A", "A"]}, "answerKey": "A"}))
     (tmp_path / "a.csv").write_text("text,choices,label\na,['b' ... 'c'],0\n")
-    with pytest.raises(DataError, match=r"a.csv:2: .* JSON list of strings \(values are left out"):
+    with pytest.raises(DataError, match=r"a.csv:2: .* JSON list of strings \(values are replaced"):
         labels(tmp_path / "a.csv")

@@ -41,7 +41,7 @@ def test_two_columns_that_may_hold_the_label_are_refused(tmp_path: Path) -> None
     path = table(
         tmp_path, *(f"{genres[n % 3]}\t{years[n % 4]}\t{n % 6}.0\t{prose(n)}\t{prose(n + 99)}" for n in range(60))
     )
-    with pytest.raises(DataError, match=r"several columns may hold the label: 0 \(3 values .*say which by --columns"):
+    with pytest.raises(DataError, match=r"several columns may hold the label: 0 \(3 values .*choose with --columns"):
         read_table(path, labelled=True)
     # Nobody asks for labels where texts alone are wanted.
     assert read_table(path).mapping == {"text": "3", "pair": "4"}
@@ -100,10 +100,10 @@ def test_many_short_rows_are_refused(tmp_path: Path) -> None:
 
 def test_uneven_rows_of_a_csv_are_refused(tmp_path: Path) -> None:
     path = table(tmp_path, "text\tlabel", "a b\t1", "c d\t0\tx")
-    with pytest.raises(DataError, match=r"a\.tsv:3: 3 fields.*by number which columns to read"):
+    with pytest.raises(DataError, match=r"a\.tsv:3: 3 fields.*choose columns by number"):
         read_table(path)
     assert len(read_table(path, columns={"text": "0", "label": "1"}).items) == 2  # the advice helps
-    with pytest.raises(DataError, match=r"a\.csv:2: 3 fields, the first line has 2; .*mend the line$"):
+    with pytest.raises(DataError, match=r"a\.csv:2: 3 fields, the first line has 2; .*fix the line$"):
         read_table(table(tmp_path, "a b,1", "c d,0,x", name="a.csv"), columns={"text": "0", "label": "1"})
 
 
@@ -113,7 +113,7 @@ def test_an_unknown_kind_of_file_is_refused(tmp_path: Path) -> None:
             SettingsError, match=r"texts and labels are read from \.txt, \.csv, \.tsv, \.jsonl, \.parquet"
         ):
             read_table(table(tmp_path, "text,label", "a,b", name=name))
-    with pytest.raises(SettingsError, match=r"a folder is read as a data set: hub:.*:train"):
+    with pytest.raises(SettingsError, match=r"read a folder as a data set, write hub:.*:train"):
         read_table(tmp_path)
 
 
@@ -170,7 +170,7 @@ def test_real_files_hold_what_they_are_said_to(
 @pytest.mark.realdata
 @pytest.mark.parametrize("name", ["glue/stsb/dev.tsv.gz", "glue/qqp-part/part.tsv.gz"])
 def test_real_files_that_need_columns_say_so(test_data: Path, name: str) -> None:
-    with pytest.raises(DataError, match="say by number which columns to read"):
+    with pytest.raises(DataError, match="choose columns by number"):
         read_table(test_data / name, labelled=True)
 
 

@@ -71,14 +71,14 @@ def test_germeval_has_numbers_before_and_nested_entities_behind(
     for name in ("a.tsv", "a.conll", "a.txt"):
         assert read(tmp_path, GERMEVAL, name) == expected
     said = capsys.readouterr().err
-    assert "entities within others, in column '3', are left out" in said and "2 comments left out" in said
+    assert "nested entities, in column '3', are left out" in said and "2 comments left out" in said
     assert read(tmp_path, GERMEVAL, words="1", tags="3")[0] == ("Bei|FC|Ulm|war", "O|O|B-LOC|O")
 
 
 def test_two_columns_of_entities_are_asked_about(tmp_path: Path) -> None:
     guessed = "Ann B-PER B-LOC\nin O O\nUlm B-LOC B-LOC\n"
     with pytest.raises(
-        DataError, match=r"columns 1 \(B-PER B-LOC O\), 2 \(B-LOC O\) may all be the tags; say .*tags=2"
+        DataError, match=r"columns 1 \(B-PER B-LOC O\), 2 \(B-LOC O\) may all be the tags; choose .*tags=2"
     ):
         read(tmp_path, guessed)
     assert read(tmp_path, guessed, tags="1") == [("Ann|in|Ulm", "B-PER|O|B-LOC")]
@@ -119,7 +119,7 @@ def test_conll_2012(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         read(tmp_path, CONLL_2012.replace("(GPE)", "(GPE*"))
     nested = CONLL_2012.replace("(PERSON* ", "(PERSON(NORP*) ")
     assert read(tmp_path, nested)[0][1] == "B-PERSON|I-PERSON|O|B-GPE"
-    assert "1 entities within others left out" in capsys.readouterr().err
+    assert "1 nested entities left out" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("mark", ["\t", " ", ",", ";"])
@@ -201,7 +201,7 @@ def test_a_frame_with_its_index_and_other_columns(tmp_path: Path) -> None:
 def test_sentences_that_are_torn_apart(tmp_path: Path) -> None:
     torn = "sentence_id,word,tag\na,Ann,B-PER\nb,Ulm,B-LOC\na,saw,O\n"
     with pytest.raises(
-        DataError, match=r"a\.csv:4: sentence 'a' goes on here, after another one \(it began in line 2\)"
+        DataError, match=r"a\.csv:4: sentence 'a' continues here after another one \(it began in line 2\)"
     ):
         read(tmp_path, torn, "a.csv")
     again = "doc,sentence_id,word,tag\nx,1,Ann,B-PER\nx,2,Ulm,B-LOC\ny,1,saw,O\ny,2,her,O\n"
@@ -211,19 +211,17 @@ def test_sentences_that_are_torn_apart(tmp_path: Path) -> None:
 
 def test_words_without_ends_of_sentences_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert len(read(tmp_path, "Ann B-PER\nsaw O\n. O\nUlm B-LOC\n. O\n")) == 1
-    assert "all 5 words are one sentence" in capsys.readouterr().err
+    assert "all 5 words form one sentence" in capsys.readouterr().err
 
 
 def test_words_that_hold_nothing_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     read(tmp_path, "Ann B-PER\n\u200b I-PER\n\nUlm B-LOC\n\u00ad O\n")
-    assert (
-        "2 words are empty or hold nothing but spaces and invisible characters (lines 2, 5)" in capsys.readouterr().err
-    )
+    assert "2 words are empty, or have only spaces and invisible characters (lines 2, 5)" in capsys.readouterr().err
 
 
 def test_what_is_asked(tmp_path: Path) -> None:
     several = "\n".join(f"{word} {tag} {tag.lower()}x" for word, tag in zip("abcdefgh", "XYXYXYXY", strict=True))
-    with pytest.raises(DataError, match=r"columns 1 \(X Y\), 2 \(xx yx\) may all be the tags; say which"):
+    with pytest.raises(DataError, match=r"columns 1 \(X Y\), 2 \(xx yx\) may all be the tags; choose by"):
         read(tmp_path, several)
     assert read_words(written(tmp_path, several)).items[0].label is None  # words are plain, and enough to predict
     with pytest.raises(DataError, match=r"separated by ',' or by ';'"):

@@ -18,7 +18,7 @@ def test_saved_folders_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         (split / name).write_text("{}")
     with pytest.raises(SettingsError, match=r"datasets saved \(train/data-00000.*bertie\[hub\].*to_parquet"):
         read_table(f"hub:{tmp_path / 'saved'}:train")
-    with pytest.raises(SettingsError, match=r"read as a data set: hub:.*saved:train"):
+    with pytest.raises(SettingsError, match=r"saved by datasets, write hub:.*saved:train"):
         read_table(split)
     with pytest.raises(SettingsError, match="datasets is needed to read the data set imdb"):
         read_table("hub:imdb:train")

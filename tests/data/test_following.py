@@ -88,7 +88,8 @@ def test_pairs_and_single_texts(tmp_path: Path, capsys: pytest.CaptureFixture[st
     plan = plan_of(read_table(pairs, labelled=True))
     read_table(write(tmp_path, "b.csv", "text,label\na b,1\n"), like=plan, labelled=True)
     assert (
-        "the model learned from pairs (second texts from column 'pair'), and here are none" in capsys.readouterr().err
+        "the model learned from pairs (second texts in column 'pair'), but this file has single texts"
+        in capsys.readouterr().err
     )
 
 

@@ -116,7 +116,7 @@ def test_a_table_is_read_as_the_training_file_was(film: Predictor) -> None:
 
 @pytest.mark.parametrize("missing", [None, float("nan"), "", "  "])
 def test_rows_without_text_are_refused(film: Predictor, missing: Any) -> None:
-    with pytest.raises(DataError, match="there is no text in row 2 of the table; fill or drop them"):
+    with pytest.raises(DataError, match="there is no text in row 2 of the table; fill or drop such rows"):
         film.predict([{"text": "the cat"}, {"text": missing}, {"text": "sat"}])
 
 

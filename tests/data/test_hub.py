@@ -41,7 +41,7 @@ def test_ids() -> None:
         assert is_dataset(path) and DatasetId.parse(str(path)).split in ("train", "dev")
     assert not is_dataset("train.tsv")
     for wrong in ("hub:imdb", "hub::train", "hub:a:b:c:d", "hub:imdb:"):
-        with pytest.raises(SettingsError, match="is no id of a data set; write hub:NAME:SPLIT"):
+        with pytest.raises(SettingsError, match="is not the id of a data set; write hub:NAME:SPLIT"):
             DatasetId.parse(wrong)
 
 
@@ -73,7 +73,7 @@ def test_configs_are_folders(tmp_path: Path) -> None:
     jsonl(tmp_path / "cola" / "data" / "train-00000-of-00001.jsonl", ROWS[:3])
     assert len(read_table(f"hub:{tmp_path}:sst2:train").items) == 6
     assert len(read_table(f"hub:{tmp_path}:cola:train").items) == 3
-    with pytest.raises(SettingsError, match=r"holds several data sets; say which.*:cola:train.*cola, sst2"):
+    with pytest.raises(SettingsError, match=r"holds several data sets; choose one.*:cola:train.*cola, sst2"):
         read_table(f"hub:{tmp_path}:train")
     with pytest.raises(SettingsError, match=r"has no config 'sst'; did you mean 'sst2'"):
         read_table(f"hub:{tmp_path}:sst:train")

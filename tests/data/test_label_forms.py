@@ -40,7 +40,7 @@ def test_an_empty_list_is_no_label() -> None:
 def test_lists_that_cannot_be_read_are_refused() -> None:
     with pytest.raises(DataError, match=r"a\.csv:3: 'labels' holds .*can't be read; write it as JSON"):
         labels("['a', 'b']", "['a', ['b']]")
-    with pytest.raises(DataError, match=r"a\.csv:4: 'labels' holds 'c', and lists written as text elsewhere"):
+    with pytest.raises(DataError, match=r"a\.csv:4: 'labels' holds 'c', but other rows hold lists written as text"):
         labels("['a', 'b']", "['a']", "c")
     with pytest.raises(DataError, match="can't have a comma"):
         labels('["a, b", "c"]')
@@ -48,10 +48,10 @@ def test_lists_that_cannot_be_read_are_refused() -> None:
 
 @pytest.mark.parametrize("row", [[0, 1, 1], [False, True, True], [0.0, 1.0, 1.0], "[0, 1, 1]", "0 1 1", "0,1,1"])
 def test_vectors_of_0_and_1_need_names(row: Any) -> None:
-    with pytest.raises(DataError, match=r"a\.csv:2: 'labels' holds .*0 and 1 in 3 places.*label=labels,names=A\+B\+C"):
+    with pytest.raises(DataError, match=r"a\.csv:2: 'labels' holds .*3 values of 0 or 1.*label=labels,names=A\+B\+C"):
         labels(row, row)
     assert labels(row, row, names="lift+noise+heat") == [("noise", "heat")] * 2
-    with pytest.raises(DataError, match=r"has 3 places, and names=lift\+noise are 2"):
+    with pytest.raises(DataError, match=r"has 3 values in a row, but names=lift\+noise gives 2"):
         labels(row, row, names="lift+noise")
 
 
@@ -59,7 +59,7 @@ def test_signs_between_labels() -> None:
     assert labels("a|b", "b", "a") == [("a", "b"), ("b",), ("a",)]
     assert labels("a; b", "b; c", "c") == [("a", "b"), ("b", "c"), ("c",)]
     assert labels("TCP|IP", "UDP", "HTTP") == ["TCP|IP", "UDP", "HTTP"]  # nothing else has these parts
-    with pytest.raises(DataError, match=r"several labels, or one\? Say --columns text=NAME,label=labels,separator=bar"):
+    with pytest.raises(DataError, match=r"one label or several\? Set --columns text=NAME,label=labels,separator=bar"):
         labels("sport|ball", "sport|run", "news|world", "news|home")
     assert labels("sport|ball", "sport|run", separator="none") == ["sport|ball", "sport|run"]
     assert labels("sport|ball", "run", separator="bar") == [("sport", "ball"), ("run",)]

@@ -59,15 +59,15 @@ def test_label_studio(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     path = written(tmp_path, whole)
     assert tags(path) == [TAGS, ("O",) * 4, ("O", "O", "O", "B-LOC")]
     said = capsys.readouterr().err
-    assert "1 row is left out: skipped by whoever labelled it\n  line 3: Ann" in said
-    assert "1 row is left out: labelled in different ways by several people\n  line 4" in said
+    assert "1 row is left out: skipped by the annotator\n  line 3: Ann" in said
+    assert "1 row is left out: labelled differently by several annotators\n  line 4" in said
     assert "1 row is left out: not labelled\n  line 6" in said and "export of Label Studio" in said
     table = read_words(path, labelled=True)
     assert table.reading is not None and [left.count for left in table.reading.left_out] == [1, 1, 1]
     assert [item.label is None for item in read_words(path).items] == [False, False, False, True]
     named = [task(annotated(*PLACES), review=TEXT, source="web")]
     with pytest.raises(
-        DataError, match=r"which part of a task's data is the text \(review, source\); say --columns text"
+        DataError, match=r"which part of a task's data is the text \(review, source\); set --columns text"
     ):
         tags(written(tmp_path, named))
     assert tags(written(tmp_path, named), text="review") == [TAGS]
@@ -78,7 +78,7 @@ def test_label_studio_in_short(tmp_path: Path) -> None:
     rows = [{"id": 1, "text": TEXT, "annotation_id": 1}, {"id": 2, "text": TEXT, "ner": spans, "annotation_id": 2}]
     for lines in (False, True):
         assert tags(written(tmp_path, rows, lines=lines)) == [("O",) * 4, TAGS]
-    with pytest.raises(DataError, match=r"a\.json:2: a span has one label; this has \['A', 'B'\]"):
+    with pytest.raises(DataError, match=r"a\.json:2: a span must have one label; got \['A', 'B'\]"):
         tags(written(tmp_path, [rows[0], {**rows[1], "ner": [{**spans[0], "labels": ["A", "B"]}]}]))
     with pytest.raises(DataError, match="'ner' and 'other' may both be the spans"):
         tags(written(tmp_path, [{**rows[1], "other": spans}]))
@@ -142,7 +142,7 @@ def test_places_in_other_units(tmp_path: Path, unit: str, said: bool, capsys: py
         for a, b, label in PLACES
     ]
     assert tags(written(tmp_path, [{"text": TEXT, "spans": spans}], lines=True)) == [TAGS]
-    assert ("are counted in UTF-16 units or bytes" in capsys.readouterr().err) == (unit != "characters")
+    assert ("offsets in UTF-16 units or bytes" in capsys.readouterr().err) == (unit != "characters")
 
 
 @given(st.text(st.characters(codec="utf-8"), max_size=8), st.sampled_from(UNITS))

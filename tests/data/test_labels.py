@@ -20,20 +20,22 @@ def test_labels_that_training_did_not_show() -> None:
     with progress.collected() as said:
         tell_unseen(rows, ("no", "yes"), Path("dev.tsv"))
     assert list(said) == [
-        "dev.tsv:4: the label 'maybe' (2 times), 'perhaps' (1) is none of the model's, which has no, yes; "
+        "dev.tsv:4: the label 'maybe' (2 times), 'perhaps' (1) is unknown to the model, which has no, yes; "
         "each counts as a mistake"
     ]
     with progress.collected() as said:
         tell_unseen(rows[:1], ("no", "yes"), Path("dev.tsv"))
     assert not list(said)
-    with pytest.raises(DataError, match=r"the tag 'a' \(2 times\), 'b' \(1\) is none .* has c; no tag of this table"):
+    with pytest.raises(
+        DataError, match=r"the tag 'a' \(2 times\), 'b' \(1\) is unknown .* has c; it knows no tag of this table"
+    ):
         tell_unseen([("a", 1), ("b", 2), ("a", 3)], ("c",), Path("dev.tsv"), what="tag")
 
 
 def test_a_label_that_is_only_written_otherwise_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for found, known, other in (("1.0", "1", "1"), ("Bad", "bad", "bad")):
         tell_unseen([(found, 2), ("x", 3)], [known, "x"], tmp_path / "dev.csv")
-        assert f"(written '{other}' in training: write it alike)" in capsys.readouterr().err
+        assert f"(spelled '{other}' in training; use that spelling)" in capsys.readouterr().err
 
 
 def test_one_label_in_several_forms_is_named() -> None:
@@ -41,7 +43,9 @@ def test_one_label_in_several_forms_is_named() -> None:
     with progress.collected() as said:
         tell_alike(["1", "1.0", "0"])
         tell_alike(["0", "1"])
-    assert list(said) == ["labels that may be one are learned as several: '1' and '1.0'; write each label in one way"]
+    assert list(said) == [
+        "labels that may be the same are learned as different: '1' and '1.0'; spell each label in one way"
+    ]
 
 
 @pytest.mark.parametrize("label", ["", "NaN", "\\N", "<NA>", "#N/A", None])

@@ -53,7 +53,7 @@ def test_order_equals_the_recipe(
 ) -> None:
     expected = in_order(lengths, seed=seed, epoch=1, most=length - 3)
     if all(label < 0 for *_, label, _ in expected):
-        with pytest.raises(DataError, match="no order to tell"):
+        with pytest.raises(DataError, match="no order to predict"):
             order_plan(memory_corpus(lengths), seed=seed, epoch=1, length=length)
         return
     plan = order_plan(memory_corpus(lengths), seed=seed, epoch=1, length=length)

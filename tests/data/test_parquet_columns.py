@@ -54,7 +54,7 @@ def test_labels(tmp_path: Path, labels: Any, read: list[Any]) -> None:
 
 
 def test_what_is_no_text_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"a\.parquet:1: 'text' holds bytes that are no text"):
+    with pytest.raises(DataError, match=r"a\.parquet:1: 'text' holds bytes that are not UTF-8 text"):
         read_table(write(tmp_path, text=pa.array([b"\xff\xfe", b"a", b"b"]), label=["x", "y", "x"]))
     structs = pa.array([{"a": 1}] * 3)
     with pytest.raises(DataError, match=r"a\.parquet:1: 'text' holds \{'a': 1\}"):

@@ -47,7 +47,7 @@ def test_questions_without_an_answer(tmp_path: Path, capsys: pytest.CaptureFixtu
     del bare["data"][0]["paragraphs"][0]["qas"][0]["answers"]
     path = written(tmp_path, bare)
     assert read_questions(path).items[0].label is None
-    with pytest.raises(DataError, match=r"a\.json: question q1: nothing is said of its answers; give their texts"):
+    with pytest.raises(DataError, match=r"a\.json: question q1: its answers are missing; give their texts"):
         read_questions(path, labelled=True)
 
 
@@ -70,11 +70,11 @@ def test_misplaced_answers_are_moved_or_lose_their_place(tmp_path: Path, capsys:
         Answer("ran", 34),
     )
     said = capsys.readouterr().err
-    assert "moved to the only place where their text occurs: 2 (q1, ...)" in said
-    assert "nowhere or several times in the context: 2; scores count them, nothing is learned from them (q1" in said
+    assert "moved to the only occurrence of their text: 2 (q1, ...)" in said
+    assert "nowhere or several times in the context: 2; scores use them, but models don't learn from them (q1" in said
     assert "left out of training" not in said
     read_questions(written(tmp_path, asked(answers=[{"text": "bird", "answer_start": 5}])), labelled=True)
-    assert "questions that have no other answer and are left out of training: 1 (q1)" in capsys.readouterr().err
+    assert "questions with only such answers, which are left out of training: 1 (q1)" in capsys.readouterr().err
 
 
 @given(context=st.text("ab", max_size=9), text=st.text("ab", min_size=1, max_size=3), start=st.integers(-2, 10))
@@ -153,18 +153,18 @@ def test_compressed(tmp_path: Path) -> None:
     [
         ("", "is empty"),
         ({"data": []}, "holds no questions"),
-        ("[1]", "article 1: an object was expected; got 1"),
+        ("[1]", "article 1: expected an object; got 1"),
         ('{"rows": []}', "a list named data"),
         ('{"data": 3}', "a list named data"),
         ('{"a": 1}\n{"a": 2}', "can't tell which column holds the question (a)"),
         ("[" * 100_000, "nested too deeply"),
         (asked(question=None), "question q1: the question is missing"),
-        (asked(question=7), "question q1: the question is 7, which is no text"),
+        (asked(question=7), "question q1: the question is 7, which is not text"),
         (asked(question="\ud800"), "question q1: the question holds half a character"),
         (asked(answers=[{"text": None}]), "question q1: the answer is missing"),
-        (asked(answers=[{"text": "x", "answer_start": "far"}]), "offset is 'far', which is no number"),
-        (asked(answers=[{"text": "x", "answer_start": 1.5}]), "offset is 1.5, which is no whole number"),
-        (asked(answers={"text": ["x", "y"], "answer_start": [1]}), "2 answers, and offsets that don't match them"),
+        (asked(answers=[{"text": "x", "answer_start": "far"}]), "offset is 'far', which is not a number"),
+        (asked(answers=[{"text": "x", "answer_start": 1.5}]), "offset is 1.5, which is not a whole number"),
+        (asked(answers={"text": ["x", "y"], "answer_start": [1]}), "2 answers need as many offsets"),
         ({"data": [{"paragraphs": [{"qas": [{"id": "q", "question": "x"}]}]}]}, "question q: the context is missing"),
         ({"data": [{"paragraphs": 3}]}, "article 1: paragraphs must be a list of objects"),
     ],
@@ -179,7 +179,7 @@ def test_what_is_no_file_of_questions(tmp_path: Path, value: Any, message: str) 
 
 def test_what_is_no_table_of_questions(tmp_path: Path) -> None:
     path = written(tmp_path, f"q,context\nWho?,{CONTEXT}\n", "a.csv")
-    with pytest.raises(DataError, match=r"which column holds the question \(q, context\); say --columns question=NAME"):
+    with pytest.raises(DataError, match=r"which column holds the question \(q, context\); set --columns question=NAME"):
         read_questions(path)
     with pytest.raises(SettingsError, match="has no column 'query'"):
         read_questions(path, columns={"question": "query", "context": "context"})
@@ -191,7 +191,7 @@ def test_what_is_no_table_of_questions(tmp_path: Path) -> None:
         read_questions(written(tmp_path, "x", "a.txt"))
     with pytest.raises(DataError, match="is empty"):
         read_questions(written(tmp_path, "", "a.jsonl"))
-    with pytest.raises(DataError, match=r"a\.jsonl:1: nothing is said of its answers"):
+    with pytest.raises(DataError, match=r"a\.jsonl:1: its answers are missing"):
         read_questions(
             written(tmp_path, '{"question": "a", "context": "b", "answers": null}', "a.jsonl"), labelled=True
         )

@@ -90,7 +90,7 @@ def test_spans_in_all_their_forms() -> None:
 def test_other_forms_are_refused(spans: Any) -> None:
     with pytest.raises(DataError, match=r"^a\.jsonl:7: "):
         read("Ann went", spans)
-    with pytest.raises(DataError, match=r"a\.jsonl:7: a text is a string; this is 3"):
+    with pytest.raises(DataError, match=r"a\.jsonl:7: a text must be a string; got 3"):
         SpanReader(FILE).read(7, 3, None)
 
 
@@ -136,9 +136,9 @@ def test_what_was_mended_and_dropped_is_said(capsys: pytest.CaptureFixture[str])
     reader.warn()
     lines = capsys.readouterr().err.splitlines()
     assert [line.removeprefix("warning: a.jsonl: ").split(" spans ")[0] for line in lines] == ["1", "1", "4", "1"]
-    assert lines[0].endswith("moved to the only place where it occurs (line 1)")
+    assert lines[0].endswith("moved to its only occurrence (line 1)")
     assert lines[1].endswith("widened to whole words (line 5)")
-    assert "their text is not at their place" in lines[2] and lines[2].endswith("(lines 2, 3)")
+    assert "their text is not at their offsets" in lines[2] and lines[2].endswith("(lines 2, 3)")
     assert "another span" in lines[3] and lines[3].endswith("(line 4)")
     SpanReader(FILE).warn()
     assert not capsys.readouterr().err

@@ -37,7 +37,7 @@ def test_texts() -> None:
     assert lines(survey_texts(items, FILE)) == [
         "warning: 1 of 4 items have an empty text [a.tsv: line 3]",
         "warning: 1 texts are longer than 100,000 characters, the longest has 1,000,000 [a.tsv: line 5]",
-        "warning: 1 of 4 items hold tags such as <br />, which are left alone [a.tsv: line 4]",
+        "warning: 1 of 4 items contain tags such as <br />, which are kept [a.tsv: line 4]",
     ]
     assert survey_texts(texts(("1 < 2 and 3 > 2", "x"), ("<unk> <3", "y")), FILE) == []
     assert only(survey_texts(texts(("", "1"), (" ", "0")), FILE)).startswith("error: every text is empty")
@@ -50,7 +50,7 @@ def test_copies_and_conflicts() -> None:
     values, found = survey_copies(items, FILE)
     assert values == {"copies": 2, "conflicting_copies": 1}
     assert lines(found) == [
-        "warning: 1 items have the text of an earlier one and another label [a.tsv: line 3/5]",
+        "warning: 1 items have the text of an earlier one, but another label [a.tsv: line 3/5]",
         "warning: 2 of 5 items (40.0%) are exact copies of earlier ones [a.tsv: lines 4, 5]",
     ]
     assert survey_copies([Text("a", "b"), Text("b", "a"), Text("a b")], FILE)[0]["copies"] == 0
@@ -79,9 +79,9 @@ def test_classes() -> None:
     assert values["labels"][0] == {"label": "yes", "items": 30, "share": 30 / 32}
     assert lines(found) == [
         "error: 2 of 34 labels are empty or NaN [a.tsv: lines 33, 34]",
-        "warning: 2 labels have one example only: 'no', 'Yes' [a.tsv: lines 32, 35]",
-        "warning: 93.8% of the items have the label 'yes': who always says so is that accurate [a.tsv]",
-        "warning: labels differ only in case, unseen signs or forms of a number: 'Yes' and 'yes' [a.tsv]",
+        "warning: 2 labels have only one example: 'no', 'Yes' [a.tsv: lines 32, 35]",
+        "warning: 93.8% of the items have the label 'yes': always predicting it is that accurate [a.tsv]",
+        "warning: labels differ only in case, invisible characters or form of a number: 'Yes' and 'yes' [a.tsv]",
     ]
     assert only(survey_labels(texts(("a", "x"), ("b", "x")), FILE, classes=True)[1]).startswith("error: every item has")
     ids = survey_labels(texts(*((f"text {n}", f"id {n // 2}") for n in range(20)), ("z", "id 99")), FILE, classes=True)[
@@ -103,7 +103,7 @@ def test_numbers() -> None:
     assert values["label_values"]["max"] == 5 and sum(row["items"] for row in values["labels"]) == 3
     assert lines(found) == [
         "error: 1 of 6 labels are empty or NaN [a.tsv: line 6]",
-        "error: 2 of 6 labels are no numbers, such as 'high' [a.tsv: lines 4, 7]",
+        "error: 2 of 6 labels are not numbers, such as 'high' [a.tsv: lines 4, 7]",
     ]
     assert only(survey_labels(texts(("a", "2"), ("b", "2.0")), FILE, classes=False)[1]).startswith(
         "error: every label is 2"
@@ -120,10 +120,10 @@ def test_tags() -> None:
     assert [(row["label"], row["items"]) for row in values["labels"]] == [("ORG", 2), ("LOC", 1)]
     assert values["words"] == 4 and values["words_outside"] == 2 / 5
     assert lines(found) == [
-        "error: 1 texts have other numbers of tags than of words (the first: 1 words, 2 tags) [a.tsv: line 6]",
-        "warning: one example only of LOC [a.tsv]",
+        "error: 1 texts have different numbers of words and tags (the first: 1 words, 2 tags) [a.tsv: line 6]",
+        "warning: only one example of LOC [a.tsv]",
     ]
-    assert "error: no word has a tag but O" in lines(survey_labels([Words(("a",), ("O",))], FILE, classes=True)[1])[0]
+    assert "error: all tags are O" in lines(survey_labels([Words(("a",), ("O",))], FILE, classes=True)[1])[0]
 
 
 def test_answers() -> None:
@@ -141,7 +141,7 @@ def test_answers() -> None:
         "several answers": 2,
         "no answer": 1,
     }
-    assert "2 of 4 questions have answers that stand nowhere" in only(found)
+    assert "2 of 4 questions have answers that never occur" in only(found)
     assert "such as 'Köln'" in only(found) and only(found).endswith("[a.tsv: items q2, q3]")
 
 
@@ -150,8 +150,8 @@ def test_choices() -> None:
     values, found = survey_labels(items, FILE, classes=False)
     assert values["choices"] == [1, 2]
     assert lines(found) == [
-        "error: 1 labels name no choice, such as '2' [a.tsv: line 2]",
-        "warning: 1 items have nothing to choose from [a.tsv: line 3]",
+        "error: 1 labels are not the number of a choice, such as '2' [a.tsv: line 2]",
+        "warning: 1 items have fewer than two choices [a.tsv: line 3]",
     ]
 
 
@@ -213,8 +213,8 @@ def tokenizer(*pieces: str, lowercase: bool) -> Tokenizer:
 @pytest.mark.parametrize(
     ("text", "pieces", "lowercase", "said"),
     [
-        ("the cat sat", ("the", "cat", "The"), False, "the text has no capital letters, and the vocabulary is cased"),
-        ("THE CAT SAT", ("the", "cat", "The"), False, "100% of the letters are capitals, and the vocabulary is cased"),
+        ("the cat sat", ("the", "cat", "The"), False, "the text has no capitals, but the vocabulary is cased"),
+        ("THE CAT SAT", ("the", "cat", "The"), False, "100% of the letters are capitals, but the vocabulary is cased"),
         ("The cat sat", ("the", "cat", "sat"), False, "keeps capitals, but no piece of its vocabulary has one"),
         ("The cat sat", ("the", "cat", "The"), False, ""),
         ("The cat sat", ("the", "cat", "sat"), True, ""),

@@ -101,12 +101,12 @@ def test_columns_of_json_lines(tmp_path: Path) -> None:
     assert read_table(path, columns={"text": "body", "label": "mood"}).items == [Text("x", None, "3", 1)]
     with pytest.raises(SettingsError, match=r"no column 'bodi'; it has body, mood, tags, label.*did you mean 'body'"):
         read_table(path, columns={"text": "bodi", "label": "mood"})
-    with pytest.raises(DataError, match=r"a\.jsonl:1: 'tags' holds \['a', 'b'\]; a text or label is one string"):
+    with pytest.raises(DataError, match=r"a\.jsonl:1: 'tags' holds \['a', 'b'\]; a text or label must be one string"):
         read_table(path, columns={"text": "tags", "label": "mood"})
     assert read_table(path, columns={"text": "body", "label": "tags"}).items == [Text("x", None, ("a", "b"), 1)]
     with pytest.raises(DataError, match=r"a\.jsonl:1: the label is empty; complete"):
         read_table(path, columns={"text": "body", "label": "label"}, labelled=True)
-    with pytest.raises(DataError, match=r"the columns a, b may all hold the text; say which by --columns text=NAME"):
+    with pytest.raises(DataError, match=r"the columns a, b may all hold the text; choose with --columns text=NAME"):
         read_table(table(tmp_path, "b.jsonl", '{"a": "x", "b": "y"}\n'))
 
 
@@ -212,7 +212,7 @@ def test_a_table_named_txt_is_told(tmp_path: Path, capsys: pytest.CaptureFixture
         read_table(path, labelled=True)
     assert len(read_table(path).items) == 3
     assert "every line has columns separated by tabs" in capsys.readouterr().err
-    with pytest.raises(DataError, match=r"as fastText has them; .*sed -E .* 'my b\.txt' > 'my b\.tsv'$"):
+    with pytest.raises(DataError, match=r"the format of fastText; .*sed -E .* 'my b\.txt' > 'my b\.tsv'$"):
         read_table(table(tmp_path, "my b.txt", "__label__yes good\n__label__no bad\n"), labelled=True)
 
 

@@ -153,8 +153,8 @@ def test_texts_with_spans(tmp_path: Path) -> None:
     ("row", "message"),
     [
         ({"tokens": ["a", "b"], "tags": ["O"]}, ":2: 1 tags for 2 words; give each word one"),
-        ({"tokens": "a b", "tags": ["O"]}, ":2: words are a list of strings; this is 'a b'"),
-        ({"tokens": ["a"], "tags": "O"}, ":2: tags are a list of strings"),
+        ({"tokens": "a b", "tags": ["O"]}, ":2: words must be a list of strings; got 'a b'"),
+        ({"tokens": ["a"], "tags": "O"}, ":2: tags must be a list of strings"),
         ({"tokens": ["a"], "tags": None}, ":2: no tags here"),
         ({"tokens": ["a"], "tags": ["PER"]}, ":2: tag 'PER' fits no scheme"),
         ({"tokens": ["a"]}, ":2: no 'tags' here"),
@@ -172,10 +172,10 @@ def test_bad_rows(tmp_path: Path, row: dict[str, Any], message: str) -> None:
         ("a.txt", "", "a.txt holds no sentences"),
         ("a.jsonl", "", "a.jsonl holds no sentences"),
         ("a.conll", "-DOCSTART- O\n\n\n", "a.conll holds no sentences"),
-        ("a.txt", "Ann B-PER\nwent O\n\nBob\nran O\n", "a.txt:4: 1 fields, most lines have 2"),
+        ("a.txt", "Ann B-PER\nwent O\n\nBob\nran O\n", "a.txt:4: 1 fields, but most lines have 2"),
         ("a.txt", "Ann B-PER\nwent O\n\nBob PER\n", "a.txt:4: tag 'PER' fits no scheme"),
         ("a.txt", "Ann\nwent\n", "a.txt:1: no tags here"),
-        ("a.jsonl", '{"id": 1, "title": "x"}\n', "none of its columns holds words or texts by its name (id, title)"),
+        ("a.jsonl", '{"id": 1, "title": "x"}\n', "no column has a typical name for words or texts (id, title)"),
         ("a.jsonl", '{"text": "Ann"}\n', "a.jsonl:1: no tags here"),
     ],
 )
@@ -201,7 +201,7 @@ def test_tags_that_are_numbers_are_said(tmp_path: Path, capsys: pytest.CaptureFi
 
 def test_odd_tags_are_said_with_their_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     read_words(file(tmp_path, "a.txt", "Ann B-PER\nLee I-PER\n\nin O\nRome I-LOC\n"))
-    assert "1 tags are not as IOB2 has them, first 'I-LOC' at" in (said := capsys.readouterr().err)
+    assert "1 tags break the rules of IOB2, first 'I-LOC' at" in (said := capsys.readouterr().err)
     assert "a.txt:5; an entity" in said
 
 

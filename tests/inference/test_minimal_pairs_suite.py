@@ -162,10 +162,10 @@ def test_every_form_of_a_suite(tmp_path: Path, form: str) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b'{"sentence_good": "a"}\n', "a.jsonl:1: a pair is an object .*; sentence_bad is none here"),
+        (b'{"sentence_good": "a"}\n', "a.jsonl:1: a pair is an object .*; here, sentence_bad is not a text"),
         (lines("x", 1) + b"\n[1]\n", "a.jsonl:3: a pair is an object"),
         (b"{\n", "a.jsonl:1: this is no valid JSON"),
-        (lines("x", 1, key="phenomenon"), "linguistics_term is none here"),
+        (lines("x", 1, key="phenomenon"), "here, linguistics_term is not a text"),
         (b"\xff", "not UTF-8"),
         (b"", "holds no pair"),
     ],
@@ -182,7 +182,7 @@ def test_broken_tars_and_twice_the_same(tmp_path: Path) -> None:
     whole = tar({"a.jsonl": lines("x", 400)})
     for name, data in {"cut.tar": whole[: len(whole) // 2], "no.tar": b"no tar" * 200}.items():
         (tmp_path / name).write_bytes(data)
-        with pytest.raises(DataError, match="no valid tar"):
+        with pytest.raises(DataError, match="not a valid tar"):
             read_suite("blimp", tmp_path / name)
     (tmp_path / "cut.tar.gz").write_bytes(gzip.compress(whole)[:-30])
     with pytest.raises(DataError, match="broken gz data"):
@@ -191,7 +191,7 @@ def test_broken_tars_and_twice_the_same(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "a.tar").write_bytes(whole)
     (folder / "b.jsonl").write_bytes(lines("x", 1))
-    with pytest.raises(DataError, match=r"b.jsonl:1: x stands in .*a.tar:suite/a.jsonl too"):
+    with pytest.raises(DataError, match=r"b.jsonl:1: x is in .*a.tar:suite/a.jsonl too"):
         read_suite("blimp", folder)
 
 

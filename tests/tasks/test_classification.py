@@ -28,7 +28,7 @@ def test_a_label_that_training_did_not_show_is_a_mistake(tiny_tokenizer: Any) ->
     with progress.collected() as said:
         TASK.admit(items, Path("dev.tsv"))
     (warning,) = said
-    assert "dev.tsv:2: the label 'great' (1 times) is none of the model's" in warning
+    assert "dev.tsv:2: the label 'great' (1 times) is unknown to the model" in warning
     batch = TASK.encode(items, tiny_tokenizer)
     assert batch.targets["item.label"].tolist() == [1, -1, 0]
     outputs = torch.tensor([[0.0, 2.0, 0.0], [0.0, 3.0, 0.0], [1.0, 0.0, 0.0]])
@@ -43,7 +43,7 @@ def test_a_label_that_training_did_not_show_is_a_mistake(tiny_tokenizer: Any) ->
     assert [TASK.judge(verdict, item).credit for verdict, item in zip(verdicts, items, strict=True)] == [1.0, 0.0, 1.0]
     weighed = TASK.adjusted({"class_weights": (1.0, 2.0, 1.0)})
     assert weighed.counts(batch) == {"classification": 3.0}
-    with pytest.raises(DataError, match="no label of this table is"):
+    with pytest.raises(DataError, match="knows no label of this table"):
         TASK.admit([Text("dog", label="great")], Path("dev.tsv"))
 
 
