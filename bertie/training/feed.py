@@ -158,7 +158,7 @@ class _Truncation:
             line = getattr(items[rows[0]], "line", 0)
             progress.warn(
                 f"a training item{f' (line {line})' if line else ''} is longer than {self._limit} tokens and is cut; "
-                "--length takes more, --truncation window reads such items whole"
+                "raise --length, or read such items as windows with --truncation window"
             )
         self._num_cut += len(rows)
         self._num_seen += len(items)

@@ -1,6 +1,6 @@
 """The one loop, a generator: forward, backward, clip, step, yield.
 
-Logging, evaluating, saving and stopping are plain `if`s around it (`run.py`); nothing is called back. Every term of
+Logging, evaluating, saving and stopping are plain `if`s around it (`run.py`); there are no callbacks. Every term of
 the loss is divided once, by its count over all micro-batches of the step.
 """
 

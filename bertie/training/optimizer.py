@@ -1,4 +1,4 @@
-"""Build the optimizer of a run, with parameter groups for what is decayed and for layers with different rates.
+"""Build the optimizer of a run, with parameter groups by weight decay and, if their rates differ, by layer.
 
 Biases and LayerNorms are never decayed; embeddings are (BERT, appendix A.2, and the original code). Frozen weights
 (`requires_grad` False) are in no group. A checkpoint holds a digest of them and not the weights.

@@ -149,11 +149,11 @@ def one_answer(answers: Sequence[str | None], right: Sequence[str | None]) -> st
     share = gold[common] / sum(gold.values())
     if count < _NEARLY_ALL * len(answers) or share > _ONE_CLASS:
         return ""
-    what = f"{common!r}" if common else "nothing"
+    prediction = f"{common!r}" if common else "nothing"
     all_of = f"all {count:,}" if count == len(answers) else f"{count:,} of {len(answers):,}"
     return (
-        f"the model predicts {what} for {all_of} dev items, and that is right for {share:.0%} of them: it has not "
-        "learned to distinguish them yet; train longer, try another --learning-rate, or check the labels"
+        f"the model predicts {prediction} for {all_of} dev items, and that is right for {share:.0%} of them: it has "
+        "not learned to distinguish them yet; train longer, try another --learning-rate, or check the labels"
     )
 
 
