@@ -60,9 +60,9 @@ def begin(network: TaskModel, task: Task, corpus: Corpus, tokenizer: Tokenizer, 
 
 
 def offsets_of(task: Task, encoder: Any) -> tuple[int, ...]:
-    """Return the position that each attention head looks at, relative to that of a prediction; 0 for a free head.
+    """Return the offset from the position of a prediction to the token that each attention head looks at.
 
-    Positive numbers are to the right.
+    Positive offsets are to the right. 0 leaves a head free.
 
     Args:
         task: a masked language model predicts a token at its own position. A left-to-right model predicts it one

@@ -1,8 +1,8 @@
 """A cache of the outputs of frozen layers: each item of a training table passes them once, not once per epoch.
 
-The values are in a memory-mapped file without a name, which disappears when the process ends, however it ends. A
-resumed run computes them again. Items are encoded and run in the order of the table, in batches that depend only on the
-table, so the values are bit for bit those of an uninterrupted run. They are fp32 in every precision, as between any two
+The values are in a memory-mapped temporary file without a name, so it disappears however the process ends. A resumed
+run computes them again. Items are encoded and run in the order of the table, in batches that depend only on the table,
+so the values are bit for bit those of an uninterrupted run. They are fp32 in every precision, as between any two
 layers.
 
 Shapes: T tokens of a batch, N tokens of the table, H hidden.
@@ -81,7 +81,7 @@ def remember(
         task: encodes the items.
         items: the table.
         tokenizer: the model's.
-        folder: on the disk to use.
+        folder: a folder on the disk to use.
         gigabytes: the most disk space that the cache may take.
         precision: number format of the matrix products.
         device: where the model runs.
@@ -100,9 +100,9 @@ def remember(
         batches.append(replace(task.encode(items[start : start + _ITEMS], tokenizer), targets={}))
         tokens += batches[-1].num_tokens
         if tokens * width * 4 > gigabytes * 1e9:
-            whole = tokens * width * 4e-9 * len(items) / min(len(items), start + _ITEMS)
+            needed = tokens * width * 4e-9 * len(items) / min(len(items), start + _ITEMS)
             progress.note(
-                f"the outputs of the frozen layers need about {whole:.1f} GB, and --freeze-cache allows "
+                f"the outputs of the frozen layers need about {needed:.1f} GB, and --freeze-cache allows "
                 f"{gigabytes:g}: they are computed again in every epoch"
             )
             return None

@@ -1,7 +1,7 @@
 """Averages of the weights, which are evaluated and saved in place of the last weights. Training itself ignores them.
 
 Exponential moving average (EMA): mean += (1 - d) * (weights - mean) after step n, with d = min(decay, (1 + n) /
-(10 + n)). With the full decay from the start, the first weights would dominate the mean for 1 / (1 - decay) steps.
+(10 + n)). If d were `decay` from the start, the first weights would dominate the mean for 1 / (1 - decay) steps.
 
 Mean with the first weights: keep * first + (1 - keep) * last. It restores abilities of a trained model that the run
 has damaged, and keeps most of what the run has taught (Wortsman et al. 2022, robust fine-tuning).

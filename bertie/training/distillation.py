@@ -137,7 +137,7 @@ def _check_blocks(encoder: Any, whose: str) -> None:
     if not len(blocks) or not hasattr(getattr(blocks[-1], "attention", None), "qkv"):
         raise SettingsError(
             f"distill.hidden and distill.attention compare Transformer blocks, and the encoder of {whose} "
-            f"({type(encoder).__name__}) has none that they can read; use distill.logits alone"
+            f"({type(encoder).__name__}) has none of the usual kind; use distill.logits alone"
         )
 
 

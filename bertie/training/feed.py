@@ -60,7 +60,7 @@ def corpus_feed(
         progress: returns how much of the run is done, which decides the stage.
         state: `state` of an earlier draw.
         schedule: whether the batch grows at first, and whether sequences of short stages begin at random positions. A
-            growing batch is joined from several small ones that follow one another.
+            growing batch is joined from consecutive smaller batches.
 
     Raises:
         SettingsError: a batch is too small for one instance.

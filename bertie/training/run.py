@@ -122,10 +122,10 @@ def run(job: Job, folder: RunFolder) -> Position:
         progress.bar("Training", total=job.horizon.amount, unit=job.horizon.unit) as bar,
     ):
         bar.begin(job.horizon.reached(step=position.step, tokens=position.tokens, seconds=position.seconds))
-        # A new head has random weights: on a table it is measured before the first step only for a dev curve.
+        # On a table the head is new: a measurement before the first step is of use only in a dev curve.
         if job.evaluate is not None and position.step == 0 and (job.epoch_steps is None or job.training.watches):
             _evaluate(job, average, selection, journal, position, clock)
-            clock = _Clock(position.seconds)  # so that the evaluation doesn't take the warm-up of a short budget
+            clock = _Clock(position.seconds)  # so that this evaluation doesn't use up the warm-up of a short budget
         saved, position.timed_tokens, position.timed_seconds = position.step, position.tokens, clock()
         for step in () if selection.exhausted else _steps(job, optimizer, position, clock):
             average.update(job.model, step.number)
