@@ -1,4 +1,4 @@
-"""Scores as pure functions of predictions and truths; nothing here knows a model, a task or a file.
+"""Scores: pure functions of predictions and labels, without models, tasks or files.
 
-To add one: a function, and a test against an independent implementation.
+To add one: write a function, and a test against an independent implementation.
 """

@@ -1,8 +1,9 @@
 """Entities of tagged words by the rules of the CoNLL shared tasks, with their precision, recall and F1.
 
-A tag is O, or a position and a type: B-PER. For any sequence of B, I and O, also one that no scheme allows, entities
-begin and end where the tasks' official script says: at every B, and at an I that follows O or another type. The further
-positions of BIOES, BMES and BILOU mean what they say; the script, made for other schemes, joins two S of a type.
+A tag is O, or a position and a type, such as B-PER. For any sequence of B, I and O, even one that no scheme allows,
+entities are those of the tasks' official script: one begins at every B, and at every I after O or after another type.
+The other positions of BIOES, BMES and BILOU are read as these schemes define them. Here the script differs: it is
+written for other schemes, and joins two neighbouring S of one type.
 """
 
 from __future__ import annotations
@@ -14,44 +15,48 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-_BEGINS, _GOES_ON, _ENDS = frozenset("BSU"), frozenset("IMEL"), frozenset("SUEL")
+_BEGINS, _CONTINUES, _ENDS = frozenset("BSU"), frozenset("IMEL"), frozenset("SUEL")
 
 
 class Entity(NamedTuple):
     """A run of words of one type."""
 
     label: str
-    """Its type."""
+    """The type."""
     start: int
-    """First word."""
+    """Index of the first word."""
     end: int
-    """The word after its last."""
+    """Index after the last word."""
 
 
 def entities(tags: Sequence[str]) -> list[Entity]:
-    """Read the entities off the tags of a sentence, in their order; a tag of no known position is outside of all."""
-    found: list[Entity] = []
+    """Return the entities in the tags of a sentence, in order. A tag with an unknown position counts as O.
+
+    >>> entities(["B-PER", "I-PER", "O", "B-LOC"])
+    [Entity(label='PER', start=0, end=2), Entity(label='LOC', start=3, end=4)]
+    """
+    complete: list[Entity] = []
     label, start = None, 0  # of the entity that is open
-    for place, tag in enumerate(tags):
-        position, _, kind = tag.partition("-")
-        goes_on = position in _GOES_ON and kind == label
-        if label is not None and not goes_on:
-            found.append(Entity(label, start, place))
+    for index, tag in enumerate(tags):
+        position, _, tag_label = tag.partition("-")
+        continues = position in _CONTINUES and tag_label == label
+        if label is not None and not continues:
+            complete.append(Entity(label, start, index))
             label = None
-        if label is None and (position in _BEGINS or position in _GOES_ON):
-            label, start = kind, place
+        if label is None and (position in _BEGINS or position in _CONTINUES):
+            label, start = tag_label, index
         if label is not None and position in _ENDS:
-            found.append(Entity(label, start, place + 1))
+            complete.append(Entity(label, start, index + 1))
             label = None
     if label is not None:
-        found.append(Entity(label, start, len(tags)))
-    return found
+        complete.append(Entity(label, start, len(tags)))
+    return complete
 
 
 def entity_scores(gold: Sequence[Sequence[str]], guesses: Sequence[Sequence[str]]) -> dict[str, float]:
-    """Score the tags of sentences: F1, precision and recall of all entities together, and the share of right tags.
+    """Return F1, precision and recall of all entities together, and the share of right tags.
 
-    An entity is right when its type and both its ends are; an empty denominator gives 0.
+    An entity is right if its type and both ends are. A ratio is 0 if its denominator is 0.
     """
     return _scored(*_totals(gold, guesses))
 
@@ -59,53 +64,56 @@ def entity_scores(gold: Sequence[Sequence[str]], guesses: Sequence[Sequence[str]
 def entity_rescorer(
     gold: Sequence[Sequence[str]], guesses: Sequence[Sequence[str]]
 ) -> Callable[[NDArray[np.int64]], dict[str, float]]:
-    """Return what `entity_scores` says of the sentences at some places, which are counted here once."""
+    """Count the entities of each sentence once, and return a function that scores a selection of sentences.
+
+    The function takes indices of sentences and returns their `entity_scores`.
+    """
     counts = np.array([_totals([true], [guessed]) for true, guessed in zip(gold, guesses, strict=True)], dtype=np.int64)
-    return lambda places: _scored(*(int(total) for total in counts[places].sum(0)))
+    return lambda indices: _scored(*(int(total) for total in counts[indices].sum(0)))
 
 
 def _totals(gold: Sequence[Sequence[str]], guesses: Sequence[Sequence[str]]) -> tuple[int, int, int, int, int]:
-    """Count the right, the guessed and the gold entities, the right tags, and all tags."""
-    right, said, there = _counts(gold, guesses)
+    """Count the right, the predicted and the gold entities, the right tags, and all tags."""
+    right, predicted, support = _counts(gold, guesses)
     equal = sum(a == b for pair in zip(gold, guesses, strict=True) for a, b in zip(*pair, strict=True))
-    return right.total(), said.total(), there.total(), equal, sum(map(len, gold))
+    return right.total(), predicted.total(), support.total(), equal, sum(map(len, gold))
 
 
-def _scored(right: int, said: int, there: int, equal: int, tags: int) -> dict[str, float]:
-    return {**_rates(right, said, there), "accuracy": equal / max(1, tags)}
+def _scored(right: int, predicted: int, support: int, equal: int, tags: int) -> dict[str, float]:
+    return {**_rates(right, predicted, support), "accuracy": equal / max(1, tags)}
 
 
 def entity_scores_by_type(
     gold: Sequence[Sequence[str]], guesses: Sequence[Sequence[str]]
 ) -> dict[str, dict[str, float]]:
-    """Score the entities of each type that occurs in gold or guesses, with its `support`, the gold ones."""
-    right, said, there = _counts(gold, guesses)
+    """Return the scores of each type that occurs in `gold` or `guesses`; `support` counts its gold entities."""
+    right, predicted, support = _counts(gold, guesses)
     table = {}
-    for label in sorted(said | there):
-        rates = _rates(right[label], said[label], there[label])
-        # The order in which tables of classes have them.
-        table[label] = {name: rates[name] for name in ("precision", "recall", "f1")} | {"support": int(there[label])}
+    for label in sorted(predicted | support):
+        rates = _rates(right[label], predicted[label], support[label])
+        # in the order of `per_class`
+        table[label] = {name: rates[name] for name in ("precision", "recall", "f1")} | {"support": int(support[label])}
     return table
 
 
 def _counts(
     gold: Sequence[Sequence[str]], guesses: Sequence[Sequence[str]]
 ) -> tuple[Counter[str], Counter[str], Counter[str]]:
-    """Count the right, the guessed and the gold entities of each type."""
+    """Count the right, the predicted and the gold entities of each type."""
     right: Counter[str] = Counter()
-    said: Counter[str] = Counter()
-    there: Counter[str] = Counter()
+    predicted: Counter[str] = Counter()
+    support: Counter[str] = Counter()
     for true_tags, guessed_tags in zip(gold, guesses, strict=True):
         true, guessed = entities(true_tags), entities(guessed_tags)
-        there.update(entity.label for entity in true)
-        said.update(entity.label for entity in guessed)
+        support.update(entity.label for entity in true)
+        predicted.update(entity.label for entity in guessed)
         right.update(entity.label for entity in set(true) & set(guessed))
-    return right, said, there
+    return right, predicted, support
 
 
-def _rates(right: int, said: int, there: int) -> dict[str, float]:
+def _rates(right: int, predicted: int, support: int) -> dict[str, float]:
     return {
-        "f1": 2 * right / (said + there) if said + there else 0.0,
-        "precision": right / said if said else 0.0,
-        "recall": right / there if there else 0.0,
+        "f1": 2 * right / (predicted + support) if predicted + support else 0.0,
+        "precision": right / predicted if predicted else 0.0,
+        "recall": right / support if support else 0.0,
     }

@@ -1,4 +1,4 @@
-"""Minimal pairs: how often a model finds the right sentence of two likelier. Pure functions; numpy only.
+"""Minimal pairs: how often a model gives the higher score to the right one of two sentences. Pure functions.
 
 Shapes: P pairs.
 """
@@ -15,22 +15,22 @@ Group = TypeVar("Group", bound=Hashable)
 
 
 def preferred(good: ArrayLike, bad: ArrayLike) -> NDArray[np.bool_]:
-    """Tell for each pair whether its good sentence scored higher: (P,); a tie, or a score that is nan, is wrong.
+    """Return for each pair whether the good sentence has the higher score: (P,). A tie or a NaN is wrong.
 
     Args:
         good: (P,) scores of the acceptable sentences.
-        bad: (P,) of the unacceptable ones.
+        bad: (P,) scores of the unacceptable sentences.
     """
-    found: NDArray[np.bool_] = np.asarray(good, np.float64) > np.asarray(bad, np.float64)
-    return found
+    right: NDArray[np.bool_] = np.asarray(good, np.float64) > np.asarray(bad, np.float64)
+    return right
 
 
 def by_group(right: ArrayLike, groups: Sequence[Group]) -> dict[Group, tuple[float, int]]:
     """Return accuracy and number of pairs of each group, in the order of their first pairs.
 
     Args:
-        right: (P,) as `preferred` tells.
-        groups: what each pair belongs to.
+        right: (P,) as returned by `preferred`.
+        groups: the group of each pair.
     """
     counts: dict[Group, list[int]] = {}
     for one, group in zip(np.asarray(right, np.bool_).tolist(), groups, strict=True):

@@ -1,6 +1,6 @@
-"""How near written texts come to those that were wanted: exact match, chrF, and other packages' BLEU and ROUGE.
+"""Similarity of generated texts to references: exact match, chrF, and BLEU and ROUGE by other packages.
 
-All scores are from 0 to 1; other programs print chrF and BLEU times 100. Exact match and chrF need nothing but Python.
+All scores are 0 to 1; other programs print chrF and BLEU times 100. Exact match and chrF need only Python.
 """
 
 from __future__ import annotations
@@ -17,41 +17,41 @@ _RECALL_WEIGHT = 2.0**2  # beta 2: recall counts twice as much as precision
 
 
 def same_words(gold: str, guess: str) -> bool:
-    """Tell whether two texts have the same words, signs and Chinese characters, whatever their spaces and case."""
+    """Return whether two texts have the same words, punctuation and Chinese characters, ignoring spaces and case."""
     return _WORD.findall(gold.casefold()) == _WORD.findall(guess.casefold())
 
 
 def exact_match(gold: Sequence[str], guesses: Sequence[str]) -> float:
-    """Share of guesses that have the `same_words` as they should."""
+    """Return the share of predictions that have the `same_words` as the reference."""
     return sum(same_words(*both) for both in zip(gold, guesses, strict=True)) / len(gold)
 
 
 def chrf(gold: Sequence[str], guesses: Sequence[str]) -> float:
-    """F-score of character n-grams of 1 to 6, counted over all texts (Popović 2015, chrF2)."""
-    sums = [[0, 0, 0] for _ in range(_ORDERS)]  # of the guesses, of the gold texts, of both
-    for right, said in zip(gold, guesses, strict=True):
+    """Return the F-score of character n-grams of 1 to 6, counted over all texts (Popović 2015, chrF2)."""
+    sums = [[0, 0, 0] for _ in range(_ORDERS)]  # n-grams of the predictions, of the references, of both
+    for reference, prediction in zip(gold, guesses, strict=True):
         for order, counts in enumerate(sums, 1):
-            wanted, found = _ngrams(right, order), _ngrams(said, order)
-            counts[0] += sum(found.values()) if wanted else 0
+            wanted, written = _ngrams(reference, order), _ngrams(prediction, order)
+            counts[0] += sum(written.values()) if wanted else 0
             counts[1] += sum(wanted.values())
-            counts[2] += sum((wanted & found).values())
+            counts[2] += sum((wanted & written).values())
     known = [counts for counts in sums if counts[0] and counts[1]]
     if not known:
         return 0.0
-    precision = sum(both / found for found, _, both in known) / len(known)
+    precision = sum(both / written for written, _, both in known) / len(known)
     recall = sum(both / wanted for _, wanted, both in known) / len(known)
     below = _RECALL_WEIGHT * precision + recall
     return (1.0 + _RECALL_WEIGHT) * precision * recall / below if below else 0.0
 
 
 def _ngrams(text: str, order: int) -> Counter[str]:
-    """Count a text's runs of so many characters, spaces left out."""
+    """Count the n-grams of `order` characters in a text without its spaces."""
     packed = "".join(text.split())
-    return Counter(packed[place : place + order] for place in range(len(packed) - order + 1))
+    return Counter(packed[start : start + order] for start in range(len(packed) - order + 1))
 
 
 def further_scores(gold: Sequence[str], guesses: Sequence[str]) -> dict[str, float]:
-    """Return BLEU by sacrebleu and ROUGE-L by rouge-score, whichever of them is installed (bertie[generation])."""
+    """Return BLEU by sacrebleu and ROUGE-L by rouge-score, each if its package is installed (bertie[generation])."""
     scores = {}
     try:
         import sacrebleu
@@ -66,6 +66,9 @@ def further_scores(gold: Sequence[str], guesses: Sequence[str]) -> dict[str, flo
         pass
     else:
         scorer = rouge_scorer.RougeScorer(["rougeL"])
-        measured = [scorer.score(right, said)["rougeL"].fmeasure for right, said in zip(gold, guesses, strict=True)]
+        measured = [
+            scorer.score(reference, prediction)["rougeL"].fmeasure
+            for reference, prediction in zip(gold, guesses, strict=True)
+        ]
         scores["rouge_l"] = sum(measured) / len(measured)
     return scores

@@ -1,8 +1,9 @@
-"""Whether two models differ on the same rows, as pure functions: the difference, its 95 % interval, and p.
+"""Compare two models on the same rows: the difference of their scores, its 95 % interval, and p. Pure functions.
 
-Answers that are right or wrong go through McNemar's exact test and the interval of Bonett and Price (2012), which
-agrees with it. Any other score goes through the paired bootstrap: rows are drawn with replacement, the same ones for
-both models. Over several seeds of each model Welch's t-test compares the means. scipy is imported where it is needed.
+Predictions that are right or wrong are compared by McNemar's exact test and the interval of Bonett and Price (2012),
+which agrees with it. Other scores are compared by the paired bootstrap: rows are drawn with replacement, the same rows
+for both models. The means over several seeds of each model are compared by Welch's t-test. scipy is imported only by
+the functions that need it.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ from numpy.typing import NDArray
 from bertie.errors import missing_extra
 
 LEVEL = 0.95
-_Z = 1.959963984540054  # of the normal distribution, for LEVEL
+_Z = 1.959963984540054  # quantile of the normal distribution for LEVEL
 
 Scorer = Callable[[NDArray[np.int64]], dict[str, float]]
-"""Scores the rows at some places, which may come several times."""
+"""(indices of rows, which may repeat) -> scores of these rows."""
 
 
 @dataclass(frozen=True)
@@ -34,18 +35,18 @@ class Difference:
     """Lower end of the interval around `difference`."""
     high: float
     p: float
-    """How often chance alone would part two equal models this far."""
+    """Probability of a difference at least as large if the models are equally good."""
     test: str
-    """How that was worked out."""
+    """The statistical test that gave p."""
 
     @property
     def difference(self) -> float:
-        """The first model's score less the second's."""
+        """The first model's score minus the second's."""
         return self.first - self.second
 
     @property
     def told(self) -> bool:
-        """Whether the two can be told apart: p below 0.05, and 0 outside of the interval."""
+        """Whether the difference is significant: p below 0.05, and 0 outside the interval."""
         return self.p < 1.0 - LEVEL and not self.low <= 0.0 <= self.high
 
 
@@ -63,17 +64,17 @@ def require() -> Any:
 
 
 def mcnemar(first: Sequence[float], second: Sequence[float]) -> Difference:
-    """Compare answers that are right (1) or wrong (0).
+    """Compare predictions that are right (1) or wrong (0).
 
     Args:
-        first: credits of the first model, one a row.
-        second: of the second.
+        first: credits of the first model, one per row.
+        second: credits of the second model.
     """
     a, b = np.asarray(first) > 0.5, np.asarray(second) > 0.5
     count, only_first, only_second = len(a), int((a & ~b).sum()), int((~a & b).sum())
     differing = only_first + only_second
     p = float(require().binomtest(only_first, differing, 0.5).pvalue) if differing else 1.0
-    # Bonett and Price: Wald's interval after one row more was given to either side.
+    # Bonett and Price: Wald's interval, with one row added to each of the two counts.
     shares = (only_first + 1) / (count + 2), (only_second + 1) / (count + 2)
     middle = shares[0] - shares[1]
     reach = _Z * math.sqrt(max(0.0, sum(shares) - middle**2) / (count + 2))
@@ -90,33 +91,33 @@ def bootstrap(
     resamples: int,
     step: Callable[[], None] = lambda: None,
 ) -> dict[str, Difference]:
-    """Compare scores of any kind; of several runs of a model the mean over the runs.
+    """Compare scores of any kind. If a model has several runs, its score is the mean over the runs.
 
-    The interval lies between the 2.5th and the 97.5th percentile of the differences in the samples. p is twice the
-    share of samples in which the difference has the other sign or is 0.
+    The interval reaches from the 2.5th to the 97.5th percentile of the differences in the samples. p is twice the share
+    of samples in which the difference has the opposite sign or is 0.
 
     Args:
-        first: scores rows by the runs of the first model.
-        second: by those of the second.
-        num_rows: rows there are.
-        seed: of the samples.
-        resamples: samples to draw.
-        step: is called after each.
+        first: a scorer for each run of the first model.
+        second: a scorer for each run of the second model.
+        num_rows: number of rows.
+        seed: decides the samples.
+        resamples: number of samples.
+        step: called after each sample.
     """
     whole = np.arange(num_rows)
     at_all = _means(first, whole), _means(second, whole)
     names = [name for name in at_all[0] if name in at_all[1]]
     draw = np.random.default_rng(seed)
-    found = np.zeros((resamples, len(names)))
-    for row in found:
-        places = draw.integers(0, num_rows, num_rows)
-        ours, theirs = _means(first, places), _means(second, places)
+    samples = np.zeros((resamples, len(names)))
+    for row in samples:
+        indices = draw.integers(0, num_rows, num_rows)
+        ours, theirs = _means(first, indices), _means(second, indices)
         row[:] = [ours.get(name, math.nan) - theirs.get(name, math.nan) for name in names]
         step()
     test = f"paired bootstrap of {resamples:,} samples"
     differences = {}
-    for name, column in zip(names, found.T, strict=True):
-        known = column[np.isfinite(column)]  # a sample may lack what a score is about, such as unanswerable questions
+    for name, column in zip(names, samples.T, strict=True):
+        known = column[np.isfinite(column)]  # a sample may lack the rows of a score, such as unanswerable questions
         pair = at_all[0][name], at_all[1][name]
         if not len(known) or not all(map(math.isfinite, pair)):
             differences[name] = Difference(*pair, math.nan, math.nan, 1.0, test)
@@ -129,24 +130,24 @@ def bootstrap(
     return differences
 
 
-def _means(scorers: Sequence[Scorer], places: NDArray[np.int64]) -> dict[str, float]:
-    scores = [scorer(places) for scorer in scorers]
+def _means(scorers: Sequence[Scorer], indices: NDArray[np.int64]) -> dict[str, float]:
+    scores = [scorer(indices) for scorer in scorers]
     return {
         name: sum(one[name] for one in scores) / len(scores) for name in scores[0] if all(name in one for one in scores)
     }
 
 
 def welch(first: Sequence[float], second: Sequence[float]) -> Difference:
-    """Compare scores of several runs each, which were measured on the same rows.
+    """Compare the scores of several runs of each model, measured on the same rows.
 
     Args:
-        first: one score a run, at least two.
-        second: of the other model.
+        first: scores of the first model, one per run, at least two.
+        second: scores of the second model.
     """
     means = float(np.mean(first)), float(np.mean(second))
-    if np.ptp(first) == 0 and np.ptp(second) == 0:  # no spread at all, which the test can't divide by
-        apart = means[0] - means[1]
-        return Difference(*means, apart, apart, 1.0 if apart == 0 else 0.0, "Welch's t-test over the runs")
+    if np.ptp(first) == 0 and np.ptp(second) == 0:  # the test would divide by 0
+        gap = means[0] - means[1]
+        return Difference(*means, gap, gap, 1.0 if gap == 0 else 0.0, "Welch's t-test over the runs")
     result = require().ttest_ind(first, second, equal_var=False)
     ends = result.confidence_interval(LEVEL)
     return Difference(*means, float(ends.low), float(ends.high), float(result.pvalue), "Welch's t-test over the runs")

@@ -1,7 +1,7 @@
-"""Scores of answers as pure functions: SQuAD 1.1 and 2.0, and CMRC 2018, each as its official script counts.
+"""Scores of answers as in the official scripts of SQuAD 1.1, SQuAD 2.0 and CMRC 2018: pure functions.
 
-All scores are 0 to 1, the scripts' per cent. CMRC's script cuts English with NLTK's word tokenizer; the rules of the
-Penn Treebank that it follows are written down here, so that nothing need be installed or downloaded.
+All scores are 0 to 1, where the scripts print per cent. CMRC's script splits English with NLTK's word tokenizer. The
+Penn Treebank rules of that tokenizer are implemented here, so NLTK and its data are not needed.
 """
 
 from __future__ import annotations
@@ -22,38 +22,39 @@ _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 def normalize(text: str) -> str:
-    """Write an answer as SQuAD compares it: lower case, no ASCII punctuation, no articles, single spaces."""
+    """Return an answer as SQuAD compares it: lower case, no ASCII punctuation, no articles, single spaces."""
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
 
 
 def squad(guess: str, answers: Sequence[str], *, version: Literal[1, 2] = 2) -> tuple[float, float]:
-    """Compare an answer with the right ones: exact match, and F1 of their words, each the best over the right ones.
+    """Return exact match and F1 of the words of an answer, each the best over the right answers.
 
     Args:
-        guess: the answer; empty for "there is none".
-        answers: right answers; none for a question that has no answer, which only version 2 knows.
-        version: of the official script. 1.1 gives an F1 of 0 to what is empty once normalized; 2.0 takes out right
-            answers that are, and what is left empty matches an empty guess alone.
+        guess: the predicted answer; empty if the model predicts that there is none.
+        answers: the right answers; empty for a question without an answer, which only version 2 has.
+        version: version of the official script. In 1.1, an answer that is empty after normalization has an F1 of 0.
+            2.0 drops right answers that are empty after normalization. If none is left, only an empty prediction is
+            right.
     """
     golds = [normalize(answer) for answer in answers]
     if version == 2:
         golds = [gold for gold in golds if gold] or [""]
-    said = normalize(guess)
-    return max(float(said == gold) for gold in golds), max(_word_f1(said, gold, version) for gold in golds)
+    predicted = normalize(guess)
+    return max(float(predicted == gold) for gold in golds), max(_word_f1(predicted, gold, version) for gold in golds)
 
 
-def _word_f1(said: str, gold: str, version: int) -> float:
-    ours, theirs = said.split(), gold.split()
+def _word_f1(predicted: str, gold: str, version: int) -> float:
+    ours, theirs = predicted.split(), gold.split()
     if version == 2 and not (ours and theirs):
         return float(ours == theirs)
     return _f1(sum((Counter(ours) & Counter(theirs)).values()), len(ours), len(theirs))
 
 
-def _f1(shared: int, said: int, right: int) -> float:
-    """Harmonic mean of precision and recall; 0 where nothing is shared."""
+def _f1(shared: int, predicted: int, gold: int) -> float:
+    """Return the harmonic mean of precision and recall, from numbers of words; 0 if no word is shared."""
     if not shared:
         return 0.0
-    precision, recall = shared / said, shared / right
+    precision, recall = shared / predicted, shared / gold
     return 2 * precision * recall / (precision + recall)
 
 
@@ -65,25 +66,26 @@ def answer_scores(
     null_scores: Sequence[float] | None = None,
     threshold: float | None = None,
 ) -> dict[str, float]:
-    """Average what answers are worth, as the script of SQuAD 2.0 does.
+    """Average the marks of answers as the script of SQuAD 2.0 does.
 
     Args:
-        marks: (I, 2) exact match and F1 of each answer.
-        has_answer: (I,) whether its question has one.
-        answered: (I,) whether something was said, for the best thresholds.
-        null_scores: (I,) how much rather the question has no answer.
-        threshold: an answer whose null score is above it counts as "there is none"; None: all answers stay.
+        marks: (I, 2) exact match and F1 of each predicted answer.
+        has_answer: (I,) whether the question has an answer.
+        answered: (I,) whether an answer was predicted; needed for the best thresholds.
+        null_scores: (I,) score of "no answer" minus the score of the best answer.
+        threshold: an answer with a null score above it counts as "no answer". None: all answers count.
 
     Returns:
-        `exact_match` and `f1`; the same of questions with (`has_answer_`) and without an answer (`no_answer_`), where
-        there are such; with null scores also `best_exact_match`, `best_f1`, and at which `..._threshold`.
+        `exact_match` and `f1`. If there are questions without an answer, also the same for questions with
+        (`has_answer_`) and without one (`no_answer_`). With null scores, also `best_exact_match`, `best_f1`, and the
+        `..._threshold` of each.
     """
-    there, final = np.asarray(has_answer, np.bool_), np.asarray(marks, np.float64)
+    answerable, final = np.asarray(has_answer, np.bool_), np.asarray(marks, np.float64)
     if threshold is not None and null_scores is not None:
-        final = np.where((np.asarray(null_scores) > threshold)[:, None], ~there[:, None], final)
+        final = np.where((np.asarray(null_scores) > threshold)[:, None], ~answerable[:, None], final)
     scores: dict[str, float] = {}
-    for prefix, part in (("", np.ones_like(there)), ("has_answer_", there), ("no_answer_", ~there)):
-        if part.any() and (not prefix or not there.all()):
+    for prefix, part in (("", np.ones_like(answerable)), ("has_answer_", answerable), ("no_answer_", ~answerable)):
+        if part.any() and (not prefix or not answerable.all()):
             exact, f1 = final[part].mean(0)
             scores |= {f"{prefix}exact_match": float(exact), f"{prefix}f1": float(f1)}
     if null_scores is not None and answered is not None:
@@ -101,50 +103,50 @@ def best_threshold(
     *,
     nothing: float = 0.0,
 ) -> tuple[float, float]:
-    """Find the null score above which a question is best left without an answer, as the script of SQuAD 2.0 does.
+    """Return the best mean mark and the null score above which questions should stay unanswered for it.
 
-    It goes through the questions by rising null score and answers one more each time.
+    As in the script of SQuAD 2.0, one more question is answered at a time, in the order of rising null scores.
 
     Args:
-        marks: what each guess is worth, 0 to 1.
-        answered: whether each guess says something.
+        marks: mark of each predicted answer, 0 to 1.
+        answered: whether an answer was predicted for each question.
         has_answer: whether each question has an answer.
-        null_scores: how much rather each question has none.
-        nothing: what is returned as threshold where it is best to answer nothing; the script says 0.
+        null_scores: score of "no answer" minus the score of the best answer.
+        nothing: the threshold to return if it is best to answer no question; the script returns 0.
 
     Returns:
-        The best mean credit, and its threshold.
+        The best mean mark, and its threshold.
     """
-    current = best = float(sum(not there for there in has_answer))
+    current = best = float(sum(not answerable for answerable in has_answer))
     at = nothing
-    for place in sorted(range(len(null_scores)), key=null_scores.__getitem__):
-        current += float(marks[place]) if has_answer[place] else -float(answered[place])
+    for index in sorted(range(len(null_scores)), key=null_scores.__getitem__):
+        current += float(marks[index]) if has_answer[index] else -float(answered[index])
         if current > best:
-            best, at = current, float(null_scores[place])
+            best, at = current, float(null_scores[index])
     return best / max(1, len(null_scores)), at
 
 
-# CMRC 2018. What its script leaves out as punctuation; other signs stay, such as the full stop of English, and the dots
-# of an ellipsis, which it lists in pairs and so never finds.
+# CMRC 2018. The punctuation that its script removes. Other marks stay, such as the English full stop. So do the dots
+# of an ellipsis: the script lists them in pairs and compares single characters.
 _CMRC_PUNCTUATION = dict.fromkeys(map(ord, "-:_*^/\\~`+=，。：？！“”；’《》·、「」（）－～『』"))
 _CMRC_PARTS = re.compile("[\u4e00-\u9fa5]|[^\u4e00-\u9fa5]+")
 
 
 def cmrc(guess: str, answers: Sequence[str]) -> tuple[float, float]:
-    """Compare an answer with the right ones as the script of CMRC 2018 does: exact match and F1, each the best of all.
+    """Return exact match and F1 of an answer as in the script of CMRC 2018, each the best over the right answers.
 
-    F1 goes by the longest run that both share of Chinese characters and whole English words; punctuation is left out.
-    A question without right answers, which that script doesn't know, is answered rightly by an empty guess.
+    F1 is computed from the longest common run of Chinese characters and whole English words, without punctuation. For a
+    question without answers, which that script doesn't have, only an empty prediction is right.
     """
     if not answers:
         return float(not guess), float(not guess)
     exact = max(float(_without_punctuation(guess) == _without_punctuation(answer)) for answer in answers)
-    said = cmrc_words(guess)
-    return exact, max(_run_f1(said, cmrc_words(answer)) for answer in answers)
+    predicted = cmrc_words(guess)
+    return exact, max(_run_f1(predicted, cmrc_words(answer)) for answer in answers)
 
 
-def _run_f1(said: Sequence[str], gold: Sequence[str]) -> float:
-    return _f1(longest_common_run(said, gold), len(said), len(gold))
+def _run_f1(predicted: Sequence[str], gold: Sequence[str]) -> float:
+    return _f1(longest_common_run(predicted, gold), len(predicted), len(gold))
 
 
 def _without_punctuation(text: str) -> str:
@@ -152,7 +154,7 @@ def _without_punctuation(text: str) -> str:
 
 
 def cmrc_words(text: str) -> list[str]:
-    """Cut a text into Chinese characters and English words, punctuation left out."""
+    """Split a text into Chinese characters and English words, without punctuation."""
     words: list[str] = []
     for part in _CMRC_PARTS.findall(_without_punctuation(text)):
         words += [part] if "\u4e00" <= part <= "\u9fa5" and len(part) == 1 else english_words(part)
@@ -160,19 +162,23 @@ def cmrc_words(text: str) -> list[str]:
 
 
 def longest_common_run(first: Sequence[str], second: Sequence[str]) -> int:
-    """Count the words of the longest run of words that stands in both."""
+    """Return the length of the longest run of words that occurs in both.
+
+    >>> longest_common_run(["the", "old", "city", "wall"], ["an", "old", "city"])
+    2
+    """
     best, before = 0, [0] * (len(second) + 1)
     for word in first:
         row = [0] * (len(second) + 1)
-        for place, other in enumerate(second, 1):
+        for column, other in enumerate(second, 1):
             if word == other:
-                row[place] = before[place - 1] + 1
+                row[column] = before[column - 1] + 1
         best, before = max(best, *row), row
     return best
 
 
-# English as NLTK's word tokenizer cuts it: the Penn Treebank's rules, in their order, for lower-case text without the
-# signs that CMRC leaves out. A word before a full stop inside a text keeps it where it is one of these.
+# English as NLTK's word tokenizer splits it: the rules of the Penn Treebank, in order, for lower-case text without the
+# punctuation that CMRC removes. Inside a text, these words keep a full stop that follows them.
 _ABBREVIATIONS = frozenset(
     """adm ala ariz aug ave bros calif co col colo conn corp dec dr feb fla fri ft ga gen ill inc jan jr kan ky lt ltd
     maj messrs mg mich minn mr mrs ms nev nov oct okla ore pa ph.d prof rep reps sen sep sept sr st tenn tues va vs vt
@@ -208,11 +214,11 @@ _AFTER_PADDING = (
 
 
 def english_words(text: str) -> list[str]:
-    """Cut lower-case English as NLTK's word tokenizer does.
+    """Split lower-case English as NLTK's word tokenizer does.
 
-    That one finds sentences first, by a trained model, for a full stop is a word of its own at their end. Here a full
-    stop before a space ends one unless it belongs to a common abbreviation, to a single letter, or to a number before
-    a small letter; where a rarer abbreviation stands inside an answer, the two differ.
+    NLTK first finds sentences with a trained model, because a full stop is a separate word only at the end of a
+    sentence. Here a full stop before a space ends a sentence, unless it follows a common abbreviation, a single letter,
+    or a number that a lower-case letter follows. The results differ for rarer abbreviations inside an answer.
     """
     text = _FULL_STOP.sub(_end_of_sentence, text.strip())
     for pattern, replacement in _BEFORE_PADDING:
@@ -223,10 +229,10 @@ def english_words(text: str) -> list[str]:
     return text.split()
 
 
-def _end_of_sentence(found: re.Match[str]) -> str:
-    """Part a full stop from its word, unless it only shortens the word."""
-    word = _AFTER_OPENING.search(found[1])[0]  # type: ignore[index]
-    numbered = word.isdecimal() and (found[2] or "").isalpha()
+def _end_of_sentence(match: re.Match[str]) -> str:
+    """Separate a full stop from its word, unless the word is an abbreviation, a letter or an ordinal number."""
+    word = _AFTER_OPENING.search(match[1])[0]  # type: ignore[index]
+    numbered = word.isdecimal() and (match[2] or "").isalpha()
     if numbered or (len(word) == 1 and word.isalpha()) or word in _ABBREVIATIONS:
-        return found[0]
-    return f"{found[1]} ."
+        return match[0]
+    return f"{match[1]} ."

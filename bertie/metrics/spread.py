@@ -1,7 +1,7 @@
-"""Scores of several runs as one figure: their mean, their standard deviation, and an interval around the mean.
+"""The scores of several runs in one figure: mean, standard deviation, and an interval around the mean.
 
-The interval is Student's: it holds where scores of other seeds are spread like a normal distribution. Pure Python, so
-that a table of three seeds needs no further package.
+The interval is Student's t-interval, which assumes that scores over seeds have a normal distribution. The file is pure
+Python, so that a table of three seeds needs no other package.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 LEVEL = 0.95
-"""How often such an interval holds the mean of all seeds."""
+"""Probability that such an interval contains the mean over all seeds."""
 
 
 @dataclass(frozen=True)
 class Spread:
-    """What several runs reached, as one figure."""
+    """The scores of several runs in one figure."""
 
     count: int
-    """Runs."""
+    """Number of runs."""
     mean: float
-    """Not a number where a run's score is none."""
+    """Mean score; NaN if the score of a run isn't finite."""
     deviation: float | None = None
     """Standard deviation of a sample (n - 1); None for a single run."""
     low: float | None = None
@@ -31,10 +31,10 @@ class Spread:
 
 
 def spread_of(scores: Sequence[float]) -> Spread:
-    """Work out mean, standard deviation and the 95 % t-interval of the mean.
+    """Return mean, standard deviation and the 95 % t-interval of the mean.
 
     Args:
-        scores: one a run, at least one.
+        scores: one per run, at least one.
     """
     if not all(map(math.isfinite, scores)):
         return Spread(len(scores), math.nan)
@@ -52,7 +52,7 @@ def mean(scores: Sequence[float]) -> float:
 
 
 def deviation(scores: Sequence[float]) -> float:
-    """Return the standard deviation of a sample, divided by n - 1; 0 of a single score."""
+    """Return the standard deviation of a sample, with n - 1 in the denominator; 0 for a single score."""
     if len(scores) < 2:
         return 0.0
     middle = mean(scores)
@@ -60,14 +60,14 @@ def deviation(scores: Sequence[float]) -> float:
 
 
 def t_quantile(freedom: int, *, level: float = LEVEL) -> float:
-    """Return how many standard errors to either side of the mean hold `level` of Student's t distribution.
+    """Return the t for which `level` of Student's t distribution is between -t and t.
 
-    For whole degrees of freedom the share within `t` is a finite sum of powers of the cosine of `atan(t / root n)`
-    (Abramowitz and Stegun, 26.7.3 and 26.7.4); it grows with the angle, so halving finds the angle.
+    For integer degrees of freedom n, that probability is a finite sum of powers of the cosine of atan(t / sqrt(n))
+    (Abramowitz and Stegun, 26.7.3 and 26.7.4). It grows with the angle, so bisection finds the angle.
 
     Args:
         freedom: degrees of freedom, at least 1.
-        level: between 0 and 1.
+        level: probability, between 0 and 1.
     """
     low, high = 0.0, math.pi / 2
     for _ in range(60):

@@ -1,7 +1,7 @@
-"""Run a job on this machine: in this process, or in several that are started afresh.
+"""Run a job on this machine: in this process, or in several new processes.
 
-Processes are spawned, never forked: a fork copies the locks of threads that don't exist in the copy. One that is killed
-(most often by the system, for memory) ends the job with an error.
+Processes are spawned and never forked: a fork copies the locks of threads that don't exist in the copy. If a process is
+killed, most often by the system for lack of memory, the job ends with an error.
 """
 
 import multiprocessing
@@ -23,7 +23,7 @@ from bertie.runners.runner import Work
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-# Enough that no process waits while the results are written, few enough that memory stays small.
+# Enough that no process waits while results are written, and few enough that memory stays small.
 _ITEMS_IN_FLIGHT_PER_PROCESS = 3
 
 
@@ -31,16 +31,16 @@ def available_processes() -> int:
     """Return how many processors this process may use, which may be fewer than the machine has."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1  # systems that can't tie a process to processors
+    return os.cpu_count() or 1  # a system that can't restrict a process to some processors
 
 
 def run(work: Work[Item, Result], items: Iterable[Item], *, num_processes: int) -> Generator[Result]:
-    """Work on items in several processes and yield the results in the items' order.
+    """Apply work to items in several processes and yield the results in the order of the items.
 
     Args:
         work: see ``runners.runner``.
-        items: read as fast as they are worked on, in this process.
-        num_processes: how many processes work; 1 works in this one.
+        items: read in this process, as fast as they are worked on.
+        num_processes: number of processes; with 1 the work runs in this process.
 
     Yields:
         The result of each item.
@@ -48,10 +48,10 @@ def run(work: Work[Item, Result], items: Iterable[Item], *, num_processes: int) 
     Raises:
         SettingsError: the number of processes is below 1.
         ResourceError: a process was killed.
-        Exception: what the work or the items raised, as it is.
+        Exception: any exception of the work or the items, unchanged.
     """
     if num_processes < 1:
-        raise SettingsError(f"--processes {num_processes} is too few; at least 1 has to work")
+        raise SettingsError(f"--processes must be at least 1; got {num_processes}")
     if num_processes == 1:
         yield from map(work, items)
         return
@@ -76,16 +76,16 @@ def run(work: Work[Item, Result], items: Iterable[Item], *, num_processes: int) 
 
 
 def _begin() -> None:
-    """Prepare a fresh process: it works, and leaves signals and threads to others."""
-    # Ctrl-C reaches every process of the terminal; the first one decides and ends the others.
+    """Prepare a new process: ignore Ctrl-C, use one thread, and end when the parent ends."""
+    # Ctrl-C reaches every process of the terminal. The parent handles it and ends the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # The processes are the parallelism; the Rust tokenizer would start threads on top, as many as processors.
+    # The processes already use all processors; the Rust tokenizer would start as many threads in each of them.
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     parent = multiprocessing.parent_process()
     assert parent is not None, "this runs in a process of a pool"
 
     def end_with_parent() -> None:
-        # When the first process is killed nobody tells the others: they would wait for work without end.
+        # If the parent is killed, the others aren't notified and would wait for work forever.
         parent.join()
         os._exit(1)
 
@@ -94,10 +94,11 @@ def _begin() -> None:
 
 @contextmanager
 def _hidden_main_module(work: object) -> Iterator[None]:
-    """Keep fresh processes from running the user's script again.
+    """Keep new processes from running the user's script again.
 
-    A spawned process imports the main module anew, so a script without ``if __name__ == "__main__":`` would start the
-    whole job again in each. Our work never lives there; work that does needs it, and the guard.
+    A spawned process imports the main module, so a script without ``if __name__ == "__main__":`` would start the whole
+    job again in each process. bertie's own work is never defined in the main module, so the module is hidden. Work that
+    is defined there needs the module, and the script needs the guard.
     """
     main = sys.modules["__main__"]
     if type(work).__module__ == "__main__" or getattr(work, "__module__", None) == "__main__":

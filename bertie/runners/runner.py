@@ -1,16 +1,22 @@
-"""The contract of ``runners/``: a job is work on a stream of numbered items whose results come back in order.
+"""The contract of ``runners/``: a job applies work to a stream of items and yields the results in order.
 
-Every other file of this folder offers a function of this form::
+Every other file of this folder has a function of this form::
 
     def run(work: Work[Item, Result], items: Iterable[Item], *, num_processes: int) -> Iterator[Result]: ...
 
-What it promises: the result of item k depends on item k alone, each item is worked on exactly once, results come in
-the order of the items, no more than a bounded number of items is held, an error of the work reaches the caller as it
-is, and a process that dies is an error, never a wait without end. So the output of a job doesn't depend on the runner
-or on the number of processes.
+It guarantees:
 
-``work`` and the items travel between processes: they are importable functions, or small frozen dataclasses with
-``__call__``, and plain data. What a process needs once, such as a tokenizer, the work keeps for itself at first use.
+- Work is applied to each item exactly once, and the results come in the order of the items.
+- Only a bounded number of items is in memory.
+- An exception of the work reaches the caller unchanged.
+- A process that dies causes an error and never an endless wait.
+
+The result of an item depends on that item alone. So the output of a job doesn't depend on the runner or on the number
+of processes.
+
+Work and items are sent to other processes. Work is an importable function or a small frozen dataclass with
+``__call__``, and items are plain data. Work creates what a process needs once, such as a tokenizer, at first use and
+keeps it.
 """
 
 from typing import Protocol, TypeVar
@@ -20,7 +26,7 @@ Result_co = TypeVar("Result_co", covariant=True)
 
 
 class Work(Protocol[Item_contra, Result_co]):
-    """What is done to each item; a function of the item alone."""
+    """A function that is applied to each item. Its result depends on the item alone."""
 
     def __call__(self, item: Item_contra, /) -> Result_co:
         """Return the result for one item."""

@@ -1,7 +1,7 @@
-"""How often pieces of a corpus occur, and how often beside each other, in one pass and in constant memory.
+"""Count how often pieces occur in a corpus, and how often pairs of them occur near each other.
 
-Of a large corpus an evenly spread share is read. Pairs never reach over the end of a document. Everything is counted in
-whole numbers, so the order in which it is added up makes no difference.
+Each count takes one pass and constant memory. Of a large corpus only an evenly spread share is read. Pairs never cross
+the end of a document. Counts are integers, so the order of addition makes no difference.
 
 Shapes: V vocabulary, R rows, C contexts, T tokens.
 """
@@ -20,35 +20,35 @@ from bertie.corpus.shards import Corpus
 from bertie.corpus.spread import document_begins, parts
 
 REACH = 5
-"""Places to either side that still count as near."""
-_WEIGHTS = (60, 30, 20, 15, 12)  # 1 / distance, in sixtieths
-_LONG = 5_000_000  # tokens whose counting takes seconds
-_CELLS = 1 << 26  # of all tables at a time, 4 bytes each
+"""Largest distance, in tokens, at which two pieces count as near."""
+_WEIGHTS = (60, 30, 20, 15, 12)  # 60 / distance
+_LONG = 5_000_000  # tokens; counting more takes seconds
+_CELLS = 1 << 26  # the most in all tables together, 4 bytes each
 _MOST_CONTEXTS = 4096
 _FEWEST_CONTEXTS = 512
-_SEEN = 5  # occurrences above which a piece's neighbours say something
+_SEEN = 5  # a piece must occur more often for its neighbours to be informative
 
 Integers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
 class Pieces:
-    """How often each piece occurs in what is read of a corpus."""
+    """Counts of the pieces in the tokens that were read from a corpus."""
 
     occurrences: Integers
-    """(V,)."""
+    """(V,) count of each piece."""
     tokens: int
-    """Tokens read."""
+    """Number of tokens read."""
     documents: int
-    """Documents that begin in what is read."""
+    """Number of documents that begin in these tokens."""
 
     @property
     def rows(self) -> Integers:
-        """(R,) the pieces that occur often enough, in ascending order."""
+        """(R,) ids of the pieces that occur often enough, ascending."""
         return np.flatnonzero(self.occurrences > _SEEN)
 
     def contexts(self, tables: int) -> Integers:
-        """Return the (C,) commonest of them, commonest first, as many as that number of tables has room for."""
+        """Return (C,) ids of the most frequent rows, most frequent first, as many as so many tables have room for."""
         rows = self.rows
         room = min(_MOST_CONTEXTS, max(_FEWEST_CONTEXTS, _CELLS // tables // max(1, len(rows))))
         return rows[np.argsort(-self.occurrences[rows], kind="stable")][:room]
@@ -66,16 +66,16 @@ def count_pieces(corpus: Corpus) -> Pieces:
 
 
 def count_pairs(corpus: Corpus, pieces: Pieces, *, beside: bool) -> list[Tensor]:
-    """Count which contexts stand near which pieces.
+    """Count how often each context occurs near each piece.
 
     Args:
-        corpus: what was counted already.
-        pieces: of it.
-        beside: whether only the very next places count, each side in a table of its own; otherwise all within `REACH`,
-            the nearer the more.
+        corpus: prepared text.
+        pieces: counts of its pieces.
+        beside: count only direct neighbours, in one table for each side. Otherwise count all within `REACH` in one
+            table, weighted by 1 / distance.
 
     Returns:
-        Tables (R, C) of int32: one of both sides, or the left and the right one.
+        Tables (R, C) of int32: one for both sides, or one for the left and one for the right side.
     """
     sides = 2 if beside else 1
     rows, contexts = pieces.rows, pieces.contexts(sides)
@@ -85,7 +85,7 @@ def count_pairs(corpus: Corpus, pieces: Pieces, *, beside: bool) -> list[Tensor]
     weights = (1,) if beside else _WEIGHTS
     begins = document_begins(corpus)
     title = "Counting neighbours" if beside else "Counting words near each other"
-    quick = pieces.tokens < _LONG  # over before there is something to see
+    quick = pieces.tokens < _LONG  # too short for a progress bar
     with (
         progress.Bar(title, total=None, unit="")
         if quick
@@ -98,19 +98,19 @@ def count_pairs(corpus: Corpus, pieces: Pieces, *, beside: bool) -> list[Tensor]
             documents = np.zeros(end - start, np.int32)
             documents[begins[first:last] - start] = 1
             np.cumsum(documents, out=documents)
-            own, near = row_of[tokens], context_of[tokens]
+            row, column = row_of[tokens], context_of[tokens]
             for distance, weight in enumerate(weights, 1):
                 count = min(stop - start, len(tokens) - distance)
                 left, right = slice(0, count), slice(distance, distance + count)
-                apart = documents[left] != documents[right]
-                for table, here, there in ((tables[0], right, left), (tables[-1], left, right)):
-                    key = own[here] + near[there]
-                    key = key[(own[here] >= 0) & (near[there] >= 0) & ~apart]
-                    _add(table, key, weight)
+                crosses = documents[left] != documents[right]  # the end of a document
+                for table, piece, context in ((tables[0], right, left), (tables[-1], left, right)):
+                    cell = row[piece] + column[context]
+                    cell = cell[(row[piece] >= 0) & (column[context] >= 0) & ~crosses]
+                    _add(table, cell, weight)
             bar.advance(stop - start)
     return [table.view(len(rows), len(contexts)) for table in tables]
 
 
-def _add(table: Tensor, keys: Integers, weight: int) -> None:
-    """Add a weight to every cell as often as it is named."""
-    table.scatter_add_(0, torch.from_numpy(keys), torch.tensor(weight, dtype=torch.int32).expand(len(keys)))
+def _add(table: Tensor, cells: Integers, weight: int) -> None:
+    """Add a weight to each cell, once for each time that it occurs in `cells`."""
+    table.scatter_add_(0, torch.from_numpy(cells), torch.tensor(weight, dtype=torch.int32).expand(len(cells)))

@@ -1,4 +1,4 @@
-"""Where the outputs that guess tokens begin: biases at the logarithm of frequencies, matrices at the word vectors.
+"""The first weights of output layers that predict tokens: biases from log frequencies, matrices from word vectors.
 
 Shapes: V vocabulary.
 """
@@ -28,18 +28,18 @@ def set_outputs(
     *,
     only: Collection[nn.Parameter] | None = None,
 ) -> None:
-    """Let output matrices of their own begin as the word vectors, and biases as the logarithm of frequencies.
+    """Set output biases to the log frequencies, and output matrices that aren't tied to the word vectors.
 
     Args:
-        models: encoders under heads that guess tokens; changed in place.
-        pieces: of the corpus.
-        task: what is learned.
-        tokenizer: of the corpus.
-        only: parameters that may change; all when None.
+        models: encoders with heads that predict tokens; changed in place.
+        pieces: counts of the corpus.
+        task: the task of the run.
+        tokenizer: the corpus's.
+        only: the parameters that may change; None for all.
     """
     occurrences = pieces.occurrences.copy()
     if task.left_to_right:
-        occurrences[tokenizer.separator] += pieces.documents  # it is guessed too: texts end with it
+        occurrences[tokenizer.separator] += pieces.documents  # it is predicted too, at the end of each text
     new = None if only is None else {id(value) for value in only}
     for model in models:
         encoder: Any = model.encoder
@@ -54,7 +54,7 @@ def set_outputs(
 
 
 def _log_frequencies(occurrences: Any, size: int) -> Tensor:
-    """Work out (V,) logarithms of the pieces' shares; each occurs half a time more than it was seen."""
+    """Return the (V,) log frequencies, with 0.5 added to each count."""
     smoothed = np.full(size, 0.5)
     smoothed[: len(occurrences)] += occurrences
     return torch.from_numpy(np.log(smoothed / smoothed.sum()).astype(np.float32))

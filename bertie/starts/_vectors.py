@@ -1,7 +1,8 @@
-"""Word vectors from counts: a singular value decomposition of positive pointwise mutual information.
+"""Word vectors from counts: a singular value decomposition of positive pointwise mutual information (PPMI).
 
-Levy, Goldberg and Dagan 2015: contexts to the power of 0.75, singular values to that of 0.5. Half of the columns come
-from what stands within five places, half from the left and the right neighbour apart.
+As in Levy, Goldberg and Dagan 2015, context frequencies have the power 0.75 and singular values the power 0.5. Half of
+the columns come from pieces within five tokens. The other half come from direct neighbours, with separate counts for
+the left and the right one.
 
 Shapes: R rows, C contexts, E width.
 """
@@ -18,41 +19,41 @@ from bertie.starts._counts import Pieces, count_pairs
 
 _SMOOTHED = 0.75
 _POWER = 0.5
-_SPARE = 16  # columns that the random search has beyond those wanted
+_SPARE = 16  # extra columns of the randomized search
 _ROUNDS = 4
 _ROWS = 1024
 
 
 def word_vectors(corpus: Corpus, pieces: Pieces, width: int, *, generator: torch.Generator) -> Tensor:
-    """Make vectors of the pieces that occur often enough.
+    """Return vectors of the pieces that occur often enough.
 
     Args:
         corpus: prepared text.
-        pieces: of it.
+        pieces: counts of its pieces.
         width: E.
-        generator: of the search for singular vectors.
+        generator: for the randomized search of singular vectors.
 
     Returns:
-        (R, E) of mean 0 and standard deviation 1, from the columns that say most to those that say least. Where counts
-        give fewer columns the others are 0.
+        (R, E) with mean 0 and standard deviation 1, the most informative columns first. If the counts give fewer than E
+        columns, the others are 0.
     """
     vectors = torch.zeros(len(pieces.rows), width)
     if len(pieces.rows) < 2:
         return vectors
     for side, beside in enumerate((False, True)):
-        # The tables of the first kind are given back before those of the second are made.
-        found = _decompose(
+        # The first table is freed before the second ones are made.
+        columns = _decompose(
             [_ppmi(table) for table in count_pairs(corpus, pieces, beside=beside)], width // 2, generator
         )
-        found -= found.mean(0)
-        found /= found.square().mean().sqrt().clamp_min(1e-12)
-        vectors[:, side : 2 * found.shape[1] : 2] = found
+        columns -= columns.mean(0)
+        columns /= columns.square().mean().sqrt().clamp_min(1e-12)
+        vectors[:, side : 2 * columns.shape[1] : 2] = columns
     return vectors
 
 
 def _ppmi(table: Tensor) -> Tensor:
     """Turn counts (R, C) into positive pointwise mutual information, in the same memory."""
-    parts = [slice(start, start + _ROWS) for start in range(0, len(table), _ROWS)]  # a whole sum would copy the table
+    parts = [slice(start, start + _ROWS) for start in range(0, len(table), _ROWS)]  # one sum would copy the table
     shares = torch.stack([table[part].sum(0) for part in parts]).sum(0).double().pow(_SMOOTHED)
     shares = (shares / shares.sum().clamp_min(1e-9)).clamp_min_(1e-12)
     result = table.view(torch.float32)
@@ -64,12 +65,12 @@ def _ppmi(table: Tensor) -> Tensor:
 
 
 def _decompose(tables: Sequence[Tensor], width: int, generator: torch.Generator) -> Tensor:
-    """Find the left singular vectors of tables side by side, each times its singular value to a power.
+    """Return the left singular vectors of tables joined column-wise, each times its singular value to a power.
 
-    A randomised subspace iteration (Halko, Martinsson and Tropp 2011).
+    The method is randomized subspace iteration (Halko, Martinsson and Tropp 2011).
 
     Returns:
-        (R, K), K at most `width`, fewer where the tables have fewer rows or columns.
+        (R, K). K is `width`, or less if the tables have fewer rows or columns.
     """
     rows, columns = len(tables[0]), sum(table.shape[1] for table in tables)
     width = min(width, rows, columns)
@@ -81,5 +82,5 @@ def _decompose(tables: Sequence[Tensor], width: int, generator: torch.Generator)
         search = torch.linalg.qr(product)[0]
     small = torch.cat([table.T @ search for table in tables]).T  # (searched, columns)
     left, values, _ = torch.linalg.svd(small, full_matrices=False)
-    found: Tensor = (search @ left)[:, :width] * values[:width].pow(_POWER)
-    return found
+    scaled: Tensor = (search @ left)[:, :width] * values[:width].pow(_POWER)
+    return scaled

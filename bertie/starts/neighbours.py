@@ -1,9 +1,9 @@
-"""Heads that look at neighbours, word vectors and output bias from the corpus' counts: learning starts at once.
+"""The start `neighbours`: attention heads that look at neighbours, and word vectors and output bias from counts.
 
-A masked language model that begins as in the paper first learns the frequencies of words, then stays for millions of
-tokens where it says the commonest word everywhere, until its attention finds the tokens beside a hole. Here it begins
-with all of that: heads of the lowest layers look at the tokens beside their own, word vectors are those of counts, and
-the output's bias is the logarithm of frequencies. The architecture stays as it is.
+With the start `paper`, a masked language model first learns the token frequencies. Then it predicts the most frequent
+token everywhere for millions of tokens, until its attention finds the neighbours of a masked token. With this start it
+has all of that from the first step. Attention heads of the lowest layers look at the neighbours of their token, word
+vectors come from counts, and the output bias is the log frequencies. The architecture stays the same.
 
 Shapes: V vocabulary, E width of the word vectors.
 """
@@ -26,13 +26,13 @@ from bertie.tasks.task import Task, TaskModel
 from bertie.tokenizer.tokenizer import Tokenizer
 
 READS_CORPUS = True
-_FEWEST_TOKENS = 5_000  # below, counts of neighbours are chance
+_FEWEST_TOKENS = 5_000  # with fewer, counts of neighbours are chance
 _STRONGER = 5.0
-_STREAM = 4  # the seeds before it are those of encoder, head, LoRA and helpers
+_STREAM = 4  # added to the run's seed; encoder, head, LoRA and helpers use smaller numbers
 
 
 def begin(network: TaskModel, task: Task, corpus: Corpus, tokenizer: Tokenizer, *, seed: int) -> Begun:
-    """Let heads begin at neighbours, and tables and biases at what the corpus counts."""
+    """Point attention heads at neighbours, and set word vectors and output biases from the corpus's counts."""
     started = time.monotonic()
     pieces = count_pieces(corpus)
     generator = torch.Generator().manual_seed(seed + _STREAM)
@@ -52,17 +52,22 @@ def begin(network: TaskModel, task: Task, corpus: Corpus, tokenizer: Tokenizer, 
     progress.note(
         f"first weights from counts of {pieces.tokens:,}{share} tokens, in {time.monotonic() - started:.1f} s"
     )
-    said = f"Heads began at neighbours, word vectors and output bias at counts of {pieces.tokens:,}{share} tokens."
-    return Begun("neighbours", said, pieces.tokens)
+    summary = (
+        "Attention heads start at neighbours, word vectors and output bias at counts of "
+        f"{pieces.tokens:,}{share} tokens."
+    )
+    return Begun("neighbours", summary, pieces.tokens)
 
 
 def offsets_of(task: Task, encoder: Any) -> tuple[int, ...]:
-    """Say what heads look at, in places to the right, seen from where a token is guessed; 0 for a free head.
+    """Return the offset from the position of a prediction to the token that each attention head looks at.
+
+    Positive offsets are to the right. 0 leaves a head free.
 
     Args:
-        task: a masked language model guesses a token at its own place. One that reads from the left guesses it at the
-            place before, and one that does both has the right neighbour two places away.
-        encoder: one that always reads from the left has nothing on the right.
+        task: a masked language model predicts a token at its own position. A left-to-right model predicts it one
+            position earlier. For a model that does both, the right neighbour is two positions away.
+        encoder: one that always reads from left to right sees no tokens on the right.
     """
     if getattr(encoder, "left_to_right", False) or (task.left_to_right and not task.fills_masks):
         return (-1, -2, -3, 0)
@@ -73,10 +78,10 @@ def offsets_of(task: Task, encoder: Any) -> tuple[int, ...]:
 
 @torch.no_grad()
 def _strengthen(encoder: Any) -> None:
-    """Enlarge tables that several models learn on; the LayerNorm behind them takes the size away again.
+    """Enlarge tables that several models share and train. The LayerNorm after them removes the scale again.
 
-    A discriminator's gradients are fifty times as large as those of its generator, and say little at first. At Muon's
-    rates they washed out small tables, neighbours and all, in some dozens of steps.
+    The gradients of a discriminator are fifty times as large as those of its generator, and carry little information at
+    first. At Muon's rates they erased small tables, and the neighbours with them, within a few dozen steps.
     """
     for table in (encoder.embeddings.word, getattr(encoder.embeddings, "position", None)):
         if table is not None:
@@ -84,11 +89,11 @@ def _strengthen(encoder: Any) -> None:
 
 
 def _fill(table: Tensor, corpus: Corpus, pieces: Pieces, deviation: float, generator: torch.Generator) -> None:
-    """Put the vectors of counts into the table (V, E); pieces that occur too seldom keep those that were drawn."""
+    """Copy the word vectors from counts into the table (V, E). Rarer pieces keep their random vectors."""
     if pieces.tokens < _FEWEST_TOKENS:
         return
     vectors = word_vectors(corpus, pieces, table.shape[1], generator=generator)
     with torch.no_grad():
-        said = vectors.square().sum(0) > 0.0  # columns
+        filled = vectors.square().sum(0) > 0.0  # (E,) columns
         rows = torch.from_numpy(pieces.rows)
-        table[rows] = torch.where(said, vectors * deviation, table[rows])
+        table[rows] = torch.where(filled, vectors * deviation, table[rows])

@@ -1,4 +1,4 @@
-"""As in the paper: a cut normal for matrices and tables, 0 for biases (Devlin et al. 2018)."""
+"""The start `paper`: truncated normal values for matrices and tables, 0 for biases (Devlin et al. 2018)."""
 
 from __future__ import annotations
 

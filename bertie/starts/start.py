@@ -1,12 +1,11 @@
-"""The contract of `starts/`: where the weights of a new model begin, before the first step.
+"""The contract of `starts/`: a start sets the first weights of a new model, before the first step.
 
-Each other file here is one start. It holds `READS_CORPUS`, whether it takes anything from the text that the model will
-learn from, and `begin(network, task, corpus, tokenizer, seed=...)`, which changes the freshly drawn weights of a
-network in place and tells in a `Begun` what it did. The same arguments give the same weights. A run that goes on from
-a checkpoint has its weights from there and begins nothing.
+Each other file here is one start. It has `READS_CORPUS`, which says whether it reads the training corpus, and
+`begin(network, task, corpus, tokenizer, seed=...)`, which changes a network's random weights in place and returns a
+`Begun`. The same arguments give the same weights. A resumed run takes its weights from a checkpoint and calls no start.
 
-What is particular to an architecture stands in its file of `models/`: an encoder whose heads can begin at neighbours
-offers `begin_at_neighbours(offsets, generator)`.
+Code for one architecture is in that architecture's file in `models/`: an encoder whose attention heads can start at
+neighbours has a method `begin_at_neighbours(offsets, generator)`.
 """
 
 from __future__ import annotations
@@ -19,23 +18,23 @@ from bertie.tasks.task import Task, TaskModel
 from bertie.tokenizer.tokenizer import Tokenizer
 
 DEFAULT = "neighbours"
-"""What pre-training begins with when nothing is said."""
+"""The start of pre-training when none is given."""
 
 
 @dataclass(frozen=True)
 class Begun:
-    """What a start did, for the run's report and the model's card."""
+    """What a start did, for the run's report and the model card."""
 
     name: str
-    """The file of `starts/`; empty for a trained encoder whose new head learned alone."""
+    """The start's file in `starts/`; empty for a trained encoder with a new head that was trained alone."""
     said: str = ""
-    """One sentence with its full stop; empty when there is nothing to tell."""
+    """A sentence for the report, with its full stop; empty for none."""
     tokens: int = 0
     """Tokens of the corpus that were counted."""
     steps: int = 0
-    """Steps that a new head learned alone."""
+    """Steps for which a new head was trained alone."""
     seconds: float = 0.0
-    """Time that they took."""
+    """Time of these steps."""
 
 
 class Start(Protocol):
@@ -45,12 +44,12 @@ class Start(Protocol):
     """Whether `begin` reads the corpus."""
 
     def begin(self, network: TaskModel, task: Task, corpus: Corpus, tokenizer: Tokenizer, *, seed: int) -> Begun:
-        """Change the weights of a freshly drawn network in place.
+        """Change the random weights of a network in place.
 
         Args:
-            network: what learns, helpers included.
-            task: what it learns.
-            corpus: from what.
-            tokenizer: of the corpus.
-            seed: of the run.
+            network: the network to train, including its helpers.
+            task: the task that it learns.
+            corpus: the corpus that it learns from.
+            tokenizer: the corpus's.
+            seed: the run's.
         """

@@ -1,4 +1,4 @@
-"""Make a model learn: the loop is a generator; optimizer, schedule, precision and checkpoints stand around it.
+"""Training: a loop that is a generator, and the optimizer, schedule, precision and checkpoints that it needs.
 
-No callbacks: to act at a step, write an ``if`` around the loop. Settings are frozen dataclasses beside their code.
+There are no callbacks: to act at a step, write an ``if`` around the loop. Settings are frozen dataclasses.
 """

@@ -1,8 +1,9 @@
-"""What frozen layers make of a training table, worked out once and kept between epochs.
+"""A cache of the outputs of frozen layers: each item of a training table passes them once, not once per epoch.
 
-All of it stands in one memory-mapped file without a name, so that it is gone whatever ends the process; a resumed run
-computes it again. Items are encoded and run in the file's order, in batches that depend on nothing else, so that the
-values are those of an unbroken run bit for bit. They stay fp32 in every precision, as between any two layers.
+The values are in a memory-mapped temporary file without a name, so it disappears however the process ends. A resumed
+run computes them again. Items are encoded and run in the order of the table, in batches that depend only on the table,
+so the values are bit for bit those of an uninterrupted run. They are fp32 in every precision, as between any two
+layers.
 
 Shapes: T tokens of a batch, N tokens of the table, H hidden.
 """
@@ -28,16 +29,16 @@ from bertie.training.precision import compute
 from bertie.training.trainable import PREFIX, FrozenModel
 
 _ITEMS = 256  # encoded at a time
-_TOKENS = 8192  # of a forward pass at most
+_TOKENS = 8192  # the most in a forward pass
 
 
 class Activations:
-    """Outputs of frozen layers for every item of a table; made by `remember`.
+    """The outputs of frozen layers for every item of a table. Made by `remember`.
 
     Args:
-        file: (N, H) fp32 values, item after item; it may be closed once they are mapped.
-        tokens: (N,) the pieces they belong to.
-        edges: (items + 1,) where each item's begin.
+        file: (N, H) fp32 values, item after item. The caller may close it afterwards, because the values are mapped.
+        tokens: (N,) ids of the tokens that the values belong to.
+        edges: (items + 1,) index of each item's first token, and N.
     """
 
     def __init__(self, file: IO[bytes], tokens: NDArray[np.int32], edges: NDArray[np.int64]) -> None:
@@ -45,10 +46,14 @@ class Activations:
         self._tokens, self._edges = tokens, edges
 
     def attach(self, batch: Batch, chosen: Sequence[int] | NDArray[np.int64]) -> Batch:
-        """Give a batch of items, by their numbers, what the frozen layers made of them.
+        """Return a batch with the cached outputs of its items as target `PREFIX`.
+
+        Args:
+            batch: the encoded items.
+            chosen: their indices in the table.
 
         Raises:
-            ValueError: the batch doesn't hold the pieces of those items in their order.
+            ValueError: the batch doesn't hold the tokens of those items in their order.
         """
         parts = [slice(self._edges[item], self._edges[item + 1]) for item in chosen]
         tokens = torch.from_numpy(np.concatenate([self._tokens[part] for part in parts]))
@@ -69,20 +74,20 @@ def remember(
     precision: Literal["fp32", "bf16"],
     device: torch.device,
 ) -> Activations | None:
-    """Run the frozen layers over a table and keep what they make.
+    """Run the frozen layers over a table and cache their outputs.
 
     Args:
         model: moved to `device`.
         task: encodes the items.
         items: the table.
-        tokenizer: of the model.
-        folder: on the disk to use.
-        gigabytes: room to take at most.
-        precision: of the products.
+        tokenizer: the model's.
+        folder: a folder on the disk to use.
+        gigabytes: the most disk space that the cache may take.
+        precision: number format of the matrix products.
         device: where the model runs.
 
     Returns:
-        The values; None, with a remark, when there are more than fit.
+        The cache. None, after a note, if the outputs need more than `gigabytes`.
 
     Raises:
         ResourceError: the disk is full.
@@ -95,17 +100,17 @@ def remember(
         batches.append(replace(task.encode(items[start : start + _ITEMS], tokenizer), targets={}))
         tokens += batches[-1].num_tokens
         if tokens * width * 4 > gigabytes * 1e9:
-            whole = tokens * width * 4e-9 * len(items) / min(len(items), start + _ITEMS)
+            needed = tokens * width * 4e-9 * len(items) / min(len(items), start + _ITEMS)
             progress.note(
-                f"the outputs of the frozen layers need about {whole:.1f} GB, and --freeze-cache allows "
+                f"the outputs of the frozen layers need about {needed:.1f} GB, and --freeze-cache allows "
                 f"{gigabytes:g}: they are computed again in every epoch"
             )
             return None
-    pieces = np.concatenate([batch.tokens.numpy().astype(np.int32) for batch in batches])
+    token_ids = np.concatenate([batch.tokens.numpy().astype(np.int32) for batch in batches])
     edges = np.cumsum(np.concatenate([[0], *map(_sizes, batches)]))
     with disk_errors(folder), tempfile.TemporaryFile(dir=folder) as file:
         _run(model, batches, file, precision=precision, device=device, num_tokens=tokens)
-        return Activations(file, pieces, edges)
+        return Activations(file, token_ids, edges)
 
 
 def _run(
@@ -117,7 +122,7 @@ def _run(
     device: torch.device,
     num_tokens: int,
 ) -> None:
-    """Write what the frozen layers make of each batch."""
+    """Write the outputs of the frozen layers for each batch."""
     with progress.bar("Running the frozen layers", total=num_tokens, unit="tokens") as bar:
         for batch in batches:
             for part in batch.split(_TOKENS, whole_items=False):

@@ -1,10 +1,10 @@
-"""Optimizers that go along Adam's direction: fused, as the paper ran it, with clipped steps, by the size of a tensor.
+"""Adam and its variants: AdamW, the Adam of BERT's original code, StableAdamW and LAMB.
 
-A step is m / (sqrt(v) + eps) with the means m of the gradients and v of their squares, and decay beside it, decoupled:
-w -= rate * (direction + decay * w). What differs is by how much each tensor of weights moves.
+All use the direction m / (sqrt(v) + eps), with running means m of the gradients and v of their squares. Weight decay is
+decoupled: w -= rate * (direction + decay * w). The variants differ in how far each tensor moves.
 
-None of them is one of torch's own: those load torch's compiler, two seconds and a hundred megabytes, whether it is used
-or not.
+None of them is one of torch's own optimizers, which load torch's compiler even if it is not used. That costs two
+seconds and a hundred megabytes.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from torch import Tensor
 
 
 class Adam(torch.optim.Optimizer):
-    """What all of them share: the two means of every weight, and a pass over the groups.
+    """The base of all variants: the two running means of each weight, and a pass over the parameter groups.
 
     Args:
-        params: groups, each with its own `weight_decay`, and `adapted` true for matrices and tables.
+        params: groups, each with its own `weight_decay`, and with `adapted` true for matrices and tables.
         betas: decay of both means.
-        eps: added to the root.
+        eps: added to the root in the denominator.
     """
 
     corrected = True
-    """Whether the means are divided by what they lack while they have seen few steps."""
+    """Whether the means are corrected for their bias in the first steps."""
 
     counts_in: torch.dtype = torch.float64
-    """Of the number of steps."""
+    """The dtype of the step count."""
 
     def __init__(self, params: Any, *, betas: tuple[float, float], eps: float) -> None:
         super().__init__(params, {"lr": 0.0, "betas": betas, "eps": eps, "weight_decay": 0.0})
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group, by what torch does within its wrapper, which would load the compiler."""
+        """Add a group by torch's method without its wrapper, which would load the compiler."""
         inspect.unwrap(torch.optim.Optimizer.add_param_group)(self, param_group)
 
     @torch.no_grad()
@@ -48,11 +48,11 @@ class Adam(torch.optim.Optimizer):
                 self.update(weights, group)
 
     def update(self, weights: list[Tensor], group: dict[str, Any]) -> None:
-        """Update weights that have gradients."""
+        """Update the weights of a group that have gradients."""
         self.move(weights, self.direct(weights, group), group)
 
     def means(self, weights: list[Tensor]) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-        """Return the means of gradients and of squares, and the numbers of steps where they are counted."""
+        """Return the means of gradients and of squares, and the step counts if `corrected`; all begin at 0."""
         for value in weights:
             if not self.state[value]:
                 self.state[value] = {"exp_avg": torch.zeros_like(value), "exp_avg_sq": torch.zeros_like(value)}
@@ -63,7 +63,7 @@ class Adam(torch.optim.Optimizer):
         return [state["exp_avg"] for state in states], [state["exp_avg_sq"] for state in states], steps
 
     def direct(self, weights: list[Tensor], group: dict[str, Any]) -> list[Tensor]:
-        """Take the gradients into the means and return the direction of each weight, decay not yet in it."""
+        """Add the gradients to the means and return the direction of each weight, without decay."""
         (beta1, beta2), gradients = group["betas"], [value.grad for value in weights if value.grad is not None]
         means, squares, steps = self.means(weights)
         torch._foreach_lerp_(means, gradients, 1 - beta1)
@@ -80,21 +80,21 @@ class Adam(torch.optim.Optimizer):
         return list(torch._foreach_div(means, roots))
 
     def move(self, weights: list[Tensor], directions: list[Tensor], group: dict[str, Any]) -> None:
-        """Add decay to the directions and go along them; changes both lists' tensors."""
+        """Add decay to the directions and update the weights; changes the tensors of both lists."""
         torch._foreach_add_(directions, weights, alpha=group["weight_decay"])
         torch._foreach_add_(weights, directions, alpha=-group["lr"])
 
 
 class AdamW(Adam):
-    """AdamW in torch's one pass over the memory, which clips the gradients on its way (Loshchilov and Hutter 2019)."""
+    """AdamW by torch's fused kernel, which clips gradients in the same pass (Loshchilov and Hutter 2019)."""
 
-    counts_in = torch.float32  # which the pass asks for
+    counts_in = torch.float32  # required by the kernel
 
     divisor: float = 1.0
-    """What the gradients of the next step are divided by."""
+    """The next step divides its gradients by this."""
 
     def update(self, weights: list[Tensor], group: dict[str, Any]) -> None:
-        """Update weights that have gradients."""
+        """Update the weights of a group that have gradients."""
         means, squares, steps = self.means(weights)
         torch._foreach_add_(steps, 1)
         torch._fused_adamw_(
@@ -122,35 +122,35 @@ class BertAdam(Adam):
 
 
 class StableAdamW(Adam):
-    """AdamW with smaller steps where gradients are larger than v has seen (Wortsman et al. 2023, algorithm 2).
+    """AdamW with smaller steps where gradients are larger than v predicts (Wortsman et al. 2023, algorithm 2).
 
-    The rate of a tensor, decay included, is divided by max(1, RMS), RMS = sqrt(mean(g^2 / max(v, eps^2))), so that no
-    global norm of the gradient needs clipping; ModernBERT was trained with it.
+    The rate of a tensor, decay included, is divided by max(1, RMS), with RMS = sqrt(mean(g^2 / max(v, eps^2))). So the
+    global norm of the gradient needs no clipping. ModernBERT was trained with it.
     """
 
     def move(self, weights: list[Tensor], directions: list[Tensor], group: dict[str, Any]) -> None:
-        """Go along the directions, tensor by tensor with a rate of its own."""
+        """Add decay to the directions and update each tensor at its own rate."""
         torch._foreach_add_(directions, weights, alpha=group["weight_decay"])
         for value, direction in zip(weights, directions, strict=True):
             state, gradient = self.state[value], value.grad
-            assert gradient is not None  # `step` chose the weights by it
+            assert gradient is not None  # `step` leaves out weights without one
             square = (state["exp_avg_sq"] / (1 - group["betas"][1] ** state["step"])).clamp_(min=group["eps"] ** 2)
-            surprise = gradient.square().div_(square).mean().sqrt_()  # RMS, a scalar
-            value.addcdiv_(direction, surprise.clamp_(min=1.0), value=-group["lr"])
+            rms = gradient.square().div_(square).mean().sqrt_()  # a scalar
+            value.addcdiv_(direction, rms.clamp_(min=1.0), value=-group["lr"])
 
 
 class Lamb(Adam):
-    """Adam whose step has, in every matrix and table, the size of the weights times the rate (You et al. 2020).
+    """Adam whose step in a matrix or table is as large as its weights, times the rate (You et al. 2020).
 
-    With u = direction + decay * w: w -= rate * phi(|w|) / |u| * u, the ratio being 1 where a norm is 0. phi is the norm
-    itself, or the norm cut at `most`. Biases and LayerNorms have the ratio 1, as in the authors' code; the paper's
-    algorithm 2 makes no such difference.
+    With u = direction + decay * w: w -= rate * phi(|w|) / |u| * u. phi(|w|) is the norm |w|, at most `most`. The trust
+    ratio phi(|w|) / |u| is 1 if |w| or |u| is 0. It is also 1 for biases and LayerNorms, as in the authors' code;
+    algorithm 2 of the paper has no such exception.
 
     Args:
         params: groups.
         betas: decay of both means.
-        eps: added to the root.
-        most: largest norm of weights that counts; 0 for no bound.
+        eps: added to the root in the denominator.
+        most: largest value of phi; 0 for no bound.
     """
 
     def __init__(self, params: Any, *, betas: tuple[float, float], eps: float, most: float = 0.0) -> None:
@@ -158,13 +158,13 @@ class Lamb(Adam):
         self._most = most
 
     def move(self, weights: list[Tensor], directions: list[Tensor], group: dict[str, Any]) -> None:
-        """Go along the directions by the trust ratio of each tensor."""
+        """Add decay to the directions and update each matrix and table by its trust ratio."""
         if not group["adapted"]:
             super().move(weights, directions, group)
             return
         torch._foreach_add_(directions, weights, alpha=group["weight_decay"])
-        sizes, lengths = torch._foreach_norm(weights), torch._foreach_norm(directions)
-        for value, direction, size, length in zip(weights, directions, sizes, lengths, strict=True):
-            reach = size.clamp(max=self._most) if self._most > 0 else size
-            ratio = torch.where((size > 0) & (length > 0), reach / length, 1.0)
+        norms, lengths = torch._foreach_norm(weights), torch._foreach_norm(directions)
+        for value, direction, norm, length in zip(weights, directions, norms, lengths, strict=True):
+            phi = norm.clamp(max=self._most) if self._most > 0 else norm
+            ratio = torch.where((norm > 0) & (length > 0), phi / length, 1.0)
             value.addcmul_(direction, ratio, value=-group["lr"])

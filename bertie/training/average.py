@@ -1,10 +1,10 @@
-"""Means of weights, which are evaluated and written in place of the last ones; the weights themselves go on.
+"""Averages of the weights, which are evaluated and saved in place of the last weights. Training itself ignores them.
 
-A running mean (EMA): mean += (1 - d) * (weights - mean) after every step n, d = min(decay, (1 + n) / (10 + n)): a mean
-over all steps must not hold on to the first weights for the 1 / (1 - decay) steps that it later looks back.
+Exponential moving average (EMA): mean += (1 - d) * (weights - mean) after step n, with d = min(decay, (1 + n) /
+(10 + n)). If d were `decay` from the start, the first weights would dominate the mean for 1 / (1 - decay) steps.
 
-A mean with the first weights: keep * first + (1 - keep) * last. What a run has spoilt of a trained model comes back,
-and most of what it taught stays (Wortsman et al. 2022, robust fine-tuning).
+Mean with the first weights: keep * first + (1 - keep) * last. It restores abilities of a trained model that the run
+has damaged, and keeps most of what the run has taught (Wortsman et al. 2022, robust fine-tuning).
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _MEAN, _FIRST = "average.", "first."  # prefixes of names in a checkpoint
 
 
 class Average:
-    """The means of the weights that learn.
+    """The averages of the weights that learn.
 
     Args:
-        model: as it is before the first step, on its device.
-        decay: share of the running mean that stays at each step, 0 to 1; 0 for no such mean.
-        keep: share of the first weights in what is evaluated and written; without both, everything here does nothing.
+        model: before the first step, on its device.
+        decay: share of the EMA that each step keeps, 0 to 1; 0 for no EMA.
+        keep: share of the first weights in the average, 0 to 1. If this and `decay` are 0, no method has an effect.
     """
 
     def __init__(self, model: nn.Module, decay: float, *, keep: float = 0.0) -> None:
@@ -36,11 +36,11 @@ class Average:
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
-        """Take the weights after a step into the mean.
+        """Add the weights after a step to the EMA.
 
         Args:
             model: after the step.
-            step: steps done, this one counted.
+            step: number of steps done, including this one.
         """
         if self._mean:
             weights = learning(model)
@@ -49,7 +49,7 @@ class Average:
 
     @contextmanager
     def applied(self, model: nn.Module) -> Iterator[None]:
-        """Let the model have the mean as its weights for a while."""
+        """Give the model the averaged weights within the context."""
         kept = _copies(model) if self._mean or self._first else {}
         self.apply(model)
         try:
@@ -59,23 +59,23 @@ class Average:
 
     @torch.no_grad()
     def apply(self, model: nn.Module) -> None:
-        """Give the model the mean as its weights for good."""
+        """Give the model the averaged weights."""
         _copy(self._mean, model)
         weights = learning(model)
         for name, first in self._first.items():
             weights[name].lerp_(first, self._keep)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Name the tensors that it holds, for a checkpoint."""
+        """Return the tensors that a checkpoint needs, by name."""
         mean = {_MEAN + name: value for name, value in self._mean.items()}
         return {**mean, **{_FIRST + name: value for name, value in self._first.items()}}
 
     @torch.no_grad()
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take up what `tensors` gave.
+        """Copy the tensors of `tensors` back.
 
         Raises:
-            KeyError: a weight that the checkpoint lacks.
+            KeyError: the checkpoint lacks a weight.
         """
         for prefix, values in ((_MEAN, self._mean), (_FIRST, self._first)):
             for name, value in values.items():

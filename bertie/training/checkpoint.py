@@ -1,9 +1,10 @@
-"""Checkpoints: a folder a save, whole or not at all, never pickled; the newest one that verifies wins.
+"""Checkpoints: one folder per save, written completely or not at all. Nothing is pickled.
 
     checkpoints/step-00000200/   tensors-00001.safetensors ...   state.json   MANIFEST.json (bytes and sha256 of each)
 
-A folder is filled under a temporary name, every file fsynced, and renamed into place (`files.atomic`); only then are
-old ones removed. One process at a time, the one that holds the run folder, may save or load.
+A save fills a folder under a temporary name, fsyncs every file, and renames the folder (`files.atomic`). Only then are
+old checkpoints removed. A resumed run loads the newest checkpoint whose files match its manifest. Only one process at a
+time, the one that holds the run folder, may save or load.
 """
 
 import hashlib
@@ -30,8 +31,8 @@ _MANIFEST, _STATE = "MANIFEST.json", "state.json"
 _FILE = re.compile(r"tensors-\d{5,}\.safetensors|state\.json")
 _FOLDER = re.compile(r"step-(\d{8,})")
 _VERSION = 1
-_HEADROOM = 1.2  # free space wanted, as a multiple of what is written
-_PART_BYTES = 2**28  # tensors of one file; saving and loading need a few times this in memory beside the tensors
+_HEADROOM = 1.2  # free disk space required, as a multiple of the tensors' bytes
+_PART_BYTES = 2**28  # of tensors per file; saving and loading need a few times this memory on top of the tensors
 _WRITE_BYTES = 2**24
 _BINARY = getattr(os, "O_BINARY", 0)  # Windows has text files too
 _MAX_MANIFEST_BYTES = 2**20
@@ -39,11 +40,11 @@ _MAX_MANIFEST_BYTES = 2**20
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """What a save held."""
+    """A checkpoint that was loaded."""
 
     step: int
     tensors: dict[str, Tensor]
-    """On the CPU, each in memory of its own that torch allocated: never a view of a mapped file, never misaligned."""
+    """On the CPU, each in its own memory allocated by torch: never a view of a mapped file, never misaligned."""
     state: dict[str, Any]
     path: Path
 
@@ -52,17 +53,17 @@ def save(folder: Path, *, step: int, tensors: dict[str, Tensor], state: dict[str
     """Write one checkpoint and remove the oldest ones.
 
     Args:
-        folder: the run's `checkpoints` folder; made when it isn't there.
-        step: updates done.
-        tensors: by name, on any device. Two that share memory must not both be given.
-        state: everything else; what JSON can hold.
-        keep: checkpoints left afterwards, this one counted.
+        folder: the run's `checkpoints` folder; created if it doesn't exist.
+        step: number of updates done.
+        tensors: by name, on any device. No two may share memory.
+        state: everything else, as values that JSON can hold.
+        keep: number of checkpoints to keep, including this one.
 
     Returns:
         The new folder.
 
     Raises:
-        ResourceError: not enough free disk; nothing is left behind, and older checkpoints are untouched.
+        ResourceError: not enough free disk space. No partial checkpoint is left, and older ones are untouched.
         SettingsError: `keep` is less than 1, or the folder can't be written to.
     """
     if keep < 1:
@@ -82,15 +83,15 @@ def save(folder: Path, *, step: int, tensors: dict[str, Tensor], state: dict[str
 
 
 def load_newest(folder: Path) -> Checkpoint | None:
-    """Load the newest checkpoint that verifies; remove what broken saves left.
+    """Load the newest valid checkpoint, and remove the remains of interrupted saves.
 
-    Damaged ones newer than it are named in a warning and set aside under another name; the next save removes them.
+    Newer checkpoints that are damaged are named in a warning and renamed to `*.damaged`. The next save removes them.
 
     Args:
         folder: the run's `checkpoints` folder.
 
     Returns:
-        The checkpoint; None when nothing was ever saved.
+        The checkpoint; None if there is none.
 
     Raises:
         DataError: every checkpoint is damaged.
@@ -100,7 +101,7 @@ def load_newest(folder: Path) -> Checkpoint | None:
     damaged: list[Path] = []
     for path in reversed(_saved(folder)):
         try:
-            found = load(path)
+            checkpoint = load(path)
         except DataError as error:
             progress.warn(f"{error}; trying the checkpoint before it")
             damaged.append(path)
@@ -109,26 +110,26 @@ def load_newest(folder: Path) -> Checkpoint | None:
             aside = other.with_name(f"{other.name}.damaged")
             shutil.rmtree(aside, ignore_errors=True)
             other.rename(aside)
-        return found
+        return checkpoint
     if damaged:
         raise DataError(f"no valid checkpoint is left in {folder}; remove this folder to start again from step 0")
     return None
 
 
 def exists(folder: Path) -> bool:
-    """Tell whether there is a checkpoint in a run's `checkpoints` folder, damaged or not."""
+    """Return whether a run's `checkpoints` folder has a checkpoint, damaged or not."""
     return bool(_saved(folder))
 
 
 def _saved(folder: Path) -> list[Path]:
-    """List the checkpoints, damaged or not, oldest first."""
+    """Return the paths of all checkpoints, damaged or not, oldest first."""
     numbered = [(int(match[1]), path) for path in folder.glob("step-*") if (match := _FOLDER.fullmatch(path.name))]
     return [path for _, path in sorted(numbered)]
 
 
 def _remove(path: Path) -> None:
-    """Remove a checkpoint folder; a refusal costs a warning, not the run."""
-    # First under a name that is never loaded: a kill half-way leaves no checkpoint with files missing.
+    """Remove a checkpoint folder. If that fails, warn and continue the run."""
+    # Renamed first to a name that is never loaded: an interrupted removal must not leave a checkpoint without files.
     doomed = path if ".partial-" in path.name else path.with_name(f"{path.name}.partial-{secrets.token_hex(4)}")
     try:
         path.rename(doomed)
@@ -138,18 +139,18 @@ def _remove(path: Path) -> None:
 
 
 def _check_free_space(folder: Path, tensors: dict[str, Tensor]) -> None:
-    place = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
     needed = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()) * _HEADROOM
-    free = shutil.disk_usage(place).free
+    free = shutil.disk_usage(existing).free
     if free < needed:
         raise ResourceError(
-            f"can't save in {folder}: a checkpoint needs {needed / 1e6:,.0f} MB free and there are {free / 1e6:,.0f}; "
-            "free some space, or lower --training.keep"
+            f"can't save in {folder}: a checkpoint needs {needed / 1e6:,.0f} MB of free disk space, and there are "
+            f"{free / 1e6:,.0f} MB; free some space, or lower --training.keep"
         )
 
 
 def _parts(tensors: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:
-    """Divide tensors, in their order, into files; copies to the CPU are made one file at a time."""
+    """Divide tensors, in order, into files. Copy them to the CPU one file at a time, which saves memory."""
     part: dict[str, Tensor] = {}
     num_bytes = 0
     for name, tensor in tensors.items():
@@ -163,7 +164,7 @@ def _parts(tensors: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:
 
 
 def _write(path: Path, content: bytes) -> dict[str, Any]:
-    """Write a new file and return its entry in the manifest; `atomic_folder` fsyncs it."""
+    """Write a new file, which `atomic_folder` fsyncs later, and return its entry for the manifest."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o666)
     try:
         rest = memoryview(content)
@@ -186,7 +187,7 @@ def load(path: Path) -> Checkpoint:
     """Load one checkpoint.
 
     Raises:
-        DataError: a file of it isn't what was written.
+        DataError: a file differs from the manifest or can't be read.
     """
     step = int(path.name.removeprefix("step-"))
     manifest = _read(path / _MANIFEST, limit=_MAX_MANIFEST_BYTES)
@@ -204,8 +205,8 @@ def load(path: Path) -> Checkpoint:
         if name == _STATE:
             state = parse_json(content, str(path / name), data=True)
         else:
-            # cloned: as views of the file's bytes they would lie as its header's length has it, and odd alignment
-            # can change the last bit of a sum
+            # Cloned, because the alignment of a view of the file's bytes depends on the length of the file's header,
+            # and an odd alignment can change the last bit of a sum.
             tensors.update({key: tensor.clone() for key, tensor in parse_tensors(content).items()})
     if manifest != _manifest(step, entries) or _STATE not in entries:
         raise DataError(f"{path / _MANIFEST} is damaged: it isn't what was written for step {step}")
@@ -213,7 +214,7 @@ def load(path: Path) -> Checkpoint:
 
 
 def _listed(path: Path, manifest: bytes) -> dict[str, Any]:
-    """Return what a manifest says of each file, unchecked but for the names."""
+    """Return the manifest's entry of each file. Only the names are checked."""
     try:
         files = parse_json(manifest, str(path))["files"]
         if not isinstance(files, dict) or not all(_FILE.fullmatch(name) for name in files):

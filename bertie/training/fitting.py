@@ -21,10 +21,10 @@ from bertie.training.layers import num_matrices
 from bertie.training.settings import PEAKS
 
 _SHARE = 0.5  # of RMS / width, the rate of a trained encoder
-_FURTHER = 2.0  # of RMS / width, the rate of going on with pre-training
+_FURTHER = 2.0  # of RMS / width, the rate of continued pre-training
 _RANDOM = 0.128  # divided by the width, the rate of random weights: 5e-4 for a width of 256
 _SMALL = 10_000_000  # weights in blocks; a smaller encoder knows less that a high rate would destroy
-_SMALL_TAGS, _SMALL_TEXTS = 2.0, 0.7  # at 2.5 times the second, CoLA's one label a text is not learned at all
+_SMALL_TAGS, _SMALL_TEXTS = 2.0, 0.7  # at 2.5 times the second, CoLA (one label per text) is not learned at all
 _TAGS_FACTOR = 2.0  # a target on every word: gradients are less noisy than those of one label a text
 _LORA_FACTOR = 5.0
 _HEAD_RATE = 2e-3  # of a head on frozen layers
@@ -35,14 +35,14 @@ _PASSES = 450.0  # epochs = this / sqrt(examples)
 _MOST_EPOCHS, _FEWEST_EPOCHS = 30, 2
 _USUAL_EPOCHS = 3
 _MANY = 20_000  # examples; fewer get the usual epochs at least
-_WORK = 1e12  # weights in blocks x examples x epochs: more epochs than the usual ones must stay below
-_UNTRAINED = 0.01  # LayerNorms and biases of random weights are this near to 1 and 0
+_WORK = 1e12  # the most weights in blocks x examples x epochs, where there are more epochs than usual
+_UNTRAINED = 0.01  # the largest RMS distance of LayerNorms from 1 and of biases from 0 in random weights
 _NICE = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0, 10.0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Encoder:
-    """What a run begins with."""
+    """The encoder that a run begins with."""
 
     rms: float
     """Root mean square of the weights of the blocks' matrices; 0 for a network without blocks."""
@@ -51,9 +51,9 @@ class Encoder:
     num_weights: int
     """Weights in the blocks' matrices."""
     trained: bool
-    """Whether it has learned anything yet."""
+    """False for random weights."""
     tokens: int | None = None
-    """Tokens of its pre-training; None where that is unknown."""
+    """Tokens of its pre-training; None if unknown."""
 
     def __str__(self) -> str:
         if not self.trained:
@@ -64,14 +64,14 @@ class Encoder:
 
 @dataclass(frozen=True, kw_only=True)
 class Lesson:
-    """What is to be learned, and with what."""
+    """The task of a run, and how it is learned."""
 
     num_items: int
     """Examples in the training table."""
     tags: bool = False
-    """Whether each word of an example has a target of its own."""
+    """Whether each word of an example has a target of its norm_ids."""
     writes: bool = False
-    """Whether a new decoder learns to write."""
+    """Whether a new decoder learns to generate text."""
     large_batch: bool = False
     """Whether the loss compares the items of a batch, or is a pre-training objective."""
     lora: bool = False
@@ -83,15 +83,15 @@ class Lesson:
 
 @dataclass(frozen=True, kw_only=True)
 class Given:
-    """What a user has decided; None leaves it open."""
+    """The user's settings; None lets `fit` choose."""
 
     learning_rate: float | None = None
     batch_size: int | None = None
     epochs: int | None = None
     steps: int | None = None
-    """Take the place of epochs."""
+    """Length of the run, in place of epochs."""
     budget: bool = False
-    """Whether a time takes the place of epochs."""
+    """Whether a time sets the length of the run, in place of epochs."""
 
 
 NOTHING = Given()
@@ -104,15 +104,15 @@ class Fit:
     learning_rate: float
     batch_size: int
     epochs: int | None
-    """None where steps or a budget say how long."""
+    """None if steps or a budget set the length of the run."""
 
 
 def inspect(model: nn.Module, *, tokens: Any = None) -> Encoder:
-    """Look at the weights of an encoder, under any head.
+    """Measure the weights of an encoder, with or without a head.
 
     Args:
         model: the network.
-        tokens: of its pre-training, as the model's folder has it; anything but a positive number is unknown.
+        tokens: of its pre-training, as its model folder has the number. Anything but a positive integer is unknown.
     """
     matrices = [value.detach() for name, value in model.named_parameters() if num_matrices(name, value)]
     count = sum(value.numel() for value in matrices)
@@ -128,26 +128,28 @@ def inspect(model: nn.Module, *, tokens: Any = None) -> Encoder:
 
 
 def _is_untouched(model: nn.Module) -> bool:
-    """Tell whether the encoder's LayerNorms and biases are still where random weights have them."""
+    """Return whether the encoder's LayerNorms and biases still have the values of random weights."""
     encoder = getattr(model, "encoder", model)
     norms = [part.weight for part in encoder.modules() if isinstance(part, nn.LayerNorm)]
-    own = {id(value) for value in norms}
+    norm_ids = {id(value) for value in norms}
     offsets = [value.detach().float() - 1.0 for value in norms]
-    offsets += [value.detach().float() for value in encoder.parameters() if value.dim() == 1 and id(value) not in own]
+    offsets += [
+        value.detach().float() for value in encoder.parameters() if value.dim() == 1 and id(value) not in norm_ids
+    ]
     moved = torch.cat([value.flatten() for value in offsets]) if offsets else torch.ones(1)
     return float(moved.square().mean().sqrt()) < _UNTRAINED
 
 
 def fit(encoder: Encoder, lesson: Lesson, given: Given = NOTHING) -> Fit:
-    """Choose what isn't given.
+    """Choose the settings that the user left open.
 
-    A rate fits the steps of the run. With half the steps that would have been chosen it is higher by sqrt(2), at most
-    twice as high.
+    The rate depends on the number of steps. For half the steps that `fit` would choose, it is higher by sqrt(2). The
+    factor stays between 0.5 and 2.
 
     Args:
-        encoder: what the run begins with.
-        lesson: what is to be learned.
-        given: what a user has decided.
+        encoder: the encoder that the run begins with.
+        lesson: the task.
+        given: the user's settings.
     """
     batch, passes = _batch(lesson), _epochs(encoder, lesson)
     usual = passes * -(-lesson.num_items // batch)
@@ -163,16 +165,16 @@ def fit(encoder: Encoder, lesson: Lesson, given: Given = NOTHING) -> Fit:
 
 
 def further_rate(encoder: Encoder, optimizer: str, *, guesses: bool) -> float:
-    """Choose the peak of the learning rate for going on with pre-training.
+    """Choose the peak of the learning rate for continued pre-training.
 
-    It is a share of RMS / width as in fine-tuning, but four times as high: every batch holds some thousand targets, and
-    nothing is seen twice. Where only whole texts are compared there are fewer targets, and it is twice as high. Random
-    weights have the rate of pre-training.
+    It is a share of RMS / width as in fine-tuning, but four times as high: every batch has some thousand targets, and
+    no text is repeated. An objective that only compares whole texts has fewer targets, and the rate is twice as high as
+    in fine-tuning. Random weights have the rate of pre-training.
 
     Args:
-        encoder: what the run begins with.
+        encoder: the encoder that the run begins with.
         optimizer: a key of `PEAKS`.
-        guesses: whether the objective guesses tokens.
+        guesses: whether the objective predicts tokens.
     """
     if not encoder.trained or not encoder.width or not encoder.rms:
         return PEAKS[optimizer]
@@ -182,7 +184,7 @@ def further_rate(encoder: Encoder, optimizer: str, *, guesses: bool) -> float:
 
 
 def _rate(encoder: Encoder, lesson: Lesson) -> float:
-    """Return the peak of the learning rate for the usual steps."""
+    """Return the peak of the learning rate for the usual number of steps."""
     if not encoder.width:
         rate = 5e-5
     elif encoder.trained and not lesson.writes:
@@ -201,11 +203,11 @@ def _rate(encoder: Encoder, lesson: Lesson) -> float:
 def _batch(lesson: Lesson) -> int:
     if lesson.large_batch:
         return _LARGE_BATCH
-    return next((size for most, size in _BATCHES if lesson.num_items <= most), _LARGE_BATCH)
+    return next((size for limit, size in _BATCHES if lesson.num_items <= limit), _LARGE_BATCH)
 
 
 def _epochs(encoder: Encoder, lesson: Lesson) -> int:
-    """Return the passes over the table: fewer, the more examples there are and the more work a pass is."""
+    """Return the number of epochs: fewer, the more examples there are and the more work an epoch is."""
     least = _USUAL_EPOCHS if lesson.num_items < _MANY else _FEWEST_EPOCHS
     if lesson.large_batch:
         return _USUAL_EPOCHS
@@ -222,7 +224,7 @@ def _nice(rate: float) -> float:
 
 
 def rate_in_words(rate: float) -> str:
-    """Write a rate as people type it, such as 1e-3 or 1.5e-4."""
+    """Format a rate as people type it, such as 1e-3 or 1.5e-4."""
     digits, _, power = f"{rate:.1e}".partition("e")
     return f"{digits.removesuffix('.0')}e{int(power)}"
 

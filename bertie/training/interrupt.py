@@ -1,6 +1,6 @@
-"""SIGTERM and SIGINT as a flag that the run looks at between two steps.
+"""Turn SIGTERM and SIGINT into a flag that a run checks after each step.
 
-Saving and leaving are the run's work; what the exit code is, the command line's.
+The run saves and stops. The command line sets the exit code.
 """
 
 import signal
@@ -11,18 +11,18 @@ from types import FrameType
 
 
 class Stop:
-    """Whether somebody asked the run to stop."""
+    """A flag that asks the run to stop."""
 
     requested: str | None = None
-    """Name of the first signal that came; None as long as none did."""
+    """Name of the first signal received; None before that."""
 
 
 @contextmanager
 def interrupts() -> Iterator[Stop]:
-    """Catch SIGTERM and SIGINT while the context lasts; a SIGINT after either of them raises KeyboardInterrupt at once.
+    """Catch SIGTERM and SIGINT within the context. A SIGINT after either of them raises KeyboardInterrupt at once.
 
-    A signal that is being ignored, as a shell has its background jobs ignore SIGINT, stays ignored. Outside the main
-    thread, where Python allows no handlers, nothing is caught.
+    A signal that the process ignores stays ignored; shells make background jobs ignore SIGINT. Outside the main thread
+    Python allows no handlers, and no signal is caught.
 
     Yields:
         The flag.
@@ -38,7 +38,7 @@ def interrupts() -> Iterator[Stop]:
         stop.requested = stop.requested or signal.Signals(number).name
 
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    # None: a handler that Python didn't install and couldn't put back.
+    # A handler that Python didn't install is None here, and couldn't be restored.
     caught = {number: handler for number, handler in before.items() if handler not in (None, signal.SIG_IGN)}
     try:
         for number in caught:

@@ -1,7 +1,7 @@
-"""metrics.jsonl: one line a logged step or evaluation, cut back to the checkpoint when a run is resumed.
+"""metrics.jsonl: one line per logged step or evaluation, cut back to the checkpoint when a run is resumed.
 
-A journal is a by-product: a full disk makes its lines wait in memory and never ends a run. A checkpoint holds the
-checksums of all lines before it, so that a line that was altered since is named.
+A journal is a by-product, so a full disk never ends a run: lines wait in memory until they can be written. A checkpoint
+holds the checksums of all lines before it, so a line that was changed later is detected and named.
 """
 
 import json
@@ -22,10 +22,10 @@ _BINARY = getattr(os, "O_BINARY", 0)  # Windows has text files too
 
 
 class Journal:
-    """Appends records to a file; a context manager.
+    """Appends records to a file. A context manager.
 
     Args:
-        path: the file, made when it isn't there; one that a crash may have torn must be `cut` first.
+        path: the file, created if it doesn't exist. After a crash its last line may be incomplete: `cut` it first.
 
     Raises:
         ResourceError: the disk is full.
@@ -34,7 +34,7 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._waiting = b""  # what a full disk didn't take yet
+        self._waiting = b""  # lines that couldn't be written yet
         self._warned = False
         self._sums = _sums(path)
         with disk_errors(path):
@@ -44,26 +44,26 @@ class Journal:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Write what still waits, and close."""
+        """Write the waiting lines and close the file."""
         self._append(b"")
         if self._waiting:
             progress.warn(f"{self._path}: the disk stayed full; the last {self._waiting.count(10)} lines are lost")
         os.close(self._descriptor)
 
     def write(self, record: dict[str, Any]) -> None:
-        """Append one record, its keys in their order; numbers that aren't finite are written as null."""
+        """Append one record, with its keys in order. NaN and infinities are written as null."""
         line = (json.dumps(_plain(record), allow_nan=False) + "\n").encode()
         self._sums.append(_sum(line))
         self._append(line)
 
     def sync(self) -> None:
-        """Make sure that everything written so far survives a power cut."""
+        """Force everything written so far to disk, so that it survives a power cut."""
         self._append(b"", sync=True)
 
     def sums(self) -> str:
-        """Return the checksums of the lines that are in the file, for `check`."""
+        """Return the checksums of the lines in the file, for `check`."""
         return " ".join(self._sums[: len(self._sums) - self._waiting.count(10)])
 
     def _append(self, line: bytes, *, sync: bool = False) -> None:
@@ -71,40 +71,40 @@ class Journal:
         try:
             with disk_errors(self._path):
                 while self._waiting:
-                    # A write may take a part only: the rest goes on behind it, now or at the next line.
+                    # A write may be partial: the rest follows now, or with the next line.
                     self._waiting = self._waiting[os.write(self._descriptor, self._waiting) :]
                 if sync:
                     os.fsync(self._descriptor)
         except ResourceError as error:
             if not self._warned:
-                progress.warn(f"{error}; until then its lines wait in memory")
+                progress.warn(f"{error}; until then new lines wait in memory")
             self._warned = True
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """Read the records up to the first line that isn't whole; none when there is no file."""
+    """Return the records up to the first incomplete line; none if there is no file."""
     return [record for _, record in _records(path)]
 
 
 def check(path: Path, sums: str) -> None:
-    """Compare the first lines with the checksums that a checkpoint holds of them.
+    """Compare the first lines with the checksums in a checkpoint.
 
     Raises:
-        DataError: a line was altered or is gone, by its number.
+        DataError: a line was changed or is missing. The message has its number.
     """
-    expected, found = sums.split(), _sums(path)
+    expected, actual = sums.split(), _sums(path)
     for number, sum_ in enumerate(expected, start=1):
-        if number > len(found):
-            raise DataError(f"{path} has lost lines {number} to {len(expected)} of those it had at the last checkpoint")
-        if found[number - 1] != sum_:
-            raise DataError(f"{path}:{number} was altered since it was written")
+        if number > len(actual):
+            raise DataError(f"{path} has lost lines {number} to {len(expected)}, which it had at the last checkpoint")
+        if actual[number - 1] != sum_:
+            raise DataError(f"{path}:{number} was changed after it was written")
 
 
 def cut(path: Path, *, step: int) -> None:
-    """Cut the file back, in place, to the whole records of `step` and before, and say so where a line was torn.
+    """Cut the file back, in place, to the complete records of `step` and before. Warn if a line is incomplete.
 
-    Steps only grow in a journal and everything up to a checkpoint was synced before it was made, so the first later,
-    torn or unreadable line is where the file ends.
+    Steps never fall in a journal, and all lines before a checkpoint were synced before it was written. So the file can
+    be cut at the first line that is later than `step`, incomplete or unreadable.
 
     Raises:
         SettingsError: the file can't be written to.
@@ -120,14 +120,14 @@ def cut(path: Path, *, step: int) -> None:
     if end == size:
         return
     if not later:
-        progress.warn(f"{path}:{number + 1} is no whole line; the file is cut back to the {number} lines before it")
+        progress.warn(f"{path}:{number + 1} is incomplete; the file is cut back to the {number} lines before it")
     with disk_errors(path), path.open("r+b") as file:
         file.truncate(end)
         os.fsync(file.fileno())
 
 
 def _sums(path: Path) -> list[str]:
-    """Return the checksum of each whole line."""
+    """Return the checksum of each complete line."""
     if not path.exists():
         return []
     with path.open("rb") as file:
@@ -139,7 +139,7 @@ def _sum(line: bytes) -> str:
 
 
 def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the byte where each line ends, and what it holds, up to the first one that isn't a whole record."""
+    """Yield the end of each line, in bytes, and its record, up to the first line that isn't a complete record."""
     if not path.exists():
         return
     end = 0

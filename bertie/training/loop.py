@@ -1,6 +1,6 @@
 """The one loop, a generator: forward, backward, clip, step, yield.
 
-Logging, evaluating, saving and stopping are plain `if`s around it (`run.py`); nothing is called back. Every term of
+Logging, evaluating, saving and stopping are plain `if`s around it (`run.py`); there are no callbacks. Every term of
 the loss is divided once, by its count over all micro-batches of the step.
 """
 
@@ -24,30 +24,30 @@ from bertie.training.precision import compute
 
 @dataclass(frozen=True)
 class Draw:
-    """The micro-batches of one step, and where the feed stands after them."""
+    """The micro-batches of one step, and the state of the feed after them."""
 
     batches: list[Batch]
     state: dict[str, Any] = field(default_factory=dict)
-    """What the feed needs to go on from here."""
+    """What the feed needs to continue from here."""
     origin: str = ""
     """Names the data for an error message ("epoch 2, batch 17")."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """What one update did."""
+    """The result of one update."""
 
     number: int
-    """Updates done, this one counted."""
+    """Number of updates done, including this one."""
     tokens: int
     """Tokens of this step."""
     learning_rate: float
     gradient_norm: float
     """Global norm before clipping."""
     figures: dict[str, float]
-    """loss, a `<term>_loss` each when there are several terms, and the task's figures, as means."""
+    """Means of the loss, of a `<term>_loss` for each term if there are several, and of the task's figures."""
     state: dict[str, Any]
-    """Of the feed, after this step."""
+    """State of the feed after this step."""
 
 
 def train(
@@ -63,25 +63,25 @@ def train(
     seed: int,
     start: int = 0,
 ) -> Iterator[Step]:
-    """Update `model` once a draw.
+    """Update `model` once per draw.
 
     Args:
         model: changed in place; put into training mode before each step.
-        task: says what the loss is.
-        draws: what each step sees.
+        task: computes the loss.
+        draws: the micro-batches of each step.
         optimizer: its learning rate is set before each update.
-        rate: learning rate of step n, counted from 0; a group of parameters with a `scale` has that share of it.
+        rate: learning rate of step n, counted from 0. A parameter group with a `scale` gets that share of it.
         clip_norm: largest global gradient norm; 0 for no clipping.
-        precision: of the products.
+        precision: number format of the matrix products.
         device: where the batches go.
-        seed: of the dropout.
-        start: steps done before.
+        seed: decides the dropout.
+        start: number of steps done before.
 
     Yields:
         One `Step` after each update.
 
     Raises:
-        DataError: the loss or gradient isn't finite; nothing was updated by that step.
+        DataError: the loss or gradient isn't finite. That step didn't change the weights.
     """
     for number, draw in enumerate(draws, start):
         model.train()
@@ -98,7 +98,7 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = learning_rate * group.get("scale", 1.0)
         clip(gradients, optimizer, norm, most=clip_norm)
-        with compute(precision, device):  # of Muon's products; everything else of an update is elementwise, in fp32
+        with compute(precision, device):  # for Muon's products; the rest of an update is elementwise, in fp32
             optimizer.step()
         model.zero_grad()
         tokens = sum(batch.num_tokens for batch in draw.batches)
@@ -137,6 +137,6 @@ def _accumulate(
             for name, term in loss.terms.items():
                 add(f"{name}_loss", float(term.sum.detach()), term.count)
         for name, (value, many) in loss.figures.items():
-            if (size := float(many)) > 0.0:  # a mean over nothing is no figure
+            if (size := float(many)) > 0.0:  # without a count there is no mean
                 add(name, float(value), size)
     return {name: value / (count or 1.0) for name, (value, count) in sums.items()}

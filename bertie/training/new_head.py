@@ -1,8 +1,8 @@
-"""A new head on a trained encoder learns alone first, before a pre-training run takes its first step.
+"""Train a new head alone on a trained encoder, before the first step of a pre-training run.
 
-Gradients that have passed a head of random weights say nothing, and would undo what the encoder knows. So the output
-bias begins at the logarithm of the corpus' frequencies, and the head's new weights learn for some steps while the
-encoder stays as it is and is given no gradients. The same arguments give the same weights.
+Gradients that pass a head of random weights carry no information and would damage the encoder. So the output bias
+starts at the logarithm of the token frequencies in the corpus, and the head's random weights learn for some steps while
+the encoder is frozen. The same arguments give the same weights.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ from bertie.training.settings import OptimizerSettings, ScheduleSettings
 from bertie.training.trainable import FrozenModel
 
 STEPS = 50
-"""Steps that a new head learns alone; the loss falls little after that (docs/results.md)."""
-_TOKENS = 2048  # of a step
+"""Steps for which a new head is trained alone; the loss falls little after that (docs/results.md)."""
+_TOKENS = 2048  # per step
 _RATE = 3e-3
 _SCHEDULE = ScheduleSettings(warmup=0.1)
-_STREAM = 5  # seeds before it draw weights; the run's own batches are drawn from another one
+_STREAM = 5  # added to the run's seed; smaller numbers draw weights, and the run's batches have another seed
 
 
 @dataclass(frozen=True)
 class Warmed:
-    """What was done to a new head."""
+    """How a new head was trained."""
 
     steps: int
     tokens: int
-    """That it learned from."""
+    """Tokens that it learned from."""
     seconds: float
     loss: float
-    """Of the last step."""
+    """Loss of the last step."""
 
 
 def warm(
@@ -60,17 +60,17 @@ def warm(
     steps: int = STEPS,
     most_seconds: float | None = None,
 ) -> Warmed:
-    """Let the head's parameters that were drawn at random learn, in place.
+    """Train the random weights of a head, in place.
 
     Args:
-        bundle: a trained encoder under a head for a task that learns from a corpus.
-        corpus: what is learned from.
-        length: tokens of a sequence at most.
-        precision: of the products.
-        device: where the network is.
-        seed: of the run.
-        steps: to do.
-        most_seconds: time after which no further step is begun; None for no limit.
+        bundle: a trained encoder with a new head for a task that learns from a corpus.
+        corpus: the corpus of the run.
+        length: the most tokens of a sequence.
+        precision: number format of the matrix products.
+        device: where the network runs.
+        seed: the run's.
+        steps: number of steps.
+        most_seconds: time after which no further step starts; None for no limit.
     """
     started = time.monotonic()
     names = dict(bundle.model.head.named_parameters())
@@ -78,7 +78,10 @@ def warm(
     set_outputs([bundle.model], count_pieces(corpus), bundle.task, bundle.tokenizer, only=drawn)
     bundle.model.to(device)
     done, tokens, loss = 0, 0, 0.0
-    with _alone(bundle.model, drawn) as network, progress.bar("Warming the new head", total=steps, unit="steps") as bar:
+    with (
+        _alone(bundle.model, drawn) as network,
+        progress.bar("Training the new head", total=steps, unit="steps") as bar,
+    ):
         draws = corpus_feed(
             corpus,
             bundle.task,
@@ -110,7 +113,7 @@ def warm(
 
 @contextmanager
 def _alone(model: TaskModel, drawn: list[nn.Parameter]) -> Iterator[nn.Module]:
-    """Return the network in which nothing but `drawn` learns, and let all learn again afterwards that did before."""
+    """Yield the network with only `drawn` learning. Afterwards the same weights learn as before."""
     learned = {value: value.requires_grad for value in model.parameters()}
     training = model.training
     try:

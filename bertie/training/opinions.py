@@ -1,7 +1,7 @@
-"""What a teacher's opinion of a batch is, task by task: rows of scores, each over the answers to one question.
+"""A teacher's logits for a batch, task by task: rows of logits, each row over the classes of one prediction.
 
-The softmax of a row is what the task's own loss compares with its target. A task of none of these kinds has no opinions
-that could be learned; a third party's derives from one of them.
+The task's own loss compares the softmax of a row with its target. A student can learn the logits of these tasks and of
+tasks that derive from them; other tasks have none that it could learn.
 
 Shapes: T tokens, B sequences, I items, M masked tokens, C classes, S longest sequence.
 """
@@ -31,28 +31,28 @@ from bertie.tasks.task import Task
 
 @dataclass(frozen=True)
 class Kind:
-    """How outputs of a kind of task are read."""
+    """How to read the outputs of a kind of task."""
 
     rows: Callable[[Any, Any, Batch], Logits | Tensor]
-    """(task, outputs, batch) -> rows, with -inf for what is no answer; of numbers (I, 1)."""
+    """(task, outputs, batch) -> rows of logits, with -inf for excluded classes; for regression (I, 1) numbers."""
     count: Callable[[Any, Batch], float]
-    """(task, batch) -> how many rows there are."""
+    """(task, batch) -> number of rows."""
 
 
 def _of_masks(task: Task, outputs: Any, batch: Batch) -> Logits:
-    """M rows over the vocabulary."""
+    """Return M rows over the vocabulary."""
     logits: Logits = outputs if isinstance(outputs, Logits) else outputs.tokens
     return logits
 
 
 def _of_labels(task: Classification, outputs: Tensor, batch: Batch) -> Tensor:
-    """(I, C); of labels that are given or not each on its own (I C, 2)."""
+    """Return (I, C) logits; for multi-label tasks (I C, 2), one row for each decision about a label."""
     scores = batch.item_means(outputs.float())
     return torch.stack([scores, torch.zeros_like(scores)], -1).flatten(0, 1) if task.multi_label else scores
 
 
 def _of_answers(task: QuestionAnswering, outputs: Tensor, batch: Batch) -> Tensor:
-    """(2B, S): where the answer begins and where it ends, over the tokens of a window."""
+    """Return (2B, S) logits of an answer's first and last token, over the tokens of a window."""
     return batch.unpack(outputs.float(), padding=-torch.inf).transpose(1, 2).flatten(0, 1)
 
 
@@ -79,10 +79,10 @@ _KINDS: dict[type[Task], Kind] = {
 
 
 def kind_of(task: Task) -> Kind:
-    """Find how a task's outputs are read.
+    """Return how to read the outputs of a task.
 
     Raises:
-        SettingsError: they are no guesses at answers.
+        SettingsError: the task has no logits to learn.
     """
     if task.fills_masks:
         return _MASKS
@@ -90,31 +90,33 @@ def kind_of(task: Task) -> Kind:
         if base in _KINDS:
             return _KINDS[base]
     raise SettingsError(
-        f"distill.logits compares guesses at answers, and {task.name} makes none; set it to 0, and distill.hidden or "
-        "distill.attention above 0"
+        f"distill.logits needs the logits of a prediction, and {task.name} has none; set it to 0, and distill.hidden "
+        "or distill.attention above 0"
     )
 
 
 def num_opinions(task: Task, batch: Batch) -> float:
-    """Count the rows of a batch."""
+    """Count the rows of logits of a batch."""
     return kind_of(task).count(task, batch)
 
 
 def disagreement(task: Task, student: Any, teacher: Any, batch: Batch, temperature: float) -> Tensor:
-    """Sum temperature^2 x KL(teacher || student) over the rows of a batch; of numbers the squared distance in spreads.
+    """Sum temperature^2 x KL(teacher || student) over the rows of a batch.
+
+    For regression, sum the squared differences of the predicted numbers, divided by the spread of the labels.
 
     Args:
-        task: of both.
-        student: outputs of its head.
-        teacher: outputs of the teacher's head; no gradient goes to them.
-        batch: that both saw.
+        task: the task of both models.
+        student: outputs of the student's head.
+        teacher: outputs of the teacher's head. They get no gradients.
+        batch: the batch of both.
         temperature: above 0.
 
     Returns:
         A scalar in fp32.
     """
-    said, meant = (kind_of(task).rows(task, outputs, batch) for outputs in (student, teacher))
+    rows, targets = (kind_of(task).rows(task, outputs, batch) for outputs in (student, teacher))
     if isinstance(task, Regression):
-        assert isinstance(said, Tensor) and isinstance(meant, Tensor)
-        return (said - meant).square().sum()
-    return divergence(said, meant, temperature)
+        assert isinstance(rows, Tensor) and isinstance(targets, Tensor)
+        return (rows - targets).square().sum()
+    return divergence(rows, targets, temperature)

@@ -1,7 +1,7 @@
-"""The optimizer of a run on groups of parameters: decayed and not, and layer by layer when rates differ.
+"""Build the optimizer of a run, with parameter groups by weight decay and, if their rates differ, by layer.
 
-Biases and LayerNorms are never decayed; embeddings are (BERT, appendix A.2, and the original code). Weights that don't
-learn (`requires_grad` False) are in no group and in no checkpoint: what is there of them is a digest.
+Biases and LayerNorms are never decayed; embeddings are (BERT, appendix A.2, and the original code). Frozen weights
+(`requires_grad` False) are in no group. A checkpoint holds a digest of them and not the weights.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from bertie.training.settings import OptimizerSettings
 
 
 def build(model: nn.Module, settings: OptimizerSettings) -> torch.optim.Optimizer:
-    """Make the optimizer; its learning rate is set by the loop before each update.
+    """Return the optimizer. The loop sets its learning rate before each update.
 
     Raises:
-        SettingsError: Muon for a network in which no matrix of a block learns.
+        SettingsError: Muon is chosen, and no matrix of a block learns.
     """
     groups = _groups(model, settings)
     betas, eps = (settings.beta1, settings.beta2), settings.epsilon
@@ -36,19 +36,22 @@ def build(model: nn.Module, settings: OptimizerSettings) -> torch.optim.Optimize
         return Lamb(groups, betas=betas, eps=eps, most=settings.largest_norm)
     if settings.name == "muon":
         if not any(group["matrices"] for group in groups):
-            raise SettingsError("optimizer.name muon is for matrices of blocks, and none learns here; choose adamw")
+            raise SettingsError("optimizer.name muon needs matrices of blocks that learn; choose adamw")
         return Muon(groups, betas=betas, eps=eps, momentum=settings.momentum)
     return AdamW(groups, betas=betas, eps=eps)
 
 
 def total_norm(gradients: Sequence[Tensor]) -> float:
-    """Return the norm of all gradients together, by way of their rows: those are shared out among threads."""
+    """Return the norm of all gradients together. Norms of rows come first, because threads share the rows."""
     rows = [torch.linalg.vector_norm(each, dim=-1).flatten() if each.dim() > 1 else each for each in gradients]
     return float(torch.linalg.vector_norm(torch.cat(rows)))
 
 
 def clip(gradients: Sequence[Tensor], optimizer: torch.optim.Optimizer, norm: float, *, most: float) -> None:
-    """Divide gradients, whose norm together is `norm`, so that it is `most` at most; 0 leaves them as they are."""
+    """Scale gradients with the joint norm `norm` down to a norm of `most`; 0 doesn't clip.
+
+    AdamW gets the divisor instead and scales the gradients in its step.
+    """
     divisor = (norm + 1e-6) / most if most > 0 else 0.0
     if isinstance(optimizer, AdamW):
         optimizer.divisor = max(1.0, divisor)
@@ -57,7 +60,7 @@ def clip(gradients: Sequence[Tensor], optimizer: torch.optim.Optimizer, norm: fl
 
 
 def _groups(model: nn.Module, settings: OptimizerSettings) -> list[dict[str, Any]]:
-    """Share the weights that learn out by what the update of a weight depends on."""
+    """Group the weights that learn by rate, weight decay, and number of stacked matrices."""
     norms = {id(value) for part in model.modules() if isinstance(part, nn.LayerNorm) for value in part.parameters()}
     scales = rate_scales(model, settings.layer_decay)
     members: dict[tuple[float, bool, int], list[nn.Parameter]] = {}
@@ -78,12 +81,12 @@ def _groups(model: nn.Module, settings: OptimizerSettings) -> list[dict[str, Any
 
 
 def learning(model: nn.Module) -> dict[str, nn.Parameter]:
-    """Name the weights that learn; a tied one goes by its first name, its name in the encoder."""
+    """Return the weights that learn, by name. A tied weight has its name in the encoder, which comes first."""
     return {name: value for name, value in model.named_parameters() if value.requires_grad}
 
 
 def frozen_digest(model: nn.Module) -> str:
-    """Hash the weights that don't learn, names included; empty when all learn."""
+    """Return a hash of the frozen weights and their names; "" if all weights learn."""
     frozen = {name: value for name, value in model.named_parameters() if not value.requires_grad}
     digest = hashlib.sha256()
     for name, value in sorted(frozen.items()):
@@ -93,7 +96,7 @@ def frozen_digest(model: nn.Module) -> str:
 
 
 def state_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Name every tensor of the weights that learn and of the optimizer, for a checkpoint."""
+    """Return the tensors of the weights that learn and of the optimizer, by name, for a checkpoint."""
     tensors = {f"model.{name}": value.detach() for name, value in learning(model).items()}
     for name, value in learning(model).items():
         for key, part in optimizer.state.get(value, {}).items():
@@ -102,16 +105,16 @@ def state_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[st
 
 
 def restore_tensors(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Put back what `state_tensors` named.
+    """Copy the tensors of `state_tensors` back.
 
     Raises:
-        KeyError: a parameter that the checkpoint lacks.
+        KeyError: the checkpoint lacks a parameter.
     """
     keys = sorted({name.split(".")[1] for name in tensors if name.startswith("optimizer.")})
     with torch.no_grad():
         for name, value in learning(model).items():
             value.copy_(tensors[f"model.{name}"])
-            found = {key: tensors[f"optimizer.{key}.{name}"] for key in keys if f"optimizer.{key}.{name}" in tensors}
-            if found:
-                # fused AdamW keeps its step count where the weights are
-                optimizer.state[value] = {key: part.to(value.device) for key, part in found.items()}
+            state = {key: tensors[f"optimizer.{key}.{name}"] for key in keys if f"optimizer.{key}.{name}" in tensors}
+            if state:
+                # fused AdamW needs its step count on the device of the weights
+                optimizer.state[value] = {key: part.to(value.device) for key, part in state.items()}

@@ -1,8 +1,8 @@
-"""The plateau of masked language modelling: has a run left it, when, and what to change in one that has not.
+"""The plateau of masked language modelling: whether a run has left it, when, and what to change if it has not.
 
-A network that says the same at every [MASK], the commonest tokens by their frequency, has the loss of the unigram.
-Every run begins near there, and some stay for millions of tokens. Pure functions on lines of metrics.jsonl, and one
-watcher for a run that is under way.
+A network that predicts the token frequencies at every [MASK] has the loss of the unigram. Every run begins near that
+loss, and some stay there for millions of tokens. The functions here are pure and read lines of metrics.jsonl. `Watch`
+follows a run in progress.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from typing import Any
 Records = Sequence[Mapping[str, Any]]
 
 BELOW = 0.5
-"""Nats below the unigram's loss at which the plateau counts as left: by then the network uses what stands around."""
-_FEWEST_STEPS = 300  # before that a run is not yet to be judged
-_FEWEST_TOKENS = 2_000_000  # a good beginning needs a quarter of that, and twice as many steps of a large vocabulary
-_WARM = 0.2  # share of a run after which its learning rate has been high for a while
+"""Nats below the unigram's loss at which the plateau counts as left: by then the network uses the context."""
+_FEWEST_STEPS = 300  # earlier it is too soon to judge a run
+_FEWEST_TOKENS = 2_000_000  # a good start needs a quarter of this; a large vocabulary takes twice as many steps
+_WARM = 0.2  # share of a run after which its learning rate has been high for some time
 _LARGE_VOCABULARY = 16_384
 _LOW_MUON = 3e-3
-_ALIKE = 0.9  # on the plateau 0.94 was measured, beyond it 0.1
+_ALIKE = 0.9  # mean cosine of hidden vectors at [MASK]: 0.94 was measured on the plateau, 0.1 beyond it
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """The settings of a run that decide how soon it leaves the plateau."""
+    """The settings that decide how soon a run leaves the plateau."""
 
     task: str
     optimizer: str
@@ -33,33 +33,33 @@ class Recipe:
     """Largest learning rate."""
     vocab_size: int
     start: str | None = None
-    """Where random weights began; None: they are another model's, or there was nothing to choose."""
+    """The start of random weights; None if the weights are another model's, or there was no choice of starts."""
     random: bool = True
-    """Whether the weights were random, and not another model's."""
+    """Whether the run began with random weights; False if with another model's."""
     dropout: float = 0.0
 
 
 def left(records: Records, unigram_loss: float) -> Mapping[str, Any] | None:
-    """Find the line of a run from which on its loss with [MASK] alone is below the unigram's, by 0.5 nats, for good.
+    """Return the line from which on the loss at [MASK] stays 0.5 nats or more below the unigram's.
 
-    Training lines are looked at where there are any, as they are close together; if dev was measured, its last line
-    must be below as well.
+    Training lines are used if they have that loss, because they are close together. If the dev set was measured, its
+    last line must be below as well.
 
     Returns:
-        The line; None for a run that is on the plateau at its end, that began beyond it, or that has no such figures.
+        The line. None if the run ended on the plateau, began beyond it, or has no loss at [MASK].
     """
     dev = [row for row in records if row.get("kind") == "dev" and _loss(row) is not None]
     lines = [row for row in records if row.get("kind") == "train" and _loss(row) is not None] or dev
-    most = unigram_loss - BELOW
-    if not lines or (dev and (_below(dev[0], most) or not _below(dev[-1], most))):
+    limit = unigram_loss - BELOW
+    if not lines or (dev and (_below(dev[0], limit) or not _below(dev[-1], limit))):
         return None
-    above = [place for place, row in enumerate(lines) if not _below(row, most)]
+    above = [index for index, row in enumerate(lines) if not _below(row, limit)]
     first = above[-1] + 1 if above else 0
     return lines[first] if first < len(lines) else None
 
 
 def last_loss(records: Records) -> float | None:
-    """Return the last loss with [MASK] alone, of dev where it was measured."""
+    """Return the last loss at [MASK], on the dev set if it was measured there."""
     for kind in ("dev", "train"):
         for row in reversed(records):
             if row.get("kind") == kind and (loss := _loss(row)) is not None:
@@ -68,32 +68,32 @@ def last_loss(records: Records) -> float | None:
 
 
 def advice(recipe: Recipe) -> list[str]:
-    """Say what a run on the plateau could change, each as what to type; only what it does not do already."""
-    found = []
+    """List what a run on the plateau could change, as flags where possible. Leave out what it does already."""
+    changes = []
     if recipe.start == "paper":
-        found.append("--model.start neighbours")
+        changes.append("--model.start neighbours")
     if not recipe.random:
-        found.append("random weights instead of --from")
+        changes.append("random weights instead of --from")
     if recipe.random and recipe.optimizer != "muon":
-        found.append("--optimizer.name muon")
+        changes.append("--optimizer.name muon")
     if recipe.optimizer == "muon" and recipe.peak < _LOW_MUON:
-        found.append("--learning-rate 6e-3")
+        changes.append("--learning-rate 6e-3")
     if recipe.task in ("pretraining", "sentence_order"):
-        found.append("--task masked_lm")
+        changes.append("--task masked_lm")
     if recipe.random and recipe.dropout > 0.0:
-        found.append("--model.dropout 0")
+        changes.append("--model.dropout 0")
     if recipe.vocab_size > _LARGE_VOCABULARY:
-        found.append("a vocabulary of 8,192 pieces (train-tokenizer --vocab-size 8192)")
-    return found
+        changes.append("a vocabulary of 8,192 pieces (train-tokenizer --vocab-size 8192)")
+    return changes
 
 
 def remarks(records: Records, yardsticks: Mapping[str, float], recipe: Recipe) -> list[str]:
-    """Remark on a finished run that is on the plateau, or that is worse than counting its tokens' neighbours.
+    """Return warnings about a finished run that is on the plateau, or worse than counts of neighbouring tokens.
 
     Args:
         records: lines of metrics.jsonl.
         yardsticks: as in run.json; empty for a task without masks.
-        recipe: of the run.
+        recipe: the run's settings.
     """
     loss, unigram = last_loss(records), yardsticks.get("yardstick_unigram_loss")
     trained = [row for row in records if row.get("kind") == "train"]
@@ -103,42 +103,42 @@ def remarks(records: Records, yardsticks: Mapping[str, float], recipe: Recipe) -
         cosine = next((row["mask_cosine"] for row in reversed(records) if "mask_cosine" in row), None)
         alike = ""
         if isinstance(cosine, float) and cosine > _ALIKE:
-            alike = f", and it says nearly the same at every one (mean cosine {cosine:.2f})"
+            alike = f", and the predictions are nearly the same everywhere (mean cosine {cosine:.2f})"
         return [f"the run ended on the plateau: {_on_it(loss, unigram)}{alike}. {_change(recipe)}"]
     neighbours = yardsticks.get("yardstick_neighbours_loss")
     if neighbours is not None and loss > neighbours:
         share = yardsticks.get("yardstick_neighbours_accuracy", 0.0)
         return [
-            f"counting does better: with [MASK] alone the loss is {loss:.2f}, and the counts of both neighbouring "
-            f"tokens reach {neighbours:.2f} ({share:.1%} right) without a network; train longer"
+            f"counting does better: the loss at [MASK] is {loss:.2f}, and counts of the two neighbouring tokens reach "
+            f"{neighbours:.2f} ({share:.1%} right) without a network; train longer"
         ]
     return []
 
 
 class Watch:
-    """Tells a run that stays on the plateau what to change, once, as soon as it has had its chance to leave.
+    """Warns once if a run is still on the plateau when it has had enough steps to leave it, and says what to change.
 
     Args:
-        unigram_loss: the yardstick.
-        recipe: of the run.
+        unigram_loss: the unigram's loss on the run's corpus.
+        recipe: the run's settings.
     """
 
     def __init__(self, unigram_loss: float, recipe: Recipe) -> None:
-        self._unigram_loss, self._recipe, self._told = unigram_loss, recipe, False
+        self._unigram_loss, self._recipe, self._warned = unigram_loss, recipe, False
 
     def __call__(self, record: Mapping[str, Any], done: float) -> str:
-        """Look at a logged line of training; "" where there is nothing to say.
+        """Return a warning about a logged training line, or "".
 
         Args:
             record: the line.
-            done: share of the run that is done; at its end `remarks` speaks.
+            done: share of the run that is done. At the end there is no warning, because `remarks` gives it.
         """
         loss = _loss(record)
-        if self._told or loss is None or not _WARM <= done < 1.0 or not _is_long(record):
+        if self._warned or loss is None or not _WARM <= done < 1.0 or not _is_long(record):
             return ""
         if loss <= self._unigram_loss - BELOW:
             return ""
-        self._told = True
+        self._warned = True
         return (
             f"still on the plateau after {_tokens(record)} tokens: {_on_it(loss, self._unigram_loss)}. "
             f"{_change(self._recipe)}"
@@ -147,21 +147,21 @@ class Watch:
 
 def _on_it(loss: float, unigram: float) -> str:
     return (
-        f"[MASK] is guessed by how often tokens occur and hardly by what stands around it (loss {loss:.2f}, the "
-        f"unigram's {unigram:.2f})"
+        f"masked tokens are predicted by their frequency and hardly by their context (loss {loss:.2f}, the unigram's "
+        f"{unigram:.2f})"
     )
 
 
 def _change(recipe: Recipe) -> str:
-    found = advice(recipe)
-    if not found:
+    changes = advice(recipe)
+    if not changes:
         return "Train longer, or at another --learning-rate"
-    listed = ", ".join(found[:-1]) + (" and " if len(found) > 1 else "") + found[-1]
+    listed = ", ".join(changes[:-1]) + (" and " if len(changes) > 1 else "") + changes[-1]
     return f"To leave it sooner: {listed}; or train longer"
 
 
 def _is_long(row: Mapping[str, Any]) -> bool:
-    """Tell whether a run has had enough steps and tokens at this line to be judged."""
+    """Return whether a run has had enough steps and tokens at this line to be judged."""
     step, tokens = row.get("step"), row.get("tokens")
     return isinstance(step, int) and isinstance(tokens, int) and step >= _FEWEST_STEPS and tokens >= _FEWEST_TOKENS
 
@@ -171,9 +171,9 @@ def _loss(row: Mapping[str, Any]) -> float | None:
     return value if isinstance(value, int | float) and value == value else None
 
 
-def _below(row: Mapping[str, Any], most: float) -> bool:
+def _below(row: Mapping[str, Any], limit: float) -> bool:
     loss = _loss(row)
-    return loss is not None and loss <= most
+    return loss is not None and loss <= limit
 
 
 def _tokens(row: Mapping[str, Any]) -> str:

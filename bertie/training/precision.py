@@ -1,8 +1,8 @@
-"""In which numbers a step computes: fp32 throughout, or bf16 products on fp32 master weights.
+"""The precision of a step: fp32 throughout, or bf16 matrix products with fp32 master weights.
 
-The only file that knows autocast and dtypes. Weights, gradients and optimizer state are fp32 in every case; under bf16
-the matrix products take rounded copies, made once a forward pass. The committed rule of `auto`, never a timing: bf16
-where the processor multiplies it natively, else fp32; the choice stands in the run's config.toml.
+This is the only file that uses autocast. Weights, gradients and optimizer state are always fp32. Under bf16, matrix
+products read rounded copies of the weights, which are made once per forward pass. `auto` follows a fixed rule and never
+a timing: bf16 if the processor multiplies it natively, else fp32. The run's config.toml records the choice.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ Precision = Literal["auto", "fp32", "bf16"]
 
 
 def resolve(precision: Precision, device: torch.device) -> Literal["fp32", "bf16"]:
-    """Turn `auto` into what this device does well.
+    """Return the precision to use: `auto` becomes bf16 on a device that has it, else fp32.
 
     Raises:
-        SettingsError: bf16 asked for on a GPU without it.
+        SettingsError: bf16 is requested on a GPU without it.
     """
     if device.type == "cuda":
         has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
@@ -37,6 +37,6 @@ def resolve(precision: Precision, device: torch.device) -> Literal["fp32", "bf16
 
 @contextmanager
 def compute(precision: Literal["fp32", "bf16"], device: torch.device) -> Iterator[None]:
-    """Run the forward pass in `precision`; the backward pass follows by itself."""
+    """Run the forward pass in `precision`. The backward pass follows it automatically."""
     with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
         yield

@@ -1,6 +1,6 @@
-"""run.json: what a run began with and what it reached, with a checksum of its own; and what may change on the way.
+"""run.json: the settings and results of a run, with a checksum; and which settings may change when it is resumed.
 
-Knows no folder; `runfolder.py` decides what follows from a change.
+`runfolder.py` uses this file and decides what follows from a change.
 """
 
 import dataclasses
@@ -17,11 +17,11 @@ from bertie.files.checksums import has_own_sum, with_own_sum
 from bertie.untrusted import parse_json, read_bytes
 
 FREE = frozenset({"resume", "accept_changes", "out", "quiet", "training.keep", "training.save_every"})
-"""Settings that may differ between a run and its resumption: none of them changes the weights."""
+"""Settings that may differ when a run is resumed: none of them changes the weights."""
 MACHINE = frozenset({"threads", "device"})
-"""Settings that belong to the machine: they may differ, and change the last bits of the weights."""
+"""Settings of the machine. They may differ when a run is resumed, but change the last bits of the weights."""
 DATA = ("corpus", "train")
-"""Settings that say where the data is, which may change too: the data's fingerprint may not."""
+"""Settings with the path of the data. The path may differ when a run is resumed, the data's fingerprint may not."""
 _LATER = (
     *("steps", "tokens", "epochs", "budget", "learning_rate", "precision", "dev", "dev_tokens", "dev_limit"),
     "freeze_cache",
@@ -29,25 +29,25 @@ _LATER = (
     *("optimizer.weight_decay", "optimizer.beta1", "optimizer.beta2", "optimizer.epsilon", "optimizer.clip_norm"),
     *("optimizer.momentum", "optimizer.largest_norm"),
 )
-"""Settings, or their beginnings, that a user may change on the way: a checkpoint fits whatever they are."""
-_UNTIL_THEN = {"schedule.random_positions": False}
-"""What a setting amounts to in a run that began before the setting existed."""
+"""Settings, or prefixes of settings, that a user may change when a run is resumed: checkpoints fit any value."""
+_OLD_RUNS = {"schedule.random_positions": False}
+"""The values of settings in runs that began before the setting existed."""
 
 
 @dataclass(frozen=True)
 class Changes:
-    """Settings that differ, each in words."""
+    """Settings that differ, each described in words."""
 
     changed: tuple[str, ...] = ()
-    """What may differ when the user says so."""
+    """Settings that may differ if the user accepts it."""
     fixed: tuple[str, ...] = ()
-    """What no checkpoint can be resumed with."""
+    """Settings that may not differ, because no checkpoint would fit."""
     machine: tuple[str, ...] = ()
-    """What belongs to the machine."""
+    """Settings of the machine."""
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:
-    """Say in words how the settings of two flat mappings differ, by key."""
+    """Describe, by key, each setting that differs between two flat mappings."""
     return {
         key: f"{key} was {shown(before.get(key))} and is now {shown(now.get(key))}"
         for key in dict.fromkeys([*before, *now])
@@ -56,23 +56,23 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, 
 
 
 def compare(before: Mapping[str, Any], now: Mapping[str, Any]) -> Changes:
-    """Name the settings that differ and that may not do so freely, of two flat mappings."""
-    found: dict[str, list[str]] = {"changed": [], "fixed": [], "machine": []}
-    began = {**{key: value for key, value in _UNTIL_THEN.items() if key in now}, **before}
-    for key, said in differences(began, now).items():
+    """Return the settings that differ between two flat mappings, without those that may differ freely."""
+    groups: dict[str, list[str]] = {"changed": [], "fixed": [], "machine": []}
+    began = {**{key: value for key, value in _OLD_RUNS.items() if key in now}, **before}
+    for key, difference in differences(began, now).items():
         if key in FREE or key in DATA:
             continue
         later = any(key.startswith(each) if each.endswith(".") else key == each for each in _LATER)
-        kind = "machine" if key in MACHINE else "changed" if later else "fixed"
-        found[kind].append(said)
-    return Changes(*(tuple(found[kind]) for kind in ("changed", "fixed", "machine")))
+        group = "machine" if key in MACHINE else "changed" if later else "fixed"
+        groups[group].append(difference)
+    return Changes(*(tuple(groups[group]) for group in ("changed", "fixed", "machine")))
 
 
 def read(file: Path) -> dict[str, Any]:
     """Read run.json.
 
     Raises:
-        DataError: it is damaged.
+        DataError: the file is damaged.
     """
     try:
         record: dict[str, Any] = parse_json(read_bytes(file), str(file), data=True)
@@ -92,7 +92,7 @@ def read(file: Path) -> dict[str, Any]:
 
 
 def write(file: Path, record: Mapping[str, Any]) -> dict[str, Any]:
-    """Write run.json with a checksum, and return what it will be read as."""
+    """Write run.json with a checksum, and return the record that `read` would return."""
     kept: dict[str, Any] = parse_json(json.dumps(record), str(file), data=True)
     sealed = with_own_sum(kept)
     write_text(file, json.dumps(sealed, indent=1) + "\n")
@@ -100,21 +100,25 @@ def write(file: Path, record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return settings by dotted key as users write them (`from` for `from_`), in forms that JSON keeps."""
-    found: dict[str, Any] = {}
+    """Return settings by dotted key, as users write them (`from` for `from_`), with values that JSON can hold.
+
+    >>> flat({"from_": "base", "optimizer": {"beta1": 0.9}, "tokens": None})
+    {'from': 'base', 'optimizer.beta1': 0.9}
+    """
+    settings: dict[str, Any] = {}
     for name, value in values.items():
         key = prefix + name.removesuffix("_")
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
         if isinstance(value, Mapping):
-            found.update(flat(value, f"{key}."))
+            settings.update(flat(value, f"{key}."))
         elif isinstance(value, os.PathLike):
-            found[key] = str(Path(value).resolve())  # "out/corpus" and its full name are one place
+            settings[key] = str(Path(value).resolve())  # "out/corpus" equals its absolute path
         elif value is not None:
-            found[key] = parse_json(json.dumps(value), key, data=True)
-    return found
+            settings[key] = parse_json(json.dumps(value), key, data=True)
+    return settings
 
 
 def shown(value: Any) -> str:
-    """Write a setting for a message."""
+    """Format a setting for a message."""
     return "not set" if value is None else repr(value)

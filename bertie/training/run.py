@@ -1,7 +1,7 @@
-"""A run from its first step, or from its newest checkpoint, to its horizon: the plain `if`s around the loop.
+"""A run from its first step, or from its newest checkpoint, to its end: the plain `if`s around the loop.
 
-It logs, evaluates, saves and stops; what is trained and on what is decided by the commands, the arithmetic of a step by
-`loop.py`, files by `checkpoint.py`, `journal.py` and `runfolder.py`.
+It logs, evaluates, saves and stops. The commands decide what is trained on which data. `loop.py` computes a step, and
+`checkpoint.py`, `journal.py` and `runfolder.py` write the files.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ from bertie.training.settings import OptimizerSettings, ScheduleSettings, Traini
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """What is trained, on what, and how."""
+    """The model, task, data and settings of a run."""
 
     model: nn.Module
     task: Task
     feed: Callable[[Progress, dict[str, Any]], Iterator[Draw]]
-    """Yields draws without end, from a state on."""
+    """Yields draws without end, starting from a state."""
     horizon: Horizon
     peak: float
     """Learning rate at the end of the warm-up."""
@@ -53,40 +53,40 @@ class Job:
     device: torch.device
     seed: int
     evaluate: Callable[[Mapping[str, Any]], dict[str, float]] | None = None
-    """Figures on the dev data, given where the feed stands."""
+    """(state of the feed) -> figures on the dev set."""
     watch: Callable[[Mapping[str, Any], float], str] = lambda record, done: ""
-    """What to warn of at a logged line, given how much of the run is done; "" for nothing."""
+    """(logged line, share of the run that is done) -> warning, or ""."""
     keep: float = 0.0
-    """Share of the first weights in what is evaluated and written."""
+    """Share of the first weights in the weights that are evaluated and saved."""
     epoch_steps: int | None = None
-    """Steps of a pass over the training table; None where passes differ, as over a corpus."""
+    """Steps of an epoch of the training table; None for a corpus, whose epochs differ in length."""
 
     @cached_property
     def frozen(self) -> str:
-        """Digest of the weights that don't learn, which stand in no checkpoint."""
+        """Digest of the frozen weights, which are in no checkpoint."""
         return frozen_digest(self.model)
 
 
 @dataclass
 class Position:
-    """How far a run is."""
+    """The state of a run."""
 
     step: int = 0
     tokens: int = 0
     seconds: float = 0.0
-    """Spent before this process."""
+    """Time of earlier processes; after the run, of the whole run."""
     feed: dict[str, Any] = field(default_factory=dict)
     window: list[dict[str, float]] = field(default_factory=list)
-    """Figures of the steps since the last logged one."""
+    """Figures of the steps since the last logged step."""
     timed_tokens: int = 0
     timed_seconds: float = 0.0
-    """What the next line's tokens per second are counted from; evaluations and saves are left out."""
+    """Tokens and time from which the next line's tokens per second are counted, without evaluations and saves."""
     chosen: dict[str, Any] = field(default_factory=dict)
-    """What dev scores decided, for the run's figures."""
+    """Decisions by dev scores, for the run's figures."""
 
 
 class _Clock:
-    """Seconds of the whole run, earlier processes included."""
+    """Counts the seconds of the whole run, including earlier processes."""
 
     def __init__(self, before: float) -> None:
         self._before, self._start = before, time.monotonic()
@@ -96,18 +96,18 @@ class _Clock:
 
 
 def run(job: Job, folder: RunFolder) -> Position:
-    """Train to the horizon, going on from the newest valid checkpoint if there is one.
+    """Train to the end of the run, resuming from the newest valid checkpoint if there is one.
 
     Args:
-        job: what to do.
-        folder: where it is written; held by this process.
+        job: the run's model, task, data and settings.
+        folder: the run's folder, held by this process.
 
     Returns:
-        Where the run ended; the model has the weights that count: the last ones, their mean, or the best.
+        The state at the end. The model has its final weights: the last, the averaged, or the best ones.
 
     Raises:
-        Interrupted: a signal came; everything up to here is saved.
-        DataError: a loss that isn't finite.
+        Interrupted: a signal came. Everything up to here is saved.
+        DataError: a loss or gradient isn't finite, or a file of the run doesn't fit.
     """
     job.model.to(job.device)
     optimizer = build(job.model, job.optimizer)
@@ -122,10 +122,10 @@ def run(job: Job, folder: RunFolder) -> Position:
         progress.bar("Training", total=job.horizon.amount, unit=job.horizon.unit) as bar,
     ):
         bar.begin(job.horizon.reached(step=position.step, tokens=position.tokens, seconds=position.seconds))
-        # A new head knows nothing: on a table it is measured first only where a curve is asked for.
+        # On a table the head is new: a measurement before the first step is of use only in a dev curve.
         if job.evaluate is not None and position.step == 0 and (job.epoch_steps is None or job.training.watches):
             _evaluate(job, average, selection, journal, position, clock)
-            clock = _Clock(position.seconds)  # else a short budget would be past its warm-up at the first step
+            clock = _Clock(position.seconds)  # so that this evaluation doesn't use up the warm-up of a short budget
         saved, position.timed_tokens, position.timed_seconds = position.step, position.tokens, clock()
         for step in () if selection.exhausted else _steps(job, optimizer, position, clock):
             average.update(job.model, step.number)
@@ -137,7 +137,7 @@ def run(job: Job, folder: RunFolder) -> Position:
             if step.number % job.training.log_every == 0 or done or measure:
                 record = _log(job, journal, position, step, clock)
                 bar.advance(0, **_shown(job, position, record))
-            elif position.step < job.training.log_every:  # something to see before the first line is due
+            elif position.step < job.training.log_every:  # to show figures before the first line is due
                 bar.advance(0, **_shown(job, position, step.figures))
             reached = job.horizon.reached(step=position.step, tokens=position.tokens, seconds=clock())
             bar.advance(reached - bar.done)
@@ -161,14 +161,14 @@ def run(job: Job, folder: RunFolder) -> Position:
 
 
 def _shown(job: Job, position: Position, figures: Mapping[str, Any]) -> dict[str, str]:
-    """Say the step, where the bar counts something else, and the figures that tell how it goes."""
+    """Return what the progress bar shows: the step, if the bar counts something else, the loss and the speed."""
     shown = {} if job.horizon.unit == "steps" else {"step": f"{position.step:,}"}
     speed = figures.get("tokens_per_second")
     return {**shown, "loss": f"{figures['loss']:.3f}", **({"tokens_per_second": f"{speed:,.0f}"} if speed else {})}
 
 
 def _steps(job: Job, optimizer: torch.optim.Optimizer, position: Position, clock: _Clock) -> Iterator[Step]:
-    """Draw ahead and train; nothing when the run is done already."""
+    """Draw batches and train; yield no step if the run is done already."""
 
     def fraction(step: int, tokens: int) -> float:
         return job.horizon.fraction(step=step, tokens=tokens, seconds=clock())
@@ -177,8 +177,8 @@ def _steps(job: Job, optimizer: torch.optim.Optimizer, position: Position, clock
         return
     draws: Any = job.feed(fraction, position.feed)
     if job.device.type != "cpu":
-        # On a CPU a second thread that builds tensors wakes a second pool of threads, which halves the speed; drawing
-        # a batch takes about a hundredth of a step.
+        # Not on a CPU: a second thread that builds tensors starts a second pool of threads, which halves the speed, and
+        # drawing a batch takes only about a hundredth of a step.
         draws = prefetch(draws)
     try:
         yield from train(
@@ -209,38 +209,38 @@ def _restore(
     job: Job, optimizer: torch.optim.Optimizer, average: Average, selection: Selection, folder: RunFolder
 ) -> Position:
     """Load the newest valid checkpoint and cut the journal back to it."""
-    found = checkpoint.load_newest(folder.checkpoints)
-    if found is not None:
-        _check_journal(folder, found.state.get("journal", ""))
-    journals.cut(folder.metrics, step=-1 if found is None else found.step)
-    if found is None:
+    newest = checkpoint.load_newest(folder.checkpoints)
+    if newest is not None:
+        _check_journal(folder, newest.state.get("journal", ""))
+    journals.cut(folder.metrics, step=-1 if newest is None else newest.step)
+    if newest is None:
         return Position()
-    state = found.state
+    state = newest.state
     if state["frozen"] != job.frozen:
         raise DataError(
-            f"{folder.path} can't go on: the weights that don't learn aren't those it began with; bring the old model "
-            "back, or choose another --out"
+            f"{folder.path} can't be resumed: the frozen weights aren't those it began with; restore the old model, or "
+            "choose another --out"
         )
     try:
-        restore_tensors(job.model, optimizer, found.tensors)
+        restore_tensors(job.model, optimizer, newest.tensors)
     except (KeyError, RuntimeError) as error:
         raise DataError(
-            f"{found.path} doesn't fit the model that these settings make ({error!s:.150}); choose another --out"
+            f"{newest.path} doesn't fit the model that these settings make ({error!s:.150}); choose another --out"
         ) from error
-    average.restore(found.tensors)
-    selection.restore(state["selection"], found.tensors)
-    torch.set_rng_state(found.tensors["random.torch"])
-    progress.note(f"going on after step {found.step}, {state['seconds']:.0f} s into the run")
-    return Position(found.step, state["tokens"], state["seconds"], state["feed"], state["window"])
+    average.restore(newest.tensors)
+    selection.restore(state["selection"], newest.tensors)
+    torch.set_rng_state(newest.tensors["random.torch"])
+    progress.note(f"resuming after step {newest.step}, {state['seconds']:.0f} s into the run")
+    return Position(newest.step, state["tokens"], state["seconds"], state["feed"], state["window"])
 
 
 def _check_journal(folder: RunFolder, sums: str) -> None:
-    """Refuse to go on with lines that were altered, unless the user said that it is meant."""
+    """Refuse to resume if a line was changed, unless the user accepts changes."""
     try:
         journals.check(folder.metrics, sums)
     except DataError as error:
         if not folder.accepts_changes:
-            raise DataError(f"{error}; bring it back, or go on with it as it is by --accept-changes") from error
+            raise DataError(f"{error}; restore the file, or accept it as it is with --accept-changes") from error
         progress.warn(str(error))
 
 
@@ -254,7 +254,7 @@ def _save(
     position: Position,
     clock: _Clock,
 ) -> bool:
-    """Write a checkpoint and tell whether it is there; a full disk costs a warning, not the run."""
+    """Write a checkpoint and return whether that worked. On a full disk, warn and continue the run."""
     journal.sync()
     tensors = {
         **state_tensors(job.model, optimizer),
@@ -282,13 +282,13 @@ def _save(
 
 
 def _log(job: Job, journal: Journal, position: Position, step: Step, clock: _Clock) -> dict[str, Any]:
-    """Write one line of means over the steps since the last line, each over those of them that have the figure."""
+    """Write one line with the mean of each figure over the steps since the last line that have it."""
     seconds = clock()
-    found: dict[str, list[float]] = {}
+    collected: dict[str, list[float]] = {}
     for figures in position.window:
         for name, value in figures.items():
-            found.setdefault(name, []).append(value)
-    means = {name: sum(values) / len(values) for name, values in found.items()}
+            collected.setdefault(name, []).append(value)
+    means = {name: sum(values) / len(values) for name, values in collected.items()}
     record = {
         "kind": "train",
         "step": step.number,
@@ -305,15 +305,15 @@ def _log(job: Job, journal: Journal, position: Position, step: Step, clock: _Clo
     journal.write(record)
     position.window, position.timed_tokens, position.timed_seconds = [], position.tokens, seconds
     done = job.horizon.fraction(step=position.step, tokens=position.tokens, seconds=seconds)
-    if said := job.watch(record, done):
-        progress.warn(said)
+    if warning := job.watch(record, done):
+        progress.warn(warning)
     return record
 
 
 def _evaluate(
     job: Job, average: Average, selection: Selection, journal: Journal, position: Position, clock: _Clock
 ) -> None:
-    """Measure on dev, write it down and compare it with what was measured before."""
+    """Measure the dev set, log the figures and compare them with earlier ones."""
     assert job.evaluate is not None
     with average.applied(job.model), compute(job.precision, job.device):
         figures = job.evaluate(position.feed)
@@ -324,6 +324,6 @@ def _evaluate(
 
 
 def _stop(stop: Stop, folder: RunFolder, saved: int, *, done: bool) -> None:
-    """End the process's part of the run when a signal came."""
+    """Stop the run if a signal came."""
     if stop.requested and not done:
-        raise Interrupted(f"{stop.requested}: saved at step {saved}; go on with --resume --out {folder.path}")
+        raise Interrupted(f"{stop.requested}: saved at step {saved}; resume it with --resume --out {folder.path}")

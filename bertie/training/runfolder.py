@@ -1,11 +1,11 @@
-"""The folder of a run: who may write in it, what is in it, and whether it may be resumed.
+"""The folder of a run: its files, its lock, and whether the run may be resumed.
 
     config.toml   metrics.jsonl   checkpoints/   model/   report.html
-    run.json      the settings and data the run began with, and, once it is finished, its figures
-    .lock         held by the process that is at work
+    run.json      settings and data fingerprint from the start of the run, and its figures once it is finished
+    .lock         held by the process that uses the folder
 
-run.json and not config.toml decides what a resumed run must keep to: config.toml is there to be copied and edited.
-Where it was edited in place, or other settings are given, the run goes on only when it is told to accept them.
+A resumed run is compared with run.json and not with config.toml, which is meant to be copied and edited. If config.toml
+was edited in place, or other settings are given, the run is resumed only with --accept-changes.
 """
 
 import os
@@ -27,21 +27,21 @@ from bertie.training.record import DATA, flat, shown
 _ACCEPT = "--accept-changes"
 _RECORD = "run.json"
 PREPARED = "prepared"
-"""The folder of corpora that a run has made for itself."""
+"""The subfolder of corpora that a run has prepared itself."""
 
 
 class SettingsFile(Protocol):
-    """What reads and writes config.toml."""
+    """Reads and writes config.toml."""
 
     def read(self, path: Path, /) -> Mapping[str, Any]:
-        """Return what the file says, as plain values."""
+        """Return the settings in the file, as plain values."""
 
     def write(self, path: Path, /, *, command: str, parameters: Mapping[str, Any]) -> None:
-        """Write it."""
+        """Write the file."""
 
 
 class RunFolder:
-    """A run's folder, held by this process until it is closed; a context manager. Made by `open`."""
+    """A run's folder, locked by this process until it is closed. A context manager, made by `open`."""
 
     def __init__(self, path: Path, lock: IO[str]) -> None:
         self.path, self._lock = path, lock
@@ -51,7 +51,7 @@ class RunFolder:
         self.model = path / "model"
         self.report = path / "report.html"
         self.accepts_changes = False
-        """Whether the user said that what was changed since the run began is meant."""
+        """Whether the user accepts what has changed since the run began."""
         self._keeps_checkpoints = False
         self._record_file = path / _RECORD
         self._record: dict[str, Any] = {}
@@ -68,22 +68,22 @@ class RunFolder:
         settings_file: SettingsFile,
         prepared: bool = False,
     ) -> "RunFolder":
-        """Make a run's folder, or take up the one that is there.
+        """Create a run's folder, or open an existing one.
 
-        With `resume` a folder that isn't there is made, so that one and the same command begins a run and goes on
-        with it.
+        With `resume` a missing folder is created, so the same command can begin a run and resume it.
 
         Args:
             path: the folder.
             command: name of the command.
-            parameters: its resolved parameters; `accept_changes` among them lets settings change.
-            resume: whether the folder may be there already.
-            data: fingerprint of what is trained on.
-            settings_file: `bertie.config`, which only commands may know.
-            prepared: whether the run has made its corpora already, in `PREPARED`.
+            parameters: its resolved parameters. `accept_changes` among them lets settings change.
+            resume: whether the folder may exist already.
+            data: fingerprint of the training data.
+            settings_file: `bertie.config`, which only commands may import.
+            prepared: whether the run has already prepared its corpora, in `PREPARED`.
 
         Raises:
-            SettingsError: it is there without `resume`, is no run, another process holds it, or settings differ.
+            SettingsError: the folder exists without `resume`, is no run, is locked by another process, or the
+                settings differ.
             DataError: the data differ, or run.json is damaged.
             ResourceError: the disk is full.
         """
@@ -98,7 +98,7 @@ class RunFolder:
         try:
             if not folder._record_file.exists():
                 folder._begin(command, parameters, data)
-            elif folder._go_on(command, parameters, data, settings_file.read):
+            elif folder._resume(command, parameters, data, settings_file.read):
                 folder.config.unlink(missing_ok=True)
             if not folder.config.exists():
                 settings_file.write(folder.config, command=command, parameters={**parameters, "resume": False})
@@ -109,43 +109,43 @@ class RunFolder:
         return folder
 
     def _begin(self, command: str, parameters: Mapping[str, Any], data: str) -> None:
-        # A process killed before this point leaves its lock and perhaps a part of run.json, nothing else.
+        # A process killed before this point leaves only its lock and perhaps a part of run.json.
         known = (self.checkpoints.name, PREPARED)
         entries = sorted(entry.name for entry in self.path.iterdir() if not entry.name.startswith((".", "run.json.")))
         if foreign := [name for name in entries if name not in known]:
-            raise SettingsError(f"{self.path} holds {foreign[0]} but no run.json: it is no run; choose another --out")
+            raise SettingsError(f"{self.path} has {foreign[0]} but no run.json: it is no run; choose another --out")
         with disk_errors(self.checkpoints):
             self.checkpoints.mkdir(exist_ok=True)
         self._write_record({"command": command, "settings": flat(parameters), "data": data, "torch": torch.__version__})
 
-    def _go_on(
+    def _resume(
         self, command: str, parameters: Mapping[str, Any], data: str, read_config: Callable[[Path], Mapping[str, Any]]
     ) -> bool:
-        """Compare a run with what it began with; tell whether it goes on with settings that were changed."""
+        """Compare the run with its record. Return whether settings changed that the user accepts."""
         record = self._record = records.read(self._record_file)
         if record["command"] != command:
             raise SettingsError(f"{self.path} is a run of {record['command']}, not of {command}")
         settings = flat(parameters)
-        found = records.compare(record["settings"], settings)
+        differing = records.compare(record["settings"], settings)
         edited = self._edited(read_config)
-        self._refuse(found, edited)
+        self._refuse(differing, edited)
         if record["data"] != data:
             key = next((key for key in DATA if key in settings), "data")
             raise DataError(
-                f"{self.path} can only go on with the data it began with: {key} was "
+                f"{self.path} can only be resumed with the data it began with: {key} was "
                 f"{shown(record['settings'].get(key))} with fingerprint {record['data']} and is now "
-                f"{shown(settings.get(key))} with {data}. Bring the old data back, or choose another --out"
+                f"{shown(settings.get(key))} with {data}. Restore the old data, or choose another --out"
             )
         if not self.finished:
-            self._say_what_moves_bits(found.machine)
-        if changes := found.changed:
-            progress.warn(f"{self.path} goes on with other settings than it began with: {'; '.join(changes)}")
+            self._warn_of_other_machine(differing.machine)
+        if changes := differing.changed:
+            progress.warn(f"{self.path} is resumed with other settings than it began with: {'; '.join(changes)}")
             known = [*record.get("changes", []), *changes]
             self._write_record({**record, "settings": settings, "changes": known})
         return bool(changes or edited)
 
     def _edited(self, read_config: Callable[[Path], Mapping[str, Any]]) -> tuple[str, ...]:
-        """Name the settings that differ in config.toml from what was written there."""
+        """Describe the settings in config.toml that were edited after it was written."""
         written = self._record.get("config")
         if written is None or not self.config.exists():
             return ()
@@ -155,42 +155,44 @@ class RunFolder:
             if self.accepts_changes:
                 return (str(error),)
             raise SettingsError(
-                f"{error}; it isn't as it was written: remove it to go on with the settings that the run began with"
+                f"{error}; the file was changed after it was written: remove it to resume with the settings that the "
+                "run began with"
             ) from error
-        found = records.compare(written, now)
-        return (*found.changed, *found.fixed)
+        differing = records.compare(written, now)
+        return (*differing.changed, *differing.fixed)
 
-    def _refuse(self, found: records.Changes, edited: tuple[str, ...]) -> None:
-        """Refuse settings that changed, except those that may change or that the user accepts."""
-        began = f"{self.path} can only go on with the settings it began with"
-        if found.fixed:
+    def _refuse(self, differing: records.Changes, edited: tuple[str, ...]) -> None:
+        """Raise an error for settings that differ, unless they may differ or the user accepts them."""
+        began = f"{self.path} can only be resumed with the settings it began with"
+        if differing.fixed:
             raise SettingsError(
-                f"{began}: {'; '.join((*found.changed, *found.fixed))}. Give the old ones, or choose another --out"
+                f"{began}: {'; '.join((*differing.changed, *differing.fixed))}. Give the old ones, or choose another "
+                "--out"
             )
-        if found.changed and self.finished:
-            raise SettingsError(f"{self.path} is finished: {'; '.join(found.changed)}. Choose another --out")
+        if differing.changed and self.finished:
+            raise SettingsError(f"{self.path} is finished: {'; '.join(differing.changed)}. Choose another --out")
         if self.accepts_changes:
             return
-        if found.changed:
+        if differing.changed:
             raise SettingsError(
-                f"{began}: {'; '.join(found.changed)}. Give the old ones, or {_ACCEPT} to go on with the new ones, or "
-                "choose another --out"
+                f"{began}: {'; '.join(differing.changed)}. Give the old ones, or {_ACCEPT} to resume with the new "
+                "ones, or choose another --out"
             )
         if edited:
             raise SettingsError(
-                f"{self.config} was changed since the run began: {'; '.join(edited)}. To go on with the settings that "
-                f"the run began with, give {_ACCEPT}, which rewrites the file; to use what it says, type: "
-                f"bertie run {self.config} --resume {_ACCEPT}"
+                f"{self.config} was changed since the run began: {'; '.join(edited)}. To resume with the settings that "
+                f"the run began with, give {_ACCEPT}, which rewrites the file. To resume with the settings in the "
+                f"file, type: bertie run {self.config} --resume {_ACCEPT}"
             )
 
-    def _say_what_moves_bits(self, machine: tuple[str, ...]) -> None:
-        """Say what makes a resumed run's weights differ in their last bits from an unbroken run's."""
+    def _warn_of_other_machine(self, machine: tuple[str, ...]) -> None:
+        """Warn of differences that change the last bits of the weights."""
         before = self._record["torch"]
         moved = [*machine, *([] if before == torch.__version__ else [f"torch was {before} and is {torch.__version__}"])]
         if moved:
             progress.warn(
-                f"{self.path}: {'; '.join(moved)}; the run goes on, but its weights won't be those of an unbroken run, "
-                "bit for bit"
+                f"{self.path}: {'; '.join(moved)}; the run is resumed, but its weights won't be bit for bit those of "
+                "an uninterrupted run"
             )
 
     def _write_record(self, record: dict[str, Any]) -> None:
@@ -207,20 +209,20 @@ class RunFolder:
         return dict(self._record.get("values", {}))
 
     def keep(self, name: str, value: Any) -> None:
-        """Keep a fact of the run in its record, for a process that goes on with it; `value` is what JSON can hold."""
+        """Store a value that JSON can hold in the run's record, for a process that resumes the run."""
         self._write_record({**self._record, "kept": {**self._record.get("kept", {}), name: value}})
 
     def kept(self, name: str) -> Any:
-        """Return a fact that was kept; None when there is none of that name."""
+        """Return the value that `keep` stored under a name; None if there is none."""
         return self._record.get("kept", {}).get(name)
 
     def mark_finished(self, values: Mapping[str, Any]) -> None:
-        """Remember that nothing is left to do, the figures to repeat when asked again, and checksums of what is read.
+        """Record that the run is finished, its figures, and checksums of metrics.jsonl and report.html.
 
-        Checkpoints are removed, because a finished run has no use for them, unless `training.keep` was given.
+        Checkpoints are removed unless `training.keep` was given, because a finished run doesn't need them.
 
         Args:
-            values: what JSON can hold.
+            values: the figures, as values that JSON can hold.
         """
         files = {file.name: sha256_file(file) for file in (self.metrics, self.report) if file.is_file()}
         self._write_record({**self._record, "values": dict(values), "files": files})
@@ -231,14 +233,14 @@ class RunFolder:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Let other processes in again; the kernel does so too when this one is killed."""
+        """Release the lock. The operating system does so too when the process is killed."""
         self._lock.close()
 
 
 def settings_of(path: Path) -> dict[str, Any] | None:
-    """Return the settings that the run in a folder began with, by dotted key; None when no run is there.
+    """Return the settings that the run in a folder began with, by dotted key; None if the folder has no run.
 
     Raises:
         DataError: its record is damaged.
@@ -249,36 +251,36 @@ def settings_of(path: Path) -> dict[str, Any] | None:
 
 
 def refuse_occupied(path: Path, *, but: str | None = None) -> None:
-    """Refuse a folder for a new run that holds something.
+    """Check that a folder for a new run is missing or empty.
 
     Args:
         path: the folder.
-        but: what it may hold.
+        but: the one entry that it may have.
 
     Raises:
-        SettingsError: it does, or it is a file.
+        SettingsError: it has other entries, or is a file.
     """
     if path.exists() and (not path.is_dir() or any(entry.name != but for entry in path.iterdir())):
-        raise SettingsError(f"--out {path} exists already; go on with it by --resume, or choose another --out")
+        raise SettingsError(f"--out {path} exists already; resume it with --resume, or choose another --out")
 
 
 def _lock(path: Path) -> IO[str]:
-    """Open and lock the file that says who is at work; the lock goes with the open file, however that ends."""
+    """Open and lock the lock file and write this process's id into it. Closing the file releases the lock."""
     file = (path / ".lock").open("a+", encoding="utf-8")
     try:
-        held = hold(file.fileno())
+        locked = hold(file.fileno())
     except OSError:
         file.close()
         raise
-    if held is False:
+    if locked is False:
         file.seek(0)
         holder = file.read().strip() or "unknown"
         file.close()
         raise SettingsError(
-            f"another process (pid {holder}) is at work in {path}; wait until it ends, stop it, or choose another --out"
+            f"another process (pid {holder}) uses {path}; wait until it ends, stop it, or choose another --out"
         )
-    if held is None:
-        progress.warn(f"{path} lies on a file system without locks; take care that no second process works in it")
+    if locked is None:
+        progress.warn(f"{path} is on a file system without locks; make sure that no other process uses it")
     file.truncate(0)
     file.write(str(os.getpid()))
     file.flush()

@@ -1,7 +1,7 @@
-"""How far a run is, and the learning rate there: pure functions.
+"""The progress of a run, and the learning rate at each point of it: pure functions.
 
-A run ends after a number of steps, of tokens, or of seconds; the rate is a function of the fraction done, so that a
-budget in minutes decays to zero by the clock just as a budget in steps does by counting.
+A run ends after a number of steps, tokens or seconds. The rate is a function of the fraction that is done. So it decays
+to zero by the clock if the budget is in minutes, just as it does by counting if the budget is in steps.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from bertie.errors import SettingsError
 from bertie.training.settings import ScheduleSettings
 
 BATCH_PARTS = 8
-"""Equal parts that a batch which grows is put together from."""
+"""Number of equal parts of a full batch. A growing batch begins with one of them."""
 
 
 def learning_rate(fraction: float, peak: float, settings: ScheduleSettings) -> float:
-    """Work out the rate at a fraction (0 to 1) of the run.
+    """Return the learning rate at a fraction (0 to 1) of the run.
 
-    As in the original code the falling line starts at fraction 0, so there is a small step down where warm-up ends:
-    peak x fraction / warmup, then peak x (1 - fraction). A cosine starts where warm-up ends. A trapezoid falls by a
-    line or by 1 - sqrt (Haegele et al. 2024) in its last part alone.
+    As in BERT's original code, the linear decay starts at fraction 0, so the rate drops a little where warm-up ends:
+    peak x fraction / warmup, then peak x (1 - fraction). A cosine starts where warm-up ends. A trapezoid decays only in
+    its last part, linearly or by 1 - sqrt (Haegele et al. 2024).
     """
     if fraction < settings.warmup:
         return peak * fraction / settings.warmup
@@ -40,7 +40,7 @@ def learning_rate(fraction: float, peak: float, settings: ScheduleSettings) -> f
 
 
 def batch_parts(fraction: float, settings: ScheduleSettings) -> int:
-    """Tell how many of the `BATCH_PARTS` of a whole batch an update takes at a fraction of the run: 1 and rising."""
+    """Return how many of the `BATCH_PARTS` of a full batch an update has at a fraction of the run, from 1 up."""
     if fraction >= settings.batch_warmup:
         return BATCH_PARTS
     return 1 + int(fraction / settings.batch_warmup * (BATCH_PARTS - 1))
@@ -48,7 +48,7 @@ def batch_parts(fraction: float, settings: ScheduleSettings) -> int:
 
 @dataclass(frozen=True)
 class Horizon:
-    """Where a run ends: exactly one of the three is set."""
+    """The end of a run: exactly one of the three is set."""
 
     steps: int | None = None
     """Updates."""
@@ -62,38 +62,38 @@ class Horizon:
         chosen = {name: value for name, value in given.items() if value is not None}
         if not chosen:
             raise SettingsError(
-                "nothing says how long to train: give --budget, such as 20m, or one of --steps, --tokens and --epochs"
+                "the length of training isn't set: give --budget, such as 20m, or one of --steps, --tokens and --epochs"
             )
         if len(chosen) > 1:
-            raise SettingsError(f"give one of {' and '.join(chosen)}, not both: each says how long to train")
+            raise SettingsError(f"give one of {' and '.join(chosen)}, not both: each sets the length of training")
         for name, value in chosen.items():
             if value <= 0:
                 raise SettingsError(f"{name} must be above 0; got {value:g}{' seconds' if name == '--budget' else ''}")
 
     @property
     def amount(self) -> float:
-        """How much there is to do, in `unit`."""
+        """The length of the run, in `unit`."""
         return self.steps or self.tokens or self.seconds or 0.0
 
     @property
     def unit(self) -> str:
-        """What the run is counted in: steps, tokens or seconds."""
+        """The unit of the length: steps, tokens or seconds."""
         return "steps" if self.steps is not None else "tokens" if self.tokens is not None else "seconds"
 
     def reached(self, *, step: int, tokens: int, seconds: float) -> float:
-        """Tell how much is done, in `unit`, `amount` at most."""
+        """Return how much of the run is done, in `unit`, at most `amount`."""
         return min(self.amount, {"steps": step, "tokens": tokens, "seconds": round(seconds)}[self.unit])
 
     def fraction(self, *, step: int, tokens: int, seconds: float) -> float:
-        """Tell how much of the run is done; 1 or more is the end."""
+        """Return the fraction of the run that is done; it is over at 1 or more."""
         return {"steps": step, "tokens": tokens, "seconds": seconds}[self.unit] / self.amount
 
 
 def parse_duration(text: str) -> float:
-    """Read "20m", "90s", "1.5h", "2h30m" or plain seconds, as seconds.
+    """Parse "20m", "90s", "1.5h", "2h30m" or plain seconds, and return seconds.
 
     Raises:
-        SettingsError: anything else.
+        SettingsError: the text has another form.
     """
     parts = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?", text.strip())
     if parts is None or not any(parts.groups()):
@@ -109,14 +109,14 @@ class Stage:
     length: int
     """Tokens of its longest sequence."""
     share: float
-    """Part of the run, 0 to 1."""
+    """Share of the run, 0 to 1."""
 
 
 def parse_stages(text: str | None, *, length: int) -> tuple[Stage, ...]:
-    """Read "128:90%,512:10%"; None is one stage of `length`.
+    """Parse stages such as "128:90%,512:10%"; None gives one stage of `length`.
 
     Raises:
-        SettingsError: another form, or shares that don't add up to 100 %.
+        SettingsError: the text has another form, or the shares don't add up to 100 %.
     """
     if text is None:
         return (Stage(length, 1.0),)
@@ -132,7 +132,7 @@ def parse_stages(text: str | None, *, length: int) -> tuple[Stage, ...]:
 
 
 def stage_at(fraction: float, stages: tuple[Stage, ...]) -> int:
-    """Number of the stage that runs at a fraction of the run."""
+    """Return the number of the stage at a fraction of the run, counted from 0."""
     edge = 0.0
     for number, stage in enumerate(stages):
         edge += stage.share

@@ -1,8 +1,8 @@
-"""Choose by dev scores: which weights are kept, and when a run that gets no better ends. Off unless asked for.
+"""Selection by dev scores: which weights are kept, and when a run that no longer improves ends. Off by default.
 
-Compared are the evaluations after training began, by the task's `criterion`, the higher the better; the first of equal
-ones wins, and a score that is no number is worse than all. What was chosen so is no longer measured on unseen data, and
-the run says so.
+It compares all evaluations after the first step by the task's `criterion`; higher is better. Of equal scores the first
+wins, and NaN is worse than any score. The dev score of selected weights is no longer a score on unseen data, so the
+run's figures record the selection.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from bertie.training.settings import TrainingSettings
 
 
 class Selection:
-    """The best evaluation so far and how long ago it was.
+    """The best evaluation so far, and the number of evaluations since.
 
     Args:
-        settings: whether to keep its weights (`best`) and when to end (`patience`).
+        settings: whether to keep the weights of the best evaluation (`best`), and when to end (`patience`).
         criterion: name of the score.
     """
 
@@ -35,22 +35,22 @@ class Selection:
         self._weights: dict[str, Tensor] = {}
 
     def consider(self, step: int, figures: Mapping[str, float], model: nn.Module) -> None:
-        """Compare an evaluation with the best one so far, and remember the weights if it is better.
+        """Compare an evaluation with the best one so far, and copy the weights if it is better.
 
         Args:
-            step: updates done; what is measured before the first one is no candidate.
-            figures: of the evaluation.
-            model: as it was measured.
+            step: number of updates done. An evaluation before the first update doesn't count.
+            figures: scores of the evaluation.
+            model: the model with the weights that were measured.
 
         Raises:
-            SettingsError: the task doesn't measure its criterion.
+            SettingsError: the criterion is not among the figures.
         """
         if not self._settings.selects:
             return
         if self._criterion not in figures:
             raise SettingsError(
                 f"training.best and training.patience compare evaluations by {self._criterion}, which isn't measured "
-                f"here; there is {', '.join(figures)}"
+                f"here; the measures are {', '.join(figures)}"
             )
         if step == 0:
             return
@@ -63,12 +63,12 @@ class Selection:
 
     @property
     def exhausted(self) -> bool:
-        """Whether so many evaluations were no better that the run ends."""
+        """Whether the last `patience` evaluations were no better, so that the run ends."""
         return self._settings.patience is not None and self._waited >= self._settings.patience
 
     @torch.no_grad()
     def apply(self, model: nn.Module) -> None:
-        """Put the best weights back, if they are to be kept."""
+        """Give the model the best weights, if `best` is set."""
         if not self._settings.best:
             return
         if not self._weights:
@@ -78,24 +78,24 @@ class Selection:
             value.copy_(self._weights[name])
 
     def facts(self, *, ended_early: bool) -> dict[str, Any]:
-        """Say what was chosen on dev, in words for the run's figures; empty when nothing was."""
-        found: dict[str, Any] = {}
+        """Return the decisions by dev scores, for the run's figures; empty if there were none."""
+        decisions: dict[str, Any] = {}
         if self._weights:
-            found["weights_chosen_on_dev"] = {"step": self._step, self._criterion: round(self._score, 4)}
+            decisions["weights_chosen_on_dev"] = {"step": self._step, self._criterion: round(self._score, 4)}
         if ended_early:
-            found["ended_early_on_dev"] = {"evaluations_without_gain": self._waited}
-        return found
+            decisions["ended_early_on_dev"] = {"evaluations_without_gain": self._waited}
+        return decisions
 
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint must hold beside `tensors`."""
+        """Return what a checkpoint needs in addition to `tensors`."""
         return {"step": self._step, "score": self._score if self._step else None, "waited": self._waited}
 
     def tensors(self) -> dict[str, Tensor]:
-        """Name the best weights, for a checkpoint."""
+        """Return the best weights by name, for a checkpoint."""
         return {f"best.{name}": value for name, value in self._weights.items()}
 
     def restore(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-        """Take up what `state` and `tensors` gave."""
+        """Restore the values of `state` and `tensors`."""
         self._step, self._waited = state["step"], state["waited"]
         self._score = -math.inf if state["score"] is None else state["score"]
         self._weights = {

@@ -1,4 +1,4 @@
-"""Settings of training, free of torch so that the command line can read them without loading it."""
+"""Settings of training. This file doesn't import torch, so the command line can read the settings quickly."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ class OptimizerSettings:
     """How weights are updated."""
 
     name: Literal["auto", "adamw", "bert_adam", "lamb", "muon", "stable_adamw"] = "auto"
-    """auto: muon for random weights that learn to guess tokens from a corpus, adamw for all else; adamw; bert_adam: the
-    paper's form, without bias correction; lamb: steps by the size of each tensor, for large batches and rates about ten
-    times AdamW's; muon: orthogonal steps for the matrices of blocks, AdamW for the rest, at one to six times AdamW's
-    rate; stable_adamw: AdamW whose steps are cut where gradients jump, to be run with clip_norm 0."""
+    """auto: muon for random weights that learn to predict tokens of a corpus, adamw otherwise; adamw; bert_adam: the
+    paper's form, without bias correction; lamb: steps in proportion to each tensor's weights, for large batches and
+    rates about ten times AdamW's; muon: orthogonalized updates for matrices of blocks, AdamW for the rest, at one to
+    six times AdamW's rate; stable_adamw: AdamW with smaller steps where gradients jump, to be used with clip_norm 0."""
     weight_decay: float = 0.01
     """Decoupled decay of matrices and tables."""
     beta1: float = 0.9
@@ -28,15 +28,15 @@ class OptimizerSettings:
     clip_norm: float = 1.0
     """Largest global norm of the gradient; 0 switches clipping off."""
     layer_decay: float = 1.0
-    """What the rate is multiplied with for each layer further down: the head has the whole rate, the top block this
-    share of it, the embeddings the smallest; 1: all alike."""
+    """Factor of the learning rate from each layer to the next lower one: the head has the full rate, the top block this
+    share of it, the embeddings the smallest; 1: the same rate for all."""
     momentum: float = 0.95
-    """Of muon: decay of the sum of gradients."""
+    """For muon: decay of the sum of gradients."""
     largest_norm: float = 0.0
-    """Of lamb: largest norm of a tensor's weights that its step grows with; 0: no bound."""
+    """For lamb: norm of a tensor's weights above which its step no longer grows; 0: no bound."""
     ema: float = 0.0
-    """Decay of a mean of the weights over the steps, which is then what is evaluated and written in place of the last
-    weights; early on the mean is over fewer steps. 0: none."""
+    """Decay of a running mean of the weights (EMA), which is evaluated and saved in place of the last weights; early in
+    the run the mean is over fewer steps. 0: no mean."""
 
     def __post_init__(self) -> None:
         for name in ("beta1", "beta2", "momentum", "ema"):
@@ -48,15 +48,15 @@ class OptimizerSettings:
             raise SettingsError(f"optimizer.layer_decay must be above 0 and at most 1; got {self.layer_decay}")
 
     def chosen(self, name: Literal["adamw", "muon"]) -> Self:
-        """Return the settings with an optimizer in place of auto; those that name one are returned as they are."""
+        """Return the settings with `name` in place of auto. If they name an optimizer, return them unchanged."""
         return replace(self, name=name) if self.name == "auto" else self
 
 
 PEAKS = {"adamw": 1e-3, "bert_adam": 1e-3, "lamb": 1e-2, "muon": 4e-3, "stable_adamw": 1e-3}
-"""Peak rate of each optimizer in pre-training when none is given: for AdamW, LAMB and Muon the best on BERT-mini
-(docs/studies.md), AdamW's for the others."""
+"""Default peak rate of each optimizer in pre-training: for AdamW, LAMB and Muon the best on BERT-mini
+(docs/studies.md), for the others AdamW's."""
 PEAK_FROM_NEIGHBOURS = 6e-3
-"""Muon's where the weights begin at neighbours, which bear higher rates."""
+"""Muon's default with the start `neighbours`, which allows higher rates."""
 
 
 @dataclass(frozen=True)
@@ -64,19 +64,19 @@ class ScheduleSettings:
     """The learning rate over a run."""
 
     warmup: float = 0.1
-    """Share of the run in which the rate climbs from 0 to the peak."""
+    """Share of the run in which the rate rises from 0 to the peak."""
     shape: Literal["linear", "constant", "cosine", "trapezoid"] = "linear"
-    """linear falls to 0 at the end of the run; constant stays at the peak after the warm-up; cosine falls to 0 along
-    half a wave; trapezoid stays at the peak and falls to 0 in the last part of the run (WSD)."""
+    """linear: falls to 0 at the end of the run; constant: stays at the peak after the warm-up; cosine: falls to 0 along
+    half a wave; trapezoid: stays at the peak and falls to 0 in the last part of the run (WSD)."""
     decay: float = 0.2
-    """Of trapezoid: share of the run in which the rate falls."""
+    """For trapezoid: share of the run in which the rate falls."""
     decay_shape: Literal["linear", "one_minus_sqrt"] = "linear"
-    """Of trapezoid: along a line, or as 1 - sqrt(x) of the part's share x done, which falls faster at first."""
+    """For trapezoid: linear, or one_minus_sqrt: 1 - sqrt(x) at share x of the decay, which falls faster at first."""
     batch_warmup: float = 0.0
-    """Of pretrain: share of the run in which the batch grows from an eighth of batch_tokens to all of it; 0: none."""
+    """For pretrain: share of the run in which the batch grows from an eighth of batch_tokens to all of it; 0: none."""
     random_positions: bool | None = None
-    """Of pretrain: whether the sequences of stages that are shorter than the longest begin at random positions, so that
-    the positions of longer ones are learned too. When not given: yes, where the encoder learns positions at all."""
+    """For pretrain: whether sequences of stages shorter than the longest begin at random positions, so that the later
+    positions are learned too. When not given: yes, if the encoder has a table of learned positions."""
 
     def __post_init__(self) -> None:
         for name in ("warmup", "decay", "batch_warmup"):
@@ -95,19 +95,19 @@ class TrainingSettings:
     log_every: int = 10
     """Steps between two lines of metrics.jsonl."""
     evaluate_every: int | None = None
-    """Steps between two evaluations on the dev data; at the end only when None."""
+    """Steps between two evaluations on the dev set; when not given, only at the end."""
     evaluate_each_epoch: bool = False
-    """Evaluate after each pass over the training table."""
+    """Evaluate after each epoch of the training table."""
     best: bool = False
-    """Keep the weights of the evaluation with the best score on dev; the last ones otherwise."""
+    """Keep the weights with the best dev score instead of the last ones."""
     patience: int | None = None
-    """Evaluations in a row without a better score after which the run ends early; never when None."""
+    """End the run early after so many evaluations in a row without a better score; when not given, never."""
     save_every: int = 200
-    """Steps between two checkpoints; 0: at the end only."""
+    """Steps between two checkpoints; 0: only at the end."""
     keep: int | None = None
-    """Checkpoints kept, also after the run; when not given two on the way, and none once the run is finished."""
+    """Checkpoints to keep, also after the run; when not given, two during the run and none afterwards."""
     micro_tokens: int = 16384
-    """Tokens of one forward pass at most; a larger update is split and its gradients are added."""
+    """The most tokens of a forward pass; a larger update is split and its gradients are added."""
 
     def __post_init__(self) -> None:
         least = {"log_every": 1, "save_every": 0, "keep": 1, "micro_tokens": 1, "evaluate_every": 1, "patience": 1}
@@ -117,13 +117,13 @@ class TrainingSettings:
                 raise SettingsError(f"training.{name} must be at least {lowest}; got {value}")
         if self.selects and not self.watches:
             raise SettingsError(
-                f"training.{'best' if self.best else 'patience'} compares evaluations of one run; say how often with "
-                "--training.evaluate-every STEPS or --training.evaluate-each-epoch"
+                f"training.{'best' if self.best else 'patience'} compares evaluations during a run; choose how often "
+                "with --training.evaluate-every STEPS or --training.evaluate-each-epoch"
             )
 
     @property
     def watches(self) -> bool:
-        """Whether dev is measured along the way, and not at the end only."""
+        """Whether the dev set is measured during the run, and not only at the end."""
         return self.evaluate_every is not None or self.evaluate_each_epoch
 
     @property
@@ -134,14 +134,14 @@ class TrainingSettings:
 
 @dataclass(frozen=True)
 class LoraSettings:
-    """Small updates that are learned in place of the encoder's matrices (LoRA), and added to them when written."""
+    """Low-rank updates that are trained instead of the encoder's matrices (LoRA), and merged into them when saved."""
 
     rank: int = 0
     """Rank of each matrix's update; 0: no LoRA, all weights learn."""
     alpha: float = 16.0
-    """Updates are multiplied with alpha / rank."""
+    """Updates are multiplied by alpha / rank."""
     targets: Literal["all", "attention", "feedforward"] = "all"
-    """Which matrices of a block get one."""
+    """Which matrices of a block get an update."""
 
     def __post_init__(self) -> None:
         if self.rank < 0:
@@ -152,20 +152,20 @@ class LoraSettings:
 
 @dataclass(frozen=True)
 class DistillSettings:
-    """A teacher, a finished model with the same vocabulary that is learned from beside the task's own targets."""
+    """Distillation: learning from a teacher, a finished model with the same vocabulary, in addition to the targets."""
 
     teacher: str | None = None
-    """Folder or hub id of the teacher; none when not given."""
+    """Folder or hub id of the teacher; when not given, there is no distillation."""
     logits: float = 0.5
-    """Weight of the distance from its guesses."""
+    """Weight of the divergence from the teacher's predictions."""
     task: float = 0.5
-    """What the task's own loss is multiplied with."""
+    """Weight of the task's own loss."""
     temperature: float = 2.0
-    """Guesses of both are compared as softmax(scores / temperature); above 1, unlikely answers count for more."""
+    """Predictions are compared as softmax(logits / temperature); above 1, unlikely classes count more."""
     hidden: float = 0.0
-    """Weight of the squared distance from its hidden vectors, layer by layer."""
+    """Weight of the squared distance from the teacher's hidden vectors, layer by layer."""
     attention: float = 0.0
-    """Weight of the distance from the relations in its last layer's attention."""
+    """Weight of the divergence from the attention relations of the teacher's last layer."""
 
     def __post_init__(self) -> None:
         if self.teacher is None:
@@ -178,4 +178,4 @@ class DistillSettings:
         if not self.temperature > 0.0:
             raise SettingsError(f"distill.temperature must be above 0; got {self.temperature}")
         if not self.logits + self.hidden + self.attention > 0.0:
-            raise SettingsError("distill.logits, .hidden and .attention are all 0: nothing is learned from the teacher")
+            raise SettingsError("distill.logits, .hidden and .attention are all 0: set one of them above 0")

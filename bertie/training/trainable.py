@@ -1,7 +1,7 @@
-"""Which weights of a network learn: all of them, or not the lowest layers (freezing), or small updates only (LoRA).
+"""Which weights of a network learn: all, all but the lowest layers (freezing), or low-rank updates only (LoRA).
 
-Frozen layers run without dropout: it would only blur what can't adapt to it, and so their outputs for an item are the
-same in every epoch and may come with the batch (`activations.py`).
+Frozen layers run without dropout, because they can't adapt to its noise. So their outputs for an item are the same in
+every epoch, and may come with the batch from a cache (`activations.py`).
 
 Shapes: T tokens, H hidden.
 """
@@ -23,15 +23,15 @@ from bertie.training import layers
 from bertie.training.settings import LoraSettings
 
 PREFIX = "token.prefix"
-"""Target of a batch (T, H) that holds what the frozen layers made of it."""
+"""Name of the target (T, H) with the outputs of the frozen layers for a batch."""
 
 
 class FrozenModel(TaskModel):
-    """An encoder whose lowest layers don't learn, under a head; it shares the parts of the model it is made from.
+    """A model whose lowest layers don't learn. It shares its modules with the model that it is made from.
 
     Args:
-        model: its embeddings and lowest blocks are frozen here.
-        num_blocks: how many blocks.
+        model: the model. Its embeddings and lowest blocks are frozen here.
+        num_blocks: number of blocks to freeze.
     """
 
     def __init__(self, model: TaskModel, num_blocks: int) -> None:
@@ -43,20 +43,20 @@ class FrozenModel(TaskModel):
             part.requires_grad_(False)
 
     def train(self, mode: bool = True) -> Self:
-        """Switch dropout on or off, in the layers that learn."""
+        """Switch dropout on or off in the layers that learn; it stays off in frozen layers."""
         super().train(mode)
         for part in self._frozen:
             part.eval()
         return self
 
     def prefix(self, batch: Batch, noise: Noise | None = None) -> torch.Tensor:
-        """Run the frozen layers: (T, H)."""
+        """Return the outputs of the frozen layers, (T, H)."""
         with torch.no_grad():
             hidden: torch.Tensor = self.encoder(batch, noise, blocks=slice(self.num_blocks))
         return hidden
 
     def forward(self, batch: Batch, noise: Noise | None = None) -> Any:
-        """Run encoder and head, the frozen layers only where the batch doesn't bring their outputs."""
+        """Run encoder and head. The frozen layers run only if the batch doesn't have their outputs."""
         if self.training and noise is None:
             noise = Noise.draw()
         hidden = batch.targets.get(PREFIX)
@@ -71,15 +71,15 @@ def choose(model: TaskModel, *, freeze: int, lora: LoraSettings, seed: int) -> T
 
     Args:
         model: encoder and head.
-        freeze: embeddings and so many blocks from below don't learn; 0: all learn, -1: only the head does.
-        lora: the blocks that aren't frozen learn by updates of low rank, the head as ever.
-        seed: of the updates' first weights.
+        freeze: number of lowest blocks that don't learn, with the embeddings. 0: all weights learn; -1: only the head.
+        lora: if its rank is above 0, blocks that aren't frozen learn by low-rank updates. The head learns fully.
+        seed: the run's. The updates' first weights are drawn from it.
 
     Returns:
-        `model` itself, or one that shares its parts. Updates are to be merged (`nn.lora.merge`) before it is written.
+        `model` itself, or a model that shares its modules. Merge the updates (`nn.lora.merge`) before saving it.
 
     Raises:
-        SettingsError: more layers than there are, or none that could learn as wished.
+        SettingsError: `freeze` is out of range, or leaves no block for LoRA.
     """
     total = layers.num_blocks(model)
     if freeze < -1 or freeze > total:
@@ -94,13 +94,13 @@ def choose(model: TaskModel, *, freeze: int, lora: LoraSettings, seed: int) -> T
             encoder.blocks[num_frozen:],
             rank=lora.rank,
             alpha=lora.alpha,
-            generator=torch.Generator().manual_seed(seed + 2),  # seed and seed + 1 are the encoder's and the head's
+            generator=torch.Generator().manual_seed(seed + 2),  # seed and seed + 1 draw the encoder and the head
             chosen=lambda name: lora.targets == "all" or f".{lora.targets}." in name,
         )
     network = FrozenModel(model, num_frozen) if freeze != 0 else model
     if freeze != 0 or lora.rank > 0:
         counts = [value.numel() for value in network.parameters()]
         learning = sum(value.numel() for value in network.parameters() if value.requires_grad)
-        what = f"embeddings and {num_frozen} of {total} blocks are frozen and run without dropout; " if freeze else ""
-        progress.note(f"{what}{learning:,} of {sum(counts):,} weights learn")
+        frozen = f"embeddings and {num_frozen} of {total} blocks are frozen and run without dropout; " if freeze else ""
+        progress.note(f"{frozen}{learning:,} of {sum(counts):,} weights learn")
     return network

@@ -60,7 +60,7 @@ def test_a_model_without_such_a_head_is_said_to_have_none(corpus: Path, tmp_path
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({}, "nothing says how long to train"),
+        ({}, "the length of training isn't set"),
         ({"tokens": 0}, "--tokens must be above 0; got 0"),
         ({"budget": "0s"}, "--budget must be above 0; got 0 seconds"),
         ({"budget": "1m", "tokens": 5}, "give one of --tokens and --budget"),

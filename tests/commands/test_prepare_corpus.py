@@ -79,7 +79,7 @@ def test_warnings(tmp_path: Path, tokenizer: Path, capsys: pytest.CaptureFixture
         (["nowhere.txt"], 2, "no such file"),
         (["text.pdf"], 2, "known are .txt"),
         (["text.txt", "--language", "enlish"], 2, "--language 'enlish' is unknown"),
-        (["text.txt", "--processes", "0"], 2, "--processes 0 is too few"),
+        (["text.txt", "--processes", "0"], 2, "--processes must be at least 1; got 0"),
         (["empty.txt"], 3, "no text in any of 1 files"),
         (["bad.txt"], 3, "bad.txt:1: byte 0xff at offset 4 is not UTF-8"),
         (["table.tsv"], 3, "--text-column"),

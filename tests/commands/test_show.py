@@ -234,7 +234,7 @@ def test_a_run_that_was_edited(tmp_path: Path, model: Path) -> None:
     assert report.exit_code == 3 and f"{weights} is damaged" in report.values["files"]["changed"][0]
     checkpoint.save(folder.checkpoints, step=3, tensors=tensors, state=state, keep=1)
     folder.metrics.write_text(folder.metrics.read_text().replace('"step": 1', '"step": 0'))
-    assert show(run).values["files"]["changed"] == [f"{folder.metrics}:1 was altered since it was written"]
+    assert show(run).values["files"]["changed"] == [f"{folder.metrics}:1 was changed after it was written"]
     model.rename(run / "model")
     folder.mark_finished({"steps": 3})
     folder.config.write_text(folder.config.read_text().replace("steps = 10", "steps = 11"))

@@ -52,7 +52,7 @@ def broken_off(
     before = signal.getsignal(signal.SIGINT)
     with monkeypatch.context() as patch:
         patch.setattr(runs, "_log", interrupting)
-        with pytest.raises(Interrupted, match="SIGINT: saved at step 3; go on with --resume"):
+        with pytest.raises(Interrupted, match="SIGINT: saved at step 3; resume it with --resume"):
             pretrain(tmp_path / "run")
     assert signal.getsignal(signal.SIGINT) is before
     return tmp_path / "run"
@@ -131,7 +131,7 @@ def test_another_number_of_threads_is_said_aloud(
     broken_off: Path, pretrain: Callable[..., Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert pretrain(broken_off, resume=True, threads=2).values["steps"] == STEPS
-    assert "threads was 1 and is now 2; the run goes on" in capsys.readouterr().err
+    assert "threads was 1 and is now 2; the run is resumed" in capsys.readouterr().err
 
 
 def test_an_altered_journal_is_named(
@@ -142,9 +142,9 @@ def test_an_altered_journal_is_named(
         file.write(b'{"kind": "tr')  # torn
     lines = metrics.read_text().splitlines()
     metrics.write_text("\n".join([lines[0], lines[1].replace('"step": 2', '"step": 1'), *lines[2:]]))
-    with pytest.raises(DataError, match=r"metrics\.jsonl:2 was altered since it was written; .*--accept-changes"):
+    with pytest.raises(DataError, match=r"metrics\.jsonl:2 was changed after it was written; .*--accept-changes"):
         pretrain(broken_off, resume=True)
     pretrain(broken_off, resume=True, accept_changes=True)
     said = capsys.readouterr().err
-    assert "metrics.jsonl:2 was altered" in said and "metrics.jsonl:4 is no whole line" in said
+    assert "metrics.jsonl:2 was changed" in said and "metrics.jsonl:4 is incomplete" in said
     assert len(metrics.read_text().splitlines()) == STEPS

@@ -86,7 +86,7 @@ def test_a_killed_process_is_an_error() -> None:
 
 
 def test_too_few_processes() -> None:
-    with pytest.raises(SettingsError, match="--processes 0 is too few"):
+    with pytest.raises(SettingsError, match="--processes must be at least 1; got 0"):
         list(run(Square(), range(3), num_processes=0))
     assert available_processes() >= 1
 

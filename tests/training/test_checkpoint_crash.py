@@ -143,6 +143,6 @@ def test_free_space_is_looked_at_first(tmp_path: Path, monkeypatch: pytest.Monke
         if works:
             save(tmp_path / "deep" / "checkpoints", 10)
         else:
-            with pytest.raises(ResourceError, match=r"needs 0 MB free .* lower --training\.keep"):
+            with pytest.raises(ResourceError, match=r"needs 0 MB of free disk space.* lower --training\.keep"):
                 save(tmp_path / "deep" / "checkpoints", 10)
             assert names(tmp_path) == []

@@ -141,7 +141,7 @@ def test_frozen_layers_learn_nothing(build_model: Build, tiny_tokenizer: Any) ->
     assert len(plain.layers) == len(cached.layers) == 1
     torch.testing.assert_close(plain.layers, cached.layers)
     whole = choose(build_model(TASK), freeze=-1, lora=LoraSettings(), seed=0)
-    with pytest.raises(SettingsError, match="none does; freeze fewer"):
+    with pytest.raises(SettingsError, match="that learn; freeze fewer"):
         DistilledModel(whole, teacher, ALL, seed=0)(batch)
 
 
@@ -158,7 +158,7 @@ def test_a_broken_run_ends_like_an_unbroken_one(
     with safe_open(file, framework="pt") as stored:
         held = {name.split(".")[1] for name in stored.keys() if name.startswith("model.")}  # noqa: SIM118
     assert held == {"encoder", "head", "project"}
-    with pytest.raises(DataError, match="the weights that don't learn aren't those it began with"):
+    with pytest.raises(DataError, match="the frozen weights aren't those it began with"):
         replace(run, teacher=teacher_of(tiny_tokenizer, seed=1)).start(tmp_path / "whole")
 
 

@@ -180,5 +180,5 @@ def test_other_frozen_weights_are_refused(aided_run: Callable[..., Any], tmp_pat
     run = aided_run(freeze=1)
     run.start(tmp_path / "run")
     changed = replace(run, build=lambda task, **rest: run.build(task, seed=9, **rest))
-    with pytest.raises(DataError, match="the weights that don't learn aren't those it began with"):
+    with pytest.raises(DataError, match="the frozen weights aren't those it began with"):
         changed.start(tmp_path / "run")

@@ -74,7 +74,7 @@ def test_a_torn_line_is_taken_off_with_a_word(path: Path, capsys: pytest.Capture
     with path.open("ab") as file:
         file.write(b'{"step": 2')
     journal.cut(path, step=20)
-    assert f"{path}:3 is no whole line; the file is cut back to the 2 lines before it" in capsys.readouterr().err
+    assert f"{path}:3 is incomplete; the file is cut back to the 2 lines before it" in capsys.readouterr().err
 
 
 def test_altered_and_lost_lines_are_named(path: Path) -> None:
@@ -90,7 +90,7 @@ def test_altered_and_lost_lines_are_named(path: Path) -> None:
             flipped = bytearray(lines[number])
             flipped[place] ^= 1 << place % 8
             path.write_bytes(b"".join([*lines[:number], bytes(flipped), *lines[number + 1 :]]))
-            with pytest.raises(DataError, match=rf"metrics\.jsonl:{number + 1} was altered|has lost lines"):
+            with pytest.raises(DataError, match=rf"metrics\.jsonl:{number + 1} was changed|has lost lines"):
                 journal.check(path, sums)
     path.write_bytes(b"".join(lines[:2]))
     with pytest.raises(DataError, match="has lost lines 3 to 4"):

@@ -89,7 +89,7 @@ def test_wrong_decays() -> None:
     for wrong in (0.0, -0.5, 1.5):
         with pytest.raises(SettingsError, match=r"layer_decay must be above 0 and at most 1; got"):
             OptimizerSettings(layer_decay=wrong)
-    with pytest.raises(SettingsError, match="none by that name"):
+    with pytest.raises(SettingsError, match="this one has none"):
         rate_scales(nn.Linear(2, 2), 0.9)
     assert rate_scales(nn.Linear(2, 2), 1.0) == {"weight": 1.0, "bias": 1.0}
 

@@ -123,5 +123,5 @@ def test_target_tokens_of_a_generation(build_model: Build, tiny_tokenizer: Any) 
 
 
 def test_a_task_without_opinions() -> None:
-    with pytest.raises(SettingsError, match="embedding makes none; set it to 0"):
+    with pytest.raises(SettingsError, match="embedding has none; set it to 0"):
         kind_of(Embedding())

@@ -81,7 +81,7 @@ def test_only_what_the_run_does_not_do_already_is_advised(recipe: Recipe, words:
 def test_a_run_that_ended_on_the_plateau() -> None:
     records = [line(0, 8.3, "dev"), line(1000, 6.6), line(1000, 6.61, "dev", mask_cosine=0.987)]
     said = remarks(records, YARDSTICKS, WORST)
-    assert len(said) == 1 and said[0].startswith("the run ended on the plateau: [MASK] is guessed by how often")
+    assert len(said) == 1 and said[0].startswith("the run ended on the plateau: masked tokens are predicted by their")
     assert "loss 6.61, the unigram's 6.60" in said[0] and "(mean cosine 0.99)" in said[0]
     assert said[0].endswith("and a vocabulary of 8,192 pieces (train-tokenizer --vocab-size 8192); or train longer")
     assert "Train longer, or at another --learning-rate" in remarks(records, YARDSTICKS, BEST)[0]
@@ -92,7 +92,7 @@ def test_a_run_that_ended_on_the_plateau() -> None:
 def test_a_run_that_counting_beats() -> None:
     said = remarks([line(1000, 4.8)], YARDSTICKS, BEST)
     assert said == [
-        "counting does better: with [MASK] alone the loss is 4.80, and the counts of both neighbouring tokens reach "
+        "counting does better: the loss at [MASK] is 4.80, and counts of the two neighbouring tokens reach "
         "4.00 (25.0% right) without a network; train longer"
     ]
 

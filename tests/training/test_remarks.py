@@ -50,17 +50,17 @@ def test_a_score_that_fell_and_what_was_kept() -> None:
 def test_a_loss_that_rose() -> None:
     assert "the encoder is worse than the one it began with" in risen(dev(3.0, 2.9, 7.4, name="loss", first=0))
     said = risen(dev(5.0, 3.0, 3.2, name="loss", first=0))
-    assert said.startswith("the loss on dev was lowest at step 100 (3.000) and is 3.200 at step 200")
+    assert said.startswith("the dev loss was lowest at step 100 (3.000) and is 3.200 at step 200")
     assert risen(dev(5.0, 4.0, 3.9, 3.95, name="loss", first=0)) == "" == risen(dev(5.0, name="loss"))
 
 
 @pytest.mark.parametrize(
     ("said", "right", "remark"),
     [
-        (["a"] * 20, ["a", "b"] * 10, "says 'a' for all 20 dev items, and that is right for 50% of them"),
-        (["(no answer)"] * 12, ["(no answer)", "x", "y"] * 4, "says '(no answer)' for all 12 dev items"),
-        ([""] * 12, ["", "x"] * 6, "says nothing for all 12"),
-        (["a"] * 99 + ["b"], ["a", "b"] * 50, "says 'a' for 99 of 100 dev items"),
+        (["a"] * 20, ["a", "b"] * 10, "predicts 'a' for all 20 dev items, and that is right for 50% of them"),
+        (["(no answer)"] * 12, ["(no answer)", "x", "y"] * 4, "predicts '(no answer)' for all 12 dev items"),
+        ([""] * 12, ["", "x"] * 6, "predicts nothing for all 12"),
+        (["a"] * 99 + ["b"], ["a", "b"] * 50, "predicts 'a' for 99 of 100 dev items"),
         (["a", "b"] * 10, ["a", "b"] * 10, ""),
         (["a"] * 20, ["a"] * 19 + ["b"], ""),
         (["a"] * 5, ["a", "b", "a", "b", "a"], ""),
@@ -97,7 +97,7 @@ def test_settings_that_need_more_steps() -> None:
 def test_a_stage_of_hardly_any_steps() -> None:
     stages = parse_stages("128:90%,512:10%", length=128)
     (said,) = short_stages(Extent(steps=60, done=1.0, data="the corpus"), stages)
-    assert said.startswith("sequences of 512 tokens had some 6 steps: too few to learn from")
+    assert said.startswith("sequences of 512 tokens had about 6 steps: too few to learn from")
     assert short_stages(Extent(steps=100, done=1.0, data="the corpus"), stages) == []
     assert short_stages(Extent(steps=3, done=1.0, data="the corpus"), parse_stages(None, length=128)) == []
 

@@ -74,7 +74,7 @@ def test_an_occupied_place_is_refused(tmp_path: Path, kind: str) -> None:
         (path / "photos").mkdir(parents=True)
     else:
         path.write_text("x")
-    with pytest.raises(SettingsError, match=r"run exists already; go on with it by --resume, or choose another --out"):
+    with pytest.raises(SettingsError, match=r"run exists already; resume it with --resume, or choose another --out"):
         take(path, resume=False)
     if kind == "folder":
         with pytest.raises(SettingsError, match=r"photos but no run\.json: it is no run"):
@@ -101,7 +101,7 @@ def test_a_run_killed_while_it_was_made_can_be_resumed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"steps": 20}, "steps was 10 and is now 20.*or --accept-changes to go on with the new ones"),
+        ({"steps": 20}, "steps was 10 and is now 20.*or --accept-changes to resume with the new ones"),
         ({"from_": "bert"}, "from was not set and is now 'bert'"),
         ({"steps": None}, "steps was 10 and is now not set"),
         ({"stages": (128,)}, r"stages was \[128, 512\] and is now \[128\]"),
@@ -179,7 +179,7 @@ def test_one_process_at_a_time_and_a_killed_one_lets_go(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(SettingsError, match=rf"another process \(pid {holder.pid}\) is at work in"):
+        with pytest.raises(SettingsError, match=rf"another process \(pid {holder.pid}\) uses"):
             RunFolder.open(tmp_path, "c", {}, resume=True, data="", settings_file=config)
         os.kill(holder.pid, signal.SIGKILL)
         holder.wait()
@@ -193,7 +193,7 @@ def test_a_system_without_locks_is_said_aloud(
     for name in ("fcntl", "msvcrt"):
         monkeypatch.setitem(sys.modules, name, None)
     with take(tmp_path):
-        assert "without locks; take care that no second process works in it" in capsys.readouterr().err
+        assert "without locks; make sure that no other process uses it" in capsys.readouterr().err
 
 
 def test_imports_without_what_only_posix_has() -> None:
@@ -232,7 +232,7 @@ def test_an_edited_settings_file_is_named(tmp_path: Path) -> None:
 def test_a_settings_file_that_is_no_toml_any_more(tmp_path: Path) -> None:
     take(tmp_path, resume=False).__exit__(None, None, None)
     edit(tmp_path, "steps = 10", "steps = ")
-    with pytest.raises(SettingsError, match=r"not valid TOML.*remove it to go on with the settings"):
+    with pytest.raises(SettingsError, match=r"not valid TOML.*remove it to resume with the settings"):
         take(tmp_path)
     with take(tmp_path, accept_changes=True):
         assert config.read(tmp_path)["steps"] == 10
@@ -252,7 +252,7 @@ def test_accepted_settings_are_the_runs_from_then_on(tmp_path: Path, capsys: pyt
     take(tmp_path, resume=False).__exit__(None, None, None)
     edit(tmp_path, "steps = 10", "steps = 20")
     with take(tmp_path, steps=20, accept_changes=True):
-        assert "goes on with other settings than it began with: steps was 10 and is now 20" in capsys.readouterr().err
+        assert "resumed with other settings than it began with: steps was 10 and is now 20" in capsys.readouterr().err
     assert config.read(tmp_path)["steps"] == 20 and "accept_changes" not in config.read(tmp_path)
     assert "accept_changes" not in (tmp_path / "run.json").read_text()
     with take(tmp_path, steps=20) as folder:
@@ -273,7 +273,7 @@ def test_a_run_may_go_on_on_another_machine(tmp_path: Path, capsys: pytest.Captu
     take(tmp_path, resume=False, threads=2, device="cuda").__exit__(None, None, None)
     with take(tmp_path, threads=4, device="cpu"):
         said = capsys.readouterr().err
-    assert "threads was 2 and is now 4; device was 'cuda' and is now 'cpu'; the run goes on, but its weights" in said
+    assert "threads was 2 and is now 4; device was 'cuda' and is now 'cpu'; the run is resumed, but its weights" in said
 
 
 def test_any_flipped_byte_of_the_record_is_found_or_has_no_effect(tmp_path: Path) -> None:

@@ -108,13 +108,13 @@ def test_state_goes_through_a_checkpoint() -> None:
 
 
 def test_a_criterion_that_is_not_measured() -> None:
-    with pytest.raises(SettingsError, match="by spearman, which isn't measured here; there is loss, accuracy"):
+    with pytest.raises(SettingsError, match="by spearman, which isn't measured here; the measures are loss, accuracy"):
         scored(Selection(EVERY_STEP, "spearman"), 0.5, start=0)
 
 
 @pytest.mark.parametrize("wish", [{"best": True}, {"patience": 2}])
 def test_wishes_that_need_evaluations(wish: dict[str, Any], tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"say how often with --training\.evaluate-every STEPS or"):
+    with pytest.raises(SettingsError, match=r"choose how often with --training\.evaluate-every STEPS or"):
         TrainingSettings(**wish)
     table = tmp_path / "train.tsv"
     table.write_text("text\tlabel\na\tx\nb\ty\n", encoding="utf-8")
