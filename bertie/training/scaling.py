@@ -1,7 +1,7 @@
 """What a pre-training run is expected to reach, by the size of its encoder and the tokens it reads: pure functions.
 
-The curve was fitted to runs of BERT on the English Wikipedia that begin at neighbours (docs/studies.md; the runs are in
-docs/studies/scaling.json, docs/scaling.py fits the curve). It gives a share of the unigram's loss, so that it can be
+The curve was fitted to runs of BERT on the English Wikipedia that begin at neighbours (docs/measured/studies.md; the
+runs are in docs/studies/scaling.json, docs/scaling.py fits the curve). It gives a share of the unigram's loss, so that it can be
 asked about other text and other vocabularies. Beyond the sizes and lengths of those runs it is a guess.
 
 Text that is read again and again teaches less each time. The formula is that of Muennighoff et al. (2023, "Scaling
@@ -23,8 +23,8 @@ USUAL_BATCH = 8192
 _SMALL_BATCH = 4096
 _FEW_STEPS, _SMALL_ENCODER = 300, 1_000_000
 _MOST_WEIGHTS = 4.0  # a token of the corpus; a larger encoder learns the text by heart
-_MANY_PASSES, _DROPOUT = 10.0, 0.1  # 18 passes are better with it, one is better without (docs/studies.md)
-_LASTING = 4.0  # R* of that paper: some more passes than that teach next to nothing (docs/studies.md)
+_MANY_PASSES, _DROPOUT = 10.0, 0.1  # 18 passes are better with it, one is better without (docs/measured/studies.md)
+_LASTING = 4.0  # R* of that paper: some more passes than that teach next to nothing (docs/measured/studies.md)
 
 
 @dataclass(frozen=True, kw_only=True)

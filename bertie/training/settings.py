@@ -54,7 +54,7 @@ class OptimizerSettings:
 
 PEAKS = {"adamw": 1e-3, "bert_adam": 1e-3, "lamb": 1e-2, "muon": 4e-3, "stable_adamw": 1e-3}
 """Peak rate of each optimizer in pre-training when none is given: for AdamW, LAMB and Muon the best on BERT-mini
-(docs/studies.md), AdamW's for the others."""
+(docs/measured/studies.md), AdamW's for the others."""
 PEAK_FROM_NEIGHBOURS = 6e-3
 """Muon's where the weights begin at neighbours, which bear higher rates."""
 
