@@ -2,7 +2,7 @@
 
     python docs/studies.py run rates --corpus out/corpus --out out    all runs of a study, two at once, one thread each
     python docs/studies.py add learning "bertie, bf16" out/bf16       one run more in docs/studies/learning.json
-    python docs/studies.py draw                                       the tables and pictures of docs/measured/studies.md
+    python docs/studies.py draw                                      the tables and pictures of docs/measured/studies.md
 
 A run is a folder with a journal (metrics.jsonl), as `bertie pretrain` and `benchmarks/pretraining_peers.py` leave it;
 one of the same label takes the place of the older. What stands in `STUDIES` is asked; what the runs gave is drawn.

@@ -1,8 +1,8 @@
 """What a pre-training run is expected to reach, by the size of its encoder and the tokens it reads: pure functions.
 
 The curve was fitted to runs of BERT on the English Wikipedia that begin at neighbours (docs/measured/studies.md; the
-runs are in docs/studies/scaling.json, docs/scaling.py fits the curve). It gives a share of the unigram's loss, so that it can be
-asked about other text and other vocabularies. Beyond the sizes and lengths of those runs it is a guess.
+runs are in docs/studies/scaling.json, docs/scaling.py fits the curve). It gives a share of the unigram's loss, so that
+it can be asked about other text and other vocabularies. Beyond the sizes and lengths of those runs it is a guess.
 
 Text that is read again and again teaches less each time. The formula is that of Muennighoff et al. (2023, "Scaling
 data-constrained language models", 3.1), who found 15 passes for decoders where it is 4 here.
