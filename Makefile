@@ -1,7 +1,7 @@
 # make demo    the whole life on real text, in minutes              make demo-zh    the same in Chinese
 # make test    the test suite                 make check   lint, types, import law
 # make bench   all benchmarks                 make bench-pretrain   one    make bench-check   has anything become slower?
-#              BENCH="predict startup": only these; ARGS="--smoke": flags for each (docs/benchmarks.md)
+#              BENCH="predict startup": only these; ARGS="--smoke": flags for each (docs/measured/benchmarks.md)
 #
 # Each makes .venv first, when it is missing or pyproject.toml or constraints.txt changed. Needed before: python3.11+.
 # pip's own settings (index, proxy) are used as they are.

@@ -1,4 +1,4 @@
-"""Draw the tables and plots of docs/benchmarks.md from the committed results.
+"""Draw the tables and plots of docs/measured/benchmarks.md from the committed results.
 
     python -m benchmarks.draw            the page between its markers, and one docs/images/benchmark-NAME.svg a result
 
@@ -13,8 +13,8 @@ from xml.sax.saxutils import escape
 from benchmarks import ledger
 from benchmarks.page import filled
 
-PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
-IMAGES = PAGE.parent / "images"
+PAGE = Path(__file__).parents[1] / "docs" / "measured" / "benchmarks.md"
+IMAGES = PAGE.parents[1] / "images"
 SCRIPT = "benchmarks/draw.py"
 _WIDTH, _NAMES, _FIGURES, _BAR, _TITLE = 880, 330, 170, 24, 34
 _OURS, _PEER, _LINE, _TEXT = "#2563a8", "#9aa5b1", "#333333", "#222222"
@@ -27,7 +27,7 @@ def results(folder: Path = ledger.RESULTS) -> list[dict[str, Any]]:
 
 def section(result: Mapping[str, Any]) -> str:
     """Draw a result: question, machine, plot, and a table a case."""
-    image = f"images/benchmark-{result['name']}.svg"
+    image = f"../images/benchmark-{result['name']}.svg"
     lines = [
         f"### {result['name'].replace('_', ' ')}",
         "",

@@ -1,7 +1,7 @@
 """Hold what `bertie finetune` chooses for itself against a grid of settings given by hand.
 
     python docs/fitting.py run --start mini=out/mini/model --random random=4/256,out/mini/model    what is missing
-    python docs/fitting.py draw                                                                    docs/studies.md
+    python docs/fitting.py draw                                               the table of docs/measured/studies.md
 
 A cell is an encoder, a task and a number of examples. Its grid is halved as it goes: all settings run with the first
 seed, the better half of them with the second, the better quarter with the third. Settings are compared on rows held out
@@ -30,7 +30,7 @@ from bertie.reports.machine import these_versions, this_machine
 from bertie.training.fitting import rate_in_words
 
 DOCS = Path(__file__).parent
-LEDGER, PAGE = DOCS / "studies" / "fitting.json", DOCS / "studies.md"
+LEDGER, PAGE = DOCS / "studies" / "fitting.json", DOCS / "measured" / "studies.md"
 CONFIGS = DOCS.parent / "configs" / "finetune"
 SCRIPT = "docs/fitting.py"
 TASKS = {"sst2": "accuracy", "cola": "matthews", "conll2003": "f1", "pos": "accuracy"}
@@ -220,7 +220,7 @@ def main(words: Sequence[str] | None = None) -> None:
     """Run, or draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("draw", help="draw the table of docs/studies.md")
+    commands.add_parser("draw", help="draw the table of docs/measured/studies.md")
     running = commands.add_parser("run", help="make the runs that are missing")
     running.add_argument("--start", action="append", default=[], metavar="NAME=FOLDER", help="a pre-trained encoder")
     running.add_argument("--random", action="append", default=[], metavar="NAME=SIZE,TOKENIZER", help="random weights")

@@ -1,7 +1,7 @@
 """Measure what an encoder is worth before and after it goes on with text of a field.
 
     python docs/going_on.py run DATA --model "as given=MODEL" --model "embedding, 10 minutes=out/topics/model"
-    python docs/going_on.py draw                      the table in docs/results.md
+    python docs/going_on.py draw                      the table in docs/measured/results.md
 
 Of each model three things are measured. What its vectors know: logistic regression on the mean of a text's hidden
 vectors, for SST-2 and IMDb, from 100, 500 and 5,000 labels (ten draws of the first two, the same ones for every model).
@@ -36,7 +36,7 @@ from docs.pays import EXAMS, Exam, by_network, drawn_items, settings_of
 
 DOCS = Path(__file__).parent
 LEDGER = DOCS / "studies" / "going_on.json"
-PAGES = {"en": DOCS / "results.md"}
+PAGES = {"en": DOCS / "measured" / "results.md"}
 SCRIPT = "docs/going_on.py"
 DRAWS = {100: range(1, 11), 500: range(1, 11), 5000: range(1, 2)}
 """Numbers of labels, and the seeds by which they are drawn."""

@@ -1,7 +1,7 @@
 """Measure what a pre-training buys, by task and number of labels, and draw the table of it.
 
     python docs/pays.py run DATA --model "30 minutes=out/mini/model" --random out/mini/model --classical --out out/pays
-    python docs/pays.py draw                      the table in docs/explanation/plateau.md and plateau.zh.md
+    python docs/pays.py draw                      the table in docs/measured/plateau.md and plateau.zh.md
 
 Each start learns every task from the same items, with the settings that `bertie finetune` chooses by itself, from
 several seeds. `--random MODEL` is a network of that shape and vocabulary whose weights are random. `--classical` is
@@ -32,7 +32,7 @@ from docs.fitting import entries_of, pairs
 DOCS = Path(__file__).parent
 LEDGER = DOCS / "studies" / "pays.json"
 CONFIGS = DOCS.parent / "configs" / "finetune"
-PAGES = {"en": DOCS / "explanation" / "plateau.md", "zh": DOCS / "explanation" / "plateau.zh.md"}
+PAGES = {"en": DOCS / "measured" / "plateau.md", "zh": DOCS / "measured" / "plateau.zh.md"}
 SCRIPT = "docs/pays.py"
 RANDOM, CLASSICAL = "random weights", "features + logistic regression"
 

@@ -1,7 +1,7 @@
 """Measure how soon a pre-training leaves its plateau, and draw the table and the curves of it.
 
     python docs/plateau.py run --corpus 4k=CORPUS,DEV --corpus 30k=CORPUS,DEV --out out/plateau
-    python docs/plateau.py draw                  into docs/explanation/plateau.md and plateau.zh.md
+    python docs/plateau.py draw                  into docs/measured/plateau.md and plateau.zh.md
 
 The plateau is where a masked language model says the commonest token everywhere: its loss is that of the unigram. It is
 left for good from the first evaluation on whose loss is 1.0 below the unigram's and stays there, held-out text, every
@@ -27,7 +27,7 @@ from bertie.training.journal import read
 
 DOCS = Path(__file__).parent
 LEDGER = DOCS / "studies" / "plateau.json"
-PAGES = {"en": DOCS / "explanation" / "plateau.md", "zh": DOCS / "explanation" / "plateau.zh.md"}
+PAGES = {"en": DOCS / "measured" / "plateau.md", "zh": DOCS / "measured" / "plateau.zh.md"}
 SCRIPT = "docs/plateau.py"
 STARTS = ("neighbours", "paper")
 BELOW = 1.0

@@ -2,7 +2,7 @@
 
     python docs/results.py add out/sst2-1 --name sst2      one small JSON in docs/results/ for a finished run
     python docs/results.py add peers.json                  what benchmarks/finetune_peers.py printed
-    python docs/results.py draw                            the tables between the markers of docs/results.md
+    python docs/results.py draw                            the tables between the markers of docs/measured/results.md
 
 A run's settings are those in its run.json, which are what was run; paths are reduced to file names. A name is that of a
 file in configs/finetune: what a run did otherwise than this file says stands in its entry and in the table. A run with
@@ -29,7 +29,7 @@ from bertie.reports.machine import these_versions, this_machine
 
 DOCS = Path(__file__).parent
 LEDGER = DOCS / "results"
-PAGE = DOCS / "results.md"
+PAGE = DOCS / "measured" / "results.md"
 CONFIGS = DOCS.parent / "configs" / "finetune"
 SCRIPT = "docs/results.py"
 OURS = "bertie"

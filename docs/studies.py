@@ -2,7 +2,7 @@
 
     python docs/studies.py run rates --corpus out/corpus --out out    all runs of a study, two at once, one thread each
     python docs/studies.py add learning "bertie, bf16" out/bf16       one run more in docs/studies/learning.json
-    python docs/studies.py draw                                       the tables and pictures of docs/studies.md
+    python docs/studies.py draw                                      the tables and pictures of docs/measured/studies.md
 
 A run is a folder with a journal (metrics.jsonl), as `bertie pretrain` and `benchmarks/pretraining_peers.py` leave it;
 one of the same label takes the place of the older. What stands in `STUDIES` is asked; what the runs gave is drawn.
@@ -31,7 +31,7 @@ from bertie.reports.style import LIGHT
 from bertie.training.journal import read
 
 DOCS = Path(__file__).parent
-LEDGER, PAGE, IMAGES = DOCS / "studies", DOCS / "studies.md", DOCS / "images"
+LEDGER, PAGE, IMAGES = DOCS / "studies", DOCS / "measured" / "studies.md", DOCS / "images"
 SCRIPT = "docs/studies.py"
 NUM_POINTS = 120
 _TAIL = 0.1  # share of a run whose mean is its loss
@@ -307,7 +307,7 @@ def drawn(page: str, found: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
         machines = dict.fromkeys(
             f"{run['machine']['Processor']}, {run['settings'].get('threads', 1)} threads" for run in runs
         )
-        parts += [f"### {study.title}", "", study.question, "", f"![{study.title}](images/study-{name}.svg)", ""]
+        parts += [f"### {study.title}", "", study.question, "", f"![{study.title}](../images/study-{name}.svg)", ""]
         parts += [
             *table(runs),
             "",
@@ -325,7 +325,7 @@ def main(words: Sequence[str] | None = None) -> None:
     adding.add_argument("name", choices=sorted(STUDIES))
     adding.add_argument("label", help="what this run does otherwise than its siblings")
     adding.add_argument("folder", type=Path)
-    commands.add_parser("draw", help="draw docs/studies.md and its pictures")
+    commands.add_parser("draw", help="draw docs/measured/studies.md and its pictures")
     running = commands.add_parser("run", help="make the runs of a study, and add them")
     running.add_argument("name", choices=sorted(STUDIES))
     running.add_argument("--corpus", type=Path, required=True)

@@ -83,8 +83,8 @@ def kept_share(
     """Return the share of the given weights that the written model keeps: as given, as `out` began, or the usual one.
 
     An encoder that gets a new head was made for something else than guessing tokens, and a run takes some of that from
-    it; a mean of both does better than either (docs/results.md). One that guesses tokens already just learns more. Of a
-    pair that learns together the other one is new as a whole, and none of that is worth keeping.
+    it; a mean of both does better than either (docs/measured/results.md). One that guesses tokens already just learns
+    more. Of a pair that learns together the other one is new as a whole, and none of that is worth keeping.
 
     Args:
         bundle: the model to go on from.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bertie.tasks.task import Task
 
 _FIRST_RATE, _LAST_RATE = 0.3, 0.15
-"""Share of hidden tokens at the beginning and at the end of a run: ahead of both alone (docs/studies.md)."""
+"""Share of hidden tokens at the beginning and at the end of a run: ahead of both alone (docs/measured/studies.md)."""
 _OF_MOST = "masked_lm"
 _FLAGS = ("mask_rate", "max_masked")
 """Settings of tasks that are flags of pretrain."""

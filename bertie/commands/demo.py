@@ -138,7 +138,7 @@ def _model(size: str) -> ModelSettings:
 
 
 def _pretrain(folder: Path, held_out: Path | None, *, size: str, budget: str) -> Report:
-    """Pre-train with what learned most in a few minutes (docs/studies.md): of Chinese too from single characters."""
+    """Pre-train with what learned most in a few minutes (docs/measured/studies.md); hide single Chinese characters."""
     return pretrain(
         corpus=folder / "corpus",
         dev=held_out,

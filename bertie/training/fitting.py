@@ -1,6 +1,6 @@
 """Choose the learning rate, the batch and the epochs of a fine-tuning run from its model and its data: pure functions.
 
-The rules were measured on small encoders (docs/studies.md):
+The rules were measured on small encoders (docs/measured/studies.md):
 
 - AdamW moves each weight by about the learning rate, whatever its size. Larger weights need a higher rate, a wider
   matrix a lower one, because more weights add up in each output. So the rate is a share of RMS / width.

@@ -30,7 +30,7 @@ from bertie.training.settings import OptimizerSettings, ScheduleSettings
 from bertie.training.trainable import FrozenModel
 
 STEPS = 50
-"""Steps for which a new head is trained alone; the loss falls little after that (docs/results.md)."""
+"""Steps for which a new head is trained alone; the loss falls little after that (docs/measured/results.md)."""
 _TOKENS = 2048  # per step
 _RATE = 3e-3
 _SCHEDULE = ScheduleSettings(warmup=0.1)

@@ -1,8 +1,9 @@
 """The expected loss of a pre-training run, by the size of its encoder and the tokens it reads: pure functions.
 
-The curve was fitted to runs of BERT on the English Wikipedia with the start `neighbours` (docs/studies.md; the runs are
-in docs/studies/scaling.json, docs/scaling.py fits the curve). It gives the loss as a share of the unigram's loss, so it
-can be used for other text and other vocabularies. Beyond the sizes and lengths of those runs it is an extrapolation.
+The curve was fitted to runs of BERT on the English Wikipedia with the start `neighbours` (docs/measured/studies.md; the
+runs are in docs/studies/scaling.json, docs/scaling.py fits the curve). It gives the loss as a share of the unigram's
+loss, so it can be used for other text and other vocabularies. Beyond the sizes and lengths of those runs it is an
+extrapolation.
 
 Repeated text teaches less each time. The formula is that of Muennighoff et al. (2023, "Scaling data-constrained
 language models", 3.1). Its constant R* is 15 passes for their decoders and 4 here.
@@ -23,8 +24,11 @@ USUAL_BATCH = 8192
 _SMALL_BATCH = 4096
 _FEW_STEPS, _SMALL_ENCODER = 300, 1_000_000
 _MOST_WEIGHTS = 4.0  # per token of the corpus; a larger encoder memorizes the text
-_MANY_PASSES, _DROPOUT = 10.0, 0.1  # 18 passes are better with it, one is better without (docs/studies.md)
-_LASTING = 4.0  # R* of that paper: after some more passes than this, text teaches almost nothing (docs/studies.md)
+_MANY_PASSES, _DROPOUT = 10.0, 0.1  # 18 passes are better with it, one is better without (docs/measured/studies.md)
+# R* of that paper: after some more passes than this, text teaches almost nothing (docs/measured/studies.md).
+_LASTING = 4.0
+    4.0  # R* of that paper: after some more passes than this, text teaches almost nothing (docs/measured/studies.md)
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -54,7 +54,7 @@ class OptimizerSettings:
 
 PEAKS = {"adamw": 1e-3, "bert_adam": 1e-3, "lamb": 1e-2, "muon": 4e-3, "stable_adamw": 1e-3}
 """Default peak rate of each optimizer in pre-training: for AdamW, LAMB and Muon the best on BERT-mini
-(docs/studies.md), for the others AdamW's."""
+(docs/measured/studies.md), for the others AdamW's."""
 PEAK_FROM_NEIGHBOURS = 6e-3
 """Muon's default with the start `neighbours`, which allows higher rates."""
 

@@ -1,4 +1,4 @@
-"""docs/benchmarks.md is what its script draws from the committed results, and names every benchmark there is."""
+"""docs/measured/benchmarks.md is what its script draws from the committed results, and names every benchmark."""
 
 from __future__ import annotations
 
