@@ -27,8 +27,6 @@ _MOST_WEIGHTS = 4.0  # per token of the corpus; a larger encoder memorizes the t
 _MANY_PASSES, _DROPOUT = 10.0, 0.1  # 18 passes are better with it, one is better without (docs/measured/studies.md)
 # R* of that paper: after some more passes than this, text teaches almost nothing (docs/measured/studies.md).
 _LASTING = 4.0
-    4.0  # R* of that paper: after some more passes than this, text teaches almost nothing (docs/measured/studies.md)
-)
 
 
 @dataclass(frozen=True, kw_only=True)
