@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 # The order in which a user meets them; a command not named here comes after these.
 LIFE = (
     *("demo", "check", "train_tokenizer", "prepare_corpus", "advise", "pretrain", "finetune", "evaluate", "predict"),
-    *("search", "export", "convert", "serve", "show", "run"),
+    *("search", "export", "convert", "show", "run"),
 )
 USAGE = """usage: bertie COMMAND [ARGUMENTS] [--FLAGS]
 

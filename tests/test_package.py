@@ -1,6 +1,7 @@
 """The package as Python users see it: every command a function, ``load``, and nothing imported before its time."""
 
 import importlib
+import re
 import subprocess
 import sys
 import tomllib
@@ -68,3 +69,14 @@ def test_the_tested_set_is_exact() -> None:
     pins = [line for line in lines if line and not line.startswith("#")]
     assert all(line.count("==") == 1 and "+" not in line for line in pins)
     assert "torch==2.13.0" in pins
+
+
+def test_every_extra_is_used() -> None:
+    root = Path(__file__).parents[1]
+    extras = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    sources = "\n".join(path.read_text(encoding="utf-8") for path in (root / "bertie").rglob("*.py"))
+    modules = {"scikit-learn": "sklearn", "rouge-score": "rouge_score"}
+    wanted = [re.split("[^a-z-]", each)[0] for name, packages in extras.items() if name != "dev" for each in packages]
+    names = [modules.get(each, each) for each in wanted]
+    unused = [name for name in names if not re.search(rf"""(import|from|module\(") ?{name}\b""", sources)]
+    assert names and unused == []

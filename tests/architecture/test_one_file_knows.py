@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[2] / "bertie"
 
 # Subject: (what naming it looks like, the files that may).
 KNOWN = {
-    "torch.distributed": (r"^torch\.distributed\b", ["training/parallel.py"]),
+    "torch.distributed": (r"^torch\.distributed\b", []),
     "autocast": (r"(^|\.)autocast$", ["training/precision.py"]),
     "attention kernels": (
         r"^torch\.nn\.attention\b|(^|\.)(scaled_dot_product_attention|varlen_attn)$",
@@ -25,8 +25,6 @@ KNOWN = {
     "argv": (r"^sys\.argv$", ["cli.py"]),
     "onnx": (r"^(onnx|onnxruntime)\b", ["backends/onnx.py"]),
     "openvino": (r"^openvino\b", ["backends/openvino.py"]),
-    "the web server": (r"^(fastapi|uvicorn|starlette)\b", ["serving/app.py"]),
-    "ray": (r"^ray\b", ["runners/ray.py"]),
     "the Rust tokenizers": (r"^tokenizers\b", ["tokenizer/*.py"]),
     "sentence rules": (r"^sentencex\b", ["corpus/sentences.py"]),
     "Chinese words": (r"^rjieba\b", ["corpus/segmentation.py"]),
@@ -112,3 +110,8 @@ def test_bare_rooms_need_few_packages() -> None:
             if path.exists() and (more := packages_at_import(path.read_text(encoding="utf-8")) - BARE_PACKAGES):
                 foreign[path.relative_to(PACKAGE).as_posix()] = sorted(more)
     assert foreign == {}
+
+
+def test_the_files_of_the_table_exist() -> None:
+    named = {pattern for _, files in KNOWN.values() for pattern in files}
+    assert [pattern for pattern in sorted(named) if not list(PACKAGE.glob(pattern))] == []
