@@ -126,5 +126,5 @@ def test_words_cut_by_a_dictionary_are_refused(tiny_tokenizer: Any, tmp_path: Pa
     (tmp_path / "model" / "SHA256SUMS").unlink()
     for changed in ({**told, "tokenizer_class": "RoFormerTokenizer"}, {**told, "tokenizer_class": None}):
         file.write_text(json.dumps(changed), encoding="utf-8")
-        with pytest.raises(DataError, match="its tokenizer is a RoFormerTokenizer, which bertie doesn't have"):
+        with pytest.raises(DataError, match="its tokenizer is a RoFormerTokenizer, which bertie doesn't support"):
             huggingface.read(tmp_path / "model")
