@@ -106,7 +106,7 @@ def test_an_unfinished_run_is_refused(tmp_path: Path) -> None:
     (folder / "run.json").write_text(json.dumps(record))
     with pytest.raises(SystemExit, match="isn't finished"):
         results.entry_of_run(folder, "mrpc")
-    with pytest.raises(SystemExit, match="is no run"):
+    with pytest.raises(SystemExit, match="is not a run"):
         results.entry_of_run(tmp_path, "mrpc")
 
 
