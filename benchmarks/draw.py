@@ -2,7 +2,7 @@
 
     python -m benchmarks.draw            the page between its markers, and one docs/images/benchmark-NAME.svg a result
 
-Plots are plain SVG, so that drawing them anew gives the same bytes on every machine.
+Plots are plain SVG, so that they have the same bytes on every machine.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,12 +21,12 @@ _OURS, _PEER, _LINE, _TEXT = "#2563a8", "#9aa5b1", "#333333", "#222222"
 
 
 def results(folder: Path = ledger.RESULTS) -> list[dict[str, Any]]:
-    """Read every committed result, by name."""
+    """Read all committed results, in the order of their names."""
     return [ledger.read(path) for path in sorted(folder.glob("*.json"))]
 
 
 def section(result: Mapping[str, Any]) -> str:
-    """Draw a result: question, machine, plot, and a table a case."""
+    """Return a result as Markdown: question, machine, plot, and one table for each case."""
     image = f"../images/benchmark-{result['name']}.svg"
     lines = [
         f"### {result['name'].replace('_', ' ')}",
@@ -79,13 +79,13 @@ def _table(case: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _ratio(found: Mapping[str, float]) -> str:
-    shown = f"{found['median']:.2f}"
-    return shown if found["min"] == found["max"] else f"{shown} [{found['min']:.2f}, {found['max']:.2f}]"
+def _ratio(spread: Mapping[str, float]) -> str:
+    shown = f"{spread['median']:.2f}"
+    return shown if spread["min"] == spread["max"] else f"{shown} [{spread['min']:.2f}, {spread['max']:.2f}]"
 
 
 def plot(result: Mapping[str, Any]) -> str:
-    """Draw a result's cases as bars, each case on a scale of its own, with a line from the least to the most."""
+    """Return an SVG with a bar for each median and a line from the least to the most; each case has its own scale."""
     top, parts = 8, []
     for case in result["cases"]:
         parts.append(
@@ -115,17 +115,17 @@ def plot(result: Mapping[str, Any]) -> str:
 
 
 def drawn(page: str, found: Sequence[Mapping[str, Any]]) -> str:
-    """Return the page with its results drawn anew.
+    """Return the page with the given results between its markers.
 
     Raises:
-        SystemExit: the page has lost its markers.
+        SystemExit: the page has no markers.
     """
     body = "\n\n".join(section(result) for result in found) or "No result has been committed yet."
     return filled(page, body, SCRIPT, PAGE.name)
 
 
 def main() -> None:
-    """Draw the page and its plots."""
+    """Write the page and its plots."""
     found = results()
     PAGE.write_text(drawn(PAGE.read_text(encoding="utf-8"), found), encoding="utf-8")
     for result in found:

@@ -1,9 +1,9 @@
-"""How much memory does evaluating the 18,770 questions of QAMR's test set need, above the model's own?
+"""How much memory does evaluating the 18,770 questions of QAMR's test set need, in addition to the model's memory?
 
-The questions, which QAMR keeps as numbers of tokens, are first written as a table. A fresh process then loads the
-model, notes its memory, reads the table and evaluates it; what counts is the peak of the process's resident memory
-after that note. Batches hold 4,096 tokens, as with `bertie evaluate --batch-tokens 4096`. A model without a head for
-answers gets one with random weights, which changes no size.
+QAMR stores answers as token indices, so the questions are first written as a table. A fresh process then loads the
+model, records its resident memory, and reads and evaluates the table. The figure is the peak of resident memory minus
+the recorded value. Batches hold 4,096 tokens, as with `bertie evaluate --batch-tokens 4096`. A model without a
+question-answering head gets one with random weights, which changes no size.
 
 Usage: python -m benchmarks.evaluation_memory --model MODEL --data QAMR_FOLDER [--limit 1000]
 """
@@ -22,7 +22,7 @@ from benchmarks.contest import Case, Contestant, Ready, Work, largest_difference
 
 LIMIT_MB = 300
 _STATUS = Path("/proc/self/status")
-_SECONDS = 0.01  # between two looks at the memory, where the kernel doesn't keep the peak itself
+_SECONDS = 0.01  # between two readings of the memory, if the kernel doesn't record the peak
 
 
 def arguments(parser: ArgumentParser) -> None:
@@ -31,12 +31,12 @@ def arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--data", type=Path, required=True, help="folder with QAMR's test.tsv.gz and wiki-sentences.tsv.gz"
     )
-    parser.add_argument("--limit", type=int, help="questions to take; all when not given")
-    parser.add_argument("--batch-tokens", type=int, default=4096, help="of a batch at most (%(default)s)")
+    parser.add_argument("--limit", type=int, help="number of questions (default: all)")
+    parser.add_argument("--batch-tokens", type=int, default=4096, help="largest number of tokens a batch (%(default)s)")
 
 
 def cases(options: Namespace) -> list[Case]:
-    """Make one case with one contestant: the limit is what it is compared with."""
+    """Make one case with one contestant, which is compared with the limit."""
     settings = {"limit_mb": LIMIT_MB, "batch_tokens": options.batch_tokens}
     same = largest_difference(0.0)
     return [Case("memory above the model", "MB", (Contestant("bertie", ready),), same, "lower", settings=settings)]
@@ -51,9 +51,9 @@ def prepare(work: Work) -> dict[str, Any]:
 
 
 def convert(folder: Path, table: Path, limit: int | None) -> int:
-    """Write QAMR's test questions as rows of question, context and answers; return how many.
+    """Write QAMR's test questions as rows of question, context and answers; return their number.
 
-    Three people answered each question by numbers of tokens; an answer in several runs stands for all between them.
+    Three annotators answered each question with token indices. An answer with gaps becomes the whole span.
     """
     with gzip.open(folder / "wiki-sentences.tsv.gz", "rt", encoding="utf-8") as stream:
         sentences = dict(line.rstrip("\n").split("\t", 1) for line in stream)
@@ -78,21 +78,25 @@ def convert(folder: Path, table: Path, limit: int | None) -> int:
 
 
 def _answer(tokens: list[str], numbers: str) -> tuple[str, int] | None:
-    """Return text and first character of the tokens from the smallest to the largest number; None for no numbers."""
-    places = [int(number) for number in numbers.split() if number.isdecimal()]
-    if not places:
+    """Return the text and the first character of the span from the lowest to the highest index; None for no index.
+
+    >>> _answer(["Who", "wrote", "it", "?"], "1 2")
+    ('wrote it', 4)
+    """
+    indices = [int(number) for number in numbers.split() if number.isdecimal()]
+    if not indices:
         return None
-    text = " ".join(tokens[min(places) : max(places) + 1])
-    return text, sum(len(token) + 1 for token in tokens[: min(places)])
+    text = " ".join(tokens[min(indices) : max(indices) + 1])
+    return text, sum(len(token) + 1 for token in tokens[: min(indices)])
 
 
 class Peak:
-    """The largest resident memory of this process while the context lasts, in MB."""
+    """A context manager that measures the peak resident memory of this process, in MB."""
 
     def __enter__(self) -> "Peak":
         self.before = self.most = memory("VmRSS")
         try:
-            Path("/proc/self/clear_refs").write_text("5")  # sets the kernel's own peak back
+            Path("/proc/self/clear_refs").write_text("5")  # resets the peak that the kernel records
             self._kernel = memory("VmHWM") <= self.before + 1
         except OSError:
             self._kernel = False
@@ -112,13 +116,13 @@ class Peak:
 
 
 def memory(name: str) -> float:
-    """Read a figure of this process from Linux, in MB."""
+    """Return a memory figure of this process from /proc/self/status, in MB."""
     line = next(line for line in _STATUS.read_text().splitlines() if line.startswith(f"{name}:"))
     return int(line.split()[1]) / 1024
 
 
 def ready(work: Work) -> Ready:
-    """Load the model; a repeat reads and evaluates the table."""
+    """Load the model; a repeat reads the table and evaluates it."""
     from bertie.formats.huggingface import read, resolve
     from bertie.inference.evaluate import evaluate
     from bertie.nn.device import set_threads
@@ -131,20 +135,20 @@ def ready(work: Work) -> Ready:
         started = time.perf_counter()
         with Peak() as peak:
             items = bundle.task.read(table, labelled=True).items
-            most = work.options.batch_tokens
-            found = evaluate(bundle.model, bundle.task, items, bundle.tokenizer, max_tokens=most)
-        figures["questions"] = found.num_items
+            max_tokens = work.options.batch_tokens
+            evaluation = evaluate(bundle.model, bundle.task, items, bundle.tokenizer, max_tokens=max_tokens)
+        figures["questions"] = evaluation.num_items
         figures["seconds"] = round(time.perf_counter() - started, 1)
         return round(peak.most - peak.before, 1)
 
-    # Without a warm-up: memory that a first evaluation keeps would hide from a second one.
+    # No warm-up: memory that a first evaluation keeps would not show in a second one.
     return Ready(lambda: 0.0, repeat, warmups=0, derive=lambda figure: dict(figures))
 
 
 def main(words: list[str] | None = None) -> None:
     """Run the benchmark."""
     if not _STATUS.exists():
-        sys.exit("this benchmark reads memory as Linux shows it")
+        sys.exit("this benchmark needs Linux: it reads the memory from /proc/self/status")
     rounds.main("benchmarks.evaluation_memory", words, rounds=5, repeats=1)
 
 

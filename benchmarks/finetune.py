@@ -1,8 +1,9 @@
-"""How many examples a second does fine-tuning a classifier do, beside a bare transformers loop and its Trainer?
+"""How many examples a second does fine-tuning a classifier do, compared with a bare transformers loop and Trainer?
 
-MiniLM-L6's shape, batches of 32, sentences with the lengths of SST-2 and pairs with those of an NLI set. Before timing,
-all must give the same logits. "Best" is bf16 where the processor multiplies it natively, and batches grouped by length;
-peers get texts that are tokenized already, while bertie's steps tokenize their own. A repeat is an epoch.
+The model has MiniLM-L6's shape. Batches hold 32 sentences with the lengths of SST-2, or 32 pairs with those of an NLI
+set. Before timing, all must give the same logits. The best setting of a peer is bf16, if the processor multiplies it
+natively, and batches grouped by length. Peers get tokenized texts, while bertie tokenizes during each step. A repeat
+is an epoch.
 
 Usage: python -m benchmarks.finetune [--model FOLDER] [--data FOLDER with sst2.tsv and nli.tsv]
 """
@@ -29,13 +30,13 @@ KEEPS_MEMORY = True
 
 def arguments(parser: ArgumentParser) -> None:
     """Add this benchmark's flags."""
-    parser.add_argument("--model", type=Path, help="BERT folder; MiniLM-L6's shape, random weights, when not given")
-    parser.add_argument("--data", type=Path, help="folder with sst2.tsv and nli.tsv; generated when not given")
-    parser.add_argument("--examples", type=int, default=960, help="of each table (%(default)s)")
+    parser.add_argument("--model", type=Path, help="BERT folder (default: MiniLM-L6's shape with random weights)")
+    parser.add_argument("--data", type=Path, help="folder with sst2.tsv and nli.tsv (default: generated text)")
+    parser.add_argument("--examples", type=int, default=960, help="number of examples in each table (%(default)s)")
 
 
 def cases(options: Namespace) -> list[Case]:
-    """Make one case a kind of lengths."""
+    """Make one case for the lengths of SST-2 and one for those of NLI."""
     best = "bf16" if machine.native_bf16() else "fp32"
     loops = [(f"transformers loop, grouped, {best}", partial(ready_loop, bf16=best == "bf16"))]
     trainers = [("transformers Trainer, default", partial(ready_trainer, best=False))]
@@ -53,7 +54,7 @@ def cases(options: Namespace) -> list[Case]:
 
 
 def examples(options: Namespace) -> int:
-    """Return the rows of a table."""
+    """Return the number of rows of a table."""
     return 2 * BATCH if options.smoke else int(options.examples)
 
 
@@ -77,7 +78,7 @@ def table(kind: str, options: Namespace) -> list[Any]:
 
 
 def prepare(work: Work) -> dict[str, Any]:
-    """Write one model folder a table, with its classification head, which all contestants load."""
+    """Write a model folder with a classification head for each table; all contestants load it."""
     from bertie.formats.huggingface import read, write
     from bertie.tasks.classification import Classification
 
@@ -94,7 +95,7 @@ def prepare(work: Work) -> dict[str, Any]:
 
 
 def ready_ours(kind: str, work: Work) -> Ready:
-    """Get the loop of `bertie finetune` ready."""
+    """Prepare the training loop of `bertie finetune`."""
     import torch
 
     from bertie.formats.huggingface import read
@@ -134,7 +135,7 @@ def ready_ours(kind: str, work: Work) -> Ready:
 
 
 class Theirs:
-    """What loop and Trainer share: the model, and examples as they want them."""
+    """The model and the tokenized examples, shared by loop and Trainer."""
 
     def __init__(self, kind: str, work: Work) -> None:
         import torch
@@ -161,7 +162,7 @@ class Theirs:
 
 
 def ready_loop(kind: str, work: Work, *, bf16: bool) -> Ready:
-    """Get a bare loop ready: batches of like length in a random order, autocast, fused AdamW, clipping."""
+    """Prepare a bare loop: batches of similar length in random order, autocast, fused AdamW, clipping."""
     import torch
 
     parts = Theirs(kind, work)
@@ -170,12 +171,12 @@ def ready_loop(kind: str, work: Work, *, bf16: bool) -> Ready:
 
     def grouped() -> list[list[Any]]:
         order = sorted(
-            random.permutation(len(parts.examples)), key=lambda place: -len(parts.examples[place]["input_ids"])
+            random.permutation(len(parts.examples)), key=lambda index: -len(parts.examples[index]["input_ids"])
         )
         batches = [
-            [parts.examples[place] for place in order[start : start + BATCH]] for start in range(0, len(order), BATCH)
+            [parts.examples[index] for index in order[start : start + BATCH]] for start in range(0, len(order), BATCH)
         ]
-        return [batches[place] for place in random.permutation(len(batches))]
+        return [batches[index] for index in random.permutation(len(batches))]
 
     def repeat() -> float:
         parts.model.train()
@@ -193,13 +194,13 @@ def ready_loop(kind: str, work: Work, *, bf16: bool) -> Ready:
 
 
 def ready_trainer(kind: str, work: Work, *, best: bool) -> Ready:
-    """Get the Trainer ready: as it is when nothing is asked for but the batch size, or at its best."""
+    """Prepare Trainer, with its defaults except for the batch size, or with its best setting."""
     from transformers import Trainer, TrainerCallback, TrainingArguments
 
     parts = Theirs(kind, work)
 
     class Clock(TrainerCallback):
-        """Note when the first step begins."""
+        """Record the time at which the first step begins."""
 
         started = 0.0
 

@@ -1,9 +1,9 @@
-"""What does a plain transformers loop reach with the settings of configs/finetune: sentences, pairs, CoNLL-2003?
+"""Which scores does a plain transformers loop reach with the settings of configs/finetune?
 
-Padded batches of like length, bf16 autocast where the processor multiplies it natively, AdamW with decay 0.01 (none on
-biases and norms), gradients clipped to 1, 10 % warm-up, then linear to 0; the last weights count. Files are read, and
-scores worked out, by the same code as ours; all between is transformers and torch. Prints a JSON list, one entry a run,
-which `python docs/results.py add FILE` puts into the ledger.
+The loop uses padded batches of similar length; bf16 autocast if the processor multiplies it natively; AdamW with decay
+0.01, except on biases and norms; gradients clipped to 1; 10 % warm-up and then linear decay to 0. The last weights are
+scored. bertie's code reads the files and computes the scores; the rest is transformers and torch. Prints a JSON list
+with one entry for each run, which `python docs/results.py add FILE` adds to the ledger.
 
 Usage: python benchmarks/finetune_peers.py --model MODEL --data data --only mrpc conll2003 --seeds 1 2 3 > peers.json
 """
@@ -34,7 +34,7 @@ class Texts:
         self.labels = sorted({item.label for item in train})
 
     def model(self, name: str) -> Any:
-        """Return the encoder under a new classification head."""
+        """Return the encoder with a new classification head."""
         from transformers import AutoModelForSequenceClassification
 
         return AutoModelForSequenceClassification.from_pretrained(name, num_labels=len(self.labels))
@@ -50,7 +50,7 @@ class Texts:
         ]
 
     def score(self, items: Sequence[Any], encoded: Any, logits: Sequence[torch.Tensor]) -> dict[str, float]:
-        """Work out the scores that ours reports."""
+        """Return the scores that bertie reports."""
         from bertie.metrics.classification import accuracy, macro_f1
 
         gold, guesses = [item.label for item in items], [self.labels[int(row.argmax())] for row in logits]
@@ -58,13 +58,13 @@ class Texts:
 
 
 class Tags:
-    """CoNLL-2003: a tag a word, learned and read at its first piece; words behind the cut are O."""
+    """CoNLL-2003: one tag per word, at its first piece; words that truncation cuts off are O."""
 
     def __init__(self, train: Sequence[Any]) -> None:
         self.labels = sorted({tag for item in train for tag in item.label})
 
     def model(self, name: str) -> Any:
-        """Return the encoder under a new tagging head."""
+        """Return the encoder with a new tagging head."""
         from transformers import AutoModelForTokenClassification
 
         return AutoModelForTokenClassification.from_pretrained(name, num_labels=len(self.labels))
@@ -75,25 +75,25 @@ class Tags:
         encoded = tokenizer(words, is_split_into_words=True, truncation=True, max_length=length)
         examples = []
         for number, item in enumerate(items):
-            places = encoded.word_ids(number)
+            word_ids = encoded.word_ids(number)
             first = [
-                word is not None and (place == 0 or word != places[place - 1]) for place, word in enumerate(places)
+                word is not None and (index == 0 or word != word_ids[index - 1]) for index, word in enumerate(word_ids)
             ]
             labels = [
                 self.labels.index(item.label[word]) if begins else IGNORED
-                for word, begins in zip(places, first, strict=True)
+                for word, begins in zip(word_ids, first, strict=True)
             ]
             examples.append({**{key: values[number] for key, values in encoded.items()}, "labels": labels})
         return examples
 
     def score(self, items: Sequence[Any], encoded: Any, logits: Sequence[torch.Tensor]) -> dict[str, float]:
-        """Work out the scores that ours reports."""
+        """Return the scores that bertie reports."""
         from bertie.metrics.entities import entity_scores
 
         guesses = []
         for item, example, rows in zip(items, encoded, logits, strict=True):
             best = rows.argmax(1).tolist()
-            tags = [self.labels[best[place]] for place, label in enumerate(example["labels"]) if label != IGNORED]
+            tags = [self.labels[best[index]] for index, label in enumerate(example["labels"]) if label != IGNORED]
             guesses.append((*tags, *("O",) * (len(item.words) - len(tags))))
         return entity_scores([item.label for item in items], guesses)
 
@@ -119,19 +119,19 @@ def padded(examples: Sequence[Example], padding: int) -> dict[str, torch.Tensor]
 
 
 def epoch(examples: Sequence[Example], batch_size: int, random: torch.Generator) -> Iterator[list[Example]]:
-    """Shuffle, sort by length within 50 batches at a time, and give the batches in a random order."""
+    """Shuffle, sort by length within groups of 50 batches, and yield the batches in random order."""
     order = torch.randperm(len(examples), generator=random).tolist()
     chunk = 50 * batch_size
     batches = []
     for start in range(0, len(order), chunk):
-        part = sorted(order[start : start + chunk], key=lambda place: -len(examples[place]["input_ids"]))
-        batches += [part[place : place + batch_size] for place in range(0, len(part), batch_size)]
-    for place in torch.randperm(len(batches), generator=random).tolist():
-        yield [examples[number] for number in batches[place]]
+        part = sorted(order[start : start + chunk], key=lambda index: -len(examples[index]["input_ids"]))
+        batches += [part[first : first + batch_size] for first in range(0, len(part), batch_size)]
+    for number in torch.randperm(len(batches), generator=random).tolist():
+        yield [examples[index] for index in batches[number]]
 
 
 def optimizer_of(model: Any, rate: float) -> torch.optim.Optimizer:
-    """Return AdamW; matrices and tables decay, biases and norms don't."""
+    """Return AdamW with weight decay on matrices and tables, but not on biases and norms."""
     decaying = [value for value in model.parameters() if value.dim() > 1]
     others = [value for value in model.parameters() if value.dim() <= 1]
     groups = [{"params": decaying, "weight_decay": DECAY}, {"params": others, "weight_decay": 0.0}]
@@ -141,7 +141,7 @@ def optimizer_of(model: Any, rate: float) -> torch.optim.Optimizer:
 def learn(
     model: Any, examples: Sequence[Example], settings: dict[str, Any], *, seed: int, padding: int, most: int | None
 ) -> float:
-    """Train and return the seconds it took."""
+    """Train and return the duration in seconds."""
     import transformers
 
     from bertie.training.precision import resolve
@@ -171,27 +171,27 @@ def learn(
 
 
 def measured(model: Any, examples: Sequence[Example], padding: int) -> list[torch.Tensor]:
-    """Return the logits of every example, without those of the padding, in fp32."""
+    """Return the logits of every example in fp32, without those of padding."""
     model.eval()
-    order = sorted(range(len(examples)), key=lambda place: len(examples[place]["input_ids"]))
-    found: list[torch.Tensor] = [torch.empty(0)] * len(examples)
+    order = sorted(range(len(examples)), key=lambda index: len(examples[index]["input_ids"]))
+    outputs: list[torch.Tensor] = [torch.empty(0)] * len(examples)
     with torch.inference_mode():
         for start in range(0, len(order), 64):
-            places = order[start : start + 64]
-            logits = model(**padded([examples[place] for place in places], padding)).logits
-            for row, place in enumerate(places):
-                found[place] = logits[row][: len(examples[place]["input_ids"])] if logits.dim() == 3 else logits[row]
-    return found
+            indices = order[start : start + 64]
+            logits = model(**padded([examples[index] for index in indices], padding)).logits
+            for row, index in enumerate(indices):
+                outputs[index] = logits[row][: len(examples[index]["input_ids"])] if logits.dim() == 3 else logits[row]
+    return outputs
 
 
 def commit() -> str:
-    """Return the commit the repository is at, with a + when tracked files differ from it."""
+    """Return the repository's current commit, with a + if tracked files differ from it."""
     words = ["git", "-C", str(CONFIGS), "describe", "--always", "--abbrev=12", "--exclude=*", "--dirty=+"]
     return subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
 
 
 def run(name: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
-    """Train and measure once."""
+    """Train one model and return its scores with the settings."""
     import transformers
 
     from bertie.data.items import part
@@ -243,14 +243,14 @@ def run(name: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Run every data set with every seed, in turn."""
+    """Run every data set with every seed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True, help="folder or hub id of the encoder")
     parser.add_argument("--data", type=Path, default=Path("data"))
     parser.add_argument("--only", nargs="+", choices=sorted(KINDS), default=sorted(KINDS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
-    parser.add_argument("--train-limit", type=int, help="items to learn from at most, those that bertie would take")
-    parser.add_argument("--steps", type=int, help="stop after so many, to try it out; no figure to keep")
+    parser.add_argument("--train-limit", type=int, help="largest number of training items; bertie takes the same ones")
+    parser.add_argument("--steps", type=int, help="stop after this many steps, for a trial; don't keep the scores")
     options = parser.parse_args()
     print(json.dumps([run(name, seed, options) for seed in options.seeds for name in options.only], indent=1))
 

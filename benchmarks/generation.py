@@ -1,8 +1,8 @@
-"""How many tokens a second does a decoder write, with a cache and without, beside transformers' `generate`?
+"""How many tokens a second does a decoder generate, with and without a cache, compared with transformers' `generate`?
 
-An encoder and a decoder of BERT-mini's shape and random weights write greedily from sources of one length; the end is
-forbidden, so that every text has all its tokens. Without a cache the whole text is read again for each new token, of
-whose logits bertie works out the last ones only. All must write the same tokens.
+An encoder-decoder of BERT-mini's shape with random weights generates greedily from sources of one length. The end
+token is forbidden, so that all texts have the same length. Without a cache, the whole text is read again for each new
+token, and bertie computes only the logits of the last position. All must generate the same tokens.
 
 Usage: python -m benchmarks.generation [--new-tokens 128]
 """
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 SOURCE_LENGTH, ROWS = 64, (1, 16)
 SAME = largest_difference(0.0)
 Write = Callable[[], Any]
-"""Write all texts: (rows, tokens) ids, the start left out."""
+"""Generate all texts: (rows, tokens) ids without the start token."""
 
 
 def arguments(parser: ArgumentParser) -> None:
     """Add this benchmark's flags."""
-    parser.add_argument("--new-tokens", type=int, default=128, help="of each text (%(default)s)")
+    parser.add_argument("--new-tokens", type=int, default=128, help="length of each text in tokens (%(default)s)")
 
 
 def cases(options: Namespace) -> list[Case]:
-    """Make a case for one text and one for several at once."""
+    """Make a case for one text and a case for 16 texts at once."""
     number = 8 if options.smoke else options.new_tokens
     ways: list[tuple[str, Callable[..., Write], tuple[str, ...]]] = [
         ("bertie", bertie, ()),
@@ -68,7 +68,7 @@ def prepare(work: Work) -> dict[str, Any]:
     bundle = new(config, Generation(max_new_tokens=128), tokenizer, seed=0)
     for value in bundle.model.parameters():
         if value.dim() > 1:
-            value.data *= 5.0  # fresh weights leave the likeliest tokens within a rounding error of each other
+            value.data *= 5.0  # with random weights the best tokens would differ by no more than rounding errors
     write(bundle, place(work))
     return {"size": "mini"}
 
@@ -86,7 +86,7 @@ def sources(rows: int) -> "torch.Tensor":
 
 
 def ready(make: Callable[..., Write], rows: int, number: int, work: Work) -> Ready:
-    """Measure new tokens a second over all rows."""
+    """Prepare a contestant that measures new tokens a second over all rows."""
     written = make(rows, number, work)
 
     def repeat() -> float:
@@ -98,7 +98,7 @@ def ready(make: Callable[..., Write], rows: int, number: int, work: Work) -> Rea
 
 
 def bertie(rows: int, number: int, work: Work) -> Write:
-    """Write as `bertie predict` does."""
+    """Generate as `bertie predict` does."""
     import torch
 
     from bertie.batch import Batch
@@ -121,7 +121,7 @@ def bertie(rows: int, number: int, work: Work) -> Write:
 
 
 def uncached(rows: int, number: int, work: Work) -> Write:
-    """Read the whole text again for every token."""
+    """Generate without a cache: read the whole text again for every token."""
     import torch
 
     from bertie.batch import Batch
@@ -136,8 +136,8 @@ def uncached(rows: int, number: int, work: Work) -> Write:
             tokens = torch.full((rows, 1), pair.config.start_id)
             for _ in range(number):
                 target = Batch.from_padded(tokens)
-                said = network.head.decoder(memory, batch, target)
-                logits = replace(said, hidden=said.hidden[target.offsets[1:].long() - 1]).materialise()
+                output = network.head.decoder(memory, batch, target)
+                logits = replace(output, hidden=output.hidden[target.offsets[1:].long() - 1]).materialise()
                 logits[:, pair.config.end_id] = -torch.inf
                 tokens = torch.cat([tokens, logits.argmax(1, keepdim=True)], dim=1)
         return tokens[:, 1:].numpy()
@@ -146,7 +146,7 @@ def uncached(rows: int, number: int, work: Work) -> Write:
 
 
 def transformers(rows: int, number: int, work: Work, *, cache: bool) -> Write:
-    """Write by `EncoderDecoderModel.generate`."""
+    """Generate with `EncoderDecoderModel.generate`."""
     import torch
     from transformers import EncoderDecoderModel
 

@@ -1,13 +1,13 @@
-"""How many tokens a second does MLM + NSP pre-training do on one GPU, beside transformers in bf16, sdpa and compiled?
+"""How many tokens a second does MLM + NSP pre-training do on one GPU, compared with compiled transformers in bf16?
 
-BERT-base and BERT-mini at 128 and 512 tokens, without dropout; rows that are all full (packed, the peer's best case)
-and rows of the recipe's lengths (padded, one in ten short). Model FLOP utilisation (MFU) counts what the mathematics
-needs for real tokens, with the masked-LM head on the 15 % masked positions alone, against the card's bf16 peak: work
-that a program does beyond that is no use of the card. No dropout: fast attention on a GPU has none.
+BERT-base and BERT-mini train at 128 and 512 tokens, without dropout, because fast attention on a GPU has none. Rows are
+either all full (packed, the peer's best case) or have the recipe's lengths (padded, one in ten short). Model FLOP
+utilisation (MFU) is the arithmetic that real tokens need, as a share of the card's bf16 peak. It counts the masked-LM
+head only at the 15 % masked positions; any further work of a program doesn't count. transformers uses sdpa.
 
-Needs torch, transformers, numpy, tokenizers, safetensors and this repository alone; under eight minutes with what is
-asked for when nothing is said (what isn't done by then is left out, and said to be). Without CUDA it says so and
-exits with status 2.
+Needs only torch, transformers, numpy, tokenizers, safetensors and this repository. The default run takes under eight
+minutes; cases that are not done by then are left out and listed. Without CUDA it prints an error and exits with status
+2.
 Usage, in the repository: python -m benchmarks.gpu
 """
 
@@ -20,9 +20,9 @@ from benchmarks import rounds
 from benchmarks.contest import Case, Contestant, Ready, Work, largest_difference
 from benchmarks.pretrain import flops_per_token, ready_ours, ready_theirs
 
-TOKENS = {"mini": 65_536, "base": 65_536}  # of a step; the peer's logits of all of them need some 30 GB
+TOKENS = {"mini": 65_536, "base": 65_536}  # a step; the peer computes logits for all of them, some 30 GB
 LENGTHS = (128, 512)
-# Dense bf16 without sparsity, of the data sheets; a card that isn't here is measured.
+# Dense bf16 without sparsity, from the data sheets; the peak of any other card is measured.
 PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12}
 LOSS = largest_difference(1e-3)
 SECONDS = 440.0
@@ -31,11 +31,11 @@ SECONDS = 440.0
 def arguments(parser: ArgumentParser) -> None:
     """Add this benchmark's flags."""
     parser.set_defaults(seconds=SECONDS)
-    parser.add_argument("--sizes", nargs="+", default=list(TOKENS), choices=sorted(TOKENS), help="of the networks")
+    parser.add_argument("--sizes", nargs="+", default=list(TOKENS), choices=sorted(TOKENS), help="network sizes")
 
 
 def cases(options: Namespace) -> list[Case]:
-    """Pair sizes, lengths and both kinds of rows; what matters most comes first, should the time run out."""
+    """Make a case for each size, length and kind of rows; the most important come first, in case time runs out."""
     found = []
     for size in sorted(options.sizes, key=lambda size: size != "base"):
         for length in LENGTHS:
@@ -46,7 +46,7 @@ def cases(options: Namespace) -> list[Case]:
                 compiled = {"transformers compiled": "default"}
                 proving = f"{size}, {LENGTHS[0]} tokens, padded"
                 name = f"{size}, {length} tokens, {kind}"
-                if name == proving:  # further settings of the peer, where time allows them
+                if name == proving:  # one case has time for further settings of the peer
                     compiled |= {
                         "base": {"transformers eager": ""},
                         "mini": {"transformers, CUDA graphs": "reduce-overhead"},
@@ -62,21 +62,21 @@ def cases(options: Namespace) -> list[Case]:
 
 
 def prepare(work: Work) -> dict[str, Any]:
-    """Name the card, which belongs to the machine's description."""
+    """Return the card's name and peak, for the machine's description."""
     import torch
 
     return {"machine": {"accelerator": torch.cuda.get_device_name(), "bf16_peak_tflops": peak() / 1e12}}
 
 
 def peak() -> float:
-    """Return the card's bf16 peak by its name, or what a large product reaches."""
+    """Return the bf16 peak of the card's data sheet, or for an unknown card the measured speed of a large product."""
     import time
 
     import torch
 
     name = torch.cuda.get_device_name()
     known = [value for key, value in PEAKS.items() if key in name.replace("-", " ").split()]
-    if known and "PCIe" not in name:  # whose clocks are lower
+    if known and "PCIe" not in name:  # PCIe cards have lower clocks than the data sheet's figure
         return known[0]
     a = torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16)
     for _ in range(3):
@@ -90,7 +90,7 @@ def peak() -> float:
 
 
 def ready(make: Any, shape: tuple[str, int, int], full: bool, work: Work) -> Ready:
-    """Get a contestant of `pretrain.py` ready on the card; every step reads its loss, so that time is real."""
+    """Prepare a contestant of `pretrain.py` on the GPU; every step reads its loss, so that the timing is complete."""
     import torch
 
     size, _, length = shape
@@ -109,13 +109,13 @@ def ready(make: Any, shape: tuple[str, int, int], full: bool, work: Work) -> Rea
 
 
 def main(words: list[str] | None = None) -> None:
-    """Run the benchmark, where there is a card."""
+    """Run the benchmark; exit with status 2 without a GPU."""
     asked = sys.argv[1:] if words is None else words
     if not {"-h", "--help"} & set(asked):
         import torch
 
         if not torch.cuda.is_available():
-            print("this benchmark needs a CUDA GPU, and torch sees none here", file=sys.stderr)
+            print("this benchmark needs a CUDA GPU, and torch finds none", file=sys.stderr)
             sys.exit(2)
     rounds.main("benchmarks.gpu", words, rounds=2, repeats=10)
 

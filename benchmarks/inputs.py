@@ -1,7 +1,7 @@
-"""What benchmarks read: a user's own text and model, or text of realistic lengths and a model of random weights.
+"""The inputs of benchmarks: a user's text and model, or generated text of realistic lengths and random weights.
 
-Generated words are made of syllables and drawn by Zipf's law, so that a vocabulary learned from them cuts rare words
-into pieces as it does with real ones. The same seed gives the same text everywhere.
+Generated words consist of syllables and are drawn by Zipf's law. So a vocabulary learned from them cuts rare words into
+pieces, as one learned from real text does. The same seed gives the same text everywhere.
 """
 
 import hashlib
@@ -18,23 +18,23 @@ import numpy as np
 
 WORDS, VOCABULARY = 20_000, 30_522
 LAYERS, HIDDEN, HEADS = 6, 384, 12  # MiniLM-L6's shape
-# Words of a sentence: mean of the logarithm, its deviation, most. Pieces are about 1.4 a word, and two special ones.
+# Words of a sentence: mean and deviation of the logarithm, maximum. A word has about 1.4 pieces; two special tokens.
 MIXED = (2.95, 0.65, 90)
 SST2 = (2.0, 0.75, 48)
 PREMISE, HYPOTHESIS = (2.75, 0.45, 60), (2.0, 0.45, 30)
-_FEWEST, _MOST = 15, 900  # characters of a sentence taken from a file
+_FEWEST, _MOST = 15, 900  # characters of a sentence that is taken from a file
 
 
 def arguments(parser: ArgumentParser, *, model: bool = True) -> None:
-    """Add the flags for a user's own text and model."""
-    parser.add_argument("--text", type=Path, help="UTF-8 text; generated when not given")
+    """Add the flags for a user's text and model."""
+    parser.add_argument("--text", type=Path, help="UTF-8 text file (default: generated text)")
     if model:
-        parser.add_argument("--model", type=Path, help="BERT folder; MiniLM-L6's shape, random weights, when not given")
+        parser.add_argument("--model", type=Path, help="BERT folder (default: MiniLM-L6's shape with random weights)")
 
 
 @cache
 def words() -> list[str]:
-    """Make the words, commonest first; common ones are short."""
+    """Generate the words, the most frequent first; frequent words are short."""
     random = Random(7)
     starts, middles, ends = (
         [*"bcdfghjklmnprstvwz", "th", "st", "tr", "ch"],
@@ -50,7 +50,7 @@ def words() -> list[str]:
 
 
 def generated(count: int, shape: tuple[float, float, int] = MIXED, *, seed: int = 0) -> list[str]:
-    """Draw sentences whose numbers of words are log-normal."""
+    """Generate sentences whose lengths in words are log-normal."""
     random = np.random.default_rng(seed)
     mean, deviation, most = shape
     lengths = np.clip(random.lognormal(mean, deviation, count).astype(np.int64), 2, most)
@@ -63,10 +63,10 @@ def generated(count: int, shape: tuple[float, float, int] = MIXED, *, seed: int 
 
 
 def sentences(count: int, text: str | None, *, seed: int = 0) -> list[str]:
-    """Take `count` different sentences of a file, in a random order, or generate them.
+    """Take `count` different sentences from a file, in random order, or generate them.
 
     Raises:
-        SystemExit: a file with too few.
+        SystemExit: the file has too few.
     """
     if text is None:
         return generated(count, seed=seed)
@@ -75,14 +75,15 @@ def sentences(count: int, text: str | None, *, seed: int = 0) -> list[str]:
     kept = list(dict.fromkeys(part for part in parts if _FEWEST <= len(part) <= _MOST))
     if len(kept) < count:
         raise SystemExit(
-            f"--text {Path(text).name}: {len(kept)} sentences of {_FEWEST} to {_MOST} characters; {count} needed"
+            f"--text {Path(text).name} has {len(kept)} sentences of {_FEWEST} to {_MOST} characters, but {count} are "
+            "needed; give a larger file"
         )
     order = np.random.default_rng(seed).permutation(len(kept))[:count]
-    return [kept[place] for place in order]
+    return [kept[index] for index in order]
 
 
 def document_text(characters: int, text: str | None) -> str:
-    """Return the beginning of a file, or generated documents of a dozen sentences, parted by blank lines."""
+    """Return the beginning of a file, or generated documents of twelve sentences, separated by blank lines."""
     if text is not None:
         with Path(text).open(encoding="utf-8", errors="replace") as stream:
             return stream.read(characters)
@@ -92,28 +93,28 @@ def document_text(characters: int, text: str | None) -> str:
 
 
 def described(text: str | None, texts: Sequence[str]) -> dict[str, Any]:
-    """Describe inputs so that two results can be told to be of the same ones."""
+    """Describe inputs, so that one can see whether two results have the same ones."""
     digest = hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
     return {"text": "generated" if text is None else Path(text).name, "items": len(texts), "sha256": digest}
 
 
 def tokenizer_folder(folder: Path, options: Namespace) -> Path:
-    """Return the model's folder, or learn a vocabulary from generated text."""
+    """Return the user's model folder, or the folder of a tokenizer learned from generated text."""
     if getattr(options, "model", None):
         return Path(options.model)
     from bertie import progress
     from bertie.tokenizer.train import train
 
-    progress.set_quiet(True)  # fewer pieces than asked for are no surprise here
-    place = folder / "tokenizer"
-    if not place.exists():
-        place.mkdir()
-        train(generated(8000, seed=2), vocab_size=VOCABULARY).save(place)
-    return place
+    progress.set_quiet(True)  # the vocabulary is expected to be smaller than asked for; no warning
+    path = folder / "tokenizer"
+    if not path.exists():
+        path.mkdir()
+        train(generated(8000, seed=2), vocab_size=VOCABULARY).save(path)
+    return path
 
 
 def model_folder(folder: Path, options: Namespace) -> Path:
-    """Return the user's model folder, or write one of random weights (two small layers for a smoke run)."""
+    """Return the user's model folder, or write one with random weights (two small layers for a smoke run)."""
     if getattr(options, "model", None):
         return Path(options.model)
     from bertie.formats.format import new
@@ -122,8 +123,8 @@ def model_folder(folder: Path, options: Namespace) -> Path:
     from bertie.tasks.features import FeaturesTask
     from bertie.tokenizer.tokenizer import Tokenizer
 
-    place = folder / "model"
-    if not place.exists():
+    path = folder / "model"
+    if not path.exists():
         small = options.smoke
         config = BertConfig(
             VOCABULARY,
@@ -133,14 +134,14 @@ def model_folder(folder: Path, options: Namespace) -> Path:
             intermediate_size=256 if small else 4 * HIDDEN,
         )
         tokenizer = Tokenizer.load(tokenizer_folder(folder, options))
-        write(new(config, FeaturesTask(), tokenizer, seed=0), place)
-    return place
+        write(new(config, FeaturesTask(), tokenizer, seed=0), path)
+    return path
 
 
 def rust_tokenizer(folder: Path) -> Any:
-    """Open a folder's tokenizer as the tokenizers package has it, [CLS] and [SEP] around each text, nothing cut.
+    """Open a folder's tokenizer with the tokenizers package, with [CLS] and [SEP] and without truncation.
 
-    A plain vocabulary's file doesn't ask for the two; programs on top of the package add them themselves.
+    The file of a plain vocabulary doesn't ask for the two special tokens; programs on top of the package add them.
     """
     from tokenizers import Tokenizer
     from tokenizers.processors import BertProcessing

@@ -1,4 +1,4 @@
-"""Results of benchmarks: medians and ratios, one JSON file a question, the same as a plain table, and two compared."""
+"""Results of benchmarks: medians and ratios in one JSON file per question, as a plain table, and in comparison."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 
 RESULTS = Path(__file__).parent / "results"
-# Single requests have a tail that matters, and only many of them show it.
+# A 99th percentile is reported for cases with many repeats, such as single requests, whose slowest ones matter.
 _ENOUGH_FOR_PERCENTILE = 100
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
-    """Return median, least and most."""
+    """Return median, minimum and maximum."""
     return {"median": median(values), "min": min(values), "max": max(values)}
 
 
 def summarized(case: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn the values of a case's rounds into rows and into ratios to the one of reference."""
+    """Turn the values of a case's rounds into rows, and into ratios to the reference contestant."""
     filled = {name: row for name, row in case["rows"].items() if row["values"]}
     rows: dict[str, Any] = {}
     for name, row in filled.items():
@@ -40,7 +40,11 @@ def summarized(case: Mapping[str, Any]) -> dict[str, Any]:
 def ratios(
     ours: Sequence[Sequence[float]], theirs: Sequence[Sequence[float]], *, higher_is_better: bool
 ) -> list[float]:
-    """Say by how much ours is faster, round by round; repeat by repeat where there was one round alone."""
+    """Return how many times as fast ours is in each round; in each repeat if there was only one round.
+
+    >>> ratios([[10.0, 12.0], [9.0]], [[5.0, 6.0], [3.0]], higher_is_better=True)
+    [2.0, 3.0]
+    """
     if min(len(ours), len(theirs)) == 1:
         pairs = list(zip(ours[0], theirs[0], strict=False))
     else:
@@ -49,7 +53,7 @@ def ratios(
 
 
 def write(result: Mapping[str, Any], folder: Path) -> Path:
-    """Write a result under its own name."""
+    """Write a result to NAME.json and return the path."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{result['name']}.json"
     path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -57,10 +61,10 @@ def write(result: Mapping[str, Any], folder: Path) -> Path:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Read a result, also of the first layout, which held a single case of pre-training and no spread of ratios.
+    """Read a result; also one in the first layout, with a single case of pre-training and no spread of ratios.
 
     Raises:
-        ValueError: a file of another kind.
+        ValueError: the file is not a result.
     """
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     if "cases" in found:
@@ -93,7 +97,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def as_text(result: Mapping[str, Any]) -> str:
-    """Lay a result out as plain tables."""
+    """Return a result as plain tables."""
     lines = [result["question"]]
     for case in result["cases"]:
         figures = [(name, _cells(case, name)) for name in case["rows"]]
@@ -115,13 +119,13 @@ def _cells(case: Mapping[str, Any], name: str) -> list[str]:
 
 
 def extras(row: Mapping[str, Any]) -> list[str]:
-    """Name the figures of a row beside its median and spread."""
+    """Return the names of a row's figures other than median and spread."""
     known = ("median", "min", "max", "repeats", "steps", "first_seconds")
     return [key for key in row if key not in known]
 
 
 def figure(value: float) -> str:
-    """Write a number with three significant digits, and whole numbers from 100 on with commas."""
+    """Format a number with three significant digits, or from 100 on as a whole number with commas."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
@@ -129,35 +133,36 @@ def compared(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[list[str],
     """Compare the ratios of two results of one question.
 
     Returns:
-        Lines on what got slower, beside the peers, by more than both spreads; and lines on what can't be compared.
+        A line for each ratio to a peer that got worse by more than both spreads, and a line for each that can't be
+        compared.
     """
     if reason := comparable(old, new):
         return [], [f"the committed result is of {reason}; nothing to compare"]
-    slower, apart = [], []
+    slower, skipped = [], []
     fresh = {case["name"]: case for case in new["cases"]}
     for case in old["cases"]:
         if case["name"] not in fresh:
-            apart.append(f"{case['name']}: not in the fresh run")
+            skipped.append(f"{case['name']}: not in the fresh run")
             continue
-        there = fresh[case["name"]]["faster_by"]
+        after = fresh[case["name"]]["faster_by"]
         for name, before in case["faster_by"].items():
-            if name not in there:
-                apart.append(f"{case['name']}: {name} is not in the fresh run")
-            elif there[name]["max"] < before["min"]:
-                lost = 1 - there[name]["median"] / before["median"]
+            if name not in after:
+                skipped.append(f"{case['name']}: {name} is not in the fresh run")
+            elif after[name]["max"] < before["min"]:
+                lost = 1 - after[name]["median"] / before["median"]
                 slower.append(
                     f"{case['name']}: {_ratio(before)} times as fast as {name} before, now "
-                    f"{_ratio(there[name])}: {lost:.0%} lost"
+                    f"{_ratio(after[name])}: {lost:.0%} lost"
                 )
-    return slower, apart
+    return slower, skipped
 
 
 def comparable(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    """Say why two results can't be compared; nothing where they can."""
+    """Return the reason why two results can't be compared; "" if they can."""
     if differing := [key for key, value in old["machine"].items() if new["machine"].get(key) != value]:
         return f"another machine ({', '.join(differing)} differ)"
     return "" if old.get("inputs") == new.get("inputs") else "other inputs"
 
 
-def _ratio(found: Mapping[str, float]) -> str:
-    return f"{found['median']:.2f} [{found['min']:.2f}, {found['max']:.2f}]"
+def _ratio(spread: Mapping[str, float]) -> str:
+    return f"{spread['median']:.2f} [{spread['min']:.2f}, {spread['max']:.2f}]"

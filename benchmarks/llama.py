@@ -1,4 +1,4 @@
-"""llama.cpp as a peer: a BERT folder written as GGUF (weights in F16 or Q8_0), and its own call for embeddings."""
+"""llama.cpp as a peer: convert a BERT folder to GGUF (weights in F16 or Q8_0), and embed texts with it."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -8,16 +8,16 @@ from typing import Any
 from benchmarks import inputs
 from benchmarks.contest import Work
 
-_SPACE = "\u2581"  # stands before pieces that begin a word; GGUF has no ## within words
-_BATCH = 512  # tokens; larger ones are slower, because its attention looks over the whole batch
+_SPACE = "\u2581"  # GGUF marks pieces that start a word with it, and has no ## within words
+_BATCH = 512  # tokens; larger batches are slower, because attention spans the whole batch
 FORMATS = {"bf16": "F16", "int8": "Q8_0"}
-"""The class that each kind of weights belongs to."""
+"""The GGUF type of the weights for each precision."""
 
 
 def encode(kind: str, work: Work, length: int) -> Callable[[Sequence[str]], Any]:
-    """Get `Llama(model).embed` ready, with sequences of llama.cpp's own tokenizer packed into its batches.
+    """Prepare `Llama(model).embed`, which tokenizes texts itself and packs them into batches.
 
-    It can't be told to read the first `length` tokens alone, so texts are cut behind those before it sees them.
+    It can't truncate to `length` tokens, so each text is cut after its last token that fits.
     """
     from llama_cpp import Llama
 
@@ -36,23 +36,23 @@ def encode(kind: str, work: Work, length: int) -> Callable[[Sequence[str]], Any]
     tokenizer.enable_truncation(length)
 
     def embed(texts: Sequence[str]) -> Any:
-        found = tokenizer.encode_batch(list(texts))
-        return model.embed([text[: each.offsets[-2][1]] for text, each in zip(texts, found, strict=True)])
+        encodings = tokenizer.encode_batch(list(texts))
+        return model.embed([text[: each.offsets[-2][1]] for text, each in zip(texts, encodings, strict=True)])
 
     return embed
 
 
 def written(kind: str, work: Work) -> Path:
-    """Write the encoder as GGUF."""
+    """Write the encoder as GGUF, and return the file."""
     import gguf
     from safetensors.numpy import load_file
 
-    place = work.folder / f"{kind}.gguf"
-    if place.exists():
-        return place
+    path = work.folder / f"{kind}.gguf"
+    if path.exists():
+        return path
     folder = Path(inputs.model_folder(work.folder, work.options))
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    unfinished = place.with_suffix(".part")
+    unfinished = path.with_suffix(".part")
     writer = gguf.GGUFWriter(unfinished, "bert")
     writer.add_block_count(config["num_hidden_layers"])
     writer.add_context_length(config["max_position_embeddings"])
@@ -66,27 +66,27 @@ def written(kind: str, work: Work) -> Path:
     format_ = gguf.GGMLQuantizationType[FORMATS[kind]]
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.BERT, config["num_hidden_layers"])
     for name, values in load_file(folder / "model.safetensors").items():
-        own = names.get_name(name.removeprefix("bert."), try_suffixes=(".weight", ".bias"))
-        if own is None:  # the pooler and heads for pre-training
+        gguf_name = names.get_name(name.removeprefix("bert."), try_suffixes=(".weight", ".bias"))
+        if gguf_name is None:  # the pooler and heads of pre-training
             continue
         values = values.astype("float32")
         if values.ndim < 2 or "embeddings.position" in name or "token_type" in name:
-            writer.add_tensor(own, values)
+            writer.add_tensor(gguf_name, values)
         else:
-            writer.add_tensor(own, gguf.quantize(values, format_), raw_dtype=format_)
+            writer.add_tensor(gguf_name, gguf.quantize(values, format_), raw_dtype=format_)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    return unfinished.rename(place)
+    return unfinished.rename(path)
 
 
 def _add_vocabulary(writer: Any, folder: Path, config: dict[str, Any]) -> None:
-    """Add WordPiece's pieces as llama.cpp wants to see them."""
+    """Add the WordPiece vocabulary in llama.cpp's form."""
     from gguf import TokenType
 
     pieces = (folder / "vocab.txt").read_text(encoding="utf-8").splitlines()
-    special = {piece: place for place, piece in enumerate(pieces) if piece.startswith("[") and piece.endswith("]")}
+    special = {piece: number for number, piece in enumerate(pieces) if piece.startswith("[") and piece.endswith("]")}
     shown = [piece if piece in special else piece[2:] if piece.startswith("##") else _SPACE + piece for piece in pieces]
     writer.add_tokenizer_model("bert")
     writer.add_tokenizer_pre("default")

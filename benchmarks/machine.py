@@ -1,6 +1,6 @@
-"""What a benchmark ran on: processor, memory, versions, environment; and how much memory a process needed.
+"""Describe the machine of a benchmark (processor, memory, versions, environment), and measure a process's peak memory.
 
-Needs no torch, so that the process that only waits for the others stays small. Names no user, host or path.
+It needs no torch, so that the process that waits for the contestants stays small. It records no user, host or path.
 """
 
 import os
@@ -15,7 +15,7 @@ from typing import Any
 
 from bertie.reports.machine import this_machine
 
-# What decides which products are fast, as Linux names it.
+# Processor flags that decide which products are fast, by their names in Linux.
 _FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "avx_vnni", "avx512_fp16", "amx_bf16", "amx_int8")
 _VARIABLES = (
     *("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "RAYON_NUM_THREADS", "THP_MEM_ALLOC_ENABLE", "MKL_NUM_THREADS"),
@@ -25,10 +25,10 @@ _STATUS = Path("/proc/self/status")
 
 
 def description() -> dict[str, Any]:
-    """Describe the machine; two results compare only where these are equal."""
+    """Describe the machine; two results can be compared only if their descriptions are equal."""
     found = this_machine()
     flags: set[str] = set()
-    with suppress(OSError):  # not there on other systems than Linux
+    with suppress(OSError):  # only Linux has the file
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("flags"):
                 flags = set(line.split(":", 1)[1].split())
@@ -43,7 +43,7 @@ def description() -> dict[str, Any]:
 
 
 def native_bf16() -> bool:
-    """Tell whether the processor multiplies bf16 itself; the rule of bertie's `--precision auto`, without torch."""
+    """Tell whether the processor multiplies bf16 natively, by the rule of `--precision auto` but without torch."""
     return not {"avx512_bf16", "amx_bf16"}.isdisjoint(description()["flags"])
 
 
@@ -57,7 +57,7 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
 
 
 def environment() -> dict[str, str]:
-    """Return the variables that change speed, alike for all contestants; a preloaded library by its file name."""
+    """Return the environment variables that change speed, and the file names of preloaded libraries."""
     found = {name: os.environ[name] for name in _VARIABLES if name in os.environ}
     if preloaded := os.environ.get("LD_PRELOAD"):
         found["LD_PRELOAD"] = " ".join(Path(each).name for each in preloaded.replace(":", " ").split())
@@ -65,11 +65,11 @@ def environment() -> dict[str, str]:
 
 
 def peak_mb() -> float:
-    """Return the largest resident memory so far of this process, or of a child that has ended if that is larger."""
+    """Return the peak resident memory of this process, or of an ended child if that is larger, in MB."""
     kilobytes = 1024 if sys.platform != "darwin" else 1 << 20
     children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / kilobytes
     try:
-        # The other figure starts at the memory of the process that started this one.
+        # Not getrusage: its figure starts at the memory of the parent process.
         line = next(line for line in _STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
         own = int(line.split()[1]) / 1024
     except OSError:

@@ -1,9 +1,9 @@
-"""What is left of training's speed beside other busy processes?
+"""How much of its speed does training keep while other processes are busy?
 
-A mini encoder trains by bertie's own loop, alone and beside one, two and four processes: loops of Python, products of
-torch with as many threads as the training has, and a compiler, at nice 0 and 10. Beside tokens a second stands the fair
-share of the speed alone: what the scheduler's weights would give the training's threads if each processor's time went
-by them. A kernel with autogroups shares by session first, so that its shares are others.
+A mini encoder trains with bertie's loop, alone and next to one, two and four busy processes: Python loops, torch
+products with as many threads as the training, and a compiler, each at nice 0 and 10. The result also has the fair
+share: the part of the speed alone that the training would keep if the scheduler divided processor time by its weights
+among all threads. A kernel with autogroups first divides time by session, so that its shares differ.
 
 Usage: python -m benchmarks.neighbours [--size mini]
 """
@@ -25,7 +25,7 @@ from benchmarks.pretrain import BATCHES, LENGTH, LOSS, TOKENS, ready_ours
 
 COUNTS, NICENESS = (1, 2, 4), (0, 10)
 WEIGHTS = {0: 1024, 10: 110}
-"""What the Linux scheduler gives a process of that niceness."""
+"""Weights of the Linux scheduler for each niceness."""
 SECONDS = 4.0  # of one repeat
 LOADS = {
     "Python loops": "while True: sum(range(10_000))",
@@ -38,11 +38,11 @@ LOADS = {
 
 def arguments(parser: ArgumentParser) -> None:
     """Add this benchmark's flags."""
-    parser.add_argument("--size", default="mini", help="of the network (%(default)s)")
+    parser.add_argument("--size", default="mini", help="network size (%(default)s)")
 
 
 def cases(options: Namespace) -> list[Case]:
-    """Make a case a kind of neighbour and niceness."""
+    """Make a case for each kind of neighbour and each niceness."""
     kinds = list(product(LOADS, NICENESS))[: 1 if options.smoke else None]
     size, rows = "tiny" if options.smoke else options.size, 4 if options.smoke else TOKENS // LENGTH
     found = []
@@ -60,17 +60,17 @@ def cases(options: Namespace) -> list[Case]:
 
 
 def prepare(work: Work) -> dict[str, Any]:
-    """Say what the shares are of."""
+    """Record the duration of a repeat."""
     return {"seconds_a_repeat": SECONDS}
 
 
 def ready(size: str, rows: int, load: str, nice: int, count: int, seconds: float, work: Work) -> Ready:
-    """Get the training ready, and its neighbours for as long as a repeat lasts."""
+    """Prepare the training; its neighbours run during each repeat."""
     steps = ready_ours(size, rows, LENGTH, 0.0, 0.0, work)
     threads, cores = work.options.threads, os.cpu_count() or 1
     busy = count * (threads if load == "torch" else 1)
-    most = min(threads, cores)  # processors that the training has alone
-    fair = min(1.0, cores * threads / (threads + busy * WEIGHTS[nice] / WEIGHTS[0]) / most)
+    alone = min(threads, cores)  # processors that the training uses when it runs alone
+    fair = min(1.0, cores * threads / (threads + busy * WEIGHTS[nice] / WEIGHTS[0]) / alone)
 
     def repeat() -> float:
         with neighbours(load, nice, count):
@@ -84,14 +84,14 @@ def ready(size: str, rows: int, load: str, nice: int, count: int, seconds: float
 
 @contextmanager
 def neighbours(load: str, nice: int, count: int) -> Iterator[None]:
-    """Keep so many processes busy."""
+    """Run `count` busy processes while the context lasts."""
     command = [sys.executable, "-c", f"import os\nos.nice({nice})\n{LOADS[load]}"]
     busy = [
         subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
         for _ in range(count)
     ]
     try:
-        time.sleep(1.0 if busy else 0.0)  # until they have begun
+        time.sleep(1.0 if busy else 0.0)  # until they have started
         yield
     finally:
         for process in busy:

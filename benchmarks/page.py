@@ -1,4 +1,4 @@
-"""A page that people write and scripts fill: what stands between two markers is drawn anew."""
+"""Fill the part of a hand-written page that lies between two markers."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -6,26 +6,32 @@ from pathlib import Path
 
 
 def filled(page: str, body: str, script: str, name: str) -> str:
-    """Return the page called `name`, with `body` between the markers of the script (docs/studies.py) that draws it.
+    """Return the page with `body` between the markers of a script.
+
+    Args:
+        page: the text of the page.
+        body: the text to insert.
+        script: path of the script that draws it, such as docs/studies.py; the markers name it.
+        name: the page's name, for messages.
 
     Raises:
-        SystemExit: the page has lost its markers.
+        SystemExit: the page has no markers.
     """
     opening, closing = f"<!-- begin: drawn by {script} -->", f"<!-- end: drawn by {script} -->"
     before, begin, rest = page.partition(opening)
     _, end, after = rest.partition(closing)
     if not begin or not end:
-        sys.exit(f"{name} has no place for what {script} draws: write {opening} and {closing} into it")
+        sys.exit(f"{name} has no markers for {script}: write {opening} and {closing} into it")
     return f"{before}{opening}\n\n{body}\n\n{closing}{after}"
 
 
 def draw(pages: Mapping[str, Path], body: Callable[[str], str], script: str) -> None:
-    """Draw a script's part of the same page in every language.
+    """Fill a script's part of a page in every language.
 
     Args:
-        pages: language -> its page.
-        body: what stands between the markers, by language.
-        script: that draws it.
+        pages: language -> path of its page.
+        body: returns the text between the markers for a language.
+        script: path of the script.
     """
     for language, path in pages.items():
         path.write_text(filled(path.read_text(encoding="utf-8"), body(language), script, path.name), encoding="utf-8")

@@ -1,11 +1,11 @@
 """How many sentences a second become vectors, tokenization included, and how long does one request take?
 
-Mixed sentences in the order of their arrival; three classes by how near the vectors must come to fp32's: exact
-(1e-4), bf16 (mean cosine 0.9999) and int8 (0.995). bertie stands in each class with what its own rule chooses, with
-every backend that has the class; the exact path's vectors are what all are compared with. A peer that misses its class
-is left out, and said to be. Peers sort by length and fill batches of 4,096 places, which is their best; "in order of
-arrival" in batches of 32 is what a plain loop does, "as called" the peer's own call. Single requests have 8, 32 and 128
-tokens.
+Sentences of mixed lengths arrive in random order. There are three precisions, by how closely the vectors must agree
+with those of bertie in fp32: exact (1e-4), bf16 (mean cosine 0.9999) and int8 (0.995). In each, bertie runs with the
+backend that it chooses itself, and with every other backend that supports the precision. A peer that misses the limit
+is left out and listed. Peers sort by length and fill batches of 4,096 padded tokens, which is their best setting. "In
+order of arrival" is a plain loop over batches of 32; "as called" is the peer's own call for many texts. Single requests
+have 8, 32 and 128 tokens.
 
 Usage: python -m benchmarks.predict [--model FOLDER] [--text FILE] [--sentences 5000]
 """
@@ -34,24 +34,24 @@ Run = Callable[[Any, Any], Vectors]
 
 
 Entry = tuple[str, Callable[..., Ready], dict[str, Any]]
-"""A contestant's name, what makes it, and what it needs."""
+"""A contestant's name, its `make` without the case, and further fields."""
 
 
 def arguments(parser: ArgumentParser) -> None:
     """Add this benchmark's flags."""
     inputs.arguments(parser)
-    parser.add_argument("--sentences", type=int, default=5000, help="for the bulk (%(default)s)")
+    parser.add_argument("--sentences", type=int, default=5000, help="number of sentences (%(default)s)")
 
 
 def cases(options: Namespace) -> list[Case]:
-    """Make a case a class for many sentences, and one a class and length for single requests."""
+    """Make, for each precision, a case for many sentences and one for single requests of each length."""
     found = []
     for kind, limit in CLASSES.items():
         agreement = largest_difference(limit) if kind == "exact" else mean_cosine(limit)
         bulk = tuple(Contestant(name, partial(make, bulk_of), **more) for name, make, more in contestants(kind))
         settings = {"sentences": count(options), "max_length": LENGTH}
         found.append(Case(f"{kind}, many", "sentences/s", bulk, agreement, settings=settings))
-        # Batching makes no difference to a single request, so that each runtime stands there once.
+        # Batching makes no difference to a single request, so each runtime appears once.
         single = [entry for entry in contestants(kind) if "arrival" not in entry[0]]
         for length in REQUESTS:
             one = tuple(
@@ -63,7 +63,7 @@ def cases(options: Namespace) -> list[Case]:
 
 
 def contestants(kind: str) -> list[Entry]:
-    """List the contestants of a class."""
+    """List the contestants for a precision."""
     peer: dict[str, Any] = {"may_differ": kind != "exact"}
 
     def runtime(name: str, *needs: str) -> Entry:
@@ -105,7 +105,7 @@ def contestants(kind: str) -> list[Entry]:
 
 
 def contestants_of_ours(kind: str) -> list[Entry]:
-    """List bertie's own: the exact path where it is another one, the rule's choice, and every backend by name."""
+    """List bertie's contestants: the exact reference, the backend that bertie chooses, and each backend by name."""
     reference: list[Entry] = [] if kind == "exact" else [("bertie (exact)", ready_ours, {"timed": False})]
     chosen: Entry = ("bertie" if kind == "exact" else f"bertie {kind}", partial(ready_ours, precision=kind), {})
     packages = {"eager": (), "onnx": ("onnx", "onnxruntime"), "openvino": ("onnx", "openvino")}
@@ -122,7 +122,7 @@ def contestants_of_ours(kind: str) -> list[Entry]:
 
 
 def count(options: Namespace) -> int:
-    """Return how many sentences there are."""
+    """Return the number of sentences."""
     return PROOF_SENTENCES if options.smoke else int(options.sentences)
 
 
@@ -134,7 +134,7 @@ def prepare(work: Work) -> dict[str, Any]:
 
 
 def request(length: int, work: Work) -> str:
-    """Return a text of exactly that many tokens, special ones counted."""
+    """Return a text of exactly `length` tokens, including special tokens."""
     from bertie.tokenizer.tokenizer import Tokenizer
 
     tokenizer = Tokenizer.load(inputs.model_folder(work.folder, work.options))
@@ -142,16 +142,16 @@ def request(length: int, work: Work) -> str:
     for start in range(len(words)):
         for end in range(start + 1, min(len(words), start + length) + 1):
             text = " ".join(words[start:end])
-            found = len(tokenizer.encode_batch([text])[0]) + 2
-            if found >= length:
+            tokens = len(tokenizer.encode_batch([text])[0]) + 2
+            if tokens >= length:
                 break
-        if found == length:
+        if tokens == length:
             return text
-    raise SystemExit(f"no run of words has {length} tokens; give a larger --text")
+    raise SystemExit(f"no part of the text has exactly {length} tokens; give a larger --text")
 
 
 def bulk_of(work: Work, embed: Encode) -> Ready:
-    """Measure all sentences at once."""
+    """Prepare to measure all sentences at once."""
     texts = inputs.sentences(count(work.options), work.options.text)
 
     def repeat() -> float:
@@ -159,12 +159,12 @@ def bulk_of(work: Work, embed: Encode) -> Ready:
         embed(texts)
         return len(texts) / (time.perf_counter() - started)
 
-    embed(texts[:WARMING_SENTENCES])  # warms as well as all of them, in a tenth of the time
+    embed(texts[:WARMING_SENTENCES])  # warms up as well as all of them, in a tenth of the time
     return Ready(lambda: unit(embed(texts[:PROOF_SENTENCES])), repeat, warmups=0)
 
 
 def single_of(length: int, work: Work, embed: Encode) -> Ready:
-    """Measure one text at a time, in milliseconds."""
+    """Prepare to measure one text at a time, in milliseconds."""
     texts = [request(length, work)]
 
     def repeat() -> float:
@@ -185,7 +185,7 @@ def unit(vectors: Any) -> Vectors:
 def ready_ours(
     measure: Callable[[Work, Encode], Ready], work: Work, *, precision: Any = "exact", backend: str = "auto"
 ) -> Ready:
-    """Get `bertie.load(model, task="embedding").predict` ready."""
+    """Prepare `bertie.load(model, task="embedding").predict`."""
     from bertie.inference.predictor import load
 
     folder = inputs.model_folder(work.folder, work.options)
@@ -197,7 +197,7 @@ def ready_ours(
 def ready_padded(
     runtime: Callable[[Work], Run], measure: Callable[[Work, Encode], Ready], work: Work, *, by_length: bool = True
 ) -> Ready:
-    """Get a runtime that takes padded batches ready: tokenize, sort, pad, run, put back into order."""
+    """Prepare a runtime for padded batches: tokenize, sort, pad, run, restore the order."""
     os.environ["TOKENIZERS_PARALLELISM"] = "true"
     run = runtime(work)
     tokenizer = inputs.rust_tokenizer(inputs.model_folder(work.folder, work.options))
@@ -205,35 +205,35 @@ def ready_padded(
 
     def embed(texts: Sequence[str]) -> Vectors:
         rows = [encoding.ids for encoding in tokenizer.encode_batch_fast(list(texts))]
-        found: list[Any] = [None] * len(rows)
-        for places in batches([len(row) for row in rows], by_length=by_length):
-            width = max(len(rows[place]) for place in places)
-            ids = np.zeros((len(places), width), np.int64)
+        vectors: list[Any] = [None] * len(rows)
+        for indices in batches([len(row) for row in rows], by_length=by_length):
+            width = max(len(rows[index]) for index in indices)
+            ids = np.zeros((len(indices), width), np.int64)
             mask = np.zeros_like(ids)
-            for line, place in enumerate(places):
-                ids[line, : len(rows[place])] = rows[place]
-                mask[line, : len(rows[place])] = 1
-            for place, vector in zip(places, run(ids, mask), strict=True):
-                found[place] = vector
-        return np.stack(found)
+            for line, index in enumerate(indices):
+                ids[line, : len(rows[index])] = rows[index]
+                mask[line, : len(rows[index])] = 1
+            for index, vector in zip(indices, run(ids, mask), strict=True):
+                vectors[index] = vector
+        return np.stack(vectors)
 
     return measure(work, embed)
 
 
 def batches(lengths: Sequence[int], *, by_length: bool) -> list[list[int]]:
-    """Part places into batches: of at most `PLACES` padded tokens by length, or of `ROWS` in their order."""
+    """Group indices into batches: sorted by length with at most `PLACES` padded tokens, or in order, `ROWS` each."""
     if not by_length:
         return [list(range(start, min(start + ROWS, len(lengths)))) for start in range(0, len(lengths), ROWS)]
-    found: list[list[int]] = [[]]
-    for place in sorted(range(len(lengths)), key=lambda place: lengths[place]):
-        if found[-1] and (len(found[-1]) + 1) * lengths[place] > PLACES:
-            found.append([])
-        found[-1].append(place)
-    return found
+    groups: list[list[int]] = [[]]
+    for index in sorted(range(len(lengths)), key=lambda index: lengths[index]):
+        if groups[-1] and (len(groups[-1]) + 1) * lengths[index] > PLACES:
+            groups.append([])
+        groups[-1].append(index)
+    return groups
 
 
 def ready_sentence_transformers(kind: str, measure: Callable[[Work, Encode], Ready], work: Work) -> Ready:
-    """Get `SentenceTransformer(model).encode` ready."""
+    """Prepare `SentenceTransformer(model).encode`."""
     import torch
     from sentence_transformers import SentenceTransformer
 
@@ -245,7 +245,7 @@ def ready_sentence_transformers(kind: str, measure: Callable[[Work, Encode], Rea
 
 
 def ready_llama(kind: str, measure: Callable[[Work, Encode], Ready], work: Work) -> Ready:
-    """Get llama.cpp's own call ready."""
+    """Prepare llama.cpp's own call."""
     return measure(work, llama.encode(kind, work, LENGTH))
 
 

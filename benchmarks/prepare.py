@@ -1,10 +1,10 @@
 """How long does it take from a text file to data that pre-training reads, end to end?
 
-`bertie prepare-corpus` (sentences, so that pairs can be drawn), by itself and with the nanotoken package, beside a
-`datasets.map` that tokenizes and a second one that joins and cuts into rows of 128 (the usual `group_texts`, which
-knows no sentences). Each is a whole process, start included, with as many processes as threads. They keep different
-things, so what must agree is the number of pieces of the text: within one in a hundred, as the rows drop their last
-part and bertie knows no piece across two sentences.
+`bertie prepare-corpus`, with and without the nanotoken package, keeps sentences, so that pairs can be drawn. Its peer
+is a `datasets.map` that tokenizes, and a second one that joins the text and cuts it into rows of 128: the usual
+`group_texts`, which keeps no sentences. Each is a whole process, including its start, with as many worker processes as
+threads. The outputs differ, so only the number of pieces must agree, within 1 %: the peer drops the last part of its
+rows, and bertie cuts no piece across two sentences.
 
 Usage: python -m benchmarks.prepare [--model FOLDER] [--text FILE] [--megabytes 25]
 """
@@ -32,7 +32,7 @@ PIECES = Agreement("relative difference of the numbers of pieces", lambda a, b: 
 def arguments(parser: ArgumentParser) -> None:
     """Add this benchmark's flags."""
     inputs.arguments(parser)
-    parser.add_argument("--megabytes", type=float, default=25.0, help="of text (%(default)s)")
+    parser.add_argument("--megabytes", type=float, default=25.0, help="size of the text (%(default)s)")
 
 
 def cases(options: Namespace) -> list[Case]:
@@ -46,12 +46,12 @@ def cases(options: Namespace) -> list[Case]:
 
 
 def size(options: Namespace) -> float:
-    """Return the megabytes of text."""
+    """Return the size of the text in megabytes."""
     return 0.3 if options.smoke else float(options.megabytes)
 
 
 def prepare(work: Work) -> dict[str, Any]:
-    """Write the text, and learn the vocabulary where none is given."""
+    """Write the text, and learn a vocabulary unless the user gives a model."""
     text = inputs.document_text(int(1e6 * size(work.options)), work.options.text)
     (work.folder / "text.txt").write_text(text, encoding="utf-8")
     inputs.tokenizer_folder(work.folder, work.options)
@@ -59,7 +59,7 @@ def prepare(work: Work) -> dict[str, Any]:
 
 
 def ready(run: Callable[[Work, Path], int], work: Work) -> Ready:
-    """Run into a folder that is removed behind each time."""
+    """Prepare runs into a folder that is removed before each run."""
     megabytes = (work.folder / "text.txt").stat().st_size / 1e6
     out = work.folder / "out"
 
@@ -76,7 +76,7 @@ def ready(run: Callable[[Work, Path], int], work: Work) -> Ready:
 
 
 def ours(work: Work, out: Path, *, nanotoken: bool) -> int:
-    """Run the command, with the nanotoken package or as if it weren't installed; return its number of pieces."""
+    """Run the command, with nanotoken or as if it weren't installed, and return the number of pieces."""
     environment = dict(os.environ)
     if not nanotoken:
         hidden = work.folder / "hidden"
@@ -91,7 +91,7 @@ def ours(work: Work, out: Path, *, nanotoken: bool) -> int:
 
 
 def theirs(work: Work, out: Path) -> int:
-    """Run `map_and_group` in a process of its own."""
+    """Run `map_and_group` in another process, and return the number of pieces."""
     words = [sys.executable, "-m", "benchmarks.prepare", "--map", str(work.folder / "text.txt"), str(out)]
     words += [str(inputs.tokenizer_folder(work.folder, work.options)), str(work.options.threads)]
     done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True)
@@ -99,7 +99,7 @@ def theirs(work: Work, out: Path) -> int:
 
 
 def map_and_group(text: str, out: str, tokenizer_folder: str, processes: int) -> int:
-    """Tokenize and group with datasets, save, and return the number of pieces."""
+    """Tokenize and group with datasets, save the rows, and return the number of pieces."""
     import datasets
     from transformers import BertTokenizer
 

@@ -1,14 +1,14 @@
-"""How many tokens a second does MLM + NSP pre-training do, beside transformers' best loop on the same batches?
+"""How many tokens a second does MLM + NSP pre-training do, compared with transformers' best loop on the same batches?
 
-Sizes from tiny to base, with the paper's dropout of 0.1 and with none, and one case of single lines, about 40 tokens
-each, as `transformers` trains them "line by line": padded to the longest of a batch, or grouped by length, which pads
-less and gives batches of one length each. Before timing, both networks get the same weights and must agree on the loss
-without dropout. All compute in bf16 where the processor multiplies it natively, else in fp32, which is then everybody's
-fastest; fp32 without compilation is what Trainer does when nothing is asked for. Padding counts for nobody.
-Freed memory stays with every process, as `bertie pretrain` has it by itself and others by their environment.
+The cases are sizes from tiny to base, with the paper's dropout of 0.1 and without dropout. One more case trains on
+single lines of about 40 tokens, which `transformers` calls "line by line": padded to the longest line of the batch, or
+grouped by length, with less padding and similar lengths in a batch. Before timing, both networks get the same weights
+and must agree on the loss without dropout. All compute in bf16 if the processor multiplies it natively, else in fp32,
+which is then the fastest for all. fp32 without compilation is Trainer's default. Padding is not counted as tokens.
+Every process keeps the memory that it frees: `bertie pretrain` sets this itself, the others get it by the environment.
 
-`mfu` is the share of what the processor's products in bf16 reach in the same process (a large one by oneDNN, the better
-of several) that the mathematics of a token alone would need.
+`mfu` is the arithmetic that the tokens need, as a share of the bf16 speed of the processor. That speed is measured in
+the same process: the best of several runs of a large oneDNN product.
 
 Usage: python -m benchmarks.pretrain [--sizes mini small]
 """
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from bertie.batch import Batch
 
 VOCABULARY, LENGTH, TOKENS, MASK = 30522, 128, 8192, 103
-# Tokens of a step where 8,192 would take a minute and several gigabytes.
+# Tokens of a step for sizes with which 8,192 would take a minute and several gigabytes.
 FEWER_TOKENS = {"small": 4096, "base": 2048}
 BATCHES = 4
-LINES = (3.5, 0.6)  # of the logarithm of a line's tokens: mean and deviation; 40 tokens on average
+LINES = (3.5, 0.6)  # mean and deviation of the logarithm of a line's tokens; 40 tokens on average
 LAYERS_AND_WIDTH = {"tiny": (2, 128), "mini": (4, 256), "small": (4, 512), "base": (12, 768)}
 MASKED = 0.15
 LOSS = largest_difference(1e-4)
@@ -44,11 +44,11 @@ KEEPS_MEMORY = True
 
 def arguments(parser: ArgumentParser) -> None:
     """Add this benchmark's flags."""
-    parser.add_argument("--sizes", nargs="+", default=["tiny", "mini", "small", "base"], help="of the networks")
+    parser.add_argument("--sizes", nargs="+", default=["tiny", "mini", "small", "base"], help="network sizes")
 
 
 def cases(options: Namespace) -> list[Case]:
-    """Pair every size with both dropouts."""
+    """Make a case for each size and dropout, and one for single lines."""
     found = []
     for size in ["tiny"] if options.smoke else options.sizes:
         rows = (512 if options.smoke else FEWER_TOKENS.get(size, TOKENS)) // LENGTH
@@ -58,12 +58,13 @@ def cases(options: Namespace) -> list[Case]:
             contestants = [Contestant("bertie", partial(ours, dropout, 0.0))]
             if dropout:
                 contestants.append(Contestant("bertie, attention dropout 0.1", partial(ours, dropout, dropout)))
-            # Dropout on attention takes it off its fast path: both are shown.
+            # Attention dropout rules out torch's fast attention, so transformers runs with and without it.
             attention = [("", 0.0)] + ([(", attention dropout 0.1", dropout)] if dropout else [])
-            for said, rate in attention:
+            for suffix, rate in attention:
                 for name, mode in (("transformers compiled", "default"), ("transformers eager", "")):
-                    contestants.append(Contestant(name + said, partial(theirs, rate, compiled=mode), ("transformers",)))
-            if machine.native_bf16():  # elsewhere all compute in fp32
+                    make = partial(theirs, rate, compiled=mode)
+                    contestants.append(Contestant(name + suffix, make, ("transformers",)))
+            if machine.native_bf16():  # without it all compute in fp32 anyway
                 plain = partial(theirs, dropout, fp32=True)
                 contestants.append(Contestant("transformers eager fp32", plain, ("transformers",)))
             settings = {"length": LENGTH, "rows": rows, "dropout": dropout}
@@ -73,20 +74,21 @@ def cases(options: Namespace) -> list[Case]:
 
 
 def line_by_line(rows: int) -> Case:
-    """Compare on single lines."""
+    """Make the case of single lines."""
     arguments = ("mini", rows, LENGTH)
     contestants = [Contestant("bertie", partial(ready_ours, *arguments, 0.0, 0.0, lengths="lines"))]
-    for said, lengths in (("padded", "lines"), ("grouped by length", "grouped")):
+    for suffix, lengths in (("padded", "lines"), ("grouped by length", "grouped")):
         for name, mode in (("transformers compiled", "default"), ("transformers eager", "")):
             make = partial(ready_theirs, *arguments, 0.0, 0.0, compiled=mode, lengths=lengths)
-            contestants.append(Contestant(f"{name}, {said}", make, ("transformers",)))
+            contestants.append(Contestant(f"{name}, {suffix}", make, ("transformers",)))
     return Case("mini, line by line", "tokens/s", tuple(contestants), LOSS, settings={"rows": rows, "dropout": 0.0})
 
 
 def flops_per_token(size: str, length: int) -> float:
-    """Count forward and backward: six a weight, attention's two products, and the head on the masked positions.
+    """Return the operations of forward and backward: six per weight, attention's two products, and the head.
 
-    With L layers of width H and S tokens a row: 6 L 12 H^2 + 12 L H S + 6 (H^2 + H V) 0.15.
+    The head counts only at masked positions. With L layers of width H, S tokens a row and a vocabulary of V:
+    6 L 12 H^2 + 12 L H S + 6 (H^2 + H V) 0.15.
     """
     layers, width = LAYERS_AND_WIDTH[size]
     head = 6 * (width**2 + width * VOCABULARY) * MASKED
@@ -94,7 +96,7 @@ def flops_per_token(size: str, length: int) -> float:
 
 
 def drawn_lengths(random: np.random.Generator, rows: int, length: int, kind: str) -> NDArray[np.int64]:
-    """Draw tokens a row: the recipe's (nine in ten full, the rest uniform), all full, or those of lines."""
+    """Draw the lengths of rows: by the recipe (nine in ten full, the rest uniform), all full, or those of lines."""
     if kind in ("lines", "grouped"):
         return np.clip(random.lognormal(*LINES, rows), 8, length).astype(np.int64)
     short = random.random(rows) >= (1.0 if kind == "full" else 0.9)
@@ -102,7 +104,7 @@ def drawn_lengths(random: np.random.Generator, rows: int, length: int, kind: str
 
 
 def padded_batches(count: int, rows: int, length: int, kind: str = "recipe") -> "list[dict[str, torch.Tensor]]":
-    """Draw (rows, longest row) batches; grouped ones hold the same lengths, sorted over all batches."""
+    """Draw (rows, longest row) batches; grouped ones have the same lengths, sorted over all batches."""
     import torch
 
     random = np.random.default_rng(0)
@@ -127,14 +129,14 @@ def padded_batches(count: int, rows: int, length: int, kind: str = "recipe") -> 
 
 
 def ours(size: str, dropout: float, attention_dropout: float) -> Any:
-    """Build our network and its task, with a head that isn't all zeros."""
+    """Build bertie's network and its task, with random values in the head's matrices instead of zeros."""
     import torch
 
     from bertie.models.bert import BertConfig
     from bertie.tasks.pretraining import Pretraining
     from bertie.tasks.task import TaskModel
 
-    torch.manual_seed(0)  # the biases of the head are torch's own
+    torch.manual_seed(0)  # torch draws the biases of the head
     task = Pretraining()
     config = BertConfig.sized(size, vocab_size=VOCABULARY)
     encoder = replace(config, dropout=dropout, attention_dropout=attention_dropout).build()
@@ -148,7 +150,7 @@ def ours(size: str, dropout: float, attention_dropout: float) -> Any:
 
 
 def packed(padded: "dict[str, torch.Tensor]") -> "Batch":
-    """Drop the padding of a batch."""
+    """Return a batch without padding."""
     from bertie.batch import Batch
 
     batch = Batch.from_padded(padded["input_ids"], padded["attention_mask"], padded.get("token_type_ids"))
@@ -175,7 +177,7 @@ def theirs(size: str, dropout: float, attention_dropout: float) -> Any:
 
 
 def in_bf16(device: str) -> bool:
-    """Tell whether this device multiplies bf16 natively."""
+    """Tell whether a device multiplies bf16 natively."""
     import torch
 
     from bertie.training.precision import resolve
@@ -195,16 +197,16 @@ def ready_ours(
     lengths: str = "recipe",
     **more: Any,
 ) -> Ready:
-    """Get our own training loop ready."""
+    """Prepare bertie's training loop."""
     import torch
 
     model, task = ours(size, dropout, attention_dropout)
     batches = [packed(padded) for padded in padded_batches(BATCHES, rows, length, lengths)]
-    place = torch.device(device)
+    target = torch.device(device)
 
     def prove() -> float:
-        model.to(place).eval()
-        batch = batches[0].to(place)
+        model.to(target).eval()
+        batch = batches[0].to(target)
         with torch.no_grad():
             return float(task.loss(model(batch), batch).total(task.counts(batch)))
 
@@ -226,7 +228,10 @@ def ready_theirs(
     lengths: str = "recipe",
     **more: Any,
 ) -> Ready:
-    """Get the same step ready: autocast, fused AdamW, clipping; `compiled` is a mode of torch.compile."""
+    """Prepare the same training with transformers: autocast, fused AdamW, clipping.
+
+    `compiled` is a mode of torch.compile; "" doesn't compile.
+    """
     import torch
 
     model = theirs(size, dropout, attention_dropout).to(device)
@@ -254,7 +259,7 @@ def ready_theirs(
 
 
 def use_of_roof(size: str, length: int) -> Callable[[float], dict[str, float]]:
-    """Say which share of the processor's products in bf16 so many tokens a second need; nothing where it has none."""
+    """Return a function from tokens a second to `mfu`; it returns no figure without native bf16."""
 
     def derive(figure: float) -> dict[str, float]:
         return {"mfu": figure * flops_per_token(size, length) / roof()} if machine.native_bf16() else {}
@@ -263,7 +268,7 @@ def use_of_roof(size: str, length: int) -> Callable[[float], dict[str, float]]:
 
 
 def roof() -> float:
-    """Return the operations a second of a large product in bf16 with a weight laid out for it."""
+    """Return the operations a second of a large bf16 product with a packed weight."""
     import torch
 
     from benchmarks.roofline import bf16_packed
@@ -280,26 +285,26 @@ def roof() -> float:
 
 
 def our_steps(model: Any, task: Any, batches: "list[Batch]", device: str = "cpu") -> Iterator[int]:
-    """Train by bertie's own loop, and yield each step's tokens."""
+    """Train with bertie's loop, and yield each step's number of tokens."""
     import torch
 
     from bertie.training.loop import Draw, train
     from bertie.training.optimizer import build
     from bertie.training.settings import OptimizerSettings
 
-    place = torch.device(device)
-    learner = build(model.to(place), OptimizerSettings("adamw"))
+    target = torch.device(device)
+    optimizer = build(model.to(target), OptimizerSettings("adamw"))
     draws = (Draw([batches[number % len(batches)]]) for number in range(1 << 30))
     precision: Any = "bf16" if in_bf16(device) else "fp32"
-    arguments: dict[str, Any] = {"clip_norm": 1.0, "precision": precision, "device": place, "seed": 0}
-    for step in train(model, task, draws, optimizer=learner, rate=lambda number: 1e-4, **arguments):
+    arguments: dict[str, Any] = {"clip_norm": 1.0, "precision": precision, "device": target, "seed": 0}
+    for step in train(model, task, draws, optimizer=optimizer, rate=lambda number: 1e-4, **arguments):
         yield step.tokens
 
 
 def their_steps(
     model: Any, batches: "list[dict[str, torch.Tensor]]", *, compiled: str = "", fp32: bool = False, device: str = "cpu"
 ) -> Iterator[int]:
-    """Train a model of transformers in the same way, and yield each step's tokens, padding left out."""
+    """Train a transformers model in the same way, and yield each step's number of tokens without padding."""
     import torch
 
     model.train()
@@ -319,7 +324,7 @@ def their_steps(
 
 
 def rate_of(steps: Iterator[int]) -> Callable[[], float]:
-    """Time the next step, and return what it yields a second."""
+    """Return a function that times the next step and returns its tokens a second."""
 
     def repeat() -> float:
         started = time.perf_counter()

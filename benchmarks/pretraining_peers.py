@@ -1,8 +1,8 @@
-"""Does transformers learn as fast a token as ours: the same weights at first, the same batches, the same rates?
+"""Does transformers learn as much from each token as bertie, with the same first weights, batches and learning rates?
 
 Takes the settings of a run of `bertie pretrain` (masked LM + next sentence, AdamW, no dropout, one length) and trains
-`BertForPreTraining` in fp32 on what that run's feed draws, padded. Only the masked positions go through the head of the
-vocabulary, which changes no loss and spares most of the time. Writes a journal as bertie's own, for `docs/studies.py`.
+`BertForPreTraining` in fp32 on the run's batches, padded. Only masked positions go through the masked-LM head, which
+doesn't change the loss and saves most of the time. Writes metrics.jsonl in bertie's form, for `docs/studies.py`.
 
 Usage: python -m benchmarks.pretraining_peers --run out/mini --corpus out/corpus --tokens 4000000 --out out/peer
 """
@@ -23,22 +23,22 @@ LOG_EVERY = 10
 
 
 def network(bundle: Any) -> Any:
-    """Build BertForPreTraining with the weights of a bundle of ours."""
+    """Build BertForPreTraining with the weights of a bundle."""
     from transformers import BertConfig, BertForPreTraining
 
     from bertie.models.bert import ARCHITECTURE
 
     made: Any = BertForPreTraining._from_config
     model = made(BertConfig(**bundle.config.to_foreign()), attn_implementation="sdpa")
-    found = model.load_state_dict(ARCHITECTURE.to_foreign(bundle.model.state_dict()), strict=False)
-    if found.unexpected_keys:
-        raise SystemExit(f"transformers has no {', '.join(found.unexpected_keys)}")
+    loaded = model.load_state_dict(ARCHITECTURE.to_foreign(bundle.model.state_dict()), strict=False)
+    if loaded.unexpected_keys:
+        raise SystemExit(f"transformers has no {', '.join(loaded.unexpected_keys)}")
     model.tie_weights()
     return model
 
 
 def loss_of(model: Any, batch: "Batch") -> "torch.Tensor":
-    """Add the means of both losses, as `BertForPreTraining` does."""
+    """Return the sum of both mean losses, as `BertForPreTraining` does."""
     import torch
     from torch.nn.functional import cross_entropy
 
@@ -56,7 +56,7 @@ def loss_of(model: Any, batch: "Batch") -> "torch.Tensor":
 
 
 def learn(bundle: Any, corpus: Any, settings: dict[str, Any], tokens: int) -> Iterator[dict[str, Any]]:
-    """Train, and yield a journal's lines: means over the steps since the one before."""
+    """Train, and yield records for metrics.jsonl: means over the steps since the record before."""
     import torch
 
     from bertie.training.feed import corpus_feed
@@ -67,7 +67,7 @@ def learn(bundle: Any, corpus: Any, settings: dict[str, Any], tokens: int) -> It
     model = network(bundle).train()
     schedule = ScheduleSettings(warmup=settings["schedule.warmup"], shape=settings["schedule.shape"])
     if settings["optimizer.name"] != "adamw":
-        raise SystemExit(f"the run learned by {settings['optimizer.name']}; make one with --optimizer.name adamw")
+        raise SystemExit(f"the run used {settings['optimizer.name']}; train one with --optimizer.name adamw")
     optimizer = build(model, OptimizerSettings("adamw"))
     batch_tokens = settings["batch_tokens"]
     draws = corpus_feed(
@@ -108,11 +108,15 @@ def learn(bundle: Any, corpus: Any, settings: dict[str, Any], tokens: int) -> It
 
 
 def main() -> None:
-    """Train as a run did."""
+    """Train with the settings of a run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", type=Path, required=True, help="of bertie pretrain, with --tokens; may still go on")
-    parser.add_argument("--corpus", type=Path, required=True, help="that the run learns from")
-    parser.add_argument("--tokens", type=int, required=True, help="to train on; the rates are those of the whole run")
+    parser.add_argument(
+        "--run", type=Path, required=True, help="folder of bertie pretrain with --tokens; it may still be training"
+    )
+    parser.add_argument("--corpus", type=Path, required=True, help="the run's corpus")
+    parser.add_argument(
+        "--tokens", type=int, required=True, help="when to stop; the learning rates are those of the whole run"
+    )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, required=True, help="folder for metrics.jsonl")
     options = parser.parse_args()

@@ -1,7 +1,7 @@
-"""What can this machine do at most: products in fp32, bf16 and int8 by every road torch has, memory, fresh memory?
+"""How fast is this machine at most: products in fp32, bf16 and int8 by all of torch's routines, memory, fresh memory?
 
-The ceilings that the other benchmarks' figures are read against; nothing of bertie runs here, and the first row of each
-table is what torch does when nothing is asked for. Products must agree with fp32's within what their numbers hold.
+The figures are upper limits for the other benchmarks. No code of bertie runs here. The first row of each table is
+torch's default. Products must agree with the fp32 product within the accuracy of their number format.
 
 Usage: python -m benchmarks.roofline
 """
@@ -19,7 +19,7 @@ from benchmarks.contest import Agreement, Case, Contestant, Ready, Work, largest
 
 # (rows, in, out): attention and feed-forward of mini and base, and the masked-LM head of mini
 SHAPES = ((4096, 256, 1024), (4096, 768, 768), (4096, 768, 3072), (1200, 256, 30522))
-LEAST_SECONDS = 0.1  # of a repeat
+LEAST_SECONDS = 0.1  # shortest duration of a repeat
 MEGABYTES = {"in cache": 8, "in memory": 512}
 WITHIN = {"fp32": 1e-5, "bf16": 1e-2, "int8": 3e-2}
 
@@ -29,13 +29,13 @@ def _relative(a: Any, b: Any) -> float:
 
 
 def cases(options: Namespace) -> list[Case]:
-    """Make a case a shape, and two for memory."""
+    """Make a case for each shape, and two for memory."""
     shapes = ((64, 64, 64),) if options.smoke else SHAPES
     seconds = 0.0 if options.smoke else LEAST_SECONDS
     found = []
     near = Agreement("relative difference of the product", _relative, max(WITHIN.values()))
     for shape in shapes:
-        roads: dict[str, tuple[Callable[..., Any], bool]] = {
+        routines: dict[str, tuple[Callable[..., Any], bool]] = {
             "fp32 F.linear": (fp32_linear, False),
             "fp32 oneDNN, packed weight": (fp32_packed, True),
             "bf16 F.linear": (bf16_linear, False),
@@ -43,25 +43,25 @@ def cases(options: Namespace) -> list[Case]:
             "int8 torch._int_mm": (int8_product, True),
         }
         contestants = tuple(
-            # A road that this build of torch lacks fails in its own process and is said to.
-            Contestant(name, partial(ready_product, road, shape, seconds), may_differ=optional)
-            for name, (road, optional) in roads.items()
+            # A routine that this build of torch lacks fails in its own process and is listed as failed.
+            Contestant(name, partial(ready_product, routine, shape, seconds), may_differ=optional)
+            for name, (routine, optional) in routines.items()
         )
         name = "product {} x {} x {}".format(*shape)
         found.append(Case(name, "GFLOP/s", contestants, near, settings={"shape": list(shape)}))
-    moved = {"in cache": 1} if options.smoke else MEGABYTES
-    for said, megabytes in moved.items():
+    sizes = {"in cache": 1} if options.smoke else MEGABYTES
+    for size, megabytes in sizes.items():
         moves = {"copy": copy, "sum": total, "fill of fresh memory": first_touch}
         contestants = tuple(
             Contestant(name, partial(ready_memory, move, megabytes, seconds)) for name, move in moves.items()
         )
         same = largest_difference(0.0)
-        found.append(Case(f"memory, {said}", "GB/s", contestants, same, settings={"megabytes": megabytes}))
+        found.append(Case(f"memory, {size}", "GB/s", contestants, same, settings={"megabytes": megabytes}))
     return found
 
 
 def timed(work: Callable[[], Any], amount: float, seconds: float) -> Callable[[], float]:
-    """Repeat until some time has passed, and return the amount a second, in thousands of millions."""
+    """Return a function that repeats `work` for `seconds` and returns the amount a second, in units of 1e9."""
 
     def repeat() -> float:
         count, started = 0, time.perf_counter()
@@ -75,8 +75,8 @@ def timed(work: Callable[[], Any], amount: float, seconds: float) -> Callable[[]
     return repeat
 
 
-def ready_product(road: Callable[..., Any], shape: tuple[int, int, int], seconds: float, work: Work) -> Ready:
-    """Multiply (rows, in) by the transpose of (out, in)."""
+def ready_product(routine: Callable[..., Any], shape: tuple[int, int, int], seconds: float, work: Work) -> Ready:
+    """Prepare the product of (rows, in) and the transpose of (out, in)."""
     import torch
 
     torch.set_grad_enabled(False)
@@ -84,26 +84,26 @@ def ready_product(road: Callable[..., Any], shape: tuple[int, int, int], seconds
     rows, inner, outer = shape
     x = torch.randn(rows, inner, generator=generator)
     w = torch.randn(outer, inner, generator=generator)
-    multiply = road(x, w)
+    multiply = routine(x, w)
     operations = 2.0 * rows * inner * outer
-    # A corner of the product proves as much as all of it, and fits into an answer.
+    # A corner of the product proves as much as all of it, and is small enough to be passed between processes.
     return Ready(lambda: multiply()[:64, :64].float().numpy(), timed(multiply, operations, seconds), warmups=2)
 
 
 def fp32_linear(x: Any, w: Any) -> Callable[[], Any]:
-    """Multiply as torch does by itself."""
+    """Multiply with torch's default."""
     import torch
 
     return lambda: torch.nn.functional.linear(x, w)
 
 
 def fp32_packed(x: Any, w: Any) -> Callable[[], Any]:
-    """Multiply by oneDNN with a weight laid out for it once."""
+    """Multiply with oneDNN and a weight that is packed in advance."""
     return _packed(x, w)
 
 
 def bf16_linear(x: Any, w: Any) -> Callable[[], Any]:
-    """Multiply in bf16."""
+    """Multiply in bf16 with torch's default."""
     import torch
 
     x, w = x.bfloat16(), w.bfloat16()
@@ -111,7 +111,7 @@ def bf16_linear(x: Any, w: Any) -> Callable[[], Any]:
 
 
 def bf16_packed(x: Any, w: Any) -> Callable[[], Any]:
-    """Multiply in bf16 by oneDNN with a weight laid out for it once."""
+    """Multiply in bf16 with oneDNN and a weight that is packed in advance."""
     return _packed(x.bfloat16(), w.bfloat16())
 
 
@@ -123,33 +123,33 @@ def _packed(x: Any, w: Any) -> Callable[[], Any]:
 
 
 class Scaled:
-    """An int8 product, scaled back only where it is looked at: the multiplication alone is timed."""
+    """An int8 product that is scaled only when it is read, so that only the multiplication is timed."""
 
     def __init__(self, product: Any, scale: Any) -> None:
         self.product, self.scale = product, scale
 
-    def __getitem__(self, place: Any) -> Any:
-        return self.product[place].float() * self.scale
+    def __getitem__(self, index: Any) -> Any:
+        return self.product[index].float() * self.scale
 
 
 def int8_product(x: Any, w: Any) -> Callable[[], Any]:
-    """Multiply in int8, one scale for each matrix."""
+    """Multiply in int8, with one scale for each matrix."""
     import torch
 
     scales = [value.abs().max() / 127 for value in (x, w)]
     a, b = ((value / scale).round().to(torch.int8) for value, scale in zip((x, w), scales, strict=True))
-    turned = b.t()
-    return lambda: Scaled(torch._int_mm(a, turned), scales[0] * scales[1])
+    transposed = b.t()
+    return lambda: Scaled(torch._int_mm(a, transposed), scales[0] * scales[1])
 
 
 def ready_memory(move: Callable[[int], tuple[Any, float]], megabytes: int, seconds: float, work: Work) -> Ready:
-    """Move memory."""
+    """Prepare a memory operation on that many megabytes."""
     run, count = move(megabytes << 20)
     return Ready(lambda: 0.0, timed(run, count, seconds))
 
 
 def copy(size: int) -> tuple[Any, float]:
-    """Read and write."""
+    """Copy: read and write `size` bytes."""
     import torch
 
     source, target = torch.ones(size // 4), torch.ones(size // 4)
@@ -157,7 +157,7 @@ def copy(size: int) -> tuple[Any, float]:
 
 
 def total(size: int) -> tuple[Any, float]:
-    """Read."""
+    """Sum: read `size` bytes."""
     import torch
 
     source = torch.ones(size // 4)
@@ -165,11 +165,11 @@ def total(size: int) -> tuple[Any, float]:
 
 
 def first_touch(size: int) -> tuple[Any, float]:
-    """Write memory that the system has yet to map."""
+    """Write `size` bytes of memory that the system has yet to map."""
     import mmap
 
     def run() -> None:
-        np.frombuffer(mmap.mmap(-1, size), np.uint8).fill(1)  # unmapped again with the array
+        np.frombuffer(mmap.mmap(-1, size), np.uint8).fill(1)  # freeing the array unmaps it again
 
     return run, float(size)
 

@@ -1,6 +1,6 @@
-"""Other programs that run a BERT folder on a CPU, each behind one function: (ids, mask) -> mean-pooled vectors.
+"""Other programs that run a BERT folder on a CPU, each as one function: (ids, mask) -> mean-pooled vectors.
 
-Exports and conversions are made once a run, in its folder, and aren't timed.
+Exports and conversions are made once per run, in its folder, and are not timed.
 """
 
 import json
@@ -16,7 +16,7 @@ from benchmarks import inputs
 from benchmarks.contest import Work
 
 Run = Callable[[Any, Any], NDArray[np.float32]]
-_CALIBRATION = 128  # sentences, none of which is measured
+_CALIBRATION = 128  # sentences for calibration; none of them is measured
 _NAMES = ("input_ids", "attention_mask", "token_type_ids")
 
 
@@ -27,7 +27,7 @@ def mean(hidden: Any, mask: Any) -> NDArray[np.float32]:
 
 
 def transformers(kind: str, work: Work, compiled: Callable[[Any], Any] = lambda model: model) -> Run:
-    """Run `AutoModel` with sdpa, in fp32 or with bf16 weights, as it is or `compiled`."""
+    """Run `AutoModel` with sdpa, in fp32 or with bf16 weights, compiled by `compiled`."""
     import torch
     from transformers import AutoModel
 
@@ -37,11 +37,11 @@ def transformers(kind: str, work: Work, compiled: Callable[[Any], Any] = lambda 
     model = compiled(AutoModel.from_pretrained(folder, attn_implementation="sdpa", dtype=dtype).eval())
 
     def run(ids: Any, mask: Any) -> NDArray[np.float32]:
-        given = torch.from_numpy(ids), torch.from_numpy(mask)
-        hidden = model(input_ids=given[0], attention_mask=given[1]).last_hidden_state
-        weights = given[1][..., None].to(hidden.dtype)
-        found: NDArray[np.float32] = ((hidden * weights).sum(1) / weights.sum(1)).float().numpy()
-        return found
+        tokens, attention_mask = torch.from_numpy(ids), torch.from_numpy(mask)
+        hidden = model(input_ids=tokens, attention_mask=attention_mask).last_hidden_state
+        weights = attention_mask[..., None].to(hidden.dtype)
+        vectors: NDArray[np.float32] = ((hidden * weights).sum(1) / weights.sum(1)).float().numpy()
+        return vectors
 
     return run
 
@@ -55,10 +55,10 @@ def zentorch(kind: str, work: Work) -> Run:
 
 
 def onnx_file(work: Work) -> Path:
-    """Export the encoder, with free batch and length."""
-    place = work.folder / "model.onnx"
-    if place.exists():
-        return place
+    """Export the encoder with dynamic batch and length, and return the file."""
+    path = work.folder / "model.onnx"
+    if path.exists():
+        return path
     import torch
     from transformers import AutoModel
 
@@ -66,7 +66,7 @@ def onnx_file(work: Work) -> Path:
     encoder: Any = AutoModel.from_pretrained(folder, attn_implementation="eager").eval()
 
     class Hidden(torch.nn.Module):
-        """Takes its inputs in order and returns the hidden states alone."""
+        """The encoder with positional inputs, and with hidden vectors as its only output."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -78,7 +78,7 @@ def onnx_file(work: Work) -> Path:
 
     example = torch.ones(2, 16, dtype=torch.int64)
     free = {name: {0: "batch", 1: "length"} for name in (*_NAMES, "hidden")}
-    unfinished = place.with_suffix(".part")
+    unfinished = path.with_suffix(".part")
     torch.onnx.export(
         Hidden(),
         (example, example, torch.zeros_like(example)),
@@ -89,27 +89,27 @@ def onnx_file(work: Work) -> Path:
         opset_version=17,
         dynamo=False,
     )
-    return unfinished.rename(place)
+    return unfinished.rename(path)
 
 
-def _given(ids: Any, mask: Any) -> dict[str, Any]:
+def _inputs(ids: Any, mask: Any) -> dict[str, Any]:
     return dict(zip(_NAMES, (ids, mask, np.zeros_like(ids)), strict=True))
 
 
 def onnx_runtime(kind: str, work: Work) -> Run:
-    """Run ONNX Runtime: graph fused for BERT, in fp32, or int8 with dynamic activations and per-channel weights."""
+    """Run ONNX Runtime with a graph fused for BERT: fp32, or int8 with dynamic activations and per-channel weights."""
     import onnxruntime
     from onnxruntime.quantization import QuantType, quantize_dynamic
     from onnxruntime.transformers import optimizer
 
     fused, file = work.folder / "fused.onnx", work.folder / f"onnxruntime-{kind}.onnx"
     if not fused.exists():
-        # 0 and 0: heads and width are read off the graph
+        # 0 and 0: the optimizer reads heads and width from the graph
         optimizer.optimize_model(
             str(onnx_file(work)), model_type="bert", num_heads=0, hidden_size=0
         ).save_model_to_file(str(fused))
     if kind == "int8" and not file.exists():
-        # The fused operators are unknown to shape inference, which is told that what it can't see is fp32 (1).
+        # Shape inference doesn't know the fused operators; it takes tensors of unknown type as fp32 (1).
         more = {"DefaultTensorType": 1}
         quantize_dynamic(fused, file, weight_type=QuantType.QInt8, per_channel=True, extra_options=more)
     settings = onnxruntime.SessionOptions()
@@ -119,7 +119,7 @@ def onnx_runtime(kind: str, work: Work) -> Run:
     names = {part.name for part in session.get_inputs()}
 
     def run(ids: Any, mask: Any) -> NDArray[np.float32]:
-        given = {name: value for name, value in _given(ids, mask).items() if name in names}
+        given = {name: value for name, value in _inputs(ids, mask).items() if name in names}
         return mean(session.run(None, given)[0], mask)
 
     return run
@@ -146,7 +146,7 @@ def openvino(kind: str, work: Work) -> Run:
     request = compiled.create_infer_request()
 
     def run(ids: Any, mask: Any) -> NDArray[np.float32]:
-        given = {name: value for name, value in _given(ids, mask).items() if name in names}
+        given = {name: value for name, value in _inputs(ids, mask).items() if name in names}
         return mean(np.asarray(request.infer(given)[0]), mask)
 
     return run
@@ -162,26 +162,26 @@ def _calibrated(model: Any, work: Work) -> Any:
         wanted = min(_CALIBRATION, 8) if work.options.smoke else _CALIBRATION
         texts = inputs.sentences(work.options.sentences + wanted, work.options.text)[-wanted:]
     rows = [np.asarray([encoding.ids], np.int64) for encoding in tokenizer.encode_batch(texts)]
-    data = nncf.Dataset([_given(row, np.ones_like(row)) for row in rows])
+    data = nncf.Dataset([_inputs(row, np.ones_like(row)) for row in rows])
     kind = nncf.ModelType.TRANSFORMER
     return nncf.quantize(model, data, model_type=kind, subset_size=len(rows))
 
 
 def ctranslate2(kind: str, work: Work) -> Run:
-    """Run CTranslate2 in fp32 or int8; it is given rows without padding and pads them itself."""
+    """Run CTranslate2 in fp32 or int8; it gets rows without padding and pads them itself."""
     import ctranslate2 as engine
     from ctranslate2.converters import TransformersConverter
 
-    place = work.folder / "ctranslate2"
-    if not place.exists():
+    converted = work.folder / "ctranslate2"
+    if not converted.exists():
         source = shutil.copytree(inputs.model_folder(work.folder, work.options), work.folder / "for-ctranslate2")
         file = source / "config.json"
         # The converter reads a key that new folders no longer have.
         values = {"position_embedding_type": "absolute", **json.loads(file.read_text(encoding="utf-8"))}
         file.write_text(json.dumps(values), encoding="utf-8")
-        TransformersConverter(str(source)).convert(str(place))
+        TransformersConverter(str(source)).convert(str(converted))
     encoder = engine.Encoder(
-        str(place),
+        str(converted),
         device="cpu",
         compute_type="float32" if kind == "exact" else "int8",
         intra_threads=work.options.threads,

@@ -1,7 +1,8 @@
-"""Does the cost of a token stay the same, whatever the batch holds and however long its sequences are?
+"""Does the cost of a token stay the same for batches of all sizes and sequences of all lengths?
 
-Tokens a second through MiniLM-L6's shape, exact, in packed batches of 1,024 to 65,536 tokens whose sequences have 32 to
-512 tokens each; a case a batch. Before timing, one and the same text must have the same vector whatever stands beside.
+Measures tokens a second of an exact encoder of MiniLM-L6's shape. Packed batches have 1,024 to 65,536 tokens, in
+sequences of 32 to 512 tokens; each batch size is a case. Before timing, the vectors of one text must be the same in all
+batches.
 
 Usage: python -m benchmarks.scaling [--precision int8]
 """
@@ -18,19 +19,19 @@ from benchmarks import inputs, rounds
 from benchmarks.contest import Case, Contestant, Ready, Work, largest_difference
 
 TOKENS, LENGTHS = (1024, 4096, 16_384, 65_536), (32, 64, 128, 256, 512)
-SEEN = 24  # tokens of the text that is in every batch
+SEEN = 24  # length of the text that is in every batch, in tokens
 LIMITS = {"exact": 1e-5, "bf16": 2e-2, "int8": 5e-2}
-_LEAST_WORK = 16_384  # tokens of one repeat
+_LEAST_WORK = 16_384  # smallest number of tokens of a repeat
 
 
 def arguments(parser: ArgumentParser) -> None:
     """Add this benchmark's flags."""
-    parser.add_argument("--model", type=Path, help="BERT folder; MiniLM-L6's shape, random weights, when not given")
+    parser.add_argument("--model", type=Path, help="BERT folder (default: MiniLM-L6's shape with random weights)")
     parser.add_argument("--precision", choices=sorted(LIMITS), default="exact")
 
 
 def cases(options: Namespace) -> list[Case]:
-    """Make a case a number of tokens."""
+    """Make a case for each batch size."""
     sizes = TOKENS[:1] if options.smoke else TOKENS
     return [
         Case(
@@ -51,7 +52,7 @@ def prepare(work: Work) -> dict[str, Any]:
 
 
 def ready(tokens: int, length: int, work: Work) -> Ready:
-    """Get the encoder ready as prediction runs it, on one batch that it goes through again and again."""
+    """Prepare the encoder as prediction runs it, on one batch that is repeated."""
     import torch
 
     from bertie.batch import Batch
@@ -61,14 +62,14 @@ def ready(tokens: int, length: int, work: Work) -> Ready:
     running: dict[str, Any] = {"precision": work.options.precision, "threads": work.options.threads}
     model = load(folder, task="features", device="cpu", **running)
     encoder, vocabulary = model.expect(None).encoder, model.bundle.config.vocab_size
-    drawn = np.random.default_rng(0).integers(0, vocabulary, tokens + SEEN)  # the text in view comes first
+    drawn = np.random.default_rng(0).integers(0, vocabulary, tokens + SEEN)  # the common text comes first
     edges = [0, *range(SEEN, tokens + SEEN + 1, length)]
     batch = Batch.pack(drawn, np.zeros_like(drawn), edges)
 
     @torch.inference_mode()
     def prove() -> Any:
-        found: Any = encoder(batch)[:SEEN].numpy()
-        return found
+        vectors: Any = encoder(batch)[:SEEN].numpy()
+        return vectors
 
     @torch.inference_mode()
     def repeat() -> float:

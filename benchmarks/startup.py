@@ -1,7 +1,7 @@
 """How long do whole processes take: `bertie --help`, and one prediction from cold?
 
-Wall time from the shell's view. The prediction embeds one sentence by a model folder of MiniLM-L6's shape; the peer
-is the shortest program that prints the same vector with transformers. Both vectors must be the same.
+Measures the wall time of a process. The prediction embeds one sentence with a model folder of MiniLM-L6's shape. The
+peer is the shortest program that prints the same vector with transformers. Both vectors must be the same.
 
 Usage: python -m benchmarks.startup [--model FOLDER]
 """
@@ -33,7 +33,7 @@ Words = Callable[[Work], list[str]]
 
 def arguments(parser: ArgumentParser) -> None:
     """Add this benchmark's flags."""
-    parser.add_argument("--model", type=Path, help="BERT folder; MiniLM-L6's shape, random weights, when not given")
+    parser.add_argument("--model", type=Path, help="BERT folder (default: MiniLM-L6's shape with random weights)")
 
 
 def cases(options: Namespace) -> list[Case]:
@@ -59,7 +59,7 @@ def cases(options: Namespace) -> list[Case]:
 
 
 def prepare(work: Work) -> dict[str, Any]:
-    """Write the model folder where none is given."""
+    """Write a model folder unless the user gives one."""
     inputs.model_folder(work.folder, work.options)
     return {}
 
@@ -81,12 +81,12 @@ def their_words(work: Work) -> list[str]:
 
 
 def vector(out: str) -> Any:
-    """Take the vector from a line of `bertie predict --json`."""
+    """Return the vector from the output of `bertie predict --json`."""
     return json.loads(out.splitlines()[0])["vector"]
 
 
 def ready(words: Words, read: Callable[[str], Any], work: Work) -> Ready:
-    """Time whole processes; the first, which fills the system's file cache, doesn't count."""
+    """Prepare to time whole processes; the first one fills the system's file cache and is not counted."""
     command = words(work)
 
     def run() -> str:

@@ -1,8 +1,8 @@
 """How many megabytes of text a second become piece ids, and how long does one short query take?
 
-Paragraphs in batches of 1,000; all must give the same ids. bertie's row is `Tokenizer.pack`, whose ids lie in flat
-arrays ready for a batch; the peers' ids stay in whatever their call returns. (The file isn't called tokenize, which
-is a module of Python's own.)
+Paragraphs come in batches of 1,000, and all must give the same ids. bertie's row is `Tokenizer.pack`, which returns
+flat arrays that are ready for a batch. The peers' ids stay in the form that their call returns. (The file is not called
+tokenize, because Python has a module of that name.)
 
 Usage: python -m benchmarks.tokenization [--model FOLDER] [--text FILE] [--megabytes 10]
 """
@@ -24,13 +24,13 @@ QUERY, QUERIES = "how do i reset my password?", 1000
 PROOF_TEXTS = 500
 SAME = largest_difference(0.0)
 Encode = Callable[[Sequence[str]], list[Any]]
-"""Texts -> one row of ids a text."""
+"""Texts -> one row of ids for each text."""
 
 
 def arguments(parser: ArgumentParser) -> None:
     """Add this benchmark's flags."""
     inputs.arguments(parser)
-    parser.add_argument("--megabytes", type=float, default=10.0, help="of text (%(default)s)")
+    parser.add_argument("--megabytes", type=float, default=10.0, help="size of the text (%(default)s)")
 
 
 def cases(options: Namespace) -> list[Case]:
@@ -54,23 +54,23 @@ def cases(options: Namespace) -> list[Case]:
 
 
 def size(options: Namespace) -> float:
-    """Return the megabytes of text."""
+    """Return the size of the text in megabytes."""
     return 0.05 if options.smoke else float(options.megabytes)
 
 
 def paragraphs(options: Namespace) -> list[str]:
-    """Return the text's lines that aren't empty."""
+    """Return the text's lines without empty ones."""
     return [line for line in inputs.document_text(int(1e6 * size(options)), options.text).split("\n") if line]
 
 
 def prepare(work: Work) -> dict[str, Any]:
-    """Learn the vocabulary where none is given, and describe the text."""
+    """Learn a vocabulary unless the user gives a model, and describe the text."""
     inputs.tokenizer_folder(work.folder, work.options)
     return inputs.described(work.options.text, paragraphs(work.options))
 
 
 def ready_paragraphs(make: Callable[..., tuple[Callable[..., Any], Encode]], work: Work) -> Ready:
-    """Measure megabytes a second."""
+    """Prepare to measure megabytes a second."""
     texts = paragraphs(work.options)
     megabytes = sum(len(text.encode()) for text in texts) / 1e6
     call, rows = make(work)
@@ -82,12 +82,12 @@ def ready_paragraphs(make: Callable[..., tuple[Callable[..., Any], Encode]], wor
         return megabytes / (time.perf_counter() - started)
 
     call([QUERY])
-    # Text that was encoded before would flatter whoever keeps what it has seen.
+    # No warm-up on the same text, which would favour a tokenizer with a cache.
     return Ready(lambda: flat(rows(texts[:PROOF_TEXTS])), repeat, warmups=0)
 
 
 def ready_query(make: Callable[..., tuple[Callable[..., Any], Encode]], work: Work) -> Ready:
-    """Measure microseconds a query."""
+    """Prepare to measure microseconds a query."""
     call, rows = make(work)
 
     def repeat() -> float:
@@ -100,12 +100,12 @@ def ready_query(make: Callable[..., tuple[Callable[..., Any], Encode]], work: Wo
 
 
 def flat(rows: Sequence[Any]) -> Any:
-    """Lay rows end to end, each with its length in front."""
+    """Concatenate rows, each after its length."""
     return np.concatenate([np.asarray([len(row), *row], np.int64) for row in rows])
 
 
 def bertie_pack(work: Work) -> tuple[Callable[..., Any], Encode]:
-    """Return bertie's call, and its ids as rows."""
+    """Return bertie's call, and a function that returns its ids as rows."""
     from bertie.tokenizer.tokenizer import Tokenizer
 
     tokenizer = Tokenizer.load(inputs.tokenizer_folder(work.folder, work.options))
@@ -119,7 +119,7 @@ def bertie_pack(work: Work) -> tuple[Callable[..., Any], Encode]:
 
 
 def rust(method: str, work: Work) -> tuple[Callable[..., Any], Encode]:
-    """Return a method of the tokenizers package."""
+    """Return a method of the tokenizers package, and a function that returns its ids as rows."""
     os.environ["TOKENIZERS_PARALLELISM"] = "true"
     tokenizer = inputs.rust_tokenizer(inputs.tokenizer_folder(work.folder, work.options))
     call = getattr(tokenizer, method)
@@ -127,7 +127,7 @@ def rust(method: str, work: Work) -> tuple[Callable[..., Any], Encode]:
 
 
 def transformers(work: Work) -> tuple[Callable[..., Any], Encode]:
-    """Return a transformers tokenizer's call."""
+    """Return the call of a transformers tokenizer, and a function that returns its ids as rows."""
     os.environ["TOKENIZERS_PARALLELISM"] = "true"
     from transformers import BertTokenizer
 
@@ -138,12 +138,12 @@ def transformers(work: Work) -> tuple[Callable[..., Any], Encode]:
 
 
 def nanotoken(work: Work) -> tuple[Callable[..., Any], Encode]:
-    """Return nanotoken's call."""
+    """Return nanotoken's call, and a function that returns its ids as rows."""
     import nanotoken as package
 
-    place = work.folder / "nanotoken.json"
-    inputs.rust_tokenizer(inputs.tokenizer_folder(work.folder, work.options)).save(str(place))
-    tokenizer = package.Tokenizer(str(place))
+    path = work.folder / "nanotoken.json"
+    inputs.rust_tokenizer(inputs.tokenizer_folder(work.folder, work.options)).save(str(path))
+    tokenizer = package.Tokenizer(str(path))
     return tokenizer.encode_batch, lambda texts: list(tokenizer.encode_batch(texts).to_list())
 
 

@@ -1,15 +1,15 @@
-"""Put the lines of the tested source files into the pages of docs/explanation.
+"""Copy code from the tested source files into the pages of docs/explanation.
 
     python docs/explain.py
 
-A page says where its code comes from, and this script writes what stands there now between the two comments:
+A page names the source of its code in a comment. The script writes the current code between that comment and the next:
 
     <!-- code: bertie/nn/block.py:Block.forward -->
     <!-- end of code -->
 
-An object is a function, a class or a method; its docstring is left out, as the page explains it. A part of it is cut
-out by words of its first and its last line: `bertie/nn/heads.py:Pooler.forward from "return" to "return"`. Lines are
-found by names and words, never by numbers, so that a page goes stale only when what it shows has changed.
+An object is a function, a class or a method. Its docstring is left out, because the page explains it. Words of the
+first and the last line select a part: `bertie/nn/heads.py:Pooler.forward from "return" to "return"`. Lines are found by
+names and words, not by numbers, so that a page needs an update only if its code has changed.
 """
 
 import ast
@@ -22,38 +22,38 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PAGES = ROOT / "docs" / "explanation"
 END = "<!-- end of code -->"
-_BLOCK = re.compile(r"<!-- code: (?P<said>.*?) -->\n.*?" + re.escape(END), re.DOTALL)
-_SAID = re.compile(r'(?P<file>\S+\.py):(?P<name>[\w.]+)(?: from "(?P<first>.+)" to "(?P<last>.+)")?')
+_BLOCK = re.compile(r"<!-- code: (?P<reference>.*?) -->\n.*?" + re.escape(END), re.DOTALL)
+_REFERENCE = re.compile(r'(?P<file>\S+\.py):(?P<name>[\w.]+)(?: from "(?P<first>.+)" to "(?P<last>.+)")?')
 
 Definition = ast.FunctionDef | ast.ClassDef
 
 
-def excerpt(said: str) -> str:
-    """Return the lines that a comment names, as they stand at the margin.
+def excerpt(reference: str) -> str:
+    """Return the lines that a comment refers to, without their common indentation.
 
     Raises:
         SystemExit: there is no such file, object or line.
     """
-    match = _SAID.fullmatch(said)
+    match = _REFERENCE.fullmatch(reference)
     if match is None or not (ROOT / match["file"]).is_file():
-        sys.exit(f'can\'t read "{said}": write FILE.py:OBJECT, or FILE.py:OBJECT from "words" to "words"')
+        sys.exit(f'can\'t read "{reference}": write FILE.py:OBJECT, or FILE.py:OBJECT from "words" to "words"')
     source = (ROOT / match["file"]).read_text(encoding="utf-8")
-    found = _find(_parse(source), match["name"].split("."))
-    if found is None:
+    definition = _find(_parse(source), match["name"].split("."))
+    if definition is None:
         sys.exit(f"{match['file']} has no {match['name']}")
     lines = source.splitlines()
-    hidden = _docstring_lines(found)
-    kept = [lines[number - 1] for number in range(found.lineno, _end(found) + 1) if number not in hidden]
+    hidden = _docstring_lines(definition)
+    kept = [lines[number - 1] for number in range(definition.lineno, _end(definition) + 1) if number not in hidden]
     if match["first"] is not None:
-        kept = _between(kept, match["first"], match["last"], said)
+        kept = _between(kept, match["first"], match["last"], reference)
     return textwrap.dedent("\n".join(kept)).strip("\n")
 
 
-_parse = lru_cache(ast.parse)  # pages show the same few files again and again
+_parse = lru_cache(ast.parse)  # many pages show the same few files
 
 
 def _find(tree: ast.Module, names: list[str]) -> Definition | None:
-    """Walk down to an object."""
+    """Return the definition of an object, such as ["Block", "forward"]; None if there is none."""
     body: list[ast.stmt] = tree.body
     found = None
     for name in names:
@@ -69,30 +69,31 @@ def _end(node: ast.stmt) -> int:
     return node.end_lineno
 
 
-def _docstring_lines(found: Definition) -> set[int]:
-    """Return the numbers of the lines that the docstring takes, and of empty ones after it."""
-    if ast.get_docstring(found) is None:
+def _docstring_lines(definition: Definition) -> set[int]:
+    """Return the line numbers of the docstring, and of empty lines after it."""
+    if ast.get_docstring(definition) is None:
         return set()
-    after = found.body[1].lineno if len(found.body) > 1 else _end(found.body[0]) + 1
-    return set(range(found.body[0].lineno, max(_end(found.body[0]) + 1, after)))
+    docstring = definition.body[0]
+    after = definition.body[1].lineno if len(definition.body) > 1 else _end(docstring) + 1
+    return set(range(docstring.lineno, max(_end(docstring) + 1, after)))
 
 
-def _between(lines: list[str], first: str, last: str, said: str) -> list[str]:
-    """Cut out the lines from one that holds `first` to the next that holds `last`."""
-    start = next((place for place, line in enumerate(lines) if first in line), None)
+def _between(lines: list[str], first: str, last: str, reference: str) -> list[str]:
+    """Return the lines from the first that contains `first` to the next that contains `last`."""
+    start = next((number for number, line in enumerate(lines) if first in line), None)
     if start is None:
-        sys.exit(f"no line holds {first!r}: {said}")
-    stop = next((place for place in range(start, len(lines)) if last in lines[place]), None)
+        sys.exit(f"no line contains {first!r}: {reference}")
+    stop = next((number for number in range(start, len(lines)) if last in lines[number]), None)
     if stop is None:
-        sys.exit(f"no line from there on holds {last!r}: {said}")
+        sys.exit(f"no line after the first one contains {last!r}: {reference}")
     return lines[start : stop + 1]
 
 
 def drawn(page: str) -> str:
-    """Return a page with all its code drawn anew.
+    """Return a page with the current code in all its blocks.
 
     Raises:
-        SystemExit: a comment that opens code and no other that closes it, or code that isn't there.
+        SystemExit: a block has no closing comment, or its code doesn't exist.
     """
     if page.count("<!-- code: ") != page.count(END) or len(_BLOCK.findall(page)) != page.count(END):
         sys.exit(f"every <!-- code: ... --> needs an {END}")
@@ -100,20 +101,20 @@ def drawn(page: str) -> str:
 
 
 def _block(match: re.Match[str]) -> str:
-    said = match["said"]
-    code = excerpt(said)
-    file, name = said.split(" ")[0].split(":")
-    return f"<!-- code: {said} -->\n[{file}](../../{file}) · `{name}`\n\n```python\n{code}\n```\n{END}"
+    reference = match["reference"]
+    code = excerpt(reference)
+    file, name = reference.split(" ")[0].split(":")
+    return f"<!-- code: {reference} -->\n[{file}](../../{file}) · `{name}`\n\n```python\n{code}\n```\n{END}"
 
 
 def main() -> None:
-    """Draw every page."""
+    """Update all pages."""
     for path in sorted(PAGES.glob("*.md")):
         page = path.read_text(encoding="utf-8")
         new = drawn(page)
         if new != page:
             path.write_text(new, encoding="utf-8")
-            print(f"{path.relative_to(ROOT)}: drawn anew")
+            print(f"{path.relative_to(ROOT)}: updated")
 
 
 if __name__ == "__main__":

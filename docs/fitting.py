@@ -1,15 +1,16 @@
-"""Hold what `bertie finetune` chooses for itself against a grid of settings given by hand.
+"""Compare the settings that `bertie finetune` chooses with a grid of settings.
 
-    python docs/fitting.py run --start mini=out/mini/model --random random=4/256,out/mini/model    what is missing
+    python docs/fitting.py run --start mini=out/mini/model --random random=4/256,out/mini/model    all missing runs
     python docs/fitting.py draw                                               the table of docs/measured/studies.md
 
-A cell is an encoder, a task and a number of examples. Its grid is halved as it goes: all settings run with the first
-seed, the better half of them with the second, the better quarter with the third. Settings are compared on rows held out
-of the training file. What the table shows is measured on the dev file, of the defaults and of the best of the grid.
+A cell is an encoder, a task and a number of examples. Its grid is halved after each seed: all settings run with the
+first seed, the better half of them with the second, the better quarter with the third. Settings are ranked by their
+scores on rows held out of the training file. The table shows scores on the dev file, for the defaults and for the best
+setting of the grid.
 
-Each run is an entry in docs/studies/fitting.json as soon as it ends, so that `run` may be stopped and started again.
-When the rules of bertie/training/fitting.py change, remove the entries whose `given` is empty: they were chosen by the
-old ones.
+Each run is added to docs/studies/fitting.json as soon as it ends, so `run` can be stopped and started again. After a
+change to the rules of bertie/training/fitting.py, remove the entries with an empty `given`: the old rules chose their
+settings.
 """
 
 import argparse
@@ -34,14 +35,14 @@ LEDGER, PAGE = DOCS / "studies" / "fitting.json", DOCS / "measured" / "studies.m
 CONFIGS = DOCS.parent / "configs" / "finetune"
 SCRIPT = "docs/fitting.py"
 TASKS = {"sst2": "accuracy", "cola": "matthews", "conll2003": "f1", "pos": "accuracy"}
-"""Task -> its score. Each is a file of configs/finetune, but for `pos`, which reads another column of conll2003."""
+"""Task -> its score. Each is a file of configs/finetune, except `pos`, which reads another column of conll2003."""
 OTHER = {"pos": ("conll2003", {"words": "0", "tags": "1"})}
 SIZES = (100, 500, 4_000)
 RATES, BATCHES, EPOCHS = (1e-4, 3e-4, 1e-3, 3e-3), (8, 32), (5, 20)
 SEEDS = (1, 2, 3)
 HELD_OUT, MOST_DEV = "5%", 800
 DEFAULTS: Mapping[str, float] = {}
-"""Settings of a run that chooses all for itself."""
+"""The settings of a run for which `bertie finetune` chooses all of them."""
 
 Settings = Mapping[str, float]
 Entry = dict[str, Any]
@@ -55,7 +56,7 @@ def grid(rates: Iterable[float], batches: Iterable[int], epochs: Iterable[int]) 
 
 
 def find(entries: Iterable[Entry], start: str, task: str, size: int, settings: Settings) -> list[Entry]:
-    """Return the runs of one setting in one cell."""
+    """Return the runs with given settings in one cell."""
     cell = (start, task, size, dict(settings))
     return [each for each in entries if (each["start"], each["task"], each["examples"], each["given"]) == cell]
 
@@ -67,13 +68,13 @@ def halve(
     seeds: Sequence[int],
     measure: Measure,
 ) -> Iterator[Entry]:
-    """Run what a cell still lacks: each round has half as many settings as the one before, and the defaults.
+    """Make the missing runs of a cell: each round has half the settings of the round before, and the defaults.
 
     Args:
-        entries: what was run already; new runs are added.
+        entries: the finished runs; new runs are appended.
         cell: encoder, task, examples.
         settings: the grid.
-        seeds: one a round.
+        seeds: one for each round.
         measure: makes a run.
 
     Yields:
@@ -90,25 +91,25 @@ def halve(
 
 
 def ranked(entries: Sequence[Entry], cell: tuple[str, str, int], settings: Iterable[Settings]) -> list[Settings]:
-    """Sort settings by their mean score on held-out rows, best first; equal ones stay in order."""
+    """Sort settings by their mean score on held-out rows, best first; ties keep their order."""
     return sorted(settings, key=lambda given: -mean(each["held_out"] for each in find(entries, *cell, given)))
 
 
 def rows(entries: Sequence[Entry]) -> list[str]:
-    """Lay out defaults beside the best of the grid, a line a cell."""
+    """Return a table that compares the defaults with the best setting of the grid, with one line per cell."""
     cells: dict[tuple[str, str, int], list[Entry]] = defaultdict(list)
     for each in entries:
         cells[each["start"], each["task"], each["examples"]].append(each)
     head = ("encoder", "task", "examples", "chosen", "score", "best of the grid", "score", "difference", "grid")
     lines = [
         f"| {' | '.join(head)} |",
-        f"| {' | '.join('---' if place < 2 else '---:' for place in range(len(head)))} |",
+        f"| {' | '.join('---' if column < 2 else '---:' for column in range(len(head)))} |",
     ]
     for cell, found in cells.items():
         chosen = [each for each in found if not each["given"]]
         others = [dict(given) for given in {tuple(each["given"].items()): 0 for each in found if each["given"]}]
-        most = max((len(find(found, *cell, given)) for given in others), default=0)
-        last = [given for given in others if len(find(found, *cell, given)) == most]  # what halving left
+        most_seeds = max((len(find(found, *cell, given)) for given in others), default=0)
+        last = [given for given in others if len(find(found, *cell, given)) == most_seeds]  # the last round's settings
         best = find(found, *cell, ranked(found, cell, last)[0]) if last else []
         both = [summary(chosen), summary(best)]
         gap = f"{100 * (mean(measured(chosen)) - mean(measured(best))):+.1f}" if chosen and best else ""
@@ -123,21 +124,25 @@ def measured(entries: Sequence[Entry]) -> list[float]:
 
 
 def summary(entries: Sequence[Entry]) -> str:
-    """Write mean, lowest and highest, in hundredths."""
-    found = [100 * value for value in measured(entries)]
-    if not found:
+    """Return mean, minimum and maximum of the dev scores as text, in percent."""
+    scores = [100 * value for value in measured(entries)]
+    if not scores:
         return ""
-    spread = f" ({min(found):.1f} to {max(found):.1f})" if len(found) > 1 else " (one run)"
-    return f"{mean(found):.1f}{spread}"
+    spread = f" ({min(scores):.1f} to {max(scores):.1f})" if len(scores) > 1 else " (one run)"
+    return f"{mean(scores):.1f}{spread}"
 
 
 def written(settings: Settings) -> str:
-    """Write the numbers of a run, such as 1e-3, 8, 20 epochs."""
+    """Return learning rate, batch size and epochs as text.
+
+    >>> written({"learning_rate": 1e-3, "batch_size": 8, "epochs": 20})
+    '1e-3, 8, 20 epochs'
+    """
     return f"{rate_in_words(settings['learning_rate'])}, {settings['batch_size']:g}, {settings['epochs']:g} epochs"
 
 
 def runner(starts: Mapping[str, str], randoms: Mapping[str, str], data: Path, out: Path, *, dev_limit: int) -> Measure:
-    """Return what makes one run by `bertie.finetune` and measures it."""
+    """Return a function that makes one run with `bertie.finetune` and measures it."""
     import bertie
     from bertie.commands._random import ModelSettings
 
@@ -146,7 +151,7 @@ def runner(starts: Mapping[str, str], randoms: Mapping[str, str], data: Path, ou
         config = tomllib.loads((CONFIGS / f"{name}.toml").read_text(encoding="utf-8"))
         train, dev = (data / Path(config[key]).relative_to("data") for key in ("train", "dev"))
         how = {"task": config["task"], "length": config["length"], "truncation": config["truncation"], "threads": 1}
-        told = columns or config["columns"]
+        columns = columns or config["columns"]
         model: Any = starts.get(start)
         if model is None:
             shape, _, folder = randoms[start].partition(",")
@@ -156,10 +161,10 @@ def runner(starts: Mapping[str, str], randoms: Mapping[str, str], data: Path, ou
         limits = {"train_limit": size, "dev_limit": dev_limit}
         began = time.monotonic()
         run = bertie.finetune(
-            model, train=train, dev=Path(HELD_OUT), out=folder, columns=told, seed=seed, **limits, **how, **given
+            model, train=train, dev=Path(HELD_OUT), out=folder, columns=columns, seed=seed, **limits, **how, **given
         )
         seconds = time.monotonic() - began
-        scores = on_dev(folder / "model", dev, told, dev_limit)
+        scores = on_dev(folder / "model", dev, columns, dev_limit)
         settings = tomllib.loads((folder / "config.toml").read_text(encoding="utf-8"))
         return {
             "start": start,
@@ -180,7 +185,7 @@ def runner(starts: Mapping[str, str], randoms: Mapping[str, str], data: Path, ou
 
 
 def on_dev(model: Path, dev: Path, columns: dict[str, str], limit: int) -> dict[str, float]:
-    """Score a model on the first rows of a random order of the dev file, the same ones each time."""
+    """Return a model's scores on a random part of the dev file, which is the same in every call."""
     from bertie.data.items import part
     from bertie.data.reading import learned
     from bertie.formats.huggingface import read
@@ -198,7 +203,7 @@ def entries_of(ledger: Path) -> list[Entry]:
 
 
 def drawn(page: str, entries: Sequence[Entry]) -> str:
-    """Return the page with the table drawn anew."""
+    """Return the page with the current table."""
     machines = dict.fromkeys(each["machine"]["Processor"] for each in entries)
     dates = dict.fromkeys(each["date"] for each in entries)
     note = f"*{'; '.join(machines)}, one thread; {', '.join(dates)}.*"
@@ -206,10 +211,10 @@ def drawn(page: str, entries: Sequence[Entry]) -> str:
 
 
 def pairs(words: Sequence[str]) -> dict[str, str]:
-    """Read NAME=VALUE.
+    """Split words of the form NAME=VALUE.
 
     Raises:
-        SystemExit: another form.
+        SystemExit: a word has another form.
     """
     if wrong := [word for word in words if "=" not in word]:
         sys.exit(f"{wrong[0]!r} is not of the form NAME=VALUE")
@@ -217,11 +222,11 @@ def pairs(words: Sequence[str]) -> dict[str, str]:
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Run, or draw."""
+    """Make the missing runs, or draw the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("draw", help="draw the table of docs/measured/studies.md")
-    running = commands.add_parser("run", help="make the runs that are missing")
+    running = commands.add_parser("run", help="make all missing runs")
     running.add_argument("--start", action="append", default=[], metavar="NAME=FOLDER", help="a pre-trained encoder")
     running.add_argument("--random", action="append", default=[], metavar="NAME=SIZE,TOKENIZER", help="random weights")
     running.add_argument("--data", type=Path, default=Path("data"))
@@ -232,7 +237,7 @@ def main(words: Sequence[str] | None = None) -> None:
     running.add_argument("--batches", nargs="*", type=int, default=BATCHES)
     running.add_argument("--epochs", nargs="*", type=int, default=EPOCHS)
     running.add_argument("--seeds", nargs="+", type=int, default=SEEDS)
-    running.add_argument("--dev-limit", type=int, default=MOST_DEV, help="rows to measure on (%(default)s)")
+    running.add_argument("--dev-limit", type=int, default=MOST_DEV, help="maximum number of dev rows (%(default)s)")
     options = parser.parse_args(words)
     entries = entries_of(LEDGER)
     if options.command == "draw":

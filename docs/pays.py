@@ -1,13 +1,13 @@
-"""Measure what a pre-training buys, by task and number of labels, and draw the table of it.
+"""Measure the gain from pre-training, by task and number of labels, and draw its table.
 
     python docs/pays.py run DATA --model "30 minutes=out/mini/model" --random out/mini/model --classical --out out/pays
     python docs/pays.py draw                      the table in docs/measured/plateau.md and plateau.zh.md
 
-Each start learns every task from the same items, with the settings that `bertie finetune` chooses by itself, from
-several seeds. `--random MODEL` is a network of that shape and vocabulary whose weights are random. `--classical` is
-logistic regression on features that people wrote down (`bertie/inference/classical.py`). It has no seed where it learns
-from all items, and other items a seed where it learns from a part, as the others do. DATA is a folder where the files
-lie as the settings files in configs/finetune have them. What was measured once is not measured again.
+Each start learns every task from the same items, with the settings that `bertie finetune` chooses, and with several
+seeds. `--random MODEL` adds a network of MODEL's shape and vocabulary with random weights. `--classical` adds logistic
+regression on hand-written features (`bertie/inference/classical.py`). It needs no seed when it learns from all items;
+from a part of them, each seed draws other items, as for all starts. DATA is a folder with the files of
+configs/finetune, at the paths that they have there. A figure in the ledger is not measured again.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ RANDOM, CLASSICAL = "random weights", "features + logistic regression"
 
 @dataclass(frozen=True)
 class Exam:
-    """A task to learn."""
+    """A task on which the starts are compared."""
 
     title: str
     config: str
-    """A file of configs/finetune: its data, columns and length."""
+    """A file of configs/finetune, for its data, columns and length."""
     score: str
     sizes: tuple[int, ...]
-    """Items to learn from; 0 for all."""
+    """Numbers of training items; 0 for all."""
     columns: Mapping[str, str] | None = None
-    """In place of the settings file's."""
+    """Columns that replace those of the settings file."""
 
 
 EXAMS = {
@@ -64,15 +64,15 @@ Figures = list[dict[str, Any]]
 
 
 def settings_of(exam: Exam, data: Path) -> dict[str, Any]:
-    """Read what a settings file says of its data, with the files as they lie under `data`."""
-    said = tomllib.loads((CONFIGS / f"{exam.config}.toml").read_text(encoding="utf-8"))
-    places = {name: data / str(said[name]).removeprefix("data/") for name in ("train", "dev")}
-    kept = {name: said[name] for name in ("task", "columns", "length", "truncation") if name in said}
-    return {**kept, **places, **({"columns": dict(exam.columns)} if exam.columns else {})}
+    """Read the data settings of a settings file, with the paths of the files under `data`."""
+    settings = tomllib.loads((CONFIGS / f"{exam.config}.toml").read_text(encoding="utf-8"))
+    paths = {name: data / str(settings[name]).removeprefix("data/") for name in ("train", "dev")}
+    kept = {name: settings[name] for name in ("task", "columns", "length", "truncation") if name in settings}
+    return {**kept, **paths, **({"columns": dict(exam.columns)} if exam.columns else {})}
 
 
 def drawn_items(settings: Mapping[str, Any], size: int, seed: int) -> tuple[list[Any], list[Any]]:
-    """Read what is learned from, `size` of the items (0: all) by the seed, and what is measured on."""
+    """Read the training items, of which the seed draws `size` (0: all), and the dev items."""
     from bertie.tasks.task import read_items, task_class
 
     kind = task_class(settings["task"])
@@ -85,7 +85,7 @@ def drawn_items(settings: Mapping[str, Any], size: int, seed: int) -> tuple[list
 
 
 def by_network(model: Path, exam: Exam, settings: Mapping[str, Any], size: int, seed: int) -> dict[str, Any]:
-    """Fine-tune a model folder on a draw of a task, with the settings that finetune chooses."""
+    """Fine-tune a model on drawn items of a task, with the settings that finetune chooses."""
     items, dev = drawn_items(settings, size, seed)
     with tempfile.TemporaryDirectory() as folder:
         run = bertie.finetune(
@@ -102,7 +102,7 @@ def by_network(model: Path, exam: Exam, settings: Mapping[str, Any], size: int, 
 
 
 def by_features(exam: Exam, settings: Mapping[str, Any], size: int, seed: int) -> dict[str, Any]:
-    """Learn a draw of a task the classical way."""
+    """Train logistic regression on drawn items of a task."""
     from bertie.inference import classical
     from bertie.tasks.task import task_class
 
@@ -114,7 +114,7 @@ def by_features(exam: Exam, settings: Mapping[str, Any], size: int, seed: int) -
 
 
 def random_twin(model: Path, seed: int, folder: Path) -> Path:
-    """Write a network of a model's shape, vocabulary and task with random weights."""
+    """Write a model of the same shape, vocabulary and task with random weights, and return its folder."""
     from bertie.formats.format import new
     from bertie.formats.huggingface import read, write
 
@@ -126,7 +126,7 @@ def random_twin(model: Path, seed: int, folder: Path) -> Path:
 
 
 def wanted(options: argparse.Namespace) -> Iterator[tuple[str, str, int, int]]:
-    """List (start, task, size, seed) of everything to measure, small ones first."""
+    """Yield (start, task, size, seed) of all figures to measure, small sizes first."""
     starts = [*options.models, *([RANDOM] if options.random else []), *([CLASSICAL] if options.classical else [])]
     pairs = [
         (name, size)
@@ -142,7 +142,7 @@ def wanted(options: argparse.Namespace) -> Iterator[tuple[str, str, int, int]]:
 
 
 def measure(options: argparse.Namespace) -> None:
-    """Measure what isn't in the ledger yet, and write each figure down as it comes."""
+    """Measure all figures that the ledger lacks, and add each to it at once."""
     options.out.mkdir(parents=True, exist_ok=True)
     for start, name, size, seed in wanted(options):
         known = ledger()
@@ -151,11 +151,11 @@ def measure(options: argparse.Namespace) -> None:
         exam, began = EXAMS[name], time.monotonic()
         settings = settings_of(exam, options.data)
         if start == CLASSICAL:
-            found = by_features(exam, settings, size, seed)
+            result = by_features(exam, settings, size, seed)
         else:
             model = random_twin(options.random, seed, options.out) if start == RANDOM else options.models[start]
-            found = by_network(model, exam, settings, size, seed)
-        facts = {"start": start, "task": name, "size": size, "seed": seed, **found}
+            result = by_network(model, exam, settings, size, seed)
+        facts = {"start": start, "task": name, "size": size, "seed": seed, **result}
         facts |= {"seconds": round(time.monotonic() - began, 1), "date": time.strftime("%Y-%m-%d", time.gmtime())}
         known.append({**facts, "machine": this_machine()["Processor"]})
         LEDGER.write_text(json.dumps(known, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -163,12 +163,12 @@ def measure(options: argparse.Namespace) -> None:
 
 
 def ledger() -> Figures:
-    """Read what was measured."""
+    """Read all measured figures."""
     return entries_of(LEDGER)
 
 
 def table(figures: Figures, language: str) -> str:
-    """Lay the means out, with the spread over seeds; the best of a row is bold."""
+    """Return a table of the means, with deviations over seeds; the best of a row is bold."""
     head = {"en": ("task", "learned from", "all"), "zh": ("任务", "标注数", "全部")}[language]
     starts = list(dict.fromkeys(row["start"] for row in figures))
     lines = [f"| {head[0]} | {head[1]} | {' | '.join(starts)} |", f"| --- | ---: |{' ---: |' * len(starts)}"]
@@ -187,24 +187,24 @@ def table(figures: Figures, language: str) -> str:
 def _cell(scores: Sequence[float], best: float) -> str:
     if not scores:
         return ""
-    said = f"{mean(scores):.1f}"
+    shown = f"{mean(scores):.1f}"
     spread = f" ± {stdev(scores):.1f}" if len(scores) > 1 else ""
-    return f"**{said}**{spread}" if mean(scores) == best else f"{said}{spread}"
+    return f"**{shown}**{spread}" if mean(scores) == best else f"{shown}{spread}"
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Measure, or draw."""
+    """Measure all missing figures, or draw the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    running = commands.add_parser("run", help="measure what isn't measured yet")
+    running = commands.add_parser("run", help="measure all missing figures")
     running.add_argument("data", type=Path, help="folder with the data of configs/finetune")
     running.add_argument("--model", action="append", default=[], metavar="NAME=FOLDER", help="a pre-trained model")
-    running.add_argument("--random", type=Path, help="a model whose twin of random weights is measured")
-    running.add_argument("--classical", action="store_true", help="logistic regression on features")
-    running.add_argument("--tasks", default=",".join(EXAMS), help="(%(default)s)")
-    running.add_argument("--sizes", default="", help="such as 500,0 (0: all items); every size of a task")
-    running.add_argument("--seeds", default="1,2,3", help="(%(default)s)")
-    running.add_argument("--out", type=Path, required=True, help="folder for the twins")
+    running.add_argument("--random", type=Path, help="also measure this model's shape with random weights")
+    running.add_argument("--classical", action="store_true", help="also measure logistic regression on features")
+    running.add_argument("--tasks", default=",".join(EXAMS), help="tasks (%(default)s)")
+    running.add_argument("--sizes", default="", help="numbers of items, such as 500,0 (0: all); default: every size")
+    running.add_argument("--seeds", default="1,2,3", help="seeds (%(default)s)")
+    running.add_argument("--out", type=Path, required=True, help="folder for the models with random weights")
     commands.add_parser("draw", help="draw the table")
     options = parser.parse_args(words)
     if options.command == "draw":

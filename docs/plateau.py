@@ -1,11 +1,12 @@
-"""Measure how soon a pre-training leaves its plateau, and draw the table and the curves of it.
+"""Measure after how many tokens a pre-training leaves its plateau, and draw the table.
 
     python docs/plateau.py run --corpus 4k=CORPUS,DEV --corpus 30k=CORPUS,DEV --out out/plateau
     python docs/plateau.py draw                  into docs/measured/plateau.md and plateau.zh.md
 
-The plateau is where a masked language model says the commonest token everywhere: its loss is that of the unigram. It is
-left for good from the first evaluation on whose loss is 1.0 below the unigram's and stays there, held-out text, every
-chosen place shown as [MASK]. What was measured once is not measured again, so a study can be stopped and gone on with.
+On the plateau, a masked language model predicts the most frequent token at all positions, so its loss is that of the
+unigram. A run has left the plateau at the first evaluation from which on its loss stays at least 1.0 below the
+unigram's. The loss is measured on held-out text, with every chosen token shown as [MASK]. A run in the ledger is not
+repeated, so a study can be stopped and continued.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ PAGES = {"en": DOCS / "measured" / "plateau.md", "zh": DOCS / "measured" / "plat
 SCRIPT = "docs/plateau.py"
 STARTS = ("neighbours", "paper")
 BELOW = 1.0
-"""Nats below the unigram's loss at which the plateau is left."""
-_LOSSES = ("mask_loss", "mlm_loss", "causal_loss", "loss")  # the first that a run has
+"""A run has left the plateau when its loss is this many nats below the unigram's."""
+_LOSSES = ("mask_loss", "mlm_loss", "causal_loss", "loss")  # the first one that a run has is used
 _RECIPE: dict[str, Any] = {"optimizer": {"name": "muon"}, "learning_rate": 6e-3, "length": 64, "batch_tokens": 4096}
 _REPLACED: dict[str, Any] = {"optimizer": {"name": "adamw"}, "learning_rate": 1e-3}
 _MASKS: dict[str, Any] = {"mask_rate": 0.3, "settings": {"mask_rate_end": 0.15}}
@@ -40,10 +41,10 @@ _MASKS: dict[str, Any] = {"mask_rate": 0.3, "settings": {"mask_rate_end": 0.15}}
 
 @dataclass(frozen=True)
 class Case:
-    """What is pre-trained."""
+    """A pre-training to measure."""
 
     vocabulary: str
-    """Names a corpus."""
+    """The name of its corpus."""
     size: str
     tokens: int
     architecture: str = "bert"
@@ -69,7 +70,7 @@ Figures = list[dict[str, Any]]
 
 
 def run_case(case: Case, start: str, seed: int, corpora: tuple[Path, Path], folder: Path) -> dict[str, Any]:
-    """Pre-train once and return what is kept of the run."""
+    """Pre-train once and return the figures to keep."""
     masks = {} if case.task in ("causal_lm", "replaced_token") else _MASKS
     if case.task == "hybrid":
         masks = {"mask_rate": 0.3}
@@ -99,7 +100,7 @@ def _dropout(architecture: str) -> dict[str, float]:
 
 
 def unigram_loss(corpus: Path, dev: Path) -> float:
-    """Return the loss of the corpus's frequencies on the tokens of the dev corpus."""
+    """Return the loss of the corpus's token frequencies on the dev corpus."""
     import numpy as np
 
     from bertie.corpus.shards import Corpus
@@ -112,7 +113,11 @@ def unigram_loss(corpus: Path, dev: Path) -> float:
 
 
 def left_after(points: Sequence[Sequence[float]], unigram: float) -> int | None:
-    """Return the tokens after which the loss is `BELOW` the unigram's for good; None where it never is."""
+    """Return the tokens after which the loss stays at least `BELOW` under the unigram's; None if it never does.
+
+    >>> left_after([(10, 5.0), (20, 3.5), (30, 3.4)], 5.0)
+    20
+    """
     left: int | None = None
     for tokens, loss in points:
         if loss > unigram - BELOW:
@@ -123,7 +128,7 @@ def left_after(points: Sequence[Sequence[float]], unigram: float) -> int | None:
 
 
 def wanted(options: argparse.Namespace) -> Iterator[tuple[str, str, int]]:
-    """List (case, start, seed) of everything to measure; all cases before the next seed."""
+    """Yield (case, start, seed) of all runs, with all cases of a seed before the next seed."""
     for seed in options.seeds:
         for start in options.starts:
             for name in options.cases:
@@ -131,30 +136,31 @@ def wanted(options: argparse.Namespace) -> Iterator[tuple[str, str, int]]:
 
 
 def measure(options: argparse.Namespace) -> None:
-    """Run what isn't in the ledger yet, and write each run down as it ends."""
+    """Make all runs that the ledger lacks, and add each to it when it ends."""
     for name, start, seed in wanted(options):
         known = ledger()
         case = CASES[name]
         if any((row["case"], row["start"], row["seed"]) == (name, start, seed) for row in known):
             continue
         folder = options.out / f"{name.replace(' ', '-').replace('/', '-').replace(',', '')}-{start}-{seed}"
-        shutil.rmtree(folder, ignore_errors=True)  # what an interruption has left of it
-        found = run_case(case, start, seed, options.corpora[case.vocabulary], folder)
-        facts = {"case": name, "start": start, "seed": seed, **found, "date": time.strftime("%Y-%m-%d", time.gmtime())}
+        shutil.rmtree(folder, ignore_errors=True)  # remains of an interrupted run
+        figures = run_case(case, start, seed, options.corpora[case.vocabulary], folder)
+        date = time.strftime("%Y-%m-%d", time.gmtime())
+        facts = {"case": name, "start": start, "seed": seed, **figures, "date": date}
         known.append({**facts, "machine": this_machine()["Processor"]})
         text = "[\n" + ",\n".join(json.dumps(row, ensure_ascii=False) for row in known) + "\n]\n"
         LEDGER.write_text(text, encoding="utf-8")
-        print(name, start, seed, left_after(found["points"], found["unigram"]), found["points"][-1], flush=True)
+        print(name, start, seed, left_after(figures["points"], figures["unigram"]), figures["points"][-1], flush=True)
 
 
 def ledger() -> Figures:
-    """Read what was measured."""
-    found: Figures = json.loads(LEDGER.read_text(encoding="utf-8")) if LEDGER.exists() else []
-    return found
+    """Read all runs of the ledger."""
+    runs: Figures = json.loads(LEDGER.read_text(encoding="utf-8")) if LEDGER.exists() else []
+    return runs
 
 
 def table(figures: Figures, language: str) -> str:
-    """Lay out when the plateau was left, and the loss at the end."""
+    """Return a table of when the plateau was left, and of the loss at the end."""
     english = language == "en"
     head = (
         (
@@ -204,14 +210,16 @@ def _cells(rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Measure, or draw."""
+    """Make all missing runs, or draw the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    running = commands.add_parser("run", help="measure what isn't measured yet")
-    running.add_argument("--corpus", action="append", default=[], metavar="NAME=CORPUS,DEV", help="4k or 30k")
-    running.add_argument("--cases", default="", help="names parted by semicolons; all when not given")
-    running.add_argument("--starts", default=",".join(STARTS), help="(%(default)s)")
-    running.add_argument("--seeds", default="1,2,3,4,5", help="(%(default)s)")
+    running = commands.add_parser("run", help="make all missing runs")
+    running.add_argument(
+        "--corpus", action="append", default=[], metavar="NAME=CORPUS,DEV", help="a corpus; NAME is 4k or 30k"
+    )
+    running.add_argument("--cases", default="", help="names of cases, separated by semicolons (default: all)")
+    running.add_argument("--starts", default=",".join(STARTS), help="starts (%(default)s)")
+    running.add_argument("--seeds", default="1,2,3,4,5", help="seeds (%(default)s)")
     running.add_argument("--out", type=Path, required=True, help="folder for the runs")
     commands.add_parser("draw", help="draw the table")
     options = parser.parse_args(words)

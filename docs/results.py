@@ -1,12 +1,12 @@
-"""Keep the ledger of scoring runs, and draw the tables of results.md from it.
+"""Keep a ledger of fine-tuning runs with their scores, and draw the tables of results.md from it.
 
-    python docs/results.py add out/sst2-1 --name sst2      one small JSON in docs/results/ for a finished run
-    python docs/results.py add peers.json                  what benchmarks/finetune_peers.py printed
-    python docs/results.py draw                            the tables between the markers of docs/measured/results.md
+    python docs/results.py add out/sst2-1 --name sst2      write a small JSON into docs/results/ for a finished run
+    python docs/results.py add peers.json                  add the output of benchmarks/finetune_peers.py
+    python docs/results.py draw                            draw the tables of docs/measured/results.md
 
-A run's settings are those in its run.json, which are what was run; paths are reduced to file names. A name is that of a
-file in configs/finetune: what a run did otherwise than this file says stands in its entry and in the table. A run with
-the same settings and seed as an older one takes its place.
+A run's settings come from its run.json, with paths reduced to file names. Its name is that of a file in
+configs/finetune. Settings that differ from this file are listed in the entry and in the table. A run replaces an older
+one with the same settings and seed.
 """
 
 import argparse
@@ -34,23 +34,23 @@ CONFIGS = DOCS.parent / "configs" / "finetune"
 SCRIPT = "docs/results.py"
 OURS = "bertie"
 TARGETS_OF = "minilm"
-# Places, and what may differ between two runs of one row.
-_PLACES = ("model", "tokenizer", "train", "dev", "out")
+# Settings that are paths, and settings that may differ between two runs of one row.
+_PATHS = ("model", "tokenizer", "train", "dev", "out")
 _FREE = {"model", "out", "seed", "threads", "device", "precision", "resume", "training.keep"}
 
 
 @dataclass(frozen=True)
 class Row:
-    """How a data set is shown."""
+    """A row of the table: a data set and its scores."""
 
     title: str
     score: str
-    """The official one."""
+    """The official score."""
     others: tuple[str, ...] = ()
     target: float | None = None
-    """Of the encoder `TARGETS_OF`, as is the next."""
+    """The target for the encoder `TARGETS_OF`."""
     peer: float | None = None
-    """What a plain transformers loop gave on the same files, one seed."""
+    """The score of a plain transformers loop with that encoder on the same files, one seed."""
 
 
 ROWS = {
@@ -81,17 +81,17 @@ def entry_of_run(folder: Path, name: str) -> dict[str, Any]:
     """Describe a finished run.
 
     Raises:
-        SystemExit: it isn't finished, or has no scores.
+        SystemExit: the run isn't finished, or has no scores.
     """
     try:
         file = folder / "run.json"
         record = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
-        sys.exit(f"{folder} is no run: {error.strerror}: {error.filename}")
+        sys.exit(f"{folder} is not a run: {error.strerror}: {error.filename}")
     values = record.get("values", {})
     if not values.get("scores"):
         sys.exit(f"{folder} has no scores: the run isn't finished, or had no dev data")
-    settings = {key: _without_place(key, value) for key, value in record["settings"].items()}
+    settings = {key: _without_path(key, value) for key, value in record["settings"].items()}
     changed = _changed(name, settings)
     flags = [_flag(key, value) for key, value in changed.items() if value is not None]
     model = settings.get("model")
@@ -119,49 +119,49 @@ def entry_of_run(folder: Path, name: str) -> dict[str, Any]:
     }
 
 
-def _without_place(key: str, value: Any) -> Any:
-    """Reduce a path to its last part, or a run's own `model` to the run; a hub id, such as owner/name, stays."""
-    if key not in _PLACES:
+def _without_path(key: str, value: Any) -> Any:
+    """Reduce a path to its last part, or RUN/model to RUN; a hub id, such as owner/name, stays."""
+    if key not in _PATHS:
         return value
-    place = Path(value)
-    if not (place.is_absolute() or value.startswith(("~", ".")) or place.exists()):
+    path = Path(value)
+    if not (path.is_absolute() or value.startswith(("~", ".")) or path.exists()):
         return value
-    return place.parent.name if key == "model" and place.name == "model" else place.name
+    return path.parent.name if key == "model" and path.name == "model" else path.name
 
 
 def _flag(key: str, value: Any) -> str:
-    """Type a setting as the command line takes it."""
+    """Return a setting as a flag of the command line."""
     return f"--{key.replace('_', '-')} {value}"
 
 
 def _is_of_random(key: str) -> bool:
-    """Tell what describes a model of random weights, in place of a folder."""
+    """Tell whether a setting describes a model with random weights."""
     return key.startswith("model.") or key == "tokenizer"
 
 
 def _changed(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings that a data set's own file has otherwise, by key; None for one that the run didn't have."""
+    """Return the run's settings that differ from the data set's file; None for a setting that the run lacks."""
     file = CONFIGS / f"{name}.toml"
     if not file.exists():
-        sys.exit(f"no {file.name} in configs/finetune: a name is one of {', '.join(sorted(ROWS))}")
+        sys.exit(f"configs/finetune has no {file.name}; give one of {', '.join(sorted(ROWS))}")
     fixed = _flat(tomllib.loads(file.read_text(encoding="utf-8")))
     del fixed["command"]
     fixed |= {split: Path(fixed[split]).name for split in ("train", "dev")}
     keys = [key for key in {**fixed, **settings} if key not in _FREE and not _is_of_random(key)]
-    unsaid = _defaults()
+    usual = _defaults()
     return {
-        key: settings.get(key) for key in keys if settings.get(key) != (fixed[key] if key in fixed else unsaid.get(key))
+        key: settings.get(key) for key in keys if settings.get(key) != (fixed[key] if key in fixed else usual.get(key))
     }
 
 
 def _defaults() -> dict[str, Any]:
-    """Return what the command does where nothing is said."""
+    """Return the default settings of `bertie finetune`."""
     from bertie import config
     from bertie.commands.finetune import finetune
 
     parameters = config.signature(finetune).items()
-    given = {name: config.plain(part.default) for name, part in parameters if part.default is not part.empty}
-    return _flat(given)
+    defaults = {name: config.plain(part.default) for name, part in parameters if part.default is not part.empty}
+    return _flat(defaults)
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -175,14 +175,14 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _commit() -> str:
-    """Return the commit the repository is at, with a + when tracked files differ from it."""
+    """Return the repository's current commit, with a + if tracked files differ from it."""
     words = ["git", "-C", str(DOCS), "describe", "--always", "--abbrev=12", "--exclude=*", "--dirty=+"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     return done.stdout.strip() or "unknown"
 
 
 def write_entry(entry: Mapping[str, Any], ledger: Path) -> Path:
-    """Write one file of the ledger, named by what makes a run the run that it is."""
+    """Write one file of the ledger; its name depends on data set, program, model, seed and settings."""
     changed = {key: value for key, value in entry.get("changed", {}).items() if value is not None}
     settings = {key: value for key, value in {**entry["settings"], **changed}.items() if key not in _FREE}
     identity = [entry["name"], entry["by"], entry["model"], entry["seed"], settings]
@@ -195,17 +195,17 @@ def write_entry(entry: Mapping[str, Any], ledger: Path) -> Path:
 
 
 def read_ledger(ledger: Path) -> list[dict[str, Any]]:
-    """Read every entry, in the order of names and seeds."""
+    """Read all entries, in the order of names and seeds."""
     entries = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(ledger.glob("*.json"))]
     return sorted(entries, key=lambda entry: (entry["name"], entry["by"], entry["seed"]))
 
 
 def tables(entries: Sequence[Mapping[str, Any]]) -> str:
-    """Draw both tables: every data set, and those that a plain transformers loop learned with the same settings."""
+    """Return both tables: all data sets, and those that a plain transformers loop learned with the same settings."""
     groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = defaultdict(list)
     for entry in entries:
         changed = json.dumps(entry.get("changed", {}))
-        # Runs that learned from other data are no row together, even if the files are named alike.
+        # Runs with different data are different rows, even if the names of their files are the same.
         groups[(entry["name"], entry["by"], str(entry["model"]), changed, entry.get("data", ""))].append(entry)
     order = list(ROWS)
     ordered = sorted(groups.items(), key=lambda group: (order.index(group[0][0]), *group[0][1:]))
@@ -257,8 +257,8 @@ def _beside(
     a, b = _scores(ours, row.score), _scores(theirs, row.score)
     error = math.hypot(*(stdev(part) / math.sqrt(len(part)) for part in (a, b) if len(part) > 1))
     minutes = [f"{mean(run['minutes'] for run in runs):.1f}" for runs in (ours, theirs)]
-    apart = mean(a) - mean(b)
-    distance = f"{apart:+.2f}" + (f", {apart / error:+.1f} errors" if error else "")
+    difference = mean(a) - mean(b)
+    distance = f"{difference:+.2f}" + (f", {difference / error:+.1f} errors" if error else "")
     counts = f"{len(a)} and {len(b)}"
     return (
         f"| {_titled(row, changed)} | {_spread(a)} | {_spread(b)} | {distance} | {counts} | {' and '.join(minutes)} |"
@@ -278,21 +278,21 @@ def _spread(scores: Sequence[float]) -> str:
 
 
 def drawn(page: str, entries: Sequence[Mapping[str, Any]]) -> str:
-    """Return the page with its tables drawn anew.
+    """Return the page with its current tables.
 
     Raises:
-        SystemExit: the page has lost its markers.
+        SystemExit: the page has no markers.
     """
     return filled(page, tables(entries), SCRIPT, PAGE.name)
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Add runs, or draw the tables."""
+    """Add runs to the ledger, or draw the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     adding = commands.add_parser("add", help="add a run folder, or a file that finetune_peers.py printed")
     adding.add_argument("path", type=Path)
-    adding.add_argument("--name", choices=sorted(ROWS), help="of the data set; a peer's file says it itself")
+    adding.add_argument("--name", choices=sorted(ROWS), help="data set of a run folder; a peer's file names its own")
     commands.add_parser("draw", help="draw the tables of results.md")
     options = parser.parse_args(words)
     if options.command == "draw":
@@ -301,7 +301,7 @@ def main(words: Sequence[str] | None = None) -> None:
         return
     if options.path.is_dir():
         if options.name is None:
-            sys.exit("--name NAME: which data set is it?")
+            sys.exit("a run folder needs --name NAME, the name of its data set")
         entries = [entry_of_run(options.path, options.name)]
     else:
         entries = json.loads(options.path.read_text(encoding="utf-8"))

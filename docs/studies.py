@@ -1,11 +1,11 @@
-"""Keep the studies of pre-training: runs that differ in one thing, told beside each other as they came out.
+"""Keep the studies of pre-training: each compares runs that differ in one thing.
 
-    python docs/studies.py run rates --corpus out/corpus --out out    all runs of a study, two at once, one thread each
-    python docs/studies.py add learning "bertie, bf16" out/bf16       one run more in docs/studies/learning.json
-    python docs/studies.py draw                                      the tables and pictures of docs/measured/studies.md
+    python docs/studies.py run rates --corpus out/corpus --out out    make all runs, two at once, one thread each
+    python docs/studies.py add learning "bertie, bf16" out/bf16       add one run to docs/studies/learning.json
+    python docs/studies.py draw                                       draw docs/measured/studies.md and its pictures
 
-A run is a folder with a journal (metrics.jsonl), as `bertie pretrain` and `benchmarks/pretraining_peers.py` leave it;
-one of the same label takes the place of the older. What stands in `STUDIES` is asked; what the runs gave is drawn.
+A run is a folder with a metrics.jsonl, which `bertie pretrain` and `benchmarks/pretraining_peers.py` write. A new run
+replaces an older one with the same label. `STUDIES` holds the question of each study.
 """
 
 import argparse
@@ -34,7 +34,7 @@ DOCS = Path(__file__).parent
 LEDGER, PAGE, IMAGES = DOCS / "studies", DOCS / "measured" / "studies.md", DOCS / "images"
 SCRIPT = "docs/studies.py"
 NUM_POINTS = 120
-_TAIL = 0.1  # share of a run whose mean is its loss
+_TAIL = 0.1  # the loss of a run is the mean over this last share of it
 _WIDTH, _HEIGHT, _ROW = 540, 252, 18
 _STYLE = """
 text{font:11px system-ui,"Segoe UI",Roboto,sans-serif;fill:#586274}.end{text-anchor:end}.mid{text-anchor:middle}
@@ -49,52 +49,52 @@ MINI = "--model.size mini --model.dropout 0 --model.start paper --seed 0 --train
 
 @dataclass(frozen=True)
 class Study:
-    """What is asked."""
+    """The question of a study, and its runs."""
 
     title: str
     question: str
     clock: bool = False
-    """Runs had the same time, so that the picture goes over minutes; the same tokens otherwise."""
+    """Whether the runs had equal time, so that the x axis is minutes; otherwise they had equal tokens."""
     runs: Mapping[str, str] = field(default_factory=dict)
-    """Label -> flags of `bertie pretrain`; empty for runs that are made one by one."""
+    """Label -> flags of `bertie pretrain`; empty if the runs are added one by one."""
     best_of: str = ""
-    """A study of shorter runs; the best of each kind (the first word of a label) is run again."""
+    """A study of shorter runs; the best run of each kind (the first word of a label) is repeated here."""
     flags: str = ""
-    """Of all runs."""
+    """Flags of all runs."""
     pictured: str = ""
-    """What the labels of the runs in the picture end with, where the best six would leave out what is compared."""
+    """A suffix of the labels of the runs to draw, for studies in which the best six are not those to compare."""
 
 
 RATES = {
     "adamw": ("5e-4", "1e-3", "2e-3"),
     "lamb": ("5e-3", "1e-2", "2e-2"),
-    "muon": ("1e-3", "2e-3", "4e-3", "8e-3"),  # a fourth: the best of three was the highest
+    "muon": ("1e-3", "2e-3", "4e-3", "8e-3"),  # a fourth one, because the best of three was the highest
 }
 STUDIES = {
     "learning": Study(
         "Learning as transformers does, and in bf16",
-        "Do the same weights learn the same from the same batches, in transformers (fp32), here in fp32, here in bf16?",
+        "Do the same weights learn the same from the same batches in transformers (fp32) and bertie (fp32 and bf16)?",
     ),
     "beginning": Study(
         "Both beginnings, trained by transformers and by bertie",
-        "Is it the weights that leave the plateau, or the loop? BERT 2/128, masked words + next sentence, one million "
-        "tokens of news in sequences of 64, fp32, AdamW at 4e-3; seeds 0, 1 and 2, of which the picture has seed 0.",
+        "Is it the first weights or the training loop that leaves the plateau? BERT 2/128, masked LM + next sentence, "
+        "one million tokens of news in sequences of 64, fp32, AdamW at 4e-3; seeds 0 to 2, in the picture seed 0.",
         pictured="seed 0",
     ),
     "mini": Study(
         "BERT-mini after 33 million tokens",
-        "How far does the budget recipe come on Wikipedia, with 8,192 pieces, and how far did it come with the paper's "
-        "beginning and next sentences (whose own loss, 0.3 at the end, is in the curve)? Naive Bayes of both "
-        "neighbours has a mask_loss of 4.05 there.",
+        "Which loss does the budget recipe reach on Wikipedia with 8,192 pieces, and which with the start `paper` and "
+        "next sentence prediction (whose loss, 0.3 at the end, is part of the curve)? For comparison, naive Bayes on "
+        "both neighbours has a mask_loss of 4.05.",
     ),
     "scaling": Study(
         "Sizes and tokens",
-        "What do encoders of several sizes reach with how many tokens of Wikipedia, all else as `bertie pretrain` "
-        "chooses it? The curve by which it chooses the size is fitted to these runs by `docs/scaling.py`.",
+        "Which loss do encoders of several sizes reach with how many tokens of Wikipedia, with the defaults of `bertie "
+        "pretrain` otherwise? `docs/scaling.py` fits to these runs the curve by which it chooses the size.",
     ),
     "rates": Study(
-        "Three rates for each optimizer",
-        "How high a rate does each optimizer want on BERT-mini, four minutes a run?",
+        "Learning rates for each optimizer",
+        "Which learning rate is best for each optimizer on BERT-mini, in runs of four minutes?",
         clock=True,
         runs={
             f"{name} {rate}": f"--optimizer.name {name} --learning-rate {rate}"
@@ -105,14 +105,14 @@ STUDIES = {
     ),
     "optimizers": Study(
         "AdamW, LAMB and Muon",
-        "Which optimizer is furthest after fifteen minutes, each at its best rate?",
+        "Which optimizer has the lowest loss after fifteen minutes, each at its best learning rate?",
         clock=True,
         best_of="rates",
         flags=f"{MINI} --task pretraining --budget 15m",
     ),
     "objectives": Study(
-        "Masked words beside replaced tokens (ELECTRA)",
-        "How do both go in twenty minutes? Their losses are of different things; what counts is what follows them.",
+        "Masked LM and replaced token detection (ELECTRA)",
+        "How do both losses fall in twenty minutes? They can't be compared; the scores after fine-tuning can.",
         clock=True,
         runs={
             "masked words": f"{MINI} --task masked_lm",
@@ -127,12 +127,12 @@ def entry(label: str, folder: Path) -> dict[str, Any]:
     """Describe a run.
 
     Raises:
-        SystemExit: it has no journal.
+        SystemExit: it has no metrics.jsonl with training steps.
     """
     records = read(folder / "metrics.jsonl")
     steps = [record for record in records if record["kind"] == "train"]
     if not steps:
-        sys.exit(f"{folder} has no journal of a run that trained; nothing was added")
+        sys.exit(f"{folder} has no metrics.jsonl with training steps; give the folder of a run that trained")
     file = folder / "run.json"
     record = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     kept = {
@@ -156,35 +156,35 @@ def entry(label: str, folder: Path) -> dict[str, Any]:
 
 
 def last_dev(records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Return the figures of the last evaluation; none where nothing was evaluated."""
+    """Return the figures of the last evaluation; empty without one."""
     last: Mapping[str, Any] = next((record for record in reversed(records) if record["kind"] == "dev"), {})
     return {key: value for key, value in last.items() if isinstance(value, float) and key != "seconds"}
 
 
 def thinned(steps: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
-    """Take means of neighbours, so that a journal of any length has at most `NUM_POINTS` lines."""
+    """Return means over neighbouring records, at most `NUM_POINTS` of them."""
     count = min(NUM_POINTS, len(steps))
-    edges = [len(steps) * place // count for place in range(count + 1)]
+    edges = [len(steps) * number // count for number in range(count + 1)]
     parts = [steps[start:end] for start, end in pairwise(edges)]
     digits = {"tokens": 0, "seconds": 1, "loss": 4}
     return [{key: round(mean(row[key] for row in part), places) for key, places in digits.items()} for part in parts]
 
 
 def tail(steps: Sequence[Mapping[str, Any]], tokens: float) -> float:
-    """Return the mean loss of the last tenth of the first `tokens`, or of the line behind where none ends in it."""
-    weighed = [
+    """Return the mean loss over the last tenth of the first `tokens`; without a record there, that of the next one."""
+    weighted = [
         (float(row["loss"]), row["tokens"] - before["tokens"])
         for before, row in pairwise([{"tokens": 0}, *steps])
         if tokens * (1 - _TAIL) < row["tokens"] <= tokens
     ]
-    if not weighed:
+    if not weighted:
         return float(round(next(float(row["loss"]) for row in steps if row["tokens"] > tokens), 4))
-    total = sum(loss * weight for loss, weight in weighed)
-    return float(round(total / sum(weight for _, weight in weighed), 4))
+    total = sum(loss * weight for loss, weight in weighted)
+    return float(round(total / sum(weight for _, weight in weighted), 4))
 
 
 def add(name: str, label: str, folder: Path) -> Path:
-    """Put a run into a study's file."""
+    """Add a run to a study's file, and return the file."""
     LEDGER.mkdir(exist_ok=True)
     path = LEDGER / f"{name}.json"
     runs = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
@@ -194,10 +194,10 @@ def add(name: str, label: str, folder: Path) -> Path:
 
 
 def planned(name: str) -> dict[str, str]:
-    """Name the runs of a study, with their flags.
+    """Return the runs of a study: label -> flags.
 
     Raises:
-        SystemExit: its runs are made one by one, or are the best of a study that wasn't run.
+        SystemExit: its runs are added one by one, or it repeats the best of a study without runs.
     """
     study = STUDIES[name]
     chosen = dict(study.runs)
@@ -209,13 +209,14 @@ def planned(name: str) -> dict[str, str]:
         chosen = {run["label"]: STUDIES[study.best_of].runs[run["label"]] for run in best.values()}
     if not chosen:
         sys.exit(
-            f"{name} has no runs to make" + (f"; run {study.best_of} first" if study.best_of else "; see studies.md")
+            f"{name} has no planned runs"
+            + (f"; run {study.best_of} first" if study.best_of else "; add finished runs with: docs/studies.py add")
         )
     return {label: f"{flags} {study.flags}" for label, flags in chosen.items()}
 
 
 def run_all(name: str, corpus: Path, dev: Path | None, out: Path, *, at_once: int) -> None:
-    """Make the runs of a study, one thread each, and put them into its file; finished ones are not made again."""
+    """Make the runs of a study with one thread each, and add them to its file; finished runs are not repeated."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 
     runs = planned(name)
@@ -236,7 +237,7 @@ def run_all(name: str, corpus: Path, dev: Path | None, out: Path, *, at_once: in
 
 
 def table(runs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Lay the runs out; where they have seen different amounts, the loss after what all have seen stands beside."""
+    """Return a table of the runs, with the loss at the end and the loss after the tokens of the shortest run."""
     least = min(run["tokens"] for run in runs)
     points = [[dict(zip(("tokens", "seconds", "loss"), point, strict=True)) for point in run["points"]] for run in runs]
     common = [tail(part, least) for part in points]
@@ -264,7 +265,7 @@ def table(runs: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def picture(study: Study, runs: Sequence[Mapping[str, Any]]) -> str:
-    """Draw the losses of the runs (the best six) as a picture that needs no page around it."""
+    """Return a standalone SVG of the losses of the runs, at most the best six."""
     runs = [run for run in runs if run["label"].endswith(study.pictured)]
     shown = sorted(sorted(runs, key=lambda run: run["loss"])[:NUM_COLOURS], key=runs.index)
     scale, unit = (1 / 60, "min") if study.clock else (1e-6, "M")
@@ -273,19 +274,19 @@ def picture(study: Study, runs: Sequence[Mapping[str, Any]]) -> str:
         for run in shown
     ]
     figure = lines(study.title, series, x_label=unit, size="large")
-    found = re.search(r"<svg[^>]*>(.*)</svg>", figure, re.DOTALL)
-    assert found is not None
-    colours = "".join(f".c{place}{{--c:var(--c{place})}}" for place in range(NUM_COLOURS))
+    inner = re.search(r"<svg[^>]*>(.*)</svg>", figure, re.DOTALL)
+    assert inner is not None
+    colours = "".join(f".c{number}{{--c:var(--c{number})}}" for number in range(NUM_COLOURS))
     names = "".join(
-        f'<rect class="swatch c{place}" x="14" y="{10 + _ROW * place}" width="10" height="10" rx="3"/>'
-        f'<text class="name" x="30" y="{19 + _ROW * place}">{escape(run["label"])}: {run["loss"]:.3f}</text>'
-        for place, run in enumerate(shown)
+        f'<rect class="swatch c{number}" x="14" y="{10 + _ROW * number}" width="10" height="10" rx="3"/>'
+        f'<text class="name" x="30" y="{19 + _ROW * number}">{escape(run["label"])}: {run["loss"]:.3f}</text>'
+        for number, run in enumerate(shown)
     )
     top = 14 + _ROW * len(shown)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {top + _HEIGHT}" width="{_WIDTH * 1.4:.0f}">'
         f"<style>:root{{{LIGHT}}}{colours}{_STYLE}</style>"
-        f'<rect width="100%" height="100%" fill="#fff"/>{names}<g transform="translate(0 {top})">{found[1]}</g></svg>\n'
+        f'<rect width="100%" height="100%" fill="#fff"/>{names}<g transform="translate(0 {top})">{inner[1]}</g></svg>\n'
     )
 
 
@@ -296,10 +297,10 @@ def studies() -> dict[str, list[dict[str, Any]]]:
 
 
 def drawn(page: str, found: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
-    """Return the page with its studies drawn anew.
+    """Return the page with its current studies.
 
     Raises:
-        SystemExit: the page has lost its markers.
+        SystemExit: the page has no markers.
     """
     parts = []
     for name, runs in found.items():
@@ -318,20 +319,20 @@ def drawn(page: str, found: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Add a run, or draw."""
+    """Make the runs of a study, add a run, or draw the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     adding = commands.add_parser("add", help="add a run folder to a study")
     adding.add_argument("name", choices=sorted(STUDIES))
-    adding.add_argument("label", help="what this run does otherwise than its siblings")
+    adding.add_argument("label", help="how this run differs from the other runs")
     adding.add_argument("folder", type=Path)
     commands.add_parser("draw", help="draw docs/measured/studies.md and its pictures")
-    running = commands.add_parser("run", help="make the runs of a study, and add them")
+    running = commands.add_parser("run", help="make the runs of a study and add them")
     running.add_argument("name", choices=sorted(STUDIES))
     running.add_argument("--corpus", type=Path, required=True)
-    running.add_argument("--dev", type=Path, help="a second corpus to measure on")
+    running.add_argument("--dev", type=Path, help="a second corpus, for the dev loss")
     running.add_argument("--out", type=Path, required=True, help="folder for the run folders")
-    running.add_argument("--at-once", type=int, default=2, help="runs beside each other (%(default)s)")
+    running.add_argument("--at-once", type=int, default=2, help="number of simultaneous runs (%(default)s)")
     options = parser.parse_args(words)
     if options.command == "run":
         run_all(options.name, options.corpus, options.dev, options.out, at_once=options.at_once)

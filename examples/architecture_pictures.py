@@ -41,16 +41,16 @@ def stacks(say: Say) -> Drawing:
 
 
 def _block(sheet: Drawing, x: float, bottom: float, parts: Sequence[tuple[str, str]], say: Say) -> float:
-    """Draw one block from its bottom up and return where its top is."""
+    """Draw one block from bottom to top, and return the y of its top."""
     gap, height = 46, 32
     top = bottom - gap * len(parts) - 8
     sheet.box(x, top, 240, bottom - top + 8, fill="#fbfcfd", edge=SOFT, round_by=10)
     sheet.text(x + 258, bottom - 4, "× L", size=14, colour=SOFT)
-    for place, (words, colour) in enumerate(parts):
-        y = bottom - gap * (place + 1) + 8
+    for number, (words, colour) in enumerate(parts):
+        y = bottom - gap * (number + 1) + 8
         fill = mix(colour, 0.16) if colour else "white"
         sheet.box(x + 20, y, 200, height, words, fill=fill, edge=colour or LINE, size=12)
-        if place:
+        if number:
             sheet.line([(x + 120, y + gap), (x + 120, y + height)], arrow=False)
     return top
 
@@ -66,7 +66,7 @@ def representation(say: Say) -> Drawing:
     rows = [
         (say("pieces", "词元"), pieces, [PALE] * len(pieces)),
         (say("word", "词向量"), [f"W({piece})" for piece in pieces], [mix(BLUE, 0.14)] * len(pieces)),
-        (say("+ position", "+ 位置"), [f"P{place}" for place in range(len(pieces))], [mix(GREEN, 0.16)] * len(pieces)),
+        (say("+ position", "+ 位置"), [f"P{index}" for index in range(len(pieces))], [mix(GREEN, 0.16)] * len(pieces)),
         (
             say("+ segment", "+ 段"),
             [f"S{part}" for part in segments],
@@ -74,7 +74,7 @@ def representation(say: Say) -> Drawing:
         ),
         (
             say("= LayerNorm", "= LayerNorm"),
-            ["h" + _low(place) for place in range(len(pieces))],
+            ["h" + _low(index) for index in range(len(pieces))],
             ["white"] * len(pieces),
         ),
     ]
@@ -87,12 +87,12 @@ def representation(say: Say) -> Drawing:
 
 
 def _low(value: int) -> str:
-    """Write a number as an index."""
+    """Return a number in subscript digits."""
     return "".join(chr(0x2080 + int(digit)) for digit in str(value))
 
 
 def heads(say: Say) -> Drawing:
-    """Draw one encoder and what four tasks put on it."""
+    """Draw one encoder with the heads of four tasks."""
     panels = [
         (say("classification", "分类"), [0], say("label of the text", "整段文本的标签"), BLUE),
         (say("tagging", "序列标注"), [1, 2, 3, 4], say("a tag a word", "每个词一个标签"), GREEN),
@@ -103,8 +103,8 @@ def heads(say: Say) -> Drawing:
     sheet = Drawing(
         24 + len(panels) * (width + gap), 232, say("One encoder, one head a task", "一个编码器，每个任务一个头")
     )
-    for place, (title, used, answer, colour) in enumerate(panels):
-        x = 20 + place * (width + gap)
+    for number, (title, used, answer, colour) in enumerate(panels):
+        x = 20 + number * (width + gap)
         sheet.text(x + width / 2, 24, title, bold=True)
         sheet.box(x + 20, 42, width - 40, 30, answer, size=12, fill=mix(colour, 0.16), edge=colour)
         for token in range(6):
@@ -118,6 +118,6 @@ def heads(say: Say) -> Drawing:
             sheet.line([(middle, 146), (middle, 132)], colour=LINE, arrow=False)
             sheet.line([(middle, 196), (middle, 186)], colour=LINE, arrow=False)
         sheet.box(x, 146, width, 40, say("the same encoder", "同一个编码器"), fill=PALE, size=12)
-        for token, piece in enumerate(("[CLS]", "x₁", "x₂", "[MASK]" if place == 3 else "x₃", "x₄", "[SEP]")):
+        for token, piece in enumerate(("[CLS]", "x₁", "x₂", "[MASK]" if number == 3 else "x₃", "x₄", "[SEP]")):
             sheet.text(x + 19 + token * 34.5, 214, piece, size=10)
     return sheet

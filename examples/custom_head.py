@@ -1,4 +1,4 @@
-"""A task of your own: an encoder and a linear layer on [CLS], in place of BERT's pooler.
+"""A custom task: an encoder with a linear layer on [CLS] instead of BERT's pooler.
 
 bertie finetune MODEL --task custom_head:ArticleClassifier --train a.tsv --dev b.tsv --out out/mine
 """
@@ -14,21 +14,21 @@ from bertie.tasks.classification import Classification
 
 
 class LinearOnFirstToken(nn.Module):
-    """Map each sequence's [CLS] vector to one score a label."""
+    """Map each sequence's [CLS] vector to one score per label."""
 
     def __init__(self, hidden_size: int, num_labels: int) -> None:
         super().__init__()
         self.linear = nn.Linear(hidden_size, num_labels)
 
     def forward(self, hidden: Tensor, batch: Batch, noise: Noise | None) -> Tensor:
-        """Map (T, H) to (B, num_labels); batch.starts are the places of the [CLS]."""
+        """Map (T, H) to (B, num_labels); batch.starts are the indices of the [CLS] tokens."""
         scores: Tensor = self.linear(hidden[batch.starts])
         return scores
 
 
 @dataclass(frozen=True)
 class ArticleClassifier(Classification):
-    """Classify with the head above; data, labels, loss, decoding and scores are those of classification."""
+    """Classification with the head above; data, labels, loss, decoding and scores don't change."""
 
     name: ClassVar[str] = "article_classifier"
     architecture: ClassVar[str] = "{}Model"

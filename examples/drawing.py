@@ -1,4 +1,4 @@
-"""Draw boxes, words, arrows and grids as SVG: a few lines of text with one decimal place, the same bytes every time."""
+"""Draw boxes, words, arrows and grids as SVG, with one decimal per coordinate and the same bytes every time."""
 
 from __future__ import annotations
 
@@ -11,23 +11,27 @@ _FONT = "ui-sans-serif,'Segoe UI',Roboto,'Noto Sans','PingFang SC','Microsoft Ya
 
 
 def mix(colour: str, share: float) -> str:
-    """Lighten a colour: at share 1 it is itself, at share 0 white."""
-    parts = (int(colour[place : place + 2], 16) for place in (1, 3, 5))
+    """Mix a colour with white: share 1 is the colour, share 0 is white.
+
+    >>> mix("#0a6ab8", 0.5)
+    '#84b4dc'
+    """
+    parts = (int(colour[start : start + 2], 16) for start in (1, 3, 5))
     return "#" + "".join(f"{round(255 + (part - 255) * min(1.0, max(0.0, share))):02x}" for part in parts)
 
 
 def number(value: float) -> str:
-    """Write a coordinate."""
+    """Format a coordinate."""
     return f"{value:.1f}".rstrip("0").rstrip(".")
 
 
 class Drawing:
-    """A white sheet; everything put on it is text until it is asked for.
+    """A white sheet that collects SVG elements; `svg` returns the whole file.
 
     Args:
         width: in pixels.
         height: in pixels.
-        about: what a reader who can't see it is told.
+        about: the title, for readers who can't see the picture.
     """
 
     def __init__(self, width: float, height: float, about: str) -> None:
@@ -46,12 +50,12 @@ class Drawing:
         bold: bool = False,
         turned: float = 0.0,
     ) -> None:
-        """Write words whose baseline is at y, turned clockwise by some degrees."""
+        """Write words with their baseline at y, turned clockwise by `turned` degrees."""
         more = ' font-weight="600"' if bold else ""
         if turned:
             more += f' transform="rotate({number(turned)} {number(x)} {number(y)})"'
-        place = f'x="{number(x)}" y="{number(y)}" font-size="{size}" text-anchor="{anchor}" fill="{colour}"'
-        self._parts.append(f"<text {place}{more}>{escape(words)}</text>")
+        attributes = f'x="{number(x)}" y="{number(y)}" font-size="{size}" text-anchor="{anchor}" fill="{colour}"'
+        self._parts.append(f"<text {attributes}{more}>{escape(words)}</text>")
 
     def box(
         self,
@@ -69,7 +73,7 @@ class Drawing:
         round_by: float = 4.0,
         dashed: bool = False,
     ) -> None:
-        """Draw a box with words in its middle."""
+        """Draw a box with words in its centre."""
         shape = f'x="{number(x)}" y="{number(y)}" width="{number(width)}" height="{number(height)}"'
         more = ' stroke-dasharray="3 3"' if dashed else ""
         self._parts.append(f'<rect {shape} rx="{number(round_by)}" fill="{fill}" stroke="{edge}"{more}/>')
@@ -77,19 +81,19 @@ class Drawing:
             self.text(x + width / 2, y + height / 2 + 0.36 * size, words, size=size, colour=colour, bold=bold)
 
     def line(self, points: Sequence[tuple[float, float]], *, colour: str = SOFT, arrow: bool = True) -> None:
-        """Draw a line through points, with an arrow's head at its end."""
+        """Draw a line through points, with an arrowhead at its end."""
         path = "L".join(f"{number(x)} {number(y)}" for x, y in points)
         head = ' marker-end="url(#head)"' if arrow else ""
         self._parts.append(f'<path d="M{path}" fill="none" stroke="{colour}" stroke-width="1.4"{head}/>')
 
     def cells(self, places: Sequence[tuple[float, float]], size: float, fill: str) -> None:
-        """Fill many squares of one colour, as one path."""
+        """Draw many squares of one colour as a single path."""
         side = number(size)
         path = "".join(f"M{number(x)} {number(y)}h{side}v{side}h-{side}z" for x, y in places)
         self._parts.append(f'<path d="{path}" fill="{fill}"/>')
 
     def svg(self) -> str:
-        """Return the sheet as a file's text."""
+        """Return the text of the SVG file."""
         size = f'width="{number(self.width)}" height="{number(self.height)}"'
         view = f'viewBox="0 0 {number(self.width)} {number(self.height)}"'
         head = (
@@ -112,28 +116,28 @@ def grid(
     columns: Sequence[str] = (),
     slanted: bool = True,
 ) -> None:
-    """Draw a table of coloured squares, with names at its left and above it.
+    """Draw a table of coloured squares, with names to its left and above it.
 
     Args:
-        sheet: to draw on.
-        x: of the first square.
-        y: of the first square.
-        size: of a square.
+        sheet: the sheet to draw on.
+        x: left edge of the first square.
+        y: top edge of the first square.
+        size: side of a square.
         fills: colours, row by row.
         rows: names of the rows.
         columns: names of the columns.
-        slanted: whether the columns' names stand slanted.
+        slanted: whether the names of the columns are slanted.
     """
     for colour in dict.fromkeys(fill for row in fills for fill in row):
         places = [
-            (x + column * size, y + place * size)
-            for place, row in enumerate(fills)
+            (x + column * size, y + number * size)
+            for number, row in enumerate(fills)
             for column, fill in enumerate(row)
             if fill == colour
         ]
         sheet.cells(places, size - 1, colour)
-    for place, name in enumerate(rows):
-        sheet.text(x - 6, y + (place + 0.5) * size + 4, name, size=11, anchor="end")
+    for row_number, name in enumerate(rows):
+        sheet.text(x - 6, y + (row_number + 0.5) * size + 4, name, size=11, anchor="end")
     for column, name in enumerate(columns):
         middle = x + (column + 0.5) * size
         if slanted:

@@ -1,11 +1,11 @@
 """The pictures of docs/explanation, in English and Chinese.
 
     python -m examples.explanation_pictures                     draw all of them into docs/images
-    python -m examples.explanation_pictures --model MODEL --out heads.svg      heads of a BERT of yours, on any sentence
+    python -m examples.explanation_pictures --model MODEL --out heads.svg      heads of your BERT, for any sentence
 
-Masks, positions and packing are drawn from what bertie itself computes. The attention weights are those that a real
-encoder (sentence-transformers/all-MiniLM-L6-v2, Apache-2.0) has for one sentence. `attention_of` worked them out; they
-stand in attention.json, so that nobody needs those weights to draw the picture again.
+bertie computes the data of the masking picture, and examples/plain_transformer.py the positions. The attention weights
+are those of a real encoder (sentence-transformers/all-MiniLM-L6-v2, Apache-2.0) for one sentence. `attention_of`
+computed them. They are stored in attention.json, so that the picture can be drawn without the encoder.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _SEQUENCES = (5, 9, 3, 7)  # tokens
 _COLOURS = (BLUE, ORANGE, GREEN, PLUM)
 
 Say = Callable[[str, str], str]
-"""Chooses between the English and the Chinese words."""
+"""Returns either the English or the Chinese words."""
 
 
 def attention(say: Say) -> Drawing:
@@ -41,42 +41,42 @@ def attention(say: Say) -> Drawing:
 
 
 def neighbours(say: Say) -> Drawing:
-    """Draw heads of a small BERT as it begins and after a short pre-training."""
+    """Draw heads of a small BERT before and after a short pre-training."""
     return attention_maps(json.loads(NEIGHBOURS.read_text(encoding="utf-8")), say)
 
 
-def attention_maps(found: dict[str, Any], say: Say) -> Drawing:
-    """Draw what `attention_of` found, one map a head."""
-    names, size, left, top = found["tokens"], 18, 66, 104
+def attention_maps(weights: dict[str, Any], say: Say) -> Drawing:
+    """Draw the weights from `attention_of`, one map per head."""
+    names, size, left, top = weights["tokens"], 18, 66, 104
     room = size * len(names) + 14
-    width = left + max(room * len(found["heads"]) + 30, 620)
+    width = left + max(room * len(weights["heads"]) + 30, 620)
     sheet = Drawing(width, top + room + 40, say("Attention weights of some heads", "几个注意力头的权重"))
-    for place, head in enumerate(found["heads"]):
-        x = left + place * room
+    for number, head in enumerate(weights["heads"]):
+        x = left + number * room
         title = say(f"layer {head['layer']}, head {head['head']}", f"第 {head['layer']} 层，第 {head['head']} 头")
         sheet.text(x, 20, title, anchor="start", bold=True)
         sheet.text(x, 38, say(*head.get("remark", ("", ""))), anchor="start", size=12, colour=SOFT)
         fills = [[mix(BLUE, 0.06 + 0.94 * share / 100) for share in row] for row in head["percent"]]
-        grid(sheet, x, top, size, fills, rows=names if place == 0 else (), columns=names)
+        grid(sheet, x, top, size, fills, rows=names if number == 0 else (), columns=names)
     below = top + size * len(names) + 26
-    said = say(
-        "Each row is a token and adds up to 1; dark is where it looks. Heads that find nothing often rest on [CLS].",
+    caption = say(
+        "Each row is a token and adds up to 1; dark is a large weight. Heads without a target often look at [CLS].",
         "每一行是一个词元，权重之和为 1；颜色越深，看得越多。许多头在没有目标时就停在 [CLS] 上。",
     )
-    sheet.text(left, below, said, anchor="start", size=12, colour=SOFT)
+    sheet.text(left, below, caption, anchor="start", size=12, colour=SOFT)
     return sheet
 
 
 def masks(say: Say) -> Drawing:
-    """Draw who sees whom: the encoder, the decoder, and the decoder's look at the source."""
+    """Draw which token sees which: in the encoder, in the decoder, and from the decoder to the source."""
     source, target = ["the", "cat", "fell", "asleep"], ["[CLS]", "小", "猫", "睡", "着", "了"]
     size, top = 26, 88
-    sheet = Drawing(760, 302, say("Who sees whom in the three kinds of attention", "三种注意力里谁看得见谁"))
+    sheet = Drawing(760, 302, say("Which token sees which, in the three kinds of attention", "三种注意力里谁看得见谁"))
     seen, hidden = mix(BLUE, 0.75), PALE
     causal = np.tril(np.ones((len(target), len(target)), bool))
     panels = [
         (90, source, source, np.ones((4, 4), bool), say("encoder: both sides", "编码器：左右都看")),
-        (330, target, target, causal, say("decoder: the past alone", "解码器：只看过去")),
+        (330, target, target, causal, say("decoder: only the past", "解码器：只看过去")),
         (600, target, source, np.ones((6, 4), bool), say("decoder to encoder", "解码器看编码器")),
     ]
     for x, rows, columns, visible, title in panels:
@@ -93,9 +93,9 @@ def masks(say: Say) -> Drawing:
 
 
 def positions(say: Say) -> Drawing:
-    """Draw the sinusoids as a table of colours: a row a position, a column a dimension."""
+    """Draw the sinusoids as a table of colours, with a row per position and a column per dimension."""
     count, size, left, top = 32, 10, 74, 62
-    half = 16 + count * size  # from the sines to the cosines
+    half = 16 + count * size  # distance from the sines to the cosines
     sheet = Drawing(left + 2 * half + 8, top + count * size + 74, say("Sinusoidal positions", "正弦位置编码"))
     levels = np.round(6 * sinusoids(count, 2 * count)).astype(int)  # -6 to 6: few colours make a small file
     shades = [mix(BLUE if level < 0 else ORANGE, 0.04 + abs(level) / 6.5) for level in range(-6, 7)]
@@ -104,38 +104,38 @@ def positions(say: Say) -> Drawing:
         sheet.text(x, 22, name, anchor="start", bold=True)
         sheet.text(x, 46, f"i = 0 … {count - 1} →", anchor="start", size=12, colour=SOFT)
         grid(sheet, x, top, size, [[shades[level + 6] for level in row] for row in levels[:, number::2].tolist()])
-    for place in range(0, count, 8):
-        sheet.text(left - 8, top + place * size + 9, str(place), anchor="end", size=11, colour=SOFT)
+    for position in range(0, count, 8):
+        sheet.text(left - 8, top + position * size + 9, str(position), anchor="end", size=11, colour=SOFT)
     sheet.text(22, top + 40, say("position →", "位置 →"), size=12, colour=SOFT, turned=90.0)
     below = top + count * size + 14
     for step, shade in enumerate(shades):
         sheet.cells([(left + 26 + 14 * step, below)], 14, shade)
     sheet.text(left + 20, below + 12, "−1", size=12, anchor="end")
     sheet.text(left + 214, below + 12, "+1", size=12, anchor="start")
-    said = say(
-        "Columns at the left turn fast, at the right slowly: together they tell every position from every other.",
+    caption = say(
+        "Columns on the left change fast, those on the right slowly; together they make every position unique.",
         "左边的列变化快，右边的列变化慢；合在一起，每个位置都与众不同。",
     )
-    sheet.text(left, below + 42, said, anchor="start", size=12, colour=SOFT)
+    sheet.text(left, below + 42, caption, anchor="start", size=12, colour=SOFT)
     return sheet
 
 
 def packing(say: Say) -> Drawing:
-    """Draw a padded batch, the same batch packed, and what may look at what."""
+    """Draw a padded batch, the same batch packed, and which tokens see which."""
     size, longest, total = 20, max(_SEQUENCES), sum(_SEQUENCES)
     padded = longest * len(_SEQUENCES)
     sheet = Drawing(780, 382, say("A padded and a packed batch", "填充与打包"))
     sheet.text(24, 26, say("padded", "填充"), anchor="start", bold=True)
-    said = say(f"{padded} places, {padded - total} of them empty", f"{padded} 个位置，{padded - total} 个是空的")
-    sheet.text(24, 44, said, anchor="start", size=12, colour=SOFT)
+    caption = say(f"{padded} cells, {padded - total} of them padding", f"{padded} 个位置，{padded - total} 个是空的")
+    sheet.text(24, 44, caption, anchor="start", size=12, colour=SOFT)
     for row, length in enumerate(_SEQUENCES):
         cells = [(24 + size * column, 58 + size * row) for column in range(longest)]
         sheet.cells(cells[:length], size - 1, mix(_COLOURS[row], 0.75))
         for across, down in cells[length:]:
             sheet.box(across + 0.5, down + 0.5, size - 2, size - 2, fill="white", edge=LINE, round_by=0, dashed=True)
     sheet.text(24, 186, say("packed", "打包"), anchor="start", bold=True)
-    said = say(f"{total} tokens in one row, and offsets", f"{total} 个词元排成一行，另有偏移量")
-    sheet.text(24, 204, said, anchor="start", size=12, colour=SOFT)
+    caption = say(f"{total} tokens in one row, and offsets", f"{total} 个词元排成一行，另有偏移量")
+    sheet.text(24, 204, caption, anchor="start", size=12, colour=SOFT)
     small, offset, x = 13, 0, 24.0
     for row, length in enumerate(_SEQUENCES):
         sheet.cells([(x + small * column, 240) for column in range(length)], small - 1, mix(_COLOURS[row], 0.75))
@@ -148,37 +148,38 @@ def packing(say: Say) -> Drawing:
     owner = np.repeat(np.arange(len(_SEQUENCES)), _SEQUENCES).tolist()
     fills = [[mix(_COLOURS[a], 0.75) if a == b else PALE for b in owner] for a in owner]
     sheet.text(430, 26, say("attention", "注意力"), anchor="start", bold=True)
-    said = say("a sequence sees itself alone", "每个序列只看自己")
-    sheet.text(430, 44, said, anchor="start", size=12, colour=SOFT)
+    caption = say("each sequence sees only itself", "每个序列只看自己")
+    sheet.text(430, 44, caption, anchor="start", size=12, colour=SOFT)
     grid(sheet, 430, 58, 12.5, fills)
     return sheet
 
 
 def masking(say: Say) -> Drawing:
-    """Draw what masked LM does to a sentence, by the task itself, and how its fates are spread."""
+    """Draw how the masked-LM task corrupts a sentence, and the shares of [MASK], random and unchanged tokens."""
     pieces, shown, chosen = corrupted()
-    most, gap, left = 11, 62, 124
-    sheet = Drawing(left + most * gap + 20, 344, say("Masked language model: 80, 10, 10", "掩码语言模型：80、10、10"))
+    columns, gap, left = 11, 62, 124
+    title = say("Masked language model: 80, 10, 10", "掩码语言模型：80、10、10")
+    sheet = Drawing(left + columns * gap + 20, 344, title)
     fates = {"mask": ORANGE, "random": PLUM, "same": GREEN}
-    for start in range(0, len(pieces), most):
-        top = 16 + 112 * (start // most)
+    for start in range(0, len(pieces), columns):
+        top = 16 + 112 * (start // columns)
         for row, words in enumerate(
-            (say("text", "原文"), say("the model sees", "模型看到"), say("it must guess", "要猜的"))
+            (say("text", "原文"), say("the model sees", "模型看到"), say("it predicts", "要猜的"))
         ):
             sheet.text(left - 12, top + 32 * row + 17, words, anchor="end", size=12, colour=SOFT)
-        for column, place in enumerate(range(start, min(start + most, len(pieces)))):
-            at, is_chosen = left + column * gap, place in chosen
-            fate = "mask" if shown[place] == "[MASK]" else "random" if shown[place] != pieces[place] else "same"
+        for column, index in enumerate(range(start, min(start + columns, len(pieces)))):
+            at, is_chosen = left + column * gap, index in chosen
+            fate = "mask" if shown[index] == "[MASK]" else "random" if shown[index] != pieces[index] else "same"
             colour = fates[fate] if is_chosen else LINE
             fill = mix(colour, 0.16) if is_chosen else "white"
-            sheet.box(at, top, gap - 6, 26, pieces[place], size=12)
-            sheet.box(at, top + 32, gap - 6, 26, shown[place], size=12, fill=fill, edge=colour, bold=is_chosen)
+            sheet.box(at, top, gap - 6, 26, pieces[index], size=12)
+            sheet.box(at, top + 32, gap - 6, 26, shown[index], size=12, fill=fill, edge=colour, bold=is_chosen)
             if is_chosen:
-                sheet.box(at, top + 64, gap - 6, 26, pieces[place], size=12, fill=fill, edge=colour)
-    top, width, x = 268, most * gap - 6, float(left)
+                sheet.box(at, top + 64, gap - 6, 26, pieces[index], size=12, fill=fill, edge=colour)
+    top, width, x = 268, columns * gap - 6, float(left)
     counted = say("in 200,000 draws", "二十万次抽取")
     sheet.text(left - 12, top + 18, counted, anchor="end", size=12, colour=SOFT)
-    names = {"mask": "[MASK]", "random": say("random", "随机词"), "same": say("as it is", "不变")}
+    names = {"mask": "[MASK]", "random": say("random", "随机词"), "same": say("unchanged", "不变")}
     for fate, share in fates_of_many().items():
         sheet.box(x, top, width * share, 28, f"{share:.0%}", fill=mix(fates[fate], 0.75), edge="white", colour="white")
         sheet.text(x + width * share / 2, top + 46, names[fate], size=12)
@@ -187,7 +188,7 @@ def masking(say: Say) -> Drawing:
 
 
 def corrupted() -> tuple[list[str], list[str], set[int]]:
-    """Let the task corrupt a text with fixed keys: its pieces, what is shown, and the chosen places."""
+    """Return the pieces of a text, those that the task shows the model, and the chosen positions; always the same."""
     from bertie.data.items import Text
     from bertie.data.random import stream
     from bertie.tasks.masked_lm import MaskedLM
@@ -196,21 +197,21 @@ def corrupted() -> tuple[list[str], list[str], set[int]]:
     text = "the old ferry crosses the river twice a day and carries bread , letters and a dog"
     words = sorted({*text.split(), "moon", "green", "seven", "school"})
     tokenizer = Tokenizer.build([*SPECIALS, *words], lowercase=True)
-    task = MaskedLM(mask_rate=0.25)  # more than 15 %, so that one sentence shows everything
+    task = MaskedLM(mask_rate=0.25)  # more than 15 %, so that one sentence shows all three cases
     batch = task.encode([Text(text)], tokenizer)
     pieces = [tokenizer.tokens[token] for token in batch.tokens.tolist()]
-    for seed in range(1000):  # the first that has all three fates, the random piece being none of the text's
+    for seed in range(1000):  # the first with all three cases, in which the random piece is not in the text
         batch = task.encode([Text(text)], tokenizer, stream(seed, 0))
         shown = [tokenizer.tokens[token] for token in batch.tokens.tolist()]
         chosen = set(batch.targets["slot.position"].tolist())
-        same, masked = sum(shown[place] == pieces[place] for place in chosen), shown.count("[MASK]")
+        same, masked = sum(shown[index] == pieces[index] for index in chosen), shown.count("[MASK]")
         if same == 1 and len(chosen) - same - masked == 1 and len({*shown} - {*pieces}) == 2:
             return pieces, shown, chosen
-    raise AssertionError("no seed shows all three fates")
+    raise AssertionError("no seed shows all three cases")
 
 
 def fates_of_many() -> dict[str, float]:
-    """Count the fates of 200,000 chosen tokens."""
+    """Return the shares of [MASK], random and unchanged tokens among 200,000 chosen tokens."""
     from bertie.data.masking import choose_masked
     from bertie.data.random import stream
 
@@ -225,15 +226,15 @@ def fates_of_many() -> dict[str, float]:
 
 
 def attention_of(folder: str, sentence: str, heads: Sequence[str]) -> dict[str, Any]:
-    """Work out the attention weights of some heads for a sentence, in percent.
+    """Compute the attention weights of some heads for a sentence, in percent.
 
     Args:
-        folder: of a BERT.
-        sentence: English or Chinese, as the BERT is.
+        folder: model folder of a BERT.
+        sentence: a sentence in the BERT's language.
         heads: each as LAYER.HEAD, counted from 1.
 
     Raises:
-        SystemExit: a head that isn't there.
+        SystemExit: the model has no such head.
     """
     import torch
 
@@ -246,18 +247,18 @@ def attention_of(folder: str, sentence: str, heads: Sequence[str]) -> dict[str, 
     tokenizer = bundle.tokenizer
     pieces = tokenizer.pack([sentence], max_length=64)
     batch = Batch.pack(pieces.tokens, pieces.segments, pieces.offsets)
-    most = encoder.config.num_layers, encoder.config.num_heads
-    found = []
+    num_layers, num_heads = encoder.config.num_layers, encoder.config.num_heads
+    maps = []
     for name in heads:
         layer, _, head = (int(part) if part.isdigit() else 0 for part in name.partition("."))
-        if not (1 <= layer <= most[0] and 1 <= head <= most[1]):
-            sys.exit(f"no head {name}: write LAYER.HEAD, from 1.1 to {most[0]}.{most[1]}")
+        if not (1 <= layer <= num_layers and 1 <= head <= num_heads):
+            sys.exit(f"no head {name}: write LAYER.HEAD, from 1.1 to {num_layers}.{num_heads}")
         with torch.no_grad():
-            hidden = encoder(batch, blocks=slice(0, layer - 1))  # what this layer is given
+            hidden = encoder(batch, blocks=slice(0, layer - 1))  # the input of this layer
             query, key, _ = encoder.blocks[layer - 1].attention.project(hidden)
             (weights,) = attention_weights(query, key, Layout.of(batch))
-        found.append({"layer": layer, "head": head, "percent": (100 * weights[head - 1]).round().int().tolist()})
-    return {"tokens": [tokenizer.tokens[token] for token in pieces.tokens], "heads": found}
+        maps.append({"layer": layer, "head": head, "percent": (100 * weights[head - 1]).round().int().tolist()})
+    return {"tokens": [tokenizer.tokens[token] for token in pieces.tokens], "heads": maps}
 
 
 PICTURES: dict[str, Callable[[Say], Drawing]] = {
@@ -274,7 +275,7 @@ PICTURES: dict[str, Callable[[Say], Drawing]] = {
 
 
 def drawn() -> dict[str, str]:
-    """Draw every picture in both languages, by file name."""
+    """Return every picture in both languages: file name -> SVG."""
     languages: dict[str, Say] = {"": lambda english, _: english, ".zh": lambda _, chinese: chinese}
     return {
         f"explanation-{name}{ending}.svg": picture(say).svg()
@@ -284,16 +285,16 @@ def drawn() -> dict[str, str]:
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Draw them into docs/images, or the heads of another model where one likes."""
+    """Draw all pictures into docs/images, or with --model the heads of a model into --out."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", help="folder of a BERT whose attention is drawn")
-    parser.add_argument("--sentence", default=SENTENCE, help="what it reads")
-    parser.add_argument("--heads", nargs="+", default=HEADS, help="LAYER.HEAD, counted from 1")
-    parser.add_argument("--out", type=Path, default=Path("heads.svg"), help="where its picture goes")
+    parser.add_argument("--model", help="model folder of the BERT whose attention to draw")
+    parser.add_argument("--sentence", default=SENTENCE, help="sentence that it reads (%(default)s)")
+    parser.add_argument("--heads", nargs="+", default=HEADS, help="heads to draw, each as LAYER.HEAD, counted from 1")
+    parser.add_argument("--out", type=Path, default=Path("heads.svg"), help="file for its picture (%(default)s)")
     options = parser.parse_args(words)
     if options.model:
-        found = attention_of(options.model, options.sentence, options.heads)
-        options.out.write_text(attention_maps(found, lambda english, _: english).svg(), encoding="utf-8")
+        weights = attention_of(options.model, options.sentence, options.heads)
+        options.out.write_text(attention_maps(weights, lambda english, _: english).svg(), encoding="utf-8")
         print(options.out)
         return
     for name, svg in drawn().items():

@@ -1,9 +1,9 @@
-"""A Transformer learns to reverse, or to sort, sequences of symbols, and is measured on sequences that it never saw.
+"""Train a Transformer to reverse or sort sequences of symbols, and evaluate it on sequences that it never saw.
 
 python examples/reverse_and_sort.py sort --out out/sort
 
-writes the tables and their vocabulary, types the command that trains from random weights, and says how many unseen
-sequences come out exactly right. What follows the flags below goes to `bertie finetune`, such as --seed 1.
+writes the tables and their vocabulary, runs the command that trains from random weights, and reports how many unseen
+sequences it solves exactly. Flags other than those below, such as --seed 1, are passed to `bertie finetune`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from bertie.cli import main as bertie
 from bertie.tokenizer.tokenizer import SPECIALS, Tokenizer
 
 SYMBOLS = string.ascii_lowercase
-# One layer on each side, 128 hidden units, four heads. No answer is ambiguous, so that neither dropout nor smoothing is
-# of use; the original's second decay of 0.98 forgets large gradients soon.
+# One layer on each side, 128 hidden units, four attention heads. Every answer is certain, so neither dropout nor label
+# smoothing helps. A beta2 of 0.98, as in the original, forgets large gradients quickly.
 FLAGS = shlex.split(
     "--task generation --model.architecture transformer --model.size 1/128 --model.num-heads 4 --model.dropout 0 "
     "--epochs 1 --batch-size 32 --learning-rate 2e-3 --optimizer.beta2 0.98 --optimizer.weight-decay 0 "
@@ -30,14 +30,18 @@ WORKS = ("reverse", "sort")
 
 
 def answer(work: str, symbols: str) -> str:
-    """Do what the network is to learn."""
+    """Return the right answer: the symbols reversed or sorted.
+
+    >>> answer("reverse", "bca"), answer("sort", "bca")
+    ('acb', 'abc')
+    """
     return symbols[::-1] if work == "reverse" else "".join(sorted(symbols))
 
 
 def write_data(folder: Path, work: str, *, num_train: int, num_dev: int, longest: int, seed: int = 0) -> None:
-    """Write train.tsv, dev.tsv and tokenizer/: sequences of 1 to `longest` letters, all lengths alike.
+    """Write train.tsv, dev.tsv and tokenizer/: sequences of 1 to `longest` letters, with all lengths equally likely.
 
-    No sequence of dev.tsv is in train.tsv; of the shortest there are so few that train.tsv has most of them.
+    No sequence of dev.tsv is in train.tsv. There are few different short sequences, and train.tsv has most of them.
     """
     draw = random.Random(seed)
 
@@ -58,24 +62,24 @@ def write_data(folder: Path, work: str, *, num_train: int, num_dev: int, longest
 
 
 def command(folder: Path, longest: int) -> list[str]:
-    """Return the words of the command that learns; a start or an end stands beside the symbols."""
-    room = longest + 1
+    """Return the arguments of the training command, with lengths that leave room for start and end tokens."""
+    max_target = longest + 1
     files = {"train": "train.tsv", "dev": "dev.tsv", "tokenizer": "tokenizer", "out": "run"}
-    places = [word for flag, name in files.items() for word in (f"--{flag}", str(folder / name))]
-    sizes = f"--length {longest + 2} --settings label_smoothing=0,max_target={room},max_new_tokens={room}"
-    return ["finetune", *places, *FLAGS, *shlex.split(sizes)]
+    paths = [word for flag, name in files.items() for word in (f"--{flag}", str(folder / name))]
+    sizes = f"--length {longest + 2} --settings label_smoothing=0,max_target={max_target},max_new_tokens={max_target}"
+    return ["finetune", *paths, *FLAGS, *shlex.split(sizes)]
 
 
 def main(words: list[str]) -> int:
-    """Make data, train, measure; the exit code is the command's."""
+    """Write the data, train and evaluate; return the exit code of `bertie finetune`."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("work", choices=WORKS)
-    parser.add_argument("--out", type=Path, required=True, help="folder for everything; must not exist")
-    parser.add_argument("--longest", type=int, default=30, help="symbols of the longest sequence")
-    parser.add_argument("--num-train", type=int, default=100_000, help="sequences to learn from")
-    parser.add_argument("--num-dev", type=int, default=1_000, help="unseen sequences to measure on")
+    parser.add_argument("--out", type=Path, required=True, help="folder for data and run; must not exist")
+    parser.add_argument("--longest", type=int, default=30, help="length of the longest sequence (%(default)s)")
+    parser.add_argument("--num-train", type=int, default=100_000, help="number of training sequences (%(default)s)")
+    parser.add_argument("--num-dev", type=int, default=1_000, help="number of unseen sequences to test (%(default)s)")
     chosen, further = parser.parse_known_args(words)
     chosen.out.mkdir(parents=True)
     sizes = {"num_train": chosen.num_train, "num_dev": chosen.num_dev, "longest": chosen.longest}

@@ -1,10 +1,11 @@
-"""Make pairs to learn writing from out of Wikipedia: a paragraph and its article's title, or its next sentence.
+"""Make training pairs for generation from Wikipedia: a paragraph with its article's title or with its next sentence.
 
 python examples/wikipedia_pairs.py title 'enwiki/enwiki-0*.txt.xz' --out data/title-train.tsv
 python examples/wikipedia_pairs.py next-sentence enwiki/enwiki-valid.txt.xz --out data/next-dev.tsv
 
-Reads files in WikiExtractor's form. `title` takes the first paragraph of each article; `next-sentence` takes, of each
-paragraph of four sentences or more, the last sentence and those before it. What is left out is counted and said.
+Reads files in WikiExtractor's format. `title` pairs the first paragraph of each article with the title. `next-sentence`
+pairs, for each paragraph of at least four sentences, all sentences but the last with the last one. The numbers of
+skipped articles and paragraphs are printed.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from bertie.corpus.sentences import detect_language, split
 from bertie.files.text import expand, open_text
 
 _TITLE = re.compile(r'\btitle="(.*)"')
-_SHORTEST = 100  # characters of a source: shorter lines are headings, captions and "may refer to:"
-_FEWEST = 4  # sentences of a paragraph whose last one is to be written
+_SHORTEST = 100  # minimum characters of a source; shorter lines are headings, captions and "may refer to:"
+_FEWEST = 4  # minimum sentences of a paragraph
 
 Pairs = Iterator[tuple[str, str]]
 
@@ -35,8 +36,8 @@ def articles(file: Path) -> Iterator[tuple[str, list[str]]]:
     with open_text(file) as stream:
         for line in stream:
             lines.append(line)
-            if line.startswith("<doc ") and (found := _TITLE.search(line)):
-                title = html.unescape(found[1]).strip()
+            if line.startswith("<doc ") and (match := _TITLE.search(line)):
+                title = html.unescape(match[1]).strip()
             if line.strip() == "</doc>":
                 yield title, [part for part in wiki_parts(lines, name=str(file)) if isinstance(part, str)]
                 title, lines = "", []
@@ -45,20 +46,20 @@ def articles(file: Path) -> Iterator[tuple[str, list[str]]]:
 def title_pairs(title: str, paragraphs: list[str], left_out: Counter[str]) -> Pairs:
     """Pair an article's first paragraph with its title."""
     if not title or not paragraphs or len(paragraphs[0]) < _SHORTEST:
-        left_out["articles without a title or a first paragraph of any length"] += 1
+        left_out["articles without a title or with a short first paragraph"] += 1
         return
     yield paragraphs[0], title
 
 
 def next_sentence_pairs(title: str, paragraphs: list[str], left_out: Counter[str]) -> Pairs:
-    """Pair the sentences of a paragraph with the one that ends it."""
+    """Pair all sentences of a paragraph but the last with the last one."""
     language = detect_language(paragraphs)
     between = "" if language == "zh" else " "
     for paragraph in paragraphs:
         sentences = split(paragraph, language=language)
         source = between.join(sentences[:-1])
         if len(sentences) < _FEWEST or len(source) < _SHORTEST:
-            left_out["paragraphs of few sentences"] += 1
+            left_out["paragraphs with few sentences"] += 1
             continue
         yield source, sentences[-1]
 
@@ -70,7 +71,7 @@ KINDS: dict[str, Callable[[str, list[str], Counter[str]], Pairs]] = {
 
 
 def write(kind: str, files: list[str], out: Path, most: int | None) -> tuple[int, Counter[str]]:
-    """Write the pairs of some files as a table; return how many, and what was left out."""
+    """Write the pairs of some files as a table; return their number and the number of skipped items per reason."""
     left_out: Counter[str] = Counter()
     pairs = (
         pair
@@ -87,12 +88,12 @@ def write(kind: str, files: list[str], out: Path, most: int | None) -> tuple[int
 
 
 def main(words: list[str]) -> None:
-    """Read the flags, write the table."""
+    """Read the flags and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kind", choices=sorted(KINDS))
-    parser.add_argument("files", nargs="+", help="files, folders or patterns")
-    parser.add_argument("--out", type=Path, required=True, help="the table, .tsv; must not exist")
-    parser.add_argument("--most", type=int, help="pairs to write at most; all of them when not given")
+    parser.add_argument("files", nargs="+", help="files, folders or patterns such as 'enwiki-*.txt.xz'")
+    parser.add_argument("--out", type=Path, required=True, help="path of the table, .tsv; must not exist")
+    parser.add_argument("--most", type=int, help="maximum number of pairs (default: all)")
     chosen = parser.parse_args(words)
     number, left_out = write(chosen.kind, chosen.files, chosen.out, chosen.most)
     print(f"{chosen.out}: {number:,} pairs", file=sys.stderr)

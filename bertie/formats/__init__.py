@@ -1,4 +1,5 @@
-"""One file per way a model lies on disk: ``read(path) -> Bundle`` and ``write(bundle, path)``, strict and reversible.
+"""One file per disk format of a model: ``read(path) -> Bundle`` and ``write(bundle, path)``, strict and reversible.
 
-``format.py`` is the contract. To add one: write ``bertie/formats/NAME.py`` to it, with a round-trip test.
+``format.py`` is the contract. To add a format, write ``bertie/formats/NAME.py`` with these functions, and a round-trip
+test.
 """

@@ -1,6 +1,6 @@
-"""Models that guess what comes next: which folder may be opened for what, and when a BERT becomes decoder-only.
+"""Decoder-only models: when a BERT becomes one, and which tasks may open which folder.
 
-It reads no files, and it is no choice among the formats.
+A helper of the formats. It reads no files.
 """
 
 from collections.abc import Mapping
@@ -19,12 +19,12 @@ KIND = "causal"
 
 
 def decoder_only(kind: str, config: Config, task: Task) -> tuple[str, Config]:
-    """Return architecture and config for a task: a BERT that learns or does causal_lm is decoder-only, here as on disk.
+    """Return the architecture and config for a task: for causal_lm, a BERT becomes decoder-only.
 
     Args:
-        kind: the file of models/ that `config` is of.
+        kind: the architecture of `config`, a file of models/.
         config: shape of the encoder.
-        task: what is done with it.
+        task: the task to train or run.
     """
     if isinstance(task, CausalLM) and kind == "bert" and isinstance(config, BertConfig):
         return KIND, CausalConfig.over(config)
@@ -32,29 +32,32 @@ def decoder_only(kind: str, config: Config, task: Task) -> tuple[str, Config]:
 
 
 def check_learned(name: str, values: Mapping[str, Any], kind: str, folder: Path) -> None:
-    """Refuse a head that has learned to guess a token elsewhere than the task asks for it: its answers would be noise.
+    """Check that a head learned to predict tokens at the positions that the task asks for.
+
+    A masked LM predicts a token at its own position, a causal LM at the position before it. A head of one kind
+    predicts noise for a task of the other.
 
     Args:
         name: the task.
         values: config.json.
-        kind: the file of models/ that the folder is of.
+        kind: the folder's architecture, a file of models/.
         folder: for messages.
 
     Raises:
-        SettingsError: a masked LM for causal_lm or hybrid, or a model that guesses the next token for a masked LM.
+        SettingsError: a masked LM is opened as causal_lm or hybrid, or a next-token model as a masked LM.
     """
     wanted, stored = task_class(name), values.get("bertie", {}).get("task", "")
     learned = stored or ("causal_lm" if kind == KIND else "masked_lm")
     if learned not in registry.choices("tasks"):
-        return  # a third party's task, of which nothing is known
+        return  # a third party's task: where it predicts tokens is unknown
     had = task_class(learned)
     if wanted.left_to_right and not (had.left_to_right and had.fills_masks >= wanted.fills_masks):
         raise SettingsError(
-            f"{folder} has not learned {name}, and as one it would write and score noise; go on with it by pretrain "
-            f"--from {folder} --task {name} first"
+            f"{folder} was not trained for {name}: its texts and scores would be noise; train it first: pretrain "
+            f"--from {folder} --task {name}"
         )
     if wanted.fills_masks and had.left_to_right and not wanted.left_to_right:
         raise SettingsError(
-            f"{folder} has learned {learned}, which guesses a token at the place before it; it can't be opened "
-            f"as {name}"
+            f"{folder} was trained for {learned}, which predicts each token at the position before it; it can't be "
+            f"opened as {name}"
         )

@@ -1,6 +1,6 @@
-"""Read a Hugging Face folder's config.json as a stranger's: every value that is used is checked before it is used.
+"""Read a Hugging Face folder's config.json as an untrusted file: every value is checked before it is used.
 
-It knows no tensors and no tasks, and it is no choice among the formats.
+A helper of the formats. It knows no tensors and no tasks.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ from bertie.models.model import Architecture, Config, architecture
 from bertie.untrusted import read_object
 
 _MAX_SIZE = 1 << 31
-# What the encoders here don't do: a config that asks for it means another network.
+# Features that bertie's encoders lack: a config that turns one on describes another network.
 _OFF = ("is_decoder", "add_cross_attention")
 
 
@@ -24,8 +24,8 @@ def read_config(folder: Path) -> dict[str, Any]:
     """Read config.json.
 
     Raises:
-        SettingsError: there is none.
-        DataError: it is no JSON object, too large, or our own part of it is broken.
+        SettingsError: the folder has none.
+        DataError: it is not a JSON object, it is too large, or its `bertie` object is broken.
     """
     file = folder / "config.json"
     if not file.exists():
@@ -45,13 +45,13 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def architecture_name(values: Mapping[str, Any], folder: Path) -> str:
-    """Find the file of models/ for a config's `model_type`.
+    """Return the architecture for a config's `model_type`: the name of a file of models/.
 
     Raises:
-        DataError: there is no such file.
+        DataError: bertie has no such architecture.
     """
     known = registry.choices("models")
-    kind = values["model_type"] if values.get("model_type") is not None else _told_by_classes(values, known, folder)
+    kind = values["model_type"] if values.get("model_type") is not None else _from_classes(values, known, folder)
     if kind == "encoder-decoder":
         return "seq2seq"
     if kind == "bert" and values.get("is_decoder") and not values.get("add_cross_attention"):
@@ -63,11 +63,13 @@ def architecture_name(values: Mapping[str, Any], folder: Path) -> str:
     return name
 
 
-def _told_by_classes(values: Mapping[str, Any], known: Sequence[str], folder: Path) -> str:
-    """Tell the kind of a config without model_type by the class that it names; BERT's own old configs name none.
+def _from_classes(values: Mapping[str, Any], known: Sequence[str], folder: Path) -> str:
+    """Infer the architecture of a config without model_type from its class name.
+
+    Old BERT configs name no class either, so the default is BERT.
 
     Raises:
-        DataError: a class of another kind than there is here.
+        DataError: the class belongs to an architecture that bertie lacks.
     """
     names = [str(name) for name in values.get("architectures") or ()]
     fitting = [
@@ -75,23 +77,23 @@ def _told_by_classes(values: Mapping[str, Any], known: Sequence[str], folder: Pa
     ]
     if names and not fitting and "For" in names[0]:
         raise DataError(
-            f"{folder}/config.json has no model_type, and its class {names[0]!r:.60} is none of {', '.join(known)}; "
-            'if it is one of them, write it there: "model_type": "bert"'
+            f"{folder}/config.json has no model_type, and its class {names[0]!r:.60} is not among {', '.join(known)}; "
+            'if the model is one of them, add the type, such as "model_type": "bert"'
         )
     return fitting[0] if fitting else "bert"
 
 
 def encoder_config(values: Mapping[str, Any], module: Architecture, folder: Path) -> Config:
-    """Make the encoder's settings of a config.
+    """Build the encoder's config from config.json.
 
     Args:
         values: config.json.
-        module: the file of models/ that answers to it.
+        module: its architecture, a file of models/.
         folder: for messages.
 
     Raises:
         DataError: a value of the wrong type or out of range.
-        SettingsError: something the encoder doesn't have.
+        SettingsError: a feature that the encoder lacks.
     """
     refuse_others(values, folder)
     where = f"{folder}/config.json"
@@ -101,7 +103,7 @@ def encoder_config(values: Mapping[str, Any], module: Architecture, folder: Path
             _check(values[name], field, f"{where}: {name}")
     for name in _OFF:
         if values.get(name) and name not in module.allowed:
-            raise DataError(f"{where}: {name} is {values[name]!r}; bertie has encoders without cross-attention only")
+            raise DataError(f"{where}: {name} is {values[name]!r}; bertie's encoders have no cross-attention")
     try:
         config: Config = module.config.from_foreign(values)
     except SettingsError as error:
@@ -110,7 +112,7 @@ def encoder_config(values: Mapping[str, Any], module: Architecture, folder: Path
 
 
 def _check(value: Any, field: "dataclasses.Field[Any]", name: str) -> None:
-    """Refuse a value that isn't of its field's kind: a size, a rate, a small number or a name."""
+    """Check a value against the type of its field: a size, a rate, a small number, a flag or a name."""
     kind = str(field.type)
     if value is None and (field.name == "pad_id" or "None" in kind):
         return

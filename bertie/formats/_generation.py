@@ -1,7 +1,7 @@
-"""How a folder writes texts: generation_config.json as transformers reads and writes it, next to a task's settings.
+"""Translate between generation_config.json, as transformers reads and writes it, and the settings of a task.
 
-What a folder says there counts, also where config.json says it, as older folders do. What bertie can't follow is named.
-It is no choice among the formats.
+Older folders keep these values in config.json; they are read from there as well. A note names the values that bertie
+can't follow. A helper of the formats.
 """
 
 import json
@@ -19,7 +19,7 @@ from bertie.untrusted import read_object
 _FILE = "generation_config.json"
 _MAX_BYTES = 1024 * 1024
 _IDS = ("decoder_start_token_id", "bos_token_id", "eos_token_id", "pad_token_id")
-# theirs: (ours, types)
+# transformers' name: (the task's field, types)
 _NUMBERS: dict[str, tuple[str, tuple[type, ...]]] = {
     "num_beams": ("num_beams", (int,)),
     "max_new_tokens": ("max_new_tokens", (int,)),
@@ -32,9 +32,9 @@ _NUMBERS: dict[str, tuple[str, tuple[type, ...]]] = {
     "top_k": ("top_k", (int,)),
     "top_p": ("top_p", (int, float)),
 }
-_DRAWING = ("temperature", "top_k", "top_p")
-# What changes the texts and isn't here, with the value that changes nothing.
-_OTHERS: dict[str, Any] = {
+_SAMPLING = ("temperature", "top_k", "top_p")
+# Options that change the texts and that bertie lacks, each with its neutral value.
+_UNSUPPORTED: dict[str, Any] = {
     "early_stopping": False,
     "num_beam_groups": 1,
     "diversity_penalty": 0.0,
@@ -73,58 +73,60 @@ _OTHERS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Told:
-    """What a folder says of writing."""
+    """The generation settings of a folder."""
 
     settings: dict[str, Any]
-    """Of a task that writes."""
+    """Settings of a task that generates text."""
     ids: dict[str, Any]
-    """Start, end and padding, by transformers' names."""
+    """Start, end and padding ids, by transformers' names."""
     notes: tuple[str, ...]
-    """What isn't followed, one sentence at most."""
+    """At most one sentence, which names the options that bertie doesn't follow."""
 
 
 def read_generation(folder: Path, values: Mapping[str, Any], *, pair: bool) -> Told:
-    """Read how a folder writes.
+    """Read the generation settings of a folder.
 
     Args:
-        folder: of the model.
-        values: its config.json, where older folders say it.
-        pair: whether it has an encoder and a decoder; a decoder alone counts what it reads among its lengths.
+        folder: the model folder.
+        values: its config.json, where older folders keep these settings.
+        pair: whether the model has an encoder and a decoder; the max_length and min_length of a decoder-only model
+            include the prompt, so they are not read.
 
     Raises:
-        DataError: no JSON object, or a value of the wrong type.
+        DataError: the file is not a JSON object, or a value has the wrong type.
     """
     file = folder / _FILE
-    found = read_object(file, limit=_MAX_BYTES) if file.exists() else {}
-    where = file if found else folder / "config.json"
-    said = found or {name: values[name] for name in ("max_length", "min_length", *_NUMBERS, *_OTHERS) if name in values}
+    stored = read_object(file, limit=_MAX_BYTES) if file.exists() else {}
+    where = file if stored else folder / "config.json"
+    names = ("max_length", "min_length", *_NUMBERS, *_UNSUPPORTED)
+    options = stored or {name: values[name] for name in names if name in values}
     settings: dict[str, Any] = {}
     for name, (ours, types) in _NUMBERS.items():
-        value = said.get(name)
+        value = options.get(name)
         if value is None:
             continue
         if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
             raise DataError(f"{where}: {name} must be a {types[-1].__name__}; got {value!r:.100}")
         settings[ours] = value
-    lengths = {} if not pair else {"max_new_tokens": said.get("max_length"), "min_new_tokens": said.get("min_length")}
-    for ours, length in lengths.items():  # of a decoder's text, its start included
+    lengths = {"max_new_tokens": options.get("max_length"), "min_new_tokens": options.get("min_length")} if pair else {}
+    for ours, length in lengths.items():  # these two count the start token as well
         if isinstance(length, int) and not isinstance(length, bool) and length > 1 and ours not in settings:
             settings[ours] = length - 1
-    if not settings.get("sample"):  # as in transformers, what is for drawing is left alone where nothing is drawn
-        settings = {name: value for name, value in settings.items() if name not in _DRAWING}
+    if not settings.get("sample"):  # without sampling its settings have no effect, as in transformers
+        settings = {name: value for name, value in settings.items() if name not in _SAMPLING}
     elif "top_k" not in settings:
         settings["top_k"] = 50
-    ignored = [name for name, usual in _OTHERS.items() if said.get(name) and said[name] != usual]
-    ignored += [] if pair else [name for name in ("max_length", "min_length") if found.get(name)]
-    notes = (f"{where}: not followed in writing: {', '.join(ignored)}",) if ignored else ()
-    return Told(settings, {name: found[name] for name in _IDS if found.get(name) is not None}, notes)
+    ignored = [name for name, neutral in _UNSUPPORTED.items() if options.get(name) and options[name] != neutral]
+    ignored += [] if pair else [name for name in ("max_length", "min_length") if stored.get(name)]
+    notes = (f"{where}: bertie ignores these generation settings: {', '.join(ignored)}",) if ignored else ()
+    return Told(settings, {name: stored[name] for name in _IDS if stored.get(name) is not None}, notes)
 
 
 def with_ids(values: Mapping[str, Any], told: Told, folder: Path) -> dict[str, Any]:
-    """Return an EncoderDecoderModel's config.json with start, end and padding as its generation_config.json says.
+    """Return an EncoderDecoderModel's config.json with the start, end and padding ids of generation_config.json.
 
     Raises:
-        DataError: an id that is no number, or several ends.
+        DataError: an id is not an integer, or a list of several.
     """
     ids = {name: value[0] if isinstance(value, list) and len(value) == 1 else value for name, value in told.ids.items()}
     for name, value in ids.items():
@@ -136,7 +138,7 @@ def with_ids(values: Mapping[str, Any], told: Told, folder: Path) -> dict[str, A
 
 
 def write_generation(folder: Path, task: Search, tokenizer: Tokenizer) -> None:
-    """Write generation_config.json, by which transformers writes as the task's settings say."""
+    """Write generation_config.json, so that transformers generates with the task's settings."""
     values = {
         "decoder_start_token_id": tokenizer.start,
         "bos_token_id": tokenizer.start,

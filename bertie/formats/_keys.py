@@ -1,6 +1,6 @@
-"""What a config.json asks for beyond its network's sizes: what would be another network is refused, the unknown named.
+"""Check the keys of a config.json: refuse those that describe another network, and list the unknown ones.
 
-It is no choice among the formats.
+A helper of the formats.
 """
 
 from collections.abc import Mapping
@@ -10,8 +10,8 @@ from typing import Any, TypeGuard
 from bertie.errors import DataError
 from bertie.models.model import Architecture
 
-# Keys of configs that change no output of an encoder or a head here: what programs note down, how training went,
-# how outputs are handed over, and what generation_config.json says today.
+# Keys that change no output of bertie's encoders and heads: records of programs, training settings, the form of
+# outputs, and generation settings, which generation_config.json holds today.
 _HARMLESS_TEXT = """
 _name_or_path name_or_path _commit_hash _attn_implementation _attn_implementation_internal
 _experts_implementation _num_labels adapters architectures attn_implementation attribute_map base_model_prefix
@@ -38,30 +38,28 @@ mlp_bias classifier_bias decoder_bias classifier_activation rope_parameters laye
 local_rope_theta rope_theta global_attn_every_n_layers hidden_activation hidden_act
 """
 _HARMLESS = frozenset(_HARMLESS_TEXT.split())
-_QUANTIZED = "its weights are quantized ({method}); take the model as it was before, or its fp16 weights"
-_CODE = "it needs code that it brings along ({code}), and bertie runs none of a folder's code"
+_QUANTIZED = "its weights are quantized ({method}); use the model before quantization, or its fp16 weights"
+_CODE = "the model needs the code in its folder ({code}), and bertie never runs a folder's code"
 
 
 def refuse_others(values: Mapping[str, Any], folder: Path) -> None:
-    """Refuse a config that asks for another network than its model_type alone would be.
+    """Refuse a config that describes another network than that of its model_type.
 
     Raises:
-        DataError: quantized weights, code of its own, layers with heads taken out.
+        DataError: it asks for quantized weights, its own code, scaled rotary positions or pruned attention heads.
     """
     where = f"{folder}/config.json"
     if quantized := values.get("quantization_config") or values.get("compression_config"):
         method = quantized.get("quant_method") if isinstance(quantized, dict) else None
         raise DataError(f"{where}: {_QUANTIZED.format(method=str(method or 'quantization_config')[:40])}")
     brought = values.get("auto_map")
-    code = (
-        {name: place for name, place in brought.items() if name.startswith("AutoModel")} if _is_table(brought) else {}
-    )
+    code = {name: path for name, path in brought.items() if name.startswith("AutoModel")} if _is_table(brought) else {}
     if code:
         raise DataError(f"{where}: {_CODE.format(code=str(next(iter(code.values())))[:80])}")
     if values.get("rope_scaling"):
-        raise DataError(f"{where}: rope_scaling is {values['rope_scaling']!r:.100}; bertie has positions as they are")
+        raise DataError(f"{where}: rope_scaling is {values['rope_scaling']!r:.100}; bertie doesn't scale positions")
     if values.get("pruned_heads"):
-        raise DataError(f"{where}: attention heads are pruned; bertie's layers have all of them")
+        raise DataError(f"{where}: attention heads are pruned; bertie needs all of them")
 
 
 def _is_table(value: Any) -> TypeGuard[dict[str, Any]]:
@@ -69,11 +67,11 @@ def _is_table(value: Any) -> TypeGuard[dict[str, Any]]:
 
 
 def unknown_keys(values: Mapping[str, Any], module: Architecture, folder: Path) -> list[str]:
-    """Name the keys of a config.json that say something and mean nothing here, in one sentence.
+    """Return a note that names the keys of a config.json that bertie doesn't know; empty without any.
 
     Args:
         values: config.json.
-        module: the file of models/ that the folder is of.
+        module: the folder's architecture, a file of models/.
         folder: for messages.
     """
     foreign = getattr(module.config, "FOREIGN", None)
@@ -82,4 +80,4 @@ def unknown_keys(values: Mapping[str, Any], module: Architecture, folder: Path) 
     if foreign is None or not unknown:
         return []
     more = ", ..." if unknown[8:] else ""
-    return [f"{folder}/config.json: without a meaning here, and not followed: {', '.join(unknown[:8])}{more}"]
+    return [f"{folder}/config.json: bertie ignores these keys: {', '.join(unknown[:8])}{more}"]

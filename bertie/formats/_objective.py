@@ -1,6 +1,6 @@
-"""Which task a Hugging Face folder is for, and with which settings: what it stores, or what its config implies.
+"""Choose the task of a Hugging Face folder and its settings: those it stores, or those its config implies.
 
-It reads no files, and it is no choice among the formats.
+A helper of the formats. It reads no files.
 """
 
 import dataclasses
@@ -33,37 +33,37 @@ _OLDER = "sbert_ce_default_activation_function"
 
 
 def stored_task(values: Mapping[str, Any], folder: Path) -> str | None:
-    """Return the task that bertie stored in a config; None where it stored none.
+    """Return the task that bertie stored in a config, or None.
 
     Raises:
-        SettingsError: a third party's, which is code that a folder must not choose to run.
+        SettingsError: a third party's task; only the user may choose to run its code.
     """
     name = values.get("bertie", {}).get("task")
     if name and ":" in name:
         raise SettingsError(
-            f"{folder} was made for the task {name}, which is code outside bertie; say --task {name} if you trust it"
+            f"{folder} was made for the task {name}, which is code outside bertie; if you trust it, give --task {name}"
         )
     return name or None
 
 
 def infer_task(values: Mapping[str, Any], names: set[str], folder: Path, also: Mapping[str, str] | None = None) -> str:
-    """Tell the task from `architectures`, or from the heads that are there.
+    """Infer the task from `architectures`, or from the heads in the file.
 
     Args:
         values: config.json.
-        names: of the file's tensors.
+        names: the names of the file's tensors.
         folder: for messages.
-        also: endings of class names that mean something else in this kind of model, and their tasks.
+        also: class name endings that have another meaning in this architecture, with their tasks.
 
     Raises:
-        SettingsError: an architecture that no task answers to.
+        SettingsError: bertie has no task for the class that the config names.
     """
     for kind in values.get("architectures") or ():
         for ending, task in {**_INFERRED, **(also or {})}.items():
             if kind.endswith(ending):
                 return "regression" if task == "classification" and is_regression(values) else task
         raise SettingsError(
-            f"{folder} is a {kind}; bertie has no task for that. Say what to do with it by --task, one of "
+            f"{folder} is a {kind}, for which bertie has no task; choose a task with --task, one of "
             f"{', '.join(registry.choices('tasks'))}"
         )
     if any(name.startswith("cls.seq_relationship") for name in names):
@@ -72,17 +72,17 @@ def infer_task(values: Mapping[str, Any], names: set[str], folder: Path, also: M
 
 
 def is_regression(values: Mapping[str, Any]) -> bool:
-    """Tell whether a head for sequences gives one number, as transformers would take it.
+    """Tell whether a sequence head is a regression, by the rules of transformers.
 
     Raises:
-        DataError: an unknown problem type, or a regression of several numbers.
+        DataError: the problem type is unknown, or the regression has several outputs.
     """
     kind = values.get("problem_type")
     if kind not in (None, *_PROBLEMS):
-        raise DataError(f"config.json: problem_type {kind!r} is none of {', '.join(_PROBLEMS)}")
+        raise DataError(f"config.json: problem_type {kind!r} is not among {', '.join(_PROBLEMS)}")
     names = values.get("id2label")
     if kind == "regression" and isinstance(names, Mapping) and len(names) > 1:
-        raise DataError(f"config.json: regression with {len(names)} outputs; bertie has regression with one")
+        raise DataError(f"config.json: regression with {len(names)} outputs; bertie's regression has one")
     return kind == "regression" or (kind is None and _one_label(values))
 
 
@@ -92,41 +92,41 @@ def _one_label(values: Mapping[str, Any]) -> bool:
 
 
 def doubts(name: str, task: Task, values: Mapping[str, Any], settings: Mapping[str, Any], folder: Path) -> list[str]:
-    """Return what a config.json leaves open about a head and was decided here, one sentence each.
+    """Return a note on each ambiguity of a config.json that bertie resolved by a default.
 
     Args:
-        name: the task's.
-        task: as it is.
+        name: the task's name.
+        task: the task.
         values: config.json.
-        settings: that the user has given.
+        settings: the user's settings.
         folder: for messages.
     """
     if values.get("bertie", {}).get("task") == name or not _one_label(values):
         return []
     if name == "regression" and not {"problem_type", "sentence_transformers", _OLDER} & {*values, *_also(settings)}:
         return [
-            f"{folder} has one label and doesn't say what it means; the number is given as it is. If it is the "
-            "logit of a yes, give --settings activation=sigmoid"
+            f"{folder} has one label and doesn't say what it means; the prediction is the raw output. If that is the "
+            "logit of yes, give --settings activation=sigmoid"
         ]
     if name == "classification" and getattr(task, "multi_label", False):
-        return [f"{folder} has one label, whose probability is given as in transformers: by a sigmoid"]
+        return [f"{folder} has one label; its probability is the sigmoid of the logit, as in transformers"]
     return []
 
 
 def check_labels(task: Task, state: Mapping[str, Tensor], folder: Path) -> None:
-    """Refuse another number of names than the stored head has classes.
+    """Check that a stored head has as many classes as the task has label names.
 
     Raises:
-        SettingsError: with both numbers.
-        DataError: names that are no texts.
+        SettingsError: the numbers differ.
+        DataError: the names are not a list of strings.
     """
     names, bias = getattr(task, "labels", None), state.get("head.classifier.bias")
     if names is not None and not (isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)):
         raise DataError(f"{folder}/config.json: bertie.settings.labels must be a list of names; got {names!r:.60}")
     if names is not None and bias is not None and bias.dim() == 1 and len(names) != len(bias):
         raise SettingsError(
-            f"{folder} has {len(bias)} classes, and {len(names)} names for them: {', '.join(names)[:200]}; name each, "
-            "in their order: --settings 'labels=a|b|c'"
+            f"{folder} has {len(bias)} classes but {len(names)} label names: {', '.join(names)[:200]}; name each "
+            "class, in order: --settings 'labels=a|b|c'"
         )
 
 
@@ -135,20 +135,22 @@ def _also(settings: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _activation(values: Mapping[str, Any]) -> str:
-    """Read what a cross-encoder of sentence-transformers does to its one logit, in both spellings.
+    """Read the activation that a sentence-transformers cross-encoder applies to its logit, in either spelling.
 
     Raises:
-        DataError: something that bertie doesn't do.
+        DataError: an activation that bertie lacks.
     """
-    own = values.get("sentence_transformers")
-    said = own.get("activation_fn") if isinstance(own, dict) else None
-    said = said if said is not None else values.get(_OLDER)
-    if said is None:  # its own default, in folders that it wrote
-        return "sigmoid" if isinstance(own, dict) else "none"
+    theirs = values.get("sentence_transformers")
+    activation = theirs.get("activation_fn") if isinstance(theirs, dict) else None
+    activation = activation if activation is not None else values.get(_OLDER)
+    if activation is None:  # sentence-transformers' default, in folders that it wrote
+        return "sigmoid" if isinstance(theirs, dict) else "none"
     known = {"Sigmoid": "sigmoid", "Identity": "none"}
-    if not isinstance(said, str) or said.rpartition(".")[2] not in known:
-        raise DataError(f"config.json: activation_fn {said!r:.100} is not supported; bertie has Sigmoid and Identity")
-    return known[said.rpartition(".")[2]]
+    if not isinstance(activation, str) or activation.rpartition(".")[2] not in known:
+        raise DataError(
+            f"config.json: activation_fn {activation!r:.100} is not supported; bertie has Sigmoid and Identity"
+        )
+    return known[activation.rpartition(".")[2]]
 
 
 def make_task(
@@ -158,18 +160,18 @@ def make_task(
     max_positions: int,
     settings: Mapping[str, Any],
 ) -> Task:
-    """Make the task from what the folder stores, what its config implies, and the caller's own settings.
+    """Build the task from the folder's stored settings, its config, and the caller's settings.
 
     Args:
-        name: the word a user types.
+        name: the task's name.
         values: config.json.
-        state: the tensors, under our names.
-        max_positions: tokens of the longest sequence that the encoder takes.
-        settings: win over everything else.
+        state: the tensors, by bertie's names.
+        max_positions: the length of the longest sequence that the encoder reads, in tokens.
+        settings: the caller's settings; they override all others.
 
     Raises:
-        SettingsError: an unknown task or setting.
-        DataError: settings of the wrong type.
+        SettingsError: the task or a setting is unknown.
+        DataError: a setting has the wrong type.
     """
     kind = task_class(name)
     ours = values.get("bertie", {})
@@ -197,13 +199,13 @@ def make_task(
 
 
 def _labels(values: Mapping[str, Any], bias: Tensor | None) -> list[str]:
-    """Return the labels in the order of their numbers.
+    """Return the labels in the order of their ids.
 
-    A config without names has LABEL_0, LABEL_1, ...; old programs wrote two of them whatever the number of classes,
-    so that the file's own bias (C,) counts.
+    A config without names has LABEL_0, LABEL_1, ... Old programs wrote two of them for any number of classes, so the
+    length of the head's bias (C,) decides.
 
     Raises:
-        DataError: `id2label` is no table from 0, 1, 2 ... to names.
+        DataError: `id2label` doesn't map 0, 1, 2 ... to names.
     """
     by_number = values.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}
     try:

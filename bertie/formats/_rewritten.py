@@ -1,7 +1,7 @@
-"""A config.json that bertie wrote and another program, or a hand, has changed since: which of its two accounts counts.
+"""Resolve contradictions in a config.json that bertie wrote and another program, or a person, changed later.
 
-bertie notes task and settings under `bertie`, beside what transformers reads. transformers takes that note along
-unread when it saves a model of another head or with other labels.
+bertie stores the task and its settings under `bertie`, next to the keys that transformers reads. When transformers
+saves the model with another head or other labels, it copies `bertie` unchanged.
 """
 
 from collections.abc import Mapping
@@ -12,52 +12,52 @@ from bertie.errors import DataError
 from bertie.formats._objective import is_regression
 from bertie.tasks.task import task_class
 
-_BY_TRANSFORMERS = "transformers_version"  # it writes this always, bertie never
+_BY_TRANSFORMERS = "transformers_version"  # transformers always writes this key, bertie never
 
 
 def current(
     values: Mapping[str, Any], folder: Path, classes: Mapping[str, str], settings: Mapping[str, Any]
 ) -> tuple[dict[str, Any], list[str]]:
-    """Leave out of bertie's note what is no longer true.
+    """Remove the entries of `bertie` that are out of date.
 
     Args:
         values: config.json.
         folder: for messages.
-        classes: names of classes that this kind of model has in place of the usual ones.
-        settings: that the user has given, which win.
+        classes: the class names of this architecture that replace the usual ones.
+        settings: the user's settings; they override both accounts.
 
     Returns:
-        The values, and what is to be said about them.
+        The values, and notes for the user.
 
     Raises:
-        SettingsError: a task that isn't known.
-        DataError: labels or their kind were changed by hand in one of the two places.
+        SettingsError: the task is unknown.
+        DataError: someone edited the labels, or the problem type, in one of the two places.
     """
-    own = values.get("bertie", {})
-    name, known = own.get("task"), values.get("architectures")
-    if not name or ":" in name or not known:
+    ours = values.get("bertie", {})
+    name, written = ours.get("task"), values.get("architectures")
+    if not name or ":" in name or not written:
         return dict(values), []
     usual = task_class(name).architecture.format("")
-    is_same = known[0].endswith((usual, *(new for old, new in classes.items() if old.endswith(usual))))
+    is_same = written[0].endswith((usual, *(new for old, new in classes.items() if old.endswith(usual))))
     if is_same and name in ("classification", "regression"):
         is_same = is_regression(values) == (name == "regression")
     if not is_same:
-        rest = {key: value for key, value in own.items() if key not in ("task", "settings")}
-        said = f"bertie wrote it for {name}, another program has made a {known[0]} of it since, and so it is read"
-        return {**values, "bertie": rest}, [f"{folder}: {said}"]
+        rest = {key: value for key, value in ours.items() if key not in ("task", "settings")}
+        note = f"bertie wrote it for {name}, but another program saved it as {written[0]}; it is read as the latter"
+        return {**values, "bertie": rest}, [f"{folder}: {note}"]
     return _relabelled(values, folder, settings)
 
 
 def _relabelled(
     values: Mapping[str, Any], folder: Path, settings: Mapping[str, Any]
 ) -> tuple[dict[str, Any], list[str]]:
-    """Compare labels and problem type with bertie's note of them.
+    """Compare the labels and the problem type with those stored under `bertie`.
 
     Raises:
-        DataError: they differ, and nothing says which is newer.
+        DataError: they differ, and it is unknown which are newer.
     """
-    own = values["bertie"]
-    stored = own.get("settings", {})
+    ours = values["bertie"]
+    stored = ours.get("settings", {})
     theirs: dict[str, Any] = {}
     names = values.get("id2label")
     if isinstance(names, dict) and all(str(number) in names for number in range(len(names))):
@@ -69,16 +69,16 @@ def _relabelled(
         return dict(values), []
     key = changed[0]
     if _BY_TRANSFORMERS not in values:
-        place = "id2label" if key == "labels" else "problem_type"
+        source = "id2label" if key == "labels" else "problem_type"
         raise DataError(
-            f"{folder}/config.json says {key} twice, and differently: {_shown(theirs[key])} by {place}, "
-            f"{_shown(stored[key])} in bertie.settings; change the one that is wrong, or say "
+            f"{folder}/config.json has two values for {key}: {_shown(theirs[key])} in {source}, "
+            f"{_shown(stored[key])} in bertie.settings; correct the wrong one, or give "
             f"--settings '{key}={_typed(theirs[key])}'"
         )
     rest = {name: value for name, value in stored.items() if name not in changed}
-    said = f"its {key} are {_shown(theirs[key])}" if key == "labels" else f"{key} is {_shown(theirs[key])}"
-    said = f"{folder}: transformers has written it since bertie did; {said}, no longer {_shown(stored[key])}"
-    return {**values, "bertie": {**own, "settings": rest}}, [said]
+    note = f"its {key} are {_shown(theirs[key])}" if key == "labels" else f"{key} is {_shown(theirs[key])}"
+    note = f"{folder}: transformers saved it after bertie; {note}, no longer {_shown(stored[key])}"
+    return {**values, "bertie": {**ours, "settings": rest}}, [note]
 
 
 def _shown(value: Any) -> str:

@@ -1,6 +1,6 @@
-"""Folders of an encoder and a decoder: their config of two halves, their start and end tokens.
+"""Read folders of encoder-decoder models: the config with two halves, and the start and end tokens.
 
-It is no choice among the formats.
+A helper of the formats.
 """
 
 from collections.abc import Mapping
@@ -22,11 +22,11 @@ _FLAGS = ("is_decoder", "add_cross_attention")
 
 
 def pair_config(values: Mapping[str, Any], folder: Path) -> EncoderDecoderConfig:
-    """Make the settings of an EncoderDecoderModel's config.json.
+    """Build the config of an EncoderDecoderModel from its config.json.
 
     Raises:
-        DataError: a half that is missing, or a value of the wrong type or out of range.
-        SettingsError: something that isn't here.
+        DataError: a half is missing, or a value has the wrong type or is out of range.
+        SettingsError: a feature that bertie lacks.
     """
     where = f"{folder}/config.json"
     for side in ("encoder", "decoder"):
@@ -57,39 +57,39 @@ def with_decoder(
 ) -> tuple[str, Any, dict[str, Tensor]]:
     """Return architecture, config and state with a decoder.
 
-    Where there is none it begins as a copy of the encoder, unless the task wants it random.
+    A new decoder starts as a copy of the encoder, unless the task asks for random weights.
 
     Raises:
-        SettingsError: none is there and none may be made, or a copy is asked for that can't be.
-        DataError: start and end are not the tokenizer's [CLS] and [SEP].
+        SettingsError: the folder has no decoder and `new_head` is false, or the encoder can't be copied.
+        DataError: the start and end tokens are not the tokenizer's [CLS] and [SEP].
     """
     if hasattr(config, "start_id"):
         given, wanted = (config.start_id, config.end_id), (tokenizer.start, tokenizer.separator)
         if given != wanted:
             raise DataError(
-                f"{folder}: its texts begin and end with the ids {given}; bertie writes from [CLS] to [SEP], {wanted}"
+                f"{folder}: its texts start and end with the ids {given}; bertie needs [CLS] and [SEP], {wanted}"
             )
         return kind, config, state
     if not new_head:
-        raise SettingsError(f"{folder} has no decoder, so it can't write; fine-tune it with --task generation first")
+        raise SettingsError(f"{folder} has no decoder to generate text with; fine-tune it with --task generation first")
     pair = over(config, tokenizer, task)
     if task.decoder == "copy" and config.KIND != "bert":
         raise SettingsError(
-            f"{folder} is of kind {config.KIND}, and a decoder can begin as a copy of a bert only; let it begin with "
-            "random weights: --settings decoder=random"
+            f"{folder} is a {config.KIND}, and a decoder can start as a copy of a bert only; start it from random "
+            "weights: --settings decoder=random"
         )
     return KIND, pair, state if task.decoder == "random" else start_decoder(state)
 
 
 def over(config: Any, tokenizer: Tokenizer, task: Generation) -> EncoderDecoderConfig:
-    """Put a decoder over an encoder without one.
+    """Return the config of an encoder with a decoder on top.
 
     Raises:
-        SettingsError: a decoder-only model, or shared weights, which another encoder than BERT can't have.
+        SettingsError: the model is decoder-only, or weights are to be shared with an encoder other than BERT.
     """
     if isinstance(config, CausalConfig):
         raise SettingsError(
-            "a decoder-only model reads no source; take a bert, or go on with texts by --task causal_lm"
+            "a decoder-only model reads no source text; use a bert, or --task causal_lm to continue a prompt"
         )
     return EncoderDecoderConfig.over(
         config, start_id=tokenizer.start, end_id=tokenizer.separator, pad_id=tokenizer.pad, shared=task.shared

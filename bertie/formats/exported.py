@@ -1,7 +1,7 @@
-"""An exported folder: config and tokenizer as in any model folder, the head's weights, and an encoder that is frozen.
+"""The exported folder: config and tokenizer as in any model folder, the head's weights, and a frozen encoder.
 
-How the encoder is frozen is the affair of `backends/`, whose name and class of exactness stand in config.json under
-`bertie.export`. A folder as this one can be used and measured, and can't learn.
+A backend freezes the encoder. config.json stores its name and the precision under `bertie.export`. An exported model
+can predict and be evaluated, but not be trained.
 """
 
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ from bertie.untrusted import check_regular
 
 
 def is_exported(folder: Path) -> bool:
-    """Tell whether a folder was written by `write`."""
+    """Tell whether `write` wrote a folder."""
     return (folder / HEAD).is_file()
 
 
@@ -37,18 +37,18 @@ def facts(bundle: Bundle) -> dict[str, str]:
 
 
 def precision(bundle: Bundle) -> Any:
-    """Return the class of exactness that a bundle was exported in; None of any other."""
+    """Return the precision of an exported bundle; None for any other."""
     return facts(bundle).get("precision")
 
 
 def write(bundle: Bundle, folder: Path, *, backend: str, precision: str) -> None:
-    """Write everything but the frozen encoder into a folder that is there.
+    """Write everything but the frozen encoder into an existing folder.
 
     Args:
-        bundle: what is exported.
-        folder: where to.
-        backend: which freezes the encoder.
-        precision: the class it is frozen for.
+        bundle: the model to export.
+        folder: the folder to write into.
+        backend: the backend that freezes the encoder.
+        precision: the precision of the frozen encoder.
     """
     state = bundle.model.head.state_dict()
     save_file({name: value.detach().cpu().contiguous().clone() for name, value in state.items()}, folder / HEAD)
@@ -57,16 +57,16 @@ def write(bundle: Bundle, folder: Path, *, backend: str, precision: str) -> None
 
 
 def read(path: str | Path, *, task: str | None = None, settings: Mapping[str, Any] | None = None) -> Bundle:
-    """Read everything but the frozen encoder, in whose place stands one of the same shape without weights.
+    """Read everything but the frozen encoder; the bundle holds an encoder of the same shape without weights.
 
     Args:
         path: the folder.
-        task: what to do with it; what it was made for when None.
+        task: the task to use; None for the stored one.
         settings: fields of the task that override the stored ones.
 
     Raises:
-        SettingsError: a task that the stored head doesn't serve.
-        DataError: a broken file, or one that isn't as it was written.
+        SettingsError: the stored head is not one of this task.
+        DataError: a file is broken, or has changed since it was written.
     """
     folder = Path(path)
     with verified(folder):
@@ -79,9 +79,11 @@ def _read(folder: Path, task: str | None, settings: Mapping[str, Any] | None) ->
     module = architecture(kind).of(values)
     config = encoder_config(values, module, folder)
     values, _ = current(values, folder, module.classes, settings or {})
-    told = values.get("bertie", {}).get("export")
-    if not isinstance(told, dict) or not all(isinstance(told.get(name), str) for name in ("backend", "precision")):
-        raise DataError(f"{folder}/config.json: bertie.export must name the backend and the precision; export it again")
+    export = values.get("bertie", {}).get("export")
+    if not isinstance(export, dict) or not all(isinstance(export.get(name), str) for name in ("backend", "precision")):
+        raise DataError(
+            f"{folder}/config.json: bertie.export must name the backend and the precision; export the model again"
+        )
     check_regular(folder / HEAD)
     with native(f"{folder / HEAD} is damaged"):
         state = load_file(folder / HEAD)
@@ -90,14 +92,14 @@ def _read(folder: Path, task: str | None, settings: Mapping[str, Any] | None) ->
             raise DataError(f"{folder / HEAD}: tensor {key} holds values that are not finite; export the model again")
     name = task or stored_task(values, folder)
     if name is None:
-        raise DataError(f"{folder}/config.json: bertie.task is missing; export it again")
+        raise DataError(f"{folder}/config.json: bertie.task is missing; export the model again")
     tokenizer = read_tokenizer(folder, values, config.vocab_size)
     stored = {f"head.{key}": value for key, value in state.items()}
     objective = make_task(name, values, stored, config.max_positions, settings or {})
     with torch.device("meta"):
         encoder: Any = config.build()
         head = objective.head(encoder)
-    if set(head.state_dict()) != set(state):  # another task's head, or one without what was learned for this one
+    if set(head.state_dict()) != set(state):  # the head of another task
         raise SettingsError(f"{folder} was exported for another task than {name}; export the model with --task {name}")
     try:
         head.load_state_dict(state, assign=True)

@@ -1,7 +1,7 @@
-"""The contract of `formats/`: a model on disk is read into a Bundle and written from one.
+"""The contract of `formats/`: read a model on disk into a Bundle, and write one from it.
 
-A format file offers `read(path, ...) -> Bundle` and `write(bundle, path)`. Both are strict: no tensor unused, none
-missing, unless it was said that it may be; reading what was written gives the same Bundle.
+A format file offers `read(path, ...) -> Bundle` and `write(bundle, path)`. Both are strict: no tensor may be unused or
+missing unless the caller allows it. Reading a written model gives the same Bundle.
 """
 
 from dataclasses import dataclass, field
@@ -32,22 +32,22 @@ class Bundle:
     card: str = ""
     """Text of the model's README.md."""
     extra: dict[str, Any] = field(default_factory=dict)
-    """Further facts that travel with the model, as JSON."""
+    """Further facts that are stored with the model, as JSON."""
     notes: tuple[str, ...] = ()
-    """What the reader had to infer, drop or initialize, one sentence each."""
+    """One sentence for each thing that the reader inferred, dropped or initialized."""
     drawn: tuple[str, ...] = ()
-    """Names of the head's parameters that the reader drew at random, because the folder has none."""
+    """Names of the head's parameters that the folder lacks and the reader initialized at random."""
 
 
 def new(config: Config, task: Task, tokenizer: Tokenizer, seed: int, *, architecture: str = "bert") -> Bundle:
-    """Make a network of random weights.
+    """Make a network with random weights.
 
     Args:
         config: shape of the encoder.
-        task: decides the head; one that writes puts a decoder over an encoder without.
-        tokenizer: no larger than the encoder's vocabulary.
-        seed: of the weights; encoder and head have streams of their own, so one encoder comes with any head.
-        architecture: the file of models/ that `config` is of.
+        task: decides the head; generation adds a decoder if the encoder has none.
+        tokenizer: at most as large as the encoder's vocabulary.
+        seed: of the weights; encoder and head draw from separate streams, so the encoder is the same under any head.
+        architecture: the file of models/ that defines `config`.
     """
     if isinstance(task, Generation) and not hasattr(config, "start_id"):
         architecture, config = KIND, over(config, tokenizer, task)
@@ -60,9 +60,9 @@ def new(config: Config, task: Task, tokenizer: Tokenizer, seed: int, *, architec
 
 
 def initialize_head(head: torch.nn.Module, encoder: Any, *, seed: int, names: set[str] | None = None) -> list[str]:
-    """Draw a head's own parameters (those in `names` only, when given) and return what was drawn.
+    """Initialize a head's own parameters at random, and return their names.
 
-    Parameters that belong to the encoder, such as a tied output matrix, are left alone.
+    With `names`, only these are initialized. Parameters of the encoder, such as a tied output matrix, don't change.
     """
     shared = {id(value) for value in encoder.parameters()}
     own = {name: value for name, value in head.named_parameters() if id(value) not in shared}

@@ -1,8 +1,8 @@
-"""The Hugging Face folder, our own form on disk: config.json, model.safetensors, tokenizer files, README.md.
+"""The Hugging Face folder, bertie's format on disk: config.json, model.safetensors, tokenizer files, README.md.
 
-What is ours alone (task and its settings, golden ids, fingerprints) stands in one `bertie` object of config.json; in
-folders that others wrote it is absent, and the task is inferred from `architectures`. Tensors come from safetensors
-only, never from a pickle, and nothing a folder says is ever run.
+bertie's own values (the task and its settings, golden ids, fingerprints) are in the `bertie` object of config.json.
+Folders of other programs have none, so the task is inferred from `architectures`. Tensors are read from safetensors
+only, never from a pickle. Code in a folder is never run.
 """
 
 import dataclasses
@@ -57,15 +57,15 @@ def read(
 
     Args:
         path: the folder.
-        task: what to do with it; what it was made for when None.
+        task: the task to use; None for the one that the model was made for.
         settings: fields of the task that override the stored ones.
         new_head: whether head parameters that the folder lacks may be initialized at random.
-        seed: of what is drawn.
+        seed: of the random initialization.
 
     Raises:
-        SettingsError: no such folder, or a head that isn't in it.
-        DataError: a broken file, one that isn't as it was written, a tensor missing, unused or of another shape, a
-            vocabulary that doesn't fit.
+        SettingsError: there is no such folder, or it has no head for the task.
+        DataError: a file is broken or has changed since it was written, a tensor is missing, unused or of another
+            shape, or the vocabulary doesn't fit.
     """
     layout = Path(path)
     with verified(layout):
@@ -92,18 +92,18 @@ def _read(layout: Path, *, task: str | None, settings: Mapping[str, Any] | None,
     may_leave_out = task is not None or new_head or issubclass(task_class(name), FeaturesTask | Embedding)
     if stored.strangers and not may_leave_out:
         raise SettingsError(
-            f"{folder} holds {', '.join(stored.strangers[:5])}, which no head here has; if {name} does without, say "
-            f"--task {name}, and they are left out"
+            f"{folder} holds tensors that belong to none of bertie's heads: {', '.join(stored.strangers[:5])}; to use "
+            f"{name} without them, give --task {name}"
         )
-    beside: dict[str, Any] = {}
+    implied: dict[str, Any] = {}
     if issubclass(task_class(name), Embedding):
-        beside, remarks = read_layout(layout, values, config, lowercase=tokenizer.lowercase)
+        implied, remarks = read_layout(layout, values, config, lowercase=tokenizer.lowercase)
         notes += remarks
     if issubclass(task_class(name), Search) and not new_head:
-        told = read_generation(folder, values, pair=kind == PAIR)
-        beside = told.settings
-        notes += told.notes
-    objective = make_task(name, values, state, config.max_positions, {**beside, **(settings or {})})
+        generation = read_generation(folder, values, pair=kind == PAIR)
+        implied = generation.settings
+        notes += generation.notes
+    objective = make_task(name, values, state, config.max_positions, {**implied, **(settings or {})})
     if not new_head:
         check_labels(objective, state, folder)
     notes += doubts(name, objective, values, settings or {}, folder)
@@ -124,14 +124,14 @@ def _read(layout: Path, *, task: str | None, settings: Mapping[str, Any] | None,
 
 
 def objective(path: Path) -> str:
-    """Return the task that a model goes on to learn from text: the one it has learned by, or its architecture's own.
+    """Return the task for continued pre-training: the task of the model's own pre-training, or its architecture's.
 
     Args:
         path: a model folder.
 
     Raises:
-        SettingsError: a folder that isn't there, or one that was made for code outside bertie.
-        DataError: a broken config.json.
+        SettingsError: the folder doesn't exist, or was made for a task outside bertie.
+        DataError: config.json is broken.
     """
     folder = encoder_folder(path)
     values = read_config(folder)
@@ -139,84 +139,87 @@ def objective(path: Path) -> str:
     name = stored_task(values, folder) or (Embedding.name if is_layout(path) else None)
     if name is None:
         names = set() if values.get("architectures") else tensor_names(folder)
-        with suppress(SettingsError):  # it is for something else than there is here
+        with suppress(SettingsError):  # made for a task that bertie lacks
             name = infer_task(values, names, folder, architecture(kind).of(values).tasks)
     usual: str = getattr(architecture(kind).config, "OBJECTIVE", MaskedLM.name)
     return name if name is not None and task_class(name).plan else usual
 
 
 def _card(folder: Path, notes: list[str]) -> str:
-    """Read the card, which is written again beside what is learned: never what a link makes of another file."""
+    """Read the model card, unless it is a link out of the folder: a trained model copies its text.
+
+    A link into the hub's cache is allowed.
+    """
     card = folder / "README.md"
     if not card.exists():
         return ""
-    place, home = card.resolve(), folder.resolve()
+    target, home = card.resolve(), folder.resolve()
     cache = home.parent.parent / "blobs"  # the hub's cache links from snapshots/REVISION to ../../blobs
-    if not place.is_relative_to(home) and not (home.parent.name == "snapshots" and place.parent == cache):
-        notes.append(f"{card} is a link to {place}, outside the model's folder; it is left out")
+    if not target.is_relative_to(home) and not (home.parent.name == "snapshots" and target.parent == cache):
+        notes.append(f"{card} is a link to {target}, outside the model's folder; it is left out")
         return ""
     return read_bytes(card).decode("utf-8", "replace")
 
 
 def _is_tied(config: Any) -> bool:
-    """Tell whether what guesses tokens multiplies by the word embeddings, as the config says."""
+    """Tell whether the config ties the output matrix of the token logits to the word embeddings."""
     return bool(getattr(getattr(config, "decoder", config), "tied", True))
 
 
 def _with_output(config: Any, *, tied: bool) -> Any:
-    """Return the config of a network whose masked-LM matrix is the word embeddings, or one of its own."""
+    """Return the config with its output matrix tied to the word embeddings, or not."""
     halves = {side: _with_output(getattr(config, side), tied=tied) for side in _HALVES if hasattr(config, side)}
     own = {"tied": tied} if hasattr(config, "tied") else {}
     return dataclasses.replace(config, **halves, **own) if halves or own else config
 
 
 def _left_out(model: TaskModel, state: Mapping[str, Tensor], stored: Stored, folder: Path, task: str) -> list[str]:
-    """Say which of a folder's tensors the network has no use for.
+    """Return a note on the tensors of a folder that the network doesn't use.
 
     Raises:
-        DataError: one of the encoder's.
+        DataError: the encoder doesn't use one of its own tensors.
     """
     own = model.state_dict()
-    used = {id(value) for key, value in state.items() if key in own}  # by another of the names that it goes by
+    used = {id(value) for key, value in state.items() if key in own}  # a tied tensor may be used by another name
     unused = sorted(key for key, value in state.items() if key not in own and id(value) not in used)
     if any(name.startswith("encoder.") for name in unused):
-        raise DataError(f"{folder}: the encoder has no place for {', '.join(unused)}")
+        raise DataError(f"{folder}: the encoder has no parameter for {', '.join(unused)}")
     parts = sorted({".".join(name.split(".")[:2]) for name in unused}) + sorted(stored.strangers)
     return [f"{folder}: not needed for {task}, left out: {', '.join(parts)}"] if parts else []
 
 
 def read_tokenizer(folder: Path, values: Mapping[str, Any], vocab_size: int) -> Tokenizer:
-    """Read a folder's tokenizer, and refuse one that is not the one its config.json was written beside."""
+    """Read a folder's tokenizer, and check that it is the one that config.json was written with."""
     tokenizer = Tokenizer.load(folder)
     if tokenizer.vocab_size > vocab_size:
         raise DataError(
-            f"{folder}: the tokenizer has {tokenizer.vocab_size} pieces and the model only {vocab_size} embeddings"
+            f"{folder}: the tokenizer has {tokenizer.vocab_size} tokens, but the model only {vocab_size} embeddings"
         )
     golden = values.get("bertie", {}).get("golden_ids")
     if golden is not None and golden != tokenizer.golden_ids():
         raise DataError(
             f"{folder}: the tokenizer cuts the stored test text differently than when the model was written; its files "
-            "were changed, or this version of the tokenizers package behaves otherwise"
+            "have changed, or this version of the tokenizers package differs"
         )
     return tokenizer
 
 
 def _refuse_learned(state: Mapping[str, Tensor], folder: Path) -> None:
-    """Refuse a head that learned from texts without special tokens, which bertie always puts around them."""
+    """Refuse a head that was trained without special tokens, because bertie always adds them."""
     if any(name.startswith("head.") and "pooler" not in name for name in state):
         raise DataError(
-            f"{folder}: tokenizer.json puts no special tokens around a text, so the head was trained without them, and "
-            "bertie always puts them. Fine-tune the model here; or, if it was trained with them, add the "
+            f"{folder}: tokenizer.json adds no special tokens, so the head was trained without them, but bertie always "
+            "adds them. Fine-tune the model with bertie; or, if it was trained with special tokens, add the "
             "post_processor that tokenizer.json lacks"
         )
 
 
 def _follow_segments(model: TaskModel, tokenizer: Tokenizer) -> list[str]:
-    """Have the encoder tell the two texts of a pair apart only where its tokenizer does; return what is to be said."""
-    told = [module for module in model.encoder.modules() if _tells_segments(module)]
-    for module in told if not tokenizer.tells_segments else ():
+    """Let the encoder use segment ids only if its tokenizer does; return notes for the user."""
+    embeddings = [module for module in model.encoder.modules() if _tells_segments(module)]
+    for module in embeddings if not tokenizer.tells_segments else ():
         setattr(module, "tells_segments", False)  # noqa: B010 - torch's types know no other attributes
-    return [*tokenizer.remarks, *(tokenizer.doubt if told else ())]
+    return [*tokenizer.remarks, *(tokenizer.doubt if embeddings else ())]
 
 
 def _tells_segments(module: Any) -> bool:
@@ -224,9 +227,9 @@ def _tells_segments(module: Any) -> bool:
 
 
 def _build(config: Any, task: Task, state: Mapping[str, Tensor], folder: Path) -> TaskModel:
-    """Make the network, but only after one without memory has shown that the file's encoder fits the config."""
+    """Build the network, after a copy without memory has shown that the file's encoder fits the config."""
     if max(config.num_layers, getattr(config, "num_decoder_layers", 0)) > len(state):
-        raise DataError(f"{folder}: config.json's num_hidden_layers {config.num_layers} is more than the file has")
+        raise DataError(f"{folder}: config.json's num_hidden_layers {config.num_layers} is more than the file holds")
     try:
         with torch.device("meta"):
             shapes = {f"encoder.{name}": value.shape for name, value in config.build().state_dict().items()}
@@ -242,7 +245,7 @@ def _build(config: Any, task: Task, state: Mapping[str, Tensor], folder: Path) -
 
 
 def _fill(model: TaskModel, state: Mapping[str, Tensor], folder: Path, *, new_head: bool, seed: int) -> list[str]:
-    """Copy tensors into the network; return the names of head parameters that were drawn."""
+    """Copy tensors into the network; return the names of head parameters that were initialized at random."""
     own = model.state_dict()
     for name, value in state.items():
         if name in own and value.shape != own[name].shape:
@@ -250,11 +253,11 @@ def _fill(model: TaskModel, state: Mapping[str, Tensor], folder: Path, *, new_he
                 continue
             raise DataError(f"{folder}: {name} is {tuple(value.shape)}, config.json says {tuple(own[name].shape)}")
     fitting = {name: value for name, value in state.items() if name in own and value.shape == own[name].shape}
-    given = {own[name].data_ptr() for name in fitting}  # of a tied tensor any name will do
-    missing = sorted(name for name, value in own.items() if name not in fitting and value.data_ptr() not in given)
+    filled = {own[name].data_ptr() for name in fitting}  # any of its names fills a tied tensor
+    missing = sorted(name for name, value in own.items() if name not in fitting and value.data_ptr() not in filled)
     if missing and not new_head:
         raise SettingsError(
-            f"{folder} has no {', '.join(missing)}, so it can't be used for this task as it is; fine-tune it first, or "
+            f"{folder} has no {', '.join(missing)}, which this task needs; fine-tune the model first, or "
             "load it with another task"
         )
     model.load_state_dict(fitting, strict=False)
@@ -265,7 +268,7 @@ def _fill(model: TaskModel, state: Mapping[str, Tensor], folder: Path, *, new_he
 def write(bundle: Bundle, path: str | Path, *, overwrite: bool = False) -> None:
     """Write a model folder, whole or not at all; it must not exist unless `overwrite`, which removes the old one.
 
-    What is written is loaded by transformers' class of the task's `architecture`, with no key missing or unexpected.
+    The transformers class of the task's `architecture` loads it, with no key missing or unexpected.
     """
     module = architecture(bundle.architecture).of(bundle.config.to_foreign())
     state = module.to_foreign(bundle.model.state_dict())
@@ -278,7 +281,7 @@ def write(bundle: Bundle, path: str | Path, *, overwrite: bool = False) -> None:
 
 
 def write_beside(bundle: Bundle, folder: Path) -> None:
-    """Write what stands beside the weights: config, tokenizer, card, and what other programs look for."""
+    """Write everything but the weights: config, tokenizer, card, and files that other programs need."""
     module = architecture(bundle.architecture).of(bundle.config.to_foreign())
     settings = {field.name: getattr(bundle.task, field.name) for field in dataclasses.fields(bundle.task)}  # type: ignore[arg-type]
     values = {

@@ -1,11 +1,11 @@
-"""Give a model rows for words that were appended to its vocabulary; all it had stays as it is.
+"""Add rows to a model for words that were appended to its vocabulary; its old rows don't change.
 
-A word's vector begins where its neighbours say. A linear map from the mean vectors of the left and the right
-neighbours to a word's own vector is fitted on the words that the model knows (Khodak and others 2018, "A La Carte
-Embedding"), and gives the vectors of new words. Before any training this was 0.2 nats of masked loss better than the
-mean of the word's pieces (IMDb, 500 words, a small model of Wikipedia). That mean serves for words that the
-corpus hardly has, and where too few known words are there to fit. A new word's output bias begins as that of pieces
-which are about as frequent in the corpus.
+A new word's vector starts as a prediction from its neighbours (Khodak and others 2018, "A La Carte Embedding"). A
+linear map from the mean vectors of a word's left and right neighbours to the word's own vector is fitted on words
+that the model knows, and applied to the new ones. Before any training, this gave a masked loss 0.2 nats better than the
+mean of the word's pieces (IMDb, 500 words, a small model of Wikipedia). That mean is used for words that are rare in
+the corpus, and for all words if there are too few known ones to fit on. A new word's output bias starts as the mean
+over pieces that are about as frequent in the corpus.
 
 Shapes: V vocabulary, W new words, N rows to fit on, E width of a table.
 """
@@ -27,27 +27,27 @@ from bertie.nn.heads import TokenLogits
 from bertie.nn.stem import TokenStemLogits
 from bertie.tokenizer.tokenizer import Tokenizer
 
-_ALIKE = 32  # pieces of nearly the same frequency
-_KNOWN = 20  # occurrences above which a known word is fitted on
-_SEEN = 5  # occurrences above which a new word's neighbours are believed
-_FEWEST = 200  # known words to fit on
-_RIDGE = 0.3  # of the variance of each feature; the best of 0.1 to 10 on words left out
+_SIMILAR = 32  # pieces of nearly the same frequency that a new bias is the mean of
+_KNOWN = 20  # a known word with more occurrences is used for the fit
+_SEEN = 5  # a new word with more occurrences gets the predicted vector
+_FEWEST = 200  # known words that a fit needs
+_RIDGE = 0.3  # times the variance of each feature; the best of 0.1 to 10 on held-out words
 _PAIRS_AT_ONCE = 1 << 16
 
 
 def widen(bundle: Bundle, tokenizer: Tokenizer, counts: PairCounts) -> Bundle:
-    """Let a model take a wider vocabulary.
+    """Widen a model's vocabulary.
 
     Args:
-        bundle: a model; its network is changed.
+        bundle: the model; its network is changed in place.
         tokenizer: the model's own with W words appended.
-        counts: of a corpus that the wider vocabulary has cut.
+        counts: pair counts of a corpus that the wider tokenizer tokenized.
 
     Raises:
-        SettingsError: a model of two halves, each with a vocabulary.
+        SettingsError: the model is an encoder-decoder, with a vocabulary for each half.
     """
     if "vocab_size" not in {field.name for field in fields(bundle.config)}:  # type: ignore[arg-type]
-        raise SettingsError(f"words can be added to encoders and decoders alone, not to a {bundle.architecture}")
+        raise SettingsError(f"words can be added to an encoder or to a decoder, not to a {bundle.architecture}")
     first, size = bundle.tokenizer.vocab_size, max(bundle.config.vocab_size, tokenizer.vocab_size)
     pieces = bundle.tokenizer.encode_batch(tokenizer.tokens[first:])
     model: Any = bundle.model
@@ -55,15 +55,15 @@ def widen(bundle: Bundle, tokenizer: Tokenizer, counts: PairCounts) -> Bundle:
     vectors = torch.cat([words[:first], _means(words, pieces)])
     contexts = _contexts(vectors, counts)
     known = _known(bundle.tokenizer, counts)
-    believed = torch.from_numpy(counts.tokens[first:] > _SEEN)
+    frequent = torch.from_numpy(counts.tokens[first:] > _SEEN)
     for table in {id(table): table for table in _tables(model)}.values():
         rows = _means(table.detach(), pieces)
         if len(known) >= _FEWEST:
-            found = _mapped(contexts[known], table.detach()[known], contexts[first:])
-            rows = torch.where(believed[:, None], found, rows)
+            predicted = _mapped(contexts[known], table.detach()[known], contexts[first:])
+            rows = torch.where(frequent[:, None], predicted, rows)
         _set_rows(table, first, rows, size)
     for bias in _biases(model):
-        _set_rows(bias, first, _alike(bias.detach()[:first], counts.tokens, first), size)
+        _set_rows(bias, first, _similar_biases(bias.detach()[:first], counts.tokens, first), size)
     config: Any = bundle.config
     config = model.encoder.config = replace(config, vocab_size=size)
     return replace(bundle, tokenizer=tokenizer, config=config)
@@ -75,7 +75,7 @@ def _means(table: Tensor, pieces: list[list[int]]) -> Tensor:
 
 
 def _known(tokenizer: Tokenizer, counts: PairCounts) -> Tensor:
-    """Return (N,) ids of whole words that the model knows and the corpus often has."""
+    """Return the (N,) ids of whole words in the model's vocabulary that are frequent in the corpus."""
     often = counts.tokens[: tokenizer.vocab_size] > _KNOWN
     whole = np.asarray(tokenizer.word_starts(range(tokenizer.vocab_size)))
     whole[list(tokenizer.special_ids)] = False
@@ -97,17 +97,17 @@ def _contexts(vectors: Tensor, counts: PairCounts) -> Tensor:
 
 
 def _mapped(features: Tensor, targets: Tensor, wanted: Tensor) -> Tensor:
-    """Fit a ridge regression (N, 2 E) -> (N, E), and apply it to (W, 2 E)."""
+    """Fit a ridge regression from `features` (N, 2 E) to `targets` (N, E), and apply it to `wanted` (W, 2 E)."""
     mean, deviation, center = features.mean(0), features.std(0).clamp_min(1e-6), targets.mean(0)
     known = ((features - mean) / deviation).double()
     square = known.T @ known + _RIDGE * len(known) * torch.eye(known.shape[1], dtype=torch.float64)
-    found = torch.linalg.solve(square, known.T @ (targets - center).double())
-    mapped: Tensor = ((wanted - mean) / deviation) @ found.float() + center
+    slopes = torch.linalg.solve(square, known.T @ (targets - center).double())
+    mapped: Tensor = ((wanted - mean) / deviation) @ slopes.float() + center
     return mapped
 
 
 def _tables(model: nn.Module) -> list[nn.Parameter]:
-    """List the word embeddings and the output matrices, which may be one and the same."""
+    """List the word embeddings and the output matrices, which may be tied."""
     encoder: Any = model.encoder
     return [encoder.embeddings.word.weight, *(part.embedding for part in _outputs(model))]
 
@@ -121,17 +121,17 @@ def _outputs(model: nn.Module) -> list[Any]:
 
 
 def _set_rows(table: nn.Parameter, first: int, rows: Tensor, size: int) -> None:
-    """Put rows from `first` on into a table that has `size` rows afterwards."""
+    """Enlarge a table to `size` rows, and write `rows` from row `first` on."""
     wide = table.detach().new_zeros(size, *table.shape[1:])
     wide[: len(table)] = table.detach()
     wide[first : first + len(rows)] = rows
     table.data = wide
 
 
-def _alike(bias: Tensor, occurrences: NDArray[np.int64], first: int) -> Tensor:
-    """Return (W,) means of the biases of the pieces whose frequency is nearest to that of each new word."""
+def _similar_biases(bias: Tensor, occurrences: NDArray[np.int64], first: int) -> Tensor:
+    """Return (W,) biases: for each new word, the mean over the pieces of nearest frequency."""
     order = np.argsort(occurrences[:first], kind="stable")
-    place = np.searchsorted(occurrences[:first][order], occurrences[first:])
-    begin = np.clip(place - _ALIKE // 2, 0, max(0, first - _ALIKE))
-    near = order[begin[:, None] + np.arange(min(_ALIKE, first))]
+    rank = np.searchsorted(occurrences[:first][order], occurrences[first:])
+    begin = np.clip(rank - _SIMILAR // 2, 0, max(0, first - _SIMILAR))
+    near = order[begin[:, None] + np.arange(min(_SIMILAR, first))]
     return bias[torch.from_numpy(near)].mean(1)

@@ -1,4 +1,4 @@
-"""Text to ids and back: wraps the Rust ``tokenizers`` package at run time; the vocabulary trainer is ours. No torch.
+"""Text to ids and back, by the Rust ``tokenizers`` package; bertie adds a reproducible vocabulary trainer. No torch.
 
-To add a kind of tokenizer: give it the interface of ``tokenizer.Tokenizer``, and let ``reading.load`` know its files.
+To add a kind of tokenizer, give it the interface of ``tokenizer.Tokenizer``, and let ``reading.load`` read its files.
 """

@@ -1,7 +1,7 @@
-"""Special and added tokens: which the files name, with which flags, and adding them as transformers does.
+"""Read the special and added tokens that a folder's files name, with their flags, and add them as transformers does.
 
-tokenizer_config.json comes first. Where it lists its added tokens (`added_tokens_decoder`), special_tokens_map.json,
-added_tokens.json and, in a class that builds its own tokenizer, the list in tokenizer.json are left unread.
+tokenizer_config.json has priority. If it lists its added tokens (`added_tokens_decoder`), three other lists are
+ignored: special_tokens_map.json, added_tokens.json and, for a class that builds its own tokenizer, tokenizer.json's.
 """
 
 from collections import Counter
@@ -26,27 +26,27 @@ _DEFAULTS: dict[str, dict[str, str]] = {
     "file": {},
 }
 _EXTRA = ("extra_special_tokens", "additional_special_tokens")
-# Names of the roles where no file says them, tried one after another.
+# Names of the special tokens if no file names them, tried in this order.
 _GUESSES = (ROBERTA, SPECIALS, ALBERT)
 
 
 @dataclass
 class Added:
-    """What the files say about special and added tokens."""
+    """The special and added tokens of a folder."""
 
     decoder: dict[int, AddedToken] = field(default_factory=dict)
-    """By the id that they claim."""
+    """Added tokens by the id that a file gives them."""
     named: dict[str, str | AddedToken] = field(default_factory=dict)
-    """Special tokens with a role."""
+    """Special tokens by their role, such as cls_token."""
     extra: list[str | AddedToken] = field(default_factory=list)
-    """Special tokens without one."""
+    """Special tokens without a role."""
 
 
 def named_tokens(sources: Sources) -> Added:
-    """Gather the tokens that the files name.
+    """Collect the tokens that the files name.
 
     Raises:
-        DataError: a token that is neither a text nor a description of one.
+        DataError: a token is neither a string nor a description of one.
     """
     settings = {
         key: _token(value, key, sources, special=None)
@@ -87,15 +87,15 @@ def named_tokens(sources: Sources) -> Added:
 
 
 def roles(sources: Sources, found: Added, known: Any) -> tuple[str, ...]:
-    """Name the special tokens in the order of `ROLES`, by the files or, where they say nothing, by what is usual.
+    """Return the names of the special tokens in the order of `ROLES`: those in the files, else the usual ones.
 
     Args:
-        sources: what the folder says.
+        sources: the folder's files.
         found: its special tokens.
-        known: tells whether the vocabulary or the list of added tokens has a piece.
+        known: tells whether the vocabulary or the list of added tokens has a token.
 
     Raises:
-        DataError: a role without a token.
+        DataError: a role has no token.
     """
     named = {role: str(found.named[role]) for role in ROLES if role in found.named}
     for guess in _GUESSES:
@@ -106,21 +106,21 @@ def roles(sources: Sources, found: Added, known: Any) -> tuple[str, ...]:
     if missing and len(named) == len(ROLES):
         role = next(role for role in ROLES if named[role] in missing)
         raise DataError(
-            f"{sources.file} lacks the special tokens {', '.join(map(repr, missing))}; if they have other names there, "
-            f'write these into {sources.config.name} ("{role}": "...")'
+            f"{sources.file} lacks the special tokens {', '.join(map(repr, missing))}; if it has them by other names, "
+            f'write those into {sources.config.name} ("{role}": "...")'
         )
-    said = ", ".join(f"{role} {name!r}" for role, name in named.items())
+    listed = ", ".join(f"{role} {name!r}" for role, name in named.items())
     raise DataError(
         f"{sources.file}: the vocabulary must have a special token for each of {', '.join(ROLES)}; "
-        f"{sources.config.name} beside it names {said or 'none'}"
+        f"{sources.config.name} names {listed or 'none'}"
     )
 
 
 def add(rust: RustTokenizer, sources: Sources, found: Added) -> None:
-    """Add the tokens in the order of transformers, which gives those that are new the next free ids.
+    """Add the tokens in the order of transformers; new tokens get the next free ids.
 
     Raises:
-        DataError: a token that doesn't get the id that a file says.
+        DataError: a token's id is not the one that a file gives it.
     """
     with readable(f"{sources.file}: its added tokens"):
         present = {repr(token) for token in rust.get_added_tokens_decoder().values()}
@@ -134,16 +134,17 @@ def add(rust: RustTokenizer, sources: Sources, found: Added) -> None:
         for token in wanted:
             token.special = token.special or str(token) in names
         rust.add_tokens(wanted)
-    told = declared(sources)
-    new = any(name not in sources.vocabulary for name in told)  # others can't take an id from a piece
+    ids = declared(sources)
+    new = any(name not in sources.vocabulary for name in ids)  # only a new token can take the id of a piece
     holders = Counter(rust.get_vocab(with_added_tokens=True).values()) if new else Counter()
-    for name, number in told.items():
-        own = rust.token_to_id(name)
-        if own != number or holders[number] > 1:
+    for name, number in ids.items():
+        actual = rust.token_to_id(name)
+        if actual != number or holders[number] > 1:
+            conflict = "another piece has that id" if actual == number else f"its id is {actual}"
             raise DataError(
-                f"{sources.file.parent}: the added token {name!r} has the id {number} in its files, and by the order "
-                f"of the vocabulary, which transformers counts on, {'another piece has it' if own == number else own}; "
-                "make the vocabulary without gaps and words twice, or correct the id"
+                f"{sources.file.parent}: the added token {name!r} has the id {number} in its files, but by the order "
+                f"of the vocabulary, which transformers uses, {conflict}; remove gaps and repeated pieces from the "
+                "vocabulary, or correct the id"
             )
 
 
@@ -160,13 +161,13 @@ def _token(value: Any, key: str, sources: Sources, *, special: bool | None) -> s
 
 
 def _described(value: Any, key: str, sources: Sources, *, special: bool | None = None) -> AddedToken:
-    """Make a token of its description.
+    """Build a token from its description.
 
     Raises:
-        DataError: it has no content, or a flag that is none.
+        DataError: it has no content, or a flag is not true or false.
     """
     if not isinstance(value, dict) or not isinstance(value.get("content"), str):
-        raise DataError(f"{sources.file.parent}: {key} holds {value!r}, which describes no token")
+        raise DataError(f"{sources.file.parent}: {key} holds {value!r}, which is not a description of a token")
     flags = {name: value[name] for name in FLAGS if name in value}
     if not all(isinstance(flag, bool) for flag in flags.values()):
         raise DataError(f"{sources.file.parent}: {value['content']!r} in {key} has a flag that is not true or false")

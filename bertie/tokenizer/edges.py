@@ -1,8 +1,8 @@
-"""Which pieces of a vocabulary begin and end words, told from each piece alone.
+"""Tell which pieces of a vocabulary start or end a word, from each piece alone.
 
-A word is what whole-word masking hides as one: pieces of WordPiece up to the next one without ##, pieces of the other
-kinds up to the next one with a space in front. A Chinese character is a word of its own, in all of them: which ones
-make a word together isn't to be seen in the vocabulary, but found in the text (`corpus.segmentation`).
+Whole-word masking hides a word as a unit. In WordPiece, a word extends to the next piece without ##; in the other
+kinds, to the next piece that starts with a space. A Chinese character is a word by itself in all kinds. Longer Chinese
+words can't be seen in the vocabulary; `corpus.segmentation` finds them in the text.
 
 Shapes: V vocabulary.
 """
@@ -22,15 +22,16 @@ Flags = NDArray[np.bool_]
 
 _CHINESE = re.compile(f"[{CJK}]")
 _CHINESE_BYTES = range(0xE4, 0xEA)
-"""First bytes of the usual Chinese characters, whose three bytes may be several pieces."""
+"""First bytes of common Chinese characters in UTF-8; a byte-level vocabulary may cut their three bytes apart."""
 
 
 @lru_cache(maxsize=4)
 def word_edges(tokenizer: Tokenizer) -> tuple[Flags, Flags]:
-    """Tell whether a word begins with a piece, and whether one ends with it: (V,) each.
+    """Return whether each piece starts a word, and whether it ends one: (V,) each.
 
-    A word also begins behind a special token, and ends where the next one begins; that is for whoever sees the text.
-    WordPiece cuts texts at Chinese characters and punctuation marks before it looks for pieces.
+    A word also starts after a special token, and ends where the next word starts; the caller, who has the text, adds
+    those. WordPiece needs no test for Chinese characters: it cuts texts at them, and at punctuation, before it looks
+    for pieces.
     """
     if not isinstance(tokenizer, SubwordTokenizer):
         begins = tokenizer.word_starts(range(len(tokenizer.tokens)))
@@ -45,5 +46,5 @@ def word_edges(tokenizer: Tokenizer) -> tuple[Flags, Flags]:
 
 
 def chinese_pieces(tokenizer: Tokenizer) -> Flags:
-    """Tell of each piece of a vocabulary whether it holds a Chinese character: (V,)."""
+    """Return whether each piece of a vocabulary holds a Chinese character: (V,)."""
     return np.array([_CHINESE.search(text) is not None for text in tokenizer.shown])

@@ -1,4 +1,4 @@
-"""How a tokenizer lays out a text and a pair of texts, asked of the tokenizer itself."""
+"""Find out how a tokenizer arranges a text or a pair with special tokens, by encoding examples with it."""
 
 from collections.abc import Sequence
 
@@ -10,30 +10,30 @@ from bertie.tokenizer.rust import readable
 
 
 def is_bare(rust: RustTokenizer) -> bool:
-    """Tell whether a tokenizer puts no special tokens around a text."""
+    """Tell whether a tokenizer adds no special tokens to a text."""
     return rust.num_special_tokens_to_add(False) == rust.num_special_tokens_to_add(True) == 0
 
 
 def layout(rust: RustTokenizer, specials: Sequence[str], source: str) -> tuple[int, bool]:
-    """Ask a tokenizer how it lays texts out.
+    """Return how many separators a tokenizer puts between the texts of a pair, and whether it numbers segments.
 
     Args:
         rust: the package's tokenizer.
         specials: names of its special tokens.
-        source: where it came from.
+        source: its file, for messages.
 
     Returns:
-        The separators between the two texts of a pair, and whether the second text is another segment.
+        The number of separators between the two texts of a pair, and whether the second text is segment 1.
 
     Raises:
-        DataError: the layout is one that bertie's encoders aren't made for.
+        DataError: bertie's encoders don't support the layout.
     """
     if is_bare(rust) and isinstance(rust.model, (models.WordPiece, models.WordLevel)):
-        return 1, True  # as BERT does
+        return 1, True  # as in BERT
     if is_bare(rust):
         raise DataError(
-            f"{source} has no post_processor that puts special tokens around a text, so bertie can't know where "
-            f"{specials[2]} and {specials[3]} belong; give it a TemplateProcessing or a RobertaProcessing"
+            f"{source} has no post_processor that adds special tokens to a text, so bertie can't know where "
+            f"{specials[2]} and {specials[3]} belong; add a TemplateProcessing or a RobertaProcessing"
         )
     start, separator = (rust.token_to_id(name) for name in specials[2:4])
     with readable(source):
@@ -46,7 +46,8 @@ def layout(rust: RustTokenizer, specials: Sequence[str], source: str) -> tuple[i
     if not fits or any(single.type_ids) or pair.type_ids not in (zeros, halves):
         first, last = specials[2:4]
         raise DataError(
-            f"{source} lays texts out differently from {first} a {last} b {last}, segments 0 and 1, which is what "
-            f"bertie's encoders are made for: {' '.join(pair.tokens)}, segments {' '.join(map(str, pair.type_ids))}"
+            f"{source} encodes a text as {' '.join(single.tokens)} and a pair as {' '.join(pair.tokens)}, segments "
+            f"{' '.join(map(str, pair.type_ids))}; bertie's encoders need {first} a {last} and {first} a {last} b "
+            f"{last}, segments 0 and 1"
         )
     return between, pair.type_ids != zeros

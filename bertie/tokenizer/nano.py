@@ -1,6 +1,6 @@
-"""WordPiece by the nanotoken package, where it is installed: the same ids at many times the speed.
+"""WordPiece by the optional nanotoken package: the same ids at many times the speed.
 
-It does part of what `tokenizers` does: no offsets, no pairs. Its word is not taken for it: whoever uses it compares.
+It does less than `tokenizers`: no offsets, no pairs. Callers must compare its ids with those of `tokenizers`.
 """
 
 from collections.abc import Sequence
@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from bertie.native import failed
 from bertie.tokenizer.tokenizer import Tokenizer
 
-_CACHED_WORDS = 250_000  # in each process, of each of its two caches
+_CACHED_WORDS = 250_000  # in each of its two caches, in each process
 
 
 class NanoTokenizer:
-    """Encodes texts into flat arrays; see `load`."""
+    """A tokenizer that encodes texts into flat arrays; make one with `load`."""
 
     def __init__(self, package: Any, json: str) -> None:
         self.version: str = import_module("importlib.metadata").version("nanotoken")
@@ -25,27 +25,27 @@ class NanoTokenizer:
         self._rust = package.nanotoken_rs.WordPieceTokenizer.from_json(json)
 
     def encode(self, texts: Sequence[str]) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Encode without [CLS] and [SEP], never cutting, in this thread.
+        """Encode without [CLS] and [SEP] and without truncation, in the calling thread.
 
         Returns:
-            The ids of all texts one after another (uint32), and how many each text has (int64).
+            The concatenated ids of all texts (uint32), and the number of ids of each text (int64).
 
         Raises:
-            UnicodeError: a lone surrogate, which is no Unicode text.
+            UnicodeError: a text holds a lone surrogate, which is not Unicode text.
         """
         ids, offsets = self._rust.encode_batch(list(texts), add_special_tokens=False, parallel=False)
         return ids, np.diff(offsets)
 
 
 def load(tokenizer: Tokenizer) -> NanoTokenizer | None:
-    """Make the fast twin of a tokenizer; None where the package isn't installed or doesn't know this kind."""
+    """Return a fast twin of a tokenizer; None if the package isn't installed or doesn't support the kind."""
     try:
         package = import_module("nanotoken")
     except ImportError:
         return None
     try:
         return NanoTokenizer(package, tokenizer.as_json)
-    except BaseException as error:  # it says so of kinds it doesn't know, and may panic at them
+    except BaseException as error:  # for an unsupported kind it raises an error or panics
         if not failed(error):
             raise
         return None

@@ -1,4 +1,4 @@
-"""Encoded texts standing one after another, without padding: what the tokenizer hands on.
+"""Encoded texts, packed without padding: the output of a tokenizer.
 
 Shapes: T tokens, B sequences.
 """
@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, eq=False)
 class Pieces:
-    """B sequences of T piece ids in all, [CLS] and [SEP] in place."""
+    """B sequences with T tokens in total, including [CLS] and [SEP]."""
 
     tokens: NDArray[np.int64]
-    """(T,) piece ids."""
+    """(T,) token ids."""
     segments: NDArray[np.int64]
     """(T,) 0 for the first text and its [SEP], 1 for the second."""
     offsets: NDArray[np.int32]
-    """(B+1,) where each sequence begins."""
+    """(B+1,) start of each sequence, and T."""
     truncated: NDArray[np.int64]
-    """(B,) pieces cut off."""
+    """(B,) number of pieces that were cut off."""
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

@@ -1,4 +1,4 @@
-"""Load a tokenizer from a folder or a file: as the class that transformers would take for it, or not at all."""
+"""Load a tokenizer from a folder or a file, with the result that transformers gives, or refuse it."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -21,18 +21,18 @@ _SHOWN = 3
 
 
 def load(path: str | Path) -> Tokenizer:
-    """Read a folder that holds tokenizer.json, vocab.txt, or vocab.json and merges.txt; or one such file.
+    """Read a folder that holds tokenizer.json, vocab.txt, or vocab.json with merges.txt; or one such file.
 
     Raises:
-        SettingsError: no such file.
-        DataError: a file that is no such tokenizer, or files that contradict one another.
+        SettingsError: there is no such file.
+        DataError: a file holds no tokenizer that bertie reads, or files contradict each other.
     """
     try:
         return _load(path)
     except (TypeError, KeyError, AttributeError, ValueError, IndexError, OverflowError) as error:
-        # Values of any kind can stand anywhere in strangers' files.
+        # An untrusted file may hold a value of any type anywhere.
         raise DataError(
-            f"{path}: the tokenizer's files hold a value that no tokenizer has ({type(error).__name__}: {said(error)})"
+            f"{path}: the tokenizer's files hold an invalid value ({type(error).__name__}: {said(error)})"
         ) from error
 
 
@@ -62,10 +62,10 @@ def _load(path: str | Path) -> Tokenizer:
 
 
 def _with_case(sources: Sources) -> Sources:
-    """Settle whether a lone vocab.txt keeps capitals.
+    """Decide whether a vocab.txt without other files keeps capitals.
 
     Raises:
-        DataError: a model's folder doesn't say it, and its pieces have capitals.
+        DataError: a model's folder doesn't say, and its pieces have capitals.
     """
     if sources.family != "bert" or sources.state or sources.says("do_lower_case"):
         return sources
@@ -75,27 +75,29 @@ def _with_case(sources: Sources) -> Sources:
     shown = ", ".join(map(repr, capitals[:_SHOWN]))
     if sources.model:
         raise DataError(
-            f"{sources.file} has pieces with capitals ({shown}), and {sources.config.name} doesn't say whether texts "
-            'are lower-cased; transformers does it unless told otherwise. Write "do_lower_case": false into it to keep '
+            f"{sources.file} has pieces with capitals ({shown}), but {sources.config.name} doesn't say whether texts "
+            'are lower-cased; by default transformers does it. Write "do_lower_case": false into it to keep '
             'capitals, or "do_lower_case": true'
         )
-    progress.note(f'{sources.file} has pieces with capitals ({shown}), so texts keep theirs ("do_lower_case": false)')
+    progress.note(
+        f'{sources.file} has pieces with capitals ({shown}), so texts keep their capitals ("do_lower_case": false)'
+    )
     return replace(sources, settings={**sources.settings, "do_lower_case": False})
 
 
 def _spaced_mask(sources: Sources, found: Added, mask: str) -> list[str]:
-    """Let the mask of a vocab.json swallow the space before it, as in every RoBERTa that was released."""
+    """Let the mask of a vocab.json include the space before it, as in every released RoBERTa; return a note."""
     if sources.family != "roberta" or sources.state or isinstance(found.named.get("mask_token"), AddedToken):
         return []
     found.named["mask_token"] = AddedToken(mask, lstrip=True, normalized=False, special=True)
     return [
-        f"{sources.file.parent} doesn't say whether {mask} takes the space before it; it does here and in transformers "
-        f"4, and not in transformers 5"
+        f"{sources.file.parent} doesn't say whether {mask} includes the space before it; it does in bertie and in "
+        f"transformers 4, but not in transformers 5"
     ]
 
 
 def _tells_segments(sources: Sources) -> tuple[bool, list[str]]:
-    """Tell whether transformers hands a model the segments of a pair, with what is to be said about it."""
+    """Tell whether transformers passes segment ids to the model; also return notes for the user."""
     names = sources.settings.get("model_input_names")
     if isinstance(names, list):
         return "token_type_ids" in names, []
@@ -105,21 +107,21 @@ def _tells_segments(sources: Sources) -> tuple[bool, list[str]]:
     if isinstance(version, str) and version.partition(".")[0].isdecimal() and int(version.partition(".")[0]) >= 5:
         return False, []
     return True, [
-        f"{sources.config} has no model_input_names: the second text of a pair is segment 1, as in transformers 4; "
-        "transformers 5 gives both texts segment 0"
+        f"{sources.config} has no model_input_names; the second text of a pair is segment 1, as in transformers 4, "
+        "while transformers 5 gives both texts segment 0"
     ]
 
 
 def _other_vocabulary(sources: Sources) -> list[str]:
-    """Compare vocab.txt with the tokenizer.json that counts."""
+    """Return a note if vocab.txt differs from tokenizer.json, which is the one that is used."""
     file = sources.file.with_name("vocab.txt")
     pieces = (sources.state.get("model") or {}).get("vocab")
     if not sources.state or not isinstance(pieces, dict) or not file.is_file():
         return []
     if file.read_bytes() == "\n".join([*pieces, ""]).encode() and [*pieces.values()] == [*range(len(pieces))]:
-        return []  # the usual case, which takes no time
+        return []  # the usual case, quickly decided
     known = {**pieces, **declared(sources)}
     for piece, number in read(file).items():
         if piece and known.get(piece) != number:
-            return [f"{file} has {piece!r} on line {number + 1}, {sources.file.name} not; {sources.file.name} counts"]
+            return [f"{file} has {piece!r} on line {number + 1}, but {sources.file.name}, which is used, does not"]
     return []

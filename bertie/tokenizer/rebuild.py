@@ -1,9 +1,9 @@
-"""Make the package's tokenizer from a folder's files as transformers' class does.
+"""Build the package's tokenizer from a folder's files in the same way as the class of transformers.
 
-BertTokenizer, RobertaTokenizer and AlbertTokenizer take the vocabulary alone, from tokenizer.json too, and build
-normalizer, pre-tokenizer and post-processor from tokenizer_config.json. Where tokenizer.json says something else
-than what would be built, it is not clear which of the two the model was trained with: that is refused, unless
-tokenizer_config.json says it in so many words.
+BertTokenizer, RobertaTokenizer and AlbertTokenizer read only the vocabulary, even from a tokenizer.json, and build
+normalizer, pre-tokenizer and post-processor from tokenizer_config.json. If tokenizer.json differs from the result, it
+is ambiguous which of the two the model was trained with. bertie then refuses the folder, unless tokenizer_config.json
+states the setting explicitly.
 """
 
 import json
@@ -32,17 +32,17 @@ def rebuilt(sources: Sources, names: Sequence[str]) -> RustTokenizer:
     """Build a tokenizer of the folder's class around its vocabulary.
 
     Args:
-        sources: of a family other than `file`.
+        sources: the folder's files; their family must not be `file`.
         names: special tokens, in the order of `ROLES`.
 
     Raises:
-        DataError: a vocabulary that is none, or a tokenizer.json that contradicts the class.
+        DataError: the vocabulary is invalid or of the wrong kind, or tokenizer.json contradicts the class.
     """
     kind = _kind(sources)
     if kind != _KINDS[sources.family]:
         raise DataError(
-            f"{sources.file} holds a {kind} vocabulary, and transformers 5 reads a {sources.shown} from a "
-            f"{_KINDS[sources.family]} one. To follow tokenizer.json, write {FAST} into {sources.config.name}"
+            f"{sources.file} holds a {kind} vocabulary, but transformers 5 needs a {_KINDS[sources.family]} one for a "
+            f"{sources.shown}. To follow tokenizer.json, write {FAST} into {sources.config.name}"
         )
     make: dict[str, Callable[[Sources, Sequence[str]], RustTokenizer]] = {
         "bert": _bert,
@@ -57,7 +57,7 @@ def rebuilt(sources: Sources, names: Sequence[str]) -> RustTokenizer:
 
 
 def _kind(sources: Sources) -> str:
-    """Tell the kind of a vocabulary from its form, as old files don't name it."""
+    """Return the kind of a vocabulary, inferred from its form, because old files don't name it."""
     model = sources.state.get("model") if sources.state else None
     if not isinstance(model, dict):
         return _KINDS[sources.family]
@@ -69,7 +69,7 @@ def _kind(sources: Sources) -> str:
 def plain(
     vocabulary: dict[str, int], *, unknown: str, lowercase: bool, strip_accents: bool | None, cjk: bool
 ) -> RustTokenizer:
-    """Build BERT's own pipeline around a vocabulary."""
+    """Build BERT's pipeline around a vocabulary."""
     rust = RustTokenizer(models.WordPiece(vocabulary, unk_token=unknown, max_input_chars_per_word=100))
     rust.normalizer = normalizers.BertNormalizer(
         clean_text=True, handle_chinese_chars=cjk, strip_accents=strip_accents, lowercase=lowercase
@@ -80,7 +80,7 @@ def plain(
 
 
 def template(start: tuple[str, int], separator: tuple[str, int]) -> processors.TemplateProcessing:
-    """Lay texts out as BERT does."""
+    """Return the post-processor that adds special tokens and segments as BERT does."""
     first, last = start[0], separator[0]
     return processors.TemplateProcessing(
         single=[f"{first}:0", "$A:0", f"{last}:0"],
@@ -125,7 +125,7 @@ def _roberta(sources: Sources, names: Sequence[str]) -> RustTokenizer:
     else:
         merges_file = sources.file.with_name("merges.txt")
         if not merges_file.is_file():
-            raise DataError(f"{sources.file} needs the merges.txt that belongs to it beside it")
+            raise DataError(f"{sources.file} needs its merges.txt in the same folder")
         with readable(f"{sources.file} and {merges_file.name}"):
             bpe = models.BPE.from_file(str(sources.file), str(merges_file))
     rust = RustTokenizer(bpe)
@@ -144,11 +144,11 @@ def _albert(sources: Sources, names: Sequence[str]) -> RustTokenizer:
         steps += [normalizers.NFKD(), normalizers.StripAccents()]
     if flag(sources, "do_lower_case", True):
         steps.append(normalizers.Lowercase())
-    told = sources.state.get("normalizer") or {}
-    for step in told.get("normalizers", [told]):
+    stored = sources.state.get("normalizer") or {}
+    for step in stored.get("normalizers", [stored]):
         if step.get("type") == "Precompiled":
-            own = RustTokenizer.from_str(json.dumps({**_EMPTY, "normalizer": step}))
-            steps.append(own.normalizer)
+            precompiled = RustTokenizer.from_str(json.dumps({**_EMPTY, "normalizer": step}))
+            steps.append(precompiled.normalizer)
             break
     rust.normalizer = normalizers.Sequence(steps)
     scheme = "always" if flag(sources, "add_prefix_space", True) else "never"
@@ -173,7 +173,7 @@ _EMPTY: Parts = {
     "model": {"type": "WordLevel", "vocab": {}, "unk_token": ""},
 }
 _COMPARED = ("normalizer", "pre_tokenizer", "model")
-# Whatever a setting of the class decides: its name, where tokenizer.json says the same, and what the class takes it as.
+# For each family, the settings of the class: the name, and the part and key of tokenizer.json with the same meaning.
 _SETTINGS = {
     "bert": (
         ("do_lower_case", ("normalizer", "lowercase")),
@@ -183,65 +183,68 @@ _SETTINGS = {
     "roberta": (("add_prefix_space", ("pre_tokenizer", "add_prefix_space")),),
     "albert": (),
 }
-# What makes no difference to ids.
+# Keys of the model that are not compared: they don't change ids, or are the vocabulary that both share.
 _IDLE = ("type", "vocab", "merges", "fuse_unk")
 _ONE_SPACE = {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "}
-"""How transformers 4 wrote an ALBERT tokenizer that it made of sentencepiece's file; WhitespaceSplit does it anyway."""
+"""A step that transformers 4 wrote when it converted ALBERT's sentencepiece file; WhitespaceSplit does the same."""
 _SHOWN, _BEFORE = 200, 60
 
 
 def _compare(sources: Sources, rust: RustTokenizer, names: Sequence[str]) -> None:
-    """Compare what was built with what tokenizer.json says.
+    """Compare the built tokenizer with tokenizer.json.
 
     Raises:
-        DataError: they differ in what tokenizer_config.json doesn't say.
+        DataError: they differ, and tokenizer_config.json doesn't settle it.
     """
-    told, made = _parts(sources.state, str(sources.file)), _parts(_state(rust), "")
+    stored, built = _parts(sources.state, str(sources.file)), _parts(_state(rust), "")
     for setting, (part, key) in _SETTINGS[sources.family]:
-        ours, theirs = made[part], told[part]
+        ours, theirs = built[part], stored[part]
         if not isinstance(theirs, dict) or theirs.get("type") != ours["type"] or theirs.get(key) == ours[key]:
             continue
         if not sources.says(setting) and _effect(theirs, key) != _effect(ours, key):
             raise DataError(
-                f"{sources.file} has {key} {json.dumps(theirs[key])}, and {sources.config.name} doesn't say {setting}, "
-                f"which transformers takes as {json.dumps(ours[key])} then; write "
+                f"{sources.file} has {key} {json.dumps(theirs[key])}, but {sources.config.name} has no {setting}, for "
+                f"which the default of transformers is {json.dumps(ours[key])}; write "
                 f'"{setting}": {json.dumps(theirs[key])} (or {json.dumps(ours[key])}) into it'
             )
         theirs[key] = ours[key]
     for part in _COMPARED:
-        if told[part] != made[part]:
-            theirs, ours = _shown(told[part], made[part])
+        if stored[part] != built[part]:
+            theirs, ours = _shown(stored[part], built[part])
             raise DataError(
-                f"{sources.file} has the {part} {theirs}, and transformers 5 reads a {sources.shown} as "
-                f"if it were {ours}. To follow tokenizer.json, as transformers 4 did, write {FAST} into "
-                f"{sources.config.name}"
+                f"{sources.file} has the {part} {theirs}, but for a {sources.shown} transformers 5 uses {ours}. "
+                f"To follow tokenizer.json, as transformers 4 did, write {FAST} into {sources.config.name}"
             )
     _compare_layout(sources, rust, names)
 
 
 def _compare_layout(sources: Sources, rust: RustTokenizer, names: Sequence[str]) -> None:
-    """Compare how texts and pairs are laid out; a file that says nothing is filled in by the class."""
+    """Compare the special tokens and segments of a text and a pair; a file without a post_processor gets the class's.
+
+    Raises:
+        DataError: they differ.
+    """
     if sources.state.get("post_processor") is None:
         return
     with readable(f"{sources.file}: its post_processor"):
-        own = RustTokenizer.from_str(
+        stored = RustTokenizer.from_str(
             json.dumps({**_EMPTY, "post_processor": sources.state["post_processor"]})
         ).post_processor
         first, second = (rust.encode(text, add_special_tokens=False) for text in ("a", "b"))
         usual = rust.post_processor or template(*((name, rust.token_to_id(name) or 0) for name in names[2:4]))
-        for given in ((first,), (first, second)):
-            one, other = own.process(*given), usual.process(*given)
-            if (one.ids, one.type_ids) != (other.ids, other.type_ids):
+        for texts in ((first,), (first, second)):
+            theirs, ours = stored.process(*texts), usual.process(*texts)
+            if (theirs.ids, theirs.type_ids) != (ours.ids, ours.type_ids):
                 raise DataError(
-                    f"{sources.file} lays texts out differently from transformers 5, which reads a {sources.shown} as "
-                    f"{' '.join(other.tokens)}, not {' '.join(one.tokens)}. To follow tokenizer.json, as transformers "
+                    f"{sources.file} encodes a text or a pair as {' '.join(theirs.tokens)}, but for a {sources.shown} "
+                    f"transformers 5 makes it {' '.join(ours.tokens)}. To follow tokenizer.json, as transformers "
                     f"4 did, write {FAST} into {sources.config.name}"
                 )
 
 
 def _state(rust: RustTokenizer) -> Parts:
-    """Return a tokenizer as an object; a vocabulary that isn't compared is left out, as it would take longest."""
-    if isinstance(rust.model, models.Unigram):  # tells its settings in no other way
+    """Return a tokenizer as an object, without the vocabulary where possible, because converting it takes longest."""
+    if isinstance(rust.model, models.Unigram):  # there is no other way to read its settings
         return parse_object(rust.to_str(), "")
     bare = RustTokenizer(models.WordLevel({}, unk_token=""))
     if rust.normalizer is not None:
@@ -253,12 +256,12 @@ def _state(rust: RustTokenizer) -> Parts:
 
 
 def _effect(part: Parts, key: str) -> Any:
-    """Return what a value comes to: without a word about accents these go with lower-casing."""
+    """Return the effective value of a setting: strip_accents null means the value of lowercase."""
     return part["lowercase"] if key == "strip_accents" and part[key] is None else part.get(key)
 
 
 def _parts(state: Parts, where: str) -> Parts:
-    """Spell a tokenizer's parts as the package does today, without its vocabulary and what has no effect."""
+    """Return a tokenizer's parts in the package's current spelling, without the vocabulary and ineffective keys."""
     small = {**_EMPTY, **{key: state.get(key) for key in ("normalizer", "pre_tokenizer")}}
     with readable(where):
         parts: Parts = parse_object(RustTokenizer.from_str(json.dumps(small)).to_str(), where)
@@ -276,10 +279,10 @@ def _parts(state: Parts, where: str) -> Parts:
     return {"normalizer": normalizer, "pre_tokenizer": pre, "model": kept}
 
 
-def _shown(told: Any, made: Any) -> tuple[str, str]:
-    """Spell two parts for a message; of long ones, from a little before they differ."""
-    texts = [json.dumps(part, ensure_ascii=False) for part in (told, made)]
-    same = next((place for place, pair in enumerate(zip(*texts, strict=False)) if pair[0] != pair[1]), 0)
+def _shown(stored: Any, built: Any) -> tuple[str, str]:
+    """Return two parts as text for a message; long ones start a little before the first difference."""
+    texts = [json.dumps(part, ensure_ascii=False) for part in (stored, built)]
+    same = next((index for index, pair in enumerate(zip(*texts, strict=False)) if pair[0] != pair[1]), 0)
     start = max(same - _BEFORE, 0) if max(map(len, texts)) > _SHOWN else 0
     first, second = (f"{'... ' * (start > 0)}{shorten(text[start:], _SHOWN)}" for text in texts)
     return first, second

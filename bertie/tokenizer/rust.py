@@ -1,4 +1,4 @@
-"""The one seam to the Rust package: what it raises, panics included, becomes an error that names the file or text."""
+"""Turn the errors of the Rust package, panics included, into errors that name the file or the text."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from bertie.untrusted import LARGE_BYTES, read_text
 
 @contextmanager
 def readable(what: str) -> Iterator[None]:
-    """Turn whatever the Rust package raises, panics included, into a DataError that names `what`."""
+    """Turn any error of the Rust package, panics included, into a DataError that names `what`."""
     with native(what):
         yield
 
@@ -22,7 +22,7 @@ def from_file(file: Path) -> RustTokenizer:
     """Read a tokenizer.json.
 
     Raises:
-        DataError: it is none.
+        DataError: the file is not a tokenizer.
     """
     text = read_text(file, limit=LARGE_BYTES)
     check_patterns(text, str(file))

@@ -1,7 +1,7 @@
-"""What the files of a folder say about its tokenizer, and which of transformers' classes reads them there.
+"""Read the tokenizer files of a folder, and find the class by which transformers would read them.
 
-A folder may hold tokenizer.json, vocab.txt, or vocab.json and merges.txt; beside it tokenizer_config.json,
-special_tokens_map.json and added_tokens.json, and the model's config.json. The class decides what of them counts.
+A folder may hold tokenizer.json, vocab.txt, or vocab.json with merges.txt; and also tokenizer_config.json,
+special_tokens_map.json, added_tokens.json, and the model's config.json. The class decides which of them are used.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from bertie.errors import DataError, SettingsError
 from bertie.tokenizer import vocabulary
 
 Family = Literal["bert", "roberta", "albert", "file"]
-"""How a class makes its tokenizer: three build it around the vocabulary; `file` follows tokenizer.json."""
+"""How a class builds its tokenizer: three build it around the vocabulary; `file` follows tokenizer.json."""
 _VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json")
 _FAMILIES: dict[str, Family] = {
     **dict.fromkeys(("BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "MobileBertTokenizer"), "bert"),
@@ -29,8 +29,8 @@ _OF_MODELS: dict[str, Family] = {
     "albert": "albert",
     "modernbert": "file",
 }
-_CUT_BY_JIEBA = "RoFormerTokenizer"
-"""What transformers takes for a roformer where no class is named: Chinese words by a dictionary that isn't here."""
+_ROFORMER = "RoFormerTokenizer"
+"""The default class of transformers for a roformer; it cuts Chinese words by jieba's dictionary, which bertie lacks."""
 _OF_FILES: dict[str, Family] = {"tokenizer.json": "file", "vocab.txt": "bert", "vocab.json": "roberta"}
 NEEDS: dict[Family, tuple[str, ...]] = {
     "bert": ("tokenizer.json", "vocab.txt"),
@@ -39,12 +39,12 @@ NEEDS: dict[Family, tuple[str, ...]] = {
     "file": ("tokenizer.json",),
 }
 FAST = '"tokenizer_class": "PreTrainedTokenizerFast"'
-"""What one writes into tokenizer_config.json to have tokenizer.json followed in everything."""
+"""The entry of tokenizer_config.json that makes bertie and transformers follow tokenizer.json in everything."""
 
 
 @dataclass(frozen=True)
 class Sources:
-    """The files of one tokenizer, as objects; empty where a file is not there."""
+    """The files of one tokenizer, as objects; a missing file is an empty object."""
 
     file: Path
     """tokenizer.json, vocab.txt or vocab.json."""
@@ -59,27 +59,27 @@ class Sources:
     model: dict[str, Any] = field(default_factory=dict)
     """config.json."""
     vocabulary: dict[str, int] = field(default_factory=dict)
-    """Pieces and their ids, without added tokens; of a Unigram their places."""
+    """Pieces and their ids, without added tokens; for a Unigram, the index in its list is the id."""
 
     @property
     def config(self) -> Path:
-        """Where the tokenizer's settings stand or would stand."""
+        """The path of tokenizer_config.json, whether it exists or not."""
         return self.file.with_name("tokenizer_config.json")
 
     @property
     def class_name(self) -> str | None:
-        """The class that a file names, without the ending that says that it is a fast one."""
+        """The class that a file names, without the ending "Fast"."""
         name = self.settings.get("tokenizer_class") or self.model.get("tokenizer_class")
         return name.removesuffix("Fast") if isinstance(name, str) else None
 
     @property
     def shown(self) -> str:
-        """What decides about how it is read, for messages."""
-        return self.class_name or f"tokenizer of a {self.model_type} model"
+        """The class or the model type that decides how the files are read, for messages."""
+        return self.class_name or f"tokenizer of model type {self.model_type}"
 
     @property
     def model_type(self) -> str | None:
-        """What kind of model config.json is of; of an encoder with a decoder, the encoder's kind."""
+        """The model_type of config.json; for an encoder-decoder, that of the encoder."""
         kind, encoder = self.model.get("model_type"), self.model.get("encoder")
         if kind == "encoder-decoder" and isinstance(encoder, Mapping):
             kind = encoder.get("model_type")
@@ -87,19 +87,19 @@ class Sources:
 
     @property
     def family(self) -> Family:
-        """How the tokenizer is made.
+        """How the tokenizer is built.
 
         Raises:
-            DataError: by a class that isn't known here.
+            DataError: bertie lacks the class.
         """
-        name = self.class_name or (_CUT_BY_JIEBA if self.model_type == "roformer" else None)
-        if self.model_type == "modernbert" and self.state:  # transformers takes no class's word for it there
+        name = self.class_name or (_ROFORMER if self.model_type == "roformer" else None)
+        if self.model_type == "modernbert" and self.state:  # here transformers ignores the class that a file names
             return "file"
         if name is not None:
             if name not in _FAMILIES:
                 raise DataError(
-                    f"{self.file.parent}: its tokenizer is a {name}, which bertie doesn't have. If tokenizer.json is "
-                    f"complete, write {FAST} into {self.config.name}; otherwise tokenize by transformers and "
+                    f"{self.file.parent}: its tokenizer is a {name}, which bertie doesn't support. If tokenizer.json "
+                    f"is complete, write {FAST} into {self.config.name}; otherwise tokenize with transformers, and "
                     "give bertie a folder with a BertTokenizer, RobertaTokenizer or AlbertTokenizer"
                 )
             return _FAMILIES[name]
@@ -108,7 +108,7 @@ class Sources:
         return _OF_FILES[self.file.name if self.file.name in _OF_FILES else _usual(self.file)]
 
     def says(self, name: str) -> bool:
-        """Tell whether tokenizer_config.json has a setting, be it null."""
+        """Tell whether tokenizer_config.json has a setting, even if it is null."""
         return name in self.settings
 
 
@@ -117,14 +117,13 @@ def _usual(file: Path) -> str:
 
 
 def gather(path: str | Path) -> Sources:
-    """Read what a folder, or one file of it, says about its tokenizer.
+    """Read the tokenizer files of a folder; `path` may be the folder or its tokenizer file.
 
     Raises:
-        SettingsError: no such folder or file, or nothing of a tokenizer in it.
-        DataError: a file that can't be read, or one that asks for what isn't here.
+        SettingsError: there is no such folder or file, or the folder has no tokenizer.
+        DataError: a file can't be read, or asks for a feature that bertie lacks.
     """
-    place = Path(path)
-    file = _in_folder(place) if place.is_dir() else place
+    file = _in_folder(Path(path)) if Path(path).is_dir() else Path(path)
     if not file.is_file():
         raise SettingsError(f"{file}: no such tokenizer; give a folder with tokenizer.json or vocab.txt")
     whole = file.suffix == ".json" and file.name != "vocab.json"
@@ -143,17 +142,17 @@ def gather(path: str | Path) -> Sources:
     _refuse_unknown(sources)
     if file.name in _VOCABULARIES and file.name not in NEEDS[sources.family]:
         raise DataError(
-            f"{folder} holds {file.name}, and its tokenizer is a {sources.shown}, which "
-            f"needs {' or '.join(NEEDS[sources.family])}; write the class it is of into {sources.config.name}"
+            f"{folder} holds {file.name}, but its tokenizer is a {sources.shown}, which "
+            f"needs {' or '.join(NEEDS[sources.family])}; write its tokenizer_class into {sources.config.name}"
         )
     return sources
 
 
 def _check_forms(state: dict[str, Any], file: Path) -> None:
-    """Refuse a tokenizer.json whose parts aren't of the kind they must be.
+    """Check the types of the parts of a tokenizer.json.
 
     Raises:
-        DataError: a list in place of an object, or the like.
+        DataError: a part has another type, such as a list in place of an object.
     """
     for name in ("normalizer", "pre_tokenizer", "post_processor", "decoder", "model", "truncation", "padding"):
         if not isinstance(state.get(name, {}), dict | None):
@@ -163,20 +162,20 @@ def _check_forms(state: dict[str, Any], file: Path) -> None:
         raise DataError(f"{file}: added_tokens must be a list of objects; got {tokens!r:.60}")
 
 
-def _in_folder(place: Path) -> Path:
-    found = [place / name for name in _VOCABULARIES if (place / name).is_file()]
-    if not found:
-        pieces = sorted(file.name for file in place.glob("*.model"))
-        other = f" (only {pieces[0]}, a sentencepiece model, which bertie doesn't read)" if pieces else ""
-        raise SettingsError(f"{place} holds neither tokenizer.json nor vocab.txt{other}")
-    return found[0]
+def _in_folder(folder: Path) -> Path:
+    files = [folder / name for name in _VOCABULARIES if (folder / name).is_file()]
+    if not files:
+        models = sorted(file.name for file in folder.glob("*.model"))
+        other = f" (only {models[0]}, a sentencepiece model, which bertie doesn't read)" if models else ""
+        raise SettingsError(f"{folder} holds neither tokenizer.json nor vocab.txt{other}")
+    return files[0]
 
 
 def _vocabulary(file: Path, state: dict[str, Any]) -> dict[str, int]:
     """Read pieces and their ids.
 
     Raises:
-        DataError: a tokenizer.json without a vocabulary, or a vocab.txt that is none.
+        DataError: the file holds no vocabulary.
     """
     if file.suffix != ".json":
         return vocabulary.read(file)
@@ -186,50 +185,51 @@ def _vocabulary(file: Path, state: dict[str, Any]) -> dict[str, int]:
         return pieces
     if isinstance(pieces, list) and all(isinstance(pair, list) and pair for pair in pieces):
         return {str(pair[0]): number for number, pair in enumerate(pieces)}
-    raise DataError(f"{file} holds no vocabulary; it is no tokenizer of Hugging Face's form")
+    raise DataError(f"{file} holds no vocabulary; it is not a tokenizer file of Hugging Face")
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """Read a JSON object; an empty one if there is no such file.
+    """Read a JSON object; return an empty one if there is no such file.
 
     Raises:
-        DataError: a file that holds no JSON object.
+        DataError: the file holds no JSON object.
     """
     return untrusted.read_object(path, limit=untrusted.LARGE_BYTES) if path.exists() else {}
 
 
 def _numbers(path: Path) -> dict[str, int]:
-    found = read_object(path)
-    for name, number in found.items():
+    ids = read_object(path)
+    for name, number in ids.items():
         if not isinstance(number, int) or isinstance(number, bool) or number < 0:
             raise DataError(f"{path}: {name!r} must have a number as its id; got {number!r}")
-    return found
+    return ids
 
 
 def _refuse_unknown(sources: Sources) -> None:
-    """Refuse what decides about pieces and isn't here.
+    """Refuse settings that change pieces and that bertie lacks.
 
     Raises:
-        DataError: own code, another tool that cuts words, settings that transformers follows no more.
+        DataError: the tokenizer is code in the folder, needs another tool to cut words, or has settings that
+            transformers no longer follows.
     """
     settings, where = sources.settings, sources.config
-    own = settings.get("auto_map")
-    if (own.get("AutoTokenizer") if isinstance(own, dict) else own) and sources.model_type != "modernbert":
+    code = settings.get("auto_map")
+    if (code.get("AutoTokenizer") if isinstance(code, dict) else code) and sources.model_type != "modernbert":
         raise DataError(
-            f"{where}: auto_map says that the tokenizer is code of its own, which bertie doesn't run. If tokenizer."
-            f"json is complete, take auto_map out and write {FAST}"
+            f"{where}: auto_map says that the tokenizer is code in the folder, which bertie doesn't run. If "
+            f"tokenizer.json is complete, remove auto_map and write {FAST}"
         )
     if sources.class_name == "BertJapaneseTokenizer":
         raise DataError(
             f"{where}: the tokenizer is a BertJapaneseTokenizer, which cuts words by "
             f"{settings.get('word_tokenizer_type', 'basic')} and pieces by "
-            f"{settings.get('subword_tokenizer_type', 'wordpiece')}; bertie has no such tool. Take a model that has "
-            "a tokenizer.json of its own"
+            f"{settings.get('subword_tokenizer_type', 'wordpiece')}; bertie has no such tool. Use a model with a "
+            "complete tokenizer.json"
         )
     if settings.get("do_basic_tokenize") is False and sources.family == "bert":
         raise DataError(
-            f"{where}: do_basic_tokenize is false, so texts would be cut at spaces alone. transformers 5 doesn't "
-            "follow that any more, and bertie neither; take it out to have texts cut at punctuation as well"
+            f"{where}: do_basic_tokenize is false, so texts would be cut only at spaces. transformers 5 no longer "
+            "supports this, and bertie doesn't either; remove the setting to cut texts at punctuation as well"
         )
     never = settings.get("never_split") or []
     if isinstance(never, list) and sources.family == "bert":
@@ -238,35 +238,39 @@ def _refuse_unknown(sources: Sources) -> None:
         for word in never:
             if word not in known:
                 raise DataError(
-                    f"{where}: never_split names {word!r}, which is no added token. transformers 5 doesn't follow "
-                    "never_split any more, and bertie neither; take it out, or give the word an id in added_tokens.json"
+                    f"{where}: never_split names {word!r}, which is not an added token. transformers 5 no longer "
+                    "supports never_split, and bertie doesn't either; remove it, or give the word an id in "
+                    "added_tokens.json"
                 )
     if settings.get("split_special_tokens"):
-        raise DataError(f"{where}: split_special_tokens is true, and bertie takes special tokens in a text as such")
+        raise DataError(
+            f"{where}: split_special_tokens is true, but bertie always reads special tokens in a text as special tokens"
+        )
 
 
 def declared(sources: Sources) -> dict[str, int]:
-    """Return the added tokens that the files give an id to.
+    """Return the added tokens that have an id in a file, with these ids.
 
     Raises:
-        DataError: two ids for one token, or something else than a token and its id.
+        DataError: a token has two ids, or an entry is not a token with an id.
     """
     found: dict[str, tuple[int, str]] = {}
-    told: list[tuple[Any, Any, str]] = []
+    entries: list[tuple[Any, Any, str]] = []
     for token in sources.state.get("added_tokens") or ():
-        told.append((token.get("content"), token.get("id"), sources.file.name) if isinstance(token, dict) else _BROKEN)
+        entry = (token.get("content"), token.get("id"), sources.file.name) if isinstance(token, dict) else _BROKEN
+        entries.append(entry)
     decoder = sources.settings.get("added_tokens_decoder") or {}
     for number, token in decoder.items() if isinstance(decoder, dict) else ():
         known = isinstance(token, dict) and number.isdecimal()
-        told.append((token.get("content"), int(number), sources.config.name) if known else _BROKEN)
-    told += [(name, number, "added_tokens.json") for name, number in sources.added.items()]
-    for name, number, where in told:
+        entries.append((token.get("content"), int(number), sources.config.name) if known else _BROKEN)
+    entries += [(name, number, "added_tokens.json") for name, number in sources.added.items()]
+    for name, number, where in entries:
         if not isinstance(name, str) or not isinstance(number, int):
             raise DataError(f"{sources.file.parent}: an added token has no content or no id in {where}")
-        before, there = found.setdefault(name, (number, where))
+        before, source = found.setdefault(name, (number, where))
         if before != number:
             raise DataError(
-                f"{sources.file.parent}: {name!r} has the id {before} in {there} and {number} in {where}; "
+                f"{sources.file.parent}: {name!r} has the id {before} in {source} and {number} in {where}; "
                 "correct the file that is wrong"
             )
     return {name: number for name, (number, _) in found.items()}

@@ -1,6 +1,6 @@
 """Tokenizers of other kinds than BERT's: byte-level BPE (RoBERTa, ModernBERT), and Unigram from a tokenizer.json.
 
-Their pieces hold the space before them, and of bytes not every piece is text.
+Their pieces include the space before them. A byte-level piece may be a part of a character.
 """
 
 import json
@@ -26,7 +26,7 @@ class SubwordTokenizer(Tokenizer):
 
     @cached_property
     def shown(self) -> list[str]:
-        """Pieces as text; a byte-level piece that is no whole character shows U+FFFD for its bytes."""
+        """Pieces as text; U+FFFD stands for the bytes of an incomplete character."""
         added = {token["content"] for token in self.state["added_tokens"]}
         return [piece if piece in added else self._as_text(piece) for piece in self.tokens]
 
@@ -36,25 +36,25 @@ class SubwordTokenizer(Tokenizer):
         return bytes(BYTES[letter] for letter in piece if letter in BYTES).decode("utf-8", errors="replace")
 
     def word_starts(self, ids: Sequence[int]) -> list[bool]:
-        """Tell of each piece of a sequence whether a word begins with it: after a space, or beside a special token."""
-        edges = [piece in self.special_ids for piece in ids]
+        """Return whether each piece of a sequence starts a word: special tokens, pieces after one, or after a space."""
+        special = [piece in self.special_ids for piece in ids]
         return [
-            edge or place == 0 or edges[place - 1] or self.shown[piece][:1].isspace()
-            for place, (piece, edge) in enumerate(zip(ids, edges, strict=True))
+            is_special or index == 0 or special[index - 1] or self.shown[piece][:1].isspace()
+            for index, (piece, is_special) in enumerate(zip(ids, special, strict=True))
         ]
 
     @cached_property
     def is_plain(self) -> bool:
-        """Never: its settings are not those of BERT's normaliser."""
+        """Always False: its normalizer is not BERT's."""
         return False
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """Whether texts are lower-cased; the rest of the normaliser has no settings of BERT's kind."""
+        """Whether texts are lower-cased; the normalizer has none of BERT's other settings."""
         return {"lowercase": self.lowercase}
 
     def encode_batch_aligned(self, texts: Sequence[str]) -> list[tuple[list[int], list[tuple[int, int]]]]:
-        """Encode with the (start, end) characters of every piece, the spaces around it left out."""
+        """Encode with the (start, end) characters of each piece, without the spaces around it."""
         return [
             (ids, [_trimmed(text, start, end) for start, end in spans])
             for text, (ids, spans) in zip(texts, super().encode_batch_aligned(texts), strict=True)
@@ -62,7 +62,11 @@ class SubwordTokenizer(Tokenizer):
 
 
 def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
-    """Leave out the spaces at both ends of text[start:end], unless there is nothing else."""
+    """Exclude the spaces at both ends of text[start:end], unless it holds only spaces.
+
+    >>> _trimmed("a cat", 1, 5)
+    (2, 5)
+    """
     piece = text[start:end]
     if not piece.strip():
         return start, end

@@ -1,8 +1,8 @@
-"""What every tokenizer has in common: encodes texts into packed pieces, shows pieces, and is written to a folder.
+"""The tokenizer: it encodes texts into packed pieces, shows pieces as text, and writes itself to a folder.
 
-Encoding is the Rust package's; what is ours is the checking around it: files are written together and read back, and
-golden ids tell when another version of the package would cut texts otherwise. How files are read is in `reading.py`;
-byte-level and Unigram tokenizers, whose pieces have to be made readable, are in `subwords.py`.
+The Rust package encodes. bertie adds checks: it reads written files back, and golden ids reveal a version of the
+package that cuts texts differently. `reading.py` reads the files. `subwords.py` has the byte-level and Unigram
+tokenizers, whose pieces must be decoded to be readable.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from bertie.tokenizer.rust import readable
 from bertie.untrusted import parse_object
 
 Cut = Literal["error", "truncate"]
-"""What happens to a text that is too long."""
+"""How to treat a text that is too long."""
 _FREE = ("lowercase", "strip_accents", "handle_chinese_chars")
 GOLDEN_TEXT = (
     "The café's 3 naïve Über-cats didn't cost $12.50 (really!). 北京的猫在2024年吃了三条鱼，很好。 E=mc² ＡＢＣ"
@@ -33,22 +33,21 @@ GOLDEN_TEXT = (
 
 
 class Tokenizer:
-    """A WordPiece tokenizer of BERT's kind, or one of whole words.
+    """A WordPiece tokenizer like BERT's, or a tokenizer of whole words.
 
     Args:
-        rust: the package's tokenizer; padding and truncation are switched off on it.
-        source: where it came from, for messages.
+        rust: the package's tokenizer; its padding and truncation are switched off.
+        source: its file, for messages.
         specials: names of the special tokens, in the order of `SPECIALS`.
-        settings: tokenizer_config.json, for what is written later.
+        settings: tokenizer_config.json, from which `save` keeps some values.
 
     Raises:
-        DataError: another kind of tokenizer, one without the special tokens, or texts laid out in a way that isn't
-            known here.
+        DataError: bertie doesn't support its kind or its layout of texts, or it lacks special tokens.
     """
 
     KINDS: ClassVar[tuple[type[models.Model], ...]] = (models.WordPiece, models.WordLevel)
     spaced: ClassVar[bool] = False
-    """Whether a piece holds the space before it, so that a word has other pieces at the start of a text."""
+    """Whether a piece includes the space before it, so that a word at the start of a text has other pieces."""
 
     def __init__(
         self,
@@ -67,25 +66,25 @@ class Tokenizer:
         missing = [name for name in specials if rust.token_to_id(name) is None]
         if missing:
             raise DataError(f"{source} lacks the special tokens {', '.join(missing)}")
-        places = [int(rust.token_to_id(name) or 0) for name in specials]
-        self.pad, self.unknown, self.start, self.separator, self.mask = places
-        self.special_ids = tuple(sorted(set(places)))
+        ids = [int(rust.token_to_id(name) or 0) for name in specials]
+        self.pad, self.unknown, self.start, self.separator, self.mask = ids
+        self.special_ids = tuple(sorted(set(ids)))
         self.remarks: tuple[str, ...] = ()
-        """What a user should know about how it was read."""
+        """Notes for the user on how it was read."""
         self.is_bare = False
-        """Whether its file puts no special tokens around a text, as bertie does all the same."""
+        """Whether its file adds no special tokens to a text; bertie adds them anyway."""
         self.doubt: list[str] = []
-        """What a user should know if the model has segments."""
+        """Notes for the user that matter only if the model has segments."""
         self.num_between, self.tells_segments = layout(rust, self._specials, source)
-        """Separators between the two texts of a pair; whether the second one is told from the first by its segment."""
+        """Number of separators between the texts of a pair; whether the second text is segment 1."""
 
     @classmethod
     def load(cls, path: str | Path) -> "Tokenizer":
-        """Read a folder that holds tokenizer.json, vocab.txt, or vocab.json and merges.txt; or one such file.
+        """Read a folder that holds tokenizer.json, vocab.txt, or vocab.json with merges.txt; or one such file.
 
         Raises:
-            SettingsError: no such file.
-            DataError: a file that is no such tokenizer, or files that contradict one another.
+            SettingsError: there is no such file.
+            DataError: a file holds no tokenizer that bertie reads, or files contradict each other.
         """
         from bertie.tokenizer.reading import load
 
@@ -95,7 +94,7 @@ class Tokenizer:
     def build(
         cls, tokens: Sequence[str], *, lowercase: bool, strip_accents: bool | None = None, cjk: bool = True
     ) -> "Tokenizer":
-        """Make a plain tokenizer from the pieces in the order of their ids."""
+        """Build a plain tokenizer from its tokens, in the order of their ids."""
         vocabulary = {token: number for number, token in enumerate(tokens)}
         rust = plain(vocabulary, unknown="[UNK]", lowercase=lowercase, strip_accents=strip_accents, cjk=cjk)
         rust.add_special_tokens(
@@ -104,55 +103,55 @@ class Tokenizer:
         return cls(rust)
 
     def _is_known(self) -> bool:
-        """Tell whether the model's kind is known together with its pre-tokenizer."""
+        """Tell whether bertie supports the model's kind together with its pre-tokenizer."""
         return True
 
     @property
     def vocab_size(self) -> int:
-        """Number of ids; where the files leave gaps between them, those count."""
+        """Number of ids, including ids that the files leave unused."""
         return len(self.tokens)
 
     @cached_property
     def tokens(self) -> list[str]:
-        """Pieces in the order of their ids, spelled as in the file; an empty string for an id without a piece."""
+        """All tokens in the order of their ids, spelled as in the file; "" for an unused id."""
         pieces = {number: piece for piece, number in self._rust.get_vocab(with_added_tokens=True).items() if piece}
         return [pieces.get(number, "") for number in range(max(pieces) + 1)]
 
     @cached_property
     def gaps(self) -> tuple[int, ...]:
-        """Ids without a piece."""
+        """Unused ids."""
         return tuple(number for number, piece in enumerate(self.tokens) if not piece)
 
     @cached_property
     def as_json(self) -> str:
-        """The whole tokenizer, as tokenizer.json says it."""
+        """The whole tokenizer, as the text of a tokenizer.json."""
         return str(self._rust.to_str())
 
     @cached_property
     def state(self) -> dict[str, Any]:
-        """The whole tokenizer, as an object."""
+        """The whole tokenizer, as the object in a tokenizer.json."""
         state: dict[str, Any] = parse_object(self.as_json, self.source)
         return state
 
     @property
     def shown(self) -> list[str]:
-        """Pieces as a reader should see them, in the order of their ids."""
+        """All tokens as text for a reader, in the order of their ids."""
         return self.tokens
 
     @cached_property
     def inner(self) -> str:
-        """What a piece inside a word begins with; empty where a piece is a whole word."""
+        """The prefix of a piece inside a word, such as ##; "" if all pieces are whole words."""
         return str(self.state["model"].get("continuing_subword_prefix") or "")
 
     def word_starts(self, ids: Sequence[int]) -> list[bool]:
-        """Tell of each piece of a sequence whether a word begins with it."""
+        """Return whether each piece of a sequence starts a word."""
         return [not self.inner or not self.tokens[piece].startswith(self.inner) for piece in ids]
 
     def token_id(self, piece: str) -> int:
-        """Look up a piece.
+        """Return the id of a piece.
 
         Raises:
-            DataError: it isn't in the vocabulary.
+            DataError: the vocabulary doesn't have the piece.
         """
         number = self._rust.token_to_id(piece)
         if number is None:
@@ -161,7 +160,7 @@ class Tokenizer:
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """The normaliser's settings."""
+        """The normalizer's settings."""
         normalizer = self.state["normalizer"] or {}
         return {
             name: normalizer.get(name) for name in ("lowercase", "strip_accents", "handle_chinese_chars", "clean_text")
@@ -170,12 +169,12 @@ class Tokenizer:
     @property
     def lowercase(self) -> bool:
         """Whether texts are lower-cased."""
-        told = json.dumps(self.state["normalizer"])
-        return '"Lowercase"' in told or '"lowercase": true' in told
+        normalizer = json.dumps(self.state["normalizer"])
+        return '"Lowercase"' in normalizer or '"lowercase": true' in normalizer
 
     @property
     def config(self) -> dict[str, Any]:
-        """tokenizer_config.json, as it was read."""
+        """The values of tokenizer_config.json, unchanged."""
         return self._config
 
     @property
@@ -185,7 +184,7 @@ class Tokenizer:
 
     @cached_property
     def is_plain(self) -> bool:
-        """Whether pieces, their order and the settings of BERT's normaliser say everything about it."""
+        """Whether the tokens, their order and the settings of BERT's normalizer determine it completely."""
         twin = parse_object(plain({}, unknown="[UNK]", lowercase=True, strip_accents=None, cjk=True).to_str(), "")
         normalizer = self.state["normalizer"] or {}
         model = {key: value for key, value in self.state["model"].items() if key != "vocab"}
@@ -205,25 +204,25 @@ class Tokenizer:
 
     @cached_property
     def fingerprint(self) -> str:
-        """sha256 over everything that decides about pieces."""
-        told = [self.tokens, self.settings] if self.is_plain else [self.state, self.specials]
-        text = json.dumps(told, ensure_ascii=True, sort_keys=True)
+        """sha256 of everything that decides how texts are cut."""
+        values = [self.tokens, self.settings] if self.is_plain else [self.state, self.specials]
+        text = json.dumps(values, ensure_ascii=True, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def golden_ids(self) -> list[int]:
-        """Encode the fixed bilingual text that every model stores the ids of."""
+        """Encode a fixed bilingual text; every model folder stores its ids."""
         return self.encode_batch([GOLDEN_TEXT])[0]
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """Encode without [CLS] and [SEP], never cutting.
+        """Encode without [CLS] and [SEP] and without truncation.
 
         Raises:
-            DataError: a text with a lone surrogate, by its number.
+            DataError: a text holds a lone surrogate; the message gives the text's number.
         """
         return [encoding.ids for encoding in self._encode(texts)]
 
     def encode_batch_aligned(self, texts: Sequence[str]) -> list[tuple[list[int], list[tuple[int, int]]]]:
-        """Encode with the (start, end) characters of every piece."""
+        """Encode with the (start, end) characters of each piece."""
         return [(encoding.ids, encoding.offsets) for encoding in self._encode(texts, aligned=True)]
 
     def _encode(self, texts: Sequence[str], *, aligned: bool = False) -> list[Any]:
@@ -247,19 +246,19 @@ class Tokenizer:
         max_length: int,
         truncation: Cut = "error",
     ) -> Pieces:
-        """Encode texts, or pairs, as [CLS] a [SEP] (b [SEP]), one after another.
+        """Encode texts, or pairs, as packed sequences [CLS] a [SEP] (b [SEP]).
 
-        Some tokenizers have two [SEP] between the texts of a pair (`num_between`). A pair that is too long loses pieces
+        Some tokenizers put two [SEP] between the texts of a pair (`num_between`). A pair that is too long loses pieces
         from the end of its longer text.
 
         Args:
             texts: first texts.
-            pairs: second texts, as many; None for a text without one.
-            max_length: tokens of the longest sequence.
-            truncation: what happens to longer ones.
+            pairs: second texts, one for each first text, or None for a text without one.
+            max_length: maximum length of a sequence in tokens.
+            truncation: whether a longer sequence is an error or is cut.
 
         Raises:
-            DataError: a longer one under `error`, by its number; a text with a lone surrogate.
+            DataError: a sequence is too long and `truncation` is "error", or a text holds a lone surrogate.
         """
         first = self.encode_batch(texts)
         second: list[list[int] | None] = [None] * len(first)
@@ -276,7 +275,7 @@ class Tokenizer:
         max_length: int,
         truncation: Cut = "error",
     ) -> Pieces:
-        """Do what `pack` does with texts that are piece ids already."""
+        """Do the same as `pack` for texts that are encoded already."""
         tokens: list[int] = []
         segments: list[int] = []
         offsets, cut = [0], []
@@ -287,7 +286,7 @@ class Tokenizer:
                 length = excess + max_length
                 raise DataError(
                     f"text {number + 1} has {length} tokens, more than {max_length}; shorten it, raise the length "
-                    "(--length), or ask for truncation"
+                    "(--length), or allow truncation"
                 )
             keep_a, keep_b = _kept(len(a), len(b or ()), room)
             tokens += [self.start, *a[:keep_a], self.separator]
@@ -307,19 +306,19 @@ class Tokenizer:
         )
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Join pieces to a text, special tokens left out."""
+        """Join pieces to a text, without special tokens."""
         with readable("decoding"):
             return self._rust.decode(list(ids), skip_special_tokens=True)
 
     def save(self, folder: str | Path, *, segments: bool = True) -> None:
-        """Write the files that this and other programs read it from, and read them back.
+        """Write the files from which bertie and other programs load it, and check them by reading.
 
         Args:
-            folder: where to.
-            segments: whether the model beside it takes segment ids; other programs pass them on unless told.
+            folder: the folder to write into.
+            segments: whether the folder's model uses segment ids; other programs pass them unless the files forbid it.
 
         Raises:
-            DataError: what was read back is not the same.
+            DataError: the files, when read, give another tokenizer.
         """
         from bertie.tokenizer.writing import save
 
@@ -327,7 +326,13 @@ class Tokenizer:
 
 
 def _kept(a: int, b: int, room: int) -> tuple[int, int]:
-    """Return how much of both stays when the longer one loses its end, piece by piece (the second on ties)."""
+    """Return the lengths of both texts after the longer one (the second on ties) has lost pieces until they fit.
+
+    >>> _kept(10, 3, 8)
+    (5, 3)
+    >>> _kept(10, 9, 7)
+    (4, 3)
+    """
     if a + b <= room:
         return a, b
     half = room // 2

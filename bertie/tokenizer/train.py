@@ -1,10 +1,10 @@
-"""Learn a WordPiece vocabulary from text, to the same bytes every time.
+"""Learn a WordPiece vocabulary from text; the same text gives the same bytes.
 
-The objective is byte-pair merging with ## on continuations, as in every WordPiece trainer that is public; the
-likelihood criterion of the original was never released. The package's trainer numbers continuation pieces in the order
-of a hash map and then breaks ties by those numbers, so that no two trainings agree. The cure: hand it the alphabet and
-every single-character continuation, sorted, before it starts; then build a plain tokenizer from the vocabulary alone.
-A Chinese character is a word of its own, so it never continues one and needs no piece for that.
+The method is byte-pair merging with ## on continuations, as in all public WordPiece trainers; the likelihood criterion
+of the original was never released. The package's trainer numbers continuation pieces in the order of a hash map and
+breaks ties by these numbers, so two trainings differ. To avoid this, the trainer gets the sorted alphabet and all
+single-character continuations at the start, and a plain tokenizer is built from the resulting vocabulary. A Chinese
+character is a word by itself, so it needs no continuation piece.
 """
 
 import re
@@ -26,8 +26,8 @@ _CJK_FIRST, _CJK_LAST = "\u3400", "\u9fff"
 _LATIN_ALPHABET, _CJK_ALPHABET = 1000, 8000
 _COUNTED_AT_ONCE = 500_000
 _STANDS_ALONE = re.compile(f"[{CJK}]")
-_ALPHABET_SHARE = 0.9  # of the vocabulary, where not all characters have room; the rest is for longer pieces
-_MOST_LEFT_OUT = 0.005  # of the text
+_ALPHABET_SHARE = 0.9  # of the vocabulary, if not all characters fit; the rest is for longer pieces
+_MOST_LEFT_OUT = 0.005  # largest share of the text's characters that may become [UNK]
 
 
 def train(
@@ -42,20 +42,20 @@ def train(
     """Learn a vocabulary.
 
     Args:
-        texts: paragraphs, read once; kept as words and their counts.
-        vocab_size: pieces wanted, special ones counted; fewer come out of a small corpus, with a warning.
-        lowercase: lower-case everything first.
-        strip_accents: drop accents; with lower-casing only when None.
-        min_frequency: merges rarer than this are not made.
-        alphabet_limit: characters that may become pieces, commonest first; 1,000, and 8,000 where a twentieth or more
-            of the text is Chinese characters, when None. Where the vocabulary has no room for so many, then as many as
-            it has room for, if the others are hardly used.
+        texts: paragraphs, read once; only their words and counts are kept in memory.
+        vocab_size: size of the vocabulary with the special tokens; a small corpus gives fewer, with a warning.
+        lowercase: whether to lower-case the texts.
+        strip_accents: whether to drop accents; None for the value of `lowercase`.
+        min_frequency: a merge needs at least this many occurrences.
+        alphabet_limit: how many characters become pieces, the most frequent first. None: 1,000, or 8,000 if at least a
+            twentieth of the text is Chinese characters; fewer if the vocabulary is too small for them and the others
+            are rare.
 
     Returns:
-        A plain tokenizer; [PAD] [UNK] [CLS] [SEP] [MASK] are 0 to 4.
+        A plain tokenizer, in which [PAD] [UNK] [CLS] [SEP] [MASK] are 0 to 4.
 
     Raises:
-        DataError: no text, or a vocabulary too small for the alphabet.
+        DataError: there is no text, or the vocabulary is too small for the alphabet.
     """
     normalizer = normalizers.BertNormalizer(
         clean_text=True, handle_chinese_chars=True, strip_accents=strip_accents, lowercase=lowercase
@@ -67,7 +67,7 @@ def train(
     if (least := len(SPECIALS) + len(alphabet) + len(extra)) > vocab_size:
         raise DataError(
             f"--vocab-size {vocab_size} has no room for the {len(alphabet)} characters of the text, alone and as "
-            f"continuations; take at least {least}, or a smaller --alphabet-limit"
+            f"continuations; give at least {least}, or a smaller --alphabet-limit"
         )
     rust = RustTokenizer(models.WordPiece(unk_token="[UNK]", max_input_chars_per_word=100))
     rust.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
@@ -88,22 +88,22 @@ def train(
 
 
 def _counted(texts: Iterable[str], normalizer: normalizers.Normalizer, *, lowercase: bool) -> Counter[str]:
-    """Count words as the tokenizer will see them; each different one is normalized once in a while, not each time."""
+    """Count normalized words; a word is normalized once for each batch of counts, not at each occurrence."""
     words: Counter[str] = Counter()
-    found: Counter[str] = Counter()
+    raw: Counter[str] = Counter()
     for text in texts:
-        found.update(WORDS.findall(text))
-        if len(found) > _COUNTED_AT_ONCE:
-            _add(words, found, normalizer, lowercase=lowercase)
-            found.clear()
-    _add(words, found, normalizer, lowercase=lowercase)
+        raw.update(WORDS.findall(text))
+        if len(raw) > _COUNTED_AT_ONCE:
+            _add(words, raw, normalizer, lowercase=lowercase)
+            raw.clear()
+    _add(words, raw, normalizer, lowercase=lowercase)
     return words
 
 
-def _add(words: Counter[str], found: Counter[str], normalizer: normalizers.Normalizer, *, lowercase: bool) -> None:
+def _add(words: Counter[str], raw: Counter[str], normalizer: normalizers.Normalizer, *, lowercase: bool) -> None:
     splitter = pre_tokenizers.BertPreTokenizer()
-    for word, number in found.items():
-        if word.isascii() and word.isalnum():  # nothing to drop, to decompose or to cut
+    for word, number in raw.items():
+        if word.isascii() and word.isalnum():  # normalizing would only lower-case such a word
             words[word.lower() if lowercase else word] += number
         else:
             for part, _ in splitter.pre_tokenize_str(normalizer.normalize_str(word)):
@@ -111,7 +111,7 @@ def _add(words: Counter[str], found: Counter[str], normalizer: normalizers.Norma
 
 
 def _alphabet(words: Counter[str], limit: int | None, room: int) -> list[str]:
-    """Return the commonest characters, sorted: as many as asked for, or as suit the script and the room there is."""
+    """Return the most frequent characters, sorted: `limit` of them, or a number that suits the script and `room`."""
     counts: Counter[str] = Counter()
     for word, number in words.items():
         for character in word:
@@ -137,7 +137,7 @@ def _alphabet(words: Counter[str], limit: int | None, room: int) -> list[str]:
 
 
 def _repeated(words: Counter[str]) -> Iterator[str]:
-    """Yield every word as often as it was counted, in batches of one word, sorted so that the order never varies."""
+    """Yield each word as often as it was counted, in texts of one repeated word, in sorted order."""
     for word, number in sorted(words.items()):
         while number > 0:
             step = min(number, 10_000)

@@ -1,7 +1,8 @@
-"""Write a tokenizer's files so that bertie and transformers read the same from them, and read them back.
+"""Write a tokenizer's files so that bertie and transformers read the same tokenizer, and check them by reading.
 
-A plain BERT tokenizer is written as a BertTokenizer with vocab.txt, one that RobertaTokenizer would build as that class
-with vocab.json and merges.txt, and any other as tokenizer.json alone, which PreTrainedTokenizerFast follows as it is.
+A plain BERT tokenizer is written as a BertTokenizer with vocab.txt. One that RobertaTokenizer would build is written as
+that class, with vocab.json and merges.txt. Any other is written as tokenizer.json alone, which PreTrainedTokenizerFast
+follows exactly.
 """
 
 import json
@@ -21,7 +22,7 @@ from bertie.tokenizer.vocabulary import fits
 
 _NO_SEGMENTS = ["input_ids", "attention_mask"]
 _SEGMENTS = ["input_ids", "token_type_ids", "attention_mask"]
-# Settings of others that stay: how long, from which side, how ids become text again.
+# Settings that bertie doesn't use but keeps: maximum length, sides of padding and truncation, decoding.
 _KEPT = ("model_max_length", "padding_side", "truncation_side", "clean_up_tokenization_spaces", "errors")
 _FLAGS = ("lstrip", "rstrip", "single_word", "normalized")
 
@@ -30,12 +31,12 @@ def save(tokenizer: Tokenizer, place: Path, *, segments: bool) -> None:
     """Write all files of a tokenizer into a folder.
 
     Args:
-        tokenizer: what is written.
+        tokenizer: the tokenizer to write.
         place: the folder.
-        segments: whether other programs are to pass segment ids on to the model beside it.
+        segments: whether other programs should pass segment ids to the folder's model.
 
     Raises:
-        DataError: what was read back is not the same.
+        DataError: the files, when read, give another tokenizer.
     """
     rust = RustTokenizer.from_str(tokenizer.as_json)
     if is_bare(rust):
@@ -65,7 +66,7 @@ def save(tokenizer: Tokenizer, place: Path, *, segments: bool) -> None:
 
 
 def _settings(tokenizer: Tokenizer, names: dict[str, Any]) -> dict[str, Any]:
-    """Return tokenizer_config.json, its class among it."""
+    """Return the values of tokenizer_config.json, including the class."""
     kept = {name: tokenizer.config[name] for name in _KEPT if name in tokenizer.config}
     typed = {role: {"__type": "AddedToken", **name} if isinstance(name, dict) else name for role, name in names.items()}
     if tokenizer.is_plain and fits(tokenizer.tokens):
@@ -86,7 +87,7 @@ def _settings(tokenizer: Tokenizer, names: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_roberta(tokenizer: Tokenizer) -> bool:
-    """Tell whether RobertaTokenizer would build the same around the vocabulary."""
+    """Tell whether RobertaTokenizer would build the same tokenizer from the vocabulary."""
     state, model = tokenizer.state, tokenizer.state["model"]
     pre, after = state["pre_tokenizer"] or {}, state["post_processor"] or {}
     return (
@@ -105,7 +106,7 @@ def _is_roberta(tokenizer: Tokenizer) -> bool:
 
 
 def _role(tokenizer: Tokenizer, name: str) -> Any:
-    """Describe a special token as other programs do: by its name, with its flags where it has any."""
+    """Describe a special token as other programs do: by its name, or with its flags if any is set."""
     flags = next((token for token in tokenizer.state["added_tokens"] if token["content"] == name), None)
     if flags is None or not any(flags[flag] for flag in _FLAGS):
         return name

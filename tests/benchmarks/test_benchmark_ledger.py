@@ -105,7 +105,7 @@ def test_the_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ledger.write(result((1.0, 0.9, 1.1)), tmp_path / "fresh")
     assert check.main(words) == 1 and "67% lost" in capsys.readouterr().out
     ledger.write(result((3.1, 2.9, 3.3)), tmp_path / "fresh")
-    assert check.main([*words, "fake"]) == 0 and "nothing is slower" in capsys.readouterr().out
+    assert check.main([*words, "fake"]) == 0 and "no ratio is worse" in capsys.readouterr().out
     assert check.main([*words, "unknown"]) == 0 and "no committed result" in capsys.readouterr().err
 
 
@@ -113,7 +113,7 @@ def test_another_machines_result_is_not_measured_again(tmp_path: Path, capsys: p
     ledger.write(result((3.0, 2.8, 3.2), machine={**machine.description(), "processor": "another"}), tmp_path)
     assert check.main(["--committed", str(tmp_path)]) == 0
     shown = capsys.readouterr()
-    assert "another machine (processor differ)" in shown.err and shown.out == "nothing was compared\n"
+    assert "another machine (processor differ)" in shown.err and shown.out == "no results were compared\n"
 
 
 def test_the_machine_names_no_place() -> None:

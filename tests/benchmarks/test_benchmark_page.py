@@ -82,9 +82,9 @@ def test_what_is_missing_is_drawn() -> None:
 
 
 def test_a_page_without_a_place_is_refused() -> None:
-    with pytest.raises(SystemExit, match=r"page\.md has no place for what a\.py draws"):
+    with pytest.raises(SystemExit, match=r"page\.md has no markers for a\.py"):
         filled("a<!-- begin: drawn by a.py -->", "new", "a.py", "page.md")
-    with pytest.raises(SystemExit, match=r"benchmarks\.md has no place for what benchmarks/draw\.py draws"):
+    with pytest.raises(SystemExit, match=r"benchmarks\.md has no markers for benchmarks/draw\.py"):
         draw.drawn("text", [])
 
 

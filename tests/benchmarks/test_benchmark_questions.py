@@ -118,7 +118,7 @@ def test_sentences_of_a_file(tmp_path: Path) -> None:
         "The third one is here.",
     ]
     assert inputs.sentences(4, str(file)) == found
-    with pytest.raises(SystemExit, match=r"4 sentences .* 9 needed"):
+    with pytest.raises(SystemExit, match=r"4 sentences .* 9 are needed"):
         inputs.sentences(9, str(file))
     assert inputs.document_text(12, str(file)) == "One sentence"
     documents = inputs.document_text(20_000, None).split("\n\n")

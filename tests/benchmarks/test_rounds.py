@@ -156,7 +156,7 @@ def test_another_cases_proof(fake: str, tmp_path: Path) -> None:
 
 
 def test_a_wrong_result_stops_everything(fake: str, tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match=r"wrong computes something else .*2\.5.*nothing was timed"):
+    with pytest.raises(SystemExit, match=r"wrong disagrees .*2\.5.*stops before timing"):
         run(fake, tmp_path, "--case", "strict")
     assert "repeat" not in (tmp_path / "log").read_text()
     assert not (tmp_path / "out").exists()
@@ -179,7 +179,7 @@ def test_few_repeats_and_unknown_cases_are_refused(fake: str, tmp_path: Path) ->
     with pytest.raises(SystemExit) as stopped:
         run(fake, tmp_path, "--rounds", "2", "--repeats", "2")
     assert stopped.value.code == 2
-    with pytest.raises(SystemExit, match="there are plain, odd"):
+    with pytest.raises(SystemExit, match="the cases are plain, odd"):
         run(fake, tmp_path, "--case", "nothing")
 
 

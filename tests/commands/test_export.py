@@ -100,7 +100,7 @@ def test_backend_and_precision_travel_with_the_folder(
     assert f"was exported with --precision {precision}, not {other}" in capsys.readouterr().err
     with pytest.raises(SettingsError, match="not eager; export it again"):
         bertie.load(out, backend="eager")
-    with pytest.raises(SettingsError, match="is an exported model, which predict, evaluate and search use"):
+    with pytest.raises(SettingsError, match="is an exported model, for predict, evaluate and search only"):
         read(out)
 
 

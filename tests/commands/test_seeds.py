@@ -207,7 +207,7 @@ def test_a_folder_of_seeds_is_no_model(tmp_path: Path) -> None:
     model = tmp_path / "seed-3" / "model"
     model.mkdir(parents=True)
     (model / "config.json").write_text('{"model_type": "bert"}', encoding="utf-8")
-    with pytest.raises(SettingsError, match=r"holds runs of several seeds; take the model of one, such as .*seed-3"):
+    with pytest.raises(SettingsError, match=r"holds runs of several seeds; use the model of one, such as .*seed-3"):
         bertie.load(tmp_path)
 
 

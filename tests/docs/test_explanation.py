@@ -139,8 +139,8 @@ def test_parts_are_found_by_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     [
         ("a.py:g", "a.py has no g"),
         ("b.py:f", "can't read"),
-        ('a.py:f from "three" to "one"', "no line holds 'three'"),
-        ('a.py:f from "one" to "two"', "no line from there on holds 'two'"),
+        ('a.py:f from "three" to "one"', "no line contains 'three'"),
+        ('a.py:f from "one" to "two"', "no line after the first one contains 'two'"),
         ('a.py:f from "one"', "can't read"),
     ],
 )

@@ -106,7 +106,7 @@ def test_an_unfinished_run_is_refused(tmp_path: Path) -> None:
     (folder / "run.json").write_text(json.dumps(record))
     with pytest.raises(SystemExit, match="isn't finished"):
         results.entry_of_run(folder, "mrpc")
-    with pytest.raises(SystemExit, match="is no run"):
+    with pytest.raises(SystemExit, match="is not a run"):
         results.entry_of_run(tmp_path, "mrpc")
 
 
@@ -150,5 +150,5 @@ def test_a_peer_stands_beside_the_run_that_did_the_same_otherwise() -> None:
 
 
 def test_a_page_without_a_place_is_refused() -> None:
-    with pytest.raises(SystemExit, match=r"results\.md has no place for what docs/results\.py draws"):
+    with pytest.raises(SystemExit, match=r"results\.md has no markers for docs/results\.py"):
         results.drawn("text", [])

@@ -98,5 +98,5 @@ def test_a_folder_without_a_journal(tmp_path: Path) -> None:
 
 
 def test_a_page_without_a_place_is_refused() -> None:
-    with pytest.raises(SystemExit, match=r"studies\.md has no place for what docs/studies\.py draws"):
+    with pytest.raises(SystemExit, match=r"studies\.md has no markers for docs/studies\.py"):
         studies.drawn("text", {})

@@ -58,7 +58,7 @@ def test_title(wiki: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_next_sentence(wiki: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert pairs(wiki, "next-sentence") == [(FOUR, LAST)]
-    assert "left out: 3 paragraphs of few sentences" in capsys.readouterr().err
+    assert "left out: 3 paragraphs with few sentences" in capsys.readouterr().err
 
 
 def test_a_table_is_never_overwritten(wiki: Path) -> None:

@@ -72,9 +72,9 @@ def test_config_that_is_none(content: bytes, message: str, folder: Path) -> None
         ({"num_attention_heads": 0}, "num_attention_heads"),
         ({"num_hidden_layers": 10**9}, "num_hidden_layers"),
         ({"num_hidden_layers": 3}, "lacks encoder.blocks.2"),
-        ({"num_hidden_layers": 1}, r"no place for encoder\.blocks\.1"),
+        ({"num_hidden_layers": 1}, r"no parameter for encoder\.blocks\.1"),
         ({"vocab_size": 10**9}, "config.json says"),
-        ({"vocab_size": 44}, "45 pieces and the model only 44"),
+        ({"vocab_size": 44}, "45 tokens, but the model only 44"),
         ({"hidden_dropout_prob": 3}, "hidden_dropout_prob"),
         ({"layer_norm_eps": "small"}, "layer_norm_eps"),
         ({"is_decoder": True}, "sees no token to the right"),
@@ -130,7 +130,7 @@ def test_any_config_is_read_or_refused(
         ({"quantization_config": {"quant_method": "bitsandbytes"}}, r"weights are quantized \(bitsandbytes\)"),
         ({"quantization_config": {"quant_method": "gptq", "bits": 4}}, r"weights are quantized \(gptq\)"),
         ({"quantization_config": [1]}, r"weights are quantized \(quantization_config\)"),
-        ({"auto_map": {"AutoModel": "modeling.Model", "AutoConfig": "a.B"}}, r"code that it brings along \(modeling"),
+        ({"auto_map": {"AutoModel": "modeling.Model", "AutoConfig": "a.B"}}, r"code in its folder \(modeling"),
         ({"pruned_heads": {"0": [1]}}, "attention heads are pruned"),
         ({"rope_scaling": {"type": "linear", "factor": 2.0}}, "rope_scaling is"),
         ({"position_embedding_type": "relative_key"}, "position_embedding_type 'relative_key'"),
@@ -150,17 +150,17 @@ def test_keys_without_a_meaning_are_named(folder: Path) -> None:
     change_config(folder, use_flash_attn=True, alibi_starting_size=512, gradient_checkpointing=True, absent=None, off=0)
     change_config(folder, pruned_heads={}, auto_map={"AutoTokenizer": "a.B"}, directionality="bidi", num_beams=3)
     (note,) = huggingface.read(folder).notes
-    assert note.endswith("without a meaning here, and not followed: alibi_starting_size, auto_map, use_flash_attn")
+    assert note.endswith("bertie ignores these keys: alibi_starting_size, auto_map, use_flash_attn")
 
 
 def test_a_config_without_model_type(folder: Path) -> None:
     change_config(folder, drop=("model_type",))
     assert huggingface.read(folder).architecture == "bert"
     change_config(folder, drop=("model_type",), architectures=["RobertaForMaskedLM"])
-    with pytest.raises(DataError, match=r"named bert\.\*, as those of a bert, and config\.json says roberta"):
+    with pytest.raises(DataError, match=r"named bert\.\*, like those of a bert, but config\.json says roberta"):
         huggingface.read(folder)
     change_config(folder, drop=("model_type",), architectures=["GPT2ForMaskedLM"])
-    with pytest.raises(DataError, match="no model_type, and its class 'GPT2ForMaskedLM' is none of"):
+    with pytest.raises(DataError, match="no model_type, and its class 'GPT2ForMaskedLM' is not among"):
         huggingface.read(folder)
 
 

@@ -92,12 +92,12 @@ def test_one_label_of_a_classifier_is_a_sigmoid(tmp_path: Path) -> None:
     shares = [verdict.scores["LABEL_0"] for verdict in predictor.predict(TEXTS)]
     assert shares == pytest.approx(values(folder, task="regression", activation="sigmoid"), abs=1e-6)
     (note,) = huggingface.read(folder).notes
-    assert "has one label, whose probability is given as in transformers: by a sigmoid" in note
+    assert "has one label; its probability is the sigmoid of the logit, as in transformers" in note
 
 
 def test_a_problem_that_there_is_not(tmp_path: Path) -> None:
     folder = foreign(tmp_path / "model", Regression(max_length=16), problem_type="ranking")
-    with pytest.raises(DataError, match="problem_type 'ranking' is none of regression"):
+    with pytest.raises(DataError, match="problem_type 'ranking' is not among regression"):
         huggingface.read(folder)
 
 
@@ -106,7 +106,7 @@ def test_two_labels_of_one_name(tmp_path: Path) -> None:
     folder = foreign(tmp_path / "model", task, id2label={"0": "other", "1": "sport", "2": "other"})
     with pytest.raises(SettingsError, match=r"has 'other' twice.*--settings 'labels=other\|sport\|other_2'"):
         huggingface.read(folder)
-    with pytest.raises(SettingsError, match=r"has 3 classes, and 2 names for them: a, b; name each.*labels=a\|b\|c"):
+    with pytest.raises(SettingsError, match=r"has 3 classes but 2 label names: a, b; name each.*labels=a\|b\|c"):
         huggingface.read(folder, settings={"labels": ("a", "b")})
     convert(str(folder), tmp_path / "renamed", settings={"labels": "rest|sport|news"})
     renamed = json.loads((tmp_path / "renamed" / "config.json").read_text())

@@ -12,7 +12,7 @@ HERE = Path("some/folder")
 
 
 def test_a_folder_does_not_choose_what_code_is_run() -> None:
-    with pytest.raises(SettingsError, match=r"say --task os:path if you trust it"):
+    with pytest.raises(SettingsError, match=r"if you trust it, give --task os:path"):
         stored_task({"bertie": {"task": "os:path"}}, HERE)
     assert stored_task({"bertie": {"task": "classification"}}, HERE) == "classification"
     assert stored_task({}, HERE) is None

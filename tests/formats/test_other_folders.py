@@ -40,14 +40,14 @@ def refusal(path: Path) -> str:
 FILES = {
     "tf_model.h5": "is a TensorFlow model; transformers 4 .*from_tf=True.*save_pretrained",
     "flax_model.msgpack": "is a Flax model; transformers 4 .*from_flax=True",
-    "model.ckpt.index": "model.ckpt is a checkpoint of TensorFlow 1; .* convert --model_type bert",
-    "saved_model.pb": "TensorFlow program, which can't be turned back",
-    "model.onnx": "is an ONNX model, which can't be turned back",
+    "model.ckpt.index": "model.ckpt is a TensorFlow 1 checkpoint; .* convert --model_type bert",
+    "saved_model.pb": "TensorFlow program, which can't be converted back",
+    "model.onnx": "is an ONNX model, which can't be converted back",
     "ggml-model-q4_0.gguf": r"is a GGUF model of llama\.cpp",
     "model.tflite": "TensorFlow Lite",
     "weights.safetensors": r"rename its weights: mv weights\.safetensors model\.safetensors",
-    "adapter_model.safetensors": r"an adapter \(PEFT\) for its base model; .*merge_and_unload",
-    "pytorch_model.bin": "a pickle, which could run code when read; type: bertie convert",
+    "adapter_model.safetensors": r"an adapter \(PEFT\) for a base model; .*merge_and_unload",
+    "pytorch_model.bin": "a pickle, which could run code when read; convert it: bertie convert",
     "training_args.bin": r"holds no model\.safetensors; give a folder",
 }
 
@@ -64,11 +64,11 @@ def test_an_adapter_names_its_base(tmp_path: Path) -> None:
     settings = {"base_model_name_or_path": "someone/small", "peft_type": "LORA"}
     (tmp_path / "adapter_config.json").write_text(json.dumps(settings))
     (tmp_path / "adapter_model.safetensors").touch()
-    assert "for 'someone/small'; merge the two where it was made" in refusal(tmp_path)
+    assert "for 'someone/small'; merge it into its base model" in refusal(tmp_path)
     with pytest.raises(BertieError, match=r"no model .* for 'someone/small'"):
         show(tmp_path)
     (tmp_path / "adapter_config.json").write_text("[" * 100_000)
-    assert "for its base model" in refusal(tmp_path)
+    assert "for a base model" in refusal(tmp_path)
 
 
 def test_the_output_of_a_trainer(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_the_output_of_a_trainer(tmp_path: Path) -> None:
     (tmp_path / "out" / "checkpoint-1000" / "trainer_state.json").write_text(json.dumps(state))
     said = refusal(tmp_path / "out")
     assert f"the last checkpoint of 3 is {tmp_path}/out/checkpoint-1000" in said
-    assert "the best by its own record was 'checkpoint-500'" in said
+    assert "trainer_state.json names 'checkpoint-500' as the best" in said
 
 
 def test_a_folder_of_the_hubs_cache(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_a_folder_of_the_hubs_cache(tmp_path: Path) -> None:
     (found / "snapshots" / "empty").mkdir(parents=True)
     assert "the hub's cache" not in refusal(found)
     model(found / "snapshots" / "abc")
-    assert f"it is a model in the hub's cache, which lies in {found}/snapshots/abc" in refusal(found)
+    assert f"it is a model's folder in the hub's cache; the model is {found}/snapshots/abc" in refusal(found)
 
 
 def test_a_checkpoint_of_a_trainer_is_a_model(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_a_run_and_a_folder_around_one_model(tmp_path: Path) -> None:
     model(tmp_path / "run" / "model")
     assert f"the model in it is {tmp_path}/run/model" in refusal(tmp_path / "run")
     (tmp_path / "run" / "config.toml").write_text("")
-    assert f"it is a run, whose model is {tmp_path}/run/model" in refusal(tmp_path / "run")
+    assert f"it is a run; its model is {tmp_path}/run/model" in refusal(tmp_path / "run")
     for name in ("first", "second"):
         model(tmp_path / "many" / name)
     assert f"it holds 2 models, such as {tmp_path}/many/first and" in refusal(tmp_path / "many")
@@ -129,12 +129,12 @@ def test_an_older_name_of_the_config(tmp_path: Path) -> None:
 def test_parts_of_a_model(tmp_path: Path) -> None:
     assert refusal(tmp_path).endswith("it is empty")
     TOKENIZER.save(tmp_path / "tokenizer")
-    assert refusal(tmp_path / "tokenizer").endswith("it holds a tokenizer alone")
+    assert refusal(tmp_path / "tokenizer").endswith("it holds only a tokenizer")
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / "model.safetensors").touch()
-    assert "weights alone don't say what network" in refusal(tmp_path / "weights")
+    assert "weights alone don't say which network" in refusal(tmp_path / "weights")
     (tmp_path / "weights" / "model.safetensors").rename(tmp_path / "weights" / "last.ckpt")
-    assert "last.ckpt alone doesn't say what network" in refusal(tmp_path / "weights")
+    assert "last.ckpt alone doesn't say which network" in refusal(tmp_path / "weights")
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_a_file_in_place_of_a_folder(name: str, said: str, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("start", "said"),
     [
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "is a pointer of Git LFS"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "is a Git LFS pointer"),
         (b"<!DOCTYPE html>\n<html>", "is a web page, not weights"),
         (b"nothing", "is damaged"),
     ],

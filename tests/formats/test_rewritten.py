@@ -81,12 +81,12 @@ def test_other_labels_of_the_same_head(names: tuple[str, ...], tmp_path: Path) -
 def test_what_a_hand_changed_in_one_place_is_asked_for(tmp_path: Path) -> None:
     folder = written(tmp_path / "a", Classification(labels=("neg", "pos"), max_length=16))
     changed(folder, id2label={"0": "bad", "1": "good"})
-    with pytest.raises(DataError, match=r"bad, good by id2label, neg, pos in bertie.*--settings 'labels=bad\|good'"):
+    with pytest.raises(DataError, match=r"bad, good in id2label, neg, pos in bertie.*--settings 'labels=bad\|good'"):
         huggingface.read(folder)
     bundle = huggingface.read(folder, settings={"labels": "bad|good"})
     assert bundle.task.labels == ("bad", "good") and not bundle.notes  # type: ignore[attr-defined]
     other = written(tmp_path / "b", Classification(labels=("neg", "pos"), max_length=16))
     changed(other, problem_type="multi_label_classification")
-    with pytest.raises(DataError, match=r"multi_label twice.*true by problem_type, false in .*'multi_label=true'"):
+    with pytest.raises(DataError, match=r"multi_label: true in problem_type, false in .*'multi_label=true'"):
         huggingface.read(other)
     assert huggingface.read(other, settings={"multi_label": "true"}).task.multi_label  # type: ignore[attr-defined]

@@ -126,7 +126,7 @@ def test_what_another_program_saved_last_holds_and_wishes_win(folder: Path) -> N
 def test_prompts(folder: Path) -> None:
     file = folder / "config_sentence_transformers.json"
     change(file, lambda values: {**values, "prompts": {"query": "query: ", "document": ""}})
-    assert "knows prompts (query 'query: ')" in huggingface.read(folder).notes[0]
+    assert "lists prompts (query 'query: ')" in huggingface.read(folder).notes[0]
     change(file, lambda values: {**values, "default_prompt_name": "document"})
     assert huggingface.read(folder).task.name == "embedding"
     change(file, lambda values: {**values, "default_prompt_name": "query"})
@@ -138,17 +138,17 @@ def test_prompts(folder: Path) -> None:
 OLD = "sentence_transformers.models."
 DENSE = [step(0, "", f"{OLD}Transformer"), step(1, "1_Pooling", f"{OLD}Pooling"), step(2, "2_Dense", f"{OLD}Dense")]
 REFUSED: dict[str, tuple[str, Any, str]] = {
-    "dense": ("modules.json", DENSE, "lists Transformer, Pooling, Dense; bertie's embedding has"),
-    "no pooling": ("modules.json", DENSE[:1], "lists Transformer; bertie's"),
-    "nothing": ("modules.json", [], "lists nothing"),
+    "dense": ("modules.json", DENSE, "lists Transformer, Pooling, Dense; bertie supports Transformer"),
+    "no pooling": ("modules.json", DENSE[:1], "lists Transformer; bertie supports"),
+    "nothing": ("modules.json", [], "lists no steps"),
     "an object": ("modules.json", {}, "must list steps"),
     "no type": ("modules.json", [{"path": ""}], "must list steps, each with a type and a path"),
     "outside": ("modules.json", [DENSE[0], step(1, "../1_Pooling", f"{OLD}Pooling")], "a path in this folder"),
-    "foreign code": ("modules.json", [step(0, "", "custom.Model")], "custom.Model, which is code outside"),
+    "foreign code": ("modules.json", [step(0, "", "custom.Model")], "custom.Model, code outside"),
     "elsewhere": (
         "modules.json",
         [step(0, "0_Transformer", f"{OLD}Transformer"), DENSE[1]],
-        "which is not there",
+        "is missing",
     ),
     "no file": (
         "modules.json",
@@ -156,17 +156,25 @@ REFUSED: dict[str, tuple[str, Any, str]] = {
         r"1_Nowhere/config\.json is missing",
     ),
     "square root": ("1_Pooling/config.json", {"pooling_mode_mean_sqrt_len_tokens": True}, "mean_sqrt_len_tokens"),
-    "last": ("1_Pooling/config.json", {"pooling_mode": "lasttoken"}, "the pooling .'lasttoken'.; bertie has one of"),
+    "last": (
+        "1_Pooling/config.json",
+        {"pooling_mode": "lasttoken"},
+        "the pooling .'lasttoken'.; bertie supports one of",
+    ),
     "two": (
         "1_Pooling/config.json",
         {"pooling_mode_cls_token": True, "pooling_mode_max_tokens": True},
         "'cls', 'max'",
     ),
-    "no name": ("1_Pooling/config.json", {"pooling_mode": [3]}, "bertie has one of"),
-    "width": ("1_Pooling/config.json", {"word_embedding_dimension": 17}, r"pools vectors of 17, config\.json says 16"),
+    "no name": ("1_Pooling/config.json", {"pooling_mode": [3]}, "bertie supports one of"),
+    "width": (
+        "1_Pooling/config.json",
+        {"word_embedding_dimension": 17},
+        r"pools vectors of size 17, but config\.json says 16",
+    ),
     "tokens": ("2_Normalize/config.json", {"module_input_name": "token_embeddings"}, "scales 'token_embeddings'"),
     "length": ("sentence_bert_config.json", {"max_seq_length": "long"}, "max_seq_length must be a number of tokens"),
-    "task": ("sentence_bert_config.json", {"transformer_task": "fill-mask"}, "takes the model for 'fill-mask'"),
+    "task": ("sentence_bert_config.json", {"transformer_task": "fill-mask"}, "uses the model for 'fill-mask'"),
     "prompts": ("config_sentence_transformers.json", {"prompts": ["a"]}, "prompts must be an object"),
     "list": ("sentence_bert_config.json", [], "a JSON object was expected"),
 }
@@ -200,7 +208,7 @@ def test_what_would_be_other_vectors_is_refused(kind: str, folder: Path) -> None
 def test_lower_case_before_a_tokenizer_that_keeps_case(folder: Path) -> None:
     change(folder / "sentence_bert_config.json", lambda values: {**values, "do_lower_case": True})
     assert huggingface.read(folder).task.name == "embedding"  # its tokenizer does so anyway
-    with pytest.raises(DataError, match="turns texts into lower case before the tokenizer"):
+    with pytest.raises(DataError, match="lower-cases texts before the tokenizer"):
         read_layout(folder, {}, CONFIG, lowercase=False)
 
 

@@ -103,7 +103,7 @@ def test_a_wrapper_of_an_encoder_and_a_decoder(tmp_path: Path) -> None:
 def test_a_loss_beside_the_wrapped_network_is_named(tmp_path: Path) -> None:
     folder, tensors = original(tmp_path / "model")
     save_file(with_a_loss(tensors), folder / "model.safetensors")
-    with pytest.raises(SettingsError, match=r"holds criterion\.weight, .* say --task classification"):
+    with pytest.raises(SettingsError, match=r"heads: criterion\.weight; .* give --task classification"):
         huggingface.read(folder)
     assert "left out: criterion.weight" in huggingface.read(folder, task="classification").notes[-1]
 
@@ -124,7 +124,7 @@ def test_two_encoders_are_asked_about(tmp_path: Path) -> None:
     folder, tensors = original(tmp_path / "model")
     teacher = {name: value + 1 for name, value in tensors.items()}
     save_file({**front("student.")(tensors), **front("teacher.")(teacher)}, folder / "model.safetensors")
-    with pytest.raises(DataError, match=r"2 encoders .*student\.bert\.\*, teacher\.bert\.\*; .*--part student"):
+    with pytest.raises(DataError, match=r"2 encoders, named student\.bert\.\*, teacher\.bert\.\*; .*--part student"):
         huggingface.read(folder)
     convert(str(folder), tmp_path / "new", part="teacher")
     assert torch.equal(load_file(tmp_path / "new" / "model.safetensors")[WORDS], teacher[WORDS])
@@ -190,7 +190,7 @@ def test_several_sets_of_weights_are_asked_about(tmp_path: Path) -> None:
     (folder / "model.safetensors").unlink()
     average = {name: value + 1 for name, value in tensors.items()}
     torch.save({"model": tensors, "ema": average}, folder / "pytorch_model.bin")
-    with pytest.raises(DataError, match=r"several sets of weights \(model, ema\); say which: --part model"):
+    with pytest.raises(DataError, match=r"several sets of weights \(model, ema\); choose one: --part model"):
         convert(str(folder), tmp_path / "new")
     convert(str(folder), tmp_path / "new", part="ema")
     assert torch.equal(load_file(tmp_path / "new" / "model.safetensors")[WORDS], average[WORDS])

@@ -227,7 +227,7 @@ def test_what_is_not_followed_in_writing_is_named(theirs: Any, tmp_path: Path) -
     file = tmp_path / "generation_config.json"
     file.write_text(json.dumps({"repetition_penalty": 1.3, "early_stopping": True, "typical_p": 1.0, "num_beams": 2}))
     (note,) = [note for note in huggingface.read(tmp_path).notes if "writing" in note]
-    assert note == f"{file}: not followed in writing: early_stopping, repetition_penalty"
+    assert note == f"{file}: bertie ignores these generation settings: early_stopping, repetition_penalty"
     for wrong, said in (
         ({"num_beams": "3"}, "num_beams must be an? int"),
         ({"do_sample": 1}, "do_sample must be a bool"),
@@ -238,12 +238,12 @@ def test_what_is_not_followed_in_writing_is_named(theirs: Any, tmp_path: Path) -
         with pytest.raises(DataError, match=said):
             huggingface.read(tmp_path)
     file.write_text(json.dumps({"decoder_start_token_id": 7}))
-    with pytest.raises(DataError, match=r"begin and end with the ids \(7, 3\)"):
+    with pytest.raises(DataError, match=r"start and end with the ids \(7, 3\)"):
         huggingface.read(tmp_path)
 
 
 def test_the_pooler_that_nothing_asks_is_left_out_with_a_word(ours: Any) -> None:
-    assert any("encoder.pooler.dense.weight, which an encoder under a decoder never" in note for note in ours.notes)
+    assert any("encoder.pooler.dense.weight, which an encoder with a decoder never" in note for note in ours.notes)
 
 
 @pytest.mark.parametrize("kind", ["Roberta", "DistilBert", "Electra", "Albert", "ModernBert", "RoFormer"])

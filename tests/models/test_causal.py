@@ -102,10 +102,12 @@ def test_what_a_folder_has_not_learned_is_refused(tiny_tokenizer: Any, tmp_path:
     for task in (MaskedLM(max_length=64), Hybrid(max_length=64), CausalLM(max_length=64)):
         huggingface.write(bundle_of(task, tiny_tokenizer), tmp_path / task.name)
     for name, wrong in [("masked_lm", "causal_lm"), ("masked_lm", "hybrid"), ("causal_lm", "hybrid")]:
-        with pytest.raises(SettingsError, match=f"has not learned {wrong}, and as one it would write and score noise"):
+        with pytest.raises(SettingsError, match=f"was not trained for {wrong}: its texts and scores would be noise"):
             huggingface.read(tmp_path / name, task=wrong)
     for name in ("hybrid", "causal_lm"):
-        with pytest.raises(SettingsError, match=f"has learned {name}, which guesses a token at the place before it"):
+        with pytest.raises(
+            SettingsError, match=f"was trained for {name}, which predicts each token at the position before it"
+        ):
             huggingface.read(tmp_path / name, task="masked_lm")
     assert huggingface.read(tmp_path / "hybrid").architecture == "bert"
     assert huggingface.read(tmp_path / "hybrid", task="causal_lm").architecture == "causal"
@@ -123,5 +125,5 @@ def test_a_decoder_of_a_source_is_none(tiny_tokenizer: Any, tmp_path: Path) -> N
     assert huggingface.read(tmp_path / "model").architecture == "causal"
     del values["bertie"]
     file.write_text(json.dumps({**values, "is_decoder": False}))
-    with pytest.raises(SettingsError, match="has not learned causal_lm"):
+    with pytest.raises(SettingsError, match="was not trained for causal_lm"):
         huggingface.read(tmp_path / "model")

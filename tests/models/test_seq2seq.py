@@ -90,7 +90,7 @@ def test_training_knows_its_layers(encoder_folder: Path) -> None:
 
 
 def test_an_encoder_alone_does_not_write(encoder_folder: Path) -> None:
-    with pytest.raises(SettingsError, match="has no decoder, so it can't write; fine-tune it"):
+    with pytest.raises(SettingsError, match="has no decoder to generate text with; fine-tune it"):
         huggingface.read(encoder_folder, task="generation")
     with pytest.raises(SettingsError, match="Bert has no decoder"):
         TASK.head(bert_config(50).build())
@@ -104,7 +104,7 @@ def test_texts_longer_than_the_positions_are_refused(encoder_folder: Path) -> No
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"decoder_start_token_id": 7}, DataError, "begin and end with the ids"),
+        ({"decoder_start_token_id": 7}, DataError, "start and end with the ids"),
         ({"decoder_start_token_id": None}, SettingsError, "doesn't say decoder_start_token_id"),
         ({"eos_token_id": 1_000_000}, SettingsError, "end_id must be an id below"),
         ({"decoder": None}, DataError, "decoder must be a JSON object"),

@@ -118,7 +118,7 @@ def test_what_only_tokenizer_json_says_is_asked_for(tmp_path: Path) -> None:
                     single="[CLS] $A", pair="[CLS] $A $B", special_tokens=[("[CLS]", 2)]
                 )
             },
-            "lays texts out differently",
+            "encodes a text or a pair as",
         ),
     ],
 )
@@ -133,8 +133,8 @@ def test_a_pipeline_that_the_class_would_not_build(parts: dict[str, Any], said: 
     [
         ({"tokenizer_class": "BertJapaneseTokenizer", "word_tokenizer_type": "mecab"}, "words by mecab"),
         ({"tokenizer_class": "BertJapaneseTokenizer", "subword_tokenizer_type": "character"}, "pieces by character"),
-        ({"tokenizer_class": "TapasTokenizer"}, "is a TapasTokenizer, which bertie doesn't have"),
-        ({"tokenizer_class": "BertTokenizer", "auto_map": {"AutoTokenizer": ["a.B", None]}}, "code of its own"),
+        ({"tokenizer_class": "TapasTokenizer"}, "is a TapasTokenizer, which bertie doesn't support"),
+        ({"tokenizer_class": "BertTokenizer", "auto_map": {"AutoTokenizer": ["a.B", None]}}, "code in the folder"),
         ({"do_basic_tokenize": False}, "do_basic_tokenize is false"),
         ({"never_split": ["[drug]"]}, r"never_split names '\[drug\]'"),
         ({"tokenizer_class": "RobertaTokenizer"}, "needs tokenizer.json or vocab.json"),
@@ -188,7 +188,7 @@ def test_capitals_without_a_word_about_case(tmp_path: Path, capsys: pytest.Captu
     with pytest.raises(DataError, match=r"capitals \('Paris'\).*\"do_lower_case\": false"):
         Tokenizer.load(fill(tmp_path / "a"))
     assert not Tokenizer.load(fill(tmp_path / "b", model=None)).lowercase
-    assert "so texts keep theirs" in capsys.readouterr().err
+    assert "so texts keep their capitals" in capsys.readouterr().err
     lower = [piece.lower() if piece == "Paris" else piece for piece in PIECES]
     assert assert_as_theirs(fill(tmp_path / "c", pieces=lower), tmp_path / "d").lowercase
 
@@ -226,7 +226,7 @@ def test_parts_that_are_broken(tmp_path: Path) -> None:
         ("added_tokens", {"covid": "7"}, "must have a number"),
         ("tokenizer_config", {"added_tokens_decoder": {"x": {"content": "a"}}}, "no content or no id"),
         ("tokenizer_config", {"added_tokens_decoder": {"7": {"content": "a", "lstrip": 3}}}, "not true or false"),
-        ("special_tokens_map", {"additional_special_tokens": [7]}, "describes no token"),
+        ("special_tokens_map", {"additional_special_tokens": [7]}, "is not a description of a token"),
         ("special_tokens_map", {"cls_token": "<start>"}, "lacks the special tokens '<start>'"),
         ("tokenizer", {"model": 7}, "model must be an object"),
     ):

@@ -130,7 +130,7 @@ def test_what_cannot_be_used_is_refused_when_it_is_read(tmp_path: Path) -> None:
             {"added_tokens": [], "model": {**state["model"], "vocab": {"[UNK]": 0}}},
             "must have a special token for each",
         ),
-        ("ends", {"post_processor": {**state["post_processor"], "single": [text]}}, "lays texts out"),
+        ("ends", {"post_processor": {**state["post_processor"], "single": [text]}}, "encodes a text as"),
     ):
         folder = tmp_path / name
         folder.mkdir()
