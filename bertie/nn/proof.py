@@ -51,7 +51,7 @@ class Pair:
         """Return how the outputs differ, as a clause; None if the difference is allowed."""
         found, expected = self.found.detach().double(), self.expected.detach().double()
         if found.shape != expected.shape:
-            return f"gave the shape {tuple(found.shape)} in place of {tuple(expected.shape)}"
+            return f"gave the shape {tuple(found.shape)} instead of {tuple(expected.shape)}"
         difference = (found - expected).abs()
         if bool((difference <= self.absolute + self.relative * expected.abs()).all()):  # False for a NaN
             return None
