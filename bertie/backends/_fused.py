@@ -20,9 +20,9 @@ def with_fused_layers(encoder: nn.Module, element: Element) -> nn.Module | None:
 
     Return None if the kernel doesn't support a block.
     """
-    every = [_parts(block) for block in getattr(encoder, "blocks", ())]
-    supported = [parts for parts in every if parts is not None and kernel.takes(parts, element)]
-    if not every or len(supported) < len(every):
+    blocks = [_parts(block) for block in getattr(encoder, "blocks", ())]
+    supported = [parts for parts in blocks if parts is not None and kernel.takes(parts, element)]
+    if not blocks or len(supported) < len(blocks):
         return None
     copied = shared_copy(encoder)
     copied.blocks = nn.ModuleList([FusedLayers(kernel.Layers(supported, element))])

@@ -1,7 +1,7 @@
 """ONNX: the encoder as a graph over padded batches, built from its parts and run by ONNX Runtime.
 
-The graph has only operators of the ONNX standard, so other programs can run it too. Its inputs are input_ids,
-attention_mask and token_type_ids (B, S), its output is last_hidden_state (B, S, H). For int8 the products of the blocks
+Its inputs are input_ids, attention_mask and token_type_ids (B, S), its output is last_hidden_state (B, S, H). In fp32
+the graph has only operators of the ONNX standard, so other programs can run it too. In int8 the products of the blocks
 are ONNX Runtime's operator `MatMulNBits`: 8-bit weights, and activations that are rounded at run time, both with a
 scale for every 32 inputs. The standard's operators have one scale for a whole batch. They are faster, but a text's
 vector would depend on the other texts of the batch, and the result misses the limit of int8: a mean cosine of 0.992 on

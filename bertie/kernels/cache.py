@@ -61,25 +61,25 @@ def distrust(path: Path) -> str | None:
 
 def _steps(path: Path) -> Iterator[Path]:
     """Yield every folder and every link that the system passes when it looks up a path."""
-    done, left, links = Path(path.anchor), list(reversed(path.parts[1:])), 0
-    yield done
-    while left:
-        name = left.pop()
+    passed, remaining, links = Path(path.anchor), list(reversed(path.parts[1:])), 0
+    yield passed
+    while remaining:
+        name = remaining.pop()
         if name == "..":
-            done = done.parent
+            passed = passed.parent
             continue
-        step = done / name
+        step = passed / name
         yield step
         if not step.is_symlink():
-            done = step
+            passed = step
             continue
         links += 1
         if links > _MAX_LINKS:
             raise OSError(f"{path} goes through more than {_MAX_LINKS} links")
         target = step.readlink()
         if target.is_absolute():
-            done = Path(target.anchor)
-        left += reversed(target.parts[1:] if target.is_absolute() else target.parts)
+            passed = Path(target.anchor)
+        remaining += reversed(target.parts[1:] if target.is_absolute() else target.parts)
 
 
 def _is_private(group: int) -> bool:

@@ -139,15 +139,15 @@ class Layers:
     """The kernel with the blocks of an encoder.
 
     Args:
-        every: parts of each block; `takes` must be true for all, and all must have the same shapes. They are copied.
+        blocks: parts of each block; `takes` must be true for all, and all must have the same shapes. They are copied.
         element: element type of the products.
     """
 
-    def __init__(self, every: Sequence[Parts], element: Element) -> None:
-        self._element, self._num_heads = element, every[0].num_heads
+    def __init__(self, blocks: Sequence[Parts], element: Element) -> None:
+        self._element, self._num_heads = element, blocks[0].num_heads
         self._dtype = torch.float32 if element == "float" else torch.bfloat16
         self._memory: list[Any] = []  # keeps the tensors that the descriptions point to
-        self._layers = (_Layer * len(every))(*(self._describe(parts) for parts in every))
+        self._layers = (_Layer * len(blocks))(*(self._describe(parts) for parts in blocks))
         function = getattr(load("attention"), f"attention_{NAMES[self._dtype]}")
         self._attend = ctypes.cast(function, ctypes.c_void_p)
 

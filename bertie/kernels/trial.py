@@ -38,20 +38,20 @@ def judge(libraries: Mapping[str, Path], environment: Mapping[str, str] | None =
     code = f"from {_PROOF} import main; main({words!r})"
     done = child.python(["-c", code], seconds=SECONDS, environment={SWITCH: OFF, **(environment or {})})
     failures: dict[str, str | None] = {}
-    begun = None
+    running = None
     for line in done.output.splitlines():
         word, name, *rest = line.split(" ", 2)
         if word == "begin":
-            begun = name, " ".join(rest)
+            running = name, " ".join(rest)
         elif word in ("passed", "differs"):
-            failures[name], begun = " ".join(rest) or None, None
-    if done.code == 0 and begun is None and failures:
+            failures[name], running = " ".join(rest) or None, None
+    if done.code == 0 and running is None and failures:
         return failures
-    if begun is None:
+    if running is None:
         lines = done.errors.strip().splitlines() or [f"it ended with {done.code}"]
         ending = f"didn't begin within {SECONDS:.0f} seconds" if done.code is None else lines[-1][:300]
         raise OSError(f"the process that checks them failed: {ending}")
-    name, function = begun
+    name, function = running
     if done.code is None:
         failures[name] = f"gave no result in {function} within {SECONDS:.0f} seconds"
     elif done.code >= 0:

@@ -1,8 +1,8 @@
 """Private helper: rename parameters between the names here and those of Hugging Face folders, by a table of rows.
 
-A row is (our name, their name). `{}` is the number of a block. Rows omit the endings .weight and .bias. The three parts
-of the fused product of queries, keys and values are q, k and v. If several of our names share one of theirs, as with
-heads of which a network has only one, their tensor goes to each of ours.
+A row is (our name, their name). `{}` is the number of a block. Rows may omit the endings .weight and .bias. The three
+parts of the fused product of queries, keys and values are q, k and v. Several of our names may share one of theirs, as
+with heads of which a network has only one; their tensor then goes to each of ours.
 """
 
 from __future__ import annotations

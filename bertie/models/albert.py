@@ -104,7 +104,7 @@ class AlbertConfig(BertConfig):
 
 
 class Albert(Bert):
-    """The encoder.
+    """The ALBERT encoder.
 
     Args:
         config: its shape.

@@ -130,11 +130,11 @@ class BertConfig:
         """
         shape = re.fullmatch(r"(\d+)/(\d+)", size)
         if size not in cls.SIZES and shape is None:
-            known = ", ".join(cls.SIZES)
-            raise SettingsError(f"size must be one of {known} or layers/hidden such as 4/256; got {size!r}")
+            names = ", ".join(cls.SIZES)
+            raise SettingsError(f"size must be one of {names} or layers/hidden such as 4/256; got {size!r}")
         layers, hidden = cls.SIZES[size] if shape is None else (int(shape[1]), int(shape[2]))
         if layers < 1 or hidden < 1 or (hidden > 64 and hidden % 64):
-            raise SettingsError(f"size {size}: layers must be at least 1 and hidden a multiple of 64")
+            raise SettingsError(f"size {size}: layers must be at least 1, hidden below 64 or a multiple of 64")
         return cls(
             vocab_size,
             hidden_size=hidden,
@@ -152,17 +152,17 @@ class BertConfig:
             SettingsError: the activation or the position scheme is not supported here.
         """
         values = {**cls.ABSENT, **values}
-        given = {ours: values[theirs] for ours, theirs in cls.FOREIGN.items() if theirs in values}
-        if given.get("pad_id", 0) is None:
-            del given["pad_id"]
+        known = {ours: values[theirs] for ours, theirs in cls.FOREIGN.items() if theirs in values}
+        if known.get("pad_id", 0) is None:
+            del known["pad_id"]
         scheme = values.get("position_embedding_type", "absolute")
-        activation = given.pop("activation", "gelu")
+        activation = known.pop("activation", "gelu")
         if activation not in _FOREIGN_ACTIVATIONS or scheme != "absolute":
             raise SettingsError(
                 f"config.json asks for {cls.FOREIGN['activation']} {activation!r} and position_embedding_type "
                 f"{scheme!r}; bertie's {cls.KIND} supports {', '.join(_FOREIGN_ACTIVATIONS)} and absolute positions"
             )
-        return cls(activation=_FOREIGN_ACTIVATIONS[activation], **given)
+        return cls(activation=_FOREIGN_ACTIVATIONS[activation], **known)
 
     def to_foreign(self) -> dict[str, Any]:
         """Return the values under Hugging Face's names."""
@@ -195,7 +195,7 @@ def embeddings_of(config: BertConfig, **differences: Any) -> Embeddings:
 
 
 class Bert(TakesPadded):
-    """The encoder.
+    """The BERT encoder.
 
     Args:
         config: its shape.
@@ -324,7 +324,7 @@ NAMES = (
     ("head.classifier", "classifier"),
     ("head.qa_outputs", "qa_outputs"),
 )
-# REDUNDANT: tensors of old files that hold nothing new. TIED: second names of tied tensors.
+# REDUNDANT: tensors of old files that are ignored. TIED: second names of tied tensors.
 REDUNDANT = ("bert.embeddings.position_ids",)
 TIED = {
     "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",

@@ -72,8 +72,8 @@ class Causal(Bert):
             SettingsError: always.
         """
         raise SettingsError(
-            "a causal model has no vector of a whole text, because its first token attends to itself alone; use bert "
-            "or hybrid, or --task embedding, which averages over all tokens"
+            "a causal model has no vector of a whole text, because its first token attends to itself alone; use "
+            "architecture bert, which --task hybrid also pre-trains, or --task embedding, which averages all tokens"
         )
 
 

@@ -77,7 +77,7 @@ class DistilBertConfig(BertConfig):
 
 
 class DistilBert(Bert):
-    """The encoder.
+    """The DistilBERT encoder.
 
     Args:
         config: its shape.

@@ -71,7 +71,7 @@ class ElectraConfig(BertConfig):
 
 
 class Electra(Bert):
-    """The encoder.
+    """The ELECTRA encoder.
 
     Args:
         config: its shape.

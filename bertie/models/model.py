@@ -87,7 +87,7 @@ class Encoder(Protocol):
         """Return a new `Pooler` for a use; None if the architecture has none for one of the last three uses."""
 
     def token_stem(self, use: TokenUse) -> nn.Module:
-        """Return new layers between every token and a task's last layer; they map (T, H) and noise to (T, H)."""
+        """Return new layers that run on every token before a task's last layer, from (T, H) and noise to (T, H)."""
 
     def token_logits(self) -> nn.Module:
         """Return new `TokenLogits`, tied to this encoder's word embeddings."""

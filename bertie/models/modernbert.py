@@ -194,7 +194,7 @@ def _global_every(values: Mapping[str, Any]) -> dict[str, int]:
 
 
 class ModernBert(TakesPadded):
-    """The encoder.
+    """The ModernBERT encoder.
 
     Args:
         config: its shape.
@@ -272,8 +272,8 @@ class ModernBert(TakesPadded):
             generator: source of the draws.
         """
         config = self.config
-        every = range(config.num_layers)
-        thetas = [config.local_theta if number % config.global_every else config.global_theta for number in every]
+        numbers = range(config.num_layers)
+        thetas = [config.local_theta if number % config.global_every else config.global_theta for number in numbers]
         look_beside_by_rotation(self.blocks, thetas, offsets, mark_constant(self.embeddings), generator)
 
     def pool(self, use: Use = "classification") -> nn.Module | None:
@@ -283,7 +283,7 @@ class ModernBert(TakesPadded):
         return StemPooler(self.config.hidden_size, self.config.layer_norm_eps, self.config.pooling)
 
     def token_stem(self, use: TokenUse) -> nn.Module:
-        """Return the layers between every token and a task's last layer, with dropout at the end."""
+        """Return the stem on every token and the dropout after it."""
         return TokenStem(self.config.hidden_size, self.config.layer_norm_eps, self.classifier_dropout())
 
     def token_logits(self) -> nn.Module:

@@ -72,7 +72,7 @@ class RobertaConfig(BertConfig):
 
 
 class Roberta(Bert):
-    """The encoder.
+    """The RoBERTa encoder.
 
     Args:
         config: its shape.
@@ -85,7 +85,10 @@ class Roberta(Bert):
         super().__init__(config, embeddings)
 
     def pool(self, use: Use = "classification") -> nn.Module | None:
-        """Return a new pooler; for a classifier, its dense + tanh layer between two dropouts."""
+        """Return a new pooler; None for next sentence prediction and sentence order.
+
+        A classifier's is its own dense + tanh layer between two dropouts.
+        """
         if use != "classification":
             return None if use in ("next_sentence", "sentence_order") else super().pool(use)
         dropout = Dropout(self.classifier_dropout().rate, site=HEAD_SITE + 1)

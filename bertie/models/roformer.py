@@ -90,7 +90,7 @@ class RoFormerConfig(BertConfig):
 
 
 class RoFormer(Bert):
-    """The encoder.
+    """The RoFormer encoder.
 
     Args:
         config: its shape.

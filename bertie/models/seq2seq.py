@@ -220,7 +220,7 @@ class EncoderDecoder(nn.Module):
         return pooler
 
     def token_stem(self, use: TokenUse) -> nn.Module:
-        """Return the encoder's layers between every token and a task's last layer."""
+        """Return the encoder's layers that run on every token before a task's last layer."""
         stem: nn.Module = self._source[0].token_stem(use)
         return stem
 

@@ -1,8 +1,8 @@
 """Continue prompts with a causal encoder: the counterpart of a decoder that has no source.
 
 It offers the two methods that `search` calls, `begin` and `step`, over the encoder's own blocks and weights, and has no
-parameters. `begin` reads each prompt except its last token, and the first `step` reads that one. So every prompt starts
-alike, also one of a single token. The position of the last token in the cached prompt is hidden.
+parameters. `begin` reads each prompt except its last token, and the first `step` reads that one. So prompts of any
+length start in the same way. The position of the last token in the cached prompt is hidden.
 
 Shapes: I prompts, R rows of the cache, T tokens, S longest prompt, L tokens so far, N heads, D head size, H hidden,
 V vocabulary.

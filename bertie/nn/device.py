@@ -87,8 +87,8 @@ if hasattr(os, "register_at_fork"):  # Windows has no fork
 def give_memory_back() -> None:
     """Return freed memory to the system, if the allocator offers that.
 
-    The results of each batch, such as its predictions, lie between large temporary tensors. Without this call the
-    allocator would keep more and more of the gaps between them.
+    The results of each batch, such as its predictions, are allocated between large temporary tensors. Without this call
+    the allocator would keep more and more of the gaps between them.
     """
     trim = _c_function("malloc_trim")
     if trim is not None:

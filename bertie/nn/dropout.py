@@ -72,7 +72,7 @@ def _hashed(index: Tensor) -> Tensor:
 
 
 def _lanes(words: Tensor, second: int, rate: float) -> Tensor:
-    """Finish the hash of int32 words in place; return two booleans a word, one for each half, True for keep."""
+    """Finish the hash of int32 words in place; return two booleans a word, one for each half, True to keep."""
     words = _scramble(words.mul_(_FIRST), 15).add_(second).mul_(_SECOND)
     return _scramble(words, 16).view(torch.int16) >= round(rate * 65536) - 32768
 

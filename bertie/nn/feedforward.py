@@ -59,8 +59,8 @@ class FeedForward(nn.Module):
     def forward(self, hidden: Tensor) -> Tensor:
         """Map (T, H) to (T, H).
 
-        In inference a CPU takes 1024 rows at a time. The widened vectors are the largest tensors of inference: four
-        times as large as the hidden vectors, and twice in memory.
+        In inference a CPU takes 1024 rows at a time. The widened vectors are the largest tensors of inference: they are
+        four times as large as the hidden vectors and held twice.
         """
         if hidden.dim() != 2 or not _is_split(hidden):
             whole: Tensor = self.down(self.activation(self.up(hidden)))

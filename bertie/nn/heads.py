@@ -1,6 +1,6 @@
-"""Parts of heads: poolers, the masked-LM head and the detector of replaced tokens.
+"""Parts of heads: poolers, the masked-LM head and ELECTRA's discriminator.
 
-Shapes: T tokens, B sequences, M slots, H hidden, E embedding, V vocabulary.
+Shapes: T tokens, B sequences, M chosen tokens, H hidden, E embedding, V vocabulary.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class TokenLogits(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """ELECTRA's detector: dense, activation, and one logit a token, that the token was replaced.
+    """ELECTRA's discriminator: dense, activation, and one logit a token for whether it was replaced.
 
     Args:
         hidden_size: H.

@@ -29,8 +29,8 @@ def linear(values: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def _are_few(values: Tensor, weight: Tensor) -> bool:
-    least = 1 if weight.numel() > _LARGE else 2
-    if values.dim() != 2 or not least <= values.shape[0] <= _FEW_ROWS or values.dtype != torch.float32:
+    min_rows = 1 if weight.numel() > _LARGE else 2
+    if values.dim() != 2 or not min_rows <= values.shape[0] <= _FEW_ROWS or values.dtype != torch.float32:
         return False
     return values.device.type == "cpu" and not torch.is_grad_enabled() and not torch.compiler.is_compiling()
 

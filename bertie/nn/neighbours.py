@@ -73,7 +73,7 @@ class Places:
 def frequencies(count: int) -> Tensor:
     """Return (count,) frequencies, in radians a position, whose cosines add up at distance 0 only.
 
-    They are the best of 256 random draws from a fixed seed, each with one frequency in every of `count` equal parts of
+    They are the best of 256 random draws from a fixed seed. A draw has one frequency in each of `count` equal parts of
     the range from 0 to pi. The best draw has the lowest peak of the mean cosine over the distances that sequences have.
     """
     if count == 0:
@@ -179,7 +179,7 @@ def look_beside_by_rotation(
             weight.copy_(_normal(weight.shape, 1.0 / math.sqrt(hidden), generator))
         attention.output.weight[-1] = 0.0  # keeps the constant for the next block
         block.feedforward.down.weight[-1] = 0.0
-        # Each block adds about as much variance as the embeddings have, and the next LayerNorm divides by all of it.
+        # Each block adds about as much variance as the embeddings have, and the next LayerNorm divides by the total.
         scaled = constant / math.sqrt(layer + 1)
         size = hidden // attention.num_heads
         for head in range(attention.num_heads):

@@ -62,5 +62,5 @@ class TextPooling(nn.Module):
         return normalize(pooled, dim=1) if self.normalized else pooled
 
     def extra_repr(self) -> str:
-        """Show both settings in the module's print."""
+        """Return both settings for the printed module."""
         return f"{self.pooling}, normalized={self.normalized}"

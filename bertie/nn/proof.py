@@ -87,10 +87,10 @@ def _attention() -> Iterator[Check]:
     masks = ((False, -1), (True, -1), (False, 9), (True, 9))
     for dtype, size, (causal, window) in product(_SHARE, (4, 20, 64), masks):
         name = f"attention of {size} {dtype}"
-        yield Check(name, partial(_attended, dtype, size, causal, window))
+        yield Check(name, partial(_attention_pairs, dtype, size, causal, window))
 
 
-def _attended(dtype: torch.dtype, size: int, causal: bool, window: int) -> list[Pair]:
+def _attention_pairs(dtype: torch.dtype, size: int, causal: bool, window: int) -> list[Pair]:
     offsets = torch.tensor((0, *_LENGTHS)).cumsum(0).int()
     settings = attention_kernel.Settings(causal, window, 0.2, 11, -12, 65)
     total = int(offsets[-1]) + 3  # three rows of padding after the last sequence
@@ -111,10 +111,10 @@ def _attended(dtype: torch.dtype, size: int, causal: bool, window: int) -> list[
 
 def _gelu() -> Iterator[Check]:
     for dtype, count in product(_SHARE, (1, 15, 33, 20_001)):
-        yield Check(f"gelu of {count} {dtype}", partial(_activated, dtype, count))
+        yield Check(f"gelu of {count} {dtype}", partial(_gelu_pairs, dtype, count))
 
 
-def _activated(dtype: torch.dtype, count: int) -> list[Pair]:
+def _gelu_pairs(dtype: torch.dtype, count: int) -> list[Pair]:
     values, gradient = (_draw(count) * 4).to(dtype), _draw(count, seed=1).to(dtype)
     exact = values.double().requires_grad_()
     expected = F.gelu(exact)
@@ -128,10 +128,10 @@ def _normalise() -> Iterator[Check]:
     types = ((torch.float32, torch.float32), (torch.float32, torch.bfloat16), (torch.bfloat16, torch.bfloat16))
     for dtypes, rate, shape in product(types, (0.0, 0.1), ((1, 32), (150, 96), (300, 64))):
         name = f"normalise of {shape[0]} rows, {dtypes[0]} and {dtypes[1]}"
-        yield Check(name, partial(_normalised, dtypes, rate, shape))
+        yield Check(name, partial(_normalise_pairs, dtypes, rate, shape))
 
 
-def _normalised(dtypes: tuple[torch.dtype, torch.dtype], rate: float, shape: tuple[int, int]) -> list[Pair]:
+def _normalise_pairs(dtypes: tuple[torch.dtype, torch.dtype], rate: float, shape: tuple[int, int]) -> list[Pair]:
     norm, dropout = nn.LayerNorm(shape[1], eps=1e-12), Dropout(rate, site=3)
     with torch.no_grad():
         norm.weight.copy_(1.0 + 0.1 * _draw(shape[1], seed=3))
@@ -155,10 +155,10 @@ def _normalised(dtypes: tuple[torch.dtype, torch.dtype], rate: float, shape: tup
 
 def _cross_entropy() -> Iterator[Check]:
     for dtype, size in product(_SHARE, (1, 7, 64, 1003)):
-        yield Check(f"cross_entropy of {size} {dtype}", partial(_scored, dtype, size))
+        yield Check(f"cross_entropy of {size} {dtype}", partial(_cross_entropy_pairs, dtype, size))
 
 
-def _scored(dtype: torch.dtype, size: int) -> list[Pair]:
+def _cross_entropy_pairs(dtype: torch.dtype, size: int) -> list[Pair]:
     bias, targets, drawn = _draw(size, seed=1), torch.arange(70) % size, (3.0 * _draw(70, size)).to(dtype)
 
     def work() -> list[Tensor]:
@@ -167,18 +167,19 @@ def _scored(dtype: torch.dtype, size: int) -> list[Pair]:
         return [*found, rows, d_bias]
 
     slopes, column_sums = ((8e-3, 1e-5), (0.0, 0.3)) if dtype == torch.bfloat16 else ((0.0, 2e-6), (0.0, 1e-4))
-    every = zip(_both(work), ((1e-5, 1e-5), (0.0, 0.0), slopes, column_sums), strict=True)
-    kept = drawn.clone()
-    alone = cross_entropy_kernel.consume(kept, bias, targets, None)[0].sum()
+    compared = zip(_both(work), ((1e-5, 1e-5), (0.0, 0.0), slopes, column_sums), strict=True)
+    pairs = [Pair(*pair, *allowed) for pair, allowed in compared]
+    logits = drawn.clone()  # without `d_bias` the kernel must leave them unchanged
+    total = cross_entropy_kernel.consume(logits, bias, targets, None)[0].sum()
     expected = F.cross_entropy(drawn.float() + bias, targets, reduction="sum")
-    return [*(Pair(*pair, *allowed) for pair, allowed in every), Pair(alone, expected, 1e-5, 1e-5), Pair(kept, drawn)]
+    return [*pairs, Pair(total, expected, 1e-5, 1e-5), Pair(logits, drawn)]
 
 
 def _layer() -> Iterator[Check]:
     elements: tuple[Element, ...] = ("float", "bfloat", "byte")
     for element, activation, rows in product(elements, ("gelu", "relu"), ((1,), (10,), (53,), (1, 40, 16, 7, 130, 3))):
         name = f"layers in {element}s, {activation}, {sum(rows)} rows"
-        yield Check(name, partial(_encoded, element, activation, rows))
+        yield Check(name, partial(_layer_pairs, element, activation, rows))
 
 
 def draw_block(activation: Any = "gelu", *, hidden: int = 128, wide: int = 192) -> Block:
@@ -225,7 +226,7 @@ def by_hand(block: Block, hidden: Tensor, layout: Layout, element: Element) -> T
 
 
 @torch.inference_mode()
-def _encoded(element: Element, activation: str, lengths: tuple[int, ...]) -> list[Pair]:
+def _layer_pairs(element: Element, activation: str, lengths: tuple[int, ...]) -> list[Pair]:
     """Compare two blocks in floats with torch, or one block in bfloats or bytes with `by_hand`.
 
     A value near half a rounding step may round either way, so bfloats and bytes have two bounds: 3 % of the largest
@@ -234,13 +235,13 @@ def _encoded(element: Element, activation: str, lengths: tuple[int, ...]) -> lis
     pairs = []
     for hidden_size, wide, causal in ((128, 192, False), (64, 320, True)):
         blocks = [draw_block(activation, hidden=hidden_size, wide=wide)] * (2 if element == "float" else 1)
-        every = [parts_of(block) for block in blocks]
-        if not all(layer_kernel.takes(parts, element) for parts in every):
+        all_parts = [parts_of(block) for block in blocks]
+        if not all(layer_kernel.takes(parts, element) for parts in all_parts):
             return []  # this level has no products of this element type
         edges = torch.tensor([0, *lengths]).cumsum(0).int()
         layout = Layout(edges, edges, max(lengths), max(lengths), causal)
         hidden = exact = _draw(int(edges[-1]), hidden_size, seed=9)
-        found = Layers(every, element).encode(hidden, edges, causal=causal)
+        found = Layers(all_parts, element).encode(hidden, edges, causal=causal)
         with library.lent({}):
             for block in blocks:
                 exact = block(exact, layout, None)

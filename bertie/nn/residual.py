@@ -1,6 +1,6 @@
 """The end of a post-norm sub-layer: LayerNorm(x + dropout(sublayer(x))) ("Attention is all you need", 3.1 and 5.4).
 
-CPUs with a compiler run one C++ kernel, other devices torch's operations. Both draw the same dropout.
+On CPUs with a compiler it is one C++ kernel, otherwise torch's operations. Both draw the same dropout.
 
 Shapes: T tokens, H hidden.
 """

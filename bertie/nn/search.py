@@ -105,7 +105,7 @@ class Written:
     log_probability: float
     """Mean over the tokens, end token included."""
     score: float
-    """The ranking score: the mean log-probability, or for beams the sum with the length penalty."""
+    """The ranking score: the mean log-probability, or for beams the sum divided by length ** length_penalty."""
 
 
 def write(
@@ -175,11 +175,11 @@ def _write_without_beams(
         for index in done.nonzero().flatten().tolist():
             texts = written[index * texts_each : (index + 1) * texts_each]
             results[int(alive[index])] = sorted(texts, key=lambda text: -text.score) if search.sample else texts
-        left = (~done).nonzero().flatten()
-        if len(left) == 0:
+        remaining = (~done).nonzero().flatten()
+        if len(remaining) == 0:
             break
-        kept = (left[:, None] * texts_each + torch.arange(texts_each, device=left.device)).flatten()
-        cache, alive = cache.keep(left), alive[left]
+        kept = (remaining[:, None] * texts_each + torch.arange(texts_each, device=remaining.device)).flatten()
+        cache, alive = cache.keep(remaining), alive[remaining]
         tokens, sums, ended = tokens[kept], sums[kept], ended[kept]
         keys = [keys[row] for row in kept.tolist()] if search.sample else keys
     return results
@@ -274,11 +274,11 @@ class _Beams:
             hopeless = self.finished.all(1) & (
                 self.sums[:, 0] / number**self.search.length_penalty <= self.scores.min(1).values
             )
-            left = self._leave(hopeless | (number == self.search.max_new_tokens))
-            if len(left) == 0:
+            remaining = self._drop_done(hopeless | (number == self.search.max_new_tokens))
+            if len(remaining) == 0:
                 break
-            if len(left) < len(hopeless):
-                cache = cache.keep(left)
+            if len(remaining) < len(hopeless):
+                cache = cache.keep(remaining)
         return self.results
 
     def _advance(self, logits: Tensor, number: int) -> Tensor:
@@ -309,7 +309,7 @@ class _Beams:
         self.totals = torch.cat([self.totals, sums], dim=1).gather(1, best.indices)
         self.finished = torch.cat([self.finished, stops], dim=1).gather(1, best.indices)
 
-    def _leave(self, done: Tensor) -> Tensor:
+    def _drop_done(self, done: Tensor) -> Tensor:
         """Record the results of the items that are done (I,), drop them, and return the indices of the others."""
         if not bool(done.any()):
             return torch.arange(len(done), device=done.device)
@@ -319,10 +319,10 @@ class _Beams:
             self.results[int(self.alive[index])] = [
                 _ranked(_finish(text, self.end, totals[rank]), scores[rank]) for rank, text in enumerate(texts)
             ]
-        left = (~done).nonzero().flatten()
+        remaining = (~done).nonzero().flatten()
         for name in ("alive", "running", "sums", "texts", "scores", "totals", "finished"):
-            setattr(self, name, getattr(self, name)[left])
-        return left
+            setattr(self, name, getattr(self, name)[remaining])
+        return remaining
 
 
 def _ranked(text: Written, score: float) -> Written:

@@ -1,8 +1,8 @@
-"""ModernBERT's prediction head, the layers below every last layer: dense, GELU, LayerNorm, without biases.
+"""ModernBERT's stem, the layers below the last layer of every head: dense, GELU, LayerNorm, without biases.
 
-All heads have it: on the chosen tokens, on every token, or on one vector a sequence.
+It runs on the chosen tokens, on every token, or on one vector a sequence.
 
-Shapes: T tokens, B sequences, M slots, H hidden, V vocabulary.
+Shapes: T tokens, B sequences, M chosen tokens, H hidden, V vocabulary.
 """
 
 from __future__ import annotations
