@@ -1,8 +1,7 @@
-"""Which backend runs a model where nobody named one: a committed rule, never a timing.
+"""Private helper: choose a backend by a fixed rule, without timing.
 
-The rule is one table. Its rows are tried from the top; the first one that fits the class of exactness, the case, the
-CPU, the packages that are installed and the model is taken. A class may be served by a stricter one, where that is
-faster: what is asked for is the least exactness.
+The rule is the table `RULE`. The first row that fits the precision, the number of items, the CPU, the installed
+packages and the model wins. The requested precision is a minimum: where a stricter one is faster, it is used.
 """
 
 from __future__ import annotations
@@ -22,16 +21,16 @@ if TYPE_CHECKING:
 
 Case = Literal["few", "many"]
 MANY_ITEMS = 500
-"""From so many items on a call is `many`: freezing takes a second or two, which fewer don't win back."""
+"""A call with at least this many items is `many`. Freezing takes a second or two, which fewer items don't win back."""
 
 
 def has_bf16() -> bool:
-    """Tell whether the CPU multiplies bf16 itself."""
+    """Return whether the CPU has instructions for products of bf16."""
     return _has("avx512_bf16") or _has("amx_bf16") or torch.cpu._is_amx_tile_supported()
 
 
 def has_int8() -> bool:
-    """Tell whether the CPU sums products of 8-bit integers in one instruction."""
+    """Return whether the CPU has instructions for sums of products of 8-bit integers."""
     return _has("avx512_vnni") or _has("avx_vnni") or torch.cpu._is_vnni_supported()
 
 
@@ -41,50 +40,60 @@ def _has(flag: str) -> bool:
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the rule."""
+    """A row of the rule."""
 
     asked: Precision
-    """The class that is asked for."""
+    """The requested precision."""
     cases: tuple[Case, ...]
+    """The numbers of items that the row applies to."""
     cpu: Callable[[], bool]
+    """Returns whether the row applies to this CPU."""
     backend: str
     runs: Precision
-    """The class that is run, the same or a stricter one."""
+    """The precision that the backend runs, the requested or a stricter one."""
     reason: str
+    """Why this backend, as a clause for the user."""
 
 
 def _any() -> bool:
     return True
 
 
-def _has_bf16_alone() -> bool:
+def _bf16_without_kernel() -> bool:
     return has_bf16() and not layer.serves("bfloat")
 
 
 _BOTH: tuple[Case, ...] = ("few", "many")
 
-# Measured with MiniLM-L6, 800 to 1,500 sentences, two threads (benchmarks/predict.py). Eager did 1.2 times OpenVINO's
-# sentences a second in fp32, 1.2 in bf16, 1.9 in int8 on a Xeon with AMX, and 1.1, 1.4 and 1.4 on an EPYC with AVX-512
-# alone; without the kernel for layers it took 1.6 times as long in bf16. On a CPU with AVX2 alone torch without padding
-# was level with both runtimes in fp32, and a single request took ONNX Runtime 0.7 to 0.8 of torch's time, but only once
-# the model is frozen: for that, export it, or name the backend.
+# Measured with MiniLM-L6, 800 to 1,500 sentences, two threads (benchmarks/predict.py). On a Xeon with AMX, eager had
+# 1.2 times OpenVINO's sentences a second in fp32, 1.2 times in bf16 and 1.9 times in int8. On an EPYC with AVX-512 and
+# without AMX the factors were 1.1, 1.4 and 1.4; without the kernel for layers, bf16 took 1.6 times as long. On a CPU
+# with AVX2 only, torch without padding was as fast as both runtimes in fp32. There a single request took ONNX Runtime
+# 0.7 to 0.8 of torch's time, but only with a frozen model: for that, export the model or give --backend.
 RULE: tuple[Row, ...] = (
     Row("exact", _BOTH, _any, "eager", "exact", "no padding, and nothing to freeze"),
-    Row("bf16", ("many",), _has_bf16_alone, "openvino", "bf16", "its kernels fuse what torch does one by one"),
+    Row(
+        "bf16",
+        ("many",),
+        _bf16_without_kernel,
+        "openvino",
+        "bf16",
+        "its kernels fuse operations, torch's don't",
+    ),
     Row("bf16", _BOTH, has_bf16, "eager", "bf16", "no padding, and nothing to freeze"),
     Row("bf16", _BOTH, _any, "eager", "exact", "this CPU has no bf16 products, so fp32 is faster"),
     Row("int8", _BOTH, has_int8, "eager", "int8", "no padding, and a scale for each token"),
-    Row("int8", _BOTH, has_bf16, "eager", "bf16", "this CPU has no 8-bit products, but bf16"),
+    Row("int8", _BOTH, has_bf16, "eager", "bf16", "this CPU has bf16 but no 8-bit products"),
     Row("int8", _BOTH, _any, "eager", "exact", "this CPU has neither 8-bit nor bf16 products, so fp32 is faster"),
 )
 
 
 def choose(bundle: Bundle, precision: Precision, case: Case) -> tuple[Backend, Row]:
-    """Take the first row of the rule that fits.
+    """Return the backend and the row of the first row that fits.
 
     Args:
         bundle: the model.
-        precision: the class that is asked for.
+        precision: the requested precision.
         case: few items, or many at once.
     """
     for row in RULE:
@@ -92,14 +101,14 @@ def choose(bundle: Bundle, precision: Precision, case: Case) -> tuple[Backend, R
             backend = load_backend(row.backend)
             if not backend.missing() and not backend.refusal(bundle, row.runs):
                 return backend, row
-    raise AssertionError(f"no row of the rule is for {precision}")  # eager's rows fit always
+    raise AssertionError(f"no row of the rule is for {precision}")  # a row of eager always fits
 
 
 def load_backend(name: str) -> Backend:
-    """Find a backend by the word a user types.
+    """Return the backend of a name.
 
     Raises:
-        SettingsError: there is none of that name.
+        SettingsError: there is no such backend.
     """
     backend: Backend = registry.load("backends", name).BACKEND()
     return backend

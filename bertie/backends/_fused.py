@@ -1,4 +1,4 @@
-"""BERT's post-norm layers by the kernel that takes a block of rows through all of a layer (`kernels/layer.py`).
+"""Private helper: run BERT's post-norm blocks with the kernel that runs whole blocks (`kernels/layer.py`).
 
 Shapes: T tokens, H hidden.
 """
@@ -16,20 +16,23 @@ from bertie.nn.block import Block
 
 
 def with_fused_layers(encoder: nn.Module, element: Element) -> nn.Module | None:
-    """Copy an encoder, its layers in one kernel and all else shared; None where a layer has no kernel."""
-    every = [_parts(block) for block in getattr(encoder, "blocks", ())]
-    known = [parts for parts in every if parts is not None and kernel.takes(parts, element)]
-    if not every or len(known) < len(every):
+    """Return a copy of an encoder with all blocks in one kernel and the other weights shared.
+
+    Return None if the kernel doesn't support a block.
+    """
+    blocks = [_parts(block) for block in getattr(encoder, "blocks", ())]
+    supported = [parts for parts in blocks if parts is not None and kernel.takes(parts, element)]
+    if not blocks or len(supported) < len(blocks):
         return None
     copied = shared_copy(encoder)
-    copied.blocks = nn.ModuleList([FusedLayers(kernel.Layers(known, element))])
-    if hasattr(encoder, "continuation"):  # texts are gone on with token by token, by the layers in torch
+    copied.blocks = nn.ModuleList([FusedLayers(kernel.Layers(supported, element))])
+    if hasattr(encoder, "continuation"):  # generation runs token by token, on the blocks in torch
         copied.continuation = encoder.continuation
     return copied.eval()
 
 
 def shared_copy(encoder: nn.Module) -> nn.Module:
-    """Copy an encoder, but not its weights."""
+    """Return a copy of an encoder that shares its weights."""
     return copy.deepcopy(encoder, {id(value): value for value in encoder.parameters()})
 
 
@@ -46,10 +49,10 @@ def _parts(block: nn.Module) -> Parts | None:
 
 
 class FusedLayers(nn.Module):
-    """All layers of an encoder in use; it stands where they stood.
+    """All blocks of an encoder for inference, as a single block.
 
     Args:
-        layers: the kernel.
+        layers: the kernel with the blocks.
     """
 
     def __init__(self, layers: kernel.Layers) -> None:

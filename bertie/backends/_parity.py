@@ -1,6 +1,6 @@
-"""Hold a backend against the model in fp32: how far apart are the vectors they give real texts?
+"""Private helper: measure the parity of a backend with the model in fp32 on real texts.
 
-Compared are the means of a text's hidden vectors, scaled to length 1.
+It compares the mean hidden vector of each text, scaled to length 1.
 
 Shapes: T tokens, B sequences, H hidden.
 """
@@ -37,24 +37,24 @@ TEXTS = (
     "他每天早上六点起床，先喝一杯热水，再去公园散步。",
     "这座城市有两千多年的历史，城墙、钟楼和老街都保存得很好，每年春天有许多人从各地来看花。",
 )
-"""Ours, of six words to sixty, in both languages.
+"""Texts of bertie's own, of six to sixty words, in English and Chinese.
 
-The classes are those of sentences; a single word may come out worse: in int8 on MiniLM-L6, "Yes." at a cosine of 0.976.
+The limits hold for sentences. A single word may differ more: in int8 on MiniLM-L6, "Yes." has a cosine of 0.976.
 """
 
 
 @dataclass(frozen=True)
 class Parity:
-    """What was found."""
+    """The agreement of two encoders."""
 
     num_texts: int
     largest_difference: float
-    """Of any coordinate of a text's vector."""
+    """Largest difference of a coordinate of a text's vector."""
     mean_cosine: float
     least_cosine: float
 
     def within(self, precision: Precision) -> bool:
-        """Tell whether this is as near as the class asks for."""
+        """Return whether this is within the limit of a precision."""
         if precision == "exact":
             return self.largest_difference <= LIMITS["exact"]
         return self.mean_cosine >= LIMITS[precision]
@@ -67,12 +67,12 @@ class Parity:
 
 
 def compare(bundle: Bundle, network: TaskModel, texts: Sequence[str] = TEXTS, *, max_tokens: int = 4096) -> Parity:
-    """Run texts through the bundle's own encoder and through another.
+    """Compare the bundle's encoder with that of another model on texts.
 
     Args:
         bundle: in fp32.
         network: the same model under a backend.
-        texts: as they come; long ones are cut.
+        texts: any texts; long ones are cut.
         max_tokens: of a batch.
     """
     length = min(bundle.config.max_positions, 512)
@@ -90,21 +90,21 @@ def compare(bundle: Bundle, network: TaskModel, texts: Sequence[str] = TEXTS, *,
 
 
 def _vectors(encoder: Any, batch: Batch) -> Tensor:
-    """Average the hidden vectors of each sequence, to length 1 and in fp64: (B, H)."""
+    """Return the mean hidden vector of each sequence, scaled to length 1, in fp64: (B, H)."""
     means = torch.segment_reduce(encoder(batch).double(), "mean", lengths=batch.lengths)
     return torch.nn.functional.normalize(means, dim=1)
 
 
 def hold(bundle: Bundle, network: TaskModel, precision: Precision, texts: Sequence[str] = TEXTS) -> Parity:
-    """Refuse a network that misses its class.
+    """Check that a model is within the limit of a precision, and return its parity.
 
     Raises:
-        SettingsError: it does.
+        SettingsError: it is not.
     """
-    found = compare(bundle, network, texts)
-    if not found.within(precision):
+    parity = compare(bundle, network, texts)
+    if not parity.within(precision):
         raise SettingsError(
-            f"this model misses the class {precision} ({found}; it asks for {LIMITS[precision]:g}); use a stricter "
-            "--precision"
+            f"this model is not within the limit of --precision {precision}, {LIMITS[precision]:g} ({parity}); use a "
+            "stricter one"
         )
-    return found
+    return parity

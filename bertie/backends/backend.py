@@ -1,8 +1,8 @@
-"""The contract of `backends/`: another program runs the encoder, torch runs the head.
+"""The contract of `backends/`: another program runs the encoder, and torch runs the head.
 
-A backend freezes an encoder into files of its own and opens them as a module from packed batches to hidden vectors.
-Put under a task's head it makes a `TaskModel` like any other, so predicting, evaluating and searching need not know.
-Heads cost little and stay in torch and in fp32, also where the encoder runs in a lower class of exactness.
+A backend freezes an encoder into files and opens them as a module from packed batches to hidden vectors. With a task's
+head on top it is a `TaskModel` like any other, so prediction, evaluation and search need no changes. Heads cost little.
+They stay in torch and in fp32, also if the encoder runs in a lower precision.
 
 Shapes: T tokens, B sequences, S longest sequence, H hidden.
 """
@@ -30,34 +30,34 @@ from bertie.tasks.task import TaskModel
 from bertie.untrusted import read_bytes
 
 Precision = Literal["exact", "bf16", "int8"]
-"""How near the vectors come to fp32's; see `LIMITS`."""
+"""The agreement of the vectors with those of fp32; see `LIMITS`."""
 LIMITS: dict[str, float] = {"exact": 1e-4, "bf16": 0.9999, "int8": 0.995}
-"""Of exact the largest difference, of the others the least mean cosine, of texts' mean vectors scaled to length 1."""
-_ELSEWHERE = b"\x0a\x08location\x12"  # how ONNX says that a tensor lies in another file
+"""Limits on texts' mean vectors of length 1: for exact the largest difference, for others the lowest mean cosine."""
+_EXTERNAL = b"\x0a\x08location\x12"  # marks a tensor in another file in an ONNX graph
 Ids = NDArray[np.int64]
 Padded = Callable[[Ids, Ids, Ids], NDArray[np.float32]]
 """(tokens, mask, segments), (B, S) each, to hidden vectors (B, S, H)."""
 
 
 class Backend(ABC):
-    """What every backend defines."""
+    """The methods and attributes of every backend."""
 
     name: ClassVar[str]
-    """The file's name, the word a user types."""
+    """Name of the file, which users type."""
     packages: ClassVar[tuple[str, ...]] = ()
-    """What has to be installed beside bertie."""
+    """Packages that must be installed in addition to bertie."""
     extra: ClassVar[str] = ""
-    """The extras of ours that bring it."""
+    """Extras of bertie that install them."""
 
     def missing(self) -> str:
-        """Name the first package that isn't installed; empty when all are."""
+        """Return the first package that isn't installed; empty if all are."""
         return next((package for package in self.packages if find_spec(package) is None), "")
 
     def require(self) -> None:
-        """Refuse to go on without the packages.
+        """Check that the packages are installed.
 
         Raises:
-            SettingsError: one of them isn't installed.
+            SettingsError: a package isn't installed.
         """
         if package := self.missing():
             raise SettingsError(
@@ -66,13 +66,13 @@ class Backend(ABC):
 
     @abstractmethod
     def refusal(self, bundle: Bundle, precision: Precision) -> str:
-        """Say why this model can't be run here in this class, as a clause; empty when it can."""
+        """Return why this backend can't run the model in this precision, as a clause; empty if it can."""
 
     def admit(self, bundle: Bundle, precision: Precision) -> None:
-        """Refuse what can't be run.
+        """Check that this backend can run the model.
 
         Raises:
-            SettingsError: a package is missing, or the model can't be run in this class.
+            SettingsError: a package is missing, or the model can't be run in this precision.
         """
         self.require()
         if reason := self.refusal(bundle, precision):
@@ -80,7 +80,7 @@ class Backend(ABC):
 
     @abstractmethod
     def freeze(self, bundle: Bundle, path: Path, precision: Precision) -> None:
-        """Write what `open` reads into the folder `path`, which is there.
+        """Write the files that `open` reads into the existing folder `path`.
 
         Raises:
             SettingsError: the model can't be frozen.
@@ -88,16 +88,16 @@ class Backend(ABC):
 
     @abstractmethod
     def open(self, bundle: Bundle, path: Path, precision: Precision) -> TaskModel:
-        """Put the frozen encoder of the folder `path` under the bundle's head; it runs on as many threads as torch.
+        """Return a model of the frozen encoder in `path` and the bundle's head; it uses as many threads as torch.
 
         Args:
-            bundle: its head and its config are used, its encoder is not.
-            path: where `freeze` wrote.
-            precision: what it was frozen for.
+            bundle: its head and config are used, its encoder is not.
+            path: folder that `freeze` wrote.
+            precision: precision that it was frozen for.
         """
 
     def prepare(self, bundle: Bundle, precision: Precision) -> TaskModel:
-        """Freeze and open at once; nothing stays on disk.
+        """Freeze and open; no file stays on disk.
 
         Raises:
             SettingsError: a package is missing, or the model can't be run.
@@ -109,30 +109,28 @@ class Backend(ABC):
 
 
 def stored_graph(file: Path) -> bytes:
-    """Read an ONNX graph that was stored, whole and without pointers to other files.
+    """Read a stored ONNX graph, which must hold all its weights.
 
     Raises:
-        SettingsError: there is none.
-        DataError: it keeps weights in other files, which have no checksums.
+        SettingsError: there is no such file.
+        DataError: weights are in other files, which have no checksums.
     """
     content = read_bytes(file, limit=2**31)
-    if _ELSEWHERE in content:
-        raise DataError(
-            f"{file} keeps its weights in other files, which bertie's exports don't; export the model again"
-        )
+    if _EXTERNAL in content:
+        raise DataError(f"{file} has weights in other files, unlike bertie's exports; export the model again")
     return content
 
 
 def check_hidden(hidden: NDArray[Any], shape: tuple[int, ...], file: Path) -> None:
-    """Refuse what a stored graph gave where it isn't hidden states of the right shape.
+    """Check that the output of a stored graph is hidden vectors of the right shape.
 
     Raises:
-        DataError: another shape or type.
+        DataError: it has another shape or type.
     """
     if hidden.shape != shape or hidden.dtype != np.float32:
         raise DataError(
-            f"{file} gave {hidden.dtype} of shape {hidden.shape} where float32 of shape {shape} was expected; it is "
-            "another model's graph: export the model again"
+            f"{file} returned {hidden.dtype} of shape {hidden.shape} instead of float32 of shape {shape}; it is the "
+            "graph of another model: export the model again"
         )
 
 
@@ -140,22 +138,22 @@ class FrozenEncoder(nn.Module):
     """An encoder that another program runs on padded batches.
 
     Args:
-        config: of the encoder that was frozen.
-        run: the program.
-        digest: SHA-256 of what is run, in hexadecimal digits.
+        config: of the frozen encoder.
+        run: function that runs the program.
+        digest: SHA-256 of the program's input files, in hexadecimal digits.
     """
 
     def __init__(self, config: Any, run: Padded, digest: str) -> None:
         super().__init__()
         self.config, self._run = config, run
-        # As its only parameter: it tells vectors of other weights apart, and on which device the encoder is.
+        # Stored as a parameter, so that fingerprints differ between weights and `.device` can be found.
         self.digest = nn.Parameter(torch.tensor(list(bytes.fromhex(digest)), dtype=torch.uint8), requires_grad=False)
 
     def forward(self, batch: Batch, noise: None = None) -> Tensor:
         """Map a packed batch to (T, H)."""
-        del noise  # nothing is dropped in use
+        del noise  # there is no dropout in inference
         if batch.causal:
-            raise SettingsError("a frozen encoder sees whole texts; use --backend eager to read from left to right")
+            raise SettingsError("a frozen encoder can't run causal attention; use --backend eager")
         if batch.max_length > self.config.max_positions:
             raise ValueError(
                 f"a sequence has {batch.max_length} tokens, the model takes at most {self.config.max_positions}"
@@ -164,26 +162,30 @@ class FrozenEncoder(nn.Module):
         if len(groups) == 1 and len(groups[0]) == len(batch):
             return self._padded(batch)
         hidden = torch.empty(batch.num_tokens, self.config.hidden_size)
-        places = torch.arange(batch.num_tokens)
+        indices = torch.arange(batch.num_tokens)
         for group in groups:
-            part = replace(batch, targets={"token.place": places}, target=None).select(torch.from_numpy(group))
-            hidden[part.targets["token.place"]] = self._padded(part)
+            part = replace(batch, targets={"token.index": indices}, target=None).select(torch.from_numpy(group))
+            hidden[part.targets["token.index"]] = self._padded(part)
         return hidden
 
     def _padded(self, batch: Batch) -> Tensor:
         mask = batch.unpack(torch.ones_like(batch.tokens))
-        given = (batch.unpack(batch.tokens).numpy(), mask.numpy(), batch.unpack(batch.segments).numpy())
-        return torch.from_numpy(self._run(*given))[mask.bool()]
+        inputs = (batch.unpack(batch.tokens).numpy(), mask.numpy(), batch.unpack(batch.segments).numpy())
+        return torch.from_numpy(self._run(*inputs))[mask.bool()]
 
 
 def like_lengths(lengths: Ids) -> list[Ids]:
-    """Part sequences into groups that lose little to padding: places in order of falling length."""
+    """Split sequences into groups with little padding; return the indices of each group, longest sequences first.
+
+    >>> [group.tolist() for group in like_lengths(np.array([10, 500, 9, 490]))]
+    [[1, 3], [0, 2]]
+    """
     order = np.argsort(-lengths, kind="stable")
     groups: list[Ids] = []
     start = lost = 0
-    for end, place in enumerate(order.tolist()):
-        lost += int(lengths[order[start]] - lengths[place])
-        # Another call costs about as much as a hundred tokens; padding is worth less than that in all.
+    for end, index in enumerate(order.tolist()):
+        lost += int(lengths[order[start]] - lengths[index])
+        # A further call costs about as much as a hundred tokens, so a group may have that much padding.
         if lost > _CALL_TOKENS + (end - start) * int(lengths[order[start]]) // 16:
             groups.append(order[start:end])
             start, lost = end, 0
@@ -194,7 +196,7 @@ _CALL_TOKENS = 96
 
 
 def under_head(encoder: nn.Module, bundle: Bundle) -> TaskModel:
-    """Put an encoder under the bundle's head."""
+    """Return a model of an encoder and the bundle's head."""
     return TaskModel(encoder, bundle.model.head).eval()
 
 

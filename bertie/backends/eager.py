@@ -1,9 +1,9 @@
-"""Eager: torch and our kernels on packed batches, without padding, in fp32, bf16 or 8-bit integers; needs nothing more.
+"""Eager: torch and bertie's kernels on packed batches, without padding, in fp32, bf16 or int8, without other packages.
 
-On CPUs BERT's layers are run by one kernel (`_fused.py`) where it can be built and the processor has such products.
-Elsewhere bf16 casts the encoder's weights once, and all of it computes in bf16; int8 replaces the products of
-its layers by those of `Int8Linear`: weights of 8 bits with a scale for each output, activations rounded as they come
-with a scale for each token, sums in 32 bits; all else stays fp32.
+On CPUs one kernel runs BERT's blocks (`_fused.py`), if it can be built and the processor has the products. Otherwise
+bf16 casts the encoder's weights once, and the whole encoder computes in bf16. int8 replaces its linear layers by
+`Int8Linear`: 8-bit weights with a scale for each output, activations that are rounded at run time with a scale for each
+token, and sums in 32 bits. Everything else stays fp32.
 
 Shapes: T tokens, H hidden, I inputs, O outputs.
 """
@@ -35,10 +35,10 @@ class Eager(Backend):
     name: ClassVar[str] = "eager"
 
     def refusal(self, bundle: Bundle, precision: Precision) -> str:
-        """Say why not: 8-bit products are for CPUs."""
+        """Refuse int8 on devices other than CPUs."""
         if precision != "int8" or next(bundle.model.parameters()).device.type == "cpu":
             return ""
-        return "int8 is for CPUs; use --precision bf16"
+        return "int8 runs on CPUs only; use --precision bf16"
 
     def freeze(self, bundle: Bundle, path: Path, precision: Precision) -> None:
         """Refuse: there is nothing to freeze.
@@ -56,10 +56,10 @@ class Eager(Backend):
         Raises:
             SettingsError: always.
         """
-        raise SettingsError(f"{path} was not frozen by eager, which freezes nothing")
+        raise SettingsError(f"{path} is not an export of eager, which has no exports")
 
     def prepare(self, bundle: Bundle, precision: Precision) -> TaskModel:
-        """Return the model itself, or one with a copy of its encoder: in kernels, or by torch in the lower class."""
+        """Return the model itself, or the head on a copy of the encoder in kernels or in a lower precision."""
         self.admit(bundle, precision)
         encoder = bundle.model.encoder
         if (with_kernels := with_fused_layers(encoder, _ELEMENTS[precision])) is not None:
@@ -68,7 +68,7 @@ class Eager(Backend):
             return bundle.model.eval()
         on_cpu = next(bundle.model.parameters()).device.type == "cpu"
         if on_cpu and not (has_bf16() if precision == "bf16" else has_int8()):
-            progress.warn(f"this CPU has no {precision} products: eager is many times slower so than in fp32")
+            progress.warn(f"this CPU has no {precision} products: eager is many times slower in it than in fp32")
         return under_head(Lowered(encoder, precision), bundle)
 
 
@@ -76,10 +76,10 @@ _ELEMENTS: dict[Precision, Element] = {"exact": "float", "bf16": "bfloat", "int8
 
 
 class Lowered(nn.Module):
-    """A copy of an encoder that computes in less than fp32, by torch's own products, and gives its vectors in fp32.
+    """A copy of an encoder that computes in a lower precision with torch's products and returns vectors in fp32.
 
     Args:
-        encoder: stays as it is.
+        encoder: is not changed.
         precision: of the copy.
     """
 
@@ -99,7 +99,7 @@ class Lowered(nn.Module):
 
 
 def _lower(module: nn.Module) -> None:
-    """Replace every linear layer below a module."""
+    """Replace every linear layer inside a module by `Int8Linear`."""
     for name, child in module.named_children():
         if isinstance(child, nn.Linear):
             setattr(module, name, Int8Linear(child))
@@ -108,7 +108,7 @@ def _lower(module: nn.Module) -> None:
 
 
 class Int8Linear(nn.Module):
-    """x W^T + b by products of 8-bit integers.
+    """x W^T + b with products of 8-bit integers.
 
     Args:
         linear: (O, I) in fp32.
@@ -126,17 +126,17 @@ class Int8Linear(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """Map (T, I) to (T, O) in fp32."""
-        largest = torch.linalg.vector_norm(values, math.inf, 1, keepdim=True).clamp_min_(_LEAST)  # (T, 1)
+        largest = torch.linalg.vector_norm(values, math.inf, 1, keepdim=True).clamp_min_(_MIN_SCALE)  # (T, 1)
         rounded = torch.mul(values, 127.0 / largest).round_().to(torch.int8)
-        # Sums of 8-bit products are whole numbers of 32 bits; what follows reads them once and writes in place.
+        # The sums are 32-bit integers; the operations below read them once and write in place.
         sums = torch._int_mm(rounded, self.matrix).float().mul_(largest.div_(127.0))  # (T, O)
         return sums.mul_(self.scales) if self.bias is None else torch.addcmul(self.bias, sums, self.scales)
 
     def extra_repr(self) -> str:
-        """Show the sizes in the module's print."""
+        """Return the sizes for the printed module."""
         return f"in_features={self.matrix.shape[0]}, out_features={self.matrix.shape[1]}"
 
 
-_LEAST = 1e-30  # a row of zeros has a scale too
+_MIN_SCALE = 1e-30  # avoids a division by 0 for a row of zeros
 
 BACKEND = Eager

@@ -1,10 +1,11 @@
-"""ONNX: the encoder as a graph over padded batches, written by hand from its parts and run by ONNX Runtime.
+"""ONNX: the encoder as a graph over padded batches, built from its parts and run by ONNX Runtime.
 
-The graph is written in a moment and holds operators of the ONNX standard alone, so that other programs run it too:
-input_ids, attention_mask and token_type_ids (B, S) in, last_hidden_state (B, S, H) out. For int8 a layer's products are
-ONNX Runtime's own operator `MatMulNBits`: weights of 8 bits and activations rounded as they come, both with a scale for
-each run of 32 inputs. A scale for a whole batch, as the standard's operators have it, is faster; it would let a text's
-vector depend on the texts beside it, and costs the class (mean cosine 0.992 on MiniLM-L6, against 0.9996).
+Its inputs are input_ids, attention_mask and token_type_ids (B, S), its output is last_hidden_state (B, S, H). In fp32
+the graph has only operators of the ONNX standard, so other programs can run it too. In int8 the products of the blocks
+are ONNX Runtime's operator `MatMulNBits`: 8-bit weights, and activations that are rounded at run time, both with a
+scale for every 32 inputs. The standard's operators have one scale for a whole batch. They are faster, but a text's
+vector would depend on the other texts of the batch, and the result misses the limit of int8: a mean cosine of 0.992 on
+MiniLM-L6, against 0.9996.
 
 Shapes: B sequences, S longest sequence, H hidden, N heads, D head size.
 """
@@ -45,9 +46,9 @@ INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 OUTPUT = "last_hidden_state"
 FILE = "encoder.onnx"
 BLOCK = 32
-"""Inputs that share a scale in int8."""
+"""Number of inputs that share a scale in int8."""
 _OPSET, _IR, _CONTRIB = 20, 10, "com.microsoft"
-_MOST_BYTES = 2**31 - 2**20  # a protobuf message is smaller than 2 GiB
+_MAX_BYTES = 2**31 - 2**20  # a protobuf message is smaller than 2 GiB
 _ACTIVATIONS: dict[Any, tuple[str, dict[str, Any]]] = {
     activation_function("gelu"): ("Gelu", {"approximate": "none"}),
     activation_function("gelu_tanh"): ("Gelu", {"approximate": "tanh"}),
@@ -63,7 +64,7 @@ class Onnx(Backend):
     extra: ClassVar[str] = "onnx"
 
     def refusal(self, bundle: Bundle, precision: Precision) -> str:
-        """Say why not: this file has no graph for the encoder, or ONNX Runtime no bf16 on CPUs."""
+        """Refuse bf16, which ONNX Runtime lacks on CPUs, and encoders without a graph."""
         if precision == "bf16":
             return "ONNX Runtime has no bf16 on CPUs"
         return no_graph(bundle)
@@ -73,8 +74,8 @@ class Onnx(Backend):
         (path / FILE).write_bytes(graph(bundle, int8=precision == "int8"))
 
     def open(self, bundle: Bundle, path: Path, precision: Precision) -> TaskModel:
-        """Start a session; its threads sleep while they wait, as ours do."""
-        # It keeps a database of its use in the home folder from its import on, unless told not to.
+        """Start a session; its threads sleep while they wait."""
+        # By default it records its use in a database in the home folder, from its import on.
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         import onnxruntime
 
@@ -83,10 +84,11 @@ class Onnx(Backend):
         settings = onnxruntime.SessionOptions()
         settings.intra_op_num_threads = torch.get_num_threads()
         settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        settings.log_severity_level = 4  # what fails is raised as well, and need not be printed in red
+        settings.log_severity_level = 4  # failures raise exceptions, so they need not be printed
         with native(f"{file} can't be run"):
             session = onnxruntime.InferenceSession(content, settings, providers=["CPUExecutionProvider"])
-            check_names([one.name for one in session.get_inputs()], [one.name for one in session.get_outputs()], file)
+            inputs, outputs = ([node.name for node in nodes] for nodes in (session.get_inputs(), session.get_outputs()))
+            check_names(inputs, outputs, file)
 
         def run(tokens: Ids, mask: Ids, segments: Ids) -> NDArray[np.float32]:
             with native(f"{file} can't be run"):
@@ -98,55 +100,55 @@ class Onnx(Backend):
 
 
 def check_names(inputs: list[str], outputs: list[str], file: Path) -> None:
-    """Refuse a graph with other inputs or outputs than `graph` writes.
+    """Check that a graph has the inputs and outputs that `graph` writes.
 
     Raises:
-        DataError: it has.
+        DataError: it has others.
     """
-    # A program may drop token_type_ids, which an encoder without segments never reads.
+    # A program may drop token_type_ids, which an encoder without segments doesn't read.
     if not set(INPUTS[:2]) <= set(inputs) <= set(INPUTS) or OUTPUT not in outputs:
         raise DataError(
-            f"{file} takes {', '.join(inputs)} and gives {', '.join(outputs)}; bertie's graphs take "
-            f"{', '.join(INPUTS)} and give {OUTPUT}: export the model again"
+            f"{file} has inputs {', '.join(inputs)} and outputs {', '.join(outputs)}; bertie's graphs have inputs "
+            f"{', '.join(INPUTS)} and output {OUTPUT}: export the model again"
         )
 
 
 def no_graph(bundle: Bundle) -> str:
-    """Say why no graph can be written for a bundle's encoder; empty when one can."""
+    """Return why no graph can be written for a bundle's encoder, as a clause; empty if one can."""
     encoder: Any = bundle.model.encoder
     plain = isinstance(encoder, Bert) and type(encoder).forward is Bert.forward
     if not plain or {type(part) for part in (encoder.embeddings, *encoder.blocks)} != {Embeddings, Block}:
-        return f"there is no ONNX graph for encoders of the kind {bundle.architecture}"
+        return f"bertie writes no ONNX graph for architecture {bundle.architecture}"
     if bundle.task.left_to_right:
-        return f"{bundle.task.name} also reads from left to right, for which there is no ONNX graph"
-    weights = {id(value): value.numel() * 4 for value in encoder.parameters()}
-    return "its weights are more than the 2 GiB an ONNX file holds" if sum(weights.values()) > _MOST_BYTES else ""
+        return f"task {bundle.task.name} needs causal attention, for which bertie writes no ONNX graph"
+    sizes = {id(value): value.numel() * 4 for value in encoder.parameters()}
+    return "its weights exceed 2 GiB, the limit of an ONNX file" if sum(sizes.values()) > _MAX_BYTES else ""
 
 
 def graph(bundle: Bundle, *, int8: bool = False) -> bytes:
-    """Write the encoder's graph.
+    """Return the encoder's graph as the content of an ONNX file.
 
     Args:
         bundle: of the encoder, in fp32.
-        int8: whether the products of the layers are of 8-bit integers.
+        int8: whether the blocks multiply 8-bit integers.
 
     Raises:
-        SettingsError: there is no graph for this encoder.
+        SettingsError: this encoder has no graph.
     """
     if reason := no_graph(bundle):
         raise SettingsError(f"{reason}; use --backend eager")
     encoder: Any = bundle.model.encoder
     writer = _Writer(int8=int8)
     hidden = writer.embeddings(encoder.embeddings)
-    hiding = writer.hiding()
+    mask = writer.mask()
     for block in encoder.blocks:
         for _ in range(encoder.num_rounds if isinstance(encoder, Albert) else 1):
-            hidden = writer.block(hidden, block, hiding)
+            hidden = writer.block(hidden, block, mask)
     return writer.finish(hidden, encoder.config.hidden_size)
 
 
 class _Writer:
-    """Collects nodes and weights; every method returns the name of what it computes.
+    """Collects nodes and weights; methods return the names of their outputs.
 
     Args:
         int8: whether `linear` multiplies 8-bit integers.
@@ -159,7 +161,7 @@ class _Writer:
         self._known: dict[Any, str] = {}
 
     def add(self, operator: str, *inputs: str, outputs: int = 1, **attributes: Any) -> Any:
-        """Append a node; return the name of its output, or a list of them."""
+        """Append a node; return the name of its output, or the list of its outputs."""
         from onnx import helper
 
         names = [f"{operator}_{len(self._nodes)}_{number}" for number in range(outputs)]
@@ -167,7 +169,7 @@ class _Writer:
         return names[0] if outputs == 1 else names
 
     def constant(self, value: Any, key: Any = None) -> str:
-        """Store an array; one `key` is stored once."""
+        """Store an array, or reuse the one that has the same `key`."""
         from onnx import numpy_helper
 
         if key is not None and key in self._known:
@@ -179,63 +181,63 @@ class _Writer:
         return name
 
     def integers(self, *values: int) -> str:
-        """Store a list of numbers, such as a shape."""
+        """Store a list of integers, such as a shape."""
         return self.constant(np.array(values, np.int64), values)
 
     def weight(self, value: Any) -> str:
-        """Store a parameter, once however often it serves."""
+        """Store a parameter, once even if several nodes use it."""
         return self.constant(_array(value), id(value))
 
     def norm(self, hidden: str, module: Any) -> str:
         """Normalise the last axis."""
-        given = self.weight(module.weight), self.weight(module.bias)
-        return str(self.add("LayerNormalization", hidden, *given, axis=-1, epsilon=module.eps))
+        weights = self.weight(module.weight), self.weight(module.bias)
+        return str(self.add("LayerNormalization", hidden, *weights, axis=-1, epsilon=module.eps))
 
     def linear(self, hidden: str, module: nn.Linear) -> str:
         """Multiply and add the bias."""
         matrix = _array(module.weight)
         if self._int8:
-            weights, scales = in_blocks(matrix)
-            given = self.constant(weights, (id(module.weight), "int8")), self.constant(scales, (id(module.weight), "s"))
+            rounded, scales = in_blocks(matrix)
+            names = self.constant(rounded, (id(module.weight), "int8")), self.constant(scales, (id(module.weight), "s"))
             sizes = {"N": matrix.shape[0], "K": matrix.shape[1], "bits": 8, "block_size": BLOCK, "accuracy_level": 4}
-            product = self.add("MatMulNBits", hidden, *given, domain=_CONTRIB, **sizes)
+            product = self.add("MatMulNBits", hidden, *names, domain=_CONTRIB, **sizes)
         else:
             product = self.add("MatMul", hidden, self.constant(matrix.T, (id(module.weight), "T")))
         return product if module.bias is None else str(self.add("Add", product, self.weight(module.bias)))
 
     def embeddings(self, module: Embeddings) -> str:
-        """Sum the tables' rows and normalise them; widen them where there is a projection."""
+        """Sum the rows of the tables, normalise, and apply the projection if there is one."""
         assert module.position is not None
         word = self.add("Gather", self.weight(module.word.weight), "input_ids")
         first = module.first_position
         length = self.add("Shape", "input_ids", start=1, end=2)
         last = self.add("Add", length, self.integers(first))
-        place = self.add("Slice", self.weight(module.position.weight), self.integers(first), last, self.integers(0))
+        position = self.add("Slice", self.weight(module.position.weight), self.integers(first), last, self.integers(0))
         if module.segment is not None:
             table = self.weight(module.segment.weight)
-            told = self.add("Gather", table, "token_type_ids" if module.tells_segments else self.integers(0))
-            word = self.add("Add", word, told)
-        hidden = self.norm(self.add("Add", word, place), module.norm)
+            segment = self.add("Gather", table, "token_type_ids" if module.tells_segments else self.integers(0))
+            word = self.add("Add", word, segment)
+        hidden = self.norm(self.add("Add", word, position), module.norm)
         return hidden if module.project is None else self.linear(hidden, module.project)
 
-    def hiding(self) -> str:
-        """Turn the mask into what is added to scores: 0, or so little that nothing is left of them; (B, 1, 1, S)."""
-        seen = self.add("Cast", self.add("Unsqueeze", "attention_mask", self.integers(1, 2)), to=_float())
-        return str(self.add("Mul", self.add("Sub", self._number(1.0), seen), self._number(-1e9)))
+    def mask(self) -> str:
+        """Write (B, 1, 1, S) numbers to add to scores: 0 at tokens and -1e9 at padding."""
+        real = self.add("Cast", self.add("Unsqueeze", "attention_mask", self.integers(1, 2)), to=_float())
+        return str(self.add("Mul", self.add("Sub", self._number(1.0), real), self._number(-1e9)))
 
     def _number(self, value: float) -> str:
         return self.constant(np.float32(value), value)
 
-    def block(self, hidden: str, module: Any, hiding: str) -> str:
-        """Write one post-norm layer."""
-        seen = self.linear(self.attention(hidden, module.attention, hiding), module.attention.output)
+    def block(self, hidden: str, module: Any, mask: str) -> str:
+        """Write a post-norm block."""
+        seen = self.linear(self.attention(hidden, module.attention, mask), module.attention.output)
         hidden = self.norm(self.add("Add", hidden, seen), module.attention_norm)
         operator, attributes = _ACTIVATIONS[module.feedforward.activation]
         wide = self.add(operator, self.linear(hidden, module.feedforward.up), **attributes)
         narrow = self.linear(wide, module.feedforward.down)
         return self.norm(self.add("Add", hidden, narrow), module.feedforward_norm)
 
-    def attention(self, hidden: str, module: Any, hiding: str) -> str:
+    def attention(self, hidden: str, module: Any, mask: str) -> str:
         """Write softmax(Q K^T / sqrt(D)) V."""
         size = module.qkv.in_features // module.num_heads
         fused = self.linear(hidden, module.qkv)
@@ -246,22 +248,22 @@ class _Writer:
             self.add("Transpose", self.add("Reshape", part, heads), perm=order)
             for part, order in ((query, [0, 2, 1, 3]), (key, [0, 2, 3, 1]), (value, [0, 2, 1, 3]))
         )
-        scores = self.add("Add", self.add("MatMul", query, key), hiding)  # (B, N, S, S)
-        mixed = self.add("MatMul", self.add("Softmax", scores, axis=-1), value)
-        together = self.add("Transpose", mixed, perm=[0, 2, 1, 3])
-        return str(self.add("Reshape", together, self.integers(0, 0, module.num_heads * size)))
+        scores = self.add("Add", self.add("MatMul", query, key), mask)  # (B, N, S, S)
+        attended = self.add("MatMul", self.add("Softmax", scores, axis=-1), value)
+        by_token = self.add("Transpose", attended, perm=[0, 2, 1, 3])
+        return str(self.add("Reshape", by_token, self.integers(0, 0, module.num_heads * size)))
 
     def finish(self, hidden: str, size: int) -> bytes:
-        """Name inputs and output, check the whole, and return it as a file's content."""
+        """Add inputs and output, check the model, and return it as the content of a file."""
         from onnx import TensorProto, checker, helper
 
         self._nodes.append(helper.make_node("Identity", [hidden], [OUTPUT], name=OUTPUT))
         shape = ["batch", "length"]
-        given = [helper.make_tensor_value_info(name, TensorProto.INT64, shape) for name in INPUTS]
-        made = helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, [*shape, size])
-        whole = helper.make_graph(self._nodes, "encoder", given, [made], self._weights)
+        inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, shape) for name in INPUTS]
+        output = helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, [*shape, size])
+        encoder = helper.make_graph(self._nodes, "encoder", inputs, [output], self._weights)
         opsets = [helper.make_opsetid("", _OPSET), *([helper.make_opsetid(_CONTRIB, 1)] if self._int8 else [])]
-        model = helper.make_model(whole, opset_imports=opsets, ir_version=_IR, producer_name="bertie")
+        model = helper.make_model(encoder, opset_imports=opsets, ir_version=_IR, producer_name="bertie")
         content: bytes = model.SerializeToString()
         checker.check_model(content)
         return content
@@ -281,7 +283,7 @@ def in_blocks(weight: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[n
     """Round a matrix (outputs, inputs) to 8 bits, with 128 for 0 and a scale for every `BLOCK` inputs of an output.
 
     Returns:
-        The numbers (outputs, blocks, BLOCK), and the scales, flat.
+        The integers (outputs, blocks, BLOCK), and the scales (outputs * blocks,).
     """
     outputs, inputs = weight.shape
     blocks = -(-inputs // BLOCK)

@@ -1,6 +1,6 @@
-"""OpenVINO: the encoder's ONNX graph, compiled for the CPU at hand, in fp32, or in bf16 where the CPU has it.
+"""OpenVINO: the encoder's ONNX graph, compiled for this CPU, in fp32 or, if the CPU has it, in bf16.
 
-OpenVINO's int8 has to be calibrated on texts by a package of its own and is not offered here.
+OpenVINO's int8 needs calibration on texts by another package and is not supported here.
 
 Shapes: B sequences, S longest sequence, H hidden.
 """
@@ -39,15 +39,15 @@ class OpenVino(Backend):
     extra: ClassVar[str] = "openvino,onnx"
 
     def refusal(self, bundle: Bundle, precision: Precision) -> str:
-        """Say why not: no graph for the encoder, no bf16 in this CPU, or int8."""
+        """Refuse int8, bf16 on a CPU without it, and encoders without a graph."""
         if precision == "int8":
-            return "OpenVINO's int8 needs calibration, which bertie doesn't do"
+            return "OpenVINO's int8 needs calibration, which bertie doesn't support"
         if precision == "bf16" and not has_bf16():
-            return "this CPU computes no bf16, and OpenVINO would run fp32 under its name"
+            return "this CPU has no bf16, and OpenVINO would run fp32 instead"
         return no_graph(bundle)
 
     def freeze(self, bundle: Bundle, path: Path, precision: Precision) -> None:
-        """Write the ONNX graph, in fp32 also for bf16: the precision is chosen as it is compiled."""
+        """Write the ONNX graph in fp32; bf16 is chosen when it is compiled."""
         (path / FILE).write_bytes(graph(bundle))
 
     def open(self, bundle: Bundle, path: Path, precision: Precision) -> TaskModel:
@@ -64,14 +64,14 @@ class OpenVino(Backend):
         content = stored_graph(file)
         with native(f"{file} can't be run"):
             model = core.read_model(content)
-            inputs = [one.any_name for one in model.inputs]  # without token_type_ids where no node reads them
-            check_names(inputs, [one.any_name for one in model.outputs], file)
+            inputs = [node.any_name for node in model.inputs]  # without token_type_ids if no node reads them
+            check_names(inputs, [node.any_name for node in model.outputs], file)
             request = core.compile_model(model, "CPU", settings).create_infer_request()
 
         def run(tokens: Ids, mask: Ids, segments: Ids) -> NDArray[np.float32]:
-            given = dict(zip(INPUTS, (tokens, mask, segments), strict=True))
+            arrays = dict(zip(INPUTS, (tokens, mask, segments), strict=True))
             with native(f"{file} can't be run"):
-                hidden = np.asarray(request.infer({name: given[name] for name in inputs})[0])
+                hidden = np.asarray(request.infer({name: arrays[name] for name in inputs})[0])
             check_hidden(hidden, (*tokens.shape, bundle.config.hidden_size), file)
             return cast(NDArray[np.float32], hidden)
 

@@ -1,8 +1,8 @@
 // softmax(Q K^T / sqrt(D)) V over packed sequences, forward and backward ("Attention is all you need", 3.2.1).
 //
-// A task is one head of one sequence; its weights are worked out a block of queries at a time, so that they stay in the
-// cache however long the sequence is. Sums run in fp32 and in a fixed order: any number of threads gives the same bits.
-// Every mask here (causal, window, the sequence's end) leaves each query one unbroken range of keys.
+// A task is one head of one sequence. It computes its weights for one block of queries at a time, so that they stay in
+// the cache for sequences of any length. Sums are in fp32 and in a fixed order: any number of threads gives the same
+// bits. Under every mask here (causal, window, end of the sequence) a query attends to one contiguous range of keys.
 #include <algorithm>
 #include <vector>
 
@@ -12,16 +12,16 @@
 
 struct Layout {
     const int32_t *query_offsets, *key_offsets;  // (B+1,)
-    int64_t query_row, key_row, value_row;       // elements from one token to the next
-    int64_t queries, keys;                       // T and K; behind the last sequence there may be filler
+    int64_t query_row, key_row, value_row;       // strides from one token to the next, in elements
+    int64_t queries, keys;                       // T and K; there may be padding after the last sequence
     int32_t num_sequences, heads, size;          // B, N, D
     int32_t causal, window;                      // window -1: none
-    int32_t words;                               // of the hash that one query's keys have
+    int32_t words;                               // hash words for the keys of one query
     uint32_t first, second;                      // key words of the dropout
     double rate;
     int32_t threads;
 
-    // Whether there is more to do than another thread would need to wake up.
+    // Whether the work takes longer than waking another thread.
     bool large() const {
         int64_t pairs = 0;
         for (int at = 0; at < num_sequences; at++)
@@ -32,9 +32,9 @@ struct Layout {
 
 namespace {
 
-constexpr int BLOCK = 48;  // queries worked on at a time
+constexpr int BLOCK = 48;  // queries computed at a time
 
-// Scratch that a thread keeps from call to call: fresh memory costs several times its use.
+// Scratch memory that a thread keeps between calls: new memory costs several times as much as its use.
 float* scratch(int number, size_t count) {
     thread_local std::vector<float> kept[12];
     if (kept[number].size() < count) kept[number].resize(count);
@@ -45,7 +45,7 @@ float* scratch(int number, size_t count) {
 struct Task {
     const Layout& layout;
     int head, query_begin, queries, key_begin, keys;
-    int width, row;  // D and the number of keys, filled up to whole vectors
+    int width, row;  // D and the number of keys, padded to whole vectors
 
     Task(const Layout& all, int number) : layout(all), head(number % all.heads) {
         int sequence = number / all.heads;
@@ -56,7 +56,7 @@ struct Task {
 
     bool empty() const { return queries <= 0 || keys <= 0; }
 
-    // Place of a token's head in a tensor whose tokens are `stride` elements apart.
+    // Return the index of a token's head in a tensor with `stride` elements from one token to the next.
     int64_t at(int token, int64_t stride) const { return token * stride + (int64_t)head * layout.size; }
 };
 
@@ -64,9 +64,9 @@ struct Range {
     int begin, end;
 };
 
-// The keys that query `place` may see; one that may see none looks at the first.
+// Return the keys that query `place` attends to; a query with all keys hidden attends to the first.
 Range visible(const Task& task, int place) {
-    const int level = place + task.keys - task.queries;  // the last query is level with the last key
+    const int level = place + task.keys - task.queries;  // the last query has the position of the last key
     const int window = task.layout.window;
     int begin = window < 0 ? 0 : std::max(0, level - window);
     int end = window < 0 ? task.keys : std::min(task.keys, level + window + 1);
@@ -74,7 +74,7 @@ Range visible(const Task& task, int place) {
     return begin < end ? Range{begin, end} : Range{0, 1};
 }
 
-// What the queries [place, place + rows) see together, in whole vectors.
+// Return the range of keys that cover those of the queries [place, place + rows), in whole vectors.
 Range visible(const Task& task, int place, int rows) {
     Range all{task.keys, 0};
     for (int query = place; query < place + rows; query++) {
@@ -84,7 +84,7 @@ Range visible(const Task& task, int place, int rows) {
     return {all.begin / LANES * LANES, padded(all.end)};
 }
 
-// Rows of one head as floats, times `scale`, filled up to `width` with zeros.
+// Copy the rows of one head as floats times `scale`, padded to `width` with zeros.
 template <class T>
 void gather(const T* from, int64_t stride, int count, int size, int width, float scale, float* to) {
     for (int token = 0; token < count; token++, from += stride, to += width) {
@@ -103,7 +103,7 @@ void scatter(const float* from, int width, int count, int size, int64_t stride, 
     }
 }
 
-// (rows x width) -> (size x row), `row` being `rows` filled up with zeros; `width` is `size` filled up.
+// Transpose (rows x width) to (size x row). `row` is `rows`, padded with zeros; `width` is `size`, padded.
 void transpose(const float* from, int rows, int width, int size, float* to, int row) {
     for (int token = 0; token < row; token += LANES)
         for (int place = 0; place < size; place += LANES) {
@@ -116,15 +116,15 @@ void transpose(const float* from, int rows, int width, int size, float* to, int 
         }
 }
 
-// Scores or weights of LANES keys from `key` on, those out of sight replaced. Written in registers: a vector that is
-// read right after single floats were stored in it waits for them.
+// Return scores or weights of LANES keys from `key` on, with `otherwise` for hidden keys. It works in registers:
+// reading a vector right after storing single floats in it would stall.
 Floats within(Floats values, int key, Range own, float otherwise) {
     if (key >= own.begin && key + LANES <= own.end) return values;
     const Ints at = lanes() + key;
     return ((at >= own.begin) & (at < own.end)) ? values : splat(otherwise);
 }
 
-// Turn a query's scores for the keys `among` into exp(score - largest), 0 where it may not look; returns their sum.
+// Replace a query's scores of the keys `among` by exp(score - largest), 0 for hidden keys, and return their sum.
 float weigh(float* scores, Range own, Range among) {
     Floats best = splat(-INFINITY), total{};
     for (int key = among.begin; key < among.end; key += LANES)
@@ -138,7 +138,7 @@ float weigh(float* scores, Range own, Range among) {
     return sum(total);
 }
 
-// The factors by which dropout multiplies a query's weights: 0 or 1 / (1 - rate).
+// The factors of dropout for a query's weights: 0 or 1 / (1 - rate).
 struct Drops {
     const Task& task;
     Dropout dropout;
@@ -162,7 +162,7 @@ struct Drops {
     Floats factors(int key) const { return kept(draws + key, threshold, spared); }
 };
 
-// Write zeros wherever no task writes: behind the last sequence, and in those whose other side is empty.
+// Write zeros where no task writes: after the last sequence, and in sequences without queries or without keys.
 template <class T>
 void clear(const Layout& layout, const int32_t* offsets, const int32_t* others, int64_t tokens, T* values) {
     const int64_t stride = (int64_t)layout.heads * layout.size;
@@ -171,7 +171,7 @@ void clear(const Layout& layout, const int32_t* offsets, const int32_t* others, 
     std::fill(values + offsets[layout.num_sequences] * stride, values + tokens * stride, T{});
 }
 
-// Do `work(task)` for each head of each sequence that has anything to see.
+// Run `work(task)` for each head of each sequence that has queries and keys.
 template <class F>
 void each_task(const Layout& layout, const F& work) {
     Turns turns((int64_t)layout.num_sequences * layout.heads, 2);
@@ -224,7 +224,7 @@ void forward(const Layout& layout, const T* query, const T* key, const T* value,
     });
 }
 
-// The weights are worked out again. With P the weights, M dropout's factors and G the gradient of the output:
+// Computes the weights again. With P the weights, M the factors of dropout and G the gradient of the output:
 // dV = (P M)^T G;  dW = P (M G V^T - rowsum(P M G V^T));  dQ = dW K / sqrt(D);  dK = dW^T Q / sqrt(D).
 template <class T>
 void backward(const Layout& layout, const T* gradient, const T* query, const T* key, const T* value, T* d_query,

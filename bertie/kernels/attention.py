@@ -1,4 +1,4 @@
-"""Packed attention in C++ (`attention.cpp`), dropout inside. Its twin in torch is `nn/grouped_attention.py`.
+"""Packed attention in C++ (`attention.cpp`), including dropout. Its twin in torch is `nn/grouped_attention.py`.
 
 Shapes: T query tokens, K key tokens, B sequences, N heads, D head size.
 """
@@ -40,21 +40,22 @@ class Layout(ctypes.Structure):
 
 @dataclass(frozen=True)
 class Settings:
-    """What stands beside the tensors."""
+    """The settings of a call, without its tensors."""
 
     causal: bool
     window: int
     """-1 for none."""
     dropout: float
     first: int
-    """First of the two key words of the dropout, signed."""
+    """First key word of dropout, signed."""
     second: int
+    """Second key word of dropout, signed."""
     words: int
-    """Words of the hash that one query's keys have."""
+    """Hash words for the keys of one query."""
 
 
 def takes(query: Tensor) -> bool:
-    """Tell whether the kernel is there and takes such tensors."""
+    """Return whether the kernel is available for these tensors."""
     return serves("attention", query)
 
 
@@ -86,7 +87,7 @@ def backward(
 
 
 def _by_token(values: Tensor) -> Tensor:
-    """Return values whose heads lie in one piece; tokens may be any distance apart."""
+    """Return values in which each token's heads are contiguous; tokens may have any stride."""
     return values if values.stride()[1:] == (values.shape[2], 1) else values.contiguous()
 
 
@@ -106,7 +107,7 @@ def _call(
 def describe(
     inputs: tuple[Tensor, Tensor, Tensor], query_offsets: Tensor, key_offsets: Tensor, settings: Settings
 ) -> Layout:
-    """Describe a call to C++; the offsets, int32 in one piece, must outlive what is returned."""
+    """Describe a call for C++. The offsets, contiguous int32, must outlive the result."""
     return Layout(
         query_offsets.data_ptr(),
         key_offsets.data_ptr(),

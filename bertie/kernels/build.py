@@ -1,4 +1,4 @@
-"""Compiles a C++ source of this folder with the system's compiler, within a time limit."""
+"""Compile the C++ sources of this folder with the system's compiler, within a time limit."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from bertie.kernels.levels import OPTIONAL
 SOURCES = Path(__file__).parent
 FLAGS = ("-std=c++17", "-O3", "-fPIC", "-Wno-psabi", "-shared")
 SECONDS = 300.0
-"""How long a compiler may take for one source."""
+"""Time limit for one source."""
 
 
 @cache
 def compiler() -> tuple[str, ...] | None:
-    """Find the compiler: $CXX, which may have words of its own, or what systems call it."""
-    for named in (os.environ.get("CXX", ""), "g++", "clang++", "c++"):
-        words = shlex.split(named)
+    """Return the command of the compiler: $CXX, which may include arguments, or g++, clang++ or c++; None if none."""
+    for command in (os.environ.get("CXX", ""), "g++", "clang++", "c++"):
+        words = shlex.split(command)
         if words and (path := shutil.which(words[0])):
             return (path, *words[1:])
     return None
 
 
 def identity(command: Sequence[str]) -> str:
-    """Tell one compiler from another without starting it."""
+    """Return a string that identifies a compiler without starting it: path, size, time of change and arguments."""
     path = Path(command[0]).resolve()
     facts = path.stat()
     return f"{path} {facts.st_size} {facts.st_mtime_ns} {command[1:]}"
@@ -41,11 +41,11 @@ def compile_source(name: str, command: Sequence[str], flags: Sequence[str], targ
     Args:
         name: of the source.
         command: the compiler.
-        flags: beside those that all have.
+        flags: in addition to `FLAGS`; optional ones are dropped if the compiler doesn't know them.
         target: the file to write.
 
     Returns:
-        None, or what went wrong, as a clause.
+        None, or the reason of the failure, as a clause.
     """
     words = list(flags)
     while True:
@@ -62,7 +62,7 @@ def compile_source(name: str, command: Sequence[str], flags: Sequence[str], targ
 
 
 def _first_error(done: child.Done) -> str:
-    """Take the line of a compiler's output that says most."""
+    """Return the first error line of a compiler's output, or else its last line."""
     lines = [line.strip() for line in done.errors.splitlines() if line.strip()]
     chosen = next((line for line in lines if "error" in line), lines[-1] if lines else f"it ended with {done.code}")
     return "".join(letter if letter.isprintable() else "?" for letter in chosen)[:300]

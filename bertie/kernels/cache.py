@@ -1,7 +1,7 @@
-"""The cache folder of built kernels, used only where no other user could have written to it.
+"""The cache folder of built kernels, used only if no other user could have written to it.
 
-A library is code that runs as the user, so every folder and link on the way to it must belong to the user or to root
-and be writable to no other user. Then no other user can replace a library between its check and its use.
+A library is code that runs as the user. So every folder and link on the way to it must belong to the user or to root,
+and no other user may be able to write to it. Then no other user can replace a library between its check and its use.
 """
 
 from __future__ import annotations
@@ -27,63 +27,63 @@ _WAIT_SECONDS = 900.0
 
 
 def folder() -> tuple[Path, bool]:
-    """Return the user's folder of kernels, or one for this process alone; and whether it lasts."""
+    """Return the cache folder and True, or a temporary folder for this process and False."""
     base = os.environ.get("XDG_CACHE_HOME")
     try:
-        place = ((Path(base) if base else Path.home() / ".cache") / "bertie" / "kernels").absolute()
-        place.mkdir(mode=0o700, parents=True, exist_ok=True)
-        reason = distrust(place)
-        if reason is None and os.access(place, os.W_OK):
-            return place, True
-        reason = reason or f"{place} can't be written"
+        path = ((Path(base) if base else Path.home() / ".cache") / "bertie" / "kernels").absolute()
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        reason = distrust(path)
+        if reason is None and os.access(path, os.W_OK):
+            return path, True
+        reason = reason or f"{path} can't be written"
     except (OSError, RuntimeError) as error:
         reason = str(error)
-    progress.note(f"C++ kernels are built for this process alone, as {reason}; XDG_CACHE_HOME may name another folder")
+    progress.note(f"C++ kernels are built for this process alone: {reason}; set XDG_CACHE_HOME to another folder")
     return Path(tempfile.mkdtemp(prefix="bertie-kernels-")), False
 
 
-def distrust(place: Path) -> str | None:
-    """Say why another user could change the files of a folder; None when only the user and root can."""
-    for passed in _on_the_way(place):
-        facts = passed.lstat()
+def distrust(path: Path) -> str | None:
+    """Return why another user could change the files of a folder; None if only the user and root can."""
+    for step in _steps(path):
+        facts = step.lstat()
         if facts.st_uid not in (0, os.getuid()):
-            return f"{passed} belongs to another user"
+            return f"{step} belongs to another user"
         if stat.S_ISLNK(facts.st_mode):
             continue
         if not stat.S_ISDIR(facts.st_mode):
-            return f"{passed} is not a folder"
-        # Where the sticky bit is set, others may add names but not replace ours.
+            return f"{step} is not a folder"
+        # In a folder with the sticky bit, other users may add files but not replace ours.
         others = facts.st_mode & stat.S_IWOTH or (facts.st_mode & stat.S_IWGRP and not _is_private(facts.st_gid))
-        if others and (passed == place or not facts.st_mode & stat.S_ISVTX):
-            return f"other users may write in {passed}"
+        if others and (step == path or not facts.st_mode & stat.S_ISVTX):
+            return f"other users may write in {step}"
     return None
 
 
-def _on_the_way(place: Path) -> Iterator[Path]:
-    """Yield every folder and every link that looking a path up goes through."""
-    done, left, links = Path(place.anchor), list(reversed(place.parts[1:])), 0
-    yield done
-    while left:
-        name = left.pop()
+def _steps(path: Path) -> Iterator[Path]:
+    """Yield every folder and every link that the system passes when it looks up a path."""
+    passed, remaining, links = Path(path.anchor), list(reversed(path.parts[1:])), 0
+    yield passed
+    while remaining:
+        name = remaining.pop()
         if name == "..":
-            done = done.parent
+            passed = passed.parent
             continue
-        step = done / name
+        step = passed / name
         yield step
         if not step.is_symlink():
-            done = step
+            passed = step
             continue
         links += 1
         if links > _MAX_LINKS:
-            raise OSError(f"{place} goes through more than {_MAX_LINKS} links")
+            raise OSError(f"{path} goes through more than {_MAX_LINKS} links")
         target = step.readlink()
         if target.is_absolute():
-            done = Path(target.anchor)
-        left += reversed(target.parts[1:] if target.is_absolute() else target.parts)
+            passed = Path(target.anchor)
+        remaining += reversed(target.parts[1:] if target.is_absolute() else target.parts)
 
 
 def _is_private(group: int) -> bool:
-    """Tell whether a group is the user's alone, as many systems make one for each user."""
+    """Return whether a group has the user as its only member; many systems create such a group for each user."""
     try:
         import grp
         import pwd
@@ -95,10 +95,10 @@ def _is_private(group: int) -> bool:
 
 
 def open_own(path: Path) -> int:
-    """Open a file for reading by a descriptor, which keeps standing for what was checked.
+    """Open a file for reading and return its descriptor, which refers to the checked file even if it is replaced.
 
     Raises:
-        OSError: it isn't there, is no plain file, or not the user's alone.
+        OSError: it doesn't exist, is not a plain file, belongs to another user, or others may write to it.
     """
     descriptor = os.open(path, _OPEN | getattr(os, "O_NONBLOCK", 0))
     facts = os.fstat(descriptor)
@@ -106,18 +106,18 @@ def open_own(path: Path) -> int:
     if stat.S_ISREG(facts.st_mode) and private and facts.st_size <= _MAX_BYTES:
         return descriptor
     os.close(descriptor)
-    raise PermissionError(f"{path} is not a plain file of this user's own")
+    raise PermissionError(f"{path} is not a plain file that only this user can write")
 
 
 def content(descriptor: int) -> bytes:
-    """Read an open file from its beginning."""
+    """Return the whole content of an open file."""
     with os.fdopen(os.dup(descriptor), "rb") as file:
         file.seek(0)
         return file.read()
 
 
 def digest(data: bytes) -> str:
-    """Hash what a file holds."""
+    """Return the SHA-256 of data in hexadecimal digits."""
     return hashlib.sha256(data).hexdigest()
 
 
@@ -126,17 +126,17 @@ Outcome = Literal["proven", "failed", "lacking"]
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is known of a library."""
+    """The result of building and checking a library."""
 
     outcome: Outcome
-    """`lacking`: the compiler can't build it, which is tried again after a day."""
+    """`proven`, `failed`, or `lacking` if the compiler can't build it; that is tried again after a day."""
     text: str
-    """The library's hash when it is proven, else what happened, as a clause."""
+    """The hash of a proven library, else the failure, as a clause."""
     fresh: bool = True
-    """Whether it was reached by this process."""
+    """Whether this process reached it, instead of reading it from the cache."""
 
     def is_news(self) -> bool:
-        """Tell whether a user should hear of it: what the compiler can't build only when that is found out."""
+        """Return whether to warn the user: of a failed check always, of a failed build only when it happens."""
         return self.outcome == "failed" or (self.outcome == "lacking" and self.fresh)
 
 
@@ -144,7 +144,7 @@ _DAY = 24 * 3600.0
 
 
 def read_verdict(path: Path) -> Verdict | None:
-    """Read a verdict; None where there is none to rely on."""
+    """Read a verdict; return None if there is no valid one."""
     try:
         descriptor = open_own(path)
         try:
@@ -161,7 +161,7 @@ def read_verdict(path: Path) -> Verdict | None:
 
 
 def write_verdict(path: Path, verdict: Verdict) -> None:
-    """Keep a verdict, whole or not at all; without room for it the next process proves the library again."""
+    """Write a verdict atomically; if that fails, the next process checks the library again."""
     with suppress(OSError):
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".verdict-")
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -169,26 +169,26 @@ def write_verdict(path: Path, verdict: Verdict) -> None:
         Path(name).replace(path)
 
 
-def clear_stale(place: Path) -> None:
-    """Remove what builds that were killed more than a day ago have left."""
-    for left in (*place.glob(".build-*"), *place.glob(".verdict-*")):
+def clear_stale(path: Path) -> None:
+    """Remove temporary files of builds that were killed more than a day ago."""
+    for stale in (*path.glob(".build-*"), *path.glob(".verdict-*")):
         with suppress(OSError):
-            if time.time() - left.lstat().st_mtime < _DAY:
+            if time.time() - stale.lstat().st_mtime < _DAY:
                 continue
-            if left.is_dir() and not left.is_symlink():
-                shutil.rmtree(left, ignore_errors=True)
+            if stale.is_dir() and not stale.is_symlink():
+                shutil.rmtree(stale, ignore_errors=True)
             else:
-                left.unlink()
+                stale.unlink()
 
 
 @contextmanager
-def alone(place: Path) -> Iterator[None]:
-    """Let one process at a time build in a folder, where the system has locks; where not, several do the same work."""
+def alone(path: Path) -> Iterator[None]:
+    """Let one process at a time build in a folder. On systems without locks several processes do the same work."""
     try:
         import fcntl
 
         flags = os.O_CREAT | os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
-        descriptor = os.open(place / ".lock", flags, 0o600)
+        descriptor = os.open(path / ".lock", flags, 0o600)
     except (ImportError, OSError):
         yield
         return

@@ -1,4 +1,4 @@
-// The cross-entropy of rows of logits, which become their own gradient in place: softmax - onehot.
+// The cross-entropy of rows of logits; the logits are overwritten with their gradient, softmax - onehot.
 #include <algorithm>
 
 #include "parallel.h"
@@ -6,7 +6,7 @@
 
 namespace {
 
-// logits + bias at `at`; beyond the row's end -infinity.
+// Return logits + bias at `at`, and -infinity past the end of the row.
 template <class T>
 Floats score(const T* row, const float* bias, int at, int size) {
     if (at + LANES <= size) return load(row + at) + load(bias + at);
@@ -28,10 +28,10 @@ void rows(int64_t count, int size, int threads, T* logits, const float* bias, co
             const Floats weights = exponential(score(row, bias, at, size) - most);
             total += weights;
         }
-        // What lies beyond the end counted e^-87 each, which no fp32 sum notices.
+        // Each lane past the end has added e^-87, which does not change an fp32 sum.
         const float share = 1.0f / sum(total);
         losses[number] = most - right - std::log(share);
-        bool first = right == most;  // of equal logits the first is the guess
+        bool first = right == most;  // of equal logits the first is the prediction
         for (int at = 0; first && at < target; at++) first = one(row + at) + bias[at] < most;
         correct[number] = first;
         if (!differentiate) return;
@@ -44,7 +44,7 @@ void rows(int64_t count, int size, int threads, T* logits, const float* bias, co
     });
 }
 
-// Add the sums of the columns to `sums`, row by row in order.
+// Add the sum of each column to `sums`, always in the order of the rows.
 template <class T>
 void columns(int64_t count, int size, int threads, const T* values, float* sums) {
     constexpr int WIDE = 8 * LANES;

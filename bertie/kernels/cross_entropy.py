@@ -1,4 +1,4 @@
-"""Cross-entropy on rows of logits, in place, in C++ (`cross_entropy.cpp`). Its twin is in `nn/projection.py`."""
+"""Cross-entropy of rows of logits in C++, in place (`cross_entropy.cpp`). Its twin is in `nn/projection.py`."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from bertie.kernels.tensors import NAMES, address, call, serves
 
 
 def takes(logits: Tensor, bias: Tensor) -> bool:
-    """Tell whether the kernel is there for such tensors."""
+    """Return whether the kernel is available for these tensors."""
     return serves("cross_entropy", logits, bias) and bias.dtype == torch.float32 and logits.is_contiguous()
 
 
 def consume(logits: Tensor, bias: Tensor, targets: Tensor, d_bias: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Work out the losses of `logits` + `bias` and overwrite the logits with their gradient.
+    """Return the losses of `logits` + `bias`, and overwrite the logits with their gradient.
 
     Args:
         logits: (rows, V).
         bias: (V,) in fp32.
-        targets: (rows,) the right entries.
-        d_bias: (V,) in fp32, to which the gradient's column sums are added; None leaves the logits as they are.
+        targets: (rows,), the right tokens.
+        d_bias: (V,) in fp32; the gradient's column sums are added to it. None leaves the logits unchanged.
 
     Returns:
-        The losses of the rows (rows,), and 1 for each row whose best guess is the target, 0 for the others (rows,).
+        The losses (rows,), and (rows,) 1 for each row with the highest logit at the target, 0 for the others.
     """
     losses, correct = torch.empty(2, len(logits), dtype=torch.float32)
     tensors = (logits, bias.contiguous(), targets.to(torch.int64).contiguous(), losses, correct, d_bias)

@@ -1,4 +1,4 @@
-// The hash that decides what dropout keeps, as in nn/dropout.py: the same bits for the same index and key words.
+// The hash that draws dropout, as in nn/dropout.py: the same bits for the same index and key words.
 #pragma once
 
 #include "vectors.h"
@@ -8,7 +8,7 @@ inline Words scramble(Words word, int shift) { return word ^ (word >> shift); }
 struct Dropout {
     uint32_t first, second;  // the key words of a site
 
-    // Draw 16 bits for each of 2 * LANES values: the two halves of the hash of word numbers `index`, `index` + 1 ...
+    // Draw 16 bits for each of 2 * LANES values: the two halves of the hashes of words `index`, `index` + 1, ...
     void draw(uint32_t index, int16_t* draws) const {
         Words word{};
         for (int lane = 0; lane < LANES; lane++) word[lane] = lane;
@@ -18,11 +18,11 @@ struct Dropout {
         std::memcpy(draws, &word, sizeof word);
     }
 
-    // What draws this high keep their value.
+    // Values whose draw is at least this number are kept.
     static int threshold(double rate) { return (int)std::nearbyint(rate * 65536) - 32768; }
 };
 
-// `scale` where the draw says keep, else 0.
+// Return `scale` for values that are kept, else 0.
 inline Floats kept(const int16_t* draws, int threshold, float scale) {
     Lanes lanes;
     std::memcpy(&lanes, draws, sizeof lanes);

@@ -1,4 +1,4 @@
-// GELU, x Phi(x), and its gradient Phi(x) + x phi(x); for bfloats by polynomials that are nearer than their rounding.
+// GELU, x Phi(x), and its gradient Phi(x) + x phi(x). For bfloats both are polynomials with errors below the rounding.
 #include <algorithm>
 #include <type_traits>
 
@@ -7,7 +7,7 @@
 
 namespace {
 
-constexpr int64_t PIECE = 4096, FEW = 4 * PIECE;  // fewer are done before another thread is awake
+constexpr int64_t PIECE = 4096, FEW = 4 * PIECE;  // FEW values take less time than waking another thread
 
 template <class T, class F>
 void each(int64_t count, int threads, const F& work) {

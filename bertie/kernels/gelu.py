@@ -1,4 +1,4 @@
-"""GELU in C++ (`gelu.cpp`), forward and backward. Its twin is torch's own."""
+"""GELU in C++ (`gelu.cpp`), forward and backward. Its twin is torch's GELU."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from bertie.kernels.tensors import NAMES, address, call, serves
 
 
 def takes(values: Tensor) -> bool:
-    """Tell whether the kernel is there for such values."""
+    """Return whether the kernel is available for these values."""
     return serves("gelu", values) and values.is_contiguous()
 
 
 def forward(values: Tensor) -> Tensor:
-    """Return x Phi(x), in the shape of the values."""
+    """Return x Phi(x) of every value."""
     output = torch.empty_like(values)
     _call("gelu", values, output)
     return output

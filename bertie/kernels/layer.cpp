@@ -1,9 +1,10 @@
-// Post-norm encoder layers as they are used, not learned, in floats, bfloats or 8-bit integers.
+// Post-norm encoder layers for inference, in floats, bfloats or 8-bit integers.
 //
-// All but attention is here; attention.cpp's function comes as a pointer. A block of rows goes through everything while
-// it lies in the cache, and each matrix is read once a block; few rows are one block, whose columns the threads share.
-// Sums, norms and what is handed from layer to layer are floats in every case. 8-bit integers have a scale a row, from
-// its largest value, and a scale an output ("LLM.int8()", Dettmers et al. 2022, section 2.1: vector-wise quantisation).
+// Everything except attention is here; the function of attention.cpp is passed as a pointer. A block of rows goes
+// through a whole layer while it is in the cache, so each matrix is read once a block. Few rows form a single block,
+// and the threads share the columns of the matrices. Sums, norms and the vectors between layers are always floats.
+// 8-bit integers have a scale for each row, from its largest value, and a scale for each output ("LLM.int8()", Dettmers
+// et al. 2022, section 2.1: vector-wise quantisation).
 #include "matrices.h"
 #include "normal.h"
 #include "parallel.h"
@@ -27,18 +28,18 @@ struct Call {
 
 namespace {
 
-// What is written between two products: floats if all else is exact, else bfloats.
+// The type of values between two products: floats in the float kernel, bfloats in the others.
 template <class T>
 using Stream = std::conditional_t<std::is_same<T, float>::value, float, BFloat>;
 
-// Scratch that a thread keeps from call to call, on a boundary of the cache's lines.
+// Scratch memory that a thread keeps between calls, aligned to cache lines.
 float* scratch(int number, size_t count) {
     thread_local std::vector<float> kept[7];
     if (kept[number].size() < count + 16) kept[number].resize(count + 16);
     return (float*)(((uintptr_t)kept[number].data() + 63) / 64 * 64);
 }
 
-// A block of rows as elements of a product, and what each row's integers count.
+// A block of rows as the left side of a product, with the scale of each row for integers.
 template <class T>
 struct Operand {
     T* values;
@@ -71,7 +72,8 @@ struct Operand {
     }
 };
 
-// Multiply a block and hand every LANES outputs of every row to `finish(row, column, values)`: a thread's share of them.
+// Multiply a block by this thread's share of the columns, and call `finish(row, column, values)` for every LANES
+// outputs.
 template <class T, class F>
 void product(const Operand<T>& a, int rows, const Matrix& matrix, const F& finish, Team team = {}) {
     float* sums = scratch(0, (size_t)ROWS * COLUMNS);
@@ -93,7 +95,7 @@ void product(const Operand<T>& a, int rows, const Matrix& matrix, const F& finis
     }
 }
 
-// The activation, as exactly as what is written of it.
+// The activation, as precise as the type of its output.
 template <class T>
 Floats activate(const Layer& layer, Floats values) {
     if (layer.relu) return larger(values, Floats{});
@@ -114,13 +116,14 @@ void normalise(float* values, int64_t size, const float* weight, const float* bi
         store(values + at, (load(values + at) - mean) * share * load(weight + at) + load(bias + at));
 }
 
-// Run `work(first row, rows)` for every block: as few as there can be, as many for each thread, all about as tall.
+// Run `work(first row, rows)` for every block of rows. Blocks are as few as possible and about equally tall, and every
+// thread gets the same number of them.
 template <class T, class F>
 void blocks(const Call& call, const F& work) {
     if (call.rows <= 0) return;
     const int64_t least = (call.rows + ROWS - 1) / ROWS;
     const int64_t count = (least + call.threads - 1) / call.threads * call.threads;
-    const int64_t grain = in_tiles<T>() ? 16 : TALLEST;  // rows that a product takes at once
+    const int64_t grain = in_tiles<T>() ? 16 : TALLEST;  // rows that a product computes at once
     const int64_t tall = std::min<int64_t>(ROWS, ((call.rows + count - 1) / count + grain - 1) / grain * grain);
     Turns turns((call.rows + tall - 1) / tall, 1);
     together(call.rows > tall ? call.threads : 1, [&](Team) {
@@ -129,7 +132,7 @@ void blocks(const Call& call, const F& work) {
     });
 }
 
-// Queries, keys and values of (T, H): (T, 3H).
+// Compute queries, keys and values of (T, H): (T, 3H).
 template <class T>
 void project(const Call& call, const Layer& layer, const float* hidden, Stream<T>* qkv) {
     blocks<T>(call, [&](int64_t first, int rows) {
@@ -141,7 +144,7 @@ void project(const Call& call, const Layer& layer, const float* hidden, Stream<T
     });
 }
 
-// All that follows attention, from what it saw (T, H) and what went into the layer: (T, H).
+// Compute the rest of a layer from the output of attention, `seen` (T, H), and the layer's input, `hidden` (T, H).
 template <class T>
 void finish(const Call& call, const Layer& layer, const float* hidden, const Stream<T>* seen, float* output) {
     const int64_t size = layer.hidden, wide = layer.wide;
@@ -170,14 +173,14 @@ void finish(const Call& call, const Layer& layer, const float* hidden, const Str
     });
 }
 
-// All layers for one block of few rows: a thread multiplies some columns of every matrix, so that each is read once by
-// all of them together; what is worked out a row, every thread works out for itself.
+// Run all layers on one block of few rows. Each thread multiplies some columns of every matrix, so the threads together
+// read a matrix once. Work on whole rows, such as LayerNorm, is repeated by every thread.
 template <class T>
 void encode_few(const Call& call, const float* hidden, Stream<T>* qkv, Stream<T>* seen, float* output) {
     const int rows = (int)call.rows;
     const int64_t size = call.layers->hidden, wide = call.layers->wide;
     auto* widened = (Stream<T>*)scratch(5, ROWS * wide * sizeof(Stream<T>) / 4);
-    const float* entered = scratch(6, ROWS * size);  // what went into a layer: the first thread's, which is this one
+    const float* entered = scratch(6, ROWS * size);  // the input of a layer, in the scratch of the calling thread
     const auto all_at_once = [&](const auto& work) {
         together(call.threads, [&](Team team) {
             [[maybe_unused]] const Unit<T> unit;
@@ -229,10 +232,10 @@ void encode_few(const Call& call, const float* hidden, Stream<T>* qkv, Stream<T>
         normalise(output + row * size, size, last.second_weight, last.second_bias, last.second_epsilon);
 }
 
-// All layers: (T, H) to (T, H); `qkv` (T, 3H) and `seen` (T, H) are room for what lies between.
+// Run all layers, (T, H) to (T, H); `qkv` (T, 3H) and `seen` (T, H) are buffers for intermediate values.
 template <class T>
 void encode(const Call& call, const float* hidden, Stream<T>* qkv, Stream<T>* seen, float* output) {
-    // Under 32 rows a thread, reading a matrix takes as long as multiplying it: then each thread reads its share only.
+    // Below 32 rows a thread, reading a matrix takes as long as multiplying it, so each thread reads only its share.
     if (call.threads > 1 && call.rows < std::min<int64_t>(ROWS, 32 * call.threads))
         return encode_few<T>(call, hidden, qkv, seen, output);
     for (int64_t number = 0; number < call.count; number++) {
@@ -244,7 +247,7 @@ void encode(const Call& call, const float* hidden, Stream<T>* qkv, Stream<T>* se
     }
 }
 
-// Lay a matrix (outputs, inputs) of elements out for products.
+// Bring a matrix (outputs, inputs) into the layout for products.
 template <class T>
 void pack(const T* matrix, int64_t inputs, int64_t outputs, T* packed) {
     for (int64_t output = 0; output < outputs; output++)
@@ -254,7 +257,7 @@ void pack(const T* matrix, int64_t inputs, int64_t outputs, T* packed) {
 
 }  // namespace
 
-// Types that this processor has no products of are left out; a caller asks `layer_serves` first.
+// Without products of a type on this processor, its function does nothing; callers must check `layer_serves` first.
 #define LAYER(NAME, T)                                                                                                \
     extern "C" int layer_serves_##NAME() { return has_products<T>(); }                                               \
     extern "C" void layer_pack_##NAME(const T* matrix, int64_t inputs, int64_t outputs, T* packed) {                 \

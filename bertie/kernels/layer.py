@@ -1,6 +1,6 @@
-"""Encoder layers in use, not learned, in C++ (`layer.cpp`). In floats their twin is `nn/block.py`.
+"""Encoder blocks for inference in C++ (`layer.cpp`). Their twin for floats is `nn/block.py`.
 
-Shapes: T tokens, H hidden, I intermediate; a matrix has O outputs.
+Shapes: T tokens, B sequences, H hidden, I intermediate; a linear layer has I inputs and O outputs.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from bertie.kernels.tensors import NAMES, address, call
 
 Element = Literal["float", "bfloat", "byte"]
 
-_STEP = 64  # H and I must be multiples: columns that are worked on at a time
-_LEAST = 1e-30  # a column of zeros has a scale too
+_STEP = 64  # columns that are computed at a time; H and I must be multiples of it
+_MIN_SCALE = 1e-30  # avoids a division by 0 for a row of zeros
 _DTYPES: dict[Element, torch.dtype] = {"float": torch.float32, "bfloat": torch.bfloat16, "byte": torch.uint8}
 
 
@@ -66,25 +66,25 @@ class _Call(ctypes.Structure):
 
 @dataclass(frozen=True)
 class Parts:
-    """What a layer has to be served."""
+    """The parts of a block that the kernel needs."""
 
     linear: Sequence[nn.Linear]
-    """Queries, keys and values in one; output; up; down."""
+    """The fused product of queries, keys and values; output of attention; up; down."""
     norms: Sequence[nn.LayerNorm]
-    """After attention, and after the feed-forward layer."""
+    """LayerNorms after attention and after the feed-forward part."""
     activation: str
     num_heads: int
     """N."""
 
 
 def serves(element: Element) -> bool:
-    """Tell whether the kernel is there, and has products of such elements on this CPU."""
+    """Return whether the kernel is available and has products of this element type on this CPU."""
     library = load("layer")
     return library is not None and bool(getattr(library, f"layer_serves_{element}")())
 
 
 def takes(parts: Parts, element: Element) -> bool:
-    """Tell whether the kernel is there for such a layer."""
+    """Return whether the kernel is available for a block with these parts."""
     return (
         serves(element)
         and load("attention") is not None
@@ -96,27 +96,27 @@ def takes(parts: Parts, element: Element) -> bool:
 
 
 def in_bytes(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Round a matrix (O, I) in fp32 to integers of 8 bits (O, I), and say what one counts in each row (O,)."""
-    scales = weight.abs().amax(1).clamp_min(_LEAST) / 127.0
+    """Round a matrix (O, I) in fp32 to 8-bit integers (O, I); return them and the scale of each row (O,)."""
+    scales = weight.abs().amax(1).clamp_min(_MIN_SCALE) / 127.0
     return (weight / scales[:, None]).round_().to(torch.int8), scales
 
 
 @dataclass(frozen=True, eq=False)
 class Packed:
-    """A linear layer (O, I) laid out for the kernel."""
+    """A linear layer (O, I) in the memory layout of the kernel."""
 
     values: Tensor
     """O * I elements."""
     sums: Tensor | None
-    """(O,) int32, -128 times the sum of each output's integers."""
+    """(O,) int32, -128 times the sum of each output's integers; for 8-bit integers only."""
     scales: Tensor | None
-    """(O,) what an integer counts."""
+    """(O,) scale of each output's integers; for 8-bit integers only."""
     bias: Tensor
     """(O,) in fp32."""
 
     @classmethod
     def of(cls, linear: nn.Linear, element: Element) -> Packed:
-        """Round a layer's weights and lay them out."""
+        """Round the weights of a linear layer and bring them into the kernel's layout."""
         weight = linear.weight.detach().float()  # (O, I)
         sums = scales = None
         if element == "byte":
@@ -130,24 +130,24 @@ class Packed:
         return cls(values, sums, scales, linear.bias.detach().float().contiguous())
 
     def described(self) -> _Matrix:
-        """Describe it to C++."""
+        """Return the C++ description of this layer."""
         outputs, inputs = self.values.shape
         return _Matrix(*map(address, (self.values, self.sums, self.scales, self.bias)), inputs, outputs)
 
 
 class Layers:
-    """The kernel for an encoder's layers.
+    """The kernel with the blocks of an encoder.
 
     Args:
-        every: `takes` said yes to each of them, and all are alike in shape; they are rounded and laid out anew.
-        element: of the products.
+        blocks: parts of each block; `takes` must be true for all, and all must have the same shapes. They are copied.
+        element: element type of the products.
     """
 
-    def __init__(self, every: Sequence[Parts], element: Element) -> None:
-        self._element, self._num_heads = element, every[0].num_heads
+    def __init__(self, blocks: Sequence[Parts], element: Element) -> None:
+        self._element, self._num_heads = element, blocks[0].num_heads
         self._dtype = torch.float32 if element == "float" else torch.bfloat16
-        self._kept: list[Any] = []  # what the descriptions point to
-        self._layers = (_Layer * len(every))(*(self._describe(parts) for parts in every))
+        self._memory: list[Any] = []  # keeps the tensors that the descriptions point to
+        self._layers = (_Layer * len(blocks))(*(self._describe(parts) for parts in blocks))
         function = getattr(load("attention"), f"attention_{NAMES[self._dtype]}")
         self._attend = ctypes.cast(function, ctypes.c_void_p)
 
@@ -155,7 +155,7 @@ class Layers:
         matrices = [Packed.of(part, self._element) for part in parts.linear]
         learned = [value for norm in parts.norms for value in (norm.weight, norm.bias)]
         norms = [value.detach().float().contiguous() for value in learned]
-        self._kept += [matrices, norms]
+        self._memory += [matrices, norms]
         wide, hidden = matrices[2].values.shape
         return _Layer(
             *(matrix.described() for matrix in matrices),
@@ -167,12 +167,12 @@ class Layers:
         )
 
     def encode(self, hidden: Tensor, offsets: Tensor, *, causal: bool) -> Tensor:
-        """Send hidden vectors through all layers.
+        """Run all blocks on hidden vectors.
 
         Args:
             hidden: (T, H) in fp32.
-            offsets: (B+1,) where the sequences begin.
-            causal: whether no token sees what comes after it.
+            offsets: (B+1,), the start of each sequence and T.
+            causal: whether tokens don't attend to later ones.
 
         Returns:
             (T, H) in fp32.

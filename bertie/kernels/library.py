@@ -1,9 +1,9 @@
-"""Loads the kernels, of which each has proven itself on this machine before it is used.
+"""Load the kernels; each one is checked on this machine before it is used.
 
-At first use the sources of this folder are built with the system's compiler and tried out in a child process (`trial`).
-What crashes, hangs or differs from torch is left for the next lower level of instructions, and at last for torch. The
-verdicts are kept beside the libraries in the user's cache (`cache`), so later starts only read them. Threads are
-those of torch (`parallel.h`).
+At first use the sources of this folder are built with the system's compiler and checked in a child process (`trial`).
+A kernel that crashes, hangs or differs from torch is replaced by that of the next lower level of instructions, and at
+last by torch. Libraries and verdicts are kept in the user's cache (`cache`), so later starts only read them. Kernels
+use the threads of torch (`parallel.h`).
 """
 
 from __future__ import annotations
@@ -29,29 +29,30 @@ from bertie.kernels.cache import Verdict
 from bertie.kernels.levels import Level
 
 NAMES = ("attention", "cross_entropy", "gelu", "normalise", "layer")
-"""The libraries; the layers' needs the attention's, which is therefore tried before it."""
-_WITH_TILES = "layer"  # the only one with code for AMX; of the others the library for AVX-512 serves there
+"""The libraries. `layer` calls `attention`, which is therefore checked first."""
+_OFF = "C++ kernels are off, and torch replaces them more slowly"
+_WITH_TILES = "layer"  # the only one with code for AMX; the others use their AVX-512 library there
 _lent: Mapping[str, ctypes.CDLL] | None = None
-_state: _Settled | None = None
-_settling = threading.Lock()
+_state: _Kernels | None = None
+_deciding = threading.Lock()
 
 
 def load(name: str) -> ctypes.CDLL | None:
-    """Return the library of `name`.cpp, once it is built and proven.
+    """Return the library of `name`.cpp, after building and checking it if necessary.
 
     Returns:
-        None where there is no compiler, no thread pool to share, no level at which it is right, or the switch is off;
-        then torch does the work.
+        None if there is no compiler or no thread pool to share, if the library failed at every level, or if the switch
+        is off. torch then replaces it.
 
     Raises:
-        SettingsError: the switch is a word that it doesn't know.
+        SettingsError: the switch has an unknown value.
     """
-    return _settled().loaded.get(name) if _lent is None else _lent.get(name)
+    return _kernels().loaded.get(name) if _lent is None else _lent.get(name)
 
 
 @contextmanager
 def lent(libraries: Mapping[str, ctypes.CDLL]) -> Iterator[None]:
-    """Use other libraries while the context lasts: those that are tried out, or none."""
+    """Use these libraries, or none, instead of the loaded ones inside the context."""
     global _lent
     before, _lent = _lent, libraries
     try:
@@ -61,12 +62,12 @@ def lent(libraries: Mapping[str, ctypes.CDLL]) -> Iterator[None]:
 
 
 def describe() -> str:
-    """Say in a few words what the CPU's kernels are, and at which level."""
-    return _settled().description
+    """Return a short description of the CPU kernels and their levels."""
+    return _kernels().description
 
 
 def forget() -> None:
-    """Forget what was settled, so that the next use settles it, as in a fresh process."""
+    """Forget the loaded libraries, so that the next use loads them as in a new process."""
     global _state
     _state = None
     for cached in (_pool, build.compiler, levels.available, levels.capabilities):
@@ -74,36 +75,34 @@ def forget() -> None:
 
 
 @dataclass
-class _Settled:
-    """What serves this process."""
+class _Kernels:
+    """The libraries that this process uses."""
 
     description: str
     loaded: dict[str, ctypes.CDLL] = field(default_factory=dict)
 
 
-def _settled() -> _Settled:
+def _kernels() -> _Kernels:
     global _state
     if _state is None:
-        with _settling:
-            _state = _state or _settle()
+        with _deciding:
+            _state = _state or _decide()
     return _state
 
 
-def _settle() -> _Settled:
-    """Decide which libraries serve, building and trying out what this machine hasn't yet."""
+def _decide() -> _Kernels:
+    """Choose the libraries of this process; build and check those that this machine doesn't have yet."""
     permitted = levels.chosen()
     if not permitted:
-        return _Settled(f"plain torch ({levels.SWITCH}={levels.OFF})")
+        return _Kernels(f"plain torch ({levels.SWITCH}={levels.OFF})")
     command = build.compiler()
     if command is None or os.name != "posix":
-        progress.note(
-            "C++ kernels are off, so torch does their work, slower: no C++ compiler, g++ or clang++, is found"
-        )
-        return _Settled("plain torch (no C++ compiler)")
+        progress.note(f"{_OFF}: there is no C++ compiler; install g++ or clang++")
+        return _Kernels("plain torch (no C++ compiler)")
     if _pool() is None:
-        progress.note("C++ kernels are off, so torch does their work, slower: this torch has no threads to share")
-        return _Settled("plain torch (no threads to share)")
-    return _Search(permitted, command).settled()
+        progress.note(f"{_OFF}: this build of torch has no OpenMP threads to share")
+        return _Kernels("plain torch (no threads to share)")
+    return _Search(permitted, command).result()
 
 
 class _Pool(ctypes.Structure):
@@ -114,7 +113,10 @@ class _Pool(ctypes.Structure):
 
 @cache
 def _pool() -> _Pool | None:
-    """Find the OpenMP runtime that torch itself has loaded, whatever it is called: among what torch's module needs."""
+    """Return the functions of the OpenMP runtime that torch has loaded; None if there is none.
+
+    torch's own module depends on the runtime, so its functions are found there whatever the runtime is called.
+    """
     try:
         runtime = ctypes.CDLL(torch._C.__file__)
         names = ("GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads", "GOMP_barrier")
@@ -124,7 +126,7 @@ def _pool() -> _Pool | None:
 
 
 def opened(path: str) -> ctypes.CDLL:
-    """Load a library and lend it torch's threads.
+    """Load a library and pass it torch's thread pool.
 
     Raises:
         OSError: it can't be loaded.
@@ -137,7 +139,7 @@ def opened(path: str) -> ctypes.CDLL:
 
 
 class _Search:
-    """For each library the highest level at which it is right.
+    """Finds the highest level at which each library is right.
 
     Args:
         permitted: levels, highest first.
@@ -146,7 +148,7 @@ class _Search:
 
     def __init__(self, permitted: tuple[Level, ...], command: tuple[str, ...]) -> None:
         self._permitted, self._command = permitted, command
-        self._folder, self._lasts = store.folder()
+        self._folder, self._permanent = store.folder()
         self._verdicts: dict[Path, Verdict] = {}
         self._open: dict[Path, int] = {}
         headers = b"".join(header.read_bytes() for header in sorted(build.SOURCES.glob("*.h")))
@@ -162,44 +164,47 @@ class _Search:
         return [level for level in self._permitted if name == _WITH_TILES or level.name != "amx"]
 
     def _path(self, name: str, level: Level, shared: bytes) -> Path:
-        """Name the file of a library by all that it depends on."""
+        """Return the file of a library; its name has a hash of everything that the library depends on."""
         source = (build.SOURCES / f"{name}.cpp").read_bytes()
         digest = store.digest(b"\0".join((source, " ".join(level.flags).encode(), shared)))
         return self._folder / f"{name}-{level.name}-{digest[:20]}.so"
 
-    def settled(self) -> _Settled:
-        """Load what is proven, after building and trying out what isn't yet."""
+    def result(self) -> _Kernels:
+        """Build and check the libraries that have no verdict yet, and load the proven ones."""
         try:
-            if self._untried():
+            if self._unchecked():
                 progress.note(
-                    f"building C++ kernels for this processor ({self._permitted[0].name}) and trying them out; "
+                    f"building C++ kernels for this processor ({self._permitted[0].name}) and checking them; "
                     "this takes about half a minute, once"
                 )
                 with store.alone(self._folder):
-                    self._try_all()
+                    self._check_all()
             self._report()
             return self._load()
         except OSError as error:
-            progress.warn(f"C++ kernels are off, so torch does their work, slower: {error}")
-            return _Settled("plain torch (the kernels can't be tried out)")
+            progress.warn(f"{_OFF}: {error}")
+            return _Kernels("plain torch (the kernels can't be checked)")
         finally:
-            if not self._lasts:
+            if not self._permanent:
                 shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _try_all(self) -> None:
-        """Build and try until every library is proven or out of levels; another process may have done it meanwhile."""
+    def _check_all(self) -> None:
+        """Build and check until every library is proven or has failed at all levels.
+
+        Another process may have done this while this one waited.
+        """
         store.clear_stale(self._folder)
-        while untried := self._untried():
+        while unchecked := self._unchecked():
             with tempfile.TemporaryDirectory(dir=self._folder, prefix=".build-") as scratch:
-                self._judge(untried, self._build(untried, Path(scratch)))
+                self._judge(unchecked, self._build(unchecked, Path(scratch)))
 
-    def _untried(self) -> dict[str, tuple[Level, Path]]:
-        """Return what must be built and tried next."""
-        found = {name: self._standing(name) for name in NAMES}
-        return {name: at[:2] for name, at in found.items() if at is not None and at[2] is None}
+    def _unchecked(self) -> dict[str, tuple[Level, Path]]:
+        """Return the level and file of each library that must be built and checked next."""
+        candidates = {name: self._candidate(name) for name in NAMES}
+        return {name: best[:2] for name, best in candidates.items() if best is not None and best[2] is None}
 
-    def _standing(self, name: str) -> tuple[Level, Path, Verdict | None] | None:
-        """Return the highest level that hasn't failed, with its verdict; None where all have."""
+    def _candidate(self, name: str) -> tuple[Level, Path, Verdict | None] | None:
+        """Return the highest level that hasn't failed, its file and its verdict; None if all levels have failed."""
         for level in self._levels(name):
             path = self._paths[name, level.name]
             verdict = self._verdict(path)
@@ -208,15 +213,15 @@ class _Search:
         return None
 
     def _verdict(self, path: Path) -> Verdict | None:
-        """Look up what is known of a library; a proven one must be there, unchanged."""
-        if path not in self._verdicts and (kept := store.read_verdict(path.with_suffix(".verdict"))) is not None:
-            if kept.outcome == "proven" and not self._opens(path, kept.text):
+        """Return the verdict on a library; None if there is none, or if the proven file is missing or changed."""
+        if path not in self._verdicts and (verdict := store.read_verdict(path.with_suffix(".verdict"))) is not None:
+            if verdict.outcome == "proven" and not self._opens(path, verdict.text):
                 return None
-            self._verdicts[path] = kept
+            self._verdicts[path] = verdict
         return self._verdicts.get(path)
 
     def _opens(self, path: Path, digest: str) -> bool:
-        """Open a library that has this content, and keep it open."""
+        """Open a library and keep it open, if its content has this hash; return whether it has."""
         try:
             descriptor = store.open_own(path)
         except OSError:
@@ -227,74 +232,74 @@ class _Search:
         self._open[path] = descriptor
         return True
 
-    def _build(self, untried: Mapping[str, tuple[Level, Path]], scratch: Path) -> dict[str, Path]:
-        """Compile side by side; what can't be built is noted."""
+    def _build(self, unchecked: Mapping[str, tuple[Level, Path]], scratch: Path) -> dict[str, Path]:
+        """Compile the libraries in parallel, record failures, and return the files of the others."""
 
         def compiled(name: str) -> str | None:
-            return build.compile_source(name, self._command, untried[name][0].flags, scratch / f"{name}.so")
+            return build.compile_source(name, self._command, unchecked[name][0].flags, scratch / f"{name}.so")
 
         with ThreadPoolExecutor(os.cpu_count() or 1) as workers:
-            troubles = dict(zip(untried, workers.map(compiled, untried), strict=True))
-        for name, trouble in troubles.items():
-            if trouble is not None:
-                self._keep(untried[name][1], Verdict("lacking", trouble))
-        return {name: scratch / f"{name}.so" for name, trouble in troubles.items() if trouble is None}
+            failures = dict(zip(unchecked, workers.map(compiled, unchecked), strict=True))
+        for name, failure in failures.items():
+            if failure is not None:
+                self._record(unchecked[name][1], Verdict("lacking", failure))
+        return {name: scratch / f"{name}.so" for name, failure in failures.items() if failure is None}
 
-    def _judge(self, untried: Mapping[str, tuple[Level, Path]], built: Mapping[str, Path]) -> None:
-        """Try out what was built, and put it into its place."""
+    def _judge(self, unchecked: Mapping[str, tuple[Level, Path]], built: Mapping[str, Path]) -> None:
+        """Check the built libraries, record their verdicts, and move the proven ones into the cache."""
         tried = {name: built[name] for name in NAMES if name in built}
         if "layer" in tried and "attention" not in tried:
-            attention = self._standing("attention")
+            attention = self._candidate("attention")
             if attention is None:
-                self._keep(untried["layer"][1], Verdict("lacking", "can't be tried without attention"))
+                self._record(unchecked["layer"][1], Verdict("lacking", "can't be checked without attention"))
             if attention is None or attention[2] is None:
                 del tried["layer"]
             else:
                 tried = {"attention": attention[1], **tried}
-        for name, trouble in (trial.judge(tried) if tried else {}).items():
+        for name, failure in (trial.judge(tried) if tried else {}).items():
             if name not in built:
                 continue
-            path = untried[name][1]
-            if trouble is None:
+            path = unchecked[name][1]
+            if failure is None:
                 digest = store.digest(built[name].read_bytes())
                 built[name].replace(path)
-                self._keep(path, Verdict("proven", digest))
+                self._record(path, Verdict("proven", digest))
                 self._opens(path, digest)
             else:
-                self._keep(path, Verdict("failed", trouble))
+                self._record(path, Verdict("failed", failure))
 
-    def _keep(self, path: Path, verdict: Verdict) -> None:
+    def _record(self, path: Path, verdict: Verdict) -> None:
         self._verdicts[path] = verdict
         store.write_verdict(path.with_suffix(".verdict"), verdict)
 
     def _report(self) -> None:
-        """Say in one sentence what failed, and what serves in its place."""
-        told = []
+        """Warn of the libraries that failed, and name their replacements."""
+        failures = []
         for name in NAMES:
-            standing = self._standing(name)
+            used = _name_of(self._candidate(name))
             for level in self._levels(name):
                 verdict = self._verdicts.get(self._paths[name, level.name])
                 if verdict is not None and verdict.is_news():
-                    told.append(f"{name} for {level.name} {verdict.text} ({_serving(standing)} serves instead)")
-        if told:
-            again = f"; delete {self._folder} to have them tried again" if self._lasts else ""
-            progress.warn(f"C++ kernels that failed on this machine are off: {'; '.join(told)}{again}")
+                    failures.append(f"{name} for {level.name} {verdict.text} ({used} is used instead)")
+        if failures:
+            again = f"; delete {self._folder} to check them again" if self._permanent else ""
+            progress.warn(f"C++ kernels that failed on this machine are off: {'; '.join(failures)}{again}")
 
-    def _load(self) -> _Settled:
-        """Load what serves, by its open descriptor where the system names these."""
+    def _load(self) -> _Kernels:
+        """Load the proven libraries, by their open descriptors if the system has paths for these."""
         loaded, lower = {}, []
         for name in NAMES:
-            standing = self._standing(name)
-            if standing is not None and (name != "layer" or "attention" in loaded):
-                # The descriptor stays open: the loader takes two libraries of one name to be the same.
-                by_descriptor = f"/proc/self/fd/{self._open[standing[1]]}"
-                loaded[name] = opened(by_descriptor if Path(by_descriptor).exists() else str(standing[1]))
-            if standing is None or standing[0] != self._levels(name)[0]:
-                lower.append(f"{name} by {_serving(standing)}")
+            best = self._candidate(name)
+            if best is not None and (name != "layer" or "attention" in loaded):
+                # The descriptor stays open, because the loader takes two libraries of one name for the same.
+                by_descriptor = f"/proc/self/fd/{self._open[best[1]]}"
+                loaded[name] = opened(by_descriptor if Path(by_descriptor).exists() else str(best[1]))
+            if best is None or best[0] != self._levels(name)[0]:
+                lower.append(f"{name} by {_name_of(best)}")
         if not loaded:
-            return _Settled("plain torch (no kernel is right on this machine)")
-        return _Settled("; ".join((f"C++ ({self._permitted[0].name})", *lower)), loaded)
+            return _Kernels("plain torch (every kernel failed on this machine)")
+        return _Kernels("; ".join((f"C++ ({self._permitted[0].name})", *lower)), loaded)
 
 
-def _serving(standing: tuple[Level, Path, Verdict | None] | None) -> str:
-    return "torch" if standing is None else standing[0].name
+def _name_of(candidate: tuple[Level, Path, Verdict | None] | None) -> str:
+    return "torch" if candidate is None else candidate[0].name

@@ -1,10 +1,10 @@
-// Products of a block of rows with a packed matrix, 64 columns at a time: in floats on any processor, in bfloats and
-// in 8-bit integers by the instructions that AVX-512 and AMX have for them.
+// Products of a block of rows with a packed matrix, 64 columns at a time: in floats on any processor, and in bfloats
+// and 8-bit integers with the instructions of AVX-512 and AMX.
 //
-// Rows of 8-bit integers are stored with 128 added, as these instructions want one side without sign; each column
-// takes 128 times its sum off again. A matrix (inputs x outputs) lies in strips of 16 columns; within a strip the
-// inputs follow one another in groups of 4 bytes (1 float, 2 bfloats, 4 integers) for each column in turn, which is
-// both what a vector of 16 lanes and what a tile of 16 rows of 64 bytes reads.
+// Rows of 8-bit integers are stored with 128 added, because these instructions need one side unsigned. Each output then
+// subtracts 128 times the sum of its column. A matrix (inputs x outputs) is stored in strips of 16 columns. Within a
+// strip, the inputs come in groups of 4 bytes (1 float, 2 bfloats or 4 integers), and each group for all 16 columns in
+// turn. Both a vector of 16 lanes and a tile of 16 rows of 64 bytes read this layout directly.
 #pragma once
 
 #include <algorithm>
@@ -20,17 +20,17 @@
 
 struct Matrix {
     const void* packed;
-    const int32_t* sums;  // (outputs,) -128 times each column's sum; integers only
+    const int32_t* sums;  // (outputs,) -128 times the sum of each column; integers only
     const float *scales, *bias;  // (outputs,); scales for integers only
     int64_t inputs, outputs;
 };
 
-constexpr int STRIP = 16, COLUMNS = 64, ROWS = 128;  // ROWS of a block at most
+constexpr int STRIP = 16, COLUMNS = 64, ROWS = 128;  // ROWS: the most rows of a block
 
 template <class T>
-constexpr int GROUP = 4 / sizeof(T);  // inputs that stand side by side
+constexpr int GROUP = 4 / sizeof(T);  // inputs in a group of 4 bytes
 
-// Whether elements are multiplied by the tile unit.
+// Whether the tile unit multiplies elements of this type.
 template <class T>
 constexpr bool in_tiles() {
 #ifdef BERTIE_TILES
@@ -40,7 +40,7 @@ constexpr bool in_tiles() {
 #endif
 }
 
-// What a thread holds while it multiplies.
+// A thread holds a `Unit` while it multiplies: the tile unit, or nothing.
 struct Nothing {
     Nothing() {}
 };
@@ -52,8 +52,8 @@ template <class T>
 using Unit = Nothing;
 #endif
 
-// Which elements are multiplied here at the processor's full speed. Floats are where vectors are widest: with fewer
-// registers the compiler keeps sums in memory, and the system's own library is faster.
+// Whether products of this type run at the processor's full speed. For floats only with the widest vectors: with fewer
+// registers the compiler keeps sums in memory, and the library of torch is faster.
 template <class T>
 constexpr bool has_products() {
     if (std::is_same<T, float>::value) return LANES == 16;
@@ -67,14 +67,15 @@ constexpr bool has_products() {
     return false;
 }
 
-// Where an element of a matrix lies once it is packed.
+// Return the index of a matrix element in the packed layout.
 template <class T>
 inline int64_t packed_place(int64_t input, int64_t output, int64_t inputs) {
     constexpr int group = GROUP<T>;
     return output / STRIP * STRIP * inputs + (input / group * STRIP + output % STRIP) * group + input % group;
 }
 
-// sums (16 TALL x 32) = a (16 TALL x inputs) b, two strips. Tiles 0 to 3 hold the sums, 4 and 5 rows of a, 6 and 7 b.
+// sums (rows x 32) = a (rows x inputs) b (two strips), for 32 rows if TALL, else 16. Tiles 0 to 3 hold the sums, tiles
+// 4 and 5 rows of a, tiles 6 and 7 the strips of b.
 template <class T, bool TALL>
 void multiply_tiles(const T* a, int64_t inputs, const T* b, int64_t strip, float* sums);
 
@@ -111,7 +112,7 @@ void multiply_tiles(const T* a, int64_t inputs, const T* b, int64_t strip, float
 }
 #endif
 
-// sums (TALL x STRIPS * STRIP) = a (TALL x inputs) b, in registers throughout.
+// sums (TALL x STRIPS * STRIP) = a (TALL x inputs) b, with all sums in registers.
 template <int TALL, int STRIPS>
 inline void dots(const float* a, int64_t inputs, const float* b, int64_t strip, float* sums) {
     constexpr int PARTS = STRIP / LANES;
@@ -126,7 +127,8 @@ inline void dots(const float* a, int64_t inputs, const float* b, int64_t strip, 
 }
 
 #if defined(__AVX512BF16__) || defined(__AVX512VNNI__)
-// total + left * right, 2 bfloats or 4 integers for each of the 16 columns; a total is 16 floats or integers of 32 bits.
+// Return total + left * right, with 2 bfloats or 4 integers for each of 16 columns; totals are floats or 32-bit
+// integers.
 template <class T>
 inline __m512i with_dots(__m512i total, __m512i left, __m512i right) {
     if constexpr (std::is_same<T, BFloat>::value)
@@ -142,8 +144,9 @@ inline __m512i repeated(const void* group) {
     return copies;
 }
 
-// The same in bfloats or bytes. Instructions are written out, in this order, and loops unrolled early: a compiler that is
-// free to load ahead runs out of registers and keeps the sums in memory, which takes longer than the products.
+// The same for bfloats or bytes. The inline assembly fixes the order of the instructions, and the loops are unrolled. A
+// compiler that may load ahead runs out of registers and keeps the sums in memory, which takes longer than the
+// products.
 template <int TALL, int STRIPS, class T>
 inline void dots(const T* a, int64_t inputs, const T* b, int64_t strip, float* sums) {
     __m512i totals[TALL][STRIPS] = {};
@@ -165,7 +168,7 @@ inline void dots(const T* a, int64_t inputs, const T* b, int64_t strip, float* s
 }
 #endif
 
-constexpr int WIDE = LANES == 16 ? 4 : 1, TALLEST = 6;  // strips and rows whose sums fit into registers together
+constexpr int WIDE = LANES == 16 ? 4 : 1, TALLEST = 6;  // strips and rows whose sums fit into the registers
 
 template <int TALL, class T>
 inline void across(const T* a, int64_t inputs, const T* b, int64_t strip, float* sums) {
@@ -179,8 +182,8 @@ inline void across_some(int tall, const T* a, int64_t inputs, const T* b, int64_
     else if constexpr (TALL > 1) across_some<TALL - 1>(tall, a, inputs, b, strip, sums);
 }
 
-// sums (rows x COLUMNS) = a (rows x inputs) times the columns from `column` on. `a` and `sums` have room for whole
-// tiles of rows; integers come as int32 in the floats' place, without the columns' `sums`.
+// sums (rows x COLUMNS) = a (rows x inputs) times the columns from `column` on. `a` and `sums` must have room for whole
+// tiles of rows. Sums of integers are int32 in the same memory, before `Matrix::sums` is added.
 template <class T>
 inline void multiply(const T* a, int rows, const Matrix& matrix, int64_t column, float* sums) {
     const int64_t inputs = matrix.inputs, strip = inputs * STRIP;

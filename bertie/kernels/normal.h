@@ -1,4 +1,4 @@
-// The normal distribution, Phi and phi, from one exponential (Abramowitz and Stegun, 7.1.26: within 1.5e-7).
+// Phi and phi of the normal distribution from one exponential (Abramowitz and Stegun, 7.1.26: error at most 1.5e-7).
 #pragma once
 
 #include "vectors.h"
@@ -18,7 +18,7 @@ inline Normal normal(Floats x) {
     return {x < 0.0f ? tail : 1.0f - tail, bell * 0.3989422804f};
 }
 
-// An odd polynomial of x held at -end and end, plus a half: `terms` from that of x on.
+// Return 0.5 plus an odd polynomial of x, which is clamped to [-end, end]; `terms` starts with the coefficient of x.
 template <int COUNT>
 inline Floats odd(Floats x, float end, const float (&terms)[COUNT]) {
     const Floats near = x > end ? splat(end) : -end > x ? splat(-end) : x, square = near * near;
@@ -27,15 +27,15 @@ inline Floats odd(Floats x, float end, const float (&terms)[COUNT]) {
     return sum * near + 0.5f;
 }
 
-// Phi within 1.3e-4 / |x|, so that x Phi(x) is within 1.3e-4, exactly 0 and 1 from -4 and 4 on (minimax): enough where
-// what comes of it is rounded to bfloats or bytes.
+// Phi by a minimax polynomial with error at most 1.3e-4 / |x|, so the error of x Phi(x) is at most 1.3e-4. It is
+// exactly 0 below -4 and 1 above 4. This is precise enough for results that are rounded to bfloats or bytes.
 inline Floats roughly_below(Floats x) {
     return odd(x, 4.0f,
                {0.3981978716000477f, -6.510560541272983e-2f, 9.076780175144735e-3f, -8.963476404891561e-4f,
                 5.983533671160631e-5f, -2.537759107819786e-6f, 6.112764689881704e-8f, -6.318503710389672e-10f});
 }
 
-// GELU's slope Phi(x) + x phi(x) within 2.6e-4, by the same means.
+// GELU's slope Phi(x) + x phi(x) by the same method, with error at most 2.6e-4.
 inline Floats rough_slope(Floats x) {
     return odd(x, 4.5f,
                {0.7968501620859492f, -0.26252341073077057f, 5.6451617139737065e-2f, -7.94182077205475e-3f,

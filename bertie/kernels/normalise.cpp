@@ -1,7 +1,7 @@
 // LayerNorm(residual + dropout(branch)), forward and backward: one pass over memory each way instead of four.
 //
-// Nothing is kept between the two but what they are given: the draws are hashed again. Column sums add up a fixed
-// number of runs of rows in their order, so that any number of threads gives the same bits.
+// The backward pass computes the sums and the dropout draws again from the inputs. Column sums are added over a fixed
+// number of runs of rows in a fixed order, so any number of threads gives the same bits.
 #include <algorithm>
 #include <vector>
 
@@ -18,7 +18,7 @@ struct Settings {
 namespace {
 
 constexpr int RUNS = 64;
-constexpr int64_t FEW = 1 << 14;  // values that are done before another thread is awake
+constexpr int64_t FEW = 1 << 14;  // values that take less time than waking another thread
 
 template <class R, class B>
 struct Row {
@@ -46,7 +46,7 @@ struct Row {
         return settings.rate > 0 ? kept(draws + at, threshold, spared) : splat(1.0f);
     }
 
-    // residual + dropout(branch) of a row, with its mean and 1 / its standard deviation.
+    // Compute residual + dropout(branch) of a row, its mean and 1 / its standard deviation.
     void read(int64_t row, const int16_t* draws, float* sums, float& mean, float& deviation) const {
         const int size = (int)settings.size;
         const R* from = residual + row * size;

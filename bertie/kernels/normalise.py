@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bertie.kernels.tensors import NAMES, address, call, serves
 
-_STEP = 32  # H must be a multiple: two draws a word, sixteen words at a time on the widest processors
+_STEP = 32  # H must be a multiple of it: a word has two draws, and the widest processors take sixteen words at a time
 _PAIRS = {(torch.float32, torch.float32), (torch.float32, torch.bfloat16), (torch.bfloat16, torch.bfloat16)}
 
 
@@ -31,7 +31,7 @@ class Settings(ctypes.Structure):
 
 
 def takes(residual: Tensor, branch: Tensor, weight: Tensor) -> bool:
-    """Tell whether the kernel is there for such tensors."""
+    """Return whether the kernel is available for these tensors."""
     return (
         serves("normalise", residual, branch, weight)
         and (residual.dtype, branch.dtype) in _PAIRS
@@ -42,7 +42,7 @@ def takes(residual: Tensor, branch: Tensor, weight: Tensor) -> bool:
 
 
 def settings(residual: Tensor, *, rate: float, first: int, second: int, epsilon: float) -> Settings:
-    """Gather what stands beside the tensors; `first` and `second` are the dropout's key words, signed."""
+    """Return the settings of a call; `first` and `second` are the key words of dropout, signed."""
     words = first & 0xFFFFFFFF, second & 0xFFFFFFFF
     return Settings(*residual.shape, *words, rate, epsilon, torch.get_num_threads())
 

@@ -1,7 +1,8 @@
-// Work shared among threads by the entry points of the OpenMP runtime that torch has loaded.
+// Parallel loops on the threads of the OpenMP runtime that torch has loaded.
 //
-// GCC's libgomp and LLVM's libomp both have these four, so the compiler itself need not know OpenMP, and no second pool
-// of threads fights for the same cores. `share_pool` is called once, before any other function of a library.
+// GCC's libgomp and LLVM's libomp both have these four functions, so the compiler needs no OpenMP, and there is no
+// second thread pool that competes for the same cores. `share_pool` must be called once, before any other function of a
+// library.
 #pragma once
 
 #include <atomic>
@@ -18,7 +19,7 @@ static Pool pool;
 
 extern "C" void share_pool(const Pool* given) { pool = *given; }
 
-// Which of how many threads this one is.
+// The number of this thread and the count of threads.
 struct Team {
     int number = 0, count = 1;
 
@@ -35,14 +36,14 @@ void together(int threads, const F& work) {
     pool.parallel(run, (void*)&work, (unsigned)threads, 0);
 }
 
-// This thread's part of `count` pieces: one run, about as long for each.
+// This thread's part of `count` pieces: a run of consecutive pieces, about equally long for every thread.
 struct Part {
     int64_t begin, end;
 
     Part(Team team, int64_t count) : begin(count * team.number / team.count), end(count * (team.number + 1) / team.count) {}
 };
 
-// Run `work(piece)` for each of `count` pieces, a thread one run of them.
+// Run `work(piece)` for each of `count` pieces; every thread takes one run of them.
 template <class F>
 void spread(int64_t count, int threads, const F& work) {
     together(threads, [&](Team team) {
@@ -51,7 +52,7 @@ void spread(int64_t count, int threads, const F& work) {
     });
 }
 
-// Pieces that are handed out in turn, `grain` at a time, to whichever thread is free.
+// Pieces that free threads take in turn, `grain` at a time.
 class Turns {
   public:
     Turns(int64_t count, int64_t grain) : count(count), grain(grain) {}

@@ -1,10 +1,10 @@
-// Products of small matrices in fp32, kept in registers tile by tile.
+// Products of small matrices in fp32; the sums of a tile stay in registers.
 #pragma once
 
 #include "vectors.h"
 
-// c (ROWS x COLUMNS * LANES) = or += a (ROWS x depth) b (depth x ...). Strides count floats; `a` has any two strides,
-// so a transposed matrix is read in place.
+// c (ROWS x COLUMNS * LANES) = or += a (ROWS x depth) b (depth x COLUMNS * LANES). Strides are in floats. `a` may have
+// any two strides, so a transposed matrix is read in place.
 template <int ROWS, int COLUMNS>
 inline void tile(const float* a, long a_row, long a_step, const float* b, long b_row, float* c, long c_row, int depth,
                  bool add) {

@@ -1,4 +1,4 @@
-"""How tensors are handed to C++: by their address, under a name for their type."""
+"""Pass tensors to C++ by their addresses; a function's name ends with the type of its tensors."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ NAMES = {torch.float32: "float", torch.bfloat16: "bfloat"}
 
 
 def address(values: Tensor | None) -> ctypes.c_void_p:
-    """Return where a contiguous tensor lies; nothing for None."""
+    """Return the address of a contiguous tensor; a null pointer for None."""
     return ctypes.c_void_p(None if values is None else values.data_ptr())
 
 
 def serves(name: str, *tensors: Tensor) -> bool:
-    """Tell whether a library is there and takes such tensors: floats or bfloats on a CPU, not while compiling."""
+    """Return whether a library is available for these tensors: fp32 or bf16 on a CPU, outside `torch.compile`."""
     if any(part.device.type != "cpu" or part.dtype not in NAMES for part in tensors):
         return False
     return not torch.compiler.is_compiling() and load(name) is not None
 
 
 def call(name: str, function: str, *arguments: object) -> None:
-    """Call a function of a library that `serves` said is there."""
+    """Call a function of a library, for which `serves` must be true."""
     library = load(name)
     assert library is not None
     getattr(library, function)(*arguments)

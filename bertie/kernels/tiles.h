@@ -1,12 +1,12 @@
-// The tile unit of AMX: eight registers of 16 rows of 64 bytes, here tile 0 to 7.
+// The tile unit of AMX: eight registers of 16 rows of 64 bytes, here tiles 0 to 7.
 //
-// The instructions are written out. GCC 12's intrinsics for them tell the compiler less than the truth: that loading the
-// shape reads 8 bytes of 64, and that loading a tile reads no memory, so stores to what is loaded may come too late or
-// not at all. "memory" says that any may be read or written. The compiler keeps nothing in tiles of its own accord, so
-// what they hold between two instructions is safe; volatile ones keep their order.
+// The instructions are inline assembly, because GCC 12's intrinsics describe them wrongly to the compiler: that loading
+// the shape reads 8 bytes instead of 64, and that loading a tile reads no memory. Stores to the loaded memory could
+// then come too late or not at all. "memory" says that an instruction may read or write any memory. The compiler itself
+// uses no tiles, so they keep their values between instructions, and volatile instructions keep their order.
 //
-// BERTIE_TILES is 1 for the unit, and 2 for plain C++ in its place, which tests use on processors without it. Who builds
-// says so, as compilers' own macros for AMX differ.
+// BERTIE_TILES is 1 for the tile unit and 2 for plain C++ instead, which tests use on processors without the unit. The
+// build sets it, because the compilers' own macros for AMX differ.
 #pragma once
 
 #include <cstdint>
@@ -40,7 +40,7 @@ class Tiles {
         for (int row = 0; row < 16; row++) std::memcpy((char*)to + row * stride, tiles[TILE][row], 64);
     }
 
-    // SUM += LEFT RIGHT: groups of 4 bytes of a row of LEFT with those of a column of RIGHT.
+    // SUM += LEFT RIGHT: products of the 4-byte groups of a row of LEFT and a column of RIGHT.
     template <class T, int SUM, int LEFT, int RIGHT>
     static void add_product() {
         use();
@@ -54,7 +54,7 @@ class Tiles {
     static inline thread_local bool lent = false;
     static inline thread_local uint8_t tiles[8][16][64];
 
-    // The unit raises a signal in a thread that has not set its shape.
+    // The real unit raises a signal in a thread that has not loaded the shape.
     static void use() {
         if (!lent) __builtin_trap();
     }
@@ -80,7 +80,7 @@ class Tiles {
 
 #elif BERTIE_TILES == 1
 
-// As long as one lives, its thread has the unit. The process must have asked the system for it before.
+// While an object lives, its thread may use the unit. The process must have requested the unit from the system before.
 class Tiles {
   public:
     Tiles() {
@@ -111,7 +111,7 @@ class Tiles {
         asm volatile("tilestored %%tmm%c0, (%1,%2,1)" ::"i"(TILE), "r"(to), "r"(stride) : "memory");
     }
 
-    // SUM += LEFT RIGHT: groups of 4 bytes of a row of LEFT with those of a column of RIGHT.
+    // SUM += LEFT RIGHT: products of the 4-byte groups of a row of LEFT and a column of RIGHT.
     template <class T, int SUM, int LEFT, int RIGHT>
     static void add_product() {
         if constexpr (std::is_same<T, uint8_t>::value)

@@ -1,5 +1,5 @@
-// Vectors of floats as wide as the processor's registers, written once for all of them: GCC's and Clang's vector
-// extensions become AVX-512, AVX2, NEON or plain code by the compiler's -march.
+// Vectors of floats as wide as the processor's registers. The same code serves all processors: the compiler turns GCC's
+// and Clang's vector extensions into AVX-512, AVX2, NEON or plain code, depending on -march.
 #pragma once
 
 #include <cmath>
@@ -51,7 +51,7 @@ inline Floats load(const BFloat* from) {
 
 inline void store(float* to, Floats values) { std::memcpy(to, &values, sizeof values); }
 
-// Rounds to the nearest, ties to even, as torch does; a NaN stays one.
+// Rounds to nearest, ties to even, as torch does; a NaN stays a NaN.
 inline void store(BFloat* to, Floats values) {
 #if defined(__AVX512BF16__) && BERTIE_LANES == 16
     const __m256bh half = _mm512_cvtneps_pbh((__m512)values);
@@ -81,7 +81,7 @@ inline void put(BFloat* to, float value) {
     to->bits = value != value ? 0x7fc0 : (uint16_t)((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
 }
 
-// The last `count` < LANES values of a row, filled up with zeros.
+// Load the last `count` < LANES values of a row, padded with zeros.
 template <class T>
 inline Floats load_some(const T* from, int count) {
     float values[LANES] = {};
@@ -96,7 +96,8 @@ inline void store_some(T* to, Floats values, int count) {
 
 inline Floats larger(Floats a, Floats b) { return a > b ? a : b; }
 
-// Lanes of `a` and, from LANES on, of `b` by their numbers; one instruction where the numbers are constants.
+// Return the lanes with these numbers: below LANES those of `a`, from LANES on those of `b`. Constant numbers give one
+// instruction.
 inline Floats shuffle(Floats a, Floats b, Ints numbers) {
 #if defined(__GNUC__) && !defined(__clang__)
     return __builtin_shuffle(a, b, numbers);
@@ -114,7 +115,7 @@ inline Ints lanes() {
     return numbers;
 }
 
-// Half of the lanes with the other half, again and again.
+// Adds half of the lanes to the other half until one is left.
 inline float sum(Floats values) {
     for (int half = LANES / 2; half; half /= 2) values += shuffle(values, values, lanes() ^ half);
     return values[0];
@@ -125,7 +126,7 @@ inline float largest(Floats values) {
     return values[0];
 }
 
-// Turn LANES rows of LANES floats into columns: halves of ever smaller squares change places.
+// Transpose a square of LANES rows of LANES floats, by exchanging halves of squares of growing size.
 inline void turn(Floats* rows) {
     for (int half = 1; half < LANES; half *= 2) {
         const Ints place = lanes(), right = (place & half) != 0;
@@ -140,8 +141,8 @@ inline void turn(Floats* rows) {
     }
 }
 
-// e^x to 2e-7 of itself for x in [-87, 88]; below that e^-87, NaN for NaN.
-// x = n ln 2 + f with |f| <= ln 2 / 2; a polynomial in f, and n put into the exponent.
+// e^x with relative error 2e-7 for x in [-87, 88]; e^-87 for smaller x, NaN for NaN.
+// x = n ln 2 + f with |f| <= ln 2 / 2: e^f is a polynomial, and n is added to the exponent.
 inline Floats exponential(Floats x) {
     const float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to a whole number
     x = -87.0f > x ? splat(-87.0f) : x;

@@ -1,4 +1,4 @@
-"""One file per architecture: its settings with named sizes, its arrangement of ``nn`` parts, its foreign names.
+"""One file for each architecture: its settings and sizes, its arrangement of ``nn`` parts, its Hugging Face names.
 
-``model.py`` is the contract. To add one: write ``bertie/models/NAME.py`` to it; ``NAME`` is then what a user types.
+``model.py`` is the contract. To add an architecture, write ``bertie/models/NAME.py`` to it. Users then type ``NAME``.
 """

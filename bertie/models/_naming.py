@@ -1,8 +1,8 @@
-"""Parameter names here and in Hugging Face folders: a table of rows (ours, theirs) and the renaming by it.
+"""Private helper: rename parameters between the names here and those of Hugging Face folders, by a table of rows.
 
-{} stands for a layer's number; .weight and .bias follow by themselves. The three parts of a fused product are spelled
-q, k, v. Where several of our names share one of theirs (heads of which a network has only one), a tensor of theirs goes
-to each of them. It is no choice among the models.
+A row is (our name, their name). `{}` is the number of a block. Rows may omit the endings .weight and .bias. The three
+parts of the fused product of queries, keys and values are q, k and v. Several of our names may share one of theirs, as
+with heads of which a network has only one; their tensor then goes to each of ours.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from torch import Tensor
 Row = tuple[str, str]
 _PARTS = ("q", "k", "v")
 _OUTPUT = "head.token_logits.embedding"
-"""The masked-LM head's matrix; it is written only where it is not tied to the word embeddings."""
+"""The output matrix of the masked-LM head; it is written only if it is not tied to the word embeddings."""
 DEEP_CLASSIFIER = ("head.classifier", "classifier.out_proj")
-"""Row of a last layer that stands on a dense layer of the classifier's own; where there is none it is left out."""
+"""Row of the last layer of a classifier that also has a dense layer; it is ignored for other classifiers."""
 
 
 def unknown_names(names: Iterable[str], table: tuple[Row, ...]) -> list[str]:
-    """List those of a Hugging Face folder's names that the table doesn't know; names of our heads are all known."""
+    """Return the names of a Hugging Face folder that are not in the table; `head.` names count as known."""
     backwards = tuple((theirs, ours) for ours, theirs in table)
     return [name for name in names if not _rename(name, backwards)]
 
 
 def encoder_rows(prefix: str) -> tuple[Row, ...]:
-    """Return the rows of an encoder that is spelled as BERT's under another prefix."""
+    """Return the rows of an encoder with BERT's names under another prefix."""
     embeddings, layer = f"{prefix}.embeddings", f"{prefix}.encoder.layer.{{}}"
     return (
         ("encoder.embeddings.word.weight", f"{embeddings}.word_embeddings.weight"),
@@ -47,7 +47,7 @@ def encoder_rows(prefix: str) -> tuple[Row, ...]:
 
 
 def renamed_rows(prefix: str, parts: Mapping[str, str]) -> tuple[Row, ...]:
-    """Return the rows of an encoder whose layers name some parts otherwise than BERT's.
+    """Return the rows of an encoder whose layers have other names for some parts than BERT's.
 
     Args:
         prefix: of the encoder.
@@ -59,12 +59,12 @@ def renamed_rows(prefix: str, parts: Mapping[str, str]) -> tuple[Row, ...]:
 
 
 def rename_to_foreign(state: Mapping[str, Tensor], table: tuple[Row, ...]) -> dict[str, Tensor]:
-    """Rename a network's parameters as Hugging Face has them: the fused product is cut in three, tied ones go.
+    """Return a network's parameters under Hugging Face's names, without tied ones.
 
-    A product that is fused on the other side too has a row of its own and stays whole.
+    The fused product of queries, keys and values is cut in three, unless the table has a row for it.
 
     Raises:
-        KeyError: a parameter that the table doesn't know.
+        KeyError: a parameter is not in the table.
     """
     if not any(name.startswith("head.pooler.transform.") for name in state):
         table = tuple(row for row in table if row != DEEP_CLASSIFIER)
@@ -86,7 +86,7 @@ def rename_from_foreign(state: Mapping[str, Tensor], table: tuple[Row, ...]) -> 
     """Undo `rename_to_foreign`.
 
     Raises:
-        KeyError: a name that the table doesn't know, or a part of a fused product without the others.
+        KeyError: a name is not in the table, or a part of the fused product is missing.
     """
     backwards = tuple((theirs, ours) for ours, theirs in table)
     renamed = {ours: value for name, value in state.items() for ours in _known(name, backwards)}
@@ -97,10 +97,10 @@ def rename_from_foreign(state: Mapping[str, Tensor], table: tuple[Row, ...]) -> 
 
 
 def _known(name: str, table: tuple[Row, ...]) -> list[str]:
-    """Return every name that the table gives to a name, one at least.
+    """Return all new names of a name, at least one.
 
     Raises:
-        KeyError: the table gives it none.
+        KeyError: it has none.
     """
     if names := _rename(name, table):
         return names
@@ -108,13 +108,13 @@ def _known(name: str, table: tuple[Row, ...]) -> list[str]:
 
 
 def _rename(name: str, table: tuple[Row, ...]) -> list[str]:
-    """Return every name that the table gives to a name."""
+    """Return all new names of a name by the table."""
     names = []
     for before, after in table:
         pattern = re.escape(before).replace(r"\{\}", r"(?P<layer>\d+)")
         if match := re.fullmatch(rf"{pattern}(?P<suffix>\.weight|\.bias|)", name):
-            found = match.groupdict()
-            names.append(after.format(found.get("layer")) + found["suffix"])
+            parts = match.groupdict()
+            names.append(after.format(parts.get("layer")) + parts["suffix"])
     if not names and name.startswith("head."):
-        return [name]  # of a third party's head, which no other program knows
+        return [name]  # a third party's head keeps its names: transformers has none for it
     return names

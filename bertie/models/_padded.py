@@ -1,8 +1,8 @@
-"""Padded tensors into an encoder and out of it, as every tutorial on BERT writes it.
+"""Private helper: call an encoder with padded tensors, as tutorials on BERT do.
 
-``encoder(input_ids, attention_mask=..., token_type_ids=...)`` gives an output with ``last_hidden_state`` and
-``pooler_output``; ``encoder(batch)`` with a packed ``Batch`` stays as it is. A row may be padded on its left or right:
-its positions count from its first token. What comes out for padding is zero.
+``encoder(input_ids, attention_mask=..., token_type_ids=...)`` returns an output with ``last_hidden_state`` and
+``pooler_output``. ``encoder(batch)`` takes a packed ``Batch``. A row may be padded on the left or on the right: its
+positions are counted from its first token. The output is zero at padding.
 
 Shapes: B rows, S columns, T tokens, H hidden.
 """
@@ -23,36 +23,36 @@ from bertie.nn.dropout import Noise
 
 
 class NoPoolerError(SettingsError, AttributeError):
-    """The pooler's output is asked of an encoder without one; an AttributeError for whoever asks by hasattr."""
+    """The encoder has no pooler. As an AttributeError it makes `hasattr(output, "pooler_output")` False."""
 
 
 @dataclass(frozen=True, eq=False)
 class EncoderOutput:
-    """What an encoder makes of padded tensors; also by place ([0], [1]) and by name (["last_hidden_state"])."""
+    """The output of an encoder for padded tensors, also by index ([0], [1]) and by key (["last_hidden_state"])."""
 
     last_hidden_state: Tensor
     """(B, S, H)."""
     pooled: Tensor | None
-    """(B, H), None without a pooler."""
+    """(B, H); None without a pooler."""
     hidden_states: tuple[Tensor, ...] | None = None
-    """(B, S, H) of the embeddings and of every block; None unless asked for."""
+    """(B, S, H) of the embeddings and of every block; None unless requested."""
 
     @property
     def pooler_output(self) -> Tensor:
         """(B, H).
 
         Raises:
-            NoPoolerError: the encoder has none.
+            NoPoolerError: the encoder has no pooler.
         """
         if self.pooled is None:
             raise NoPoolerError(
-                "this encoder has no pooler: take last_hidden_state[:, 0]; or open it by bertie.encoder(FOLDER), which "
-                'brings the pooler of the folder; or give it a new one: encoder.pooler = encoder.pool("features")'
+                "this encoder has no pooler: use last_hidden_state[:, 0]; or open it by bertie.encoder(FOLDER), which "
+                'adds the pooler of the folder; or set a new one: encoder.pooler = encoder.pool("features")'
             )
         return self.pooled
 
     def to_tuple(self) -> tuple[Any, ...]:
-        """Return what is there, in the order of the fields."""
+        """Return the values that are not None, in the order of the fields."""
         return tuple(value for value in (self.last_hidden_state, self.pooled, self.hidden_states) if value is not None)
 
     def __getitem__(self, key: int | slice | str) -> Any:
@@ -68,10 +68,10 @@ class EncoderOutput:
 
 
 class TakesPadded(nn.Module):
-    """An encoder that takes padded tensors beside packed batches; its `forward` sees packed ones only."""
+    """An encoder that takes padded tensors as well as packed batches; its `forward` gets packed ones only."""
 
     pooler: nn.Module | None
-    """Makes `pooler_output`; in a model of ours the head has it, so it is set only for an encoder on its own."""
+    """Computes `pooler_output`. It is set only for an encoder without a head: otherwise the head has the pooler."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -81,7 +81,7 @@ class TakesPadded(nn.Module):
         """Encode a `Batch` to (T, H), or padded tensors to an `EncoderOutput`.
 
         Raises:
-            SettingsError: tensors that don't fit, or an argument that isn't taken.
+            SettingsError: the tensors don't fit together, or an argument is unknown.
         """
         if (args and isinstance(args[0], Batch)) or "batch" in kwargs:
             return super().__call__(*args, **kwargs)
@@ -97,8 +97,10 @@ class TakesPadded(nn.Module):
         return_dict: bool = True,
         **others: Any,
     ) -> EncoderOutput | tuple[Any, ...]:
-        if left := [name for name, value in others.items() if value is not None and value is not False]:
-            raise SettingsError(f"an encoder takes no {left[0]}; it takes input_ids, attention_mask and token_type_ids")
+        if unknown := [name for name, value in others.items() if value is not None and value is not False]:
+            raise SettingsError(
+                f"an encoder has no argument {unknown[0]}; it takes input_ids, attention_mask and token_type_ids"
+            )
         keep = _checked(self, input_ids, attention_mask, token_type_ids)
         assert input_ids is not None
         batch = Batch.from_padded(input_ids, keep, token_type_ids, left_padded=True)
@@ -107,19 +109,19 @@ class TakesPadded(nn.Module):
         def spread(hidden: Tensor) -> Tensor:
             return hidden.new_zeros(*keep.shape, hidden.shape[1]).index_put(keep.nonzero(as_tuple=True), hidden)
 
-        found = EncoderOutput(
+        output = EncoderOutput(
             spread(states[-1]),
             None if self.pooler is None else self.pooler(states[-1], batch),
             tuple(map(spread, states)) if output_hidden_states else None,
         )
-        return found if return_dict else found.to_tuple()
+        return output if return_dict else output.to_tuple()
 
     def _states(self, batch: Batch) -> list[Tensor]:
-        """Return the (T, H) after the embeddings and after each block, all of one pass."""
+        """Return the (T, H) hidden vectors after the embeddings and after each block of one pass."""
         blocks, config = self.blocks, self.config
         assert isinstance(blocks, nn.ModuleList)
         if len(blocks) != config.num_layers:  # type: ignore[union-attr]
-            raise SettingsError(f"{type(self).__name__} uses each block several times: there are no hidden_states")
+            raise SettingsError(f"{type(self).__name__} uses each block several times, so it has no hidden_states")
         noise = Noise.draw() if self.training else None
         states = [self(batch, noise, None, slice(0, 0))]
         for number in range(len(blocks)):
@@ -128,9 +130,13 @@ class TakesPadded(nn.Module):
 
 
 def _checked(encoder: nn.Module, ids: Any, mask: Any, segments: Any) -> Tensor:
-    """Refuse tensors that don't fit, and return where the tokens are: (B, S) of truth values."""
+    """Check the tensors, and return a (B, S) boolean mask that is True at tokens.
+
+    Raises:
+        SettingsError: the tensors don't fit together.
+    """
     if isinstance(ids, Mapping):
-        raise SettingsError("a tokenizer's output is given as encoder(**inputs), with two stars")
+        raise SettingsError("pass a tokenizer's output as encoder(**inputs), with two stars")
     for name, value in (("input_ids", ids), ("attention_mask", mask), ("token_type_ids", segments)):
         if value is None and name != "input_ids":
             continue
@@ -138,10 +144,10 @@ def _checked(encoder: nn.Module, ids: Any, mask: Any, segments: Any) -> Tensor:
             raise SettingsError(f"{name} must be a torch tensor of shape (rows, columns); got {type(value).__name__}")
         if value.dim() == 1:
             raise SettingsError(
-                f"{name} has one dimension, {tuple(value.shape)}, and must have two, (rows, columns): {name}[None]"
+                f"{name} has one dimension, {tuple(value.shape)}, and must have two, (rows, columns); use {name}[None]"
             )
         if value.shape != ids.shape or value.dim() != 2:
-            raise SettingsError(f"{name} has shape {tuple(value.shape)} beside input_ids of {tuple(ids.shape)}")
+            raise SettingsError(f"{name} has shape {tuple(value.shape)}, but input_ids has {tuple(ids.shape)}")
     if not ids.numel():
         raise SettingsError(f"input_ids holds no tokens; its shape is {tuple(ids.shape)}")
     if ids.is_floating_point() or ids.dtype == torch.bool:
@@ -151,12 +157,12 @@ def _checked(encoder: nn.Module, ids: Any, mask: Any, segments: Any) -> Tensor:
         raise SettingsError("attention_mask must be 1 on tokens and 0 on padding")
     for row, fits in enumerate(((keep.int().diff(dim=1) == 1).sum(1) + keep[:, :1].sum(1) == 1).tolist()):
         if not fits:
-            raise SettingsError(f"attention_mask must have its ones side by side, at least one; row {row} has not")
+            raise SettingsError(f"attention_mask must have one run of ones in each row; row {row} has not")
     _check_range("input_ids", ids[keep], getattr(encoder.config, "vocab_size", 0))
-    if segments is not None and (kinds := getattr(encoder.config, "num_segments", 0)):
-        _check_range("token_type_ids", segments[keep], kinds)
+    if segments is not None and (num_segments := getattr(encoder.config, "num_segments", 0)):
+        _check_range("token_type_ids", segments[keep], num_segments)
     if mask is None and bool((ids[:, -1] == getattr(encoder.config, "pad_id", -1)).any()):
-        progress.warn("input_ids seem to be padded, and without attention_mask padding is read as text")
+        progress.warn("input_ids seem to be padded; without attention_mask, padding is read as text")
     return keep
 
 

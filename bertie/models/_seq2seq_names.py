@@ -1,7 +1,6 @@
-"""Parameter names of an encoder and decoder together: here, and in folders of transformers' EncoderDecoderModel.
+"""Private helper: rename parameters of an encoder with a decoder to and from transformers' EncoderDecoderModel.
 
-Each half is renamed by the table of its own architecture; only attention to the source has names of its own. It is no
-choice among the models.
+Encoder and decoder are renamed by the tables of their architectures. Only attention to the source needs further names.
 """
 
 from __future__ import annotations
@@ -16,17 +15,17 @@ from torch import Tensor
 from bertie.models import bert
 from bertie.models.model import Architecture, architecture
 
-# What transformers puts over an encoder of these kinds even where nothing asks for it.
+# Poolers that transformers adds to these encoders, although EncoderDecoderModel never uses them.
 _DENSE = "encoder.pooler.dense"
 _POOLERS = {"bert": _DENSE, "roberta": _DENSE, "mpnet": _DENSE, "albert": "encoder.pooler"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class PairNames(Architecture):
-    """The table between parameter names here and in EncoderDecoderModel's folders, for one kind of encoder."""
+    """Parameter names here and in EncoderDecoderModel's folders, for one architecture of the encoder."""
 
     encoder: Architecture = bert.ARCHITECTURE
-    """What the encoder is."""
+    """Architecture of the encoder."""
     tied: Mapping[str, str] = field(
         default_factory=lambda: {f"decoder.{name}": f"decoder.{twin}" for name, twin in bert.ARCHITECTURE.tied.items()}
     )
@@ -43,9 +42,9 @@ class PairNames(Architecture):
         return replace(self, encoder=architecture(values["encoder"].get("model_type", "bert")))
 
     def to_foreign(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Rename a network's parameters as transformers' EncoderDecoderModel has them.
+        """Return a network's parameters under the names of transformers' EncoderDecoderModel.
 
-        The pooler that it makes over every encoder and never asks is written too, as zeros.
+        That class has a pooler on every encoder, which it never uses; it is written as zeros.
         """
         source = {name: value for name, value in state.items() if not name.startswith("head.decoder.")}
         prefix = f"{self.encoder.prefix}."
@@ -58,28 +57,28 @@ class PairNames(Architecture):
             renamed |= {f"{pooler}.weight": memory.new_zeros(size, size), f"{pooler}.bias": memory.new_zeros(size)}
         plain: dict[str, Tensor] = {}
         for name, value in state.items():
-            own = name.removeprefix("head.decoder.")
-            if own == name:
+            rest = name.removeprefix("head.decoder.")
+            if rest == name:
                 continue
-            if ".cross_attention" in own or ".cross_norm" in own:
-                renamed |= _cross_to_foreign(own, value)
+            if ".cross_attention" in rest or ".cross_norm" in rest:
+                renamed |= _cross_to_foreign(rest, value)
             else:
-                plain[f"head.{own}" if own.startswith("token_logits.") else f"encoder.{own}"] = value
+                plain[f"head.{rest}" if rest.startswith("token_logits.") else f"encoder.{rest}"] = value
         return renamed | {f"decoder.{name}": value for name, value in bert.ARCHITECTURE.to_foreign(plain).items()}
 
     def from_foreign(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Undo `to_foreign`.
 
         Raises:
-            KeyError: a name that the table doesn't know.
+            KeyError: a name is not in the tables.
         """
         source: dict[str, Tensor] = {}
         plain: dict[str, Tensor] = {}
         cross: dict[str, Tensor] = {}
         for name, value in state.items():
-            side, _, own = name.partition(".")
+            side, _, rest = name.partition(".")
             if side == "decoder":
-                (cross if ".crossattention." in own else plain)[own] = value
+                (cross if ".crossattention." in rest else plain)[rest] = value
             else:
                 source[f"{self.encoder.prefix}.{name.removeprefix('encoder.')}"] = value
         renamed: dict[str, Tensor] = dict(self.encoder.from_foreign(source))
@@ -98,13 +97,13 @@ _CROSS = {
 
 
 def _cross_to_foreign(name: str, value: Tensor) -> dict[str, Tensor]:
-    """Rename "blocks.3.cross_attention.kv.weight" and the like; the fused product is cut in two."""
+    """Rename a parameter such as "blocks.3.cross_attention.kv.weight"; cut the fused keys and values in two."""
     _, number, *middle, kind = name.split(".")
     front = f"decoder.bert.encoder.layer.{number}.crossattention"
     part = middle[-1]
     if part == "kv":
-        key, own = value.chunk(2)
-        return {f"{front}.{_CROSS['k']}.{kind}": key, f"{front}.{_CROSS['v']}.{kind}": own}
+        keys, values = value.chunk(2)
+        return {f"{front}.{_CROSS['k']}.{kind}": keys, f"{front}.{_CROSS['v']}.{kind}": values}
     return {f"{front}.{_CROSS[part]}.{kind}": value}
 
 
@@ -114,11 +113,11 @@ def _cross_from_foreign(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     parts: dict[str, Tensor] = {}
     for name, value in state.items():
         front, _, rest = name.partition(".crossattention.")
-        own, _, kind = rest.rpartition(".")
-        if own not in backwards:
+        theirs, _, kind = rest.rpartition(".")
+        if theirs not in backwards:
             raise KeyError(name)
         layer = f"head.decoder.blocks.{front.rpartition('.')[2]}"
-        part = backwards[own]
+        part = backwards[theirs]
         parts[f"{layer}.cross_norm.{kind}" if part == "cross_norm" else f"{layer}.cross_attention.{part}.{kind}"] = (
             value
         )

@@ -1,7 +1,7 @@
-"""ALBERT (Lan et al. 2019): BERT with narrow embeddings and one layer whose weights serve at every depth.
+"""ALBERT (Lan et al. 2019): BERT with narrow embeddings and one block that is used at every depth.
 
-`blocks` holds what has weights of its own: groups of layers, one in all released models, each gone through several
-times in turn.
+`blocks` holds the blocks with weights of their own, called groups. All released models have one group. Each group runs
+several times before the next one.
 
 Shapes: T tokens, B sequences, H hidden.
 """
@@ -27,19 +27,19 @@ class AlbertConfig(BertConfig):
     """Describe an ALBERT encoder."""
 
     num_layers: int = 12
-    """Layers a token goes through."""
+    """Depth: the number of times a block runs, all groups together."""
     activation: Activation = "gelu_tanh"
-    """gelu (erf) or gelu_tanh (as the original code)."""
+    """gelu (with erf) or gelu_tanh (as in the original code)."""
     dropout: float = 0.0
     """Rate on embeddings and residual branches."""
     attention_dropout: float = 0.0
-    """Rate on attention weights; above 0 a slower exact path runs on GPUs."""
+    """Rate on attention weights; above 0, GPUs run a slower exact path."""
     classifier_dropout: float | None = 0.1
-    """Rate before a task's head; the same as `dropout` when None."""
+    """Rate before a task's last layer; the same as `dropout` when None."""
     embedding_size: int = 128
     """Width of the embedding tables, projected to the hidden size."""
     num_groups: int = 1
-    """Layers with weights of their own; the number of layers is a multiple of it."""
+    """Blocks with weights of their own; `num_layers` is a multiple of their number."""
 
     FOREIGN: ClassVar[dict[str, str]] = {
         **BertConfig.FOREIGN,
@@ -74,10 +74,10 @@ class AlbertConfig(BertConfig):
 
     @classmethod
     def sized(cls, size: str, *, vocab_size: int) -> Self:
-        """Return a named size or "L/H".
+        """Return the config of a named size or of "layers/hidden".
 
         Raises:
-            SettingsError: a size that is neither.
+            SettingsError: the size is neither.
         """
         shape = super().sized(size, vocab_size=vocab_size)
         return replace(shape, num_heads=16) if size == "xlarge" else shape
@@ -87,25 +87,23 @@ class AlbertConfig(BertConfig):
         """Read a Hugging Face `config.json`.
 
         Raises:
-            SettingsError: something that this file doesn't have.
+            SettingsError: it asks for something that is not supported here.
         """
         if values.get("inner_group_num", 1) != 1:
-            raise SettingsError(
-                f"inner_group_num is {values['inner_group_num']!r}; albert here has groups of one layer"
-            )
+            raise SettingsError(f"inner_group_num is {values['inner_group_num']!r}; bertie's albert supports only 1")
         return super().from_foreign(values)
 
     def to_foreign(self) -> dict[str, Any]:
-        """Write the values as Hugging Face names them."""
+        """Return the values under Hugging Face's names."""
         return {**super().to_foreign(), "inner_group_num": 1}
 
     def build(self) -> Albert:
-        """Make the encoder; its parameters are not yet initialised."""
+        """Return the encoder; its parameters are not initialised."""
         return Albert(self)
 
 
 class Albert(Bert):
-    """The encoder.
+    """The ALBERT encoder.
 
     Args:
         config: its shape.
@@ -118,20 +116,17 @@ class Albert(Bert):
         self.num_rounds = config.num_layers // config.num_groups
 
     def pool(self, use: Use = "classification") -> nn.Module | None:
-        """Make a dense + tanh layer on the first token; what pre-training made of it is not the next sentence."""
+        """Return a new pooler, a dense + tanh layer on the first token; ALBERT has no next sentence prediction."""
         return None if use == "next_sentence" else super().pool(use)
 
     def through(self, block: nn.Module, hidden: Tensor, layout: Layout, noise: Noise | None) -> Tensor:
-        """Send (T, H) through a group as often as it serves; each round drops other values."""
+        """Run a group on (T, H) several times; every round draws its own dropout."""
         for number in range(self.num_rounds):
             hidden = block(hidden, layout, None if noise is None else Noise(mix64(noise.key, number)))
         return hidden
 
 
 _LAYER = "albert.encoder.albert_layer_groups.{}.albert_layers.0"
-# Its pre-training tells the order of two sentences, not whether one follows the other.
-
-
 ARCHITECTURE = Architecture(
     config=AlbertConfig,
     model_types=("albert",),
@@ -166,5 +161,6 @@ ARCHITECTURE = Architecture(
     redundant=("albert.embeddings.position_ids",),
     classes={"AlbertLMHeadModel": "AlbertForMaskedLM"},
     special_ids={"bos_token_id": "start", "eos_token_id": "separator"},
+    # ALBERT's pre-training predicts the order of two sentences, not whether one follows the other.
     tasks={"ForPreTraining": "sentence_order"},
 )

@@ -1,8 +1,8 @@
 """BERT (Devlin et al. 2018): learned positions and segments, post-norm blocks, GELU, tied masked-LM output.
 
-Also the table between its parameter names here and in Hugging Face folders. It knows nothing of tasks or files.
+The file also maps parameter names here to those of Hugging Face folders. It depends neither on tasks nor on files.
 
-Shapes: T tokens, B sequences, M slots, H hidden, V vocabulary.
+Shapes: T tokens, B sequences, M chosen tokens, H hidden, V vocabulary.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from bertie.nn.initialize import initialize
 from bertie.nn.neighbours import look_beside, mark_places
 from bertie.nn.rounding import pad_rows
 
-# name: (layers L, hidden H); heads are H/64 and the intermediate size 4H, as in all released sizes
+# name: (layers L, hidden H); there are H/64 heads and the intermediate size is 4H, as in all released sizes
 SIZES = {
     "tiny": (2, 128),
     "mini": (4, 256),
@@ -40,7 +40,7 @@ SIZES = {
     "base": (12, 768),
     "large": (24, 1024),
 }
-# Dropout sites: 0 embeddings, 1.. three a block, and from this one on the heads.
+# Dropout sites: 0 for the embeddings, from 1 on three for each block, from HEAD_SITE on for the heads.
 HEAD_SITE = 1_000_000
 
 _FOREIGN_ACTIVATIONS: dict[str, Activation] = {
@@ -62,29 +62,29 @@ class BertConfig:
     num_layers: int = 12
     """Encoder blocks."""
     num_heads: int = 12
-    """Attention heads; the hidden size is a multiple of it."""
+    """Attention heads; the hidden size is a multiple of their number."""
     intermediate_size: int = 3072
-    """Width inside the feed-forward layers."""
+    """Width inside the feed-forward parts."""
     max_positions: int = 512
     """Tokens of the longest sequence."""
     num_segments: int = 2
     """Segment ids."""
     activation: Activation = "gelu"
-    """gelu (erf, as Hugging Face) or gelu_tanh (as the original code)."""
+    """gelu (with erf, as in Hugging Face) or gelu_tanh (as in the original code)."""
     dropout: float = 0.1
     """Rate on embeddings and residual branches."""
     attention_dropout: float = 0.1
-    """Rate on attention weights; above 0 a slower exact path runs on GPUs."""
+    """Rate on attention weights; above 0, GPUs run a slower exact path."""
     classifier_dropout: float | None = None
-    """Rate before a task's head; the same as `dropout` when None."""
+    """Rate before a task's last layer; the same as `dropout` when None."""
     layer_norm_eps: float = 1e-12
     """Epsilon of every LayerNorm."""
     initializer_range: float = 0.02
     """Standard deviation of the first weights."""
     pad_id: int = 0
-    """Id of [PAD], kept for other programs; nothing here pads."""
+    """Id of [PAD], kept for other programs; bertie does not pad."""
     tied: bool = True
-    """Whether the masked-LM head multiplies by the word embeddings; it has a matrix of its own otherwise."""
+    """Whether the masked-LM head multiplies by the word embeddings instead of a separate matrix."""
 
     FOREIGN: ClassVar[dict[str, str]] = {
         "vocab_size": "vocab_size",
@@ -107,10 +107,10 @@ class BertConfig:
     KIND: ClassVar[str] = "bert"
     """model_type of its Hugging Face configs."""
     OBJECTIVE: ClassVar[str] = "masked_lm"
-    """The task that such an encoder learns from text when no other is named."""
+    """Default pre-training task."""
     SIZES: ClassVar[dict[str, tuple[int, int]]] = SIZES
     ABSENT: ClassVar[dict[str, Any]] = {"vocab_size": 30522}
-    """What an absent key of a Hugging Face config means where that isn't the default here."""
+    """Values of absent keys of a Hugging Face config, where they differ from the defaults here."""
 
     def __post_init__(self) -> None:
         activation_function(self.activation)
@@ -121,20 +121,20 @@ class BertConfig:
 
     @classmethod
     def sized(cls, size: str, *, vocab_size: int) -> Self:
-        """Return a named size or "L/H" (layers/hidden, such as 4/256).
+        """Return the config of a named size or of "layers/hidden", such as 4/256.
 
-        Attention dropout is off in our own sizes, a deviation from the paper: fast kernels on GPUs have none.
+        Attention dropout is off in these sizes, unlike in the paper: fast GPU kernels don't support it.
 
         Raises:
-            SettingsError: a size that is neither.
+            SettingsError: the size is neither.
         """
         shape = re.fullmatch(r"(\d+)/(\d+)", size)
         if size not in cls.SIZES and shape is None:
-            known = ", ".join(cls.SIZES)
-            raise SettingsError(f"size must be one of {known} or layers/hidden such as 4/256; got {size!r}")
+            names = ", ".join(cls.SIZES)
+            raise SettingsError(f"size must be one of {names} or layers/hidden such as 4/256; got {size!r}")
         layers, hidden = cls.SIZES[size] if shape is None else (int(shape[1]), int(shape[2]))
         if layers < 1 or hidden < 1 or (hidden > 64 and hidden % 64):
-            raise SettingsError(f"size {size}: layers must be at least 1 and hidden a multiple of 64")
+            raise SettingsError(f"size {size}: layers must be at least 1, hidden below 64 or a multiple of 64")
         return cls(
             vocab_size,
             hidden_size=hidden,
@@ -146,42 +146,42 @@ class BertConfig:
 
     @classmethod
     def from_foreign(cls, values: Mapping[str, Any]) -> Self:
-        """Read a Hugging Face `config.json` of this model_type; absent keys take Hugging Face's defaults.
+        """Read a Hugging Face `config.json` of this model_type; absent keys get Hugging Face's defaults.
 
         Raises:
-            SettingsError: an activation or position scheme that this file doesn't have.
+            SettingsError: the activation or the position scheme is not supported here.
         """
         values = {**cls.ABSENT, **values}
-        given = {ours: values[theirs] for ours, theirs in cls.FOREIGN.items() if theirs in values}
-        if given.get("pad_id", 0) is None:
-            del given["pad_id"]
+        known = {ours: values[theirs] for ours, theirs in cls.FOREIGN.items() if theirs in values}
+        if known.get("pad_id", 0) is None:
+            del known["pad_id"]
         scheme = values.get("position_embedding_type", "absolute")
-        activation = given.pop("activation", "gelu")
+        activation = known.pop("activation", "gelu")
         if activation not in _FOREIGN_ACTIVATIONS or scheme != "absolute":
             raise SettingsError(
                 f"config.json asks for {cls.FOREIGN['activation']} {activation!r} and position_embedding_type "
-                f"{scheme!r}; {cls.KIND} here has {', '.join(_FOREIGN_ACTIVATIONS)} and absolute positions"
+                f"{scheme!r}; bertie's {cls.KIND} supports {', '.join(_FOREIGN_ACTIVATIONS)} and absolute positions"
             )
-        return cls(activation=_FOREIGN_ACTIVATIONS[activation], **given)
+        return cls(activation=_FOREIGN_ACTIVATIONS[activation], **known)
 
     def to_foreign(self) -> dict[str, Any]:
-        """Write the values as Hugging Face names them."""
+        """Return the values under Hugging Face's names."""
         values = {theirs: getattr(self, ours) for ours, theirs in self.FOREIGN.items()}
         names = {"gelu": "gelu", "gelu_tanh": "gelu_new", "relu": "relu"}
         return {**values, self.FOREIGN["activation"]: names[self.activation], "model_type": self.KIND}
 
     def build(self) -> Bert:
-        """Make the encoder; its parameters are not yet initialised."""
+        """Return the encoder; its parameters are not initialised."""
         return Bert(self)
 
 
 def output_matrix(words: nn.Parameter, config: BertConfig) -> nn.Parameter:
-    """Return what a masked-LM head multiplies by, (V, H): the word embeddings, or a matrix of its own as large."""
+    """Return the output matrix of a masked-LM head, (V, H): the word embeddings, or a new matrix if not tied."""
     return words if config.tied else nn.Parameter(torch.empty_like(words))
 
 
 def embeddings_of(config: BertConfig, **differences: Any) -> Embeddings:
-    """Make the embeddings of a config; `differences` are how an architecture differs from BERT."""
+    """Return the embeddings of a config; `differences` are arguments in which an architecture differs from BERT."""
     return Embeddings(
         config.vocab_size,
         config.hidden_size,
@@ -195,19 +195,19 @@ def embeddings_of(config: BertConfig, **differences: Any) -> Embeddings:
 
 
 class Bert(TakesPadded):
-    """The encoder.
+    """The BERT encoder.
 
     Args:
         config: its shape.
-        embeddings: of an architecture that differs from this one by them; BERT's own when None.
+        embeddings: those of an architecture with other embeddings; BERT's own when None.
     """
 
     TOKEN_ACTIVATION: ClassVar[Activation | None] = None
     """Activation of the masked-LM head; that of the blocks when None."""
     owns_tables: bool = True
-    """Whether the tables of its embeddings are its own."""
+    """Whether the embedding tables belong to this encoder; False if it shares another encoder's."""
     BLOCK: ClassVar[type[Block]] = Block
-    """What each layer is."""
+    """Class of the blocks."""
 
     def __init__(self, config: BertConfig, embeddings: nn.Module | None = None) -> None:
         super().__init__()
@@ -235,8 +235,8 @@ class Bert(TakesPadded):
         Args:
             batch: T tokens.
             noise: key of the dropout draws; drawn from torch's generator when None in training mode.
-            hidden: (T, H), what stands before the first of `blocks`; the embeddings when None.
-            blocks: the ones to go through.
+            hidden: (T, H), input of the first of `blocks`; the embeddings when None.
+            blocks: the blocks to run.
 
         Returns:
             (T, H).
@@ -250,20 +250,20 @@ class Bert(TakesPadded):
         return hidden[: batch.num_tokens]
 
     def through(self, block: nn.Module, hidden: Tensor, layout: Layout, noise: Noise | None) -> Tensor:
-        """Send (T, H) through one of `blocks`."""
+        """Run one of `blocks` on (T, H)."""
         output: Tensor = block(hidden, layout, noise)
         return output
 
     def initialize(self, seed: int) -> None:
-        """Draw first weights from `seed`."""
+        """Draw the first weights from `seed`."""
         initialize(self, deviation=self.config.initializer_range, generator=torch.Generator().manual_seed(seed))
 
     def begin_at_neighbours(self, offsets: Sequence[int], generator: torch.Generator) -> None:
-        """Let heads of the lowest layers look at neighbours; the word vectors are set already.
+        """Make heads of the lowest blocks attend to neighbours. The word vectors must already be set.
 
         Args:
-            offsets: what the heads of a layer look at, in places to the right; 0 for a free head.
-            generator: of what is drawn.
+            offsets: for each head of a block, how many positions to the right it attends; 0 for a random head.
+            generator: source of the draws.
         """
         embeddings: Any = self.embeddings
         attentions: Any = [block.attention for block in self.blocks]
@@ -272,15 +272,15 @@ class Bert(TakesPadded):
         look_beside(embeddings, attentions, offsets, generator)
 
     def pool(self, use: Use = "classification") -> nn.Module | None:
-        """Make a dense + tanh layer on the first token (BERT's pooler), the same for every use."""
+        """Return a new pooler, a dense + tanh layer on the first token, the same for every use."""
         return Pooler(self.config.hidden_size)
 
     def token_stem(self, use: TokenUse) -> Dropout:
-        """Make the dropout in front of a layer on every token; answers are learned without."""
+        """Return the dropout before a task's layer on every token; answers have no dropout."""
         return self.classifier_dropout() if use == "tags" else Dropout(0.0, site=HEAD_SITE)
 
     def token_logits(self) -> nn.Module:
-        """Make the masked-LM head, tied to this encoder's word embeddings unless its config says otherwise."""
+        """Return a new masked-LM head, tied to this encoder's word embeddings if the config says so."""
         config = self.config
         return TokenLogits(
             config.hidden_size,
@@ -290,25 +290,25 @@ class Bert(TakesPadded):
         )
 
     def word_embeddings(self) -> nn.Parameter:
-        """Return the table that the masked-LM head is tied to as a rule: (V, H)."""
+        """Return the table of word vectors, (V, H)."""
         table: nn.Parameter = self.embeddings.word.weight  # type: ignore[assignment, union-attr]
         return table
 
     def continuation(self, token_logits: nn.Module) -> Continuation:
-        """Make what goes on with texts by this encoder's own layers.
+        """Return a `Continuation` that generates text with this encoder's blocks.
 
         Args:
-            token_logits: the head that has learned to say what comes next.
+            token_logits: a head that has learned to predict the next token.
 
         Raises:
-            SettingsError: another architecture than BERT's own, whose way through its layers may be another.
+            SettingsError: the architecture is not BERT's, so its forward pass may differ.
         """
         if self.config.KIND != "bert":
-            raise SettingsError(f"{type(self).__name__} can't go on with texts; take a bert or a causal")
+            raise SettingsError(f"{type(self).__name__} can't continue texts; use architecture bert or causal")
         return Continuation(self.embeddings, self.blocks, token_logits, self.config.max_positions)
 
     def classifier_dropout(self) -> Dropout:
-        """Make the dropout in front of a task's head."""
+        """Return the dropout before a task's last layer."""
         rate = self.config.dropout if self.config.classifier_dropout is None else self.config.classifier_dropout
         return Dropout(rate, site=HEAD_SITE)
 

@@ -1,7 +1,7 @@
-"""A decoder-only BERT: the same layers, in which no token sees what comes after it; it guesses what comes next.
+"""A decoder-only BERT: BERT's layers, in which no token attends to later ones, trained to predict the next token.
 
-Embeddings, blocks, masked-LM head and parameter names are BERT's. On disk it is transformers' BertLMHeadModel, whose
-config says `is_decoder`. Its first token has seen nothing, so there is no pooled vector of a text.
+Embeddings, blocks, masked-LM head and parameter names are BERT's. On disk it is transformers' BertLMHeadModel, with
+`is_decoder` in its config. Its first token attends to itself alone, so there is no pooled vector of a text.
 
 Shapes: T tokens, H hidden.
 """
@@ -24,13 +24,13 @@ from bertie.nn.dropout import Noise
 
 @dataclass(frozen=True)
 class CausalConfig(BertConfig):
-    """Describe it: a BERT's shape."""
+    """Describe a decoder-only BERT."""
 
     OBJECTIVE: ClassVar[str] = "causal_lm"
 
     @classmethod
     def over(cls, config: BertConfig) -> Self:
-        """Return the decoder-only model of a BERT's shape."""
+        """Return the config of a decoder-only model with the shape of a BERT."""
         return cls(**vars(config))
 
     @classmethod
@@ -38,31 +38,31 @@ class CausalConfig(BertConfig):
         """Read a Hugging Face `config.json`.
 
         Raises:
-            SettingsError: one that doesn't say `is_decoder`.
+            SettingsError: it lacks `is_decoder`.
         """
         if not values.get("is_decoder"):
-            raise SettingsError("a causal model's config.json says is_decoder: true; this one doesn't")
+            raise SettingsError("config.json lacks is_decoder: true, which marks a causal model")
         return super().from_foreign(values)
 
     def to_foreign(self) -> dict[str, Any]:
-        """Write the values as Hugging Face names them."""
+        """Return the values under Hugging Face's names."""
         return {**super().to_foreign(), "is_decoder": True}
 
     def build(self) -> Causal:
-        """Make the model; its parameters are not yet initialised."""
+        """Return the model; its parameters are not initialised."""
         return Causal(self)
 
 
 class Causal(Bert):
-    """The stack, which reads every batch from the left."""
+    """The model, which treats every batch as causal."""
 
     left_to_right: ClassVar[bool] = True
-    """That it can't see both sides, whatever the task."""
+    """Tokens never attend to later ones, whatever the task."""
 
     def forward(
         self, batch: Batch, noise: Noise | None = None, hidden: Tensor | None = None, blocks: slice = slice(None)
     ) -> Tensor:
-        """Read a packed batch, (T, H); parameters as those of every encoder."""
+        """Encode a packed batch to (T, H); arguments as in `Bert.forward`."""
         return super().forward(replace(batch, causal=True), noise, hidden, blocks)
 
     def pool(self, use: Use = "classification") -> NoReturn:
@@ -72,8 +72,8 @@ class Causal(Bert):
             SettingsError: always.
         """
         raise SettingsError(
-            "a causal model has no vector of a whole text: its first token sees nothing of it. Take bert or hybrid; "
-            "--task embedding averages"
+            "a causal model has no vector of a whole text, because its first token attends to itself alone; use "
+            "architecture bert, which --task hybrid also pre-trains, or --task embedding, which averages all tokens"
         )
 
 

@@ -26,7 +26,7 @@ class DistilBertConfig(BertConfig):
     num_layers: int = 6
     """Encoder blocks."""
     num_segments: int = 0
-    """Always 0: both texts of a pair look alike."""
+    """Always 0: there are no segment vectors, so the texts of a pair are not marked."""
     classifier_dropout: float | None = 0.2
     """Rate before the last layer of a classifier or of a choice; the same as `dropout` when None."""
     answer_dropout: float = 0.1
@@ -55,7 +55,7 @@ class DistilBertConfig(BertConfig):
         super().__post_init__()
         if self.num_segments != 0 or self.layer_norm_eps != 1e-12:
             raise SettingsError(
-                "distilbert has no segments and an epsilon of 1e-12; got num_segments "
+                "distilbert needs num_segments 0 and layer_norm_eps 1e-12; got num_segments "
                 f"{self.num_segments} and layer_norm_eps {self.layer_norm_eps}"
             )
 
@@ -64,19 +64,19 @@ class DistilBertConfig(BertConfig):
         """Read a Hugging Face `config.json`.
 
         Raises:
-            SettingsError: sizes under BERT's names, or something that this file doesn't have.
+            SettingsError: sizes have BERT's names, or it asks for something that is not supported here.
         """
         if "hidden_size" in values and "dim" not in values:
-            raise SettingsError("the sizes are spelled as BERT's are (hidden_size); distilbert's are dim, n_layers ...")
+            raise SettingsError("the sizes have BERT's names (hidden_size); distilbert's are dim, n_layers and so on")
         return super().from_foreign(values)
 
     def build(self) -> DistilBert:
-        """Make the encoder; its parameters are not yet initialised."""
+        """Return the encoder; its parameters are not initialised."""
         return DistilBert(self)
 
 
 class DistilBert(Bert):
-    """The encoder.
+    """The DistilBERT encoder.
 
     Args:
         config: its shape.
@@ -87,13 +87,13 @@ class DistilBert(Bert):
         self._answer_rate = config.answer_dropout
 
     def pool(self, use: Use = "classification") -> nn.Module | None:
-        """Make a dense + ReLU layer on the first token; pre-training has none."""
+        """Return a new dense + ReLU layer on the first token; None for features and pre-training."""
         if use in ("features", "next_sentence", "sentence_order"):
             return None
         return ClassifierPooler(self.config.hidden_size, relu)
 
     def token_stem(self, use: TokenUse) -> Dropout:
-        """Make the dropout in front of a layer on every token."""
+        """Return the dropout before a task's layer on every token."""
         return Dropout(self.config.dropout if use == "tags" else self._answer_rate, site=HEAD_SITE)
 
 

@@ -1,6 +1,6 @@
-"""ELECTRA's encoder (Clark et al. 2020): BERT with embeddings that may be narrower than the hidden vectors, no pooler.
+"""ELECTRA's encoder (Clark et al. 2020): BERT without a pooler, and with embeddings that may be narrower than H.
 
-Both the discriminator and the generator of its pre-training are of this kind; the generator is a masked language model.
+Its pre-training has a discriminator and a generator, both with this encoder; the generator is a masked language model.
 
 Shapes: T tokens, B sequences, H hidden.
 """
@@ -28,7 +28,7 @@ class ElectraConfig(BertConfig):
     """Describe an ELECTRA encoder."""
 
     embedding_size: int = 768
-    """Width of the embedding tables; where it differs from the hidden size, a projection follows."""
+    """Width of the embedding tables; if it differs from the hidden size, a projection follows."""
 
     FOREIGN: ClassVar[dict[str, str]] = {**BertConfig.FOREIGN, "embedding_size": "embedding_size"}
     KIND: ClassVar[str] = "electra"
@@ -44,10 +44,10 @@ class ElectraConfig(BertConfig):
 
     @classmethod
     def sized(cls, size: str, *, vocab_size: int) -> Self:
-        """Return a named size or "L/H"; embeddings are as wide as the hidden vectors, but 128 in the small one.
+        """Return the config of a named size or of "layers/hidden"; embeddings have width H, but 128 in the small size.
 
         Raises:
-            SettingsError: a size that is neither.
+            SettingsError: the size is neither.
         """
         shape = super().sized(size, vocab_size=vocab_size)
         return replace(shape, embedding_size=128 if size == "small" else shape.hidden_size)
@@ -57,21 +57,21 @@ class ElectraConfig(BertConfig):
         """Read a Hugging Face `config.json`.
 
         Raises:
-            SettingsError: something that this file doesn't have.
+            SettingsError: it asks for something that is not supported here.
         """
         wanted = {"summary_type": "first", "summary_use_proj": True, "summary_activation": "gelu"}
         for name, value in wanted.items():
             if values.get(name, value) != value:
-                raise SettingsError(f"{name} is {values[name]!r}; electra here has {value!r}")
+                raise SettingsError(f"{name} is {values[name]!r}; bertie's electra supports only {value!r}")
         return super().from_foreign(values)
 
     def build(self) -> Electra:
-        """Make the encoder; its parameters are not yet initialised."""
+        """Return the encoder; its parameters are not initialised."""
         return Electra(self)
 
 
 class Electra(Bert):
-    """The encoder.
+    """The ELECTRA encoder.
 
     Args:
         config: its shape.
@@ -86,7 +86,10 @@ class Electra(Bert):
         self.config: ElectraConfig = config
 
     def pool(self, use: Use = "classification") -> nn.Module | None:
-        """Make a dense + GELU layer on the first token, a classifier's with a dropout before; pre-training has none."""
+        """Return a new dense + GELU layer on the first token; None for features and pre-training.
+
+        A classifier's has dropout before it.
+        """
         if use in ("features", "next_sentence", "sentence_order"):
             return None
         if use == "choice":
@@ -95,13 +98,13 @@ class Electra(Bert):
         return ClassifierPooler(self.config.hidden_size, gelu, dropout)
 
     def discriminator(self) -> Discriminator:
-        """Make the layers that tell replaced tokens from the text's own."""
+        """Return new layers that detect replaced tokens."""
         return Discriminator(self.config.hidden_size, self.config.activation)
 
     def generator(self, share: float) -> Electra:
-        """Make an encoder of as many but narrower layers, which stand on this one's embeddings.
+        """Return a narrower encoder with the same number of blocks, which shares this encoder's embeddings.
 
-        The tables and their LayerNorm are this encoder's own, as in the original code; the rest is not yet initialised.
+        It shares the tables and their LayerNorm, as in the original code. Its other parameters are not initialised.
 
         Args:
             share: of this encoder's hidden size, heads and feed-forward width.
@@ -144,6 +147,6 @@ ARCHITECTURE = Architecture(
     tied={"generator_lm_head.weight": "electra.embeddings.word_embeddings.weight"},
     redundant=("electra.embeddings.position_ids",),
     classes={"ElectraLMHeadModel": "ElectraForCausalLM"},
-    # Pre-training made a discriminator, and a generator that is a masked LM in a folder of its own.
+    # Released folders hold the discriminator; the generator is a masked LM in a separate folder.
     tasks={"ForPreTraining": "replaced_token"},
 )

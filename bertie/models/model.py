@@ -1,10 +1,10 @@
-"""The contract of `models/`: what an encoder architecture must offer.
+"""The contract of `models/`: what every encoder architecture defines.
 
-Each other file here is one architecture: an arrangement of parts from `nn/` in its own small file, never a switch in
-a big one. A task asks the encoder it is given for a stem and never names an architecture; formats ask the module of an
-architecture for its `ARCHITECTURE`.
+Each architecture is an arrangement of parts from `nn/` in a file of its own. A task asks its encoder for the layers
+below the task's last layer and never names an architecture. `formats/` asks the module of an architecture for its
+`ARCHITECTURE`.
 
-Shapes: T tokens, B sequences, M slots, H hidden, V vocabulary.
+Shapes: T tokens, B sequences, M chosen tokens, H hidden, V vocabulary.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from bertie.nn.dropout import Noise
 from bertie.nn.projection import Logits
 
 Use = Literal["classification", "choice", "features", "next_sentence", "sentence_order"]
-"""What pooled vectors are for: labels and numbers, choices among texts, to be looked at, or kinds of pre-training."""
+"""The use of a pooled vector: labels and numbers, a choice among texts, features, or an objective of pre-training."""
 TokenUse = Literal["tags", "answers"]
-"""What is read off every token: a tag, or how well an answer begins and ends there."""
+"""The prediction for every token: a tag, or scores of an answer's start and end."""
 
 
 class Config(Protocol):
@@ -44,38 +44,38 @@ class Config(Protocol):
 
     @classmethod
     def sized(cls, size: str, *, vocab_size: int) -> Self:
-        """Return the settings of a named size ("mini") or of "L/H" ("4/256")."""
+        """Return the config of a named size ("mini") or of "layers/hidden" ("4/256")."""
 
     @classmethod
     def from_foreign(cls, values: Mapping[str, Any]) -> Self:
         """Read the architecture's part of a Hugging Face `config.json`."""
 
     def to_foreign(self) -> dict[str, Any]:
-        """Write it."""
+        """Return the architecture's part of a Hugging Face `config.json`."""
 
     def build(self) -> Encoder:
-        """Make the encoder, its parameters not yet initialised."""
+        """Return the encoder; its parameters are not initialised."""
 
 
 class Pooler(Protocol):
-    """Turns hidden vectors into one vector a sequence."""
+    """A module from hidden vectors to one vector a sequence."""
 
     def __call__(self, hidden: Tensor, batch: Batch, noise: Noise | None = None) -> Tensor:
         """Map (T, H) to (B, H)."""
 
 
 class TokenLogits(Protocol):
-    """The masked-LM stem."""
+    """The masked-LM head."""
 
     def __call__(self, hidden: Tensor) -> Logits:
-        """Map the hidden vectors of M slots, (M, H), to logits over the vocabulary."""
+        """Map the hidden vectors of M tokens, (M, H), to logits over the vocabulary."""
 
 
 @runtime_checkable
 class Encoder(Protocol):
-    """An `nn.Module` from a packed batch to hidden vectors, with the stems of its architecture's heads.
+    """An `nn.Module` from a packed batch to hidden vectors, which also makes the parts of its architecture's heads.
 
-    Its layers are the attributes `embeddings` and, from the lowest up, `blocks`. Learned positions are a table named
+    It has the attributes `embeddings` and `blocks`, from the lowest up. Learned positions are the table
     `embeddings.position`.
     """
 
@@ -84,19 +84,19 @@ class Encoder(Protocol):
     def __call__(
         self, batch: Batch, noise: Noise | None = None, hidden: Tensor | None = None, blocks: slice = slice(None)
     ) -> Tensor:
-        """Encode: (T, H); by all layers, or by some blocks only, from the `hidden` (T, H) that stand before them."""
+        """Encode to (T, H): from the batch, or by some blocks only, from their input `hidden` (T, H)."""
 
     def pool(self, use: Use = "classification") -> nn.Module | None:
-        """Make the `Pooler` that this architecture has for a use; None for the last three if it has none."""
+        """Return a new `Pooler` for a use; None if the architecture has none for one of the last three uses."""
 
     def token_stem(self, use: TokenUse) -> nn.Module:
-        """Make what stands on every token before a task's last layer: (T, H) and noise to (T, H)."""
+        """Return new layers that run on every token before a task's last layer, from (T, H) and noise to (T, H)."""
 
     def token_logits(self) -> nn.Module:
-        """Make the `TokenLogits` of this architecture, tied to this encoder's word embeddings."""
+        """Return new `TokenLogits`, tied to this encoder's word embeddings."""
 
     def classifier_dropout(self) -> nn.Module:
-        """Make the dropout that stands between a pooler and a new last layer."""
+        """Return the dropout between a pooler and a new last layer."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,9 +1,9 @@
 """ModernBERT (Warner et al. 2024): pre-norm, rotary positions, GeGLU, local and global attention, no biases, long text.
 
-Every third layer sees the whole sequence, the others a window; each kind has a rotary base of its own. Its heads share
-one dense + GELU + LayerNorm stem, whatever stands on it.
+Every third block attends to the whole sequence, the others to a window. Global and local blocks have different rotary
+bases. Every head starts with the same layers: dense, GELU, LayerNorm (`nn/stem.py`).
 
-Shapes: T tokens, B sequences, M slots, H hidden, V vocabulary.
+Shapes: T tokens, B sequences, M chosen tokens, H hidden, V vocabulary.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from bertie.nn.rotary import angles
 from bertie.nn.rounding import pad_rows
 from bertie.nn.stem import StemPooler, TokenStem, TokenStemLogits
 
-# Settings of other programs that are fixed here.
+# Settings of Hugging Face configs that have one supported value.
 _FIXED = {
     "norm_bias": False,
     "attention_bias": False,
@@ -48,31 +48,31 @@ class ModernBertConfig(BertConfig):
     num_layers: int = 22
     """Encoder blocks."""
     intermediate_size: int = 1152
-    """Width inside the feed-forward layers, of each of the two halves."""
+    """Width inside the feed-forward parts, of each of the two halves."""
     max_positions: int = 8192
     """Tokens of the longest sequence."""
     num_segments: int = 0
-    """Always 0: both texts of a pair look alike."""
+    """Always 0: there are no segment vectors, so the texts of a pair are not marked."""
     dropout: float = 0.0
-    """Rate inside the feed-forward layers."""
+    """Rate inside the feed-forward parts."""
     attention_dropout: float = 0.0
-    """Rate on attention weights and on what attention adds; above 0 a slower exact path runs on GPUs."""
+    """Rate on attention weights and on the output of attention; above 0, GPUs run a slower exact path."""
     classifier_dropout: float | None = 0.0
-    """Rate before a task's head; the same as `dropout` when None."""
+    """Rate before a task's last layer; the same as `dropout` when None."""
     layer_norm_eps: float = 1e-5
     """Epsilon of every LayerNorm."""
     embedding_dropout: float = 0.0
     """Rate on embeddings."""
     global_every: int = 3
-    """The first layer and every so manieth after it see the whole sequence."""
+    """Every `global_every`-th block, starting with the first, attends to the whole sequence."""
     local_attention: int = 128
-    """Width of the other layers' windows, half of it to either side."""
+    """Width of the other blocks' windows, half of it on either side."""
     global_theta: float = 160_000.0
-    """Rotary base of layers that see everything."""
+    """Rotary base of blocks that attend to the whole sequence."""
     local_theta: float = 10_000.0
-    """Rotary base of layers with a window."""
+    """Rotary base of blocks with a window."""
     pooling: Literal["cls", "mean"] = "cls"
-    """What a classifier sees of a sequence: its first token, or the mean."""
+    """Pooling of a classifier: the first token or the mean."""
 
     FOREIGN: ClassVar[dict[str, str]] = {
         "vocab_size": "vocab_size",
@@ -103,7 +103,7 @@ class ModernBertConfig(BertConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.hidden_size // self.num_heads % 2:
-            raise SettingsError(f"a head must have an even size; got {self.hidden_size} in {self.num_heads} heads")
+            raise SettingsError(f"hidden_size / num_heads must be even; got {self.hidden_size} / {self.num_heads}")
         if self.global_every < 1 or self.local_attention < 2 or self.num_segments:
             raise SettingsError(
                 "global_every must be at least 1, local_attention at least 2 and num_segments 0; got "
@@ -114,28 +114,28 @@ class ModernBertConfig(BertConfig):
 
     @classmethod
     def sized(cls, size: str, *, vocab_size: int) -> Self:
-        """Return a named size or "L/H"; the feed-forward width is 1.5 H, 2624 in the large one.
+        """Return the config of a named size or of "layers/hidden"; the feed-forward width is 1.5 H, 2624 in `large`.
 
         Raises:
-            SettingsError: a size that is neither.
+            SettingsError: the size is neither.
         """
         shape = super().sized(size, vocab_size=vocab_size)
         return replace(shape, intermediate_size=2624 if size == "large" else shape.hidden_size * 3 // 2)
 
     @classmethod
     def from_foreign(cls, values: Mapping[str, Any]) -> Self:
-        """Read a Hugging Face `config.json`, with the keys of today or the older ones.
+        """Read a Hugging Face `config.json`, with today's keys or the older ones.
 
         Raises:
-            SettingsError: something that this file doesn't have.
+            SettingsError: it asks for something that is not supported here.
         """
         for name, value in _FIXED.items():
             if values.get(name, value) != value:
-                raise SettingsError(f"{name} is {values[name]!r}; modernbert here has {value!r}")
+                raise SettingsError(f"{name} is {values[name]!r}; bertie's modernbert supports only {value!r}")
         return super().from_foreign({**values, **_thetas(values), **_global_every(values)})
 
     def to_foreign(self) -> dict[str, Any]:
-        """Write the values as Hugging Face names them, with the older keys beside today's."""
+        """Return the values under Hugging Face's names, with today's keys and the older ones."""
         kinds = {"full_attention": self.global_theta, "sliding_attention": self.local_theta}
         return {
             **super().to_foreign(),
@@ -145,23 +145,27 @@ class ModernBertConfig(BertConfig):
         }
 
     def build(self) -> ModernBert:  # type: ignore[override]
-        """Make the encoder; its parameters are not yet initialised."""
+        """Return the encoder; its parameters are not initialised."""
         return ModernBert(self)
 
 
 def _thetas(values: Mapping[str, Any]) -> dict[str, float]:
-    """Read the rotary bases from today's `rope_parameters`."""
-    found, given = {}, values.get("rope_parameters") or {}
+    """Return the rotary bases of today's key `rope_parameters`, under the older keys.
+
+    Raises:
+        SettingsError: a rotary type that is not supported, or no base.
+    """
+    thetas, parameters = {}, values.get("rope_parameters") or {}
     for kind, name in (("full_attention", "global_rope_theta"), ("sliding_attention", "local_rope_theta")):
-        part = given.get(kind) if isinstance(given, dict) else given
+        part = parameters.get(kind) if isinstance(parameters, dict) else parameters
         if part is None:
             continue
         theta = part.get("rope_theta") if isinstance(part, dict) else None
         plain = isinstance(part, dict) and part.get("rope_type", "default") == "default"
         if not plain or isinstance(theta, bool) or not isinstance(theta, int | float) or theta <= 0:
-            raise SettingsError(f"rope_parameters must give a rope_theta of the default type to {kind}; got {part!r}")
-        found[name] = float(theta)
-    return found
+            raise SettingsError(f"rope_parameters: {kind} needs rope_type default and a rope_theta; got {part!r}")
+        thetas[name] = float(theta)
+    return thetas
 
 
 def _layer_types(num_layers: int, every: int) -> list[str]:
@@ -169,24 +173,27 @@ def _layer_types(num_layers: int, every: int) -> list[str]:
 
 
 def _global_every(values: Mapping[str, Any]) -> dict[str, int]:
-    """Read how often a layer is global from today's `layer_types`.
+    """Return the distance between global layers in today's key `layer_types`, under the older key.
 
     Raises:
-        SettingsError: layers in no regular order.
+        SettingsError: global layers have no regular distance, or the number of layers is wrong.
     """
-    kinds, told = values.get("layer_types"), values.get("global_attn_every_n_layers", 3)
-    if kinds is None:
+    types, default = values.get("layer_types"), values.get("global_attn_every_n_layers", 3)
+    if types is None:
         return {}
-    listed = kinds if isinstance(kinds, list) else []
-    places = [number for number, kind in enumerate(listed) if kind == "full_attention"]
-    every = places[1] if len(places) > 1 else told
+    listed = types if isinstance(types, list) else []
+    full = [number for number, kind in enumerate(listed) if kind == "full_attention"]
+    every = full[1] if len(full) > 1 else default
     if len(listed) != values.get("num_hidden_layers", 22) or listed != _layer_types(len(listed), every):
-        raise SettingsError(f"layer_types must begin with full_attention and repeat it regularly; got {kinds!r:.200}")
+        raise SettingsError(
+            "layer_types must have one entry for each layer and full_attention at regular distances from the first on; "
+            f"got {types!r:.200}"
+        )
     return {"global_attn_every_n_layers": every}
 
 
 class ModernBert(TakesPadded):
-    """The encoder.
+    """The ModernBERT encoder.
 
     Args:
         config: its shape.
@@ -223,13 +230,13 @@ class ModernBert(TakesPadded):
     def forward(
         self, batch: Batch, noise: Noise | None = None, hidden: Tensor | None = None, blocks: slice = slice(None)
     ) -> Tensor:
-        """Encode a packed batch; the last LayerNorm belongs to the last of the blocks.
+        """Encode a packed batch; the final LayerNorm runs together with the last block.
 
         Args:
             batch: T tokens.
             noise: key of the dropout draws; drawn from torch's generator when None in training mode.
-            hidden: (T, H), what stands before the first of `blocks`; the embeddings when None.
-            blocks: the ones to go through.
+            hidden: (T, H), input of the first of `blocks`; the embeddings when None.
+            blocks: the blocks to run.
 
         Returns:
             (T, H).
@@ -238,9 +245,9 @@ class ModernBert(TakesPadded):
             noise = Noise.draw()
         config = self.config
         hidden = pad_rows(self.embeddings(batch, noise) if hidden is None else hidden, step=128)
-        layout, places = Layout.of(batch), pad_rows(batch.positions, step=128)
+        layout, positions = Layout.of(batch), pad_rows(batch.positions, step=128)
         size = config.hidden_size // config.num_heads
-        turns = [angles(places, size, theta) for theta in (config.global_theta, config.local_theta)]
+        turns = [angles(positions, size, theta) for theta in (config.global_theta, config.local_theta)]
         chosen = list(enumerate(self.blocks))[blocks]
         for number, block in chosen:
             hidden = block(hidden, layout, noise, turns[1 if number % config.global_every else 0])
@@ -250,41 +257,41 @@ class ModernBert(TakesPadded):
 
     @torch.no_grad()
     def initialize(self, seed: int) -> None:
-        """Draw first weights from `seed`; what is added to the residual stream begins smaller, by sqrt(2 L)."""
+        """Draw the first weights from `seed`; divide those that add to the residual stream by sqrt(2 L)."""
         initialize(self, deviation=self.config.initializer_range, generator=torch.Generator().manual_seed(seed))
         for name, weight in self.blocks.named_parameters():
             if name.endswith(("attention.output.weight", "feedforward.down.weight")):
                 weight.mul_((2 * self.config.num_layers) ** -0.5)
 
     def begin_at_neighbours(self, offsets: Sequence[int], generator: torch.Generator) -> None:
-        """Let heads of the lowest layers look at neighbours; the word vectors are set already.
+        """Make heads of the lowest blocks attend to neighbours. The word vectors must already be set.
 
         Args:
-            offsets: what the heads of a layer look at, in places to the right; 0 for a free head.
-            generator: of what is drawn.
+            offsets: for each head of a block, how many positions to the right it attends; 0 for a random head.
+            generator: source of the draws.
         """
         config = self.config
-        every = range(config.num_layers)
-        thetas = [config.local_theta if number % config.global_every else config.global_theta for number in every]
+        numbers = range(config.num_layers)
+        thetas = [config.local_theta if number % config.global_every else config.global_theta for number in numbers]
         look_beside_by_rotation(self.blocks, thetas, offsets, mark_constant(self.embeddings), generator)
 
     def pool(self, use: Use = "classification") -> nn.Module | None:
-        """Make the stem on the first token, or on the mean; pre-training has none on whole texts."""
+        """Return a new pooler on the first token or the mean; None for features and pre-training."""
         if use in ("features", "next_sentence", "sentence_order"):
             return None
         return StemPooler(self.config.hidden_size, self.config.layer_norm_eps, self.config.pooling)
 
     def token_stem(self, use: TokenUse) -> nn.Module:
-        """Make the stem on every token, and the dropout after it."""
+        """Return the stem on every token and the dropout after it."""
         return TokenStem(self.config.hidden_size, self.config.layer_norm_eps, self.classifier_dropout())
 
     def token_logits(self) -> nn.Module:
-        """Make the masked-LM head, tied to this encoder's word embeddings unless its config says otherwise."""
+        """Return a new masked-LM head, tied to this encoder's word embeddings if the config says so."""
         table = output_matrix(self.embeddings.word.weight, self.config)
         return TokenStemLogits(self.config.hidden_size, self.config.layer_norm_eps, table)
 
     def classifier_dropout(self) -> Dropout:
-        """Make the dropout in front of a task's last layer."""
+        """Return the dropout before a task's last layer."""
         rate = self.config.dropout if self.config.classifier_dropout is None else self.config.classifier_dropout
         return Dropout(rate, site=HEAD_SITE)
 

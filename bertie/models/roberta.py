@@ -1,6 +1,6 @@
-"""RoBERTa (Liu et al. 2019): BERT without next sentences and segments, byte-level pieces, positions from 2 on.
+"""RoBERTa (Liu et al. 2019): BERT without next sentence prediction and segments, with byte-level BPE, positions from 2.
 
-Its classifier pools by a dense layer of its own, not by the encoder's pooler, which only other uses see.
+Its classifier pools with its own dense layer. Only other uses have the encoder's pooler.
 
 Shapes: T tokens, B sequences, H hidden.
 """
@@ -28,11 +28,11 @@ class RobertaConfig(BertConfig):
     """Describe a RoBERTa encoder."""
 
     num_segments: int = 1
-    """Rows of the segment table; only the first is read."""
+    """Rows of the segment table; only the first is used."""
     layer_norm_eps: float = 1e-5
     """Epsilon of every LayerNorm."""
     pad_id: int = 1
-    """Id of <pad>; positions are counted from the next row on, in all programs that read these weights."""
+    """Id of <pad>. Positions start at the next row, in all programs that read these weights."""
 
     KIND: ClassVar[str] = "roberta"
     ABSENT: ClassVar[dict[str, Any]] = {
@@ -45,34 +45,34 @@ class RobertaConfig(BertConfig):
 
     @property
     def first_position(self) -> int:
-        """Row of the first token in the table of positions."""
+        """Row of the first token in the position table."""
         return self.pad_id + 1
 
     @classmethod
     def from_foreign(cls, values: Mapping[str, Any]) -> Self:
-        """Read a Hugging Face `config.json`, whose positions count the rows that lie idle.
+        """Read a Hugging Face `config.json`, whose number of positions includes the unused rows.
 
         Raises:
-            SettingsError: something that this file doesn't have.
+            SettingsError: it asks for something that is not supported here.
         """
         whole = {**cls.ABSENT, **values}
         pad_id = 1 if whole["pad_token_id"] is None else whole["pad_token_id"]
         rows = whole["max_position_embeddings"]
         if rows <= pad_id + 1:
-            raise SettingsError(f"max_position_embeddings {rows} leaves no position beside the {pad_id + 1} idle ones")
+            raise SettingsError(f"max_position_embeddings {rows} must be more than the {pad_id + 1} unused rows")
         return super().from_foreign({**whole, "max_position_embeddings": rows - pad_id - 1, "pad_token_id": pad_id})
 
     def to_foreign(self) -> dict[str, Any]:
-        """Write the values as Hugging Face names them."""
+        """Return the values under Hugging Face's names."""
         return {**super().to_foreign(), "max_position_embeddings": self.max_positions + self.first_position}
 
     def build(self) -> Roberta:
-        """Make the encoder; its parameters are not yet initialised."""
+        """Return the encoder; its parameters are not initialised."""
         return Roberta(self)
 
 
 class Roberta(Bert):
-    """The encoder.
+    """The RoBERTa encoder.
 
     Args:
         config: its shape.
@@ -85,7 +85,10 @@ class Roberta(Bert):
         super().__init__(config, embeddings)
 
     def pool(self, use: Use = "classification") -> nn.Module | None:
-        """Make the pooler; of a classifier its own dense + tanh layer, between two dropouts."""
+        """Return a new pooler; None for next sentence prediction and sentence order.
+
+        A classifier's is its own dense + tanh layer between two dropouts.
+        """
         if use != "classification":
             return None if use in ("next_sentence", "sentence_order") else super().pool(use)
         dropout = Dropout(self.classifier_dropout().rate, site=HEAD_SITE + 1)

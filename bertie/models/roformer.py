@@ -1,7 +1,7 @@
-"""RoFormer (Su et al. 2021): BERT whose positions are rotary, inside attention, in place of a learned table.
+"""RoFormer (Su et al. 2021): BERT with rotary positions instead of a learned position table.
 
-Its embeddings may be narrower than the hidden vectors, and it has no pooler. Queries and keys have biases and turn in
-interleaved pairs.
+Its embeddings may be narrower than the hidden vectors, and it has no pooler. Queries and keys have biases and are
+rotated in interleaved pairs.
 
 Shapes: T tokens, H hidden.
 """
@@ -31,7 +31,7 @@ from bertie.nn.rotary import RotaryBlock, Turns
 from bertie.nn.rounding import pad_rows
 
 _SUMMARY = {"summary_type": "first", "summary_use_proj": True}
-"""How other programs are told to read a choice among texts: by a dense layer on the first token."""
+"""Settings by which transformers pools for a choice among texts: a dense layer on the first token."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class RoFormerConfig(BertConfig):
     max_positions: int = 1536
     """Tokens of the longest sequence."""
     embedding_size: int = 768
-    """Width of the embedding tables; where it differs from the hidden size, a projection follows."""
+    """Width of the embedding tables; if it differs from the hidden size, a projection follows."""
 
     FOREIGN: ClassVar[dict[str, str]] = {**BertConfig.FOREIGN, "embedding_size": "embedding_size"}
     KIND: ClassVar[str] = "roformer"
@@ -50,14 +50,14 @@ class RoFormerConfig(BertConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.hidden_size // self.num_heads % 2:
-            raise SettingsError(f"a head must have an even size; got {self.hidden_size} in {self.num_heads} heads")
+            raise SettingsError(f"hidden_size / num_heads must be even; got {self.hidden_size} / {self.num_heads}")
 
     @classmethod
     def sized(cls, size: str, *, vocab_size: int) -> Self:
-        """Return a named size or "L/H"; embeddings are as wide as the hidden vectors.
+        """Return the config of a named size or of "layers/hidden"; embeddings have width H.
 
         Raises:
-            SettingsError: a size that is neither.
+            SettingsError: the size is neither.
         """
         shape = super().sized(size, vocab_size=vocab_size)
         return replace(shape, embedding_size=shape.hidden_size)
@@ -67,7 +67,7 @@ class RoFormerConfig(BertConfig):
         """Read a Hugging Face `config.json`.
 
         Raises:
-            SettingsError: something that this file doesn't have.
+            SettingsError: it asks for something that is not supported here.
         """
         wanted: dict[str, Any] = {"rotary_value": values.get("rotary_value") or False}
         if values.get("summary_use_proj"):
@@ -75,22 +75,22 @@ class RoFormerConfig(BertConfig):
         fixed = {"rotary_value": False, **_SUMMARY, "summary_activation": values.get("hidden_act", "gelu")}
         for name, value in wanted.items():
             if value != fixed[name]:
-                raise SettingsError(f"{name} is {value!r}; roformer here has {fixed[name]!r}")
-        width = values.get("embedding_size")  # null is as wide as the hidden vectors
+                raise SettingsError(f"{name} is {value!r}; bertie's roformer supports only {fixed[name]!r}")
+        width = values.get("embedding_size")  # null means the hidden size
         return super().from_foreign({**values, "embedding_size": width or values.get("hidden_size", 768)})
 
     def to_foreign(self) -> dict[str, Any]:
-        """Write the values as Hugging Face names them."""
+        """Return the values under Hugging Face's names."""
         values = super().to_foreign()
         return {**values, "rotary_value": False, **_SUMMARY, "summary_activation": values["hidden_act"]}
 
     def build(self) -> RoFormer:
-        """Make the encoder; its parameters are not yet initialised."""
+        """Return the encoder; its parameters are not initialised."""
         return RoFormer(self)
 
 
 class RoFormer(Bert):
-    """The encoder.
+    """The RoFormer encoder.
 
     Args:
         config: its shape.
@@ -118,16 +118,16 @@ class RoFormer(Bert):
 
     @torch.no_grad()
     def begin_at_neighbours(self, offsets: Sequence[int], generator: torch.Generator) -> None:
-        """Let heads of the lowest layers look at neighbours; the word vectors are set already.
+        """Make heads of the lowest blocks attend to neighbours. The word vectors must already be set.
 
         Args:
-            offsets: what the heads of a layer look at, in places to the right; 0 for a free head.
-            generator: of what is drawn.
+            offsets: for each head of a block, how many positions to the right it attends; 0 for a random head.
+            generator: source of the draws.
         """
         embeddings: Any = self.embeddings
         attentions: list[Any] = [block.attention for block in self.blocks]
         if embeddings.segment is not None:
-            embeddings.segment.weight.zero_()  # it is learned soon, and until then it blurs the words
+            embeddings.segment.weight.zero_()  # learned soon; random values would blur the words until then
         if embeddings.project is not None:
             weight = embeddings.project.weight
             deviation = weight.shape[1] ** -0.5
@@ -135,7 +135,10 @@ class RoFormer(Bert):
         look_beside_by_biases(attentions, BASE, offsets, generator)
 
     def pool(self, use: Use = "classification") -> nn.Module | None:
-        """Make a dense layer on the first token, a classifier's between two dropouts; pre-training has none."""
+        """Return a new dense layer on the first token; None for features and pre-training.
+
+        A classifier's is between two dropouts.
+        """
         if use in ("features", "next_sentence", "sentence_order"):
             return None
         activation = activation_function(self.config.activation)

@@ -1,8 +1,8 @@
-"""Sequence to sequence: any encoder here under a decoder of BERT's kind (bert2bert; Rothe et al. 2020).
+"""Sequence to sequence: any encoder here with a BERT decoder on top (bert2bert; Rothe et al. 2020).
 
-A decoder begins with the weights of a BERT encoder; only its attention to the source is new. It may also share them, so
-that both halves learn as one. Start, end and padding are ids of the config, set once. On disk this is an
-EncoderDecoderModel of transformers. The decoder itself is `nn/decoder.py`; searching is `nn/search.py`.
+The decoder starts with the weights of a BERT encoder, and only its attention to the source is new. Encoder and decoder
+may also share their weights. The config holds the ids of start, end and padding. On disk this is an EncoderDecoderModel
+of transformers. `nn/decoder.py` has the decoder and `nn/search.py` the search.
 
 Shapes: T tokens, H hidden, V vocabulary.
 """
@@ -25,28 +25,28 @@ from bertie.nn.dropout import Noise
 from bertie.nn.embeddings import Embeddings
 from bertie.nn.heads import TokenLogits
 
-# Dropout sites: the encoder's begin at 0, a head's at 1,000,000; five a decoder block.
+# First dropout site of the decoder: the encoder's start at 0, a head's at 1,000,000. A decoder block has five.
 _DECODER_SITE = 2_000_000
 
 
 @dataclass(frozen=True)
 class EncoderDecoderConfig:
-    """Describe an encoder and the decoder over it."""
+    """Describe an encoder and its decoder."""
 
     encoder: Config
     """Shape of the encoder."""
     decoder: BertConfig
     """Shape of the decoder."""
     start_id: int
-    """What the decoder reads first."""
+    """Id of the token that starts every generated text."""
     end_id: int
-    """What it writes last."""
+    """Id of the token that ends it."""
     pad_id: int = 0
-    """Kept for other programs; nothing here pads."""
+    """Id of padding, kept for other programs; bertie does not pad."""
     encoder_kind: str = "bert"
-    """The file of models/ that `encoder` is of."""
+    """Architecture of the encoder, the name of its file in models/."""
     shared: bool = False
-    """Whether the decoder's embeddings and blocks are the encoder's own, attention to the source excepted."""
+    """Whether the decoder shares embeddings and blocks with the encoder, except attention to the source."""
 
     def __post_init__(self) -> None:
         for name in ("start_id", "end_id", "pad_id"):
@@ -58,17 +58,17 @@ class EncoderDecoderConfig:
 
     @classmethod
     def over(cls, encoder: BertConfig, *, start_id: int, end_id: int, pad_id: int = 0, shared: bool = False) -> Self:
-        """Put a decoder of the encoder's own shape over it, or of BERT's nearest to it.
+        """Return the config of an encoder with a decoder of its shape, or of the BERT nearest to its shape.
 
         Raises:
-            SettingsError: `shared` with an encoder of another architecture than BERT.
+            SettingsError: `shared`, and the encoder is not a BERT.
         """
         kind = encoder.KIND
         return cls(encoder, _nearest_bert(encoder), start_id, end_id, pad_id, encoder_kind=kind, shared=shared)
 
     @property
     def vocab_size(self) -> int:
-        """V, the same on both sides, as they share one tokenizer."""
+        """V, the same for encoder and decoder, which share one tokenizer."""
         return self.encoder.vocab_size
 
     @property
@@ -110,40 +110,40 @@ class EncoderDecoderConfig:
 
     @classmethod
     def sized(cls, size: str, *, vocab_size: int) -> Self:
-        """Refuse: a pair is made from an encoder.
+        """Refuse: there are no named sizes, as the encoder decides the shape.
 
         Raises:
             SettingsError: always.
         """
         raise SettingsError(
-            f"seq2seq has no size {size!r} of its own: --task generation puts a decoder over a bert, pre-trained or not"
+            f"seq2seq has no sizes; got {size!r}. --task generation adds a decoder to a bert, pre-trained or not"
         )
 
     @classmethod
     def from_foreign(cls, values: Mapping[str, Any]) -> Self:
-        """Read the config.json of an EncoderDecoderModel; both halves are trusted to be checked already.
+        """Read the config.json of an EncoderDecoderModel. Its keys `encoder` and `decoder` must have been checked.
 
         Raises:
-            SettingsError: a decoder that is no BERT, or halves that don't say where a text begins and ends.
+            SettingsError: the decoder is not a BERT, or an id of start, end or padding is missing.
         """
         source, target = values["encoder"], values["decoder"]
         kind = source.get("model_type", "bert")
         if target.get("model_type", "bert") != "bert":
             raise SettingsError(
-                f"the decoder is a {target['model_type']}; seq2seq here has decoders of BERT's kind only"
+                f"the decoder has model_type {target['model_type']}; bertie's seq2seq supports only bert decoders"
             )
         ids = {}
         for ours, theirs in _IDS.items():
-            given = [part[theirs] for part in (values, target) if part.get(theirs) is not None]
-            if not given:
-                raise SettingsError(f"config.json doesn't say {theirs}, without which nothing can be generated")
-            ids[ours] = given[0]
+            present = [part[theirs] for part in (values, target) if part.get(theirs) is not None]
+            if not present:
+                raise SettingsError(f"config.json lacks {theirs}, which generation needs")
+            ids[ours] = present[0]
         encoder = architecture(kind).config.from_foreign(source)
         shared = bool(values.get("tie_encoder_decoder"))
         return cls(encoder, BertConfig.from_foreign(target), encoder_kind=kind, shared=shared, **ids)
 
     def to_foreign(self) -> dict[str, Any]:
-        """Write the values as Hugging Face names them."""
+        """Return the values under Hugging Face's names."""
         ids = {theirs: getattr(self, ours) for ours, theirs in _IDS.items()}
         target = {**self.decoder.to_foreign(), "is_decoder": True, "add_cross_attention": True}
         return {
@@ -156,12 +156,15 @@ class EncoderDecoderConfig:
         }
 
     def build(self) -> EncoderDecoder:
-        """Make the encoder, able to make its decoder; parameters are not yet initialised."""
+        """Return the encoder, which can make its decoder; its parameters are not initialised."""
         return EncoderDecoder(self)
 
 
 def _nearest_bert(encoder: BertConfig) -> BertConfig:
-    """Return a BERT's own config, and for its kin that of a BERT as wide and deep, with BERT's feed-forward width."""
+    """Return the config of a BERT unchanged; for others, that of a BERT of the same width and depth.
+
+    The latter's feed-forward width is 4 H, as in BERT.
+    """
     if type(encoder) is BertConfig:
         return encoder
     shared = ("vocab_size", "hidden_size", "num_layers", "num_heads", "activation", "initializer_range", "pad_id")
@@ -179,12 +182,12 @@ _IDS = {"start_id": "decoder_start_token_id", "end_id": "eos_token_id", "pad_id"
 
 
 class EncoderDecoder(nn.Module):
-    """An encoder that has a stem for a decoder.
+    """An encoder that can make its decoder.
 
-    The encoder's parts keep the names they have without one, so that freezing and layer decay find them.
+    Its parts have the same names as in the encoder alone, so freezing and layer decay find them.
 
     Args:
-        config: both shapes.
+        config: of encoder and decoder.
     """
 
     def __init__(self, config: EncoderDecoderConfig) -> None:
@@ -193,46 +196,46 @@ class EncoderDecoder(nn.Module):
         source: Any = config.encoder.build()
         for name, part in source.named_children():
             self.add_module(name, part)
-        self._source = [source]  # in a list, so that its parts aren't named twice
+        self._source = [source]  # a list hides the module, so its parts don't get second names
 
     def train(self, mode: bool = True) -> Self:
-        """Switch dropout on or off."""
+        """Set training mode, also of the hidden encoder."""
         self._source[0].train(mode)
         return super().train(mode)
 
     def forward(
         self, batch: Batch, noise: Noise | None = None, hidden: Tensor | None = None, blocks: slice = slice(None)
     ) -> Tensor:
-        """Encode the source, (T, H), as the encoder alone does."""
+        """Encode the source to (T, H) with the encoder."""
         encoded: Tensor = self._source[0](batch, noise, hidden, blocks)
         return encoded
 
     def initialize(self, seed: int) -> None:
-        """Draw first weights from `seed`."""
+        """Draw the first weights from `seed`."""
         self._source[0].initialize(seed)
 
     def pool(self, use: Use = "classification") -> nn.Module | None:
-        """Make the encoder's pooler."""
+        """Return a new pooler of the encoder."""
         pooler: nn.Module | None = self._source[0].pool(use)
         return pooler
 
     def token_stem(self, use: TokenUse) -> nn.Module:
-        """Make what the encoder has on every token before a last layer."""
+        """Return the encoder's layers that run on every token before a task's last layer."""
         stem: nn.Module = self._source[0].token_stem(use)
         return stem
 
     def token_logits(self) -> nn.Module:
-        """Make the encoder's masked-LM head."""
+        """Return a new masked-LM head of the encoder."""
         logits: nn.Module = self._source[0].token_logits()
         return logits
 
     def classifier_dropout(self) -> nn.Module:
-        """Make the encoder's dropout in front of a head."""
+        """Return the encoder's dropout before a task's last layer."""
         dropout: nn.Module = self._source[0].classifier_dropout()
         return dropout
 
     def decoder(self) -> Decoder:
-        """Make the decoder over this encoder."""
+        """Return a new decoder for this encoder."""
         config = self.config.decoder
         embeddings = Embeddings(
             config.vocab_size,
@@ -259,8 +262,8 @@ class EncoderDecoder(nn.Module):
         ]
         if self.config.shared:
             _share(self._source[0].embeddings, embeddings)
-            for own, block in zip(self._source[0].blocks, blocks, strict=True):
-                _share(own, block)
+            for source, block in zip(self._source[0].blocks, blocks, strict=True):
+                _share(source, block)
         logits = TokenLogits(
             config.hidden_size,
             output_matrix(embeddings.word.weight, config),
@@ -271,27 +274,27 @@ class EncoderDecoder(nn.Module):
 
 
 def _share(source: nn.Module, target: nn.Module) -> None:
-    """Let `target` have the parameters of `source` wherever the names are the same."""
+    """Replace parameters of `target` by those of `source` with the same name."""
     for name, parameter in source.named_parameters():
-        owner, _, own = name.rpartition(".")
-        setattr(target.get_submodule(owner), own, parameter)
+        owner, _, attribute = name.rpartition(".")
+        setattr(target.get_submodule(owner), attribute, parameter)
 
 
 def start_decoder(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Let a decoder begin as a copy of the encoder: every weight that has its like there, and the masked-LM head.
+    """Copy an encoder's weights and its masked-LM head into a decoder.
 
     Args:
-        state: of an encoder under any head, by our names.
+        state: weights of an encoder with any head, under the names used here.
 
     Returns:
-        The state with the decoder's weights; attention to the source is for others to draw.
+        The state with weights of the decoder, except its attention to the source, which must be drawn.
     """
-    begun = {name: value for name, value in state.items() if not name.startswith("head.token_logits.")}
+    started = {name: value for name, value in state.items() if not name.startswith("head.token_logits.")}
     for name, value in state.items():
-        side, _, own = name.partition(".")
-        if side == "encoder" or own.startswith("token_logits."):
-            begun[f"head.decoder.{own}"] = value.clone()
-    return begun
+        side, _, rest = name.partition(".")
+        if side == "encoder" or rest.startswith("token_logits."):
+            started[f"head.decoder.{rest}"] = value.clone()
+    return started
 
 
 ARCHITECTURE = PairNames(config=EncoderDecoderConfig, model_types=(MODEL_TYPE,), prefix="")

@@ -1,7 +1,7 @@
 """The original Transformer (Vaswani et al. 2017): sinusoidal positions, post-norm, ReLU, one tied embedding.
 
-Source, target and output share one matrix, which the inputs see times sqrt(H) (3.4). The output has no bias. Attention
-dropout is off, as the text of the paper has it (5.4).
+Source, target and output share one matrix; the inputs multiply it by sqrt(H) (3.4). The output has no bias. There is no
+attention dropout, as in the text of the paper (5.4).
 
 Shapes: T tokens, H hidden, V vocabulary.
 """
@@ -38,23 +38,23 @@ SIZES = {
     "base": (6, 512, 8, 2048, 0.1),
     "big": (6, 1024, 16, 4096, 0.3),
 }
-# Dropout sites: 0 the source's embeddings, 1.. three a block, and these for the decoder.
+# Dropout sites: 0 for the source's embeddings, from 1 on three for each block, from here on the decoder's.
 _DECODER_SITE = 2_000_000
-_MOST_POSITIONS = 1 << 17  # the sinusoids of more would fill gigabytes
+_MAX_POSITIONS = 1 << 17  # the sinusoids of more positions would fill gigabytes
 
 
 @dataclass(frozen=True)
 class TransformerConfig:
-    """Describe both stacks."""
+    """Describe an encoder and its decoder."""
 
     vocab_size: int
     """Entries of the vocabulary, of source and target together."""
     start_id: int
-    """What the decoder reads first."""
+    """Id of the token that starts every generated text."""
     end_id: int
-    """What it writes last."""
+    """Id of the token that ends it."""
     pad_id: int = 0
-    """Kept for other programs; nothing here pads."""
+    """Id of padding, kept for other programs; bertie does not pad."""
     hidden_size: int = 512
     """Width of the hidden vectors."""
     num_layers: int = 6
@@ -62,11 +62,11 @@ class TransformerConfig:
     num_decoder_layers: int = 6
     """Blocks of the decoder."""
     num_heads: int = 8
-    """Attention heads; the hidden size is a multiple of it."""
+    """Attention heads; the hidden size is a multiple of their number."""
     intermediate_size: int = 2048
-    """Width inside the feed-forward layers."""
+    """Width inside the feed-forward parts."""
     max_positions: int = 1024
-    """Tokens of the longest sequence; no weight depends on it."""
+    """Tokens of the longest sequence; no weight depends on this number."""
     dropout: float = 0.1
     """Rate on the sums of embeddings and positions and on residual branches."""
     layer_norm_eps: float = 1e-5
@@ -92,8 +92,8 @@ class TransformerConfig:
             raise SettingsError(
                 f"hidden_size must be a multiple of num_heads; got {self.hidden_size} and {self.num_heads}"
             )
-        if not 1 <= self.max_positions <= _MOST_POSITIONS:
-            raise SettingsError(f"max_positions must be from 1 to {_MOST_POSITIONS}; got {self.max_positions}")
+        if not 1 <= self.max_positions <= _MAX_POSITIONS:
+            raise SettingsError(f"max_positions must be from 1 to {_MAX_POSITIONS}; got {self.max_positions}")
         for name in ("start_id", "end_id", "pad_id"):
             if not 0 <= getattr(self, name) < self.vocab_size:
                 raise SettingsError(f"{name} must be an id below {self.vocab_size}; got {getattr(self, name)!r}")
@@ -105,12 +105,12 @@ class TransformerConfig:
 
     @classmethod
     def sized(cls, size: str, *, vocab_size: int, start_id: int = 2, end_id: int = 3, pad_id: int = 0) -> Self:
-        """Return a named size or "L/H" (layers on each side/hidden, such as 4/256).
+        """Return the config of a named size or of "layers on each side/hidden", such as 4/256.
 
-        The ids are those of [CLS], [SEP] and [PAD] in vocabularies that `train-tokenizer` makes.
+        The default ids are those of [CLS], [SEP] and [PAD] in vocabularies from `train-tokenizer`.
 
         Raises:
-            SettingsError: a size that is neither.
+            SettingsError: the size is neither.
         """
         shape = re.fullmatch(r"(\d+)/(\d+)", size)
         if size not in SIZES and shape is None:
@@ -133,23 +133,23 @@ class TransformerConfig:
 
     @classmethod
     def from_foreign(cls, values: Mapping[str, Any]) -> Self:
-        """Read our config.json.
+        """Read the config.json of a bertie model folder.
 
         Raises:
-            SettingsError: one that lacks a size.
+            SettingsError: it lacks the vocabulary size or the id of start or end.
         """
-        given = {ours: values[theirs] for ours, theirs in cls.FOREIGN.items() if theirs in values}
-        if lost := {"vocab_size", "start_id", "end_id"} - set(given):
-            raise SettingsError(f"it lacks {', '.join(cls.FOREIGN[name] for name in sorted(lost))}")
-        return cls(**given)
+        known = {ours: values[theirs] for ours, theirs in cls.FOREIGN.items() if theirs in values}
+        if missing := {"vocab_size", "start_id", "end_id"} - set(known):
+            raise SettingsError(f"it lacks {', '.join(cls.FOREIGN[name] for name in sorted(missing))}")
+        return cls(**known)
 
     def to_foreign(self) -> dict[str, Any]:
-        """Write config.json's part; no class of another program reads it, for none has this architecture."""
+        """Return the architecture's part of config.json; no other program has a class for it."""
         values = {self.FOREIGN[part.name]: getattr(self, part.name) for part in fields(self)}
         return {**values, "model_type": "transformer", "is_encoder_decoder": True}
 
     def build(self) -> Transformer:
-        """Make the encoder, able to make its decoder; parameters are not yet initialised."""
+        """Return the encoder, which can make its decoder; its parameters are not initialised."""
         return Transformer(self)
 
 
@@ -158,8 +158,8 @@ class ScaledEmbeddings(nn.Module):
 
     Args:
         config: of the model.
-        word: the table that everything shares.
-        site: dropout's number in the network.
+        word: the table that source, target and output share.
+        site: number of this dropout in the network.
     """
 
     sinusoids: Tensor
@@ -175,12 +175,12 @@ class ScaledEmbeddings(nn.Module):
         """Embed a batch: (T, H).
 
         Raises:
-            ValueError: a sequence longer than the model takes.
+            ValueError: a sequence is longer than the model allows.
         """
         limit, size = self.sinusoids.shape
         if batch.max_length > limit:
             raise ValueError(
-                f"a sequence has {batch.max_length} tokens, the model takes at most {limit}; cut the texts or use a "
+                f"a sequence has {batch.max_length} tokens, the model takes at most {limit}; cut the texts or set a "
                 "smaller length"
             )
         summed = self.word(batch.tokens) * math.sqrt(size) + lookup(self.sinusoids, batch.positions)
@@ -189,10 +189,10 @@ class ScaledEmbeddings(nn.Module):
 
 
 class Transformer(TakesPadded):
-    """The encoder stack, and the stem of the decoder.
+    """The encoder, which can make its decoder.
 
     Args:
-        config: shape of both.
+        config: of encoder and decoder.
     """
 
     def __init__(self, config: TransformerConfig) -> None:
@@ -217,7 +217,7 @@ class Transformer(TakesPadded):
     def forward(
         self, batch: Batch, noise: Noise | None = None, hidden: Tensor | None = None, blocks: slice = slice(None)
     ) -> Tensor:
-        """Encode a packed batch, (T, H); parameters as those of every encoder."""
+        """Encode a packed batch to (T, H); arguments as in `Bert.forward`."""
         if self.training and noise is None:
             noise = Noise.draw()
         hidden = pad_rows(self.embeddings(batch, noise) if hidden is None else hidden, step=128)
@@ -227,11 +227,11 @@ class Transformer(TakesPadded):
         return hidden[: batch.num_tokens]
 
     def initialize(self, seed: int) -> None:
-        """Draw first weights from `seed`."""
+        """Draw the first weights from `seed`."""
         initialize(self, deviation=self.config.initializer_range, generator=torch.Generator().manual_seed(seed))
 
     def decoder(self) -> Decoder:
-        """Make the decoder, which shares this encoder's word vectors."""
+        """Return a new decoder, which shares this encoder's word vectors."""
         config = self.config
         blocks = [
             DecoderBlock(
@@ -255,9 +255,9 @@ class Transformer(TakesPadded):
         """Refuse.
 
         Raises:
-            SettingsError: always: this architecture has no such head.
+            SettingsError: always; this architecture has no head for other tasks than generation.
         """
-        raise SettingsError("a transformer writes texts (--task generation); it has no head for other tasks")
+        raise SettingsError("architecture transformer is for --task generation; it has no head for other tasks")
 
     token_stem = token_logits = classifier_dropout = pool
 
@@ -281,21 +281,21 @@ class TiedLogits(nn.Module):
         return Logits(hidden, self.embedding, self.bias)
 
 
-# Names of parameters that are the source's word vectors again.
-_AGAIN = ("head.decoder.embeddings.word.weight", "head.decoder.token_logits.embedding")
+# Second names of the source's word vectors.
+_TIED = ("head.decoder.embeddings.word.weight", "head.decoder.token_logits.embedding")
 _SIDES = {"encoder.": "transformer.encoder.", "head.decoder.": "transformer.decoder."}
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Naming(Architecture):
-    """Names of encoder and decoder in folders of our own; transformers has no class for them."""
+    """Parameter names in bertie's folders; transformers has no class for this pair."""
 
     def to_foreign(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Name the parameters as our folders have them."""
+        """Return the parameters under the names of bertie's model folders."""
         renamed = {}
         for name, value in state.items():
             side = next((side for side in _SIDES if name.startswith(side)), "")
-            if name not in _AGAIN:
+            if name not in _TIED:
                 renamed[_SIDES.get(side, "") + name.removeprefix(side)] = value
         return renamed
 
@@ -303,7 +303,7 @@ class _Naming(Architecture):
         """Undo `to_foreign`.
 
         Raises:
-            KeyError: a name of neither side and no head.
+            KeyError: a name belongs neither to the encoder nor to the decoder nor to a head.
         """
         renamed = {}
         for name, value in state.items():

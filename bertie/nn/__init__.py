@@ -1,4 +1,4 @@
-"""Parts of a Transformer: shapes in, shapes out. They know no architecture, no task and no file.
+"""Parts of a Transformer: attention, blocks, embeddings, heads. They know no architecture, no task and no file.
 
 To add a part, write one file for it and test it against a plain reference.
 """

@@ -1,8 +1,8 @@
-"""The one attention primitive: softmax(Q K^T / sqrt(D)) V over packed sequences ("Attention is all you need", 3.2.1).
+"""The attention primitive: softmax(Q K^T / sqrt(D)) V over packed sequences ("Attention is all you need", 3.2.1).
 
-It serves the encoder, the decoder (`causal`), cross-attention (query and key layouts differ) and local windows. The
-kernel is picked by device: the variable-length flash kernel on CUDA in half precision, `packed_attention.py` elsewhere.
-The plain reference is the oracle of the tests and the source of attention pictures.
+The encoder, the decoder (`causal`), cross-attention (query and key layouts differ) and local windows all use it.
+On CUDA in half precision it runs torch's variable-length flash kernel, elsewhere `packed_attention.py`. Tests compare
+both with the plain `reference_attend`.
 
 Shapes: T query tokens, K key tokens, B sequences, N heads, D head size.
 """
@@ -25,7 +25,7 @@ _HALF = (torch.bfloat16, torch.float16)
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """Where the sequences of the queries and of the keys begin, and how long the longest are."""
+    """The boundaries of the sequences of queries and keys, and the lengths of the longest ones."""
 
     query_offsets: Tensor
     """(B+1,) int32."""
@@ -34,16 +34,16 @@ class Layout:
     max_query: int
     max_key: int
     causal: bool = False
-    """Whether the batch that this is the layout of hides what comes after a token."""
+    """Whether the batch is causal: no token attends to later ones."""
 
     @classmethod
     def of(cls, batch: Batch) -> Layout:
-        """Lay out self-attention over `batch`."""
+        """Return the layout of self-attention over `batch`."""
         return cls(batch.offsets, batch.offsets, batch.max_length, batch.max_length, batch.causal)
 
     @classmethod
     def cross(cls, queries: Batch, keys: Batch) -> Layout:
-        """Lay out attention from `queries` (the target side) to `keys` (the source side)."""
+        """Return the layout of attention from `queries` (the target side) to `keys` (the source side)."""
         return cls(queries.offsets, keys.offsets, queries.max_length, keys.max_length)
 
 
@@ -61,20 +61,20 @@ def attend(
     bias: Bias | None = None,
     scale: float | None = None,
 ) -> Tensor:
-    """Let every query look at the keys of its own sequence.
+    """Attend from every query to the keys of its own sequence.
 
     Args:
         query: (T, N, D).
         key: (K, N, D).
         value: (K, N, D).
-        layout: where the sequences begin.
-        causal: hide keys to the right; the last query is level with the last key.
-        window: hide keys more than this many places away.
-        dropout: rate on the attention weights. CUDA's fast kernels refuse it, so above 0 the exact grouped path runs.
+        layout: boundaries of the sequences.
+        causal: hide later keys. The last query of a sequence has the position of its last key.
+        window: hide keys that are more than this many positions away.
+        dropout: rate on the attention weights. The flash kernel has no dropout: above 0, CUDA runs the grouped path.
         noise: key of the dropout draws; drawn from torch's generator when None and dropout is above 0.
-        site: number of this place in the network, for dropout.
-        bias: what is added to the scores, such as relative positions; the grouped path runs then.
-        scale: factor of the products of queries and keys where there is a bias; 1 / sqrt(D) when None.
+        site: dropout number of this layer in the network.
+        bias: added to the scores, such as relative positions; it takes the grouped path.
+        scale: factor of the products of queries and keys with a bias; 1 / sqrt(D) when None.
 
     Returns:
         (T, N, D), in the dtype of `query`.
@@ -123,13 +123,13 @@ def _flash(query: Tensor, key: Tensor, value: Tensor, layout: Layout, *, causal:
 
 
 def attend_cached(query: Tensor, keys: Tensor, values: Tensor, hidden: Tensor | None = None) -> Tensor:
-    """Do what `attend` does for the newest tokens of a decoder, over keys and values that are kept padded.
+    """Attend from the newest tokens of a decoder to cached keys and values, which are padded.
 
     Args:
-        query: (I, K, N, D), K rows that look at the same keys.
+        query: (I, K, N, D), K rows that share the same keys.
         keys: (I, N, L, D).
         values: (I, N, L, D).
-        hidden: (I, 1, 1, L) True where no query may look; None when all may look everywhere.
+        hidden: (I, 1, 1, L) True at keys that are hidden; None when no key is.
 
     Returns:
         (I, K, N, D).
@@ -150,7 +150,7 @@ def attention_weights(
     bias: Bias | None = None,
     scale: float | None = None,
 ) -> list[Tensor]:
-    """Work out the weights themselves, plainly: one (N, length of query, length of key) tensor a sequence."""
+    """Return the attention weights, one (N, number of queries, number of keys) tensor a sequence."""
     weights = []
     starts, ends = layout.query_offsets.tolist(), layout.key_offsets.tolist()
     for index in range(len(starts) - 1):
@@ -158,8 +158,8 @@ def attention_weights(
         k = key[ends[index] : ends[index + 1]].transpose(0, 1)  # (N, Tk, D)
         scores = q @ k.transpose(1, 2) * (1.0 / math.sqrt(q.shape[-1]) if scale is None else scale)
         scores = scores if bias is None else scores + bias(q, k)
-        place = torch.arange(q.shape[1], device=q.device)[:, None] + (k.shape[1] - q.shape[1])
-        distance = torch.arange(k.shape[1], device=q.device)[None, :] - place  # above 0: the key is to the right
+        position = torch.arange(q.shape[1], device=q.device)[:, None] + (k.shape[1] - q.shape[1])
+        distance = torch.arange(k.shape[1], device=q.device)[None, :] - position  # above 0: the key is to the right
         if causal:
             scores = scores.masked_fill(distance > 0, -math.inf)
         if window is not None:
@@ -171,7 +171,7 @@ def attention_weights(
 def reference_attend(
     query: Tensor, key: Tensor, value: Tensor, layout: Layout, *, causal: bool = False, window: int | None = None
 ) -> Tensor:
-    """Do what `attend` does without dropout, sequence by sequence, as the oracle. Shapes as in `attend`."""
+    """Compute `attend` without dropout in plain torch, one sequence at a time. Shapes as in `attend`."""
     edges = layout.key_offsets.tolist()
     outputs = [
         weight @ value[edges[index] : edges[index + 1]].transpose(0, 1)

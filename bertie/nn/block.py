@@ -1,9 +1,9 @@
-"""One encoder layer: self-attention and feed-forward, each with a residual and a LayerNorm after it (post-norm).
+"""The encoder block: self-attention and feed-forward, each with a residual and a LayerNorm after it (post-norm).
 
 "Attention is all you need", 3.1; BERT, section 3. Queries, keys and values come from one fused product. In a
-causal batch no token sees what comes after it, and a layer can then also read token by token over a cache (`step`).
+causal batch no token attends to later ones. A block can then also read one token at a time over a cache (`step`).
 
-Shapes: T tokens, R rows that write, L tokens so far, H hidden, N heads, D head size, I intermediate.
+Shapes: T tokens, R rows of the cache, L tokens so far, H hidden, N heads, D head size, I intermediate.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class SelfAttention(nn.Module):
         hidden_size: H, a multiple of `num_heads`.
         num_heads: N.
         dropout: rate on the attention weights.
-        site: dropout's number in the network.
-        bias: whether the projections have one.
+        site: dropout number of this layer in the network.
+        bias: whether the projections have a bias.
     """
 
     def __init__(self, hidden_size: int, num_heads: int, *, dropout: float, site: int, bias: bool = True) -> None:
@@ -45,13 +45,13 @@ class SelfAttention(nn.Module):
     def step(
         self, hidden: Tensor, layer: LayerCache, length: int, mask: Tensor | None = None
     ) -> tuple[Tensor, LayerCache]:
-        """Read the newest token of every row.
+        """Attend from the newest token of every row.
 
         Args:
             hidden: (R, H).
-            layer: keys and values of the L tokens before.
+            layer: keys and values of the L earlier tokens.
             length: L.
-            mask: (R, 1, 1, L + 1) True where a row may not look; None when all may look everywhere.
+            mask: (R, 1, 1, L + 1) True at tokens that are hidden from a row; None when no token is.
 
         Returns:
             (R, H), and the cache with the newest tokens in it.
@@ -63,23 +63,23 @@ class SelfAttention(nn.Module):
         return self.output(seen.flatten(1)), layer
 
     def project(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Query, key and value of (T, H) vectors, (T, N, D) each."""
+        """Return query, key and value of (T, H) vectors, (T, N, D) each."""
         query, key, value = self.qkv(hidden).view(hidden.shape[0], 3, self.num_heads, -1).unbind(1)
         return query, key, value
 
 
 class Block(nn.Module):
-    """One post-norm layer of the encoder.
+    """A post-norm block of the encoder.
 
     Args:
         hidden_size: H.
         num_heads: N.
         intermediate_size: I.
-        activation: of the feed-forward layer.
+        activation: of the feed-forward part.
         dropout: rate on both residual branches.
         attention_dropout: rate on the attention weights.
         layer_norm_eps: epsilon of both LayerNorms.
-        site: first of the three dropout numbers this layer uses.
+        site: first of the three dropout numbers that the block uses.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class Block(nn.Module):
         self.feedforward_norm = nn.LayerNorm(hidden_size, eps=layer_norm_eps)
 
     def attend_with(self, hidden_size: int, num_heads: int, dropout: float, site: int) -> SelfAttention:
-        """Make the attention of this layer."""
+        """Make the self-attention of this block."""
         return SelfAttention(hidden_size, num_heads, dropout=dropout, site=site)
 
     def forward(self, hidden: Tensor, layout: Layout, noise: Noise | None) -> Tensor:
@@ -111,13 +111,13 @@ class Block(nn.Module):
         return self.feed(hidden, self.attention(hidden, layout, noise), noise)
 
     def feed(self, hidden: Tensor, seen: Tensor, noise: Noise | None) -> Tensor:
-        """Add what attention saw to (T, H), and do all that comes after it."""
+        """Add the output of attention to (T, H) and run the rest of the block."""
         return self._feed(add_and_normalise(hidden, seen, self.attention_norm, self.attention_dropout, noise), noise)
 
     def step(
         self, hidden: Tensor, layer: LayerCache, length: int, mask: Tensor | None = None
     ) -> tuple[Tensor, LayerCache]:
-        """Map the newest tokens' (R, H) to (R, H), without dropout; see `SelfAttention.step`."""
+        """Map the newest tokens' (R, H) to (R, H) without dropout; see `SelfAttention.step`."""
         seen, layer = self.attention.step(hidden, layer, length, mask)
         return self._feed(self.attention_norm(hidden + seen), None), layer
 

@@ -1,8 +1,8 @@
-"""What a decoder keeps from token to token: keys and values of what it has written, and of the source it looks at.
+"""The cache of a decoder: keys and values of the tokens generated so far, and of the source.
 
-All rows of a cache are equally long: each began with a start token and grows by one token a step. Rows belong to items,
-K of each (its beams or samples), and the source of an item is kept once for all of its rows. Texts that are gone on
-with have no source; what stands of them already is in their rows from the first, the shorter ones filled up.
+All rows of a cache have the same length: they start with a start token and grow by one token a step. Each item has K
+rows, its beams or samples, which share one copy of the item's source. A prompt that is continued has no source: its
+keys and values fill the first positions of its rows, with shorter prompts padded.
 
 Shapes: I items, K rows an item, R = I x K rows, N heads, D head size, C capacity, L length, S longest source.
 """
@@ -23,7 +23,7 @@ class LayerCache:
     """Keys and values of one layer."""
 
     keys: Tensor
-    """(R, N, C, D), of which the first L places are filled."""
+    """(R, N, C, D); the first L positions are filled."""
     values: Tensor
     """(R, N, C, D)."""
     source_keys: Tensor
@@ -33,21 +33,21 @@ class LayerCache:
 
     @classmethod
     def begin(cls, source_keys: Tensor, source_values: Tensor, rows_per_item: int) -> Self:
-        """Make a cache of length 0 over the (I, N, S, D) keys and values of the source."""
+        """Return a cache of length 0 with the (I, N, S, D) keys and values of the source."""
         items, heads, _, size = source_keys.shape
         empty = source_keys.new_empty(items * rows_per_item, heads, _FIRST_CAPACITY, size)
         return cls(empty, torch.empty_like(empty), source_keys, source_values)
 
     @classmethod
     def after(cls, keys: Tensor, values: Tensor, rows_per_item: int) -> Self:
-        """Make a cache without a source over the (I, N, L, D) keys and values of what stands already."""
+        """Return a cache without a source that starts with the (I, N, L, D) keys and values of the prompts."""
         none = keys[:, :, :0]
         keys, values = (torch.cat([part, torch.empty_like(part)], dim=2) for part in (keys, values))
         keys, values = (part.repeat_interleave(rows_per_item, dim=0) for part in (keys, values))
         return cls(keys, values, none, none)
 
     def append(self, key: Tensor, value: Tensor, length: int) -> Self:
-        """Return a cache of length L + 1; the memory is shared with this one where it has room.
+        """Return a cache of length L + 1. It shares the memory of this one if there is room.
 
         Args:
             key: (R, N, D), of the newest token.
@@ -64,16 +64,16 @@ class LayerCache:
 
 @dataclass(frozen=True, eq=False)
 class Cache:
-    """All layers of a decoder after L tokens."""
+    """The cache of all layers of a decoder after L tokens."""
 
     layers: tuple[LayerCache, ...]
     length: int
     """L."""
     hidden: Tensor | None
-    """(I, 1, 1, S) True where an item's source has ended, or, without one, what stood already; None for nowhere."""
+    """(I, 1, 1, S) True past an item's source or, without one, from its prompt's last token on; None if nowhere."""
 
     def follow(self, parents: Tensor) -> Cache:
-        """Let row r go on from what was row `parents[r]` (R,), of the same item."""
+        """Return a cache whose row r is this cache's row `parents[r]` (R,), which belongs to the same item."""
         return replace(
             self,
             layers=tuple(
@@ -82,7 +82,7 @@ class Cache:
         )
 
     def keep(self, items: Tensor) -> Cache:
-        """Go on with the items at `items` only."""
+        """Return a cache of the items at indices `items` only."""
         rows_per_item = self.layers[0].keys.shape[0] // self.layers[0].source_keys.shape[0]
         rows = (items[:, None] * rows_per_item + torch.arange(rows_per_item, device=items.device)).flatten()
         kept = self.follow(rows)

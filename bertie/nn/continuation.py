@@ -1,10 +1,10 @@
-"""Go on with texts by a stack of encoder layers that reads from the left: what a decoder is without a source.
+"""Continue prompts with a causal encoder: the counterpart of a decoder that has no source.
 
-It has the two verbs by which `search` writes (`begin`, `step`), over the encoder's own layers and weights, and holds no
-parameters. The last token of a text is what is read first, so that every text, the shortest too, begins alike; its
-place among what stands already is hidden.
+It offers the two methods that `search` calls, `begin` and `step`, over the encoder's own blocks and weights, and has no
+parameters. `begin` reads each prompt except its last token, and the first `step` reads that one. So prompts of any
+length start in the same way. The position of the last token in the cached prompt is hidden.
 
-Shapes: I texts, R rows that write, T tokens, S longest text, L tokens so far, N heads, D head size, H hidden,
+Shapes: I prompts, R rows of the cache, T tokens, S longest prompt, L tokens so far, N heads, D head size, H hidden,
 V vocabulary.
 """
 
@@ -26,23 +26,23 @@ from bertie.nn.projection import Logits
 
 @dataclass(frozen=True, eq=False)
 class Continuation:
-    """The parts of an encoder that write."""
+    """The parts of an encoder that generate text."""
 
     embeddings: nn.Module
-    """From a batch to (T, H)."""
+    """Maps a batch to (T, H)."""
     blocks: Any
-    """Of `Block`s, from the lowest up."""
+    """`Block`s, from the lowest up."""
     token_logits: nn.Module
-    """From (T, H) to logits over the vocabulary, of the token that comes next."""
+    """Maps (T, H) to the logits of the next token."""
     max_positions: int
-    """Tokens of the longest text, what is written included."""
+    """Tokens of the longest text, prompt and continuation together."""
 
     def begin(self, memory: Tensor, source: Batch, rows_per_item: int = 1) -> Cache:
-        """Read texts, all but their last tokens, and return a cache with K rows for each of them.
+        """Read the prompts except their last tokens, and return a cache with K rows for each prompt.
 
         Args:
-            memory: not looked at: keys and values of every layer are wanted, and hidden vectors are those of the last.
-            source: the texts, without an end.
+            memory: ignored; it holds hidden vectors of the last block, and the cache needs keys and values of all.
+            source: the prompts, without an end token.
             rows_per_item: K.
         """
         del memory
@@ -66,19 +66,19 @@ class Continuation:
             cache: of length L.
 
         Returns:
-            What comes next, (R, V) logits, and the cache of length L + 1.
+            (R, V) logits of the next token, and the cache of length L + 1.
 
         Raises:
-            ValueError: a text longer than the model takes.
+            ValueError: a text is longer than the model allows.
         """
-        assert cache.hidden is not None  # what `begin` made
+        assert cache.hidden is not None  # `begin` always sets it
         rows_per_item = tokens.shape[0] // cache.hidden.shape[0]
         ended = cache.hidden.repeat_interleave(rows_per_item, dim=0)  # (R, 1, 1, S)
         if cache.length > self.max_positions:
             raise ValueError(f"a text has more than the {self.max_positions} tokens that the model takes")
-        places = cache.length - ended.flatten(1).sum(1)
+        positions = cache.length - ended.flatten(1).sum(1)
         mask = nn.functional.pad(ended, (0, cache.length + 1 - ended.shape[3]))
-        hidden = self.embeddings(Batch.column(tokens, places), None)  # (R, H)
+        hidden = self.embeddings(Batch.column(tokens, positions), None)  # (R, H)
         layers = []
         for block, layer in zip(self._blocks, cache.layers, strict=True):
             hidden, grown = block.step(hidden, layer, cache.length, mask)
@@ -88,6 +88,6 @@ class Continuation:
 
     @property
     def _blocks(self) -> Sequence[Block]:
-        """`blocks`, which `nn.ModuleList` knows as modules only."""
+        """`blocks` under their own type."""
         layers: Sequence[Block] = self.blocks
         return layers

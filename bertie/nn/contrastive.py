@@ -1,6 +1,6 @@
-"""The contrastive loss: tell each text's own pair from all others of the batch (InfoNCE, van den Oord et al. 2018).
+"""The contrastive loss: find the second text of each pair among those of the batch (InfoNCE, van den Oord et al. 2018).
 
-Shapes: I pairs, C candidates (the I pairs' second texts, then hard negatives), B sequences, P pairs of passages,
+Shapes: I pairs, C candidates (the second texts of the I pairs, then hard negatives), B sequences, P pairs of passages,
 H hidden.
 """
 
@@ -22,53 +22,54 @@ def contrastive(
     scale: float,
     symmetric: bool,
 ) -> tuple[Tensor, Tensor]:
-    """Sum the cross-entropy of finding one's own among the candidates by the cosine.
+    """Sum the cross-entropy of finding each text's partner among the candidates by cosine similarity.
 
-    A candidate that is right as well is no negative: one equal to the own pair, one equal to the text itself, and any
-    pair that an equal text has in this batch.
+    Candidates that are also right are not used as negatives: copies of the partner, copies of the text itself, and the
+    partners of equal texts in this batch.
 
     Args:
         texts: (I, H).
-        candidates: (C, H), in the order of their texts, then the hard negatives of all of them.
+        candidates: (C, H), the partners in the order of their texts, then all hard negatives.
         text_names: (I,), equal for equal texts.
-        candidate_names: (C,).
-        scale: what cosines are multiplied with, an inverse temperature.
-        symmetric: whether pairs must find their texts as well (among the texts alone); then both sums are halved.
+        candidate_names: (C,), equal for equal texts.
+        scale: factor of the cosines, an inverse temperature.
+        symmetric: whether partners must also find their texts, among the texts alone; the result is then the mean of
+            both sums.
 
     Returns:
-        The sum, a scalar in fp32, and the number of texts that find their pair.
+        The sum, a scalar in fp32, and the number of texts that find their partner.
     """
     count = len(texts)
-    own = torch.arange(count, device=texts.device)
-    # In float64 autocast leaves the product alone; bf16 cosines would be 0.004 apart, and the product is a small one.
+    partners = torch.arange(count, device=texts.device)
+    # Autocast leaves float64 alone. In bf16, cosines would have steps of 0.004. The product is small.
     cosines = normalize(texts, dim=1).double() @ normalize(candidates, dim=1).double().t()  # (I, C)
     same_text = text_names[:, None] == text_names  # (I, I)
     same_pair = candidate_names[:count, None] == candidate_names  # (I, C)
     right = (same_text.double() @ same_pair.double() > 0) | (text_names[:, None] == candidate_names)
-    right[own, own] = False
+    right[partners, partners] = False
     scores = (scale * cosines.float()).masked_fill(right, -math.inf)
-    total = cross_entropy(scores, own, reduction="sum")
+    total = cross_entropy(scores, partners, reduction="sum")
     if symmetric:
-        total = (total + cross_entropy(scores[:, :count].t(), own, reduction="sum")) / 2
-    return total, (scores.argmax(1) == own).sum()
+        total = (total + cross_entropy(scores[:, :count].t(), partners, reduction="sum")) / 2
+    return total, (scores.argmax(1) == partners).sum()
 
 
 def contrast_of_passages(
     vectors: Tensor, documents: Tensor, *, scale: float, symmetric: bool
 ) -> tuple[Tensor, Tensor, float]:
-    """Sum the cross-entropy of finding the other passage of one's document among those of all pairs of the batch.
+    """Sum the cross-entropy of finding the second passage of each pair among those of all pairs in the batch.
 
     Args:
         vectors: (B, H), one a passage.
-        documents: (B,) what each passage is from, the passages of a pair behind one another.
-        scale: what cosines are multiplied with.
-        symmetric: whether second passages must find the first ones as well.
+        documents: (B,) number of the document of each passage; the passages of a pair are adjacent.
+        scale: factor of the cosines.
+        symmetric: whether second passages must also find the first ones.
 
     Returns:
-        The sum, a scalar in fp32, the number of passages that find theirs, and the number of pairs.
+        The sum, a scalar in fp32, the number of passages that find their partner, and the number of pairs.
     """
     first = first_of_pairs(documents)
-    if not len(first):  # of which there is no cross-entropy
+    if not len(first):  # the cross-entropy of no rows is undefined
         return vectors.float().sum() * 0.0, torch.zeros((), device=vectors.device), 0.0
     total, right = contrastive(
         vectors[first],
@@ -82,14 +83,17 @@ def contrast_of_passages(
 
 
 def first_of_pairs(documents: Tensor) -> Tensor:
-    """Return the sequences (P,) whose follower is the other passage of their pair.
+    """Return the indices (P,) of the sequences that are the first passage of a pair; the second follows it.
+
+    >>> first_of_pairs(torch.tensor([4, 7, 7, 9, 9, 2])).tolist()
+    [1, 3]
 
     Args:
-        documents: (B,), where the passages of a pair stand behind one another. Where a batch begins or ends within a
-            pair, that passage stands alone.
+        documents: (B,); the passages of a pair are adjacent. A batch that starts or ends inside a pair has a single
+            passage there.
     """
     same = documents[1:] == documents[:-1]
-    begins = torch.cat([same.new_ones(1), ~same])  # (B,) whether a run of one document begins
+    begins = torch.cat([same.new_ones(1), ~same])  # (B,) whether a new document starts
     number = torch.arange(len(documents), device=documents.device)
     start = torch.where(begins, number, 0).cummax(0).values
     return ((number - start)[:-1].remainder(2).eq(0) & same).nonzero().flatten()

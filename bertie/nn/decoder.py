@@ -1,10 +1,10 @@
 """The decoder: masked self-attention, attention to the source, feed-forward ("Attention is all you need", 3.1).
 
-Post-norm, as the original and BERT have it. One set of weights runs two ways: over whole packed sequences, to learn
-(`forward`), and token by token over a cache, to write (`begin`, `step`); both give the same numbers.
+Post-norm, as in the original and in BERT. The same weights run in two ways with the same results: over whole packed
+sequences for training (`forward`), and token by token over a cache for generation (`begin`, `step`).
 
-Shapes: T target tokens, S source tokens, R rows that write, I items, N heads, D head size, H hidden, M source's hidden,
-V vocabulary.
+Shapes: T target tokens, S source tokens, R rows of the cache, I items, N heads, D head size, H hidden, M hidden size of
+the source, V vocabulary.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from bertie.nn.rounding import pad_rows
 
 
 class CrossAttention(nn.Module):
-    """Multi-head attention of the target's tokens to the source's.
+    """Multi-head attention from the target's tokens to the source's.
 
     Args:
         hidden_size: H, a multiple of `num_heads`.
         num_heads: N.
         memory_size: M.
         dropout: rate on the attention weights.
-        site: dropout's number in the network.
+        site: dropout number of this layer in the network.
     """
 
     def __init__(self, hidden_size: int, num_heads: int, *, memory_size: int, dropout: float, site: int) -> None:
@@ -47,7 +47,7 @@ class CrossAttention(nn.Module):
         self.output = Linear(hidden_size, hidden_size)
 
     def forward(self, hidden: Tensor, memory: Tensor, layout: Layout, noise: Noise | None) -> Tensor:
-        """Map (T, H), with the source's hidden vectors (S, M), to (T, H)."""
+        """Map (T, H) and the source's hidden vectors (S, M) to (T, H)."""
         rate = self.rate if self.training else 0.0
         query = self.query(hidden).view(hidden.shape[0], self.num_heads, -1)
         seen = attend(query, *self.remember(memory), layout, dropout=rate, noise=noise, site=self.site)
@@ -55,12 +55,12 @@ class CrossAttention(nn.Module):
         return projected
 
     def remember(self, memory: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values (S, N, D) of the source."""
+        """Return keys and values of the source, (S, N, D) each."""
         key, value = self.kv(memory).view(memory.shape[0], 2, self.num_heads, -1).unbind(1)
         return key, value
 
     def step(self, hidden: Tensor, layer: LayerCache, mask: Tensor | None) -> Tensor:
-        """Map (R, H) to (R, H); all rows of an item look at its source together."""
+        """Map (R, H) to (R, H); all rows of an item share its source."""
         items = layer.source_keys.shape[0]
         query = self.query(hidden).view(items, -1, self.num_heads, layer.source_keys.shape[3])  # (I, K, N, D)
         seen = attend_cached(query, layer.source_keys, layer.source_values, mask)
@@ -69,18 +69,18 @@ class CrossAttention(nn.Module):
 
 
 class DecoderBlock(nn.Module):
-    """One post-norm layer of the decoder.
+    """A post-norm block of the decoder.
 
     Args:
         hidden_size: H.
         num_heads: N.
-        intermediate_size: of the feed-forward layer.
+        intermediate_size: of the feed-forward part.
         memory_size: M.
-        activation: of the feed-forward layer.
+        activation: of the feed-forward part.
         dropout: rate on the three residual branches.
         attention_dropout: rate on the attention weights.
         layer_norm_eps: epsilon of the three LayerNorms.
-        site: first of the five dropout numbers this layer uses.
+        site: first of the five dropout numbers that the block uses.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class DecoderBlock(nn.Module):
         self.feedforward_norm = nn.LayerNorm(hidden_size, eps=layer_norm_eps)
 
     def forward(self, hidden: Tensor, memory: Tensor, layout: Layout, cross: Layout, noise: Noise | None) -> Tensor:
-        """Map (T, H), with the source's (S, M), to (T, H)."""
+        """Map (T, H) and the source's hidden vectors (S, M) to (T, H)."""
         seen = self.attention(hidden, layout, noise)
         hidden = add_and_normalise(hidden, seen, self.attention_norm, self.attention_dropout, noise)
         looked = self.cross_attention(hidden, memory, cross, noise)
@@ -118,7 +118,7 @@ class DecoderBlock(nn.Module):
         return self._feed(hidden, noise)
 
     def step(self, hidden: Tensor, layer: LayerCache, length: int, mask: Tensor | None) -> tuple[Tensor, LayerCache]:
-        """Map the newest tokens' (R, H) to (R, H), without dropout."""
+        """Map the newest tokens' (R, H) to (R, H) without dropout."""
         seen, layer = self.attention.step(hidden, layer, length)
         hidden = self.attention_norm(hidden + seen)
         hidden = self.cross_norm(hidden + self.cross_attention.step(hidden, layer, mask))
@@ -133,9 +133,9 @@ class Decoder(nn.Module):
     """Embeddings, decoder blocks and the output layer.
 
     Args:
-        embeddings: from a batch to (T, H).
+        embeddings: maps a batch to (T, H).
         blocks: from the lowest up.
-        token_logits: from (T, H) to logits over the vocabulary.
+        token_logits: maps (T, H) to logits over the vocabulary.
         max_positions: tokens of the longest sequence.
     """
 
@@ -147,12 +147,12 @@ class Decoder(nn.Module):
         self.max_positions = max_positions
 
     def forward(self, memory: Tensor, source: Batch, target: Batch, noise: Noise | None = None) -> Logits:
-        """Say after every token of `target` what comes next.
+        """Predict the next token after every token of `target`.
 
         Args:
             memory: (S, M), the encoder's hidden vectors of `source`.
             source: B sequences.
-            target: B sequences of T tokens in all.
+            target: B sequences, T tokens in all.
             noise: key of the dropout draws; drawn from torch's generator when None in training mode.
 
         Returns:
@@ -169,7 +169,7 @@ class Decoder(nn.Module):
         return logits
 
     def begin(self, memory: Tensor, source: Batch, rows_per_item: int = 1) -> Cache:
-        """Look at the source once and return a cache of length 0, with K rows for each sequence of `source`."""
+        """Return a cache of length 0 with the keys and values of `source`, and K rows for each of its sequences."""
         layers = []
         for block in _typed(self.blocks):
             parts = block.cross_attention.remember(memory)  # (S, N, D) each
@@ -186,10 +186,10 @@ class Decoder(nn.Module):
             cache: of length L.
 
         Returns:
-            What comes next, (R, V) logits, and the cache of length L + 1.
+            (R, V) logits of the next token, and the cache of length L + 1.
         """
-        places = torch.full_like(tokens, cache.length)
-        hidden = self.embeddings(Batch.column(tokens, places), None)  # (R, H)
+        positions = torch.full_like(tokens, cache.length)
+        hidden = self.embeddings(Batch.column(tokens, positions), None)  # (R, H)
         layers = []
         for block, layer in zip(_typed(self.blocks), cache.layers, strict=True):
             hidden, grown = block.step(hidden, layer, cache.length, cache.hidden)
@@ -199,6 +199,6 @@ class Decoder(nn.Module):
 
 
 def _typed(blocks: Any) -> Sequence[DecoderBlock]:
-    """Give `nn.ModuleList`, which knows modules only, the type of what is in it."""
+    """Return the blocks of an `nn.ModuleList` under their own type."""
     layers: Sequence[DecoderBlock] = blocks
     return layers

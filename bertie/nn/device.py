@@ -1,7 +1,7 @@
-"""Which device and how many threads the tensors run on: one rule for training, evaluation and prediction.
+"""The device and the number of threads, by the same rules for training, evaluation and prediction.
 
-A forked process computes on one thread. Its parent's pool of threads isn't copied with it, and the first loop that is
-shared out among them would wait for ever.
+A forked process computes on one thread. A fork doesn't copy the parent's thread pool, so the first parallel loop in the
+child would wait for ever.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ import torch
 from bertie import progress
 from bertie.errors import ResourceError, SettingsError
 
-# Of glibc's mallopt (malloc.h).
-_TRIM_ABOVE, _MOST_MAPPINGS = -1, -4
+# Parameters of glibc's mallopt (malloc.h): M_TRIM_THRESHOLD and M_MMAP_MAX.
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 
 
 def resolve_device(name: str) -> torch.device:
-    """Turn `auto` into the GPU if there is one, else the CPU; take other names as torch does.
+    """Return the device of a name; `auto` is the GPU if there is one, else the CPU.
 
     Raises:
-        SettingsError: a name that torch doesn't know.
-        ResourceError: a device that this machine doesn't have.
+        SettingsError: torch doesn't know the name.
+        ResourceError: this machine doesn't have the device.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -39,14 +39,14 @@ def resolve_device(name: str) -> torch.device:
     if device.type not in ("cpu", "cuda"):
         raise ResourceError(f"--device {name}: bertie runs on CPUs and on CUDA GPUs; use --device cpu")
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise ResourceError(f"--device {name}: no CUDA GPU is to be seen here; use --device cpu")
+        raise ResourceError(f"--device {name}: no CUDA GPU is visible to torch; use --device cpu")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ResourceError(f"--device {name}: the GPUs here are cuda:0 to cuda:{torch.cuda.device_count() - 1}")
+        raise ResourceError(f"--device {name}: this machine has cuda:0 to cuda:{torch.cuda.device_count() - 1}")
     return device
 
 
 def set_threads(threads: int | None) -> int:
-    """Use that many CPU threads, all cores when None, and return the number in use; a forked process has one."""
+    """Set the number of CPU threads, all cores when None, and return it. A forked process keeps one thread."""
     if threads is not None:
         if threads < 1:
             raise SettingsError(f"--threads must be at least 1; got {threads}")
@@ -58,37 +58,37 @@ def set_threads(threads: int | None) -> int:
 
 
 FORKED = (
-    "a forked process computes on one thread, because threads don't survive a fork; start processes by spawn "
-    "(multiprocessing.get_context('spawn')) to use more in each"
+    "a forked process computes on one thread, because threads don't survive a fork; to use more, start processes with "
+    "multiprocessing.get_context('spawn')"
 )
-_forked = _said = False
+_forked = _noted = False
 
 
 def say_forked() -> None:
-    """Say once that this process was forked, if it was."""
-    global _said
-    if _forked and not _said:
-        _said = True
+    """Print a note if this process was forked, once."""
+    global _noted
+    if _forked and not _noted:
+        _noted = True
         progress.note(FORKED)
 
 
 def _after_fork() -> None:
-    global _forked, _said
+    global _forked, _noted
     if not _forked and torch.get_num_threads() == 1:
         return  # the parent had no pool either
-    _forked, _said = True, False
+    _forked, _noted = True, False
     torch.set_num_threads(1)
 
 
-if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
+if hasattr(os, "register_at_fork"):  # Windows has no fork
     os.register_at_fork(after_in_child=_after_fork)
 
 
 def give_memory_back() -> None:
-    """Give freed memory back to the system, where its allocator can be asked to.
+    """Return freed memory to the system, if the allocator offers that.
 
-    What is kept of each batch, such as its predictions, lies between large tensors that come and go; left alone, the
-    allocator holds ever more of the gaps.
+    The results of each batch, such as its predictions, are allocated between large temporary tensors. Without this call
+    the allocator would keep more and more of the gaps between them.
     """
     trim = _c_function("malloc_trim")
     if trim is not None:
@@ -97,26 +97,27 @@ def give_memory_back() -> None:
 
 @contextmanager
 def memory_kept() -> Iterator[None]:
-    """Let freed memory stay with the process for the next step; at the end give it back.
+    """Keep freed memory in the process for the next step, and return it to the system at the end.
 
-    Left alone, glibc maps every tensor of over 32 MiB anew and unmaps it when it is freed, such as the gradient of the
-    word embeddings: at every step the system must find and clear its pages, a tenth of a small step's time.
+    By default glibc maps every tensor of over 32 MiB, such as the gradient of the word embeddings, when it is allocated
+    and unmaps it when it is freed. The system then has to find and clear its pages at every step, which takes a tenth
+    of the time of a small step.
     """
     tune = _c_function("mallopt")
     if tune is None:
         yield
         return
-    tune(_MOST_MAPPINGS, 0)
-    tune(_TRIM_ABOVE, -1)
+    tune(_MMAP_MAX, 0)
+    tune(_TRIM_THRESHOLD, -1)
     try:
         yield
     finally:
-        tune(_MOST_MAPPINGS, 65_536)  # glibc's own
-        tune(_TRIM_ABOVE, 131_072)
+        tune(_MMAP_MAX, 65_536)  # the defaults of glibc
+        tune(_TRIM_THRESHOLD, 131_072)
         give_memory_back()
 
 
 @cache
 def _c_function(name: str) -> Any:
-    """Return a function of glibc by name; None where there is none."""
+    """Return a glibc function by name; None if there is no such function, or no glibc."""
     return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None

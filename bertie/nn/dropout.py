@@ -1,8 +1,8 @@
 """Dropout as a stateless hash of (seed, step, micro-batch, site, index).
 
-Nothing has to be saved for a resume, and any number of workers draws the same masks. torch's own CPU dropout draws
-its numbers on one thread and costs some fifty additions; this one is a handful of element-wise integer operations.
-Statistical quality is held by tests, cryptographic quality is not wanted.
+It has no state that a resume would need, and any number of workers draws the same masks. torch's own CPU dropout draws
+its numbers on one thread and takes as long as some fifty additions. This one is a handful of element-wise integer
+operations. Tests check its statistical quality; it needs no cryptographic quality.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import torch
 from torch import Tensor, nn
 
 _MASK = (1 << 64) - 1
-# lowbias32's constants, as signed 32-bit integers: torch multiplies int32 modulo 2**32 just as uint32 would.
+# Constants of lowbias32 as signed 32-bit integers: torch multiplies int32 modulo 2**32, as uint32 would.
 _FIRST, _SECOND = 0x7FEB352D, 0x846CA68B - (1 << 32)
 _words: dict[torch.device, Tensor] = {}
 
 
 def mix64(*parts: int) -> int:
-    """Hash integers to one of 64 bits (splitmix64's finaliser, applied part by part)."""
+    """Hash integers to one 64-bit integer: the finaliser of splitmix64, applied to one part after another."""
     state = 0x9E3779B97F4A7C15
     for part in parts:
         state = (state ^ (part & _MASK)) & _MASK
@@ -30,18 +30,18 @@ def mix64(*parts: int) -> int:
 
 
 class Noise:
-    """The key of one forward pass: what (seed, step, micro-batch) hash to."""
+    """The key of the dropout draws of one forward pass, a hash of (seed, step, micro-batch)."""
 
     def __init__(self, seed: int, step: int = 0, micro_batch: int = 0) -> None:
         self.key = mix64(seed, step, micro_batch)
 
     @classmethod
     def draw(cls) -> Noise:
-        """Take a key from torch's global generator, for loops that aren't ours and pass no noise."""
+        """Draw a key from torch's global generator, for training loops that pass no noise."""
         return cls(int(torch.randint(0, 2**62, ()).item()))
 
     def at(self, site: int) -> tuple[int, int]:
-        """Return the two signed 32-bit words that key one site of the network."""
+        """Return the two signed 32-bit key words of one site of the network."""
         return _words_of(mix64(self.key, site))
 
 
@@ -54,12 +54,12 @@ def _signed(word: int) -> int:
 
 
 def _scramble(word: Tensor, shift: int) -> Tensor:
-    """Apply x ^= x >> shift as a logical shift, in place; torch's >> on int32 would drag the sign along."""
+    """Apply x ^= x >> shift with a logical shift, in place; torch's >> on int32 would repeat the sign."""
     return word.bitwise_xor_(word.bitwise_right_shift(shift).bitwise_and_((1 << (32 - shift)) - 1))
 
 
 def _indices(count: int, device: torch.device) -> Tensor:
-    """Return (count,) int32 hashed indices. They depend on nothing else, so the longest table made so far is kept."""
+    """Return (count,) int32 hashed indices. They depend on no key, so the longest table so far is kept."""
     table = _words.get(device)
     if table is None or table.shape[0] < count:
         table = _words[device] = _hashed(torch.arange(max(count, 1 << 16), dtype=torch.int32, device=device))
@@ -72,7 +72,7 @@ def _hashed(index: Tensor) -> Tensor:
 
 
 def _lanes(words: Tensor, second: int, rate: float) -> Tensor:
-    """Finish the hash of int32 words, in place, and keep or drop by their halves: two draws of 16 bits a word."""
+    """Finish the hash of int32 words in place; return two booleans a word, one for each half, True to keep."""
     words = _scramble(words.mul_(_FIRST), 15).add_(second).mul_(_SECOND)
     return _scramble(words, 16).view(torch.int16) >= round(rate * 65536) - 32768
 
@@ -85,30 +85,30 @@ def attention_mask(
     Args:
         queries: (G, Q) rows of the queries in the packed batch.
         heads: N.
-        num_keys: S, even; keys count from the beginning of their sequence.
+        num_keys: S, even; keys are counted from the start of their sequence.
         words: half the keys of the batch's longest sequence, rounded up.
-        rate: probability of a False, in steps of 2**-16.
-        first: key word of the site.
-        second: the other one.
+        rate: probability of False, in steps of 2**-16.
+        first: first key word of the site.
+        second: second key word of the site.
 
     Returns:
         (G, N, Q, S).
     """
     rows = queries[:, None] * heads + torch.arange(heads, device=queries.device)[:, None]  # (G, N, Q)
     index = (rows * words)[..., None] + torch.arange(num_keys // 2, device=queries.device)
-    hashed = _hashed(index.to(torch.int32))  # modulo 2**32, as all of this
+    hashed = _hashed(index.to(torch.int32))  # modulo 2**32, like the whole hash
     return _lanes(hashed.bitwise_xor_(first), second, rate).view(*index.shape[:-1], num_keys)
 
 
 def keep_mask(shape: tuple[int, ...], rate: float, noise: Noise, site: int, device: torch.device) -> Tensor:
-    """Draw the boolean mask of what dropout keeps.
+    """Draw the boolean mask of the values that dropout keeps.
 
     Args:
         shape: of the mask.
-        rate: probability of a False, in steps of 2**-16.
+        rate: probability of False, in steps of 2**-16.
         noise: the key of this forward pass.
-        site: number of the place in the network; every dropout of a model has its own.
-        device: where the mask is made.
+        site: number of the dropout in the network, different for every dropout of a model.
+        device: of the mask.
     """
     first, second = noise.at(site)
     count = math.prod(shape)
@@ -117,7 +117,7 @@ def keep_mask(shape: tuple[int, ...], rate: float, noise: Noise, site: int, devi
 
 
 class _Drop(torch.autograd.Function):
-    """Multiply by a mask and a scale; only the mask of one byte an element is kept for the backward pass."""
+    """Multiply by a mask and a scale. The backward pass needs only the mask, one byte an element."""
 
     @staticmethod
     def forward(ctx: torch.autograd.function.FunctionCtx, values: Tensor, keep: Tensor, scale: float) -> Tensor:
@@ -133,11 +133,11 @@ class _Drop(torch.autograd.Function):
 
 
 class Dropout(nn.Module):
-    """Zero a share of the values and scale the rest up, in training mode only.
+    """In training mode, set a share of the values to zero and scale up the rest.
 
     Args:
         rate: share of the values to drop.
-        site: number of this place in the network.
+        site: number of this dropout in the network.
     """
 
     def __init__(self, rate: float, *, site: int) -> None:
@@ -145,7 +145,7 @@ class Dropout(nn.Module):
         self.rate, self.site = rate, site
 
     def forward(self, values: Tensor, noise: Noise | None) -> Tensor:
-        """Return values of the same shape; `noise` None in training mode draws from torch's global generator."""
+        """Map values to the same shape. In training mode, without `noise`, draw a key from torch's generator."""
         if self.rate == 0.0 or not self.training:
             return values
         keep = keep_mask(tuple(values.shape), self.rate, noise or Noise.draw(), self.site, values.device)
@@ -153,5 +153,5 @@ class Dropout(nn.Module):
         return dropped
 
     def extra_repr(self) -> str:
-        """Show rate and site in the module's print."""
+        """Return rate and site for the printed module."""
         return f"rate={self.rate}, site={self.site}"

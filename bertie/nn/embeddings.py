@@ -1,6 +1,6 @@
 """Embedding tables: word + position + segment, then LayerNorm and dropout (BERT, section 3).
 
-The lookup carries its own gradient, in full precision and deterministic: the one a compiler generates adds in an
+The lookup has its own backward pass, deterministic and in full precision. The one that a compiler generates adds in an
 order that changes from run to run, and a half-precision sum over a thousand occurrences of "the" loses most of them.
 
 Shapes: T tokens, H hidden, V vocabulary.
@@ -17,14 +17,14 @@ from bertie.nn.dropout import Dropout, Noise
 from bertie.nn.linear import Linear
 from bertie.nn.rounding import pad_rows
 
-# Defined by their schemas: the decorator `custom_op` would load the whole compiler, two seconds, at the first call.
+# Schemas instead of the decorator `custom_op`, which loads the whole compiler at the first call and takes two seconds.
 torch.library.define("bertie::lookup", "(Tensor weight, Tensor indices) -> Tensor")
 torch.library.define("bertie::lookup_backward", "(Tensor gradient, Tensor indices, int num_rows) -> Tensor")
 
 
 @torch.library.impl("bertie::lookup", "CompositeExplicitAutograd")
 def _lookup(weight: Tensor, indices: Tensor) -> Tensor:
-    """Take rows: weight (V, H), indices (T,) -> (T, H)."""
+    """Return the rows of weight (V, H) at indices (T,): (T, H)."""
     return weight.index_select(0, indices)
 
 
@@ -35,7 +35,7 @@ def _(weight: Tensor, indices: Tensor) -> Tensor:
 
 @torch.library.impl("bertie::lookup_backward", "CompositeExplicitAutograd")
 def _lookup_backward(gradient: Tensor, indices: Tensor, num_rows: int) -> Tensor:
-    """Sum the gradient (T, H) of equal indices into (V, H), always in the same order."""
+    """Sum the gradients (T, H) of equal indices into (V, H), always in the same order."""
     return torch.ops.aten.embedding_dense_backward(gradient.contiguous(), indices, num_rows, -1, False)  # type: ignore[no-any-return]
 
 
@@ -62,8 +62,8 @@ class Table(nn.Module):
     """A learned table of vectors, without the padding row of `nn.Embedding`.
 
     Args:
-        num_rows: entries.
-        size: width H of a vector.
+        num_rows: number of vectors.
+        size: H, width of a vector.
     """
 
     def __init__(self, num_rows: int, size: int) -> None:
@@ -77,20 +77,20 @@ class Table(nn.Module):
 
 
 class Embeddings(nn.Module):
-    """Sum word, position and segment vectors, normalise, drop; widen them where the tables are narrower than H.
+    """The sum of word, position and segment vectors, then LayerNorm, dropout and, for narrow tables, a projection to H.
 
     Args:
         vocab_size: V.
         hidden_size: H.
-        max_positions: longest sequence.
-        num_segments: segment ids that may occur; without any (0) there is no table of them.
+        max_positions: tokens of the longest sequence.
+        num_segments: number of segment ids; 0 for no segment table.
         layer_norm_eps: epsilon of the LayerNorm.
         dropout: rate.
-        site: dropout's number in the network.
-        embedding_size: width of the tables, projected to H (factorised); H itself without projection when None.
-        first_position: row of a sequence's first token in the table of positions; the rows before it lie idle.
-        tells_segments: whether the second text of a pair gets another segment vector than the first.
-        learns_positions: whether there is a table of positions; without one they come in by attention.
+        site: number of this dropout in the network.
+        embedding_size: width of the tables, which are then projected to H; None for width H without projection.
+        first_position: row of a sequence's first token in the position table; earlier rows are unused.
+        tells_segments: whether the two texts of a pair get different segment vectors.
+        learns_positions: whether there is a position table; rotary positions need none.
     """
 
     def __init__(
@@ -125,28 +125,28 @@ class Embeddings(nn.Module):
             (T, H).
 
         Raises:
-            ValueError: a sequence longer than the table of positions.
-            DataError: an id or a segment that the tables don't have.
+            ValueError: a sequence is longer than the position table.
+            DataError: a token id or segment id is outside its table.
         """
         _check_length(batch, self.max_positions)
         try:
             embedded = self.embed(batch, noise)
         except IndexError as error:
-            raise _beyond(batch, self.word, self.segment if self.tells_segments else None) from error
+            raise _out_of_range(batch, self.word, self.segment if self.tells_segments else None) from error
         if self.project is not None:
             embedded = self.project(pad_rows(embedded, step=128))[: batch.num_tokens]
         return embedded
 
     def embed(self, batch: Batch, noise: Noise | None) -> Tensor:
-        """Sum the vectors of each token, normalise and drop: (T, H), or as wide as the tables where these are narrower.
+        """Sum, normalise and drop: (T, width of the tables).
 
         Raises:
-            IndexError: an id or a segment that the tables don't have.
+            IndexError: a token id or segment id is outside its table.
         """
         summed = self.word(batch.tokens)
         if self.position is not None:
-            places = _places(batch, self.first_position) if self.first_position else batch.positions
-            summed = summed + self.position(places)
+            rows = _position_rows(batch, self.first_position) if self.first_position else batch.positions
+            summed = summed + self.position(rows)
         if self.segment is not None:
             summed = summed + (self.segment(batch.segments) if self.tells_segments else self.segment.weight[0])
         embedded: Tensor = self.dropout(self.norm(summed), noise)
@@ -154,15 +154,15 @@ class Embeddings(nn.Module):
 
 
 class WordEmbeddings(nn.Module):
-    """Word vectors, LayerNorm without bias, dropout; positions come in by attention.
+    """Word vectors, LayerNorm without bias and dropout, for rotary positions.
 
     Args:
         vocab_size: V.
         hidden_size: H.
-        max_positions: longest sequence.
+        max_positions: tokens of the longest sequence.
         layer_norm_eps: epsilon of the LayerNorm.
         dropout: rate.
-        site: dropout's number in the network.
+        site: number of this dropout in the network.
     """
 
     def __init__(
@@ -181,48 +181,49 @@ class WordEmbeddings(nn.Module):
             (T, H).
 
         Raises:
-            ValueError: a sequence longer than the model was made for.
-            DataError: an id that the table doesn't have.
+            ValueError: a sequence is longer than the model allows.
+            DataError: a token id is outside the table.
         """
         _check_length(batch, self.max_positions)
         try:
             embedded: Tensor = self.dropout(self.norm(self.word(batch.tokens)), noise)
         except IndexError as error:
-            raise _beyond(batch, self.word, None) from error
+            raise _out_of_range(batch, self.word, None) from error
         return embedded
 
 
-def _places(batch: Batch, first: int) -> Tensor:
-    """Count positions (T,) from a row on as RoBERTa does: a padding token in a text takes the row before, and no place.
+def _position_rows(batch: Batch, first: int) -> Tensor:
+    """Return the row of each token in the position table, (T,), as RoBERTa counts: from `first` on.
 
-    Padding has the id of that row. It stands in a text only where somebody spelled it out.
+    A padding token takes row `first - 1`, which is also its token id, and is not counted. It occurs only where a text
+    spells it out.
     """
     padding = batch.tokens == first - 1
     if padding.device.type == "cpu" and not padding.any():
         return batch.positions + first
-    passed = torch.cumsum(padding, 0) - padding.long()
-    earlier = passed - torch.repeat_interleave(passed[batch.offsets[:-1].long()], batch.lengths)
+    before = torch.cumsum(padding, 0) - padding.long()  # padding tokens before each token in the batch
+    earlier = before - torch.repeat_interleave(before[batch.offsets[:-1].long()], batch.lengths)  # in its sequence
     return torch.where(padding, first - 1, batch.positions - earlier + first)
 
 
-def _beyond(batch: Batch, words: Table, segments: Table | None) -> DataError:
-    """Make the error for a batch whose ids point outside the tables."""
+def _out_of_range(batch: Batch, words: Table, segments: Table | None) -> DataError:
+    """Return the error for a batch with ids outside the tables."""
     rows = words.weight.shape[0]
-    if strange := sorted({number for number in batch.tokens.tolist() if not 0 <= number < rows}):
-        return DataError(f"the ids {strange[:5]} are none of the model's, which go from 0 to {rows - 1}")
-    kinds = 0 if segments is None else segments.weight.shape[0]
-    if kinds == 1:
+    if unknown := sorted({number for number in batch.tokens.tolist() if not 0 <= number < rows}):
+        return DataError(f"the model has no token ids {unknown[:5]}; its ids are 0 to {rows - 1}")
+    num_segments = 0 if segments is None else segments.weight.shape[0]
+    if num_segments == 1:
         return DataError(
-            "the model has one kind of segment (type_vocab_size 1), so it can't tell the two texts of a pair apart; "
-            "give each pair as one text"
+            "the model has a single segment id (type_vocab_size 1), so it can't distinguish the two texts of a pair; "
+            "join each pair into one text"
         )
     highest = int(batch.segments.max())
-    return DataError(f"the segment {highest} is none of the model's, which go from 0 to {kinds - 1}")
+    return DataError(f"the model has no segment id {highest}; its ids are 0 to {num_segments - 1}")
 
 
 def _check_length(batch: Batch, max_positions: int) -> None:
     if batch.max_length > max_positions:
         raise ValueError(
             f"a sequence has {batch.max_length} tokens, the model takes at most {max_positions}; "
-            "cut the texts or use a smaller length"
+            "cut the texts or set a smaller length"
         )

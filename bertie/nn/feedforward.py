@@ -1,7 +1,7 @@
-"""The position-wise feed-forward layer ("Attention is all you need", 3.3) with BERT's GELU.
+"""The position-wise feed-forward part of a block ("Attention is all you need", 3.3) with BERT's GELU.
 
-Two forms of GELU are in use: the exact one with erf (Hugging Face's `gelu`) and the tanh approximation of the original
-code (`gelu_tanh`); they differ by less than 1e-3.
+GELU has two forms: the exact one with erf (`gelu`, as in Hugging Face) and the tanh approximation of the original code
+(`gelu_tanh`). They differ by less than 1e-3.
 
 Shapes: T tokens, H hidden, I intermediate.
 """
@@ -22,7 +22,7 @@ from bertie.nn.linear import Linear
 
 Activation = Literal["gelu", "gelu_tanh", "relu"]
 
-_ROWS = 1024  # large enough for full speed of the products, small enough to stay near the processor
+_ROWS = 1024  # large enough for full speed of the products, small enough to stay in the processor's cache
 _FUNCTIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
     "gelu": gelu,
     "gelu_tanh": partial(F.gelu, approximate="tanh"),
@@ -31,10 +31,10 @@ _FUNCTIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
 
 
 def activation_function(name: Activation) -> Callable[[Tensor], Tensor]:
-    """Look up an activation by its name.
+    """Return the activation of this name.
 
     Raises:
-        ValueError: an unknown name.
+        ValueError: the name is unknown.
     """
     if name not in _FUNCTIONS:
         raise ValueError(f"activation must be one of {', '.join(get_args(Activation))}; got {name!r}")
@@ -59,17 +59,17 @@ class FeedForward(nn.Module):
     def forward(self, hidden: Tensor) -> Tensor:
         """Map (T, H) to (T, H).
 
-        Where nothing is kept for a backward pass a CPU takes some rows at a time: the widened vectors are the largest
-        thing that a model holds while it is used, four times as large as the hidden ones and twice in memory.
+        In inference a CPU takes 1024 rows at a time. The widened vectors are the largest tensors of inference: they are
+        four times as large as the hidden vectors and held twice.
         """
-        if hidden.dim() != 2 or not _goes_in_parts(hidden):
+        if hidden.dim() != 2 or not _is_split(hidden):
             whole: Tensor = self.down(self.activation(self.up(hidden)))
             return whole
         return torch.cat([self.down(self.activation(self.up(rows))) for rows in torch.split(hidden, _ROWS)])
 
 
-def _goes_in_parts(hidden: Tensor) -> bool:
-    """Tell whether a CPU uses the model, and no graph is being made of it."""
+def _is_split(hidden: Tensor) -> bool:
+    """Return whether to take some rows at a time: in inference on a CPU, outside compilation."""
     if torch.is_grad_enabled() or torch.compiler.is_compiling():
         return False
     return hidden.device.type == "cpu" and hidden.shape[0] > _ROWS
@@ -83,7 +83,7 @@ class GatedFeedForward(nn.Module):
         intermediate_size: I.
         activation: name of the non-linearity; "gelu" makes it a GeGLU.
         dropout: rate on the gated values.
-        site: dropout's number in the network.
+        site: number of this dropout in the network.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""GELU, x Phi(x) (Hendrycks and Gimpel 2016), exact; a kernel on CPUs where there is a compiler, torch elsewhere."""
+"""Exact GELU, x Phi(x) (Hendrycks and Gimpel 2016): a C++ kernel on CPUs that have a compiler, torch elsewhere."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""Attention by groups of like length: softmax(Q K^T) V in plain batched products, forward and backward.
+"""Attention by groups of similar length: softmax(Q K^T / sqrt(D)) V in plain batched products, forward and backward.
 
-The exact path of every device, and the twin of the C++ kernel that CPUs run where there is a compiler. Sequences whose
-lengths share a multiple of 16 form one group; the short ones are filled up by repeating their last token behind a mask,
-and the group itself by repeating a sequence, so that few shapes occur; filler reaches no output.
+This path runs on every device. On CPUs with a compiler the C++ kernel replaces it, and tests compare the two. Sequences
+whose lengths round up to the same multiple of 16 form a group. Shorter sequences of a group are padded with copies of
+their last token behind a mask, and the group is padded with copies of its last sequence, so that few shapes occur.
+Padding reaches no output.
 
 Shapes: T query tokens, K key tokens, B sequences, N heads, D head size; a group has G sequences, padded to Q and S.
 """
@@ -29,27 +30,29 @@ Bias = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True, eq=False)
 class _Group:
-    """One group: where its tokens lie and which weights it must not see."""
+    """One group: the indices of its tokens and the mask of its weights."""
 
     queries: Tensor
-    """(G, Q) flat query indices; filler repeats the last."""
+    """(G, Q) flat query indices; padding repeats the last one of a sequence."""
     keys: Tensor
     """(G, S) flat key indices."""
     real: Tensor | None
-    """Indices into the G*Q padded queries that are real, in flat order; None when all are."""
+    """Indices of the real ones among the G*Q padded queries; None when all are real."""
     rows: Tensor
-    """Flat query indices of the real ones."""
+    """Flat query indices of the real queries."""
     real_keys: Tensor | None
+    """Indices of the real ones among the G*S padded keys; None when all are real."""
     key_rows: Tensor
+    """Flat key indices of the real keys."""
     hidden: Tensor | None
-    """(G, 1, Q, S) or (G, 1, 1, S) True where a query must not look; None when it may look everywhere."""
+    """(G, 1, Q, S) or (G, 1, 1, S) True where a key is hidden from a query; None when no key is."""
 
 
 @lru_cache(maxsize=4)
 def _groups(
     query_edges: tuple[int, ...], key_edges: tuple[int, ...], causal: bool, window: int, device: torch.device
 ) -> list[_Group]:
-    """Sort the sequences into groups; cached, since all layers of a pass share one layout."""
+    """Sort the sequences into groups. The result is cached because all blocks of a pass share one layout."""
     starts, key_starts = torch.tensor(query_edges), torch.tensor(key_edges)
     lengths, key_lengths = starts.diff(), key_starts.diff()
     buckets = ((lengths + _STEP - 1) // _STEP) * 2**32 + (key_lengths + _STEP - 1) // _STEP
@@ -57,7 +60,7 @@ def _groups(
     for bucket in torch.unique(buckets).tolist():
         members = (buckets == bucket).nonzero().flatten()
         if int(lengths[members[0]]) == 0 or int(key_lengths[members[0]]) == 0:
-            continue  # the empty sequences that fill fixed slots
+            continue  # empty sequences, which fill a batch up to a fixed number of them
         spare = rounded_group(len(members)) - len(members)
         all_members = torch.cat([members, members[-1:].expand(spare)])
         queries, real, rows = _padded_indices(starts[all_members], lengths[all_members], spare)
@@ -71,14 +74,14 @@ def _groups(
 
 
 def _width(lengths: Tensor) -> int:
-    """Return the padded length of a group: the next multiple of the step, so that few shapes occur."""
+    """Return the padded length of a group: its longest length, up to a multiple of 16."""
     return -(-int(lengths.max()) // _STEP) * _STEP
 
 
 def _padded_indices(starts: Tensor, lengths: Tensor, spare: int) -> tuple[Tensor, Tensor | None, Tensor]:
-    """Return (G, padded length) flat indices, which of them are real (None: all), and the real ones' flat indices.
+    """Return (G, padded length) flat indices, which of them are real (None: all), and the real ones alone.
 
-    The last `spare` sequences repeat another one and are not real.
+    The last `spare` sequences are padding.
     """
     within = torch.arange(_width(lengths))[None, :]
     indices = starts[:, None] + torch.minimum(within, lengths[:, None] - 1)
@@ -91,19 +94,19 @@ def _padded_indices(starts: Tensor, lengths: Tensor, spare: int) -> tuple[Tensor
 
 
 def _hidden(lengths: Tensor, key_lengths: Tensor, causal: bool, window: int) -> Tensor | None:
-    """Build the mask of one group, or None when every query may see every key."""
+    """Return the mask of one group, or None when no key is hidden."""
     keys = torch.arange(_width(key_lengths))
-    filler = keys[None, :] >= key_lengths[:, None]  # (G, S)
+    padding = keys[None, :] >= key_lengths[:, None]  # (G, S)
     if not causal and window < 0:
-        return filler[:, None, None, :] if bool(filler.any()) else None
+        return padding[:, None, None, :] if bool(padding.any()) else None
     queries = torch.arange(_width(lengths))
     distance = keys[None, None, :] - queries[None, :, None] - (key_lengths - lengths)[:, None, None]  # (G, Q, S)
-    hidden = filler[:, None, :].expand(distance.shape).clone()
+    hidden = padding[:, None, :].expand(distance.shape).clone()
     if causal:
         hidden |= distance > 0
     if window >= 0:
         hidden |= distance.abs() > window
-    # A filler query may see nothing at all; its row would be 0/0, so it looks at the first key and is thrown away.
+    # All keys of a padding query may be hidden, and its softmax would be 0/0: show it the first key, drop its output.
     hidden[:, :, 0] &= ~hidden.all(-1)
     return hidden[:, None]
 
@@ -116,14 +119,14 @@ def _gather(values: Tensor, indices: Tensor) -> Tensor:
 
 
 def _scatter(output: Tensor, rows: Tensor, real: Tensor | None, grouped: Tensor) -> None:
-    """Put a group's (G*N, length, D) results back to their flat rows of `output` (T, N, D)."""
+    """Write a group's (G*N, length, D) results to their flat rows of `output` (T, N, D)."""
     heads, size = output.shape[1:]
     flat = grouped.view(-1, heads, grouped.shape[1], size).transpose(1, 2).reshape(-1, heads, size)
     output.index_copy_(0, rows, flat if real is None else flat.index_select(0, real))
 
 
 def _weights(query: Tensor, key: Tensor, group: _Group, heads: int) -> Tensor:
-    """Work out the softmax of one group: (G*N, Q, S), in the dtype of `query`."""
+    """Return the attention weights of one group, (G*N, Q, S), in the dtype of `query`."""
     scores = torch.bmm(query, key.transpose(1, 2)).mul_(1.0 / math.sqrt(query.shape[-1]))
     if group.hidden is not None:
         scores.view(-1, heads, *scores.shape[1:]).masked_fill_(group.hidden, -math.inf)
@@ -159,7 +162,7 @@ def backward(
     for group in _layout(query, query_offsets, key_offsets, settings):
         q, k, v = _gather(query, group.queries), _gather(key, group.keys), _gather(value, group.keys)
         g = _gather(gradient, group.queries)
-        if group.real is not None:  # filler queries repeat a real one, whose gradient must count once
+        if group.real is not None:  # padding repeats a real query, whose gradient must count once
             flat = torch.zeros(group.queries.numel(), 1, dtype=g.dtype, device=g.device)
             flat[group.real] = 1
             g.view(-1, heads, *g.shape[1:]).mul_(flat.view(-1, 1, g.shape[1], 1))
@@ -183,7 +186,7 @@ def _layout(query: Tensor, query_offsets: Tensor, key_offsets: Tensor, settings:
 
 
 def _kept(group: _Group, heads: int, settings: Settings) -> Tensor:
-    """Draw what dropout keeps of a group's weights: (G*N, Q, S)."""
+    """Draw the mask of the weights that dropout keeps in a group: (G*N, Q, S)."""
     keep = attention_mask(
         group.queries,
         heads=heads,

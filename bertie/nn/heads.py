@@ -1,6 +1,6 @@
-"""What stands between an encoder and a task's last layer: poolers, the masked-LM stem, the detector of replaced tokens.
+"""Parts of heads: poolers, the masked-LM head and ELECTRA's discriminator.
 
-Shapes: T tokens, B sequences, M slots, H hidden, E embedding, V vocabulary.
+Shapes: T tokens, B sequences, M chosen tokens, H hidden, E embedding, V vocabulary.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Pooler(nn.Module):
 
     Args:
         hidden_size: H.
-        activation: what follows the dense layer.
+        activation: follows the dense layer.
     """
 
     def __init__(self, hidden_size: int, activation: Callable[[Tensor], Tensor] = torch.tanh) -> None:
@@ -37,14 +37,14 @@ class Pooler(nn.Module):
 
 
 class ClassifierPooler(nn.Module):
-    """A pooler that belongs to a classifier and not to the encoder: pre-training doesn't know it.
+    """The pooler of a classifier: dropout, then activation(W h + b) of each sequence's first token.
 
-    Drop, then activation(W h + b) of each sequence's first token.
+    It belongs to the classifier and not to the encoder, so pre-training doesn't train it.
 
     Args:
         hidden_size: H.
-        activation: what follows the dense layer.
-        dropout: in front of it; None for none.
+        activation: follows the dense layer.
+        dropout: before the dense layer; None for no dropout.
     """
 
     def __init__(
@@ -62,11 +62,11 @@ class ClassifierPooler(nn.Module):
 
 
 class TokenLogits(nn.Module):
-    """Dense, activation, LayerNorm, then the word embeddings as output matrix with a bias of their own.
+    """The masked-LM head: dense, activation, LayerNorm, then the word embeddings as output matrix, with a bias.
 
     Args:
         hidden_size: H.
-        embedding: (V, E) the output matrix; tied, it is the encoder's own parameter and appears in both.
+        embedding: (V, E), the output matrix. If tied, it is the encoder's parameter and belongs to both modules.
         activation: between dense layer and LayerNorm.
         layer_norm_eps: epsilon of the LayerNorm.
     """
@@ -90,11 +90,11 @@ class TokenLogits(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Dense, activation, and one score a token: how likely it is that another token stood there (ELECTRA).
+    """ELECTRA's discriminator: dense, activation, and one logit a token for whether it was replaced.
 
     Args:
         hidden_size: H.
-        activation: between both layers.
+        activation: between the two layers.
     """
 
     def __init__(self, hidden_size: int, activation: Activation) -> None:

@@ -1,6 +1,7 @@
-"""First weights: truncated normal for matrices and tables, 0 for biases, LayerNorm at identity.
+"""First weights: truncated normal for matrices and tables, 0 for biases, the identity for LayerNorms.
 
-As in the original code (standard deviation 0.02, cut at two of them); Hugging Face draws a plain normal.
+This follows the original code: standard deviation 0.02, cut at two deviations. Hugging Face draws from a plain normal
+distribution.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ def initialize(
     Args:
         module: changed in place.
         deviation: standard deviation before the cut at two deviations.
-        generator: where the draws come from; one on the CPU makes the weights equal on every device.
-        kept: parameters that are another module's too and are left as they are.
+        generator: source of the draws; a generator on the CPU gives equal weights on every device.
+        kept: parameters that another module shares; they are left unchanged.
     """
     others = {id(parameter) for parameter in kept}
     norms = {id(part.weight) for part in module.modules() if isinstance(part, nn.LayerNorm)}

@@ -1,4 +1,4 @@
-"""x W^T + b, as `nn.Linear` has it, and on a CPU in the order that is faster for few rows.
+"""x W^T + b as in `nn.Linear`, with a faster order of the product for few rows on a CPU.
 
 Shapes: T rows, I inputs, O outputs.
 """
@@ -10,15 +10,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 _FEW_ROWS = 128
-_LARGE = 1 << 16  # weights; below, the time of a product goes elsewhere
+_LARGE = 1 << 16  # weights; in smaller products most of the time is overhead
 
 
 def linear(values: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Map (T, I) to (T, O).
 
-    Where a CPU uses a model, few rows (a short request, beams) are multiplied as W x^T: the matrix is then read where
-    it lies, at two to three times the speed for up to 8 rows, while x W^T makes the library copy all of it first. To a
-    single row it has a way of its own, by one thread and at half the speed; two rows that are alike avoid it.
+    In inference on a CPU, few rows (a short request, beams) are multiplied as W x^T. The library then reads the matrix
+    in place, two to three times as fast for up to 8 rows. For x W^T it copies the whole matrix first. For a single row
+    it has another method, with one thread and half the speed; a second copy of the row avoids it.
     """
     if not _are_few(values, weight):
         return F.linear(values, weight, bias)
@@ -29,15 +29,15 @@ def linear(values: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def _are_few(values: Tensor, weight: Tensor) -> bool:
-    least = 1 if weight.numel() > _LARGE else 2
-    if values.dim() != 2 or not least <= values.shape[0] <= _FEW_ROWS or values.dtype != torch.float32:
+    min_rows = 1 if weight.numel() > _LARGE else 2
+    if values.dim() != 2 or not min_rows <= values.shape[0] <= _FEW_ROWS or values.dtype != torch.float32:
         return False
     return values.device.type == "cpu" and not torch.is_grad_enabled() and not torch.compiler.is_compiling()
 
 
 class Linear(nn.Linear):
-    """`nn.Linear` by `linear`."""
+    """`nn.Linear` computed by `linear`."""
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - its name in torch
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name
         """Map (T, I) to (T, O)."""
         return linear(input, self.weight, self.bias)

@@ -1,8 +1,8 @@
-"""LoRA: a frozen matrix and an update of low rank that learns in its place (Hu et al. 2021).
+"""LoRA: a frozen matrix with a trainable update of low rank (Hu et al. 2021).
 
-y = x W^T + bias + (alpha / r) (x A^T) B^T; A is drawn, B begins at zero, so that an adapted network begins as it was.
-Merged, W + (alpha / r) B A is one matrix again and nothing is left of the adapter. A fused product has one adapter, so
-its parts share A.
+y = x W^T + bias + (alpha / r) (x A^T) B^T. A starts random and B starts at zero, so an adapted network first computes
+what it did without adapters. Merging replaces W by W + (alpha / r) B A and removes the adapter. The fused product of
+queries, keys and values has one adapter, so the three share A.
 
 Shapes: T tokens, I inputs, O outputs, r rank.
 """
@@ -19,12 +19,12 @@ from bertie.nn.linear import Linear
 
 
 class LoraLinear(nn.Module):
-    """A linear layer whose weights are frozen under an update of low rank.
+    """A linear layer with frozen weights and an update of low rank.
 
     Args:
-        plain: the layer; its parameters are taken over, under their names.
+        plain: the layer; its parameters move here and keep their names.
         rank: r.
-        alpha: the update is multiplied with alpha / rank.
+        alpha: the update is multiplied by alpha / rank.
         generator: draws A, uniformly between -1/sqrt(I) and 1/sqrt(I).
     """
 
@@ -45,7 +45,7 @@ class LoraLinear(nn.Module):
 
     @torch.no_grad()
     def merged(self) -> nn.Linear:
-        """Return the plain layer that does the same; it takes the parameters over, changed in place."""
+        """Return the equivalent plain layer. It takes over the parameters, which are changed in place."""
         outputs, inputs = self.weight.shape
         plain = Linear(inputs, outputs, bias=self.bias is not None, device="meta")
         self.weight.addmm_(self.lora_b, self.lora_a, alpha=self.scale)
@@ -53,7 +53,7 @@ class LoraLinear(nn.Module):
         return plain
 
     def extra_repr(self) -> str:
-        """Show sizes and scale in the module's print."""
+        """Return sizes and scale for the printed module."""
         outputs, inputs = self.weight.shape
         return f"in_features={inputs}, out_features={outputs}, rank={len(self.lora_a)}, scale={self.scale}"
 
@@ -61,29 +61,29 @@ class LoraLinear(nn.Module):
 def adapt(
     module: nn.Module, *, rank: int, alpha: float, generator: torch.Generator, chosen: Callable[[str], bool]
 ) -> int:
-    """Put an adapter on linear layers of `module`, in the order of their names, and return on how many.
+    """Put adapters on linear layers of `module`, in the order of their names, and return their number.
 
     Args:
         module: changed in place.
         rank: of every update.
-        alpha: the updates are multiplied with alpha / rank.
+        alpha: the updates are multiplied by alpha / rank.
         generator: draws the first weights.
-        chosen: tells by its name whether a layer gets one.
+        chosen: returns whether the layer of a name gets an adapter.
     """
-    found = {name: part for name, part in module.named_modules() if isinstance(part, nn.Linear) and chosen(name)}
-    for name, plain in sorted(found.items()):
+    layers = {name: part for name, part in module.named_modules() if isinstance(part, nn.Linear) and chosen(name)}
+    for name, plain in sorted(layers.items()):
         _put(module, name, LoraLinear(plain, rank=rank, alpha=alpha, generator=generator))
-    return len(found)
+    return len(layers)
 
 
 def merge(module: nn.Module) -> None:
-    """Turn every adapted layer of `module` into a plain one that does the same."""
+    """Replace every adapted layer of `module` by the equivalent plain layer."""
     for name, part in list(module.named_modules()):
         if isinstance(part, LoraLinear):
             _put(module, name, part.merged())
 
 
 def _put(module: nn.Module, name: str, part: nn.Module) -> None:
-    parent, _, own = name.rpartition(".")
+    parent, _, attribute = name.rpartition(".")
     part.train(module.training)
-    setattr(module.get_submodule(parent), own, part)
+    setattr(module.get_submodule(parent), attribute, part)

@@ -1,12 +1,13 @@
-"""Attention heads that begin at a token's neighbours, as first weights; the architecture stays as it is.
+"""First weights that make attention heads attend to a token's neighbours; the architecture does not change.
 
-A masked language model of the usual first weights sits for millions of tokens on a plateau, where it says the commonest
-word everywhere, until its attention has found the tokens beside a [MASK]. Heads that look there from the start have no
-such plateau.
+With the usual first weights, a masked language model stays on a plateau for millions of tokens: it predicts the
+commonest word everywhere until its attention has found the tokens next to a [MASK]. Heads that attend to neighbours
+from the start skip that plateau.
 
-With learned positions, some columns of the table of positions begin as sines and cosines of the place. A head whose
-queries are those columns turned by one place, and whose keys are the columns as they are, looks at the token one place
-away. With rotary positions two constant vectors do the same, which are biases where an architecture has them.
+With learned positions, some columns of the position table start as sines and cosines of the position. A head attends
+to the token one position away if its keys are these columns and its queries are the same columns rotated by one
+position. With rotary positions, a constant query and a constant key do the same. They are biases where an architecture
+has biases.
 
 Shapes: V vocabulary, E width of the tables, H hidden, N heads, D head size, P pairs of columns.
 """
@@ -28,38 +29,41 @@ from bertie.nn.relative import RelativeVectors
 from bertie.nn.rotary import RotaryAttention
 
 LAYERS = 2
-"""Layers, from the lowest, whose heads begin at neighbours."""
-_SHARPNESS = 18.0  # how far the score of the neighbour lies above that of a far token
+"""Number of blocks, from the lowest up, whose heads start at neighbours."""
+_SHARPNESS = 18.0  # by how much the score of the neighbour exceeds that of a far token
 _AMPLITUDE = 1.5  # of the sines and cosines, in standard deviations of the word vectors
-_DAMPED = 0.3  # what is left of other draws where positions, queries and keys are set
-_MOST_PAIRS = 32
+_DAMPED = 0.3  # factor of the random weights where positions, queries and keys are set
+_MAX_PAIRS = 32
 _CONSTANT = 4.0  # in standard deviations of a word's vector
-_GAP = 3.0  # by how much a rotary head's score of the neighbour lies above that of the token next to it
-_SLOWEST = 0.03  # radians a place below which a rotary pair tells no neighbours apart
-_TRIALS = 256
-_CLEAR = 0.3  # weight by which keys read the vectors of distances; they read words by the same
+_GAP = 3.0  # by how much a rotary head's score of the neighbour exceeds that of the token next to it
+_SLOWEST = 0.03  # radians a position; slower rotary pairs don't distinguish neighbours
+_TRIALS = 256  # random draws of the frequencies
+_CLEAR = 0.3  # weight by which keys read the vectors of distances; they read words with the same weights
 
 
 def pairs_of(width: int) -> int:
-    """Return how many pairs of columns of a table so wide tell positions: a quarter of its columns, 64 at most."""
-    return min(_MOST_PAIRS, max(width // 8, int(width >= 4)))
+    """Return the number of column pairs that hold positions in a table of this width.
+
+    They take a quarter of its columns, at most 64.
+    """
+    return min(_MAX_PAIRS, max(width // 8, int(width >= 4)))
 
 
 @dataclass(frozen=True, eq=False)
 class Places:
-    """How hidden vectors tell where a token stands: by pairs of columns, the sine and the cosine of its place."""
+    """The columns of hidden vectors that hold a token's position, as pairs of a sine and a cosine."""
 
     sines: Tensor
     """(P,) columns."""
     cosines: Tensor
     """(P,) columns."""
     turns: Tensor
-    """(P,) radians a place."""
+    """(P,) frequencies, in radians a position."""
     amplitude: float
-    """Of sines and cosines."""
+    """Largest value of the sines and cosines."""
 
     def some(self, count: int) -> Places:
-        """Keep at most `count` pairs, evenly spread over the frequencies."""
+        """Return at most `count` of the pairs, evenly spread over the frequencies."""
         total = len(self.turns)
         if count >= total:
             return self
@@ -69,9 +73,10 @@ class Places:
 
 @cache
 def frequencies(count: int) -> Tensor:
-    """Choose (count,) radians a place whose cosines add up at distance 0 and nowhere else as far as sequences reach.
+    """Return (count,) frequencies, in radians a position, whose cosines add up at distance 0 only.
 
-    The best of some draws from a fixed seed, one frequency in each of `count` equal parts of the circle's half.
+    They are the best of 256 random draws from a fixed seed. A draw has one frequency in each of `count` equal parts of
+    the range from 0 to pi. The best draw has the lowest peak of the mean cosine over the distances that sequences have.
     """
     if count == 0:
         return torch.zeros(0, dtype=torch.float64)
@@ -80,16 +85,16 @@ def frequencies(count: int) -> Tensor:
     steps = torch.rand(_TRIALS, count, generator=draw, dtype=torch.float64)
     trials = (steps + torch.arange(count)) * math.pi / count
     distances = torch.arange(1, reach + 1, dtype=torch.float64)
-    echoes = (trials[:, None, :] * distances[:, None]).cos().mean(-1).amax(1)
-    return trials[echoes.argmin()]
+    peaks = (trials[:, None, :] * distances[:, None]).cos().mean(-1).amax(1)
+    return trials[peaks.argmin()]
 
 
 @torch.no_grad()
 def mark_places(embeddings: Embeddings, *, deviation: float) -> None:
-    """Let the last columns of the tables tell where a token stands.
+    """Write sines and cosines of the position into the last columns of the position table.
 
     Args:
-        embeddings: with word vectors that are set already; changed in place.
+        embeddings: with word vectors that are already set; changed in place.
         deviation: standard deviation of the word vectors.
     """
     assert embeddings.position is not None
@@ -97,7 +102,7 @@ def mark_places(embeddings: Embeddings, *, deviation: float) -> None:
     count = pairs_of(table.shape[1])
     table.zero_()
     if embeddings.segment is not None:
-        embeddings.segment.weight.zero_()  # it is learned soon, and until then it blurs words and places
+        embeddings.segment.weight.zero_()  # learned soon; random values would blur words and positions until then
     if count == 0:
         return
     turns = torch.arange(len(table), dtype=torch.float64)[:, None] * frequencies(count)  # (positions, P)
@@ -109,16 +114,16 @@ def mark_places(embeddings: Embeddings, *, deviation: float) -> None:
 def look_beside(
     embeddings: Embeddings, attentions: Iterable[SelfAttention], offsets: Sequence[int], generator: torch.Generator
 ) -> None:
-    """Let heads of the lowest layers begin at neighbours, where positions are learned.
+    """Make heads of the lowest blocks attend to neighbours, where positions are learned.
 
     Args:
-        embeddings: whose places are marked; their projection, if there is one, is set to carry the marks.
-        attentions: of the layers from the lowest up.
-        offsets: what the heads of a layer look at, in places to the right; 0 for a head that stays as it was drawn.
-            Layers of one head take turns.
-        generator: of the values and outputs, which begin large enough to be heard.
+        embeddings: after `mark_places`. A projection in them is changed so that it passes the marks on.
+        attentions: of the blocks, from the lowest up.
+        offsets: for each head of a block, how many positions to the right it attends; 0 keeps the head as it was drawn.
+            Blocks with a single head take the offsets in turn.
+        generator: draws values and outputs, which start large enough to have an effect.
     """
-    places = _told(embeddings, generator)
+    places = _position_columns(embeddings, generator)
     for layer, attention in enumerate(attentions):
         hidden = attention.output.weight.shape[0]
         for weight in (attention.qkv.weight[2 * hidden :], attention.output.weight):
@@ -126,7 +131,7 @@ def look_beside(
         known = places.some(hidden // attention.num_heads // 2)
         if layer >= LAYERS or not len(known.turns):
             continue
-        # The next layer finds places in the same columns, so little is added there.
+        # The next block reads positions from the same columns, so this one adds little to them.
         attention.output.weight[torch.cat([places.sines, places.cosines])] *= _DAMPED
         for head in range(attention.num_heads):
             if offset := _offset(offsets, layer, head, attention.num_heads):
@@ -135,13 +140,13 @@ def look_beside(
 
 @torch.no_grad()
 def mark_constant(embeddings: WordEmbeddings) -> float:
-    """Give the last column of all word vectors the same value behind the LayerNorm, and return that value.
+    """Make the last element of all word vectors equal after the LayerNorm, and return its value.
 
-    A layer without biases makes a fixed query or key of it. In an output matrix that is the same table it adds about as
-    much to every word.
+    A layer without biases turns this constant into a fixed query or key. In a tied output matrix it adds about the same
+    to the logit of every word.
 
     Args:
-        embeddings: with word vectors that are set already; changed in place.
+        embeddings: with word vectors that are already set; changed in place.
     """
     table = embeddings.word.weight
     width = table.shape[1]
@@ -159,14 +164,14 @@ def mark_constant(embeddings: WordEmbeddings) -> float:
 def look_beside_by_rotation(
     blocks: Iterable[Any], thetas: Sequence[float], offsets: Sequence[int], constant: float, generator: torch.Generator
 ) -> None:
-    """Let heads of the lowest layers begin at neighbours, where positions are rotary and there are no biases.
+    """Make heads of the lowest blocks attend to neighbours, where positions are rotary and there are no biases.
 
     Args:
         blocks: with `attention` and `feedforward.down`, from the lowest up.
         thetas: their rotary bases.
         offsets: as in `look_beside`.
-        constant: the value that `mark_constant` gave the last column.
-        generator: of the values and outputs.
+        constant: the value that `mark_constant` returned.
+        generator: draws values and outputs.
     """
     for layer, (block, theta) in enumerate(zip(blocks, thetas, strict=True)):
         if layer >= LAYERS or constant == 0.0:
@@ -174,9 +179,10 @@ def look_beside_by_rotation(
         attention, hidden = block.attention, block.attention.output.weight.shape[0]
         for weight in (attention.qkv.weight[2 * hidden :], attention.output.weight):
             weight.copy_(_normal(weight.shape, 1.0 / math.sqrt(hidden), generator))
-        attention.output.weight[-1] = 0.0  # so that the constant stays one for the next layer
+        attention.output.weight[-1] = 0.0  # keeps the constant for the next block
         block.feedforward.down.weight[-1] = 0.0
-        seen = constant / math.sqrt(layer + 1)  # each layer adds about as much as there is, before the next LayerNorm
+        # Each block adds about as much variance as the embeddings have, and the next LayerNorm divides by the total.
+        scaled = constant / math.sqrt(layer + 1)
         size = hidden // attention.num_heads
         for head in range(attention.num_heads):
             if not (offset := _offset(offsets, layer, head, attention.num_heads)):
@@ -184,20 +190,20 @@ def look_beside_by_rotation(
             for part, vector in enumerate(rotary_vectors(size, theta, offset)):
                 rows = attention.qkv.weight[part * hidden + head * size :][:size]
                 rows *= _DAMPED
-                rows[:, -1] += vector / seen
+                rows[:, -1] += vector / scaled
 
 
 @torch.no_grad()
 def look_beside_by_biases(
     attentions: Iterable[RotaryAttention], theta: float, offsets: Sequence[int], generator: torch.Generator
 ) -> None:
-    """Let heads of the lowest layers begin at neighbours, where positions are rotary and queries and keys have biases.
+    """Make heads of the lowest blocks attend to neighbours, where positions are rotary and projections have biases.
 
     Args:
-        attentions: of the layers from the lowest up.
+        attentions: of the blocks, from the lowest up.
         theta: the rotary base.
         offsets: as in `look_beside`.
-        generator: of the values and outputs.
+        generator: draws values and outputs.
     """
     for layer, attention in enumerate(attentions):
         hidden = attention.output.weight.shape[0]
@@ -250,32 +256,32 @@ def look_beside_by_distances(
 
 
 def rotary_vectors(size: int, theta: float, offset: int) -> tuple[Tensor, Tensor]:
-    """Return a query and a key (D,) whose product, once they are turned, is highest for the key `offset` to the right.
+    """Return a query and a key (D,) whose rotated product is highest when the key is `offset` positions to the right.
 
     Args:
         size: D, even.
         theta: the rotary base.
-        offset: places.
+        offset: in positions.
     """
     turns = theta ** (-torch.arange(0, size, 2, dtype=torch.float64) / size)  # (D/2,)
-    heard = (turns > _SLOWEST).double()
-    gap = ((1.0 - turns.cos()) * heard).sum()
-    height = (_GAP * math.sqrt(size) / gap).sqrt() * heard
+    used = (turns > _SLOWEST).double()
+    gap = ((1.0 - turns.cos()) * used).sum()
+    height = (_GAP * math.sqrt(size) / gap).sqrt() * used
     query = torch.cat([height * (turns * offset).cos(), height * (turns * offset).sin()])
     return query.float(), torch.cat([height, 0.0 * height]).float()
 
 
 def _offset(offsets: Sequence[int], layer: int, head: int, num_heads: int) -> int:
-    """Choose what a head looks at; layers of one head take turns."""
+    """Return the offset of a head; blocks with a single head take the offsets in turn."""
     return offsets[(head if num_heads > 1 else layer) % len(offsets)]
 
 
-def _told(embeddings: Embeddings, generator: torch.Generator) -> Places:
-    """Find the marks in the hidden vectors of the first layer; a projection in between is set to carry them."""
+def _position_columns(embeddings: Embeddings, generator: torch.Generator) -> Places:
+    """Return the columns of the first block's input that hold positions; make a projection pass them on."""
     assert embeddings.position is not None
     table = embeddings.position.weight[embeddings.first_position :]
     width, total = table.shape[1], pairs_of(table.shape[1])
-    spread = (embeddings.word.weight.square().mean() + table.square().mean()).sqrt()  # what the LayerNorm divides by
+    spread = (embeddings.word.weight.square().mean() + table.square().mean()).sqrt()  # the divisor of the LayerNorm
     pairs = torch.arange(total)
     amplitude = float(table.abs().max() / spread.clamp_min(1e-12))
     places = Places(width - 2 * total + pairs, width - total + pairs, frequencies(total), amplitude)
@@ -297,7 +303,7 @@ def _told(embeddings: Embeddings, generator: torch.Generator) -> Places:
 
 
 def _point(attention: SelfAttention, head: int, offset: int, places: Places) -> None:
-    """Let one head look `offset` places to the right, which is not 0."""
+    """Make a head attend `offset` positions to the right; `offset` is not 0."""
     hidden = attention.output.weight.shape[0]
     size, count = hidden // attention.num_heads, len(places.turns)
     gain = math.sqrt(_SHARPNESS * math.sqrt(size) / count) / places.amplitude
@@ -331,7 +337,7 @@ def _expect(attention: SelfAttention, head: int, offset: int, places: Places) ->
 
 
 def _normal(shape: torch.Size, deviation: float, generator: torch.Generator) -> Tensor:
-    """Draw from a normal distribution cut at two deviations."""
+    """Draw from a normal distribution that is cut at two deviations."""
     values = torch.empty(shape)
     torch.nn.init.trunc_normal_(values, 0.0, deviation, -2 * deviation, 2 * deviation, generator=generator)
     return values

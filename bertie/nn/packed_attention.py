@@ -1,7 +1,8 @@
-"""Packed attention as one registered operator, opaque to compilation: the C++ kernel, or groups of like length.
+"""Packed attention as one registered torch operator, which `torch.compile` leaves alone.
 
-Its backward pass works the weights out again instead of keeping them. Both paths draw the same dropout: an attention
-weight's draw depends on its query's row, its head and its key's place in the sequence, not on how the work is shared.
+It runs the C++ kernel where that is available, otherwise groups of sequences of similar length (`grouped_attention`).
+The backward pass computes the attention weights again instead of keeping them. Both paths draw the same dropout: the
+draw of a weight depends on its query's row, its head and its key's position, not on how the work is divided.
 
 Shapes: T query tokens, K key tokens, N heads, D head size.
 """
@@ -14,7 +15,7 @@ from torch import Tensor
 from bertie.kernels import attention as kernel
 from bertie.nn import grouped_attention as groups
 
-# Schemas rather than the decorator `custom_op`, which would load the whole compiler, two seconds, at the first call.
+# Schemas instead of the decorator `custom_op`, which loads the whole compiler at the first call and takes two seconds.
 _ARGUMENTS = (
     "Tensor query, Tensor key, Tensor value, Tensor query_offsets, Tensor key_offsets, "
     "bool causal, int window, float dropout, int first, int second"
@@ -26,7 +27,7 @@ torch.library.define("bertie::packed_attention_backward", f"(Tensor gradient, {_
 def settings_of(
     key_offsets: Tensor, causal: bool, window: int, dropout: float, first: int, second: int
 ) -> kernel.Settings:
-    """Gather the settings of both passes; only dropout asks for the hash words of a query's keys, two keys a word."""
+    """Return the settings of both passes; dropout needs the number of hash words a query, one for two keys."""
     words = (int(key_offsets.diff().max()) + 1) // 2 if dropout > 0.0 else 0
     return kernel.Settings(causal, window, dropout, first, second, words)
 
@@ -44,7 +45,7 @@ def _forward(
     first: int,
     second: int,
 ) -> Tensor:
-    """Attend as `attention.attend` does; `window` -1 is none, `first` and `second` are the dropout's key words."""
+    """Attend as `attention.attend`; `window` -1 means none, `first` and `second` are the key words of dropout."""
     settings = settings_of(key_offsets, causal, window, dropout, first, second)
     path = kernel.forward if kernel.takes(query) else groups.forward
     return path(query, key, value, query_offsets, key_offsets, settings)
@@ -69,7 +70,7 @@ def _backward(
     first: int,
     second: int,
 ) -> list[Tensor]:
-    """Return the gradients of query, key and value, each of its own shape."""
+    """Return the gradients of query, key and value."""
     settings = settings_of(key_offsets, causal, window, dropout, first, second)
     path = kernel.backward if kernel.takes(query) else groups.backward
     return path(gradient, query, key, value, query_offsets, key_offsets, settings)

@@ -1,4 +1,4 @@
-"""One vector a text from the hidden vectors of its tokens, also where the text stands in several sequences.
+"""Pooling: one vector a text from the hidden vectors of its tokens, also for a text in several windows.
 
 Shapes: T tokens, B sequences, N texts, H hidden.
 """
@@ -17,10 +17,10 @@ Pooling = Literal["mean", "cls", "max"]
 
 
 def text_heads(batch: Batch) -> Tensor:
-    """Return the first sequence of each text, (N,).
+    """Return the index of each text's first sequence, (N,).
 
-    An item may hold several texts, and a text several windows: a text begins where `rows` or `sequence.side` changes.
-    Without that target every sequence is a text.
+    An item may have several texts, and a text several windows. A text starts where `rows` or the target
+    `sequence.side` changes. Without that target every sequence is a text.
     """
     if batch.num_items == len(batch):
         return torch.arange(len(batch), device=batch.rows.device)
@@ -31,12 +31,12 @@ def text_heads(batch: Batch) -> Tensor:
 
 
 class TextPooling(nn.Module):
-    """Pool hidden vectors.
+    """Pool hidden vectors to one vector a text.
 
     Args:
-        pooling: their mean, where `token.share` (T,) says how much a token counts; that of [CLS], of several windows
-            the mean; or the largest value of each coordinate.
-        normalized: whether to scale to length 1.
+        pooling: `mean`, weighted by the target `token.share` (T,) if there is one; `cls` for the vector of [CLS], or
+            the mean of several windows' [CLS]; `max` for the maximum of each coordinate.
+        normalized: whether to scale the vectors to length 1.
     """
 
     def __init__(self, pooling: Pooling, *, normalized: bool) -> None:
@@ -47,10 +47,10 @@ class TextPooling(nn.Module):
         """Map (T, H) to (N, H) in fp32."""
         heads = text_heads(batch)
         values, shares = hidden.float(), batch.targets.get("token.share")
-        edges = torch.cat([batch.offsets[heads], batch.offsets[-1:]]).long()  # (N+1,) places in T
+        edges = torch.cat([batch.offsets[heads], batch.offsets[-1:]]).long()  # (N+1,) token indices
         if self.pooling == "cls":
             values, shares = values[batch.starts], None
-            edges = torch.cat([heads, heads.new_tensor([len(batch)])])  # (N+1,) places in B
+            edges = torch.cat([heads, heads.new_tensor([len(batch)])])  # (N+1,) sequence indices
         lengths = edges.diff()
         if self.pooling == "max":
             pooled = torch.segment_reduce(values, "max", lengths=lengths)
@@ -62,5 +62,5 @@ class TextPooling(nn.Module):
         return normalize(pooled, dim=1) if self.normalized else pooled
 
     def extra_repr(self) -> str:
-        """Show both settings in the module's print."""
+        """Return both settings for the printed module."""
         return f"{self.pooling}, normalized={self.normalized}"

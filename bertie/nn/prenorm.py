@@ -1,6 +1,6 @@
-"""One pre-norm layer: a LayerNorm before attention and feed-forward, nothing on the residual stream, no biases.
+"""The pre-norm block: a LayerNorm before attention and feed-forward, none on the residual stream, no biases.
 
-Positions are rotary, the feed-forward layer is gated, and attention may be local.
+Positions are rotary, the feed-forward part is gated, and attention may be local.
 
 Shapes: T tokens, H hidden, I intermediate.
 """
@@ -16,19 +16,19 @@ from bertie.nn.rotary import RotaryAttention, Turn
 
 
 class PreNormBlock(nn.Module):
-    """One layer.
+    """A pre-norm block.
 
     Args:
         hidden_size: H.
         num_heads: N.
         intermediate_size: I.
         activation: of the gate.
-        dropout: rate inside the feed-forward layer.
-        attention_dropout: rate on the attention weights and on what attention adds.
+        dropout: rate inside the feed-forward part.
+        attention_dropout: rate on the attention weights and on the output of attention.
         layer_norm_eps: epsilon of both LayerNorms.
-        site: first of the three dropout numbers this layer uses.
-        window: places a token sees to either side; the whole sequence when None.
-        normed: whether there is a LayerNorm before attention; the first layer has that of the embeddings.
+        site: first of the three dropout numbers that the block uses.
+        window: positions that a token attends to on either side; the whole sequence when None.
+        normed: whether there is a LayerNorm before attention. The first block has none: the embeddings end with one.
     """
 
     def __init__(

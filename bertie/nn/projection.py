@@ -1,10 +1,10 @@
-"""Logits over a vocabulary as a value: hidden vectors, the output matrix and its bias, not yet multiplied.
+"""Logits over a vocabulary that are not yet computed: hidden vectors, the output matrix and its bias.
 
-A table of T x V logits is by far the largest tensor of BERT pre-training. The head hands on `Logits`; `cross_entropy`
-multiplies a few hundred rows at a time and turns them into their own gradient in place, and only decoding and export
-ever ask for the table (`materialise`).
+A table of T x V logits would be by far the largest tensor of BERT pre-training. A head therefore returns `Logits`, and
+`cross_entropy` multiplies at most 2048 rows at a time and overwrites them with their gradient. Only decoding and export
+compute the whole table (`materialise`).
 
-Shapes: M rows (masked positions), H hidden, V vocabulary.
+Shapes: M rows (chosen tokens), H hidden, V vocabulary.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _MAX_ROWS = 2048  # rows multiplied at a time: bounds the buffer at 2048 x V
 
 @dataclass(frozen=True, eq=False)
 class Logits:
-    """hidden @ weight.T + bias, waiting to be asked for."""
+    """The product hidden @ weight.T + bias, computed on demand."""
 
     hidden: Tensor
     """(M, H)."""
@@ -35,61 +35,62 @@ class Logits:
     """(V,)."""
 
     def materialise(self) -> Tensor:
-        """Multiply: (M, V)."""
+        """Return the table of logits, (M, V)."""
         return linear(self.hidden, self.weight, self.bias)
 
     def cross_entropy(self, targets: Tensor, *, label_smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
         """Sum the cross-entropy of the rows against `targets` (M,).
 
         Args:
-            targets: the right entries.
-            label_smoothing: share of the target probability that is spread over all V entries.
+            targets: the right tokens.
+            label_smoothing: share of the target probability that is spread over all V tokens.
 
         Returns:
-            The sum, a scalar in fp32 that carries gradients, and the number of rows whose best guess is the target.
+            The sum, a scalar in fp32 with gradients, and the number of rows with the highest logit at the target.
         """
         total, _, right = self.cross_entropy_of_rows(targets)
         if label_smoothing > 0.0:
-            # Moving a share s of the target from entry y to all of them adds s (logit_y - mean logit), and the mean
-            # logit of a row is its product with the mean of the matrix: no table is needed.
-            apart = lookup(self.weight, targets) - self.weight.mean(0)  # (M, H)
-            added = (self.hidden.float() * apart).sum() + (self.bias.index_select(0, targets) - self.bias.mean()).sum()
+            # Moving a share s of the target from token y to all tokens adds s (logit_y - mean logit). The mean logit of
+            # a row is the row's product with the mean of the matrix, so this needs no table.
+            offset = lookup(self.weight, targets) - self.weight.mean(0)  # (M, H)
+            added = (self.hidden.float() * offset).sum() + (self.bias.index_select(0, targets) - self.bias.mean()).sum()
             total = total + label_smoothing * added
         return total, right.sum()
 
     def cross_entropy_of_rows(self, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Sum the cross-entropy of the rows against `targets` (M,), and tell what the rows are apart.
+        """Sum the cross-entropy of the rows against `targets` (M,), and return the loss of each row.
 
         Returns:
-            The sum, a scalar in fp32 that carries gradients; the losses of the rows (M,), without gradients; and 1 for
-            each row whose best guess is the target, 0 for the others (M,).
+            The sum, a scalar in fp32 with gradients; the losses of the rows (M,), without gradients; and (M,) 1 for
+            each row with the highest logit at the target, 0 for the others.
         """
         weight = self.weight.to(self.hidden.dtype)
-        found: tuple[Tensor, Tensor, Tensor]
-        found = _CrossEntropy.apply(self.hidden, weight, self.bias, targets)  # type: ignore[no-untyped-call]
-        return found
+        losses: tuple[Tensor, Tensor, Tensor]
+        losses = _CrossEntropy.apply(self.hidden, weight, self.bias, targets)  # type: ignore[no-untyped-call]
+        return losses
 
 
-_kept = threading.local()
+_local = threading.local()
 
 
 def _buffer(num_rows: int, weight: Tensor) -> Tensor:
-    """Lend (num_rows, V) values of scratch, of this thread's own.
+    """Return scratch space for (num_rows, V) values, which belongs to this thread.
 
-    On a CPU writing a fresh tensor costs several times writing one that is mapped already; GPUs keep their own pool.
+    On a CPU it costs several times less to write to memory that is already mapped than to a new tensor. GPUs have their
+    own memory pool.
     """
     if weight.is_cuda:
         return weight.new_empty(num_rows, weight.shape[0])
     needed = num_rows * weight.shape[0]
-    scratch: Tensor | None = getattr(_kept, "scratch", None)
+    scratch: Tensor | None = getattr(_local, "scratch", None)
     if scratch is None or scratch.dtype != weight.dtype or scratch.shape[0] < needed:
-        with torch.inference_mode(False):  # made while evaluating, it must still serve the training after it
-            scratch = _kept.scratch = torch.empty(needed, dtype=weight.dtype)
+        with torch.inference_mode(False):  # training reuses it, also when an evaluation has made it
+            scratch = _local.scratch = torch.empty(needed, dtype=weight.dtype)
     return scratch[:needed].view(num_rows, weight.shape[0])
 
 
 class _CrossEntropy(torch.autograd.Function):
-    """Loss and gradients in one pass: the gradient of a row of logits is softmax - onehot, needed once and thrown away.
+    """Loss and gradients in one pass: the gradient of a row of logits, softmax - onehot, is used at once and dropped.
 
     The matrix products run in the dtype of `hidden`, the softmax in fp32.
     """
@@ -108,9 +109,9 @@ class _CrossEntropy(torch.autograd.Function):
             chosen = targets[start : start + _MAX_ROWS]
             rows = pad_rows(hidden[start : start + _MAX_ROWS], step=64)
             logits = torch.mm(rows, weight.t(), out=_buffer(len(rows), weight))
-            found = _consume(logits[: len(chosen)], bias, chosen, d_bias if needs_gradient else None)
-            losses[start : start + _MAX_ROWS], right[start : start + _MAX_ROWS] = found
-            total += found[0].sum()
+            row_losses, hits = _consume(logits[: len(chosen)], bias, chosen, d_bias if needs_gradient else None)
+            losses[start : start + _MAX_ROWS], right[start : start + _MAX_ROWS] = row_losses, hits
+            total += row_losses.sum()
             if needs_gradient:
                 logits[len(chosen) :].zero_()
                 d_hidden[start : start + _MAX_ROWS] = torch.mm(logits, weight)[: len(chosen)]
@@ -128,25 +129,25 @@ class _CrossEntropy(torch.autograd.Function):
 
 
 def _consume(logits: Tensor, bias: Tensor, targets: Tensor, d_bias: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Return the losses of `logits` (rows, V), and 1 where the best guess is right; overwrite them with their gradient.
+    """Return the losses of `logits` (rows, V), and 1 for each row with the highest logit at the target, else 0.
 
-    Its column sums are added to `d_bias`.
+    With `d_bias`, overwrite the logits with their gradient and add the gradient's column sums to `d_bias`.
     """
     if kernel.takes(logits, bias):
         return kernel.consume(logits, bias, targets, d_bias)
-    found = []
-    step = max(1, (1 << 19) // logits.shape[1])  # half a million fp32 values at a time stay in the cache
+    results = []
+    step = max(1, (1 << 19) // logits.shape[1])  # half a million fp32 values stay in the cache
     for rows, chosen in zip(torch.split(logits, step), torch.split(targets, step), strict=True):
         exact = rows.float().add_(bias)
         best, guess = exact.max(1, keepdim=True)
         right = exact.gather(1, chosen[:, None])
         exact.sub_(best).exp_()
         sums = exact.sum(1, keepdim=True)
-        found.append(torch.cat([sums.log() + best - right, (guess == chosen[:, None]).float()], 1))
+        results.append(torch.cat([sums.log() + best - right, (guess == chosen[:, None]).float()], 1))
         if d_bias is not None:
             exact.div_(sums)
             exact.scatter_add_(1, chosen[:, None], exact.new_full((len(chosen), 1), -1.0))
             d_bias += exact.sum(0)
             rows.copy_(exact)
-    losses, hits = torch.cat(found).unbind(1)
+    losses, hits = torch.cat(results).unbind(1)
     return losses, hits

@@ -1,7 +1,7 @@
-"""Tries C++ kernels out: every function on awkward shapes against its twin in torch. Run by `kernels/trial.py`.
+"""Checks of the C++ kernels: every function runs on awkward shapes and is compared with its twin in torch.
 
-It runs in a process of its own, which a kernel may crash or keep for ever; what is printed says how far it got. The
-suite runs the same checks at every level that the processor has.
+`kernels/trial.py` runs them in a child process, because a kernel may crash or hang. The child prints its progress. The
+test suite runs the same checks at every level that the processor has.
 
 Shapes: T tokens, N heads, D head size, H hidden, V vocabulary.
 """
@@ -35,12 +35,12 @@ from bertie.nn.residual import add_and_normalise
 
 _HEADS = 2
 _LENGTHS = (0, 5, 1, 130, 0, 49, 32)  # of sequences, two of them empty
-_SHARE = {torch.float32: 2e-6, torch.bfloat16: 1e-2}  # of the largest value, as rounding takes it; a bfloat has 8 bits
+_SHARE = {torch.float32: 2e-6, torch.bfloat16: 1e-2}  # allowed rounding error, as a share of the largest value
 
 
 @dataclass(frozen=True)
 class Pair:
-    """What a kernel found, and its twin."""
+    """The output of a kernel and that of its twin."""
 
     found: Tensor
     expected: Tensor
@@ -48,19 +48,19 @@ class Pair:
     absolute: float = 0.0
 
     def trouble(self) -> str | None:
-        """Say how far apart they are, if further than they may be."""
+        """Return how the outputs differ, as a clause; None if the difference is allowed."""
         found, expected = self.found.detach().double(), self.expected.detach().double()
         if found.shape != expected.shape:
-            return f"gave the shape {tuple(found.shape)} in place of {tuple(expected.shape)}"
-        apart = (found - expected).abs()
-        if bool((apart <= self.absolute + self.relative * expected.abs()).all()):  # never so for a NaN
+            return f"gave the shape {tuple(found.shape)} instead of {tuple(expected.shape)}"
+        difference = (found - expected).abs()
+        if bool((difference <= self.absolute + self.relative * expected.abs()).all()):  # False for a NaN
             return None
-        return f"gave wrong results, {float(apart.max()):.2g} from torch's"
+        return f"gave wrong results, {float(difference.max()):.2g} from torch's"
 
 
 @dataclass(frozen=True)
 class Check:
-    """A function of a library, and what compares it."""
+    """The check of one function of a library."""
 
     function: str
     pairs: Callable[[], list[Pair]]
@@ -71,13 +71,13 @@ def _draw(*shape: int, seed: int = 0) -> Tensor:
 
 
 def _near(found: Tensor, expected: Tensor, dtype: torch.dtype) -> Pair:
-    """Allow a share of the largest value."""
+    """Pair two outputs that may differ by a share of the largest value."""
     largest = float(expected.detach().abs().max()) if expected.numel() else 0.0
     return Pair(found, expected, absolute=_SHARE[dtype] * largest)
 
 
 def _both(work: Callable[[], list[Tensor]]) -> list[tuple[Tensor, Tensor]]:
-    """Do the work with the kernels and with torch alone."""
+    """Run `work` with the kernels and with torch alone, and pair the results."""
     found = work()
     with library.lent({}):
         return list(zip(found, work(), strict=True))
@@ -87,13 +87,13 @@ def _attention() -> Iterator[Check]:
     masks = ((False, -1), (True, -1), (False, 9), (True, 9))
     for dtype, size, (causal, window) in product(_SHARE, (4, 20, 64), masks):
         name = f"attention of {size} {dtype}"
-        yield Check(name, partial(_attended, dtype, size, causal, window))
+        yield Check(name, partial(_attention_pairs, dtype, size, causal, window))
 
 
-def _attended(dtype: torch.dtype, size: int, causal: bool, window: int) -> list[Pair]:
+def _attention_pairs(dtype: torch.dtype, size: int, causal: bool, window: int) -> list[Pair]:
     offsets = torch.tensor((0, *_LENGTHS)).cumsum(0).int()
     settings = attention_kernel.Settings(causal, window, 0.2, 11, -12, 65)
-    total = int(offsets[-1]) + 3  # behind the last sequence there may be filler
+    total = int(offsets[-1]) + 3  # three rows of padding after the last sequence
     qkv = _draw(total, 3, _HEADS, size).to(dtype)
     gradient = _draw(total, _HEADS, size, seed=1).to(dtype)
 
@@ -111,10 +111,10 @@ def _attended(dtype: torch.dtype, size: int, causal: bool, window: int) -> list[
 
 def _gelu() -> Iterator[Check]:
     for dtype, count in product(_SHARE, (1, 15, 33, 20_001)):
-        yield Check(f"gelu of {count} {dtype}", partial(_activated, dtype, count))
+        yield Check(f"gelu of {count} {dtype}", partial(_gelu_pairs, dtype, count))
 
 
-def _activated(dtype: torch.dtype, count: int) -> list[Pair]:
+def _gelu_pairs(dtype: torch.dtype, count: int) -> list[Pair]:
     values, gradient = (_draw(count) * 4).to(dtype), _draw(count, seed=1).to(dtype)
     exact = values.double().requires_grad_()
     expected = F.gelu(exact)
@@ -126,12 +126,12 @@ def _activated(dtype: torch.dtype, count: int) -> list[Pair]:
 
 def _normalise() -> Iterator[Check]:
     types = ((torch.float32, torch.float32), (torch.float32, torch.bfloat16), (torch.bfloat16, torch.bfloat16))
-    for own, rate, shape in product(types, (0.0, 0.1), ((1, 32), (150, 96), (300, 64))):
-        name = f"normalise of {shape[0]} rows, {own[0]} and {own[1]}"
-        yield Check(name, partial(_normalised, own, rate, shape))
+    for dtypes, rate, shape in product(types, (0.0, 0.1), ((1, 32), (150, 96), (300, 64))):
+        name = f"normalise of {shape[0]} rows, {dtypes[0]} and {dtypes[1]}"
+        yield Check(name, partial(_normalise_pairs, dtypes, rate, shape))
 
 
-def _normalised(dtypes: tuple[torch.dtype, torch.dtype], rate: float, shape: tuple[int, int]) -> list[Pair]:
+def _normalise_pairs(dtypes: tuple[torch.dtype, torch.dtype], rate: float, shape: tuple[int, int]) -> list[Pair]:
     norm, dropout = nn.LayerNorm(shape[1], eps=1e-12), Dropout(rate, site=3)
     with torch.no_grad():
         norm.weight.copy_(1.0 + 0.1 * _draw(shape[1], seed=3))
@@ -141,7 +141,7 @@ def _normalised(dtypes: tuple[torch.dtype, torch.dtype], rate: float, shape: tup
         raise TypeError("the kernel takes no such tensors")
 
     def work() -> list[Tensor]:
-        # In bfloats the twin rounds the sum before it is normalised, so it is given floats.
+        # In bfloats the twin would round the sum before it normalises, so it gets floats.
         wide = (
             [part.float() for part in (residual, branch)] if library.load("normalise") is None else [residual, branch]
         )
@@ -155,10 +155,10 @@ def _normalised(dtypes: tuple[torch.dtype, torch.dtype], rate: float, shape: tup
 
 def _cross_entropy() -> Iterator[Check]:
     for dtype, size in product(_SHARE, (1, 7, 64, 1003)):
-        yield Check(f"cross_entropy of {size} {dtype}", partial(_scored, dtype, size))
+        yield Check(f"cross_entropy of {size} {dtype}", partial(_cross_entropy_pairs, dtype, size))
 
 
-def _scored(dtype: torch.dtype, size: int) -> list[Pair]:
+def _cross_entropy_pairs(dtype: torch.dtype, size: int) -> list[Pair]:
     bias, targets, drawn = _draw(size, seed=1), torch.arange(70) % size, (3.0 * _draw(70, size)).to(dtype)
 
     def work() -> list[Tensor]:
@@ -167,22 +167,23 @@ def _scored(dtype: torch.dtype, size: int) -> list[Pair]:
         return [*found, rows, d_bias]
 
     slopes, column_sums = ((8e-3, 1e-5), (0.0, 0.3)) if dtype == torch.bfloat16 else ((0.0, 2e-6), (0.0, 1e-4))
-    every = zip(_both(work), ((1e-5, 1e-5), (0.0, 0.0), slopes, column_sums), strict=True)
-    kept = drawn.clone()
-    alone = cross_entropy_kernel.consume(kept, bias, targets, None)[0].sum()
+    compared = zip(_both(work), ((1e-5, 1e-5), (0.0, 0.0), slopes, column_sums), strict=True)
+    pairs = [Pair(*pair, *allowed) for pair, allowed in compared]
+    logits = drawn.clone()  # without `d_bias` the kernel must leave them unchanged
+    total = cross_entropy_kernel.consume(logits, bias, targets, None)[0].sum()
     expected = F.cross_entropy(drawn.float() + bias, targets, reduction="sum")
-    return [*(Pair(*pair, *allowed) for pair, allowed in every), Pair(alone, expected, 1e-5, 1e-5), Pair(kept, drawn)]
+    return [*pairs, Pair(total, expected, 1e-5, 1e-5), Pair(logits, drawn)]
 
 
 def _layer() -> Iterator[Check]:
     elements: tuple[Element, ...] = ("float", "bfloat", "byte")
     for element, activation, rows in product(elements, ("gelu", "relu"), ((1,), (10,), (53,), (1, 40, 16, 7, 130, 3))):
         name = f"layers in {element}s, {activation}, {sum(rows)} rows"
-        yield Check(name, partial(_encoded, element, activation, rows))
+        yield Check(name, partial(_layer_pairs, element, activation, rows))
 
 
 def draw_block(activation: Any = "gelu", *, hidden: int = 128, wide: int = 192) -> Block:
-    """Make a layer whose every weight says something."""
+    """Make a block with random weights everywhere, also in biases and LayerNorms."""
     sizes = {"dropout": 0.1, "attention_dropout": 0.1, "layer_norm_eps": 1e-12}
     block = Block(hidden, _HEADS, wide, activation=activation, site=1, **sizes)
     with torch.no_grad():
@@ -192,13 +193,13 @@ def draw_block(activation: Any = "gelu", *, hidden: int = 128, wide: int = 192) 
 
 
 def parts_of(block: Block) -> Parts:
-    """Take a layer apart for the kernel."""
-    own = block.attention.qkv, block.attention.output, block.feedforward.up, block.feedforward.down
-    return Parts(own, (block.attention_norm, block.feedforward_norm), block.feedforward.activation_name, _HEADS)
+    """Return the parts of a block that the kernel takes."""
+    linear = block.attention.qkv, block.attention.output, block.feedforward.up, block.feedforward.down
+    return Parts(linear, (block.attention_norm, block.feedforward_norm), block.feedforward.activation_name, _HEADS)
 
 
 def _in_bytes(values: Tensor, linear: nn.Linear) -> Tensor:
-    """Multiply as the class int8 means it: a scale for each row and each output, whole numbers between."""
+    """Multiply as int8 does: round to integers, with a scale for each row and each output."""
     weight_scales = linear.weight.abs().amax(1) / 127
     scales = values.abs().amax(1, keepdim=True) / 127
     whole = (values / scales).round().double() @ (linear.weight / weight_scales[:, None]).round().double().t()
@@ -214,7 +215,7 @@ def _rounded(values: Tensor) -> Tensor:
 
 
 def by_hand(block: Block, hidden: Tensor, layout: Layout, element: Element) -> Tensor:
-    """Go through a layer, rounding where the kernel for bfloats or bytes does."""
+    """Run a block in torch and round where the kernel for bfloats or bytes rounds."""
     linear = {"bfloat": _in_bfloats, "byte": _in_bytes}[element]
     query, key, value = _rounded(linear(hidden, block.attention.qkv)).view(len(hidden), 3, _HEADS, -1).unbind(1)
     seen = _rounded(attend(query, key, value, layout, causal=layout.causal).flatten(1))
@@ -225,18 +226,22 @@ def by_hand(block: Block, hidden: Tensor, layout: Layout, element: Element) -> T
 
 
 @torch.inference_mode()
-def _encoded(element: Element, activation: str, lengths: tuple[int, ...]) -> list[Pair]:
-    """Two layers in floats are torch's; one in bfloats or bytes is rounded as said, up to values near a half."""
+def _layer_pairs(element: Element, activation: str, lengths: tuple[int, ...]) -> list[Pair]:
+    """Compare two blocks in floats with torch, or one block in bfloats or bytes with `by_hand`.
+
+    A value near half a rounding step may round either way, so bfloats and bytes have two bounds: 3 % of the largest
+    value for each value, and 40 % of the mean rounding error for the mean difference.
+    """
     pairs = []
     for hidden_size, wide, causal in ((128, 192, False), (64, 320, True)):
         blocks = [draw_block(activation, hidden=hidden_size, wide=wide)] * (2 if element == "float" else 1)
-        every = [parts_of(block) for block in blocks]
-        if not all(layer_kernel.takes(parts, element) for parts in every):
-            return []  # this level has no products of such elements
+        all_parts = [parts_of(block) for block in blocks]
+        if not all(layer_kernel.takes(parts, element) for parts in all_parts):
+            return []  # this level has no products of this element type
         edges = torch.tensor([0, *lengths]).cumsum(0).int()
         layout = Layout(edges, edges, max(lengths), max(lengths), causal)
         hidden = exact = _draw(int(edges[-1]), hidden_size, seed=9)
-        found = Layers(every, element).encode(hidden, edges, causal=causal)
+        found = Layers(all_parts, element).encode(hidden, edges, causal=causal)
         with library.lent({}):
             for block in blocks:
                 exact = block(exact, layout, None)
@@ -246,9 +251,9 @@ def _encoded(element: Element, activation: str, lengths: tuple[int, ...]) -> lis
             expected = by_hand(blocks[0], hidden, layout, element)
         pairs.append(Pair(found, expected, absolute=0.03 * float(expected.abs().max())))
         if len(hidden) < 50:
-            continue  # too few for a mean to say anything
-        usual, apart = (expected - exact).abs().mean(), (found - expected).abs().mean()
-        pairs.append(Pair(apart, torch.zeros(()), absolute=0.4 * float(usual)))
+            continue  # too few rows for a meaningful mean
+        rounding_error, difference = (expected - exact).abs().mean(), (found - expected).abs().mean()
+        pairs.append(Pair(difference, torch.zeros(()), absolute=0.4 * float(rounding_error)))
     return pairs
 
 
@@ -259,12 +264,12 @@ CHECKS: Mapping[str, Callable[[], Iterator[Check]]] = {
     "normalise": _normalise,
     "layer": _layer,
 }
-"""What each library must pass."""
+"""The checks that each library must pass."""
 _THREADS = (1, 3)
 
 
 def trouble_of(check: Check) -> str | None:
-    """Run a check on one thread and on several; say what is wrong, as a clause."""
+    """Run a check on one thread and on three; return what is wrong as a clause, or None."""
     before = torch.get_num_threads()
     try:
         for threads in _THREADS:
@@ -277,39 +282,39 @@ def trouble_of(check: Check) -> str | None:
     return None
 
 
-def _judged(name: str) -> str | None:
+def _trouble_of_library(name: str) -> str | None:
     for check in CHECKS[name]():
-        _say("begin", name, check.function)
+        _print("begin", name, check.function)
         if (trouble := trouble_of(check)) is not None:
             return trouble
     return None
 
 
-def _say(*words: str) -> None:
+def _print(*words: str) -> None:
     sys.stdout.write(" ".join(words).replace("\n", " ") + "\n")
     sys.stdout.flush()
 
 
 def main(words: list[str]) -> None:
-    """Try out libraries given as NAME=PATH, one after the other."""
+    """Check libraries, given as NAME=PATH, one after another."""
     with suppress(ImportError, OSError, ValueError):
         import resource
 
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # crashes are expected here: no core dumps
-    levels.available()  # asks the system for the tile unit
+    levels.available()  # requests the tile unit from the system
     libraries: dict[str, Any] = {}
     for word in words:
         name, _, path = word.partition("=")
         if name == "layer" and "attention" not in libraries:
-            continue  # it would call what is wrong
-        _say("begin", name, "loading")
+            continue  # it calls the attention kernel, which has failed
+        _print("begin", name, "loading")
         try:
             with library.lent({**libraries, name: library.opened(path)}):
-                trouble = _judged(name)
-        except Exception as error:  # whatever it is, the kernel isn't to be used
+                trouble = _trouble_of_library(name)
+        except Exception as error:  # any error disqualifies the kernel
             trouble = f"raised {type(error).__name__}: {error}"
         if trouble is None:
             libraries[name] = library.opened(path)
-            _say("passed", name)
+            _print("passed", name)
         else:
-            _say("differs", name, trouble)
+            _print("differs", name, trouble)

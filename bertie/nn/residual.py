@@ -1,6 +1,6 @@
-"""What ends a post-norm sub-layer: LayerNorm(x + dropout(sublayer(x))) ("Attention is all you need", 3.1 and 5.4).
+"""The end of a post-norm sub-layer: LayerNorm(x + dropout(sublayer(x))) ("Attention is all you need", 3.1 and 5.4).
 
-One kernel on CPUs where there is a compiler, torch's own operations elsewhere; both draw the same dropout.
+On CPUs with a compiler it is one C++ kernel, otherwise torch's operations. Both draw the same dropout.
 
 Shapes: T tokens, H hidden.
 """
@@ -17,7 +17,7 @@ from bertie.nn.dropout import Dropout, Noise
 
 
 class _AddNorm(torch.autograd.Function):
-    """The kernel; its backward pass works the sum and the draws out again instead of keeping them."""
+    """The kernel. Its backward pass computes the sum and the dropout draws again instead of keeping them."""
 
     @staticmethod
     def forward(

@@ -1,7 +1,8 @@
-"""Rotary positions (Su et al. 2021): queries and keys are turned by angles that grow with their place.
+"""Rotary positions (Su et al. 2021): queries and keys are rotated by angles that grow with their position.
 
-Two coordinates of a head form a pair, turned by position / base^(2i/D): i and i + D/2, or, interleaved as in RoFormer,
-2i and 2i + 1. The product of a turned query and a turned key depends on the distance of their places alone.
+Two coordinates of an attention head form a pair: i and i + D/2, or, interleaved as in RoFormer, 2i and 2i + 1. Pair i
+is rotated by position / base^(2i/D). The product of a rotated query and a rotated key then depends on the distance of
+their positions alone.
 
 Shapes: P positions, T tokens, H hidden, N heads, D head size.
 """
@@ -21,12 +22,12 @@ Turn = tuple[Tensor, Tensor]
 
 
 def angles(positions: Tensor, size: int, base: float) -> Turn:
-    """Work out the turns of tokens.
+    """Return the cosines and sines of the tokens' angles.
 
     Args:
-        positions: (T,) places within their sequences.
+        positions: (T,), within their sequences.
         size: D, even.
-        base: theta; the larger, the slower the last pair turns.
+        base: theta; a larger base rotates the last pairs more slowly.
     """
     powers = torch.arange(0, size, 2, dtype=torch.float32, device=positions.device) / size  # (D/2,)
     turned = positions.float()[:, None, None] * (1.0 / base**powers)  # (T, 1, D/2)
@@ -34,9 +35,9 @@ def angles(positions: Tensor, size: int, base: float) -> Turn:
 
 
 def rotate(values: Tensor, turn: Turn, *, interleaved: bool = False) -> Tensor:
-    """Turn queries or keys (T, N, D), in fp32 whatever their dtype."""
+    """Rotate queries or keys (T, N, D), in fp32 whatever their dtype."""
     cosine, sine = turn
-    if interleaved:  # pairs that stand together are complex numbers as they lie in memory
+    if interleaved:  # adjacent pairs have the memory layout of complex numbers
         pairs = torch.view_as_complex(values.float().contiguous().view(*values.shape[:-1], -1, 2))  # (T, N, D/2)
         return torch.view_as_real(pairs * torch.complex(cosine, sine)).flatten(-2).to(values.dtype)
     first, second = values.float().chunk(2, dim=-1)  # (T, N, D/2)
@@ -45,7 +46,7 @@ def rotate(values: Tensor, turn: Turn, *, interleaved: bool = False) -> Tensor:
 
 
 class Turns(nn.Module):
-    """The turns of all places, as a table that goes into files as other programs have it.
+    """A table of the sines and cosines of all positions, which model files hold as in transformers.
 
     Args:
         num_positions: P.
@@ -60,23 +61,23 @@ class Turns(nn.Module):
         table = sinusoids(num_positions, size)
         self.register_buffer("weight", torch.cat([table[:, ::2], table[:, 1::2]], dim=1))
 
-    def forward(self, places: Tensor) -> Turn:
-        """Look up the turns of places (T,)."""
-        sine, cosine = self.weight[places].float()[:, None].chunk(2, dim=-1)
+    def forward(self, positions: Tensor) -> Turn:
+        """Return the cosines and sines at positions (T,)."""
+        sine, cosine = self.weight[positions].float()[:, None].chunk(2, dim=-1)
         return cosine, sine
 
 
 class RotaryAttention(SelfAttention):
-    """Multi-head attention of a sequence with itself by rotary positions, perhaps within a window.
+    """Multi-head self-attention with rotary positions, over the whole sequence or a window.
 
     Args:
         hidden_size: H, a multiple of `num_heads`.
         num_heads: N.
         dropout: rate on the attention weights.
-        site: dropout's number in the network.
-        bias: whether the projections have one.
-        window: places a token sees to either side; the whole sequence when None.
-        interleaved: which coordinates form a pair.
+        site: dropout number of this layer in the network.
+        bias: whether the projections have a bias.
+        window: positions that a token attends to on either side; the whole sequence when None.
+        interleaved: whether coordinates 2i and 2i + 1 form a pair, instead of i and i + D/2.
     """
 
     def __init__(
@@ -94,7 +95,7 @@ class RotaryAttention(SelfAttention):
         self.window, self.interleaved = window, interleaved
 
     def forward(self, hidden: Tensor, layout: Layout, noise: Noise | None, turn: Turn | None = None) -> Tensor:
-        """Map (T, H) to (T, H); without a turn, tokens have no place."""
+        """Map (T, H) to (T, H); without `turn`, positions have no effect."""
         query, key, value = self.project(hidden)  # (T, N, D)
         if turn is not None:
             query, key = (rotate(part, turn, interleaved=self.interleaved) for part in (query, key))
@@ -115,10 +116,10 @@ class RotaryAttention(SelfAttention):
 
 
 class RotaryBlock(Block):
-    """A post-norm layer whose attention goes by interleaved rotary positions. Arguments as in `Block`."""
+    """A post-norm block with interleaved rotary positions. Arguments as in `Block`."""
 
     def attend_with(self, hidden_size: int, num_heads: int, dropout: float, site: int) -> RotaryAttention:
-        """Make the attention of this layer."""
+        """Make the self-attention of this block."""
         return RotaryAttention(hidden_size, num_heads, dropout=dropout, site=site, bias=True, interleaved=True)
 
     def forward(self, hidden: Tensor, layout: Layout, noise: Noise | None, turn: Turn | None = None) -> Tensor:

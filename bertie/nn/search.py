@@ -1,10 +1,10 @@
-"""Write token by token: greedy, beam search, sampling; many items at once over one cache, each until it is done.
+"""Generate text token by token: greedy, by beam search or by sampling, for many items at once over one cache.
 
-Beam search keeps the K best unfinished and the K best finished texts. A text's score is the sum of its
-log-probabilities divided by its length (the end token counts) to the power of `length_penalty`; an item is done when
-its best unfinished text, at its present length, is no better than its worst finished one. Those are the rules that
-transformers' `generate` follows by default, and a test holds them equal. Samples come from streams keyed by the seed
-and the source's tokens, so that neither company nor order changes them.
+Beam search keeps the K best unfinished and the K best finished texts. The score of a text is the sum of its
+log-probabilities divided by its length, end token included, to the power of `length_penalty`. An item is done when its
+best unfinished text, at its present length, is no better than its worst finished one. transformers' `generate` follows
+the same rules by default, and a test compares the two. Samples come from streams keyed by the seed and the source's
+tokens, so they depend neither on the other items nor on the order.
 
 Shapes: I items, K rows an item, R = I x K rows, L tokens so far, V vocabulary.
 """
@@ -26,36 +26,36 @@ from bertie.nn.cache import Cache
 from bertie.nn.dropout import mix64
 
 _NEVER = -1e9
-_Nameless = tuple[int | None, tuple[int, ...]]
-"""Ids without a piece: those from a number on, and single ones below it."""
+_Unnamed = tuple[int | None, tuple[int, ...]]
+"""Ids without a token in the vocabulary: all from the first number on, and single ones below it."""
 
 
 @dataclass(frozen=True)
 class Search:
-    """How to write."""
+    """Settings of generation."""
 
     num_beams: int = 1
     """Texts kept at each step; 1 is greedy."""
     max_new_tokens: int = 64
-    """Tokens of the longest text, its end included."""
+    """Tokens of the longest text, end token included."""
     min_new_tokens: int = 0
-    """Tokens before the end may come."""
+    """Tokens before the end token is allowed."""
     length_penalty: float = 1.0
     """Above 0 favours long texts, below 0 short ones; for beams."""
     no_repeat_ngram: int = 0
-    """No run of so many tokens comes twice in a text; 0 for no such rule."""
+    """Length of the token runs that may occur only once in a text; 0 allows repetition."""
     num_texts: int = 1
-    """Texts of each item: the best beams, or as many samples."""
+    """Texts for each item: the best beams, or this many samples."""
     sample: bool = False
     """Draw each token instead of taking the likeliest."""
     temperature: float = 1.0
-    """Below 1 sharpens what is drawn from, above 1 flattens it."""
+    """Below 1 sharpens the distribution of samples, above 1 flattens it."""
     top_k: int = 0
-    """Draw from so many likeliest tokens only; 0 from all."""
+    """Draw from this many likeliest tokens only; 0 for all."""
     top_p: float = 1.0
-    """Draw from the likeliest tokens that have this probability together."""
+    """Draw from the likeliest tokens that together have this probability."""
     seed: int = 0
-    """Of the samples."""
+    """Seed of the samples."""
 
     def __post_init__(self) -> None:
         for name in ("num_beams", "max_new_tokens", "num_texts"):
@@ -73,39 +73,39 @@ class Search:
                 f"temperature must be above 0 and top_p above 0 to 1; got {self.temperature} and {self.top_p}"
             )
         if self.sample and self.num_beams > 1:
-            raise SettingsError(f"samples are drawn one by one, without beams; got num_beams {self.num_beams}")
+            raise SettingsError(f"sampling needs num_beams 1; got {self.num_beams}")
         if not self.sample and (self.temperature, self.top_k, self.top_p) != (1.0, 0, 1.0):
-            raise SettingsError("temperature, top_k and top_p change what is drawn; say sample=true too")
+            raise SettingsError("temperature, top_k and top_p apply to sampling only; set sample=true as well")
         if not self.sample and self.num_texts > self.num_beams:
-            raise SettingsError(f"{self.num_texts} texts of an item need as many beams; got num_beams {self.num_beams}")
+            raise SettingsError(f"num_texts {self.num_texts} needs as many beams; got num_beams {self.num_beams}")
 
 
 class Writer(Protocol):
-    """What writes: a decoder over a source, or an encoder that goes on with texts."""
+    """A model that generates text: a decoder over a source, or a causal encoder that continues prompts."""
 
     @property
     def max_positions(self) -> int:
         """Tokens of the longest text."""
 
     def begin(self, memory: Tensor, source: Batch, rows_per_item: int = 1) -> Cache:
-        """Look at the source once, and return a cache with K rows for each sequence of it."""
+        """Read the source once, and return a cache with K rows for each of its sequences."""
 
     def step(self, tokens: Tensor, cache: Cache) -> tuple[Tensor, Cache]:
-        """Read one more token (R,) in every row, and return what comes next, (R, V) logits, and the longer cache."""
+        """Read one more token (R,) in every row; return (R, V) logits of the next one, and the longer cache."""
 
 
 @dataclass(frozen=True)
 class Written:
-    """One text that was written for an item."""
+    """A generated text of an item."""
 
     tokens: tuple[int, ...]
-    """Without start, and without end."""
+    """Without start and end token."""
     ended: bool
-    """Whether it came to its end before `max_new_tokens`."""
+    """Whether the end token came within `max_new_tokens`."""
     log_probability: float
-    """Mean over its tokens, the end included."""
+    """Mean over the tokens, end token included."""
     score: float
-    """What it was ranked by: that mean, for beams the sum by the length penalty."""
+    """The ranking score: the mean log-probability, or for beams the sum divided by length ** length_penalty."""
 
 
 def write(
@@ -119,36 +119,36 @@ def write(
     size: int | None = None,
     gaps: Sequence[int] = (),
 ) -> list[list[Written]]:
-    """Write `num_texts` texts for every sequence of `source`, the best first.
+    """Generate `num_texts` texts for every sequence of `source`, the best first.
 
     Args:
         writer: in evaluation mode.
         memory: the encoder's hidden vectors of `source`.
         source: I sequences.
-        search: how.
-        start: id that every text begins with, or (I,) such ids.
-        end: id that it ends with.
-        size: ids from this one on have no piece and are never written, if the writer has more.
-        gaps: ids below it without a piece.
+        search: settings.
+        start: id of the start token, the same for every text, or (I,) ids.
+        end: id of the end token.
+        size: size of the vocabulary; the writer's ids from here on have no token and are never generated.
+        gaps: ids below `size` without a token.
 
     Raises:
-        SettingsError: texts longer than the writer's positions, or more beams than the vocabulary allows.
+        SettingsError: texts may get longer than the writer's positions.
     """
     if search.max_new_tokens > writer.max_positions:
         raise SettingsError(
             f"max_new_tokens {search.max_new_tokens} is more than the decoder's {writer.max_positions} positions"
         )
     firsts = torch.as_tensor(start, device=memory.device).expand(len(source))
-    nameless = (size, tuple(gaps))
+    unnamed = (size, tuple(gaps))
     if search.num_beams > 1:
-        return _Beams(writer, memory, source, search, firsts, end, nameless).run()
-    return _one_by_one(writer, memory, source, search, firsts, end, nameless)
+        return _Beams(writer, memory, source, search, firsts, end, unnamed).run()
+    return _write_without_beams(writer, memory, source, search, firsts, end, unnamed)
 
 
-def _one_by_one(
-    writer: Writer, memory: Tensor, source: Batch, search: Search, firsts: Tensor, end: int, nameless: _Nameless
+def _write_without_beams(
+    writer: Writer, memory: Tensor, source: Batch, search: Search, firsts: Tensor, end: int, unnamed: _Unnamed
 ) -> list[list[Written]]:
-    """Go on with the likeliest token of each row, or with one that is drawn."""
+    """Continue each row with the likeliest token or with a sample."""
     texts_each = search.num_texts if search.sample else 1
     keys = _sample_keys(source, texts_each, search.seed) if search.sample else []
     cache = writer.begin(memory, source, texts_each)
@@ -156,16 +156,15 @@ def _one_by_one(
     tokens = firsts.repeat_interleave(texts_each)[:, None]  # (R, L)
     sums = torch.zeros(num_rows, device=memory.device)
     ended = torch.zeros(num_rows, dtype=torch.bool, device=memory.device)
-    alive = torch.arange(len(source), device=memory.device)  # items that still write
-    found: list[list[Written]] = [[] for _ in range(len(source))]
+    alive = torch.arange(len(source), device=memory.device)  # items that are not done
+    results: list[list[Written]] = [[] for _ in range(len(source))]
     for number in range(1, search.max_new_tokens + 1):
         logits, cache = writer.step(tokens[:, -1], cache)
-        logits = _ruled(logits.float(), tokens, search, end, number)
-        shares = logits.log_softmax(1)
-        logits = _named(logits, nameless)
+        logits = _forbid(logits.float(), tokens, search, end, number)
+        log_probabilities = logits.log_softmax(1)
+        logits = _forbid_unnamed(logits, unnamed)
         chosen = _draw(logits, search, keys, number) if search.sample else logits.argmax(1)
-        gained = shares.gather(1, chosen[:, None])[:, 0]
-        sums += torch.where(ended, 0.0, gained)
+        sums += torch.where(ended, 0.0, log_probabilities.gather(1, chosen[:, None])[:, 0])
         tokens = torch.cat([tokens, torch.where(ended, end, chosen)[:, None]], dim=1)
         ended = ended | (chosen == end)
         done = ended.view(-1, texts_each).all(1) | (number == search.max_new_tokens)  # (items,)
@@ -173,44 +172,44 @@ def _one_by_one(
             continue
         rows = zip(tokens.tolist(), sums.tolist(), strict=True)
         written = [_finish(row[1:], end, total) for row, total in rows]
-        for place in done.nonzero().flatten().tolist():
-            texts = written[place * texts_each : (place + 1) * texts_each]
-            found[int(alive[place])] = sorted(texts, key=lambda text: -text.score) if search.sample else texts
-        left = (~done).nonzero().flatten()
-        if len(left) == 0:
+        for index in done.nonzero().flatten().tolist():
+            texts = written[index * texts_each : (index + 1) * texts_each]
+            results[int(alive[index])] = sorted(texts, key=lambda text: -text.score) if search.sample else texts
+        remaining = (~done).nonzero().flatten()
+        if len(remaining) == 0:
             break
-        kept = (left[:, None] * texts_each + torch.arange(texts_each, device=left.device)).flatten()
-        cache, alive = cache.keep(left), alive[left]
+        kept = (remaining[:, None] * texts_each + torch.arange(texts_each, device=remaining.device)).flatten()
+        cache, alive = cache.keep(remaining), alive[remaining]
         tokens, sums, ended = tokens[kept], sums[kept], ended[kept]
         keys = [keys[row] for row in kept.tolist()] if search.sample else keys
-    return found
+    return results
 
 
 def _finish(tokens: Sequence[int], end: int, total: float) -> Written:
-    """Cut a row at its end."""
-    place = tokens.index(end) if end in tokens else len(tokens)
-    length = min(len(tokens), place + 1)
+    """Return the text of a row, cut at its end token; `total` is the sum of its log-probabilities."""
+    stop = tokens.index(end) if end in tokens else len(tokens)
+    length = min(len(tokens), stop + 1)
     mean = total / length
-    return Written(tuple(tokens[:place]), place < len(tokens), mean, mean)
+    return Written(tuple(tokens[:stop]), stop < len(tokens), mean, mean)
 
 
-def _ruled(scores: Tensor, tokens: Tensor, search: Search, end: int, number: int) -> Tensor:
-    """Forbid, in (R, V) scores of token `number` (from 1), the end before its time and runs that were there already."""
+def _forbid(scores: Tensor, tokens: Tensor, search: Search, end: int, number: int) -> Tensor:
+    """Set the (R, V) scores of token `number` (from 1) to -inf for an early end and for repeated runs."""
     if number <= search.min_new_tokens:
         scores[:, end] = -math.inf
     size = search.no_repeat_ngram
     if size and tokens.shape[1] >= size:
         runs = tokens.unfold(1, size, 1)  # (R, runs, size)
         tail = tokens[:, tokens.shape[1] - size + 1 :]  # (R, size - 1)
-        again = (runs[:, :, :-1] == tail[:, None]).all(2)
-        rows, places = again.nonzero(as_tuple=True)
-        scores[rows, runs[rows, places, -1]] = -math.inf
+        repeated = (runs[:, :, :-1] == tail[:, None]).all(2)
+        rows, starts = repeated.nonzero(as_tuple=True)
+        scores[rows, runs[rows, starts, -1]] = -math.inf
     return scores
 
 
-def _named(scores: Tensor, nameless: _Nameless) -> Tensor:
-    """Forbid, in (R, V) scores, what has no piece; it has its share of the probability all the same."""
-    size, gaps = nameless
+def _forbid_unnamed(scores: Tensor, unnamed: _Unnamed) -> Tensor:
+    """Set the (R, V) scores of ids without a token to -inf; the softmax before still counts them."""
+    size, gaps = unnamed
     if size is not None:
         scores[:, size:] = -math.inf
     if gaps:
@@ -219,30 +218,31 @@ def _named(scores: Tensor, nameless: _Nameless) -> Tensor:
 
 
 def _sample_keys(source: Batch, texts_each: int, seed: int) -> list[int]:
-    """Key a stream for each of (R,) samples."""
+    """Return the key of the random stream of each of (R,) samples."""
     edges, tokens = source.offsets.tolist(), source.tokens.tolist()
     firsts = [mix64(seed, *tokens[start:stop]) for start, stop in pairwise(edges)]
     return [mix64(first, number) for first in firsts for number in range(texts_each)]
 
 
 def _draw(logits: Tensor, search: Search, keys: Sequence[int], number: int) -> Tensor:
-    """Draw a token for each of (R, V) rows: where the row's uniform number falls among its likeliest tokens."""
+    """Draw a token (R,) from each row of (R, V) logits by the row's uniform number."""
     ranked, order = (logits / search.temperature).sort(dim=1, descending=True, stable=True)
     if search.top_k:
         ranked = ranked[:, : search.top_k]
-    shares = ranked.softmax(1).double()
-    before = shares.cumsum(1) - shares
-    shares = shares.masked_fill(before >= search.top_p, 0.0) if search.top_p < 1.0 else shares
-    heights = shares.cumsum(1)
+    probabilities = ranked.softmax(1).double()
+    before = probabilities.cumsum(1) - probabilities
+    if search.top_p < 1.0:
+        probabilities = probabilities.masked_fill(before >= search.top_p, 0.0)
+    heights = probabilities.cumsum(1)
     uniform = [(mix64(key, number) >> 11) / 2**53 for key in keys]
     level = torch.tensor(uniform, dtype=torch.float64, device=logits.device)[:, None] * heights[:, -1:]
-    place = (heights <= level).sum(1, keepdim=True)  # the first token whose height is above the level
-    return order.gather(1, place.clamp(max=shares.shape[1] - 1))[:, 0]
+    rank = (heights <= level).sum(1, keepdim=True)  # the first token whose height is above the level
+    return order.gather(1, rank.clamp(max=heights.shape[1] - 1))[:, 0]
 
 
 @dataclass(eq=False)
 class _Beams:
-    """Beam search over items; what is done leaves, so that the tensors below shrink."""
+    """Beam search over items. An item that is done is dropped from all tensors below, which shrink."""
 
     writer: Writer
     memory: Tensor
@@ -250,17 +250,17 @@ class _Beams:
     search: Search
     firsts: Tensor
     end: int
-    nameless: _Nameless
-    found: list[list[Written]] = field(default_factory=list)
+    unnamed: _Unnamed
+    results: list[list[Written]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         items, beams, device = len(self.source), self.search.num_beams, self.memory.device
-        self.found = [[] for _ in range(items)]
+        self.results = [[] for _ in range(items)]
         self.alive = torch.arange(items, device=device)
         self.running = self.firsts[:, None, None].repeat(1, beams, 1)  # (I, K, L)
         self.sums = torch.full((items, beams), _NEVER, device=device)
-        self.sums[:, 0] = 0.0  # all beams are equal yet: one of them goes on
-        # Finished texts, padded with the end token, with sums of log-probabilities and scores.
+        self.sums[:, 0] = 0.0  # all beams start equal, so only the first of them counts
+        # Finished texts, padded with the end token, their scores and the sums of their log-probabilities.
         self.texts = self.running.clone()
         self.scores = torch.full((items, beams), _NEVER, device=device)
         self.totals = torch.zeros(items, beams, device=device)
@@ -274,21 +274,21 @@ class _Beams:
             hopeless = self.finished.all(1) & (
                 self.sums[:, 0] / number**self.search.length_penalty <= self.scores.min(1).values
             )
-            left = self._leave(hopeless | (number == self.search.max_new_tokens))
-            if len(left) == 0:
+            remaining = self._drop_done(hopeless | (number == self.search.max_new_tokens))
+            if len(remaining) == 0:
                 break
-            if len(left) < len(hopeless):
-                cache = cache.keep(left)
-        return self.found
+            if len(remaining) < len(hopeless):
+                cache = cache.keep(remaining)
+        return self.results
 
     def _advance(self, logits: Tensor, number: int) -> Tensor:
-        """Write token `number` (from 1) in every beam, and return the (R,) rows that the new rows go on from."""
+        """Append token `number` (from 1) to every beam; return the row (R,) that each new row continues."""
         items, beams, _ = self.running.shape
-        shares = _named(logits.log_softmax(1), self.nameless)  # (R, V)
-        shares = _ruled(shares, self.running.flatten(0, 1), self.search, self.end, number)
-        vocabulary = shares.shape[1]
-        sums, places = (self.sums[:, :, None] + shares.view(items, beams, -1)).flatten(1).topk(2 * beams)  # (I, 2K)
-        parents, tokens = places // vocabulary, places % vocabulary
+        scores = _forbid_unnamed(logits.log_softmax(1), self.unnamed)  # (R, V)
+        scores = _forbid(scores, self.running.flatten(0, 1), self.search, self.end, number)
+        vocabulary = scores.shape[1]
+        sums, chosen = (self.sums[:, :, None] + scores.view(items, beams, -1)).flatten(1).topk(2 * beams)  # (I, 2K)
+        parents, tokens = chosen // vocabulary, chosen % vocabulary
         texts = torch.cat([_take(self.running, parents), tokens[:, :, None]], dim=2)  # (I, 2K, L + 1)
         stops = (tokens == self.end) | (number == self.search.max_new_tokens)
         self._collect(texts, sums, stops, number)
@@ -298,7 +298,7 @@ class _Beams:
         return (parents.gather(1, going.indices) + offsets).flatten()
 
     def _collect(self, texts: Tensor, sums: Tensor, stops: Tensor, number: int) -> None:
-        """Take what ended among the K best into the K finished texts, where it is better than they are."""
+        """Update the K best finished texts with those among the K best candidates that have ended."""
         beams = self.search.num_beams
         stops, sums = stops[:, :beams], sums[:, :beams]
         scores = sums / number**self.search.length_penalty
@@ -309,26 +309,26 @@ class _Beams:
         self.totals = torch.cat([self.totals, sums], dim=1).gather(1, best.indices)
         self.finished = torch.cat([self.finished, stops], dim=1).gather(1, best.indices)
 
-    def _leave(self, done: Tensor) -> Tensor:
-        """Note down the items that are done (I,), and return the places of the others."""
+    def _drop_done(self, done: Tensor) -> Tensor:
+        """Record the results of the items that are done (I,), drop them, and return the indices of the others."""
         if not bool(done.any()):
             return torch.arange(len(done), device=done.device)
-        for place in done.nonzero().flatten().tolist():
-            texts = self.texts[place, : self.search.num_texts, 1:].tolist()
-            totals, scores = self.totals[place].tolist(), self.scores[place].tolist()
-            self.found[int(self.alive[place])] = [
+        for index in done.nonzero().flatten().tolist():
+            texts = self.texts[index, : self.search.num_texts, 1:].tolist()
+            totals, scores = self.totals[index].tolist(), self.scores[index].tolist()
+            self.results[int(self.alive[index])] = [
                 _ranked(_finish(text, self.end, totals[rank]), scores[rank]) for rank, text in enumerate(texts)
             ]
-        left = (~done).nonzero().flatten()
+        remaining = (~done).nonzero().flatten()
         for name in ("alive", "running", "sums", "texts", "scores", "totals", "finished"):
-            setattr(self, name, getattr(self, name)[left])
-        return left
+            setattr(self, name, getattr(self, name)[remaining])
+        return remaining
 
 
 def _ranked(text: Written, score: float) -> Written:
     return Written(text.tokens, text.ended, text.log_probability, score)
 
 
-def _take(values: Tensor, places: Tensor) -> Tensor:
-    """Pick (I, K', L) rows at `places` (I, K') of (I, K, L)."""
-    return values.gather(1, places[:, :, None].expand(-1, -1, values.shape[2]))
+def _take(values: Tensor, rows: Tensor) -> Tensor:
+    """Return the rows at indices `rows` (I, K') of (I, K, L) values: (I, K', L)."""
+    return values.gather(1, rows[:, :, None].expand(-1, -1, values.shape[2]))

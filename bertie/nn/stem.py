@@ -1,8 +1,8 @@
-"""ModernBERT's one stem below every last layer: dense, GELU, LayerNorm, without biases.
+"""ModernBERT's stem, the layers below the last layer of every head: dense, GELU, LayerNorm, without biases.
 
-It stands on masked tokens, on every token, or on a pooled vector.
+It runs on the chosen tokens, on every token, or on one vector a sequence.
 
-Shapes: T tokens, B sequences, M slots, H hidden, V vocabulary.
+Shapes: T tokens, B sequences, M chosen tokens, H hidden, V vocabulary.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ class Stem(nn.Module):
 
 
 class TokenStem(Stem):
-    """The stem on every token, with a dropout after it.
+    """The stem on every token, followed by dropout.
 
     Args:
         hidden_size: H.
         layer_norm_eps: epsilon of the LayerNorm.
-        dropout: what follows.
+        dropout: follows the stem.
     """
 
     def __init__(self, hidden_size: int, layer_norm_eps: float, dropout: Dropout) -> None:
@@ -59,12 +59,12 @@ class TokenStem(Stem):
 
 
 class TokenStemLogits(Stem):
-    """The stem below the word embeddings as output matrix with a bias of their own.
+    """The masked-LM head: the stem, then the word embeddings as output matrix, with a bias.
 
     Args:
         hidden_size: H.
         layer_norm_eps: epsilon of the LayerNorm.
-        embedding: (V, H) the output matrix; tied, it is the encoder's own parameter and appears in both.
+        embedding: (V, H), the output matrix. If tied, it is the encoder's parameter and belongs to both modules.
     """
 
     def __init__(self, hidden_size: int, layer_norm_eps: float, embedding: nn.Parameter) -> None:
@@ -78,12 +78,12 @@ class TokenStemLogits(Stem):
 
 
 class StemPooler(nn.Module):
-    """The stem on one vector a sequence: its first token's, or the mean.
+    """The stem on one vector a sequence: the first token's or the mean.
 
     Args:
         hidden_size: H.
         layer_norm_eps: epsilon of the LayerNorm.
-        pooling: which of both.
+        pooling: `cls` for the first token, `mean` for the mean.
     """
 
     def __init__(self, hidden_size: int, layer_norm_eps: float, pooling: Literal["cls", "mean"]) -> None:

@@ -146,7 +146,7 @@ def test_a_network_that_misses_its_class_is_refused(build_bundle: Callable[..., 
     bundle, other = build_bundle(), build_bundle()
     table: Any = other.model.get_parameter("encoder.embeddings.word.weight")
     table.data += 0.5 * torch.randn_like(table)
-    with pytest.raises(SettingsError, match=r"misses the class int8 .* it asks for 0\.995"):
+    with pytest.raises(SettingsError, match=r"not within the limit of --precision int8, 0\.995"):
         hold(bundle, other.model, "int8")
 
 

@@ -151,6 +151,6 @@ def test_nothing_is_left_of_what_fails(
     out.rmdir()
     if not registry.load("backends", "onnx").BACKEND().missing():
         monkeypatch.setitem(room.LIMITS, "exact", 1e-12)
-        with pytest.raises(SettingsError, match="misses the class exact"):
+        with pytest.raises(SettingsError, match="not within the limit of --precision exact"):
             export(model, out)
     assert list(tmp_path.iterdir()) == []

@@ -86,7 +86,7 @@ def test_only_plain_files_of_one_s_own_are_opened(tmp_path: Path) -> None:
         with pytest.raises(OSError):
             cache.open_own(tmp_path / name)
     path.chmod(0o666)
-    with pytest.raises(PermissionError, match="not a plain file of this user's own"):
+    with pytest.raises(PermissionError, match="not a plain file that only this user can write"):
         cache.open_own(path)
 
 

@@ -84,8 +84,8 @@ def test_what_is_not_right_is_left_to_torch(
     said = sabotage(sources, "wrong")
     assert library.load("gelu") is None
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
-    assert said in line and "torch serves instead" in line
-    assert library.describe() == "plain torch (no kernel is right on this machine)"
+    assert said in line and "torch is used instead" in line
+    assert library.describe() == "plain torch (every kernel failed on this machine)"
     assert verdict(tmp_path).startswith("failed\n")
     monkeypatch.setattr(child, "run", lambda *_, **__: pytest.fail("a process was started"))
     library.forget()
@@ -105,7 +105,7 @@ def test_what_fails_at_one_level_is_done_by_the_next(
     monkeypatch.delenv(levels.SWITCH)
     assert library.load("gelu") is not None
     error = capsys.readouterr().err
-    assert "gelu for avx512 crashed in loading (SIGILL) (avx2 serves instead)" in error
+    assert "gelu for avx512 crashed in loading (SIGILL) (avx2 is used instead)" in error
     assert library.describe().endswith("; gelu by avx2")
 
 
@@ -192,7 +192,7 @@ def test_the_switch_leaves_everything_to_torch(
 def test_a_word_that_the_switch_does_not_know_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(levels.SWITCH, "fast")
     library.forget()
-    with pytest.raises(SettingsError, match="BERTIE_KERNELS is 'fast'; it may be amx, avx512, avx2 or off"):
+    with pytest.raises(SettingsError, match="BERTIE_KERNELS must be amx, avx512, avx2 or off; got 'fast'"):
         library.load("gelu")
 
 
@@ -203,7 +203,7 @@ def test_a_level_that_the_processor_lacks_is_said(
     monkeypatch.setattr(levels, "available", lambda: (next(level for level in levels._LEVELS if level.name == "avx2"),))
     monkeypatch.setenv(levels.SWITCH, word)
     assert [level.name for level in levels.chosen()] == used
-    said = "BERTIE_KERNELS is 'amx', which this processor doesn't have; avx2 is used"
+    said = "BERTIE_KERNELS=amx: this processor doesn't have amx; avx2 is used"
     assert (said in capsys.readouterr().err) == (word == "amx")
 
 

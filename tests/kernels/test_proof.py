@@ -29,7 +29,7 @@ def test_every_library_has_checks() -> None:
         (torch.tensor([1.0, 2.0]), None),
         (torch.tensor([1.0, 2.5]), "wrong results, 0.5 from torch's in it"),
         (torch.tensor([1.0, torch.nan]), "wrong results, nan from torch's in it"),
-        (torch.tensor([1.0]), "the shape (1,) in place of (2,)"),
+        (torch.tensor([1.0]), "the shape (1,) instead of (2,)"),
     ],
 )
 def test_what_differs_is_said(found: torch.Tensor, said: str | None) -> None:

@@ -43,7 +43,7 @@ def test_dropouts() -> None:
 def test_settings_that_it_lacks() -> None:
     foreign = SMALL.to_foreign()
     assert {"dim", "n_layers", "hidden_dim", "qa_dropout"} < set(foreign) and "type_vocab_size" not in foreign
-    with pytest.raises(SettingsError, match="spelled as BERT's"):
+    with pytest.raises(SettingsError, match="have BERT's names"):
         DistilBertConfig.from_foreign({"hidden_size": 16, "num_hidden_layers": 2})
     with pytest.raises(SettingsError, match="num_segments 2"):
         DistilBertConfig(60, num_segments=2)

@@ -93,7 +93,7 @@ def test_configs_of_today_and_older_ones() -> None:
         ({"rope_parameters": [1]}, "rope_parameters"),
         ({"classifier_pooling": "max"}, "pooling must be cls or mean"),
         ({"local_attention": 1}, "local_attention"),
-        ({"hidden_size": 18, "num_attention_heads": 6}, "even size"),
+        ({"hidden_size": 18, "num_attention_heads": 6}, "must be even"),
     ],
 )
 def test_what_it_lacks_is_refused(values: dict[str, Any], named: str) -> None:

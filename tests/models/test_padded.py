@@ -116,7 +116,7 @@ def test_gradients_flow_to_every_weight_and_dropout_goes_with_the_mode(kind: str
 def test_a_pooler_put_on_is_a_part_of_the_module() -> None:
     encoder = tiny("bert")
     plain = set(encoder.state_dict())
-    with pytest.raises(SettingsError, match=r"no pooler: take last_hidden_state\[:, 0\]; or open it by bertie.encoder"):
+    with pytest.raises(SettingsError, match=r"no pooler: use last_hidden_state\[:, 0\]; or open it by bertie.encoder"):
         _ = encoder(**padded())[1]
     encoder.pooler = encoder.pool("features")
     assert set(encoder.state_dict()) - plain == {"pooler.dense.weight", "pooler.dense.bias"}
@@ -149,7 +149,7 @@ def test_masks_of_other_types_and_none(capsys: pytest.CaptureFixture[str]) -> No
         assert torch.equal(encoder(ids[:1]).last_hidden_state, full)
         assert "seem to be padded" not in capsys.readouterr().err
         encoder(ids)
-        assert "without attention_mask padding is read as text" in capsys.readouterr().err
+        assert "without attention_mask, padding is read as text" in capsys.readouterr().err
 
 
 def test_a_packed_batch_stays_what_it_was() -> None:
@@ -170,16 +170,16 @@ MASK = torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0]])
     [
         ({"input_ids": IDS[0]}, r"input_ids has one dimension, \(4,\), and must have two.*input_ids\[None\]"),
         ({"input_ids": IDS, "attention_mask": MASK[0]}, r"attention_mask has one dimension"),
-        ({"input_ids": IDS, "attention_mask": MASK[:1]}, r"attention_mask has shape \(1, 4\) beside input_ids"),
+        ({"input_ids": IDS, "attention_mask": MASK[:1]}, r"attention_mask has shape \(1, 4\), but input_ids has"),
         ({"input_ids": IDS, "attention_mask": MASK * 5}, "must be 1 on tokens and 0 on padding"),
         ({"input_ids": IDS, "attention_mask": MASK.flip(0) * 0 + torch.tensor([1, 0, 1, 1])}, "row 0 has not"),
-        ({"input_ids": IDS, "attention_mask": MASK * torch.tensor([[1], [0]])}, "at least one; row 1 has not"),
+        ({"input_ids": IDS, "attention_mask": MASK * torch.tensor([[1], [0]])}, "one run of ones in each row; row 1"),
         ({"input_ids": IDS.float()}, "input_ids must be whole numbers; got torch.float32"),
         ({"input_ids": IDS.tolist()}, "input_ids must be a torch tensor of shape .*; got list"),
-        ({"input_ids": {"input_ids": IDS}}, r"given as encoder\(\*\*inputs\), with two stars"),
+        ({"input_ids": {"input_ids": IDS}}, r"as encoder\(\*\*inputs\), with two stars"),
         ({"input_ids": IDS + 63, "attention_mask": MASK}, "input_ids must be from 0 to 69; got 65 to 71"),
         ({"input_ids": IDS, "attention_mask": MASK, "token_type_ids": IDS}, "token_type_ids must be from 0 to 1"),
-        ({"input_ids": IDS, "attention_mask": MASK, "position_ids": IDS}, "takes no position_ids; it takes input_ids"),
+        ({"input_ids": IDS, "attention_mask": MASK, "position_ids": IDS}, "has no argument position_ids; it takes"),
         ({"input_ids": IDS[:0]}, r"input_ids holds no tokens; its shape is \(0, 4\)"),
         ({}, "input_ids must be a torch tensor"),
     ],

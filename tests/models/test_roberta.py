@@ -66,7 +66,7 @@ def test_positions_begin_behind_the_padding_row() -> None:
         assert not torch.allclose(encoder(batch), before)
     with pytest.raises(ValueError, match="at most 32"):
         encoder(Batch.pack([7] * 33, [0] * 33, [0, 33]))
-    with pytest.raises(SettingsError, match="no position"):
+    with pytest.raises(SettingsError, match="more than the 2 unused rows"):
         RobertaConfig.from_foreign({**foreign, "max_position_embeddings": 2})
 
 

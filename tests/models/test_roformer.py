@@ -30,7 +30,7 @@ def test_sizes() -> None:
         encoder = RoFormerConfig.sized("base", vocab_size=50000).build()
     assert encoder.embeddings.position is None and encoder.embeddings.project is None
     assert sum(value.numel() for value in encoder.parameters()) == 50000 * 768 + 4 * 768 + 12 * 7_087_872
-    with pytest.raises(SettingsError, match="a head must have an even size"):
+    with pytest.raises(SettingsError, match="hidden_size / num_heads must be even"):
         replace(SMALL, hidden_size=18, num_heads=2)
 
 
@@ -101,9 +101,9 @@ def test_what_is_refused() -> None:
     plain = {name: value for name, value in values.items() if not name.startswith("summary_")}
     assert RoFormerConfig.from_foreign(plain) == SMALL
     assert RoFormerConfig.from_foreign({**plain, "embedding_size": None}).embedding_size == 16
-    with pytest.raises(SettingsError, match="rotary_value is True; roformer here has False"):
+    with pytest.raises(SettingsError, match="rotary_value is True; bertie's roformer supports only False"):
         RoFormerConfig.from_foreign({**values, "rotary_value": True})
-    with pytest.raises(SettingsError, match="summary_activation is None; roformer here has 'gelu'"):
+    with pytest.raises(SettingsError, match="summary_activation is None; bertie's roformer supports only 'gelu'"):
         RoFormerConfig.from_foreign({**plain, "summary_type": "first", "summary_use_proj": True})
 
 

@@ -105,7 +105,7 @@ def test_texts_longer_than_the_positions_are_refused(encoder_folder: Path) -> No
     ("change", "error", "message"),
     [
         ({"decoder_start_token_id": 7}, DataError, "start and end with the ids"),
-        ({"decoder_start_token_id": None}, SettingsError, "doesn't say decoder_start_token_id"),
+        ({"decoder_start_token_id": None}, SettingsError, "lacks decoder_start_token_id"),
         ({"eos_token_id": 1_000_000}, SettingsError, "end_id must be an id below"),
         ({"decoder": None}, DataError, "decoder must be a JSON object"),
         ({"encoder": {"model_type": "gpt9"}}, DataError, "gpt9"),

@@ -32,7 +32,7 @@ def test_wrong_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert resolve_device("cuda:1") == torch.device("cuda:1")
-    with pytest.raises(ResourceError, match="--device cuda:2: the GPUs here are cuda:0 to cuda:1"):
+    with pytest.raises(ResourceError, match="--device cuda:2: this machine has cuda:0 to cuda:1"):
         resolve_device("cuda:2")
 
 

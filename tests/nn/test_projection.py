@@ -92,7 +92,7 @@ def test_two_losses_before_one_backward() -> None:
 
 
 def test_evaluating_first_does_not_spoil_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(projection._kept, "scratch", raising=False)
+    monkeypatch.delattr(projection._local, "scratch", raising=False)
     hidden, weight, bias, targets = parts(9)
     with torch.inference_mode():
         before, _ = Logits(hidden, weight, bias).cross_entropy(targets)

@@ -166,8 +166,8 @@ def test_seeds_differ_and_repeat() -> None:
     ("settings", "message"),
     [
         ({"num_beams": 0}, "num_beams must be at least 1"),
-        ({"num_texts": 3}, "need as many beams"),
-        ({"sample": True, "num_beams": 2}, "without beams"),
+        ({"num_texts": 3}, "needs as many beams"),
+        ({"sample": True, "num_beams": 2}, "sampling needs num_beams 1"),
         ({"top_k": 4}, "sample=true"),
         ({"sample": True, "temperature": 0.0}, "temperature must be above 0"),
         ({"sample": True, "top_p": 1.5}, "top_p"),

@@ -93,7 +93,7 @@ def test_a_model_with_one_kind_of_segment_refuses_pairs() -> None:
     one = BertConfig(45, hidden_size=16, num_layers=1, num_heads=2, max_positions=32, num_segments=1)
     model = Predictor(new(one, Classification(("a", "b"), max_length=16), TOKENIZER, 1), device="cpu")
     assert model.predict("piece1").label in ("a", "b")
-    with pytest.raises(DataError, match=r"one kind of segment \(type_vocab_size 1\), .* give each pair as one text"):
+    with pytest.raises(DataError, match=r"a single segment id \(type_vocab_size 1\), .* join each pair into one text"):
         model.predict([("piece1", "piece2")])
 
 
@@ -102,9 +102,9 @@ def test_ids_and_segments_beyond_the_tables() -> None:
 
     encoder: Any = new(CONFIG, FeaturesTask(max_length=16), TOKENIZER, 1).model.encoder
     tokens = torch.tensor([2, 70, 3])
-    with pytest.raises(DataError, match=r"the ids \[70\] are none of the model's, which go from 0 to 63"):
+    with pytest.raises(DataError, match=r"the model has no token ids \[70\]; its ids are 0 to 63"):
         encoder(Batch.pack(tokens, tokens * 0, [0, 3]))
-    with pytest.raises(DataError, match="the segment 2 is none of the model's, which go from 0 to 1"):
+    with pytest.raises(DataError, match="the model has no segment id 2; its ids are 0 to 1"):
         encoder(Batch.pack(tokens.clamp(max=5), torch.tensor([0, 2, 2]), [0, 3]))
 
 
