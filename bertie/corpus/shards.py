@@ -46,11 +46,7 @@ Integers = npt.NDArray[np.int64]
 
 
 def token_dtype(vocab_size: int) -> np.dtype[Any]:
-    """Return the smallest dtype on disk that holds the ids of a vocabulary.
-
-    >>> token_dtype(30_522)
-    dtype('uint16')
-    """
+    """Return the smallest dtype on disk that holds the ids of a vocabulary."""
     return np.dtype("<u2") if vocab_size <= 65_536 else np.dtype("<u4")
 
 

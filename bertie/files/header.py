@@ -105,11 +105,7 @@ def _are_counted(cells: Sequence[str]) -> bool:
 
 
 def is_known_name(cell: str) -> bool:
-    """Return whether a word is a usual column name in data sets.
-
-    >>> is_known_name("Gold Label"), is_known_name("text2"), is_known_name("a fine film")
-    (True, True, False)
-    """
+    """Return whether a word is a usual column name in data sets, such as "Gold Label" or "text2"."""
     name = "_".join(cell.strip().lower().split())
     return name in _NAMES or name.rstrip("0123456789").rstrip("_") in _NAMES
 

@@ -61,7 +61,8 @@ def diagram(tenths: Sequence[Tenth]) -> str:
         '<span class="legend"><span><i class="swatch c0"></i>one tenth of the confidence range; larger: more items'
         "</span><span>dashed: perfect calibration</span></span>"
     )
-    return f'<figure class="chart"><figcaption>Share correct{legend}</figcaption>{"".join(parts)}</svg></figure>'
+    caption = f"<figcaption>Share correct by confidence{legend}</figcaption>"
+    return f'<figure class="chart">{caption}{"".join(parts)}</svg></figure>'
 
 
 def _axes(bottom: int, height: int) -> str:
@@ -95,6 +96,6 @@ def _remark(tenths: Sequence[Tenth]) -> str:
         verdict = f"On average, the model is {'overconfident' if excess > 0 else 'underconfident'}."
     return (
         f"Expected calibration error: {percent(expected_calibration_error(tenths))}. This is the mean difference "
-        "between confidence and share of correct predictions, over tenths of the confidence range and "
+        "between confidence and share of correct predictions over tenths of the confidence range, for "
         f"{total:,} items. {verdict}"
     )

@@ -30,8 +30,8 @@ class _Task:
 
 
 _LIMITS = (
-    "The model was evaluated only as described above.",
-    "It reproduces errors and biases of the text that it was trained on.",
+    "The model was not evaluated beyond the scores above.",
+    "It reproduces errors and biases of its training data.",
     "Evaluate it on your own data before you rely on it.",
 )
 _CLOZE = "It fills in [MASK] tokens and is meant to be fine-tuned; it does not generate text."
@@ -216,7 +216,7 @@ def model_card(
     parts = [
         _front_matter(task, described, measured, name, languages, license_id, base_model, dev_data),
         f"# {_line(name or described.title)}",
-        f"{described.title}{_parameters(num_parameters)}, trained with bertie. {_labels(labels)}".rstrip(),
+        f"{described.title}, trained with bertie.{_parameters(num_parameters)}{_labels(labels)}",
         f"## Use\n\n{_fenced(_bertie_example(described, languages), 'python')}\n\nThe folder is in the Hugging Face "
         f"format, so transformers loads it too:\n\n{_fenced(_transformers_example(described), 'python')}",
         f"## Scores\n\n{_scores(scores, dev_data)}",
@@ -320,11 +320,11 @@ def _scores(scores: Mapping[str, float], dev_data: str) -> str:
 
 
 def _parameters(count: int | None) -> str:
-    return "" if count is None else f" of {count:,} parameters"
+    return "" if count is None else f" It has {count:,} parameters."
 
 
 def _labels(labels: Sequence[str]) -> str:
-    return f"Labels: {', '.join(_line(label) for label in labels)}." if labels else ""
+    return f" Labels: {', '.join(_line(label) for label in labels)}." if labels else ""
 
 
 def _count(value: int | None) -> str:

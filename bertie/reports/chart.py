@@ -278,11 +278,7 @@ def thin(points: Sequence[Point]) -> list[Point]:
 
 
 def _evenly(count: int, wanted: int) -> list[int]:
-    """Choose evenly spaced indices, including the first and the last.
-
-    >>> _evenly(9, 5)
-    [0, 2, 4, 6, 8]
-    """
+    """Choose evenly spaced indices, including the first and the last."""
     if count <= wanted:
         return list(range(count))
     return [round(number * (count - 1) / (wanted - 1)) for number in range(wanted)]

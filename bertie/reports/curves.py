@@ -73,11 +73,7 @@ def _sized(ordered: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _num_large(count: int) -> int:
-    """Choose how many charts are large, two per row, so that the others fill rows of three.
-
-    >>> _num_large(8), _num_large(3)
-    (2, 0)
-    """
+    """Choose how many charts are large, two per row, so that the others fill rows of three."""
     return next((large for large in range(2, count + 1, 2) if (count - large) % 3 == 0), 0 if count == 3 else count)
 
 

@@ -57,7 +57,7 @@ def sections(found: Findings) -> list[str]:
         section(
             "Examples",
             passages(found.examples),
-            remark="Items at even distances in the data, each with at least one gold or predicted span.",
+            remark="Items from all parts of the data, each with at least one gold or predicted span.",
         ),
     ]
 

@@ -51,7 +51,7 @@ def _axes(scale: Scale) -> str:
         parts.append(f'<text class="tick mid" x="{x:.1f}" y="{_HEIGHT - _BOTTOM + 17}">{safe(number(tick))}</text>')
     middle = (_LEFT + _WIDTH - _RIGHT) / 2
     parts.append(f'<text class="tick mid" x="{middle:.1f}" y="{_HEIGHT - 5}">gold label</text>')
-    parts.append(f'<text class="tick" x="2" y="{_TOP + 4}">prediction</text>')
+    parts.append(f'<text class="tick label" x="{_LEFT + 6}" y="{_TOP + 14}">prediction</text>')
     return "".join(parts)
 
 

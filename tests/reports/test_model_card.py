@@ -54,7 +54,7 @@ def test_what_is_known_is_said() -> None:
     )
     for line in ("- seed: 0", "- steps: 1,200", "- training tokens: 4,096,000", "- data fingerprint: abab"):
         assert line in text
-    assert "of 11,200,000 parameters, trained with bertie. Labels: fresh, rotten." in text
+    assert "trained with bertie. It has 11,200,000 parameters. Labels: fresh, rotten." in text
     assert "| Accuracy | 0.8750 |" in text and 'command = "finetune"\nseed = 3' in text
 
 
