@@ -31,7 +31,7 @@ class ByteStream(io.RawIOBase):
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        """The compressed file."""
+        """The file on disk."""
         check_regular(path)  # reading a pipe without a writer would hang
         try:
             self._file = self.path.open("rb")
@@ -55,7 +55,7 @@ class ByteStream(io.RawIOBase):
         """Fill a buffer from the stream.
 
         Raises:
-            DataError: the compressed data is broken or ends too early.
+            DataError: the compressed data is damaged or truncated.
         """
         view = memoryview(buffer).cast("B")
         try:

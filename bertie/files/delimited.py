@@ -96,7 +96,7 @@ class Delimited(Rows):
 
     @property
     def num_replaced(self) -> int:  # type: ignore[override]
-        """Broken UTF-8 sequences replaced so far."""
+        """Invalid UTF-8 sequences replaced so far."""
         return self._stream.num_replaced
 
     def rows(self, columns: Sequence[str]) -> Iterator[tuple[int, list[Any]]]:

@@ -1,4 +1,4 @@
-"""Lock a file or folder by the operating system, which releases the lock when the process ends.
+"""Lock a file or folder with a lock of the operating system, which ends with the process.
 
 POSIX systems have `fcntl`, Windows has `msvcrt`. If neither exists, or if the file system has no locks, `hold` returns
 None.

@@ -79,7 +79,7 @@ class Rows:
     """The encoding of its characters."""
 
     num_replaced = 0
-    """Broken UTF-8 sequences replaced so far."""
+    """Invalid UTF-8 sequences replaced so far."""
 
     delimiter = ""
     """The character that separates the columns of a text table."""

@@ -23,7 +23,7 @@ class Wrong:
 
 @dataclass(frozen=True)
 class Findings:
-    """What a model predicted rightly and wrongly; parts that a task lacks are empty."""
+    """What a model predicted correctly and incorrectly; parts that a task lacks are empty."""
 
     labels: Sequence[str] = ()
     confusion: Sequence[Sequence[int]] = ()
@@ -39,7 +39,7 @@ class Findings:
     worst_drawn: Sequence[Passage] = ()
     """The same errors drawn in their texts, for a task that predicts spans of a text."""
     examples: Sequence[Passage] = ()
-    """Some items of such a task, predicted rightly or wrongly."""
+    """Some items of such a task, predicted correctly or incorrectly."""
 
 
 def sections(found: Findings) -> list[str]:

@@ -1,4 +1,4 @@
-"""Draw texts with their spans (entities, answers): predicted rightly, missed, or predicted wrongly.
+"""Draw texts with their spans (entities, answers): predicted correctly, missed, or predicted incorrectly.
 
 A gold span is underlined, a predicted span has a tinted background, and a right prediction has both. So crossing and
 nested spans can be distinguished, even without colours.

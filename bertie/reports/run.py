@@ -49,7 +49,7 @@ class Comparison:
     rows: Sequence[tuple[str, Sequence[float]]]
     remark: str = ""
     unit: str = ""
-    """"%" writes shares of one in percent; any other unit is appended to the numbers."""
+    """The unit "%" writes shares of one in percent; any other unit is appended to the numbers."""
 
 
 @dataclass(frozen=True)
