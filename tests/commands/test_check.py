@@ -212,7 +212,7 @@ def test_raw_text(tmp_path: Path, tokenizer: str, capsys: pytest.CaptureFixture[
     ]
     path = story(tmp_path, *sentences)
     code, out, said = run(capsys, path)
-    assert code == 0 and out.splitlines()[0] == f"{path}: 2 things to look at"
+    assert code == 0 and out.splitlines()[0] == f"{path}: 2 warnings"
     assert "30 of 40 documents (75.0%) are exact copies" in out
     assert "estimated random next share" in out and "sentences" in out and "Reading" in said
     assert f"next: bertie train-tokenizer {path} --out out/tokenizer" in said

@@ -77,7 +77,7 @@ def test_warnings(tmp_path: Path, tokenizer: Path, capsys: pytest.CaptureFixture
     ("words", "code", "message"),
     [
         (["nowhere.txt"], 2, "no such file"),
-        (["text.pdf"], 2, "known are .txt"),
+        (["text.pdf"], 2, "known suffixes are .txt"),
         (["text.txt", "--language", "enlish"], 2, "--language 'enlish' is unknown"),
         (["text.txt", "--processes", "0"], 2, "--processes 0 is too few"),
         (["empty.txt"], 3, "no text found in 1 files"),
