@@ -1,5 +1,5 @@
-"""Raw text to a prepared corpus on disk: documents, sentences, and memory-mapped shards of token ids. No torch.
+"""Prepare a corpus from raw text: documents, sentences, and memory-mapped files of token ids. Nothing imports torch.
 
-A prepared corpus knows no objective: pairs and masks are drawn while loading, in ``bertie.data``.
-To add a kind of document: a reader that yields ``documents.Document`` in constant memory.
+A prepared corpus suits any objective: ``bertie.data`` draws pairs and masks while it loads the corpus. To add a format
+of documents, write a reader that yields ``documents.Document`` in constant memory.
 """

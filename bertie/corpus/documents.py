@@ -1,6 +1,6 @@
-"""Files of text to a stream of documents, in constant memory: which file is in which form.
+"""Read files of text as a stream of documents in constant memory, and decide the format of each file.
 
-Sentences, filters and token ids come later; here a document is a list of paragraphs.
+Here a document is a list of paragraphs. Later stages split it into sentences and token ids.
 """
 
 from collections.abc import Iterable, Iterator
@@ -23,46 +23,46 @@ PART_CHARACTERS = 500_000
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One document, or one part of a very long one."""
+    """A document, or one part of a very long document."""
 
     paragraphs: list[str]
-    """Its paragraphs, none of them blank, no line breaks inside."""
+    """Paragraphs without line breaks; none is blank."""
 
     source: str
-    """The file it comes from."""
+    """The file of the document."""
 
     continues: bool = False
-    """True for a further part of the document before it: long ones come in parts, so that memory is bounded."""
+    """Whether this is a further part of the previous document. Long documents come in parts to bound the memory."""
 
 
 @dataclass
 class Tally:
-    """What was met while reading; filled by ``read_documents`` as it goes."""
+    """Counts that ``read_documents`` updates while it reads."""
 
     sources: list[tuple[str, int]] = field(default_factory=list)
-    """The files begun so far, and their sizes in bytes as they lie on disk."""
+    """The files opened so far, and their sizes on disk in bytes."""
 
     bytes_read: int = 0
-    """Bytes of the files read so far, as they lie on disk."""
+    """Bytes read from disk so far, over all files."""
 
     num_replaced: int = 0
-    """Broken UTF-8 sequences replaced by U+FFFD."""
+    """Invalid UTF-8 sequences replaced by U+FFFD."""
 
     text_column: str | None = None
-    """The column that text was last read from, when it was found by its name."""
+    """The detected text column of the last table; None if no column was detected."""
 
     num_empty: int = 0
-    """Documents without text, which are left out: titles alone, rows with an empty column."""
+    """Skipped documents without text, such as a title alone or a row with an empty column."""
 
     num_wrapped: int = 0
-    """Texts whose hard-wrapped lines were joined: files, or rows of tables."""
+    """Texts (files, or rows of tables) whose hard-wrapped lines were joined."""
 
     def count_wrapped(self, name: str, width: int) -> None:
-        """Count a text whose lines were joined; the first of them is worth a note."""
+        """Count a text whose lines were joined, and print a note on the first one."""
         if not self.num_wrapped:
             progress.note(
                 f"{name}: its lines are wrapped at about {width} characters, so they are joined into paragraphs "
-                "(said of the first such text only)"
+                "(later texts are joined without a note)"
             )
         self.num_wrapped += 1
 
@@ -76,25 +76,26 @@ def read_documents(
     join_lines: bool = True,
     tally: Tally | None = None,
 ) -> Iterator[Document]:
-    """Read the documents of text files and tables, one after another, file by file in the order of their names.
+    """Read the documents of text files and tables, file by file, sorted by file name.
 
-    A .txt file that begins with ``<doc `` is in WikiExtractor's form. In any other .txt file each line is a paragraph,
-    and ``separator`` says where documents end; hard-wrapped lines are joined first. In tables each row is a document.
+    A .txt file that begins with ``<doc `` is in WikiExtractor's format. In any other .txt file each line is a
+    paragraph, hard-wrapped lines are joined first, and ``separator`` decides where documents end. In a table each row
+    is a document.
 
     Args:
         paths: files, folders and glob patterns; .txt, .jsonl, .csv, .tsv and .parquet, compressed or not.
         bad_utf8: ``stop`` at bytes that are not UTF-8, or ``replace`` and count them.
-        separator: in .txt files, what parts documents: ``blank-line``, or ``file`` for one file a document.
-        text_column: the column of tables that holds the text; found by its name when None.
-        join_lines: join hard-wrapped lines; False where each line is a sentence by agreement.
-        tally: filled while reading.
+        separator: what separates documents in .txt files: ``blank-line``, or ``file`` for one document per file.
+        text_column: the column of tables that holds the text; detected by its name if None.
+        join_lines: whether to join hard-wrapped lines; False if each line is one sentence.
+        tally: counts to update while reading.
 
     Yields:
         Documents with at least one paragraph.
 
     Raises:
-        SettingsError: a file or column doesn't exist or its kind is unknown.
-        DataError: a file is broken or not UTF-8, or there is no text at all.
+        SettingsError: a file or column doesn't exist, or a file has an unknown suffix.
+        DataError: a file is damaged or not UTF-8, or no file contains text.
     """
     tally = tally if tally is not None else Tally()
     files = expand(paths)
@@ -120,12 +121,12 @@ def read_documents(
             tally.num_replaced += source.num_replaced
         tally.bytes_read = bytes_before + size
         if num_documents == documents_before:
-            progress.warn(f"{path} holds no text")
+            progress.warn(f"{path} contains no text")
         if tally.num_replaced > replaced_before:
             count = tally.num_replaced - replaced_before
-            progress.warn(f"{path}: {count} byte sequences that are not UTF-8 were replaced by U+FFFD")
+            progress.warn(f"{path}: {count} byte sequences are not UTF-8 and were replaced by U+FFFD")
     if num_documents == 0:
-        raise DataError(f"no text in any of {len(files)} files, such as {files[0]}")
+        raise DataError(f"no text found in {len(files)} files; the first is {files[0]}")
 
 
 def _is_plain(path: Path) -> bool:
@@ -159,7 +160,7 @@ def _row_parts(table: Rows, path: Path, *, column: str | None, join_lines: bool,
             tally.num_empty += 1
             continue
         if not isinstance(text, str):
-            raise DataError(f"{path}:{line}: column {column!r} holds {shorten(repr(text), 41)}, which is no text")
+            raise DataError(f"{path}:{line}: column {column!r} holds {shorten(repr(text), 41)}, which is not text")
         lines: Iterable[str] = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
         if join_lines:
             lines = join_wrapped(lines, found=partial(tally.count_wrapped, f"{path}:{line}"))
@@ -174,12 +175,12 @@ def _find_column(columns: list[str], path: Path) -> str:
     if columns == ["0"]:  # one column without a name
         return columns[0]
     raise SettingsError(
-        f"{path}: can't tell which column holds the text (columns: {', '.join(columns)}); say --text-column NAME"
+        f"{path}: can't tell which column holds the text (columns: {', '.join(columns)}); use --text-column NAME"
     )
 
 
 def _assemble(parts: Iterator[Part], source: str, tally: Tally) -> Iterator[Document]:
-    """Gather paragraphs into documents, and very long ones into parts."""
+    """Collect paragraphs into documents, and split very long documents into parts."""
     paragraphs: list[str] = []
     num_characters = 0
     continues = False
@@ -196,4 +197,4 @@ def _assemble(parts: Iterator[Part], source: str, tally: Tally) -> Iterator[Docu
             paragraphs, num_characters, continues = [], 0, True
         paragraphs.append(part)
         num_characters += len(part)
-    assert not paragraphs, "parts end with the end of a document"
+    assert not paragraphs, "the last part is a DocumentEnd"

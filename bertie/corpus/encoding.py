@@ -1,11 +1,12 @@
-"""Sentences to token ids in bulk: each different word is encoded once and remembered.
+"""Encode sentences as token ids in bulk, and cache the ids of every distinct word.
 
-A BERT tokenizer cuts at spaces, at marks and around Chinese characters before anything else, so the ids of a sentence
-are the ids of its words one after another. Text repeats its words: looking them up is several times as fast as encoding
-them anew. What stands between two spaces is looked up first; what is new there is cut once more, at its marks, so that
-"end" and "end." and "(end" are one word to encode. Whether a tokenizer is of this kind is tried out, not believed; one
-that isn't encodes whole sentences. Where the nanotoken package is installed it encodes instead, and some sentences of
-every call are encoded once more to compare.
+A BERT tokenizer first splits text at spaces, at punctuation and around Chinese characters. So the ids of a sentence are
+the concatenated ids of its words. Words repeat, and looking them up is several times as fast as encoding them again.
+The text between two spaces (a unit) is looked up first. A new unit is split at its punctuation, so that "end", "end."
+and "(end" share one encoded word.
+
+A probe text decides whether a tokenizer works this way; one that doesn't encodes whole sentences. If the nanotoken
+package is installed, it encodes instead, and the tokenizer itself encodes some sentences of every call to compare.
 """
 
 import re
@@ -44,33 +45,33 @@ _PROBE = (
 
 
 class Encoder:
-    """Encodes sentences with one tokenizer; keeps what it has seen."""
+    """An encoder of sentences for one tokenizer, with a cache of words."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        """Begin with nothing remembered.
+        """Create an encoder with an empty cache.
 
         Args:
-            tokenizer: text that spells one of its special tokens is encoded as plain text.
+            tokenizer: the tokenizer; text that spells one of its special tokens is encoded as plain text.
         """
         self.tokenizer = tokenizer
-        """What the ids come from."""
+        """The tokenizer that the ids belong to."""
         self._dtype = token_dtype(tokenizer.vocab_size)
         specials = [re.escape(tokenizer.tokens[number]) for number in tokenizer.special_ids]
         self._special = re.compile("|".join(specials))
         self._units, self._words = Remembered(self._encode_units), Remembered(self._encode_words)
-        self._fast = self._fast_twin()
+        self._fast = self._load_fast()
 
     def encode(self, sentences: Sequence[str]) -> Encoded:
-        """Encode sentences; text never gives a special token other than [UNK].
+        """Encode sentences. The result contains no special token except [UNK], whatever the text.
 
         Args:
             sentences: any text.
 
         Returns:
-            The ids of all sentences one after another (uint16 or uint32), and how many each sentence has (int64).
+            The concatenated ids of all sentences (uint16 or uint32), and the number of ids of each sentence (int64).
 
         Raises:
-            DataError: a text that the tokenizer can't take.
+            DataError: the tokenizer can't encode a text.
         """
         plain = self._plain(sentences)
         if self._fast is not None:
@@ -80,31 +81,31 @@ class Encoder:
     def encode_with_words(
         self, sentences: Sequence[str], segmenter: Segmenter, chosen: Sequence[bool], uncut: list[str] | None = None
     ) -> tuple[npt.NDArray[Any], Integers, npt.NDArray[np.bool_]]:
-        """Encode sentences, and tell where their words go on.
+        """Encode sentences, and mark the ids that continue a word.
 
-        A piece that holds the end of one word and the beginning of another makes them one.
+        If a piece contains the end of one word and the beginning of the next, both count as one word.
 
         Args:
             sentences: any text.
-            segmenter: finds the words.
-            chosen: of each sentence, whether its words are looked for.
-            uncut: gets the sentences that the segmenter failed on.
+            segmenter: segments sentences into words.
+            chosen: for each sentence, whether to segment it.
+            uncut: receives the sentences that the segmenter failed on.
 
         Returns:
-            What `encode` returns, and for each id whether it belongs to the same word as the id before it (T,); of
-            words without Chinese that is left to the vocabulary.
+            The two arrays of `encode`, and for each id whether it continues the word of the previous id (T,). For
+            words without Chinese characters this is False; there the vocabulary decides.
 
         Raises:
-            DataError: a text that the tokenizer can't take.
+            DataError: the tokenizer can't encode a text.
         """
         plain = self._plain(sentences)
         ids, lengths, spans = self._aligned_by_words(plain) if self._by_words else self._aligned(plain)
         each = [len(sentence) for sentence in plain]
-        # Of the words: each character of a sentence that isn't chosen is one, and so is the end of all.
+        # The word number of each character. In a sentence that isn't chosen each character is a word; so is the end.
         numbers = np.arange(sum(each) + 1)
-        looked = np.repeat(np.fromiter(chosen, bool, len(plain)), each)
+        segmented = np.repeat(np.fromiter(chosen, bool, len(plain)), each)
         texts = [sentence for sentence, is_chosen in zip(plain, chosen, strict=True) if is_chosen]
-        numbers[:-1][looked] = segmenter.word_numbers(texts, uncut) + len(numbers)
+        numbers[:-1][segmented] = segmenter.word_numbers(texts, uncut) + len(numbers)
         goes_on = np.zeros(len(ids), bool)
         if len(ids):
             first, last = numbers[spans[:, 0]], numbers[spans[:, 1] - 1]
@@ -113,8 +114,8 @@ class Encoder:
         return ids, lengths, goes_on
 
     def _plain(self, sentences: Sequence[str]) -> list[str]:
-        """Take their meaning from special tokens."""
-        # A space inside changes nothing: brackets are words of their own. But it is no special token any more.
+        """Break up text that spells a special token, so that it is encoded as plain text."""
+        # A space after the opening bracket does not change the pieces, because a bracket is a word of its own.
         return [self._special.sub(_opened, sentence) for sentence in sentences]
 
     @cached_property
@@ -123,7 +124,7 @@ class Encoder:
         return self._end is not None and self._equals_whole(self._encode_by_words, list(_PROBE))
 
     def _aligned_by_words(self, sentences: list[str]) -> tuple[npt.NDArray[Any], Integers, Integers]:
-        """Encode by words; of each id the first character of its word and the one behind it, in all sentences."""
+        """Encode by words; return for each id also the [start, end) of its unit in the characters of all sentences."""
         units = [_UNITS.findall(sentence) for sentence in sentences]
         num_units = np.fromiter(map(len, units), np.int64, len(units))
         ids, lengths = self._units(list(chain.from_iterable(units)))
@@ -131,7 +132,7 @@ class Encoder:
         return ids, _summed(lengths, np.cumsum(num_units)), spans
 
     def _aligned(self, sentences: list[str]) -> tuple[npt.NDArray[Any], Integers, Integers]:
-        """Encode whole sentences; of each id its first character and the one behind it, in all sentences."""
+        """Encode whole sentences; return for each id also its [start, end) in the characters of all sentences."""
         parts, lengths, spans = [np.zeros(0, self._dtype)], [np.zeros(0, np.int64)], [np.zeros((0, 2), np.int64)]
         begin = 0
         for start in range(0, len(sentences), _SENTENCES_PER_BATCH):
@@ -139,14 +140,14 @@ class Encoder:
             for sentence, (ids, offsets) in zip(batch, self.tokenizer.encode_batch_aligned(batch), strict=True):
                 parts.append(np.array(ids, self._dtype))
                 lengths.append(np.array([len(ids)]))
-                places = np.array(offsets, np.int64).reshape(-1, 2)
-                spans.append(begin + np.minimum(places, max(0, len(sentence) - 1) + np.array([0, 1])))
+                within = np.array(offsets, np.int64).reshape(-1, 2)
+                spans.append(begin + np.minimum(within, max(0, len(sentence) - 1) + np.array([0, 1])))
                 begin += len(sentence)
         return np.concatenate(parts), np.concatenate(lengths), np.concatenate(spans)
 
     @cached_property
     def _end(self) -> tuple[str, int] | None:
-        """A mark to part words with, and its id; None where no mark does that, or words can hold marks."""
+        """A punctuation mark to separate words, and its id; None if no mark does, or if tokens may contain marks."""
         specials = {self.tokenizer.tokens[piece] for piece in self.tokenizer.special_ids}
         added = {
             token["content"] for token in parse_json(self.tokenizer.as_json, "the tokenizer")["added_tokens"]
@@ -163,36 +164,36 @@ class Encoder:
         pairs = zip(encode(sentences), self._encode_whole(sentences), strict=True)
         return all(np.array_equal(one, other) for one, other in pairs)
 
-    def _fast_twin(self) -> nano.NanoTokenizer | None:
-        """Return the tokenizer as the nanotoken package has it, if it is installed and gives the same ids."""
+    def _load_fast(self) -> nano.NanoTokenizer | None:
+        """Return the nanotoken version of the tokenizer, if nanotoken is installed and gives the same ids."""
         fast = nano.load(self.tokenizer)
         if fast is None or self._equals_whole(fast.encode, list(_PROBE)):
             return fast
-        progress.warn(f"nanotoken {fast.version} cuts text differently from {self.tokenizer.source}; it is not used")
+        progress.warn(f"nanotoken {fast.version} encodes text differently from {self.tokenizer.source}; it is not used")
         return None
 
     def _encode_fast(self, fast: nano.NanoTokenizer, sentences: list[str]) -> Encoded:
-        """Encode by the fast twin, and some sentences by the tokenizer itself as well.
+        """Encode by nanotoken, and encode some sentences by the tokenizer itself to compare.
 
         Raises:
-            DataError: their ids differ, or a text that the tokenizer can't take.
+            DataError: the ids differ, or the tokenizer can't encode a text.
         """
         try:
             ids, lengths = fast.encode(sentences)
         except BaseException as error:
             if not failed(error):
                 raise
-            if not isinstance(error, UnicodeError):  # of a lone surrogate; the tokenizer itself says what is wrong
-                progress.warn(f"nanotoken {fast.version} failed ({said(error)}); the tokenizer itself goes on")
+            if not isinstance(error, UnicodeError):  # a lone surrogate; the tokenizer itself raises a clear error
+                progress.warn(f"nanotoken {fast.version} failed ({said(error)}); the tokenizer itself is used instead")
                 self._fast = None
             return self._encode_whole(sentences)
         ends = np.cumsum(lengths)
         for number in range(0, len(sentences), 1 + len(sentences) // _COMPARED_SENTENCES):
-            (own,) = self.tokenizer.encode_batch([sentences[number]])
-            if not np.array_equal(ids[ends[number] - lengths[number] : ends[number]], own):
+            (expected,) = self.tokenizer.encode_batch([sentences[number]])
+            if not np.array_equal(ids[ends[number] - lengths[number] : ends[number]], expected):
                 raise DataError(
-                    f"nanotoken {fast.version} and tokenizers cut {sentences[number][:80]!r} differently; "
-                    "go on without it: pip uninstall nanotoken"
+                    f"nanotoken {fast.version} and tokenizers encode {sentences[number][:80]!r} differently; "
+                    "remove nanotoken: pip uninstall nanotoken"
                 )
         return ids.astype(self._dtype), lengths
 
@@ -212,14 +213,14 @@ class Encoder:
         return ids, _summed(lengths, np.cumsum(num_units))
 
     def _encode_units(self, units: list[str]) -> Encoded:
-        """Encode what stands between spaces, by its words; a space, which gives no ids, ends each unit's words."""
+        """Encode units (texts between spaces) by their words. A space, which has no ids, ends the words of a unit."""
         words = _WORDS.findall(" ".join([*units, ""]))
         ids, lengths = self._words(words)
         return ids, _summed(lengths, 1 + np.flatnonzero([word == " " for word in words]))
 
     def _encode_words(self, words: list[str]) -> Encoded:
-        """Encode many words as few texts, which is much faster than each alone."""
-        assert self._end is not None, "without a mark to part words with, whole sentences are encoded"
+        """Encode many words joined to few texts, which is much faster than encoding each word alone."""
+        assert self._end is not None, "without a mark to separate words, whole sentences are encoded"
         mark, number = self._end
         groups = [words[start : start + _WORDS_PER_TEXT] for start in range(0, len(words), _WORDS_PER_TEXT)]
         ids = [np.zeros(0, self._dtype)]
@@ -228,12 +229,12 @@ class Encoder:
             batch = groups[first : first + _TEXTS_PER_BATCH]
             texts = [mark.join([*group, ""]) for group in batch]
             for group, encoded in zip(batch, self.tokenizer.encode_batch(texts), strict=True):
-                found = np.array(encoded, self._dtype)
-                ends = np.flatnonzero(found == number)
+                of_text = np.array(encoded, self._dtype)
+                ends = np.flatnonzero(of_text == number)
                 if len(ends) == len(group):
-                    ids.append(np.delete(found, ends))
+                    ids.append(np.delete(of_text, ends))
                     lengths.append(np.diff(ends, prepend=-1) - 1)
-                else:  # the mark itself is among the words, or a character that is normalized to it
+                else:  # a word is the mark itself, or a character that is normalized to it
                     alone, each = self._encode_whole(group)
                     ids.append(alone)
                     lengths.append(each)
@@ -241,11 +242,11 @@ class Encoder:
 
 
 def _summed(lengths: Integers, ends: npt.NDArray[Any]) -> Integers:
-    """Sum lengths group by group.
+    """Sum lengths by group.
 
     Args:
         lengths: (N,).
-        ends: (G,) where each group ends, the last one at N.
+        ends: (G,) the end of each group; the last one is N.
 
     Returns:
         (G,).
@@ -255,14 +256,14 @@ def _summed(lengths: Integers, ends: npt.NDArray[Any]) -> Integers:
 
 
 def _unit_spans(sentences: list[str]) -> Integers:
-    """Find what `_UNITS` finds: of each unit its first character and the one behind it, counted in all sentences."""
+    """Return the [start, end) of every match of `_UNITS`, in the characters of all sentences."""
     text = "".join(sentences)
     lengths = np.fromiter(map(len, sentences), np.int64, len(sentences))
-    begins = np.zeros(len(text) + 1, bool)  # of sentences; the last one's end is one too
+    begins = np.zeros(len(text) + 1, bool)  # where sentences begin, and the end of the last one
     begins[np.cumsum(lengths)] = begins[:1] = True
     alone = is_chinese(text)
     space = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4") == ord(" ")
-    edge = begins.copy()  # before a character
+    edge = begins.copy()  # whether a unit begins or ends before a character
     edge[:-1] |= alone | space
     edge[1:] |= alone | space
     edges = np.flatnonzero(edge)

@@ -1,7 +1,7 @@
-"""Lines of plain text to documents and paragraphs: BERT's form, WikiExtractor's form, hard-wrapped lines.
+"""Turn lines of plain text into documents and paragraphs: BERT's format, WikiExtractor's format, hard-wrapped lines.
 
-Works on any stream of lines and holds one paragraph at a time. Which file is in which form is decided in
-``corpus.documents``.
+The functions work on any stream of lines and hold one paragraph at a time. ``corpus.documents`` decides which format a
+file has.
 """
 
 import html
@@ -24,7 +24,7 @@ _WIKI_TITLE = re.compile(r'\btitle="(.*)"')
 
 
 class DocumentEnd:
-    """Stands between the paragraphs of one document and those of the next."""
+    """A mark after the last paragraph of a document."""
 
 
 END = DocumentEnd()
@@ -32,14 +32,14 @@ Part = str | DocumentEnd
 
 
 def plain_parts(lines: Iterable[str], *, separator: Separator) -> Iterator[Part]:
-    """Turn lines into paragraphs, one a line, and document ends.
+    """Turn lines into paragraphs, one per line, and document ends.
 
     Args:
-        lines: the lines of one file; wrapped ones joined already.
-        separator: ``blank-line``: blank lines part documents (BERT's own form). ``file``: the file is one document.
+        lines: the lines of one file, with wrapped lines already joined.
+        separator: ``blank-line``: blank lines separate documents (BERT's format). ``file``: the file is one document.
 
     Yields:
-        Paragraphs without spaces around them, and ``END`` after a document's last one.
+        Stripped paragraphs, and ``END`` after the last one of each document.
     """
     inside = False
     for line in lines:
@@ -55,22 +55,22 @@ def plain_parts(lines: Iterable[str], *, separator: Separator) -> Iterator[Part]
 
 
 def is_wiki(first_line: str) -> bool:
-    """Tell whether a file that begins with this line is in WikiExtractor's form."""
+    """Return whether a file that begins with this line is in WikiExtractor's format."""
     return first_line.startswith("<doc ")
 
 
 def wiki_parts(lines: Iterable[str], *, name: str) -> Iterator[Part]:
     """Turn WikiExtractor's output into paragraphs and document ends.
 
-    A document is what stands between ``<doc ...>`` and ``</doc>``; its first line, when it only says the title once
-    more, is left out. A document that is never closed is kept, with a warning.
+    A document is the text between ``<doc ...>`` and ``</doc>``. Its first line is left out if it only repeats the
+    title. A document without ``</doc>`` is kept, with a warning.
 
     Args:
         lines: the lines of one file.
         name: the file's name, for warnings.
 
     Yields:
-        Paragraphs without spaces around them, and ``END`` after a document's last one.
+        Stripped paragraphs, and ``END`` after the last one of each document.
     """
     title: str | None = None
     inside = False
@@ -98,24 +98,24 @@ def wiki_parts(lines: Iterable[str], *, name: str) -> Iterator[Part]:
         num_unclosed += 1
         yield END
     if num_unclosed:
-        progress.warn(f"{name}: {num_unclosed} documents without </doc>, kept as they are (was the file cut off?)")
+        progress.warn(f"{name}: {num_unclosed} documents without </doc> were kept; check that the file is complete")
     if num_outside:
-        progress.warn(f"{name}: {num_outside} lines outside <doc ...> and </doc> left out")
+        progress.warn(f"{name}: {num_outside} lines outside <doc ...> and </doc> were left out")
 
 
 def join_wrapped(lines: Iterable[str], *, found: Callable[[int], None]) -> Iterator[str]:
-    """Join lines that were broken to fit a width, so that sentences are whole again; leave other text alone.
+    """Join hard-wrapped lines, so that sentences are complete again; leave other text unchanged.
 
-    Whether the text is wrapped is judged by its first lines. A line goes on in the next one when
-    that one's first word wouldn't have fitted behind it, and when it is at least half full and ends in the middle of a
-    sentence. So a paragraph ends at a short line even without a blank one behind it.
+    The first lines decide whether the text is wrapped. A line continues on the next line in two cases: if the next
+    line's first word would not have fitted onto it, or if it is at least half full and does not end a sentence. So a
+    short line ends a paragraph even if no blank line follows.
 
     Args:
         lines: the lines of one file.
-        found: told the width when the text is wrapped.
+        found: called with the width if the text is wrapped.
 
     Yields:
-        Joined lines, and blank lines where they were.
+        Joined lines, and the original blank lines.
     """
     stream = iter(lines)
     sample = list(itertools.islice(stream, _SAMPLE_LINES))
@@ -128,14 +128,14 @@ def join_wrapped(lines: Iterable[str], *, found: Callable[[int], None]) -> Itera
     parts: list[str] = []
     last = ""
     for line in lines:
-        if parts and (len(parts) >= _MAX_JOINED_LINES or not _goes_on(last, line, width)):
+        if parts and (len(parts) >= _MAX_JOINED_LINES or not _continues(last, line, width)):
             yield "".join(parts)
             parts = []
         if not line.strip():
             yield ""
             continue
         text = line.strip()
-        # Chinese has no space where a line was broken.
+        # Chinese lines are joined without a space.
         glue = "" if not parts or (_IDEOGRAPH.match(parts[-1][-1]) and _IDEOGRAPH.match(text)) else " "
         parts.append(glue + text)
         last = line.rstrip()
@@ -144,14 +144,15 @@ def join_wrapped(lines: Iterable[str], *, found: Callable[[int], None]) -> Itera
 
 
 def wrapped_width(lines: list[str]) -> int | None:
-    """Tell the width that text was wrapped at.
+    """Return the width at which a text is wrapped.
+
+    In wrapped text, most lines end where the next word would not have fitted, and few end with a sentence.
 
     Args:
         lines: the first lines of a text.
 
     Returns:
-        The width in characters, or None when the text doesn't look wrapped: in wrapped text most lines end where the
-        next word wouldn't have fitted any more, and seldom at the end of a sentence.
+        The width in characters, or None if the text doesn't look wrapped.
     """
     lines = [line.rstrip() for line in lines]
     lengths = sorted(len(line) for line in lines if line)
@@ -163,22 +164,22 @@ def wrapped_width(lines: list[str]) -> int | None:
     pairs = [(line, following) for line, following in itertools.pairwise(lines) if line and following.strip()]
     full = [line for line, following in pairs if _is_full(line, following, width)]
     num_sentence_ends = sum(1 for line in full if _SENTENCE_END.search(line))
-    # Wrapping at words makes lines of many lengths; those of a list made by a program are often alike.
+    # Lines wrapped at words have many lengths; the lines of a generated list often have the same length.
     ragged = len({len(line) for line in full}) > 2 or any(_IDEOGRAPH.search(line) for line in full)
     wrapped = len(full) > 0.6 * len(pairs) and num_sentence_ends < 0.5 * len(full) and ragged
     return width if wrapped and len(full) >= _MIN_WRAPPED_LINES - 1 else None
 
 
-def _goes_on(line: str, following: str, width: int) -> bool:
-    """Tell whether a line of wrapped text goes on in the following one."""
-    if not following.strip() or len(line) > 2 * width:  # a line far beyond the width wasn't wrapped
+def _continues(line: str, following: str, width: int) -> bool:
+    """Return whether a line of wrapped text continues on the following line."""
+    if not following.strip() or len(line) > 2 * width:  # a line much longer than the width was not wrapped
         return False
     inside_sentence = len(line) >= width // 2 and not _SENTENCE_END.search(line)
     return inside_sentence or _is_full(line, following, width)
 
 
 def _is_full(line: str, following: str, width: int) -> bool:
-    """Tell whether the following line's first word (a Chinese character is a word) found no room behind this line."""
+    """Return whether the following line's first word, or first Chinese character, would not have fitted onto a line."""
     word = following.split(maxsplit=1)[0]
     room_needed = 1 if _IDEOGRAPH.match(word) else 1 + len(word)
     return len(line) + room_needed > width

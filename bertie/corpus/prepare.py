@@ -1,7 +1,7 @@
-"""Raw text to a prepared corpus: documents, sentences and token ids, in several processes and constant memory.
+"""Prepare a corpus from raw text: documents, sentences and token ids, in several processes and constant memory.
 
-The bytes written don't depend on the number of processes. What a corpus folder holds is said in ``corpus.shards``;
-pairs and masks are drawn later, in ``bertie.data``.
+The bytes written don't depend on the number of processes. ``corpus.shards`` describes the files of a corpus folder.
+``bertie.data`` draws pairs and masks later.
 """
 
 import shutil
@@ -37,46 +37,45 @@ from bertie.files.text import BadUtf8, expand
 from bertie.runners.local import available_processes, run
 from bertie.tokenizer.tokenizer import Tokenizer
 
-# Large enough that handing it over costs nothing beside the work, small enough for many processes.
+# Large enough that sending a chunk to another process is cheap, small enough to occupy many processes.
 _CHUNK_CHARACTERS = 500_000
-# A process takes half a second to start.
 _SHOWN_CHARACTERS = 100  # of a text that can't be split
-_LEAST_MEGABYTES_PER_PROCESS = 4
-_OF_WORDS = ("words", "user_dictionary")  # settings that the manifest names only where they made a difference
-# Bytes on disk for each byte of input, at least; compressed input grows first.
+_LEAST_MEGABYTES_PER_PROCESS = 4  # a process takes half a second to start
+_OF_WORDS = ("words", "user_dictionary")  # settings that the manifest lists only if words were found
+# A lower bound of the bytes on disk per byte of input; compressed input expands first.
 _LEAST_GROWTH, _LEAST_GROWTH_COMPRESSED = 0.4, 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareSettings:
-    """How text is read and cut."""
+    """How to read text and split it."""
 
     language: str = AUTO
-    """Language of the sentences: en, zh, another code, or auto: Chinese or not, decided for each document."""
+    """Language of the sentences: en, zh, another code, or auto to detect Chinese in each document."""
 
     sentences: Mode = "split"
-    """``split`` paragraphs into sentences, or ``line``: each line is one."""
+    """``split`` paragraphs into sentences, or ``line`` if each line is one sentence."""
 
     documents: Separator = "blank-line"
-    """What parts documents in .txt files: ``blank-line``, or ``file``: each file is one."""
+    """What separates documents in .txt files: ``blank-line``, or ``file`` if each file is one document."""
 
     bad_utf8: BadUtf8 = "stop"
     """``stop`` at bytes that are not UTF-8, or ``replace`` and count them."""
 
     text_column: str | None = None
-    """The column of tables that holds the text; found by its name when not given."""
+    """The column of tables that holds the text; by default detected by its name."""
 
     words: Words = "auto"
-    """Where Chinese words are looked for, so that they can be masked as wholes: ``auto``, in Chinese documents, where
-    rjieba is installed; ``jieba``, in all documents; ``none``."""
+    """Where to segment Chinese words for whole-word masking: ``auto`` (in Chinese documents, if rjieba is installed),
+    ``jieba`` (in all documents) or ``none``."""
 
     user_dictionary: Path | None = None
-    """Chinese words of one's own, one a line."""
+    """A file with additional Chinese words, one per line."""
 
 
 @dataclass(frozen=True)
 class _Chunk:
-    """Some documents, or parts, on their way to another process."""
+    """Some documents, or parts of documents, for one call of another process."""
 
     parts: list[list[str]]
     languages: list[str]
@@ -85,15 +84,15 @@ class _Chunk:
 
 @dataclass(frozen=True)
 class _Encoded:
-    """A chunk as ids, and what was counted on the way."""
+    """A chunk as ids, with its counts."""
 
     block: Block
     num_unknown: int
     num_text_bytes: int
     unsplit: list[str]
-    """Beginnings of the paragraphs that the sentence splitter failed on, which are handed on whole."""
+    """Beginnings of the paragraphs that the sentence splitter failed on; each is kept as one sentence."""
     uncut: list[str]
-    """Beginnings of the sentences that the word segmenter failed on, in which each character counts as a word."""
+    """Beginnings of the sentences that the word segmenter failed on; each of their characters counts as a word."""
 
 
 def prepare(
@@ -105,23 +104,23 @@ def prepare(
     num_processes: int | None = None,
     take: Callable[[int], bool] | None = None,
 ) -> Corpus:
-    """Make a corpus folder from raw text.
+    """Create a corpus folder from raw text.
 
     Args:
         paths: files, folders and glob patterns, see ``corpus.documents``.
         tokenizer: folder or file of the tokenizer; its files are copied into the corpus.
-        out: the folder to make; it appears whole or not at all.
-        settings: how text is read and cut.
-        num_processes: how many processes work on it; by default one a processor, fewer for little text.
-        take: tells of a document, counted from 0, whether it is taken; by default all are.
+        out: the folder to create; it is written atomically.
+        settings: how to read text and split it.
+        num_processes: number of processes; by default one per processor, fewer for little text.
+        take: returns whether to take a document, by its number from 0; by default all are taken.
 
     Returns:
         The new corpus, opened.
 
     Raises:
         SettingsError: a path, column or language is unknown, ``out`` exists, or the segmenter of Chinese words that
-            the settings ask for isn't installed.
-        DataError: a file is broken, or there is no text.
+            the settings require isn't installed.
+        DataError: a file is damaged, or there is no text.
         ResourceError: the disk is full, or a process was killed.
     """
     settings = settings or PrepareSettings()
@@ -140,7 +139,7 @@ def prepare(
         try:
             statistics = _write(writer, files, folder / TOKENIZER_FOLDER, settings, chosen, tally, num_processes, take)
             if not writer.num_tokens:
-                raise DataError(f"no sentence with a token in any of {len(files)} files, such as {files[0]}")
+                raise DataError(f"no tokens found in {len(files)} files; the first is {files[0]}")
             writer.finish(
                 {
                     "tokenizer_fingerprint": loaded.fingerprint,
@@ -149,7 +148,7 @@ def prepare(
                     "settings": {name: value for name, value in asdict(settings).items() if name not in _OF_WORDS},
                     "sources": [{"path": path, "bytes": size} for path, size in tally.sources],
                 }
-                | _told_of_words(writer, chosen)
+                | _words_in_manifest(writer, chosen)
             )
         finally:
             writer.close()
@@ -166,7 +165,7 @@ def _write(
     num_processes: int,
     take: Callable[[int], bool] | None,
 ) -> dict[str, Any]:
-    """Write all blocks in order; return the statistics."""
+    """Write all blocks in order, and return the statistics."""
     num_unknown = num_text_bytes = num_unsplit = num_uncut = 0
     languages: Counter[str] = Counter()
     positions: deque[int] = deque()
@@ -182,14 +181,14 @@ def _write(
             num_text_bytes += encoded.num_text_bytes
             if encoded.unsplit and not num_unsplit:
                 progress.warn(
-                    f"the sentence splitter failed on a text ({encoded.unsplit[0]!r:.80}), which is taken as one "
-                    "sentence (said of the first such text only)"
+                    f"the sentence splitter failed on a text ({encoded.unsplit[0]!r:.80}); it is kept as one sentence "
+                    "(later such texts are only counted)"
                 )
             num_unsplit += len(encoded.unsplit)
             if encoded.uncut and not num_uncut:
                 progress.warn(
-                    f"the word segmenter failed on a sentence ({encoded.uncut[0]!r:.80}), in which each Chinese "
-                    "character counts as a word (said of the first such sentence only)"
+                    f"the word segmenter failed on a sentence ({encoded.uncut[0]!r:.80}); each of its Chinese "
+                    "characters counts as a word (later such sentences are only counted)"
                 )
             num_uncut += len(encoded.uncut)
             position = positions.popleft()
@@ -206,26 +205,26 @@ def _write(
 
 
 def _segmentation(settings: PrepareSettings) -> Segmentation | None:
-    """Decide about Chinese words before anything is read.
+    """Decide how to segment Chinese words, before any text is read.
 
     Raises:
-        SettingsError: settings that contradict one another, or a segmenter that isn't installed.
-        DataError: a user dictionary that can't be read.
+        SettingsError: the settings contradict each other, or the segmenter isn't installed.
+        DataError: the user dictionary can't be read.
     """
     if settings.words == "none" and settings.user_dictionary is not None:
-        raise SettingsError("--user-dictionary is of no use with --words none; leave one of them out")
+        raise SettingsError("--user-dictionary has no effect with --words none; remove one of them")
     chosen = segmentation(settings.words, settings.user_dictionary)
     if chosen is not None:
         warn_of_unfound(chosen)
     return chosen
 
 
-def _told_of_words(writer: CorpusWriter, chosen: Segmentation | None) -> dict[str, Any]:
-    """Say for the manifest how words were found; nothing where none were looked for."""
+def _words_in_manifest(writer: CorpusWriter, chosen: Segmentation | None) -> dict[str, Any]:
+    """Return the manifest's entry on the segmentation of words; empty if no words were segmented."""
     if chosen is None or not writer.has_words:
         if chosen is not None and chosen.dictionary is not None:
-            where = "" if chosen.everywhere else "in documents that are Chinese (--words jieba looks in all of them)"
-            progress.warn(f"{chosen.dictionary.path} was of no use: there are no Chinese words {where}".rstrip())
+            hint = "" if chosen.everywhere else " in Chinese documents; --words jieba segments all documents"
+            progress.warn(f"{chosen.dictionary.path} was not used: no Chinese words were found{hint}")
         return {}
     dictionary = None if chosen.dictionary is None else asdict(chosen.dictionary)
     return {"words": {"segmenter": chosen.name, "everywhere": chosen.everywhere, "user_dictionary": dictionary}}
@@ -239,7 +238,7 @@ def _chunks(
     positions: deque[int],
     take: Callable[[int], bool] | None,
 ) -> Iterator[_Chunk]:
-    """Gather documents into chunks; count languages, and note how far the files were read for each chunk."""
+    """Collect documents into chunks; count languages, and append the bytes read for each chunk to `positions`."""
     documents = read_documents(
         files,
         bad_utf8=settings.bad_utf8,
@@ -277,14 +276,14 @@ def _language(document: Document, settings: PrepareSettings) -> str:
 
 @dataclass(frozen=True)
 class _Encode:
-    """The work of one process: a chunk of documents to a block of ids."""
+    """The work of one process: it turns a chunk of documents into a block of ids."""
 
     tokenizer: str
     mode: Mode
     segmentation: Segmentation | None = None
 
     def __call__(self, chunk: _Chunk) -> _Encoded:
-        """Split and encode; sentences without a token are dropped."""
+        """Split and encode a chunk; drop sentences without a token."""
         encoder = _encoder(self.tokenizer)
         sentences: list[str] = []
         unsplit: list[str] = []
@@ -294,13 +293,13 @@ class _Encode:
         for paragraphs, language in zip(chunk.parts, chunk.languages, strict=True):
             for paragraph in paragraphs:
                 sentences += split(paragraph, language=language, mode=self.mode, unsplit=unsplit)
-            looked = self._looks_in(language)
-            chosen += [looked and has_words(sentence) for sentence in sentences[len(chosen) :]]
+            segmented = self._segments(language)
+            chosen += [segmented and has_words(sentence) for sentence in sentences[len(chosen) :]]
             ends.append(len(sentences))
         goes_on = None
         if self.segmentation is not None and any(chosen):
-            own = segmenter(self.segmentation)
-            tokens, lengths, goes_on = encoder.encode_with_words(sentences, own, chosen, uncut)
+            finder = segmenter(self.segmentation)
+            tokens, lengths, goes_on = encoder.encode_with_words(sentences, finder, chosen, uncut)
         else:
             tokens, lengths = encoder.encode(sentences)
         num_kept = np.concatenate([[0], np.cumsum(lengths > 0)])
@@ -316,19 +315,19 @@ class _Encode:
         shown = ([text[:_SHOWN_CHARACTERS] for text in texts] for texts in (unsplit, uncut))
         return _Encoded(block, num_unknown, num_text_bytes, *shown)
 
-    def _looks_in(self, language: str) -> bool:
-        """Tell whether words are looked for in the documents of a language."""
+    def _segments(self, language: str) -> bool:
+        """Return whether to segment words in the documents of a language."""
         return self.segmentation is not None and (self.segmentation.everywhere or language == CHINESE)
 
 
 @lru_cache(maxsize=1)
 def _encoder(tokenizer: str) -> Encoder:
-    # Kept for the life of the process, with the words it has seen.
+    # Kept as long as the process, with its cache of words.
     return Encoder(Tokenizer.load(tokenizer))
 
 
 def _check_space(files: list[Path], folder: Path, out: Path) -> None:
-    """Stop before hours of work that can't fit on the disk; what is needed is guessed low."""
+    """Raise an error before hours of work if the corpus can't fit on the disk; the estimate is a lower bound."""
     needed = sum(
         path.stat().st_size * (_LEAST_GROWTH_COMPRESSED if path.suffix in COMPRESSIONS else _LEAST_GROWTH)
         for path in files
@@ -337,5 +336,5 @@ def _check_space(files: list[Path], folder: Path, out: Path) -> None:
     if free < needed:
         raise ResourceError(
             f"not enough space for {out}: at least {needed / 1e6:,.0f} MB needed, {free / 1e6:,.0f} MB free; "
-            "free some or write to another disk"
+            "free some space or write to another disk"
         )

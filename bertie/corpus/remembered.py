@@ -1,4 +1,4 @@
-"""The ids of strings that were met before, so that each different one is encoded once. Memory is bounded."""
+"""Cache the ids of strings, so that each distinct string is encoded once. Memory is bounded."""
 
 from collections.abc import Callable, Sequence
 from itertools import islice
@@ -9,25 +9,25 @@ import numpy.typing as npt
 
 from bertie.corpus.shards import Integers
 
-# What is remembered at most: some 50 MB.
+# Limits of the cache: about 50 MB.
 MAX_STRINGS = 250_000
 MAX_CHARACTERS = 4_000_000
 
 Encoded = tuple[npt.NDArray[Any], Integers]
-"""The ids of strings one after another, and how many each string has (int64)."""
+"""The concatenated ids of strings, and the number of ids of each string (int64)."""
 
 
 class Remembered:
-    """Encodes strings, those met before by looking them up."""
+    """An encoder with a cache of the strings that it has seen."""
 
     def __init__(self, encode: Callable[[list[str]], Encoded]) -> None:
-        """Begin with nothing remembered.
+        """Create an empty cache.
 
         Args:
-            encode: encodes strings that are new; what it gives for one must not depend on the others.
+            encode: encodes new strings; the ids of a string must not depend on the other strings.
         """
         self._encode = encode
-        # String k of those remembered has the ids from offsets[k] to offsets[k + 1].
+        # Cached string k has the ids from offsets[k] to offsets[k + 1].
         self._numbers: _Numbers
         self._ids: npt.NDArray[Any]
         self._offsets: Integers
@@ -40,15 +40,15 @@ class Remembered:
             numbers = np.fromiter(map(self._numbers.__getitem__, strings), np.int64, len(strings))
             self._learn(list(islice(self._numbers, len(self._offsets) - 1, None)))
         except BaseException:
-            # Some strings have numbers, but no ids.
+            # Some strings may have numbers but no ids.
             self._forget()
             raise
         lengths = np.diff(self._offsets)[numbers]
         ends = np.cumsum(lengths)
-        # Id t of the result, in string s, is number offsets[s] + (t - where s begins in the result) of those kept.
-        places = np.repeat(self._offsets[numbers] - ends + lengths, lengths)
-        places += np.arange(len(places))
-        ids = self._ids[places]
+        # Id t of the result, in string s, is cached id offsets[s] + (t - start of s in the result).
+        indices = np.repeat(self._offsets[numbers] - ends + lengths, lengths)
+        indices += np.arange(len(indices))
+        ids = self._ids[indices]
         if len(self._numbers) > MAX_STRINGS or self._num_characters > MAX_CHARACTERS:
             self._forget()
         return ids, lengths
@@ -68,7 +68,7 @@ class Remembered:
 
 
 class _Numbers(dict[str, int]):
-    """Numbers strings in the order in which they are first asked for."""
+    """Numbers of strings, assigned in the order of their first lookup."""
 
     def __missing__(self, string: str) -> int:
         number = self[string] = len(self)

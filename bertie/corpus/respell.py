@@ -1,7 +1,7 @@
-"""Words that a vocabulary breaks into pieces, found in a prepared corpus; and the corpus cut by a wider vocabulary.
+"""Find words that a vocabulary splits into pieces, and re-encode a prepared corpus with a wider vocabulary.
 
-A corpus holds ids and no text, but the pieces of a word spell it. So text is not read again, and only words are cut
-anew: those that the wider vocabulary cuts otherwise.
+A corpus holds ids and no text, but the pieces of a word spell it. So the text is not read again, and only the words
+that the wider vocabulary splits differently are encoded again.
 
 Shapes: T tokens, W words.
 """
@@ -23,9 +23,9 @@ from bertie.files.atomic import atomic_folder
 from bertie.tokenizer.tokenizer import Tokenizer
 from bertie.tokenizer.widen import LONGEST, check_kind
 
-_BLOCK = 1 << 20  # tokens, to the nearest sentence
-_SEEN = 5  # occurrences above which a word is worth a place: its neighbours say something about it
-_WRITTEN = frozenset(  # by the writer itself
+_BLOCK = 1 << 20  # tokens of a block, rounded to whole sentences
+_SEEN = 5  # a word must occur more often than this, so that the model can learn something about it
+_WRITTEN = frozenset(  # entries of the manifest that the writer fills in
     (
         *("format", "version", "files", "fingerprint", "sha256"),
         *("num_documents", "num_sentences", "num_tokens", "vocab_size", "token_dtype"),
@@ -34,34 +34,34 @@ _WRITTEN = frozenset(  # by the writer itself
 
 
 def broken_words(corpus: Corpus, tokenizer: Tokenizer, count: int) -> list[str]:
-    """Find the words that would save most pieces if each was one: occurrences x (pieces - 1).
+    """Find the words that would save the most pieces if each was a single piece: occurrences x (pieces - 1).
 
     Args:
-        corpus: of a large one, evenly spread parts are read.
-        tokenizer: the corpus's.
-        count: words at most.
+        corpus: the corpus; of a large one, evenly spread parts are read.
+        tokenizer: the tokenizer of the corpus.
+        count: the largest number of words to return.
 
     Returns:
-        Those that occur often enough and hold a letter, what saves most first.
+        Words that occur often enough and contain a letter, those that save the most first.
 
     Raises:
-        SettingsError: a tokenizer that can't take whole words.
+        SettingsError: whole words can't be added to the tokenizer.
     """
     check_kind(tokenizer)
-    inner, unusual = _inner(tokenizer), set(tokenizer.special_ids)
-    found: Counter[bytes] = Counter()
+    inner, special = _inner(tokenizer), set(tokenizer.special_ids)
+    counts: Counter[bytes] = Counter()
     for start, stop in parts(corpus):
         ids = corpus.gather([start], [stop - start]).astype(np.int32)
         edges = corpus.sentence_starts[slice(*np.searchsorted(corpus.sentence_starts, [start, stop]))] - start
         for first, last in zip(*_spans(ids, inner, edges), strict=True):
-            found[ids[first:last].tobytes()] += 1
+            counts[ids[first:last].tobytes()] += 1
     saved = {}
-    for key, times in found.items():
+    for key, times in counts.items():
         pieces = np.frombuffer(key, np.int32).tolist()
         word = _spelled(pieces, tokenizer)
-        if inner[pieces[0]]:  # the rest of a word that the beginning of a part has cut
+        if inner[pieces[0]]:  # the rest of a word that begins before this part
             continue
-        if times > _SEEN and len(word) <= LONGEST and not unusual & set(pieces) and any(map(str.isalpha, word)):
+        if times > _SEEN and len(word) <= LONGEST and not special & set(pieces) and any(map(str.isalpha, word)):
             saved[word] = times * (len(pieces) - 1)
     again = tokenizer.encode_batch(list(saved))
     whole = [word for word, pieces in zip(saved, again, strict=True) if _spelled(pieces, tokenizer) == word]
@@ -69,22 +69,23 @@ def broken_words(corpus: Corpus, tokenizer: Tokenizer, count: int) -> list[str]:
 
 
 def respell(corpus: Corpus, tokenizer: Tokenizer, wider: Tokenizer, out: Path) -> None:
-    """Write a corpus as a wider vocabulary cuts it.
+    """Write a copy of a corpus, encoded with a wider vocabulary.
 
     Args:
-        corpus: what is read, block by block.
-        tokenizer: its own.
-        wider: the same with words appended.
-        out: folder to make; it appears whole or not at all.
+        corpus: the corpus to read, block by block.
+        tokenizer: the tokenizer of the corpus.
+        wider: the same tokenizer with words appended.
+        out: the folder to create; it is written atomically.
 
     Raises:
-        DataError: the folder is there already, or a file of the corpus is damaged.
+        DataError: a file of the corpus is damaged.
+        SettingsError: the folder exists already.
     """
     respelled = _Respelled(tokenizer, wider)
     kept = {name: value for name, value in corpus.manifest.items() if name not in _WRITTEN}
     with (
         atomic_folder(out) as folder,
-        progress.bar("Cutting words anew", total=corpus.num_tokens, unit="tokens") as bar,
+        progress.bar("Re-encoding words", total=corpus.num_tokens, unit="tokens") as bar,
     ):
         writer = CorpusWriter(folder, vocab_size=wider.vocab_size)
         try:
@@ -115,7 +116,7 @@ def respell(corpus: Corpus, tokenizer: Tokenizer, wider: Tokenizer, out: Path) -
 
 
 class _Respelled:
-    """Cuts words anew, each different one once."""
+    """Re-encodes words, each distinct word once."""
 
     def __init__(self, tokenizer: Tokenizer, wider: Tokenizer) -> None:
         self._tokenizer, self._wider, self._inner = tokenizer, wider, _inner(tokenizer)
@@ -125,10 +126,16 @@ class _Respelled:
     def __call__(
         self, tokens: Integers, lengths: Integers, marked: NDArray[np.bool_] | None
     ) -> tuple[NDArray[np.int32], Integers, NDArray[np.bool_] | None]:
-        """Cut some sentences: the ids (T,) and the lengths of the sentences, and both anew.
+        """Re-encode some sentences.
 
-        So it is with the marks of Chinese words (T,), in a corpus that has them: pieces of one word have equal ones
-        behind the first.
+        Args:
+            tokens: (T,) the ids.
+            lengths: the number of tokens of each sentence.
+            marked: (T,) the marks of Chinese words; None in a corpus without them. The pieces of a word have equal
+                marks, except the first.
+
+        Returns:
+            The new ids, sentence lengths and marks.
         """
         ids = tokens.astype(np.int32)
         ends = np.cumsum(lengths)
@@ -151,23 +158,23 @@ class _Respelled:
         return result, sizes, None if marked is None else np.concatenate([*marks, marked[done:]])
 
     def _learn(self, keys: list[bytes]) -> None:
-        """Find out how words are cut; None for those that stay as they are."""
+        """Store the new ids of words, or None for words that do not change."""
         rows = [np.frombuffer(key, np.int32) for key in keys]
         words = [_spelled(row.tolist(), self._tokenizer) for row in rows]
         before, after = self._tokenizer.encode_batch(words), self._wider.encode_batch(words)
         for key, row, old, new in zip(keys, rows, before, after, strict=True):
-            # What doesn't spell itself, such as [UNK] among its pieces, is left alone.
+            # Keep a word whose pieces don't spell it, for example because one of them is [UNK].
             same = old != row.tolist() or new == old
             self._known[key] = None if same else np.asarray(new, np.int32)
 
 
 def _inner(tokenizer: Tokenizer) -> NDArray[np.bool_]:
-    """Tell of each id (V,) whether it goes on with a word."""
+    """Return for each id of the vocabulary (V,) whether it continues a word."""
     return ~np.asarray(tokenizer.word_starts(range(tokenizer.vocab_size)))
 
 
 def _spans(ids: NDArray[Any], inner: NDArray[np.bool_], edges: Integers) -> tuple[Integers, Integers]:
-    """Find the words (W,) of several pieces: where each begins and ends; none crosses an edge."""
+    """Return the begins and ends (W,) of the words with several pieces; no word crosses an edge."""
     goes_on = inner[ids]
     goes_on[edges[edges < len(ids)]] = False
     goes_on[:1] = False
@@ -180,13 +187,13 @@ def _spans(ids: NDArray[Any], inner: NDArray[np.bool_], edges: Integers) -> tupl
 def _spelled(pieces: list[int], tokenizer: Tokenizer) -> str:
     """Join the pieces of a word."""
     return "".join(
-        tokenizer.tokens[piece].removeprefix(tokenizer.inner) if place else tokenizer.tokens[piece]
-        for place, piece in enumerate(pieces)
+        tokenizer.tokens[piece].removeprefix(tokenizer.inner) if index else tokenizer.tokens[piece]
+        for index, piece in enumerate(pieces)
     )
 
 
 def _blocks(corpus: Corpus) -> Iterator[tuple[Integers, Integers, int, int]]:
-    """Yield ids, lengths of sentences, and the first sentence and the one behind the last."""
+    """Yield blocks: ids, sentence lengths, and the range [first, last) of the sentences."""
     first = 0
     while first < corpus.num_sentences:
         begin = int(corpus.sentence_starts[first])
@@ -198,7 +205,7 @@ def _blocks(corpus: Corpus) -> Iterator[tuple[Integers, Integers, int, int]]:
 
 
 def _documents(corpus: Corpus, first: int, last: int) -> tuple[Integers, NDArray[np.bool_]]:
-    """Say of the documents that the sentences from `first` to `last` belong to how many each has, and which go on."""
+    """Return the sentences of each document within [first, last), and whether each document began before `first`."""
     low = int(np.searchsorted(corpus.document_offsets, first, side="right")) - 1
     high = int(np.searchsorted(corpus.document_offsets, last, side="left"))
     edges = np.clip(corpus.document_offsets[low : high + 1], first, last)

@@ -1,7 +1,7 @@
-"""Where Chinese words begin and end, by ``rjieba``: its dictionary, a user's own words, and a model for new ones.
+"""Segment Chinese text into words with ``rjieba``: by its dictionary, a user dictionary, and a model for new words.
 
-Chinese is written without spaces, so whole-word masking can't see its words in the ids. Here they are found in the
-text. What holds no Chinese character is left alone: there the vocabulary says where words begin.
+Chinese is written without spaces, so whole-word masking can't find its words in the ids. This module finds them in the
+text. It ignores text without Chinese characters: there the vocabulary decides where words begin.
 
 Shapes: C characters of all texts.
 """
@@ -34,48 +34,48 @@ _EXTRA = "zh"
 _TOGETHER = re.compile(f"[{CJK}]{{2}}")
 _TAG = re.compile("[a-zA-Z]+")
 _LARGEST_FREQUENCY = 10**9
-_MOST_LISTED = 3  # words of a dictionary that a warning names
+_MAX_LISTED = 3  # words of a dictionary that a warning names
 
 
 @dataclass(frozen=True)
 class UserDictionary:
-    """A user's own words: a word a line, and behind it, if wanted, how frequent it is and its part of speech."""
+    """A file of additional words: per line a word, optionally followed by its frequency and its part of speech."""
 
     path: str
     """The file."""
     sha256: str
-    """Of the file; what was read in one process is the same in the others."""
+    """The file's sha256. It ensures that all processes read the same content."""
 
     @classmethod
     def of(cls, path: Path) -> "UserDictionary":
-        """Look at a file.
+        """Check a file and compute its sha256.
 
         Raises:
             SettingsError: there is no such file.
-            DataError: a line that is no entry.
+            DataError: a line is not a valid entry, or the file contains no words.
         """
-        found = cls(str(path), "")
-        found.entries()
+        unchecked = cls(str(path), "")
+        unchecked.entries()
         return cls(str(path), sha256_file(path))
 
     def entries(self) -> dict[str, tuple[int, int | None]]:
-        """Read the words: of each its line and its frequency; None where the file leaves that to the segmenter.
+        """Read the line number and the frequency of each word; None if the file gives no frequency.
 
         Raises:
             SettingsError: there is no such file.
-            DataError: a line that is no entry, no word at all, or the file has changed.
+            DataError: a line is not a valid entry, the file contains no words, or it has changed.
         """
         if self.sha256 and sha256_file(self.path) != self.sha256:
             raise DataError(f"{self.path} changed while the corpus was prepared; prepare it again")
-        found: dict[str, tuple[int, int | None]] = {}
+        entries: dict[str, tuple[int, int | None]] = {}
         with open_text(self.path) as stream:
             for number, line in enumerate(stream, 1):
                 fields = line.split()
                 if fields:
-                    found[fields[0]] = number, self._frequency(fields[1:], number)
-        if not found:
-            raise DataError(f"{self.path} holds no word; a user dictionary has one a line, such as: 云计算")
-        return found
+                    entries[fields[0]] = number, self._frequency(fields[1:], number)
+        if not entries:
+            raise DataError(f"{self.path} contains no words; write one word per line, for example: 云计算")
+        return entries
 
     def _frequency(self, fields: list[str], number: int) -> int | None:
         frequency = None
@@ -83,66 +83,66 @@ class UserDictionary:
             frequency = int(fields.pop(0)[: len(str(_LARGEST_FREQUENCY)) + 1])
         if (frequency or 0) > _LARGEST_FREQUENCY or len(fields) > 1 or (fields and not _TAG.fullmatch(fields[0])):
             raise DataError(
-                f"{self.path}:{number}: a line is a word, then, if wanted, its frequency (a whole number up to "
-                f"{_LARGEST_FREQUENCY:,}) and its part of speech (letters), with spaces between them"
+                f"{self.path}:{number}: not a valid entry; write a word, optionally followed by its frequency (a whole "
+                f"number up to {_LARGEST_FREQUENCY:,}) and its part of speech (letters), separated by spaces"
             )
         return frequency
 
 
 @dataclass(frozen=True)
 class Segmentation:
-    """What is segmented, and with which words; small, so that it goes to other processes."""
+    """Which documents to segment, and with which user dictionary; small, because it is sent to other processes."""
 
     everywhere: bool
-    """Whether Chinese words are looked for in documents of any language, or in those that are Chinese only."""
+    """Whether to segment Chinese words in documents of any language, not only in Chinese ones."""
     dictionary: UserDictionary | None = None
-    """A user's own words."""
+    """Additional words."""
 
     @property
     def name(self) -> str:
-        """The segmenter and its version."""
+        """The name of the segmenter and its version."""
         return f"{_PACKAGE} {importlib.metadata.version(_PACKAGE)}"
 
 
 def segmentation(words: Words, dictionary: Path | None) -> Segmentation | None:
-    """Decide whether Chinese words are looked for.
+    """Decide whether and where to segment Chinese words; None means nowhere.
 
     Args:
-        words: ``none``; ``jieba``, in every document; ``auto``, in Chinese documents, where the segmenter is installed.
-        dictionary: a user's own words.
+        words: ``none``; ``jieba``: in all documents; ``auto``: in Chinese documents, if the segmenter is installed.
+        dictionary: a file of additional words; it requires the segmenter.
 
     Raises:
-        SettingsError: the segmenter is asked for and isn't installed.
+        SettingsError: the segmenter is required but isn't installed.
         DataError: the dictionary can't be read.
     """
     if words == "none" or (words == "auto" and dictionary is None and not is_installed()):
         return None
     if not is_installed():
-        raise missing_extra(_PACKAGE, _EXTRA, "to find Chinese words")
+        raise missing_extra(_PACKAGE, _EXTRA, "to segment Chinese words")
     return Segmentation(words == "jieba", None if dictionary is None else UserDictionary.of(dictionary))
 
 
 def is_installed() -> bool:
-    """Tell whether the segmenter is installed, without loading it."""
+    """Return whether the segmenter is installed, without loading it."""
     return importlib.util.find_spec(_PACKAGE) is not None
 
 
 def has_words(text: str) -> bool:
-    """Tell whether a text has two Chinese characters side by side: with fewer there is nothing to look for."""
+    """Return whether a text has two adjacent Chinese characters; without them it needs no segmentation."""
     return not text.isascii() and _TOGETHER.search(text) is not None
 
 
 @cache
 def segmenter(chosen: Segmentation) -> "Segmenter":
-    """Make the segmenter of this process; it takes a tenth of a second to load."""
+    """Return the segmenter of this process; loading it takes a tenth of a second."""
     return Segmenter(chosen.dictionary)
 
 
 class Segmenter:
-    """Finds words in texts.
+    """A segmenter of texts into words.
 
     Args:
-        dictionary: a user's own words.
+        dictionary: additional words.
 
     Raises:
         DataError: the dictionary can't be read.
@@ -156,32 +156,32 @@ class Segmenter:
         for word, (_, frequency) in entries.items():
             self._jieba.add_word(word, frequency, None)
         self._listed = frozenset(word for word in entries if not is_chinese(word).any())
-        """Words of the user's that hold no Chinese character; the segmenter's own ones of that kind don't count."""
+        """Words of the user dictionary without Chinese characters. Other words without them are not kept as words."""
         self._lines = {word: line for word, (line, _) in entries.items()}
 
     def word_numbers(self, texts: Sequence[str], uncut: list[str] | None = None) -> Integers:
         """Number the words of texts.
 
         Args:
-            texts: whole Unicode texts; no word goes on from one to the next.
-            uncut: gets the texts that the segmenter failed on; in them each character counts as a word.
+            texts: any texts; a word does not continue from one text to the next.
+            uncut: receives the texts that the segmenter failed on; each of their characters counts as a word.
 
         Returns:
-            (C,) for each character the number of its word, rising. A character outside of words that hold Chinese, or
-            are the user's own, has a number of its own.
+            (C,) the number of each character's word, ascending. A word counts if it has a Chinese character or is in
+            the user dictionary. Any other character has a number of its own.
         """
         words: list[str] = []
         for text in texts:
-            found = self._cut(text)
-            if found is None:
+            cut = self._cut(text)
+            if cut is None:
                 if uncut is not None:
                     uncut.append(text)
-                found = list(text)
-            words += found
+                cut = list(text)
+            words += cut
         lengths = np.fromiter(map(len, words), np.int64, len(words))
         ends = np.cumsum(lengths)
         starts = ends - lengths
-        counts = np.concatenate([[0], np.cumsum(is_chinese("".join(words)))])  # Chinese characters up to each place
+        counts = np.concatenate([[0], np.cumsum(is_chinese("".join(words)))])  # Chinese characters before each position
         kept = counts[ends] > counts[starts]
         if self._listed:
             kept |= np.fromiter((word in self._listed for word in words), bool, len(words))
@@ -190,37 +190,37 @@ class Segmenter:
         return np.cumsum(begins)
 
     def never_found(self) -> list[tuple[str, int]]:
-        """Return the words of the user's that are cut even where they stand alone, and their lines."""
+        """Return the words of the user dictionary that are split even as a text of their own, and their lines."""
         return [(word, line) for word, line in self._lines.items() if self._cut(word) != [word]]
 
     def _cut(self, text: str) -> list[str] | None:
-        """Cut a text; None where the segmenter fails or loses some of it."""
+        """Split a text into words; None if the segmenter fails or loses characters."""
         try:
-            found: list[str] = self._jieba.cut(text)
-        except BaseException as error:  # a panic in Rust is no Exception
+            words: list[str] = self._jieba.cut(text)
+        except BaseException as error:  # a Rust panic is not an Exception
             if not failed(error):
                 raise
             return None
-        return found if sum(map(len, found)) == len(text) else None
+        return words if sum(map(len, words)) == len(text) else None
 
 
 def warn_of_unfound(chosen: Segmentation) -> None:
-    """Name the user's words that no text can hold as one word, such as those with a mark inside."""
+    """Warn of words of the user dictionary that are never found as one word, such as those with punctuation inside."""
     lost = [] if chosen.dictionary is None else segmenter(chosen).never_found()
     if chosen.dictionary is not None and lost:
-        some = ", ".join(f"{shorten(word, 20)} (line {line})" for word, line in lost[:_MOST_LISTED])
-        more = f" and {len(lost) - _MOST_LISTED:,} more" if len(lost) > _MOST_LISTED else ""
+        some = ", ".join(f"{shorten(word, 20)} (line {line})" for word, line in lost[:_MAX_LISTED])
+        more = f" and {len(lost) - _MAX_LISTED:,} more" if len(lost) > _MAX_LISTED else ""
         progress.warn(
-            f"{chosen.dictionary.path}: {some}{more} will not be found as words: the segmenter cuts at most marks, and "
-            "where the frequency given is too low"
+            f"{chosen.dictionary.path}: {some}{more} will not be found as words, because the segmenter splits at most "
+            "punctuation, and splits words whose given frequency is too low"
         )
 
 
 def is_chinese(text: str) -> npt.NDArray[np.bool_]:
-    """Tell of each character whether it is Chinese: (C,)."""
+    """Return for each character whether it is Chinese: (C,)."""
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
-    found: npt.NDArray[np.bool_] = _chinese_codes()[codes]
-    return found
+    chinese: npt.NDArray[np.bool_] = _chinese_codes()[codes]
+    return chinese
 
 
 @cache

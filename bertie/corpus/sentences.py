@@ -1,7 +1,7 @@
-"""Paragraphs to sentences: English and its relatives by ``sentencex``, Chinese by rules of our own, or line by line.
+"""Split paragraphs into sentences: Chinese by rules in this file, other languages by ``sentencex``, or line by line.
 
-Nothing is lost: the sentences of a paragraph, joined, are the paragraph but for white space. The time is linear in the
-text's length, whatever the text.
+The sentences of a paragraph, joined, are the paragraph except for white space. The time is linear in the length of any
+text.
 """
 
 import re
@@ -18,7 +18,7 @@ Mode = Literal["split", "line"]
 
 AUTO = "auto"
 CHINESE = "zh"
-# What sentencex has rules for; it would take any other code for English without a word.
+# The languages that sentencex has rules for; it silently treats any other code as English.
 LANGUAGES = (
     *("am", "ar", "bg", "bn", "ca", "da", "de", "el", "en", "es", "fi", "fr", "gu", "hi", "hy", "it"),
     *("ja", "kk", "kn", "ml", "mr", "my", "nl", "pa", "pl", "pt", "ru", "sk", "ta", "te", "uk", CHINESE),
@@ -31,11 +31,11 @@ _WIDE = "\u3001-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uffef"
 _WIDE_SPACE = re.compile("[\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]")
 _CJK = re.compile(f"[{_WIDE}\U00020000-\U0002fa1f]")
 
-# What stands inside a title or a bracket belongs to the sentence around it. Bounded, so that an opening character that
-# is never closed costs no more than this.
+# Text inside a title or brackets belongs to the sentence around it. Its length is limited, so that an opening character
+# that is never closed costs little time.
 _ENCLOSED = r"《[^《》]{0,80}》|〈[^〈〉]{0,80}〉|（[^（）]{0,200}）|\([^()]{0,200}\)"
-# Two or more ellipsis characters make the Chinese ellipsis; a single one is a pause. A western mark ends a sentence
-# behind a Chinese character only, so that names such as "Yahoo!" stay whole.
+# Two or more ellipsis characters end a sentence; a single one is a pause. A western mark ends a sentence only after a
+# Chinese character, so that names such as "Yahoo!" stay whole.
 _MARKS = rf"(?:[。！？｡]|…{{2,}}|(?<=[{_WIDE}])[!?]+)+"
 _CLOSING = r"[”’」』）〕】》〉］｝)\]]*"
 _UNIT = re.compile(f"{_ENCLOSED}|(?P<end>{_MARKS}{_CLOSING})")
@@ -47,11 +47,11 @@ def split(paragraph: str, *, language: str = "en", mode: Mode = "split", unsplit
     Args:
         paragraph: text without line breaks.
         language: one of ``LANGUAGES``.
-        mode: ``split``, or ``line`` when each paragraph is one sentence by agreement.
-        unsplit: gets the pieces that sentencex failed on; they are handed on whole.
+        mode: ``split``, or ``line`` if each paragraph is one sentence.
+        unsplit: receives the texts that sentencex failed on; each is returned as one sentence.
 
     Returns:
-        The sentences, without spaces around them; none is empty.
+        The stripped sentences; none is empty.
     """
     if mode == "line":
         pieces = [paragraph]
@@ -63,7 +63,7 @@ def split(paragraph: str, *, language: str = "en", mode: Mode = "split", unsplit
 
 
 def check_language(language: str) -> None:
-    """Stop at a language that nothing here has rules for.
+    """Check that there are rules for a language.
 
     Args:
         language: ``auto`` or a language code.
@@ -76,13 +76,13 @@ def check_language(language: str) -> None:
 
 
 def detect_language(paragraphs: list[str]) -> str:
-    """Tell Chinese from the rest, by the share of Chinese characters in the first 10,000 characters of a document.
+    """Detect Chinese by the share of Chinese characters in the first 10,000 characters of a document.
 
     Args:
-        paragraphs: a document.
+        paragraphs: the paragraphs of the document.
 
     Returns:
-        ``zh`` when at least a fifth of what is no white space is Chinese characters and punctuation, else ``en``.
+        ``zh`` if Chinese characters and punctuation are at least a fifth of the characters except spaces, else ``en``.
     """
     num_characters = num_cjk = 0
     for paragraph in paragraphs:
@@ -96,9 +96,9 @@ def detect_language(paragraphs: list[str]) -> str:
 
 
 def _segment(paragraph: str, language: str, unsplit: list[str]) -> list[str]:
-    """Split by sentencex, window by window: on some text, such as quotes in a row, its time grows with the square.
+    """Split by sentencex, window by window, because on some text, such as a row of quotes, its time is quadratic.
 
-    No sentence ends at a window's edge: the last piece of one and the first of the next are one sentence.
+    No sentence ends at the edge of a window: the last piece of a window and the first piece of the next one are joined.
     """
     if len(paragraph) <= _WINDOW_CHARACTERS:
         return _pieces(paragraph, language, unsplit)
@@ -111,9 +111,10 @@ def _segment(paragraph: str, language: str, unsplit: list[str]) -> list[str]:
 
 
 def _pieces(text: str, language: str, unsplit: list[str]) -> list[str]:
-    """Call sentencex; text that it fails on is one piece.
+    """Call sentencex; a text that it fails on is returned as one piece.
 
-    White space of three bytes behind a mark makes it cut inside a character and panic, so it sees plain blanks there.
+    A three-byte white space after punctuation makes sentencex cut inside a character and panic. So it gets the text
+    with plain spaces instead.
     """
     blank = _WIDE_SPACE.sub(" ", text) if not text.isascii() else text
     try:
@@ -132,14 +133,14 @@ def _pieces(text: str, language: str, unsplit: list[str]) -> list[str]:
 
 
 def _split_chinese(paragraph: str) -> list[str]:
-    """Split behind 。！？ and ……, with the quotes and brackets that close there; not inside titles and brackets."""
+    """Split after 。！？ and …… and the quotes and brackets that close there, but not inside titles and brackets."""
     pieces = []
     start = 0
     for match in _UNIT.finditer(paragraph):
         if match["end"] is None:
             continue
         end = match.end()
-        # A straight quote closes when one is open: when this sentence has an odd number of them so far.
+        # A straight quote is a closing one if this sentence has an odd number of them so far.
         following = paragraph[end : end + 1]
         if following in ('"', "'") and paragraph.count(following, start, end) % 2 == 1:
             end += 1

@@ -1,16 +1,16 @@
-"""The prepared corpus on disk: token ids in one flat memory-mapped file, with sentence and document offsets.
+"""Read and write a prepared corpus: token ids in one flat memory-mapped file, with sentence and document offsets.
 
 A corpus folder holds::
 
     manifest.json   format version, counts, statistics, settings, sources, sizes and sha256 of the other files
-    tokens.bin      the ids of all sentences one after another: uint16 up to 65,536 entries, else uint32
-    sentences.bin   int64: where each sentence begins in tokens.bin, and the end of the last one
-    documents.bin   int64: where each document begins, counted in sentences, and the end of the last one
-    words.bin       where Chinese words were looked for: a bit a token, set where it goes on with the word before it
-    tokenizer/      the files of the tokenizer that made it
+    tokens.bin      the concatenated ids of all sentences: uint16 for vocabularies up to 65,536 entries, else uint32
+    sentences.bin   int64: the first token of each sentence, and the end of the last one
+    documents.bin   int64: the first sentence of each document, and the end of the last one
+    words.bin       only if Chinese words were segmented: one bit per token, set if it continues the previous word
+    tokenizer/      the files of the tokenizer of the corpus
 
-All numbers are little-endian. There are no special tokens and no objective in it: pairs and masks are drawn while
-loading. How text becomes ids is the work of ``corpus.prepare``.
+All numbers are little-endian. A corpus contains no special tokens and suits any objective: pairs and masks are drawn
+while loading. ``corpus.prepare`` turns text into ids.
 """
 
 import contextlib
@@ -39,14 +39,14 @@ TOKENIZER_FOLDER = "tokenizer"
 TOKENS, SENTENCES, DOCUMENTS, WORDS = "tokens.bin", "sentences.bin", "documents.bin", "words.bin"
 _OFFSETS = np.dtype("<i8")
 _OFFSETS_AT_ONCE = 1 << 20
-# Hashing this much takes about a second at most; larger files are hashed only when asked to.
+# Hashing this many bytes takes at most about a second; larger files are hashed only on request.
 _ALWAYS_VERIFIED_BYTES = 1 << 30
 
 Integers = npt.NDArray[np.int64]
 
 
 def token_dtype(vocab_size: int) -> np.dtype[Any]:
-    """Return the smallest type on disk that holds the ids of a vocabulary."""
+    """Return the smallest dtype on disk that holds the ids of a vocabulary."""
     return np.dtype("<u2") if vocab_size <= 65_536 else np.dtype("<u4")
 
 
@@ -55,30 +55,30 @@ class Block:
     """Some documents, or parts of documents, as token ids."""
 
     tokens: npt.NDArray[Any]
-    """(T,) the ids of all sentences one after another."""
+    """(T,) the concatenated ids of all sentences."""
 
     sentence_lengths: Integers
-    """Tokens of each sentence; none is 0."""
+    """The number of tokens of each sentence; none is 0."""
 
     num_sentences: Integers
-    """Sentences of each part; may be 0."""
+    """The number of sentences of each part; may be 0."""
 
     continues: npt.NDArray[np.bool_]
-    """True for a part that goes on with the document before it."""
+    """Whether a part continues the previous document."""
 
     goes_on: npt.NDArray[np.bool_] | None = None
-    """(T,) whether a token goes on with the word of the one before it; None where no words were looked for."""
+    """(T,) whether a token continues the word of the previous token; None if no words were segmented."""
 
 
 class CorpusWriter:
-    """Writes the files of a corpus block by block, in constant memory."""
+    """A writer of corpus files, block by block, in constant memory."""
 
     def __init__(self, folder: Path, *, vocab_size: int) -> None:
         """Begin a corpus in an empty folder.
 
         Args:
-            folder: where to write; making it appear as a whole is the caller's work (``files.atomic.atomic_folder``).
-            vocab_size: entries of the vocabulary; decides the type of the ids on disk.
+            folder: the folder to write to; the caller makes it atomic (``files.atomic.atomic_folder``).
+            vocab_size: the size of the vocabulary; it decides the dtype of the ids on disk.
         """
         self.num_documents = 0
         self.num_sentences = 0
@@ -99,7 +99,7 @@ class CorpusWriter:
             raise
 
     def append(self, block: Block) -> None:
-        """Add some documents behind those already written; documents without a sentence leave no trace."""
+        """Append some documents; documents without a sentence are not stored."""
         self._word_bits.append(block.goes_on, len(block.tokens))
         self._files[TOKENS].write(block.tokens.astype(self._dtype, copy=False))
         self._files[SENTENCES].write((self.num_tokens + np.cumsum(block.sentence_lengths)).astype(_OFFSETS))
@@ -110,11 +110,10 @@ class CorpusWriter:
         self.longest_sentence = max(self.longest_sentence, int(block.sentence_lengths.max(initial=0)))
 
     def finish(self, manifest: dict[str, Any]) -> None:
-        """Write what is still missing, and the manifest last.
+        """Complete all files, and write the manifest last. It also lists the tokenizer's files if they are present.
 
         Args:
-            manifest: what the writer doesn't know: ``tokenizer_fingerprint``, settings, sources, statistics. The
-                tokenizer's files, when they lie in the folder already, are listed with the others.
+            manifest: entries that the writer doesn't know: ``tokenizer_fingerprint``, settings, sources, statistics.
         """
         self._add_boundaries(np.array([self.num_sentences]))
         self._word_bits.finish()
@@ -137,15 +136,15 @@ class CorpusWriter:
         write_text(self._folder / MANIFEST, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
     def close(self) -> None:
-        """Close the files; what is written so far is of no use without ``finish``."""
+        """Close the files; without ``finish`` they are not a usable corpus."""
         for file in self._files.values():
-            # On a full disk closing fails once more; the first failure is the one to report.
+            # On a full disk, closing fails again; the first failure is the one to report.
             with contextlib.suppress(OSError):
                 file.close()
 
     @property
     def has_words(self) -> bool:
-        """Whether words were looked for in what is written so far."""
+        """Whether the blocks written so far have segmented words."""
         return WORDS in self._files
 
     def _open_words(self) -> Callable[[npt.NDArray[Any]], None]:
@@ -153,7 +152,7 @@ class CorpusWriter:
         return self._files[WORDS].write
 
     def _add_boundaries(self, begins: Integers) -> None:
-        # A document begins where the one before it ends, so one without sentences begins where the next one does.
+        # A document without sentences begins at the same boundary as the next document, so `unique` removes it.
         boundaries = np.unique(np.concatenate([[self._last_boundary], begins])).astype(_OFFSETS)
         self._files[DOCUMENTS].write(boundaries[1:])
         self.num_documents += len(boundaries) - 1
@@ -162,7 +161,7 @@ class CorpusWriter:
 
 
 class Corpus:
-    """A prepared corpus, opened to be read; its arrays are memory-mapped."""
+    """A prepared corpus, open for reading; its arrays are memory-mapped."""
 
     def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
         """See ``Corpus.open``."""
@@ -175,28 +174,28 @@ class Corpus:
         self.num_tokens: int = manifest["num_tokens"]
         self.vocab_size: int = manifest["vocab_size"]
         self.fingerprint: str = manifest["fingerprint"]
-        """Differs when ids, offsets, words or the tokenizer differ; doesn't depend on where the files lie."""
+        """Depends on ids, offsets, words and the tokenizer, but not on the path of the folder."""
         self.tokenizer_fingerprint: str = manifest["tokenizer_fingerprint"]
         self._tokens = _mapped(path / TOKENS, token_dtype(self.vocab_size))
         self.sentence_starts: Integers = _mapped(path / SENTENCES, _OFFSETS)
-        """(num_sentences + 1,) int64: where each sentence begins, in tokens."""
+        """(num_sentences + 1,) int64: the first token of each sentence, and the end of the last one."""
         self.document_offsets: Integers = _mapped(path / DOCUMENTS, _OFFSETS)
-        """(num_documents + 1,) int64: where each document begins, in sentences."""
+        """(num_documents + 1,) int64: the first sentence of each document, and the end of the last one."""
         self._words = _mapped(path / WORDS, np.dtype(np.uint8)) if WORDS in manifest["files"] else None
 
     @classmethod
     def open(cls, path: str | Path, *, verify: bool = False) -> "Corpus":
         """Open a corpus folder.
 
-        The sizes of all files are compared with the manifest; of small files, or when asked to, the sha256 as well.
+        The sizes of all files are compared with the manifest; the sha256 only of small files, unless `verify` is set.
 
         Args:
-            path: the folder that ``bertie prepare-corpus`` wrote.
-            verify: compute the sha256 of every file, however large.
+            path: a folder that ``bertie prepare-corpus`` wrote.
+            verify: whether to compute the sha256 of large files, too.
 
         Raises:
             SettingsError: there is no such folder, or it holds no prepared corpus.
-            DataError: a file is missing, cut off or changed, or the format is of another version.
+            DataError: a file is missing, truncated or changed, or the format has another version.
         """
         path = Path(path)
         manifest = _read_manifest(path)
@@ -211,97 +210,97 @@ class Corpus:
             sizes[WORDS] = word_bits.num_bytes(manifest["num_tokens"])
         for name, size in sizes.items():
             if manifest["files"].get(name, {}).get("bytes") != size or not size:
-                raise _broken(path / MANIFEST, f"its counts don't fit the size of {name}")
+                raise _damaged(path / MANIFEST, f"its counts don't fit the size of {name}")
         corpus = cls(path, manifest)
         if corpus.sentence_starts[-1] != corpus.num_tokens:
-            raise _broken(path / SENTENCES, f"it doesn't end at token {corpus.num_tokens:,}")
+            raise _damaged(path / SENTENCES, f"it doesn't end at token {corpus.num_tokens:,}")
         if corpus.document_offsets[-1] != corpus.num_sentences:
-            raise _broken(path / DOCUMENTS, f"it doesn't end at sentence {corpus.num_sentences:,}")
+            raise _damaged(path / DOCUMENTS, f"it doesn't end at sentence {corpus.num_sentences:,}")
         _check_offsets(corpus.sentence_starts, path / SENTENCES, "sentence")
         _check_offsets(corpus.document_offsets, path / DOCUMENTS, "document")
         return corpus
 
     @property
     def tokenizer_path(self) -> Path:
-        """The folder with the files of the tokenizer that made this corpus."""
+        """The folder of this corpus's tokenizer."""
         return self.path / TOKENIZER_FOLDER
 
     @cached_property
     def sentence_lengths(self) -> Integers:
-        """(num_sentences,) int64: the tokens of each sentence, none 0; worked out and kept at first use."""
+        """(num_sentences,) int64: the number of tokens of each sentence, none 0; computed at first use and cached."""
         return np.diff(self.sentence_starts)
 
     def gather(self, starts: npt.ArrayLike, lengths: npt.ArrayLike) -> Integers:
         """Read ranges of tokens.
 
         Args:
-            starts: (R,) where each range begins, in tokens from the beginning of the corpus.
-            lengths: (R,) how many tokens each range has.
+            starts: (R,) the first token of each range, counted from the beginning of the corpus.
+            lengths: (R,) the number of tokens of each range.
 
         Returns:
-            (T,) int64: the ids of all ranges one after another.
+            (T,) int64: the concatenated ids of all ranges.
         """
-        ids: Integers = self._tokens[_places(starts, lengths)].astype(np.int64)
+        ids: Integers = self._tokens[_indices(starts, lengths)].astype(np.int64)
         if ids.max(initial=0) >= self.vocab_size:
-            raise _broken(self.path / TOKENS, f"id {ids.max()} is not among the {self.vocab_size:,} of the vocabulary")
+            raise _damaged(self.path / TOKENS, f"id {ids.max()} is not in the vocabulary of {self.vocab_size:,} tokens")
         return ids
 
     @property
     def has_words(self) -> bool:
-        """Whether Chinese words were looked for in the text."""
+        """Whether Chinese words were segmented in the text."""
         return self._words is not None
 
     def gather_words(self, starts: npt.ArrayLike, lengths: npt.ArrayLike) -> npt.NDArray[np.bool_] | None:
-        """Read for ranges of tokens which of them go on with the word of the token before them.
+        """Read for ranges of tokens whether each token continues the word of the previous one.
 
         Args:
-            starts: as of `gather`.
-            lengths: as of `gather`.
+            starts: as in `gather`.
+            lengths: as in `gather`.
 
         Returns:
-            (T,) for the ids that `gather` returns; None for a corpus without words.
+            (T,) for the ids that `gather` returns; None for a corpus without segmented words.
         """
-        return None if self._words is None else word_bits.flags_at(self._words, _places(starts, lengths))
+        return None if self._words is None else word_bits.flags_at(self._words, _indices(starts, lengths))
 
 
-def _places(starts: npt.ArrayLike, lengths: npt.ArrayLike) -> Integers:
-    """List the tokens of ranges: (T,)."""
+def _indices(starts: npt.ArrayLike, lengths: npt.ArrayLike) -> Integers:
+    """Return the indices of all tokens of ranges: (T,)."""
     first = np.asarray(starts, dtype=np.int64)
     count = np.asarray(lengths, dtype=np.int64)
     ends = np.cumsum(count)
-    # Position t of the result, in range r, is token first[r] + (t - where r begins in the result).
-    places: Integers = np.repeat(first - ends + count, count)
-    places += np.arange(len(places))
-    return places
+    # Index t of the result, in range r, is token first[r] + (t - start of r in the result).
+    indices: Integers = np.repeat(first - ends + count, count)
+    indices += np.arange(len(indices))
+    return indices
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     if not path.exists():
         raise SettingsError(
-            f"no prepared corpus at {folder} ({MANIFEST} is missing); make one with: bertie prepare-corpus"
+            f"no prepared corpus at {folder} ({MANIFEST} is missing); create one with: bertie prepare-corpus"
         )
     try:
         manifest = read_json(path)
     except DataError as error:
-        raise DataError(f"broken corpus: {error}") from error
+        raise DataError(f"damaged corpus: {error}") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise SettingsError(f"{path} is not the manifest of a prepared corpus")
     if manifest.get("version") != FORMAT_VERSION:
         raise DataError(
-            f"{path}: format version {manifest.get('version')!r}, but this bertie reads {FORMAT_VERSION}; "
+            f"{path}: format version {manifest.get('version')!r}, but this version of bertie reads {FORMAT_VERSION}; "
             "prepare the corpus again"
         )
     counts = ("num_documents", "num_sentences", "num_tokens", "vocab_size")
     texts = ("fingerprint", "tokenizer_fingerprint")
     files = manifest.get("files")
-    whole = all(type(manifest.get(name)) is int and manifest[name] > 0 for name in counts)
-    whole = whole and all(isinstance(manifest.get(name), str) for name in texts)
-    whole = whole and isinstance(files, dict) and all(_is_file_entry(*item) for item in files.items())
-    if not whole:
-        raise _broken(path, "a count, a fingerprint or the list of files is missing or wrong")
+    complete = all(type(manifest.get(name)) is int and manifest[name] > 0 for name in counts)
+    complete = complete and all(isinstance(manifest.get(name), str) for name in texts)
+    complete = complete and isinstance(files, dict) and all(_is_file_entry(*item) for item in files.items())
+    if not complete:
+        raise _damaged(path, "a count, a fingerprint or the list of files is missing or wrong")
     if not has_own_sum(manifest):
-        raise _broken(path, "its content was changed (its checksum is another one)")
+        raise _damaged(path, "its content was changed (its checksum does not match)")
     return manifest
 
 
@@ -311,29 +310,29 @@ def _is_file_entry(name: str, entry: Any) -> bool:
 
 def _check_file(path: Path, num_bytes: int, sha256: str, *, verify: bool) -> None:
     if not path.is_file():
-        raise _broken(path, "it is missing")
+        raise _damaged(path, "it is missing")
     size = path.stat().st_size
     if size != num_bytes:
-        raise _broken(path, f"it has {size:,} bytes instead of {num_bytes:,}")
+        raise _damaged(path, f"it has {size:,} bytes instead of {num_bytes:,}")
     if (verify or size <= _ALWAYS_VERIFIED_BYTES) and sha256_file(path) != sha256:
-        raise _broken(path, "its content was changed (its sha256 is not the one in the manifest)")
+        raise _damaged(path, "its content was changed (its sha256 differs from the manifest)")
 
 
-def _check_offsets(offsets: Integers, file: Path, what: str) -> None:
-    """Refuse offsets that don't begin at 0 or don't rise; part by part, as there may be a hundred million."""
+def _check_offsets(offsets: Integers, file: Path, unit: str) -> None:
+    """Check that offsets begin at 0 and ascend; part by part, because there may be a hundred million."""
     if offsets[0] != 0:
-        raise _broken(file, f"the first {what} begins at {offsets[0]:,} and not at 0")
+        raise _damaged(file, f"the first {unit} begins at {offsets[0]:,} and not at 0")
     for start in range(0, len(offsets) - 1, _OFFSETS_AT_ONCE):
         part = offsets[start : start + _OFFSETS_AT_ONCE + 1]
         back = np.flatnonzero(part[1:] <= part[:-1])
         if len(back):
-            raise _broken(file, f"{what} {start + int(back[0]) + 1:,} ends where it begins or before")
+            raise _damaged(file, f"{unit} {start + int(back[0]) + 1:,} is empty or ends before it begins")
 
 
-def _broken(path: Path, reason: str) -> DataError:
-    return DataError(f"{path}: broken corpus: {reason}; copy the folder again or prepare the corpus again")
+def _damaged(path: Path, reason: str) -> DataError:
+    return DataError(f"{path}: damaged corpus: {reason}; copy the folder again or prepare the corpus again")
 
 
 def _mapped(path: Path, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    # A plain array over the map: numpy's memmap class makes every slice and sum slower.
+    # Return a plain array: numpy's memmap class makes every slice and sum slower.
     return np.memmap(path, dtype=dtype, mode="r").view(np.ndarray)

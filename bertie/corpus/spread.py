@@ -1,4 +1,4 @@
-"""Which parts of a corpus are counted: all of a small one, evenly spread parts of a large one."""
+"""Choose the parts of a corpus to count: all of a small corpus, evenly spread parts of a large one."""
 
 from collections.abc import Iterator
 
@@ -8,16 +8,16 @@ import numpy.typing as npt
 from bertie.corpus.shards import Corpus
 
 MOST_TOKENS = 20_000_000
-"""Tokens that are counted at most: some seconds of work."""
-_PART = 1 << 16  # tokens without a gap
+"""The largest number of tokens to count: some seconds of work."""
+_PART = 1 << 16  # tokens of one part
 
 
 def parts(corpus: Corpus, *, most: int | None = None) -> Iterator[tuple[int, int]]:
-    """Yield where each part begins and where it stops, in tokens.
+    """Yield the start and the end of each part, in tokens.
 
     Args:
-        corpus: what is counted.
-        most: tokens of all parts together, to the nearest part; MOST_TOKENS when not given.
+        corpus: the corpus to count.
+        most: the largest number of tokens in all parts, rounded down to whole parts; MOST_TOKENS by default.
     """
     total = -(-corpus.num_tokens // _PART)
     read = min(total, max(1, (MOST_TOKENS if most is None else most) // _PART))
@@ -27,6 +27,6 @@ def parts(corpus: Corpus, *, most: int | None = None) -> Iterator[tuple[int, int
 
 
 def document_begins(corpus: Corpus) -> npt.NDArray[np.int64]:
-    """Find where documents begin, in tokens."""
+    """Return the first token of each document."""
     begins: npt.NDArray[np.int64] = corpus.sentence_starts[corpus.document_offsets[:-1]]
     return begins

@@ -1,7 +1,7 @@
-"""Look at raw text before it becomes a corpus: what is in it, and what will go wrong. Streams; memory is bounded.
+"""Survey raw text before it becomes a corpus: count its content, and find problems. Memory is bounded.
 
-Nothing is written and nothing is encoded, unless a tokenizer is given. How long sentences are in pieces is then known,
-else guessed from their words.
+No file is written. With a tokenizer, text is encoded to count the pieces of each sentence; without one, the pieces are
+estimated from the words.
 """
 
 import codecs
@@ -29,23 +29,23 @@ from bertie.files.text import expand
 from bertie.tokenizer.marks import count_script_marks
 
 PLANNED_SENTENCES = 2**22
-"""Sentences whose lengths are kept, to plan pairs from."""
-_PIECES_PER_WORD = 4 / 3  # of English with a vocabulary of 30,000 pieces
+"""The largest number of sentences whose lengths are kept for the plan of pairs."""
+_PIECES_PER_WORD = 4 / 3  # in English, with a vocabulary of 30,000 pieces
 _CHUNK_BYTES = 256 * 1024
-_REMEMBERED_LINES = 20_000  # whose repetitions are counted by their text
+_REMEMBERED_LINES = 20_000  # distinct lines whose text is kept to count repetitions
 _SHOWN_CHARACTERS, _SHOWN_OFFSETS = 60, 5
 _HEADING_WORDS, _HEADING_CHARACTERS = 6, 60
 _ASCII_LETTERS = bytes(range(65, 91)) + bytes(range(97, 123))
 _WORDS = re.compile(r"[^\W\d_]+")
 _CHINESE = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002fa1f]")
-# UTF-8 read as Latin-1 or Windows-1252, and written as UTF-8 again.
+# UTF-8 that was read as Latin-1 or Windows-1252 and written as UTF-8 again.
 _MOJIBAKE = re.compile("[\u00c2\u00c3][\u0080-\u00bf\u20ac\u2122\u0153\u0161]|\u00e2\u20ac|\u00ef\u00bb\u00bf")
 _TAG = re.compile(r"</?[A-Za-z][A-Za-z0-9]*(?:\s[^<>]{0,200})?/?>")
 
 
 @dataclass
 class Counts:
-    """What was counted in all files together."""
+    """Counts over all files."""
 
     documents: int = 0
     empty_documents: int = 0
@@ -63,34 +63,34 @@ class Counts:
     replaced: int = 0
     """Byte sequences that are not UTF-8."""
     pieces: int = 0
-    """Exact with a tokenizer, else a guess."""
+    """Exact with a tokenizer, otherwise an estimate."""
     unknown: int = 0
     longest_sentence: int = 0
     """In characters."""
     longest_where: str = ""
-    """File and beginning of the longest sentence."""
+    """The file and the beginning of the longest sentence."""
 
 
 @dataclass(frozen=True, eq=False)
 class CorpusSurvey:
-    """What a look at raw text found."""
+    """The results of a survey."""
 
     counts: Counts
     findings: list[Finding]
     duplicate_lines: int
-    """Lines that occurred before."""
+    """Lines that repeat an earlier line."""
     duplicate_documents: int
     most_repeated: list[tuple[str, int]]
-    """Beginnings of the commonest lines, and how often they occur at least."""
+    """Beginnings of the most frequent lines, each with a lower bound of its count."""
     sentence_starts: NDArray[np.int64]
-    """Of the first `PLANNED_SENTENCES` sentences, in pieces; with the two below what `data.plan` looks at."""
+    """Starts of the first `PLANNED_SENTENCES` sentences, in pieces; `data.plan` needs this and the next two fields."""
     document_offsets: NDArray[np.int64]
     num_documents: int
     exact: bool
-    """Whether pieces were counted, not guessed."""
+    """Whether pieces were counted by a tokenizer, not estimated."""
 
     def figures(self) -> dict[str, Any]:
-        """Arrange what was counted, by name; shares of nothing are left out."""
+        """Return the counts and shares by name; shares are left out if there are no sentences."""
         counts = self.counts
         figures: dict[str, Any] = {
             "documents": counts.documents,
@@ -127,28 +127,28 @@ def survey(
     text_column: str | None = None,
     encoder: Encoder | None = None,
 ) -> CorpusSurvey:
-    """Read raw text from beginning to end and count.
+    """Read raw text from beginning to end, and count its content.
 
-    A file that can't be read is a finding; the others are read all the same.
+    A file that can't be read becomes a finding; the other files are still read.
 
     Args:
         paths: files, folders and glob patterns, see `corpus.documents`.
-        separator: what parts documents in .txt files.
-        text_column: the column of tables that holds the text; found by its name when None.
-        encoder: to count pieces with.
+        separator: what separates documents in .txt files.
+        text_column: the column of tables that holds the text; detected by its name if None.
+        encoder: the encoder to count pieces with; without one, pieces are estimated.
 
     Raises:
         SettingsError: a path doesn't exist.
     """
-    with progress.collected() as said:
+    with progress.collected() as messages:
         files = expand(paths)
-    findings = [Finding("warning", line, "") for line in said]
+    findings = [Finding("warning", line, "") for line in messages]
     reader = _Reader(encoder)
     total = sum(file.stat().st_size for file in files) / 1e6
     with progress.bar("Reading", total=total, unit="MB") as bar:
         for file in files:
             tally, shown = Tally(), 0
-            with progress.collected() as said:
+            with progress.collected() as messages:
                 try:
                     documents = read_documents(
                         file, bad_utf8="replace", separator=separator, text_column=text_column, tally=tally
@@ -159,10 +159,10 @@ def survey(
                         shown = tally.bytes_read
                 except (DataError, SettingsError) as error:
                     findings.append(Finding("error", str(error), str(file)))
-                    said.clear()
+                    messages.clear()
             reader.end_document()
             reader.counts.empty_documents += tally.num_empty
-            findings += [Finding("warning", line, str(file)) for line in said if "U+FFFD" not in line]
+            findings += [Finding("warning", line, str(file)) for line in messages if "U+FFFD" not in line]
             findings += _encoding(file, tally.num_replaced)
             reader.counts.replaced += tally.num_replaced
             bar.advance((file.stat().st_size - shown) / 1e6)
@@ -171,13 +171,13 @@ def survey(
 
 @dataclass
 class _Reader:
-    """Counts document by document."""
+    """A counter of documents."""
 
     encoder: Encoder | None
     counts: Counts = field(default_factory=Counts)
 
     def __post_init__(self) -> None:
-        # Eight bytes a line and a document, four a sentence: what a corpus of any size can afford.
+        # Eight bytes per line and document, four per sentence: little enough for a corpus of any size.
         self._line_hashes, self._document_hashes = array("q"), array("q")
         self._lengths, self._ends = array("i"), array("q")
         self._repeated: Counter[str] = Counter()
@@ -185,7 +185,7 @@ class _Reader:
         self._sentences, self._hash = 0, 0
 
     def add(self, document: Document) -> None:
-        """Count a document, or a further part of one."""
+        """Count a document, or a further part of the current document."""
         if not document.continues:
             self.end_document()
             self._language = detect_language(document.paragraphs)
@@ -199,7 +199,7 @@ class _Reader:
         self._count_sentences(sentences, document.source)
 
     def end_document(self) -> None:
-        """Close the document that is being counted, if any; one without sentences leaves no trace."""
+        """Finish the current document, if any; a document without sentences is not counted."""
         if self._sentences:
             self.counts.documents += 1
             self.counts.one_sentence_documents += self._sentences == 1
@@ -250,9 +250,9 @@ class _Reader:
             self._lengths.extend(lengths)
 
     def result(self, findings: list[Finding]) -> CorpusSurvey:
-        """Put together what was counted."""
+        """Return the survey of all documents."""
         if not self.counts.documents and not any(found.severity == "error" for found in findings):
-            findings.append(Finding("error", "there is no text in these files", ""))
+            findings.append(Finding("error", "these files contain no text", ""))
         starts = np.concatenate([[0], np.cumsum(np.frombuffer(self._lengths, np.int32), dtype=np.int64)])
         return CorpusSurvey(
             counts=self.counts,
@@ -272,7 +272,7 @@ def _num_repeated(hashes: "array[int]") -> int:
 
 
 def _is_heading(line: str) -> bool:
-    """Tell whether a line is as short as headings are, and no speech, question or list."""
+    """Return whether a line is as short as a heading, and not speech, a question or part of a list."""
     if len(line) > _HEADING_CHARACTERS or line[-1] in ",;:?!\"'”’，；：？！。”’":
         return False
     num_words = line.count(" ") + 1
@@ -280,35 +280,35 @@ def _is_heading(line: str) -> bool:
 
 
 def _encoding(file: Path, num_replaced: int) -> list[Finding]:
-    """Say where a file isn't UTF-8."""
+    """Return a finding on the bytes of a file that are not UTF-8, if there are any."""
     if not num_replaced:
         return []
     offsets = [] if format_suffix(file) == ".parquet" else islice(broken_bytes(file), _SHOWN_OFFSETS)
-    what = f"{num_replaced:,} byte sequences are not UTF-8"
+    problem = f"{num_replaced:,} byte sequences are not UTF-8"
     remedy = "convert the file (iconv -f CP1252 -t UTF-8), or prepare it with --bad-utf8 replace"
-    return [Finding("warning", what, places(file, offsets, unit="byte offset", total=num_replaced), remedy)]
+    return [Finding("warning", problem, places(file, offsets, unit="byte offset", total=num_replaced), remedy)]
 
 
 def broken_bytes(path: Path) -> Iterator[int]:
     """Find the bytes that are not UTF-8.
 
     Yields:
-        The offset of each broken sequence in the file's text, as it is after decompression.
+        The offset of each invalid sequence in the decompressed file.
     """
     pending, offset = b"", 0
     with ByteStream(path) as stream:
         while True:
             chunk = stream.read(_CHUNK_BYTES) or b""
-            data, place = pending + chunk, 0
-            while place < len(data):
+            data, position = pending + chunk, 0
+            while position < len(data):
                 try:
-                    _, used = codecs.utf_8_decode(data[place:], "strict", not chunk)
+                    _, used = codecs.utf_8_decode(data[position:], "strict", not chunk)
                 except UnicodeDecodeError as error:
-                    yield offset + place + error.start
-                    place += error.end
+                    yield offset + position + error.start
+                    position += error.end
                     continue
-                place += used
+                position += used
                 break
             if not chunk:
                 return
-            offset, pending = offset + place, data[place:]
+            offset, pending = offset + position, data[position:]

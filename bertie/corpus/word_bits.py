@@ -1,7 +1,7 @@
-"""The words of a corpus on disk: one bit a token, set where a token goes on with the word of the token before it.
+"""Store the words of a corpus: one bit per token, set if the token continues the word of the previous token.
 
-The file exists only where words were looked for and text had any. Without it, and where bits are 0, the vocabulary
-alone says where words begin.
+The file exists only if words were segmented and the text had some. Without the file, and where bits are 0, the
+vocabulary alone decides where words begin.
 """
 
 from collections.abc import Callable
@@ -16,25 +16,25 @@ _ZEROS_AT_ONCE = 1 << 20
 
 
 def num_bytes(num_tokens: int) -> int:
-    """Return the size of the file for so many tokens."""
+    """Return the size of the file for `num_tokens` tokens."""
     return -(-num_tokens // 8)
 
 
 class WordBits:
-    """Packs flags into bytes as they come; nothing is written before the first flags.
+    """A writer that packs flags into bytes. It creates the file only when the first flags arrive.
 
     Args:
-        open_file: makes the file and returns how to write to it.
+        open_file: creates the file and returns its write function.
     """
 
     def __init__(self, open_file: Callable[[], Callable[[npt.NDArray[Any]], None]]) -> None:
         self._open_file = open_file
         self._write: Callable[[npt.NDArray[Any]], None] | None = None
         self._num_tokens = 0
-        self._rest = np.zeros(0, bool)  # flags that fill no byte yet
+        self._rest = np.zeros(0, bool)  # flags that do not fill a byte yet
 
     def append(self, goes_on: Flags | None, num_tokens: int) -> None:
-        """Add the flags of some tokens; None where none is set."""
+        """Append the flags of `num_tokens` tokens; None if none is set."""
         if self._write is None and goes_on is not None:
             self._write = self._open_file()
             self._add_zeros(self._num_tokens)
@@ -46,7 +46,7 @@ class WordBits:
         self._num_tokens += num_tokens
 
     def finish(self) -> None:
-        """Write the flags that fill no byte."""
+        """Write the last flags, which do not fill a byte."""
         if self._write is not None and len(self._rest):
             self._write(np.packbits(self._rest, bitorder="little"))
 
@@ -63,14 +63,14 @@ class WordBits:
 
 
 def flags_at(packed: npt.NDArray[np.uint8], places: npt.NDArray[np.int64]) -> Flags:
-    """Read the flags of some tokens.
+    """Return the flags of some tokens.
 
     Args:
-        packed: the file's bytes.
-        places: (T,) tokens from the beginning of the corpus.
+        packed: the bytes of the file.
+        places: (T,) indices of tokens in the corpus.
 
     Returns:
         (T,).
     """
-    found: Flags = (packed[places >> 3] >> (places & 7).astype(np.uint8) & 1).astype(bool)
-    return found
+    flags: Flags = (packed[places >> 3] >> (places & 7).astype(np.uint8) & 1).astype(bool)
+    return flags

@@ -1,4 +1,4 @@
-"""Open text and tables, compressed or not, as streams, and write files that appear whole or not at all. No torch.
+"""Read text files and tables, compressed or not, as streams, and write files atomically. Nothing here imports torch.
 
-To add a compression or a kind of text file: one entry beside the suffixes already known here.
+To add a compression, extend `compression.py`. To add a file type, extend `SUFFIXES` in `text.py` or `rows.py`.
 """

@@ -1,9 +1,10 @@
-"""Write files and folders that appear whole or not at all: temporary name, fsync, rename.
+"""Write files and folders atomically: write under a temporary name, fsync, rename.
 
-A reader sees the old content, the new content or nothing, also after a crash or a power cut. Not for files that grow
-while others read them, such as a journal. What a killed process left under a temporary name is removed by the next
-one that writes under the same name. Everything gets the permissions that the user's umask gives a new file, also where
-a library writes files that are its owner's alone.
+A reader sees the old content, the new content or no file at all, even after a crash or a power cut. This does not suit
+files that grow while others read them, such as a journal.
+
+A killed process leaves its temporary files. The next process that writes under the same name removes them. All files
+get the permissions that the user's umask gives a new file, even if a library created them readable by the owner only.
 """
 
 import contextlib
@@ -29,29 +30,29 @@ _WAITS = (0.01, 0.05, 0.2)
 
 
 def write_text(path: str | Path, text: str) -> None:
-    r"""Write a UTF-8 text file whole or not at all, replacing an older one; ``\n`` stays ``\n`` on every system.
+    r"""Write a UTF-8 text file atomically, replacing an older one; ``\n`` stays ``\n`` on every system.
 
     Args:
-        path: the file; missing parent folders are made.
+        path: the file; missing parent folders are created.
         text: its new content.
 
     Raises:
         ResourceError: the disk is full.
-        SettingsError: the place can't be written to.
+        SettingsError: the path can't be written to.
     """
     write_bytes(path, text.encode("utf-8"))
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
-    """Write a file whole or not at all, replacing an older one.
+    """Write a file atomically, replacing an older one.
 
     Args:
-        path: the file; missing parent folders are made.
+        path: the file; missing parent folders are created.
         content: its new content.
 
     Raises:
         ResourceError: the disk is full.
-        SettingsError: the place can't be written to.
+        SettingsError: the path can't be written to.
     """
     path = Path(path)
     with disk_errors(path):
@@ -63,9 +64,9 @@ def write_bytes(path: str | Path, content: bytes) -> None:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            _patiently(partial.replace, path)
+            _rename_with_retries(partial.replace, path)
         except BaseException:
-            # Also on Ctrl-C: nothing half-written is left behind. The first error is the one to report.
+            # Remove the half-written file, also on Ctrl-C. An error here must not hide the first error.
             with contextlib.suppress(OSError):
                 partial.unlink(missing_ok=True)
             raise
@@ -74,19 +75,19 @@ def write_bytes(path: str | Path, content: bytes) -> None:
 
 @contextmanager
 def atomic_folder(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
-    """Fill a new folder that appears under its name only when everything in it is safely on disk.
+    """Create a folder that appears under its name only when all its files are on disk.
 
     Args:
-        path: the folder to make. Missing parent folders are made.
-        replace: whether a folder of this name may be there; it stays until the new one takes its place.
+        path: the folder to create. Missing parent folders are created.
+        replace: whether to replace an existing folder. The old one stays until the new one is complete.
 
     Yields:
-        A temporary folder beside it, on the same file system, to write into. When the context ends well, its files
-        are fsynced and it is renamed; when anything is raised, it is removed.
+        A temporary folder to write into, in the same parent folder. When the context ends without an exception, its
+        files are fsynced and it is renamed. When an exception leaves the context, it is removed.
 
     Raises:
         ResourceError: the disk is full.
-        SettingsError: the folder exists already, or can't be made there.
+        SettingsError: the folder exists already, or can't be created.
     """
     path = Path(path)
     with disk_errors(path):
@@ -94,22 +95,22 @@ def atomic_folder(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
             _must_not_exist(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         _clear(path)
-        partial, held = _new_folder(path)
+        partial, lock = _new_folder(path)
         try:
             yield partial
-            _settle(partial)
+            _finish(partial)
             if replace and path.is_dir() and not path.is_symlink():
                 _swap(partial, path)
             else:
-                # Another process may have made it meanwhile; a rename would then fail or replace an empty folder.
+                # If another process has created `path` meanwhile, a rename would fail or replace an empty folder.
                 _must_not_exist(path)
-                _patiently(partial.rename, path)
+                _rename_with_retries(partial.rename, path)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
         finally:
-            if held is not None:
-                os.close(held)
+            if lock is not None:
+                os.close(lock)
         _fsync_folder(path.parent)
 
 
@@ -121,14 +122,14 @@ def sha256_file(path: str | Path) -> str:
 
 @contextmanager
 def disk_errors(path: str | Path) -> Iterator[None]:
-    """Turn the system's refusals to write into errors that name the file and say what to do.
+    """Turn the system's write errors into errors that name the file and say what to do.
 
     Args:
-        path: what is being written.
+        path: the file or folder that is being written.
 
     Raises:
-        ResourceError: the disk, or the user's share of it, is full.
-        SettingsError: no permission, a read-only disk, or a name that can't be.
+        ResourceError: the disk or the user's quota is full.
+        SettingsError: no permission, a read-only disk, or an invalid name.
     """
     try:
         yield
@@ -137,7 +138,7 @@ def disk_errors(path: str | Path) -> Iterator[None]:
             reason = error.strerror or "disk full"
             raise ResourceError(f"can't write {path}: {reason}; free some space or write to another disk") from error
         if error.errno in _REFUSED:
-            raise SettingsError(f"can't write {path}: {error.strerror}; choose another place") from error
+            raise SettingsError(f"can't write {path}: {error.strerror}; choose another path") from error
         raise
 
 
@@ -147,26 +148,26 @@ def _must_not_exist(path: Path) -> None:
 
 
 def _partial_name(path: Path) -> Path:
-    # Not hidden: after a power cut the user should see what takes the space.
+    # Not a hidden file: after a power cut the user should see which file takes the space.
     return path.with_name(f"{path.name}.partial-{secrets.token_hex(4)}")
 
 
 def _new_folder(path: Path) -> tuple[Path, int | None]:
-    """Make a temporary folder and hold it, so that others see that it isn't a killed process's."""
+    """Create and lock a temporary folder; the lock shows other processes that its writer is alive."""
     while True:
         partial = _partial_name(path)
         partial.mkdir()
         try:
-            descriptor = _held_folder(partial)
+            descriptor = _locked_folder(partial)
         except BaseException:
             partial.rmdir()
             raise
         if descriptor is None or partial.exists():
             return partial, descriptor
-        os.close(descriptor)  # another process took it for a leftover before it was held
+        os.close(descriptor)  # another process removed it as a leftover before it was locked
 
 
-def _held_folder(folder: Path) -> int | None:
+def _locked_folder(folder: Path) -> int | None:
     descriptor = _open_folder(folder)
     if descriptor is not None:
         try:
@@ -178,48 +179,48 @@ def _held_folder(folder: Path) -> int | None:
 
 
 def _clear(path: Path) -> None:
-    """Remove what killed processes left of earlier attempts to write `path`, and say so."""
+    """Remove the temporary files that killed processes left when they wrote `path`, and report it."""
     start = f"{path.name}.partial-"
     for leftover in [each for each in path.parent.iterdir() if each.name.startswith(start)]:
         if leftover.is_symlink():
             continue
-        with contextlib.suppress(OSError):  # gone meanwhile, or of another user
+        with contextlib.suppress(OSError):  # removed meanwhile, or owned by another user
             if leftover.is_dir():
                 _clear_folder(leftover)
             elif time.time() - leftover.stat().st_mtime > _SECONDS_TO_WRITE_A_FILE:
                 leftover.unlink()
-                progress.note(f"removed {leftover}, which a command that was killed left")
+                progress.note(f"removed {leftover}, a leftover of a killed command")
 
 
 def _clear_folder(leftover: Path) -> None:
     descriptor = _open_folder(leftover)
-    held = None if descriptor is None else hold(descriptor)
+    locked = None if descriptor is None else hold(descriptor)
     try:
-        if held:
+        if locked:
             size = sum(file.stat().st_size for file in leftover.rglob("*") if file.is_file())
             shutil.rmtree(leftover)
-            progress.note(f"removed {leftover} ({size / 1e6:,.1f} MB), which a command that was killed left")
-        elif held is None:
-            progress.note(f"{leftover} is half-written; remove it if no command is at work on it")
+            progress.note(f"removed {leftover} ({size / 1e6:,.1f} MB), a leftover of a killed command")
+        elif locked is None:
+            progress.note(f"{leftover} is incomplete; remove it if no running command is writing it")
     finally:
         if descriptor is not None:
             os.close(descriptor)
 
 
 def _swap(partial: Path, path: Path) -> None:
-    """Put a folder in another one's place, and remove the old one."""
+    """Replace the folder `path` by `partial`, and remove the old folder."""
     old = _partial_name(path)
-    _patiently(path.rename, old)
+    _rename_with_retries(path.rename, old)
     try:
-        _patiently(partial.rename, path)
+        _rename_with_retries(partial.rename, path)
     except BaseException:
         old.rename(path)
         raise
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _patiently(rename: Callable[[Path], Path], name: Path) -> None:
-    """Rename, and try again for a moment: Windows refuses while another program has the file open to look at it."""
+def _rename_with_retries(rename: Callable[[Path], Path], name: Path) -> None:
+    """Rename, with a few retries: Windows refuses while another program, such as a virus scanner, has the file open."""
     for seconds in _WAITS:
         try:
             rename(name)
@@ -229,17 +230,17 @@ def _patiently(rename: Callable[[Path], Path], name: Path) -> None:
     rename(name)
 
 
-def _settle(folder: Path) -> None:
-    """Give all files of a new folder the usual permissions, and wait until they are on disk."""
+def _finish(folder: Path) -> None:
+    """Give all files of a new folder the umask's permissions, and wait until they are on disk."""
     probe = folder / f".mode-{secrets.token_hex(4)}"
     probe.touch()
-    of_file, of_folder = probe.stat().st_mode, folder.stat().st_mode
+    file_mode, folder_mode = probe.stat().st_mode, folder.stat().st_mode
     probe.unlink()
     for parent, _, names in os.walk(folder):
-        _set_mode(Path(parent), of_folder)
+        _set_mode(Path(parent), folder_mode)
         for name in names:
-            _set_mode(Path(parent) / name, of_file)
-            with (Path(parent) / name).open("r+b") as file:  # Windows syncs no file that is open for reading only
+            _set_mode(Path(parent) / name, file_mode)
+            with (Path(parent) / name).open("r+b") as file:  # Windows can't fsync a file opened read-only
                 os.fsync(file.fileno())
         _fsync_folder(Path(parent))
 
@@ -251,7 +252,7 @@ def _set_mode(path: Path, mode: int) -> None:
 
 
 def _open_folder(folder: Path) -> int | None:
-    """Open a folder itself; None where the system can't, as Windows."""
+    """Open a folder as a file descriptor; None if the system can't, as on Windows."""
     try:
         return os.open(folder, os.O_RDONLY)
     except PermissionError:

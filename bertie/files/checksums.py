@@ -1,9 +1,9 @@
-"""Checksums of a folder's files, in a file that `sha256sum -c SHA256SUMS` reads as well.
+"""Write and check the checksums of a folder's files. `sha256sum -c SHA256SUMS` checks them too.
 
-    SHA256SUMS      one line a file: 64 hexadecimal digits, two blanks, the file's path with / between its parts
+    SHA256SUMS      one line per file: 64 hexadecimal digits, two spaces, the file's path with / between its parts
 
-A folder without that file, as other programs write it, can't be checked and is taken as it is. A subfolder with
-checksums of its own is a folder of its own.
+A folder without SHA256SUMS, for example one that another program wrote, is accepted unchecked. A subfolder that has its
+own SHA256SUMS is not part of the folder: it is checked separately.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ from bertie.files.atomic import write_text
 
 SUMS = "SHA256SUMS"
 WITHOUT_EFFECT = frozenset({"README.md"})
-"""Files that people may edit: nothing is computed from them."""
+"""Files that users may edit. No result depends on them."""
 _LINE = re.compile(r"([0-9a-f]{64}) [ *]([^\\\n]+)")
 _OWN = "sha256"
 _MAX_BYTES = 1 << 20
@@ -40,16 +40,16 @@ class Differences:
     changed: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     added: tuple[str, ...] = ()
-    """Files that are not listed."""
+    """Files without a checksum in the list."""
 
     @property
     def harmful(self) -> tuple[str, ...]:
-        """Listed files that are not as they were written and that something is computed from."""
+        """Changed or missing files that results depend on."""
         return tuple(name for name in (*self.changed, *self.missing) if name not in WITHOUT_EFFECT)
 
 
 def seal(folder: Path) -> None:
-    """Write the checksums of all files in a folder; hidden ones are left out."""
+    """Write the checksums of all files in a folder, except hidden ones."""
     names = _names(folder)
     with ThreadPoolExecutor(_num_threads()) as pool:
         digests = list(pool.map(lambda name: _digest(folder / name), names))
@@ -57,10 +57,10 @@ def seal(folder: Path) -> None:
 
 
 def read_sums(folder: Path) -> dict[str, str] | None:
-    """Return the checksums that a folder came with, by file; None when it came with none.
+    """Return the checksums of a folder's SHA256SUMS by file name; None if the folder has no such file.
 
     Raises:
-        DataError: the list itself is damaged.
+        DataError: SHA256SUMS is damaged.
     """
     file = folder / SUMS
     if not file.is_file():
@@ -76,30 +76,30 @@ def read_sums(folder: Path) -> dict[str, str] | None:
         match = _LINE.fullmatch(line)
         name = match[2] if match else ""
         if not match or name in sums or not inside(name):
-            raise _damaged(folder, f"line {number} is not a checksum and the name of a file in this folder")
+            raise _damaged(folder, f"line {number} is not a checksum followed by the name of a file in this folder")
         sums[name] = match[1]
     return sums
 
 
 def compare(folder: Path, sums: Mapping[str, str]) -> Differences:
-    """Hash all listed files, large ones in parallel, and say which differ."""
-    found = _Hashes(folder, sums).wait()
+    """Hash all listed files in parallel, and return those that differ."""
+    digests = _Hashes(folder, sums).wait()
     present = set(_names(folder))
     return Differences(
-        tuple(name for name, digest in found.items() if digest not in (None, sums[name])),
-        tuple(name for name, digest in found.items() if digest is None),
+        tuple(name for name, digest in digests.items() if digest not in (None, sums[name])),
+        tuple(name for name, digest in digests.items() if digest is None),
         tuple(sorted(present - set(sums))),
     )
 
 
 @contextmanager
 def verified(folder: Path) -> Iterator[None]:
-    """Compare a folder with its checksums while it is read, on other threads.
+    """Compare a folder with its checksums, on other threads, while the caller reads it.
 
-    Where reading fails, and a small file was changed, the change is the error: it is the likelier cause.
+    If reading fails and a small file has changed, the error names the changed file: it is the likelier cause.
 
     Raises:
-        DataError: a listed file that something is computed from is missing, or not as it was written.
+        DataError: a listed file that results depend on is missing or changed.
     """
     sums = read_sums(folder)
     if sums is None:
@@ -122,40 +122,40 @@ def verified(folder: Path) -> Iterator[None]:
 
 
 def changed_error(folder: Path, names: list[str]) -> DataError:
-    """Build the error for files that are not as they were written."""
+    """Build the error for missing or changed files."""
     listed = f"{', '.join(names[:5])}{' ...' if len(names) > 5 else ''}"
     one = len(names) == 1
     return DataError(
-        f"{folder}: {listed} {'is' if one else 'are'} not as {'it was' if one else 'they were'} written: {SUMS} has "
-        f"{'another checksum' if one else 'other checksums'}. Copy the folder again; or, if the change is meant, "
-        f"accept it with: bertie show {shlex.quote(str(folder))} --accept-changes"
+        f"{folder}: {listed} {'does' if one else 'do'} not match the {'checksum' if one else 'checksums'} in {SUMS}. "
+        f"Copy the folder again; or, if the change is intended, accept it with: "
+        f"bertie show {shlex.quote(str(folder))} --accept-changes"
     )
 
 
 class _Hashes:
-    """The digests of listed files, computed on threads in the background."""
+    """The digests of listed files, computed on background threads."""
 
     def __init__(self, folder: Path, sums: Mapping[str, str]) -> None:
         self._folder, self._sums = folder, sums
         self._stopped = threading.Event()
         self._pool = ThreadPoolExecutor(_num_threads(), thread_name_prefix="bertie-checksums")
-        # Small ones first: they decide what is read.
+        # Small files first: `stop` waits for them.
         names = sorted(sums, key=lambda name: _size(folder / name))
-        self._found: dict[str, Future[str | None]] = {
+        self._digests: dict[str, Future[str | None]] = {
             name: self._pool.submit(_digest, folder / name, self._stopped) for name in names
         }
 
     def wait(self) -> dict[str, str | None]:
-        """Return the digest of each file, None of one that isn't there."""
+        """Return the digest of each file, None for a missing file."""
         try:
-            return {name: self._found[name].result() for name in self._sums}
+            return {name: self._digests[name].result() for name in self._sums}
         finally:
             self._pool.shutdown(cancel_futures=True)
 
     def stop(self) -> list[str]:
-        """Give up on large files, and name the small ones that differ."""
+        """Stop hashing large files, and return the names of the small files that differ."""
         small = [name for name in self._sums if _size(self._folder / name) <= _SMALL_BYTES]
-        differing = [name for name in small if self._found[name].result() != self._sums[name]]
+        differing = [name for name in small if self._digests[name].result() != self._sums[name]]
         self._stopped.set()
         self._pool.shutdown(cancel_futures=True)
         return differing
@@ -167,7 +167,7 @@ def with_own_sum(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def has_own_sum(values: Mapping[str, Any]) -> bool:
-    """Tell whether a JSON object is as it was written; true without a checksum, as earlier versions wrote it."""
+    """Return whether a JSON object matches its own checksum; true if it has none, as earlier versions wrote it."""
     return values.get(_OWN) in (None, _own_sum(values))
 
 
@@ -177,7 +177,7 @@ def _own_sum(values: Mapping[str, Any]) -> str:
 
 
 def _digest(path: Path, stopped: threading.Event | None = None) -> str | None:
-    """Hash a file; None when there is no such file, or when the comparison was given up."""
+    """Hash a file; None if there is no such file, or if the comparison was stopped."""
     if not path.is_file():
         return None
     digest, buffer = hashlib.sha256(), bytearray(_CHUNK_BYTES)
@@ -191,17 +191,17 @@ def _digest(path: Path, stopped: threading.Event | None = None) -> str | None:
 
 
 def _names(folder: Path) -> list[str]:
-    """List the files of a folder and of its subfolders, but for hidden ones and for folders of their own."""
+    """List the files of a folder and its subfolders, except hidden ones and subfolders with their own checksums."""
     names = []
     for parent, folders, files in os.walk(folder):
-        here = Path(parent)
-        folders[:] = [each for each in folders if not each.startswith(".") and not (here / each / SUMS).exists()]
-        names += [(here / each).relative_to(folder).as_posix() for each in files if not each.startswith(".")]
+        subfolder = Path(parent)
+        folders[:] = [each for each in folders if not each.startswith(".") and not (subfolder / each / SUMS).exists()]
+        names += [(subfolder / each).relative_to(folder).as_posix() for each in files if not each.startswith(".")]
     return sorted(name for name in names if name != SUMS)
 
 
 def inside(name: str) -> bool:
-    """Tell whether a file's name, as a list gives it, stays inside the folder."""
+    """Return whether a relative file name from a list stays inside its folder."""
     path = PurePosixPath(name)
     return not path.is_absolute() and ".." not in path.parts and not Path(name).is_absolute()
 
@@ -216,6 +216,6 @@ def _num_threads() -> int:
 
 def _damaged(folder: Path, reason: str) -> DataError:
     return DataError(
-        f"{folder / SUMS} is damaged: {reason}. Copy the folder again; or, if you trust its files as they are, type: "
+        f"{folder / SUMS} is damaged: {reason}. Copy the folder again; or, if you trust its files, accept them with: "
         f"bertie show {shlex.quote(str(folder))} --accept-changes"
     )

@@ -1,7 +1,7 @@
-"""Open a file's bytes as a stream, decompressed by its suffix: .gz, .xz, .zst or none.
+"""Open a file as a stream of bytes, decompressed according to its suffix: .gz, .xz, .zst or none.
 
-Broken and cut-off compressed data is an error that names the file, never a quiet end of the text. Archives of several
-files (zip, tar) are not accepted.
+Damaged or truncated compressed data raises an error that names the file; it never ends the text silently. Archives of
+several files (zip, tar) are not accepted.
 """
 
 import gzip
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 COMPRESSIONS = (".gz", ".xz", ".zst")
-# zstandard's decompressor has no limit on what one call returns: up to 32 MiB for this much input.
+# zstandard does not limit the output of one decompression call: up to 32 MiB for an input of this size.
 _ZSTD_INPUT_BYTES = 1024
 
 
@@ -31,8 +31,8 @@ class ByteStream(io.RawIOBase):
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        """The file itself."""
-        check_regular(path)  # a pipe nobody writes to would hang
+        """The file on disk."""
+        check_regular(path)  # reading a pipe without a writer would hang
         try:
             self._file = self.path.open("rb")
         except FileNotFoundError as error:
@@ -44,41 +44,45 @@ class ByteStream(io.RawIOBase):
 
     @property
     def position(self) -> int:
-        """How many bytes of the file, as it lies on disk, have been read."""
+        """Bytes of the file on disk, compressed or not, read so far."""
         return self._file.tell()
 
     def readable(self) -> bool:
-        """Say that this can be read."""
+        """Return True: the stream can be read."""
         return True
 
     def readinto(self, buffer: "WriteableBuffer") -> int:
         """Fill a buffer from the stream.
 
         Raises:
-            DataError: the compressed data is broken or ends too early.
+            DataError: the compressed data is damaged or truncated.
         """
         view = memoryview(buffer).cast("B")
         try:
             data = self._reader.read(len(view))
         except self._broken as error:
-            what = self._compression.removeprefix(".") or "file"
+            compression = self._compression.removeprefix(".") or "file"
             raise DataError(
-                f"{self.path}: broken {what} data near byte {self.position} of the file ({error}); "
-                "the file was damaged or not copied to its end"
+                f"{self.path}: broken {compression} data near byte {self.position} of the file ({error}); "
+                "the file is damaged or was not copied completely"
             ) from error
         view[: len(data)] = data
         return len(data)
 
     def close(self) -> None:
         """Close the file."""
-        # An object whose opening failed is closed too, by the garbage collector.
+        # The garbage collector also closes an object whose constructor failed before it set `_file`.
         if hasattr(self, "_file"):
             self._file.close()
         super().close()
 
 
 def format_suffix(path: str | Path) -> str:
-    """Return the suffix that says what is in a file, in lower case, without its compression: ".txt" of "a.txt.gz"."""
+    """Return the suffix of a file's format, in lower case and without the compression.
+
+    >>> format_suffix("a.TXT.gz")
+    '.txt'
+    """
     path = Path(path)
     if path.suffix.lower() in COMPRESSIONS:
         path = path.with_suffix("")
@@ -86,7 +90,7 @@ def format_suffix(path: str | Path) -> str:
 
 
 def _decompressor(file: io.BufferedReader, compression: str) -> tuple[_Reader, tuple[type[Exception], ...]]:
-    """Choose the reader, and the errors by which it says that the data is broken."""
+    """Return the reader for a compression, and the errors that it raises for damaged data."""
     if compression == ".gz":
         return gzip.GzipFile(fileobj=file), (EOFError, zlib.error, gzip.BadGzipFile)
     if compression == ".xz":
@@ -101,7 +105,7 @@ def _decompressor(file: io.BufferedReader, compression: str) -> tuple[_Reader, t
 
 
 class _ZstdReader:
-    """Reads Zstandard frames one after another, and notices a cut-off end (the package's own stream reader doesn't)."""
+    """Read all Zstandard frames of a file, and detect a truncated end, unlike zstandard's own stream reader."""
 
     def __init__(self, file: io.BufferedReader, decompressor: Any) -> None:
         self._file = file
@@ -111,7 +115,7 @@ class _ZstdReader:
         self._ready = memoryview(b"")
 
     def read(self, size: int, /) -> bytes:
-        """Return at most ``size`` bytes; none at the end."""
+        """Return at most ``size`` bytes; b"" at the end of the file."""
         while not self._ready:
             data = self._input or self._file.read(_ZSTD_INPUT_BYTES)
             self._input = b""

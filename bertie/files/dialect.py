@@ -1,7 +1,7 @@
-"""Find out what separates the columns of a text table, and whether its fields are in quotes.
+"""Detect the delimiter of a text table, and whether its fields are in quotes.
 
-The suffix says what is usual (commas in a .csv, tabs in a .tsv); the lines themselves say what is true. Where two
-readings fit, the reader asks its user.
+The suffix suggests a delimiter (comma for .csv, tab for .tsv), but the lines decide. If two readings fit equally well,
+the error asks the user to choose.
 """
 
 import csv
@@ -16,14 +16,14 @@ from bertie.files.header import has_header
 from bertie.files.text import shorten
 
 Record = tuple[int, list[str]]
-"""Line where a record begins, and its fields."""
+"""The number of the line where a record begins, and its fields."""
 
 MARKS = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|"}
 PRIOR = {",": 4.0, "\t": 1.5, ";": 4.0, "|": 4.0}
-"""Tables of a kind with a header for each one without."""
+"""Prior odds of a header, by delimiter: the number of tables with a header for each table without one."""
 _FIT = 0.9
 _SEP_LINE = re.compile(r"sep=(.)\s*", re.IGNORECASE)
-_FEWEST = 3  # rows that tell a separator of columns from a mark in texts
+_FEWEST = 3  # rows needed to distinguish a delimiter from punctuation in texts
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Dialect:
 
     delimiter: str
     quoted: bool
-    """Whether fields may stand in quotes, with quotes inside doubled."""
+    """Whether fields may be enclosed in quotes; quotes inside are then doubled."""
     skipped: int = 0
     """Lines before the table, such as Excel's `sep=;`."""
     remarks: tuple[str, ...] = ()
@@ -40,17 +40,17 @@ class Dialect:
 
 @dataclass(frozen=True)
 class Hints:
-    """How another file was read, that this one is like: decides where the lines themselves leave it open."""
+    """How a similar file was read. It decides if the lines are ambiguous."""
 
     delimiter: str
     header: bool
     names: tuple[str, ...]
-    """Columns that it had, by name or number."""
+    """Names or numbers of the columns that were used."""
 
 
 @dataclass(frozen=True)
 class _Trial:
-    """A sample, read in one way."""
+    """The sample, read with one delimiter, with or without quotes."""
 
     delimiter: str
     quoted: bool
@@ -59,18 +59,18 @@ class _Trial:
 
     @cached_property
     def width(self) -> int:
-        """The commonest number of fields."""
+        """The most frequent number of fields."""
         counts = Counter(len(fields) for _, fields in self.records)
         return counts.most_common(1)[0][0] if counts else 0
 
     @cached_property
     def fits(self) -> bool:
-        """Whether every record has as many fields, and more than one."""
+        """Whether all records have the same number of fields, and more than one."""
         return not self.error and self.width > 1 and all(len(fields) == self.width for _, fields in self.records)
 
     @cached_property
     def nearly_fits(self) -> bool:
-        """Whether the first record and nearly all others have as many fields, and more than one."""
+        """Whether the first record and nearly all others have the same number of fields, and more than one."""
         if self.error or self.width < 2 or len(self.records[0][1]) != self.width:
             return False
         return sum(len(fields) == self.width for _, fields in self.records) >= _FIT * len(self.records)
@@ -86,23 +86,23 @@ def sniff(
     quotes: bool | None = None,
     likely: str = "",
 ) -> Dialect:
-    """Find the dialect of a table from its first lines.
+    """Detect the dialect of a table from its first lines.
 
     Args:
-        lines: with their ends.
+        lines: the first lines, with their line ends.
         path: for messages.
-        usual: the delimiter that the file's suffix stands for.
+        usual: the delimiter that the file's suffix suggests.
         whole: whether these are all lines of the file.
-        delimiter: what the user says; found out when empty.
-        quotes: whether fields stand in quotes, as the user says; found out when None.
-        likely: the delimiter of a file that this one is like; decides between two that fit.
+        delimiter: the user's setting; detected if empty.
+        quotes: the user's setting: whether fields are in quotes; detected if None.
+        likely: the delimiter of a similar file; decides if two fit.
 
     Raises:
-        DataError: two readings that fit equally well, or quotes that can't be read.
+        DataError: two readings fit equally well, or the quotes can't be read.
     """
     skipped = 0
-    if lines and (said := _SEP_LINE.fullmatch(lines[0].rstrip("\n"))):
-        skipped, delimiter = 1, delimiter or said[1]
+    if lines and (sep_line := _SEP_LINE.fullmatch(lines[0].rstrip("\n"))):
+        skipped, delimiter = 1, delimiter or sep_line[1]
     lines = lines[skipped:]
     if not delimiter:
         delimiter = _delimiter(lines, path, usual, likely, whole=whole)
@@ -111,36 +111,36 @@ def sniff(
 
 
 def _delimiter(lines: Sequence[str], path: object, usual: str, likely: str, *, whole: bool) -> str:
-    """Choose the mark by which the lines fall into as many fields each."""
-    trials = {mark: _tried(lines, mark, whole=whole) for mark in dict.fromkeys((usual, *MARKS.values()))}
-    own, others = trials[usual], [trial for mark, trial in trials.items() if mark != usual]
+    """Choose the delimiter that gives all lines the same number of fields."""
+    trials = {mark: _try(lines, mark, whole=whole) for mark in dict.fromkeys((usual, *MARKS.values()))}
+    expected, others = trials[usual], [trial for mark, trial in trials.items() if mark != usual]
     fitting = [trial for trial in others if trial.fits]
     if likely in trials and trials[likely].fits:
         return likely
-    if own.fits:
-        # Tabs stand in no texts. Commas may be those of decimals: "a film;1,5".
+    if expected.fits:
+        # Texts contain no tabs, so tabs are always delimiters. Commas may be decimal commas: "a film;1,5".
         rivals = [trial for trial in fitting if not any(f"{trial.delimiter} " in line for line in lines)]
-        if usual == "," and rivals and len(own.records) > 1 and not _has_header(own):
-            raise _two_ways(path, own, rivals[0])
+        if usual == "," and rivals and len(expected.records) > 1 and not _has_header(expected):
+            raise _ambiguous(path, expected, rivals[0])
         return usual
-    fitting = fitting or ([] if own.nearly_fits else [trial for trial in others if trial.nearly_fits])
+    fitting = fitting or ([] if expected.nearly_fits else [trial for trial in others if trial.nearly_fits])
     if not fitting:
         return usual
     if len(fitting) > 1:
         named = [trial for trial in fitting if _has_header(trial)]
         if len(named) != 1:
-            raise _two_ways(path, fitting[0], fitting[1])
+            raise _ambiguous(path, fitting[0], fitting[1])
         fitting = named
     best = fitting[0]
-    if _has_header(best) or _is_plain(best, lines):
+    if _has_header(best) or _is_delimiter(best, lines):
         return best.delimiter
-    if own.width == 1 and len(own.records) > 0 and not own.error and not _is_plain(best, lines):
-        raise _two_ways(path, own, best)
+    if expected.width == 1 and len(expected.records) > 0 and not expected.error and not _is_delimiter(best, lines):
+        raise _ambiguous(path, expected, best)
     return usual
 
 
-def _is_plain(trial: _Trial, lines: Sequence[str]) -> bool:
-    """Tell whether a mark that isn't the usual one parts columns: in enough rows, and not as texts have it."""
+def _is_delimiter(trial: _Trial, lines: Sequence[str]) -> bool:
+    """Return whether an unusual delimiter is convincing: in enough rows, and not used as punctuation in texts."""
     if len(trial.records) < _FEWEST:
         return False
     return not any(f"{trial.delimiter} " in line for line in lines) or trial.width > 2
@@ -154,13 +154,13 @@ def _has_header(trial: _Trial) -> bool | None:
     return has_header(first, even, prior=PRIOR.get(trial.delimiter, 4.0))
 
 
-def _two_ways(path: object, one: _Trial, other: _Trial) -> DataError:
+def _ambiguous(path: object, one: _Trial, other: _Trial) -> DataError:
     names = {mark: name for name, mark in MARKS.items()}
     shown = " or ".join(
         f"{names[trial.delimiter]} (the first line is then {_listed(trial.records[0][1])})" for trial in (one, other)
     )
     return DataError(
-        f"{path}: can't tell what separates its columns: {shown}; say which, such as --columns "
+        f"{path}: can't tell which delimiter separates its columns: {shown}; choose one, for example --columns "
         f"delimiter={names[other.delimiter]}"
     )
 
@@ -169,8 +169,8 @@ def _listed(fields: Sequence[str]) -> str:
     return ", ".join(repr(shorten(name, 21)) for name in fields[:4])
 
 
-def _tried(lines: Sequence[str], mark: str, *, whole: bool) -> _Trial:
-    """Read a sample with one mark: with quotes, or without where quotes can't be read or are part of the texts."""
+def _try(lines: Sequence[str], mark: str, *, whole: bool) -> _Trial:
+    """Read the sample with one delimiter: with quotes, or without if quotes can't be read or belong to the texts."""
     quoted = parse_quoted(lines, mark, whole=whole)
     if mark != "\t" and not quoted.error:
         return quoted
@@ -179,13 +179,13 @@ def _tried(lines: Sequence[str], mark: str, *, whole: bool) -> _Trial:
 
 
 def parse_plain(lines: Iterable[str], mark: str) -> _Trial:
-    """Cut lines at every mark."""
+    """Split lines at every delimiter."""
     stripped = ((number, line.rstrip("\n")) for number, line in enumerate(lines, 1))
     return _Trial(mark, False, [(number, line.split(mark)) for number, line in stripped if line])
 
 
 def parse_quoted(lines: Sequence[str], mark: str, *, whole: bool) -> _Trial:
-    """Read lines whose fields may stand in quotes."""
+    """Read lines whose fields may be enclosed in quotes."""
     reader = csv.reader(lines, delimiter=mark, strict=True)
     records: list[Record] = []
     before = 0
@@ -199,12 +199,12 @@ def parse_quoted(lines: Sequence[str], mark: str, *, whole: bool) -> _Trial:
             return _Trial(mark, True, records, f"line {reader.line_num}: {error}")
     else:
         if not whole and before >= len(lines) and records:
-            records.pop()  # it may go on behind the sample
+            records.pop()  # it may continue after the sample
     return _Trial(mark, True, records)
 
 
 def _quoted(lines: Sequence[str], path: object, mark: str, *, whole: bool) -> tuple[bool, tuple[str, ...]]:
-    """Tell whether fields stand in quotes."""
+    """Return whether fields are enclosed in quotes, and remarks for the user."""
     if not any('"' in line for line in lines):
         return mark != "\t", ()
     plain, quoted = parse_plain(lines, mark), parse_quoted(lines, mark, whole=whole)
@@ -213,24 +213,24 @@ def _quoted(lines: Sequence[str], path: object, mark: str, *, whole: bool) -> tu
         return _quoted_at_tabs(plain, quoted, even=even)
     if quoted.error and any('\\"' in line for line in lines):
         raise DataError(
-            f'{path}: quotes inside its fields are escaped by a backslash (\\"); write them doubled (""), as '
-            "a .csv has them"
+            f'{path}: quotes inside its fields are escaped by a backslash (\\"); double them ("") instead, as CSV '
+            "requires"
         )
     if not quoted.error and even and plain.width == quoted.width and len(plain.records) > len(quoted.records):
         line = next(line for line, fields in quoted.records if any("\n" in value for value in fields))
         raise DataError(
-            f"{path}:{line}: a quote opens here and is closed in a later line, but every line is a whole row as well; "
-            "say which is meant: --columns quotes=yes where fields stand in quotes, quotes=no where they don't"
+            f"{path}:{line}: a quote opens here and closes on a later line, but every line is also a complete row; "
+            "type --columns quotes=yes if fields are enclosed in quotes, --columns quotes=no if they are not"
         )
     return True, ()
 
 
 def _quoted_at_tabs(plain: _Trial, quoted: _Trial, *, even: bool) -> tuple[bool, tuple[str, ...]]:
-    """Tell quotes that a program put around fields from those that belong to texts."""
+    """Distinguish quotes that a program put around fields from quotes that belong to the texts."""
     if quoted.error:
         return False, ()
     if not even and quoted.fits:
-        return True, ()  # only quotes hold tabs and ends of lines together
+        return True, ()  # the rows fit only if quoted fields may contain tabs and line ends
     rows = [fields for _, fields in plain.records]
     if len({len(fields) for fields in rows}) > 1:
         return False, ()
@@ -240,16 +240,16 @@ def _quoted_at_tabs(plain: _Trial, quoted: _Trial, *, even: bool) -> tuple[bool,
     if bare or not wrapped:
         return False, ()
     if len(doubled) == len(wrapped):
-        return True, ()  # fields with quotes, and no others, stand in quotes, as most programs write them
+        return True, ()  # exactly the fields that contain quotes are quoted, as most programs write them
     columns = list(zip(*rows, strict=True))
-    whole = [all(_is_wrapped(value) for value in column) for column in columns]
+    all_wrapped = [all(_is_wrapped(value) for value in column) for column in columns]
     numbers = [all(value.replace(".", "").lstrip("-").isdecimal() for value in column[1:]) for column in columns]
-    if len(rows) > 1 and any(whole) and all(a or b for a, b in zip(whole, numbers, strict=True)):
-        return True, ()  # every field, or every one that is no number
-    return False, (f"{len(wrapped)} fields stand in quotes, which were kept",)
+    if len(rows) > 1 and any(all_wrapped) and all(a or b for a, b in zip(all_wrapped, numbers, strict=True)):
+        return True, ()  # every field is quoted, or every field except numbers
+    return False, (f"{len(wrapped)} fields are enclosed in quotes, which were kept",)
 
 
 def _is_wrapped(value: str) -> bool:
-    """Tell whether a field stands in quotes, and those inside are doubled."""
+    """Return whether a field is enclosed in quotes, with all quotes inside doubled."""
     inner = value[1:-1]
     return len(value) > 1 and value[0] == value[-1] == '"' and '"' not in inner.replace('""', "")

@@ -1,6 +1,7 @@
-"""Read tables that are one JSON value: a list of objects, an object that holds one, or an object of columns.
+"""Read tables that are one JSON value: a list of objects, an object that holds such a list, or an object of columns.
 
-Such a file is read whole, within a limit. What it holds in place of rows is named.
+Such a file is read into memory as a whole, up to `LARGE_BYTES` characters. If it holds no rows, the error lists its
+content.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,11 +15,11 @@ from bertie.files.text import BadUtf8, open_text
 from bertie.untrusted import LARGE_BYTES, check_whole_characters, parse_json
 
 _SHOWN = 6
-_BY_NUMBER = "an object a row, under its number"
+_BY_NUMBER = "one object per row, keyed by row number"
 
 
 def is_json_value(path: str | Path) -> bool:
-    """Tell a file that is one JSON value from one with an object a line, by its first lines."""
+    """Return whether a file is one JSON value rather than one object per line, judged by its first lines."""
     with open_text(path, bad_utf8="replace") as stream:
         first = next((line for line in stream if not line.isspace()), "").strip()
         if first.startswith("["):
@@ -32,20 +33,20 @@ def is_json_value(path: str | Path) -> bool:
         more = next((line for line in stream if not line.isspace()), None)
     if more is not None or not isinstance(value, dict):
         return False
-    found = _inner(value)
-    # One line of a .jsonl may be a row whose values are lists.
-    return found is not None and (bool(found[0]) or format_suffix(path) == ".json")
+    inner = _inner(value)
+    # The only line of a .jsonl file may be a row whose values are lists.
+    return inner is not None and (bool(inner[0]) or format_suffix(path) == ".json")
 
 
 class JsonTable(Rows):
-    """A table in one JSON value.
+    """A table that is one JSON value.
 
     Args:
         path: the file.
         bad_utf8: what to do with bytes that are not UTF-8.
 
     Raises:
-        DataError: no JSON, or a value without rows.
+        DataError: the file is not JSON, or holds no rows.
     """
 
     def __init__(self, path: str | Path, *, bad_utf8: BadUtf8) -> None:
@@ -56,7 +57,7 @@ class JsonTable(Rows):
             self.num_replaced, self._position = stream.num_replaced, stream.position
         if len(text) > LARGE_BYTES:
             raise DataError(
-                f"{path}: one JSON value of over {LARGE_BYTES:,} characters; write one object a line (.jsonl)"
+                f"{path}: one JSON value of over {LARGE_BYTES:,} characters; write one object per line (.jsonl)"
             )
         value = parse_json(text, str(path), data=True)
         check_whole_characters(value, str(path))
@@ -66,11 +67,11 @@ class JsonTable(Rows):
 
     @property
     def position(self) -> int:
-        """Bytes of the file, as it lies on disk, read so far."""
+        """Bytes of the file on disk, compressed or not, read so far."""
         return self._position
 
     def rows(self, columns: Sequence[str]) -> Iterator[tuple[int, list[Any]]]:
-        """Read the rows; they are numbered from 1. See `Rows.rows`."""
+        """Read the rows, numbered from 1; see `Rows.rows`."""
         for number, row in enumerate(self._rows, 1):
             missing = [name for name in columns if name not in row]
             if missing:
@@ -78,32 +79,36 @@ class JsonTable(Rows):
             yield number, [row[name] for name in columns]
 
     def sample(self, count: int) -> list[list[Any]]:
-        """Read the first rows; see `Rows.sample`."""
+        """Return the first rows; see `Rows.sample`."""
         return [[row.get(name) for name in self.columns] for row in self._rows[:count]]
 
     def close(self) -> None:
-        """Nothing is open any more."""
+        """Do nothing: the file is closed already."""
 
 
 def _rows(value: Any, path: str | Path) -> tuple[list[Mapping[str, Any]], tuple[str, ...]]:
-    """Find the rows in a value, and say where they were."""
+    """Return the rows of a value, and a remark on its layout."""
     if isinstance(value, list):
         return _objects(value, path), ("one JSON list",)
     inner = _inner(value)
     if inner is None:
         if isinstance(value, dict) and value and not any(isinstance(part, list | dict) for part in value.values()):
             raise DataError(
-                f"{path}: one JSON object over several lines, which is a single row; put rows into a list []"
+                f"{path}: one JSON object over several lines, which is a single row; put the rows into a list []"
             )
-        held = ", ".join(f"{name} ({_kind(part)})" for name, part in list(value.items())[:_SHOWN])
-        raise DataError(f"{path}: no list of rows in it; it holds {held or 'nothing'}")
+        held = ", ".join(f"{name} ({_type_name(part)})" for name, part in list(value.items())[:_SHOWN])
+        raise DataError(f"{path}: no list of rows found; the file holds {held or 'an empty object'}")
     name, rows = inner
-    remark = "a JSON list for each column" if not name else name if name == _BY_NUMBER else f"rows from {name!r}"
+    remark = "one JSON list per column" if not name else name if name == _BY_NUMBER else f"rows from {name!r}"
     return _objects(rows, path), (remark,)
 
 
 def _inner(value: Any) -> tuple[str, list[Any]] | None:
-    """Find the one list of objects in an object, or put columns together to rows."""
+    """Find the only list of objects in an object, or build rows from an object of columns.
+
+    Returns:
+        The key of the list, "" for columns or `_BY_NUMBER`, and the rows; None if there are no rows.
+    """
     if not isinstance(value, dict) or not value:
         return None
     lists = {name: part for name, part in value.items() if isinstance(part, list)}
@@ -121,9 +126,9 @@ def _inner(value: Any) -> tuple[str, list[Any]] | None:
     if lists.keys() == value.keys() and len({len(part) for part in lists.values()}) == 1:
         return "", [dict(zip(value, row, strict=True)) for row in zip(*lists.values(), strict=True)]
     keys = [part.keys() if isinstance(part, dict) else None for part in value.values()]
-    if keys[0] and all(own == keys[0] for own in keys) and all(str(key).isdecimal() for key in keys[0]):
-        return "", [{name: part[key] for name, part in value.items()} for key in keys[0]]  # as pandas writes it
-    if keys[0] and all(own == keys[0] for own in keys) and all(str(key).isdecimal() for key in value):
+    if keys[0] and all(each == keys[0] for each in keys) and all(str(key).isdecimal() for key in keys[0]):
+        return "", [{name: part[key] for name, part in value.items()} for key in keys[0]]  # pandas: the default
+    if keys[0] and all(each == keys[0] for each in keys) and all(str(key).isdecimal() for key in value):
         return _BY_NUMBER, list(value.values())  # pandas: orient="index"
     return None
 
@@ -131,11 +136,11 @@ def _inner(value: Any) -> tuple[str, list[Any]] | None:
 def _objects(rows: Sequence[Any], path: str | Path) -> list[Mapping[str, Any]]:
     for number, row in enumerate(rows, 1):
         if not isinstance(row, dict):
-            what = f'each row must be an object such as {{"text": "..."}}; this is {_kind(row)}'
-            raise DataError(f"{path}:{number}: {what}")
+            problem = f'each row must be an object such as {{"text": "..."}}; this is {_type_name(row)}'
+            raise DataError(f"{path}:{number}: {problem}")
     return list(rows)
 
 
-def _kind(value: Any) -> str:
+def _type_name(value: Any) -> str:
     names = {dict: "an object", list: "a list", str: "a string", bool: "true or false", type(None): "null"}
     return names.get(type(value), "a number")

@@ -1,7 +1,7 @@
-"""Whether a file or folder is ours alone: a lock of the system's, which ends with the process that holds it.
+"""Lock a file or folder with a lock of the operating system, which ends with the process.
 
-POSIX systems have `fcntl`, Windows has `msvcrt`. Where neither exists, or the file system has no
-locks, `hold` says that it can't tell.
+POSIX systems have `fcntl`, Windows has `msvcrt`. If neither exists, or if the file system has no locks, `hold` returns
+None.
 """
 
 import contextlib
@@ -12,18 +12,19 @@ from types import ModuleType
 
 _UNSUPPORTED = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBADF}
 _TAKEN = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK}
-_PLACE = 1 << 30
-"""The byte that Windows locks: beyond what the file holds, because other processes can't read a locked one."""
+_LOCKED_OFFSET = 1 << 30
+"""Offset of the byte to lock on Windows: beyond the file's end, because other processes can't read a locked byte."""
 
 
 def hold(descriptor: int) -> bool | None:
     """Lock an open file or folder, without waiting, until its descriptor is closed or the process ends.
 
     Returns:
-        True: it is ours now. False: another process holds it. None: there are no locks here.
+        True: this process holds the lock now. False: another process holds it. None: the system or the file system
+        has no locks.
 
     Raises:
-        OSError: anything else went wrong.
+        OSError: the lock failed for another reason.
     """
     posix, windows = _module("fcntl"), _module("msvcrt")
     try:
@@ -44,7 +45,7 @@ def hold(descriptor: int) -> bool | None:
 
 def _lock_byte(windows: ModuleType, descriptor: int) -> None:
     before = os.lseek(descriptor, 0, os.SEEK_CUR)
-    os.lseek(descriptor, _PLACE, os.SEEK_SET)  # msvcrt locks from where the file stands
+    os.lseek(descriptor, _LOCKED_OFFSET, os.SEEK_SET)  # msvcrt locks at the current file offset
     try:
         windows.locking(descriptor, windows.LK_NBLCK, 1)
     finally:

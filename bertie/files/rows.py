@@ -1,6 +1,6 @@
 """Read tables row by row in constant memory: .csv, .tsv, .jsonl and .parquet, compressed or not.
 
-Which column means what is the business of those who read them.
+The callers decide what each column means.
 """
 
 import re
@@ -39,86 +39,85 @@ def open_rows(
     """Open a table by its suffix.
 
     Args:
-        path: a .csv or .tsv (see `delimited.py`), .jsonl (one object a line) or .parquet file, which may be compressed
-            as a whole.
-        columns: what the user says of a text table: the role of each column, by name or number, and how it is read.
+        path: a .csv or .tsv (see `delimited.py`), .jsonl (one object per line) or .parquet file. It may be compressed.
+        columns: the user's settings for a text table: role to column name or number, and `delimited.OPTIONS`.
         bad_utf8: what to do with bytes that are not UTF-8, see ``text.open_text``.
-        ask: the flag by which a user names a column, for messages.
-        hints: how a file that this one is like was read.
+        ask: the flag that names a column, for error messages.
+        hints: how a similar file was read, such as the training set of this dev set.
 
     Returns:
         A context manager to read ``columns`` and ``rows`` from.
 
     Raises:
-        SettingsError: there is no such file, or what reads it isn't installed.
-        DataError: the file is broken.
+        SettingsError: there is no such file, or the package that reads it isn't installed.
+        DataError: the file is damaged.
     """
     suffix = format_suffix(path)
-    if suffix in (".jsonl", ".json"):  # many data sets name their JSON lines .json
-        from bertie.files.json_table import JsonTable, is_json_value  # it derives from Rows
+    if suffix in (".jsonl", ".json"):  # many data sets name a JSON Lines file .json
+        from bertie.files.json_table import JsonTable, is_json_value  # imported late: it needs Rows
 
         return (JsonTable if is_json_value(path) else _JsonLines)(path, bad_utf8=bad_utf8)
     if suffix == ".parquet":
         return _Parquet(path, bad_utf8=bad_utf8)
-    from bertie.files.delimited import Delimited  # it derives from Rows
+    from bertie.files.delimited import Delimited  # imported late: it needs Rows
 
     return Delimited(path, columns=columns or {}, bad_utf8=bad_utf8, ask=ask, hints=hints)
 
 
 def no_value(where: str, name: str, found: Iterable[object]) -> DataError:
-    """Say that a row lacks a column that others have."""
+    """Build the error for a row that lacks a column that other rows have."""
     return DataError(f"{where}: no {name!r} here; found: {', '.join(map(str, found))}")
 
 
 class Rows:
-    """A table that is being read; made by ``open_rows``."""
+    """An open table; made by ``open_rows``."""
 
     columns: list[str]
-    """The names of the columns; of .jsonl, the keys of the first object; empty when the file is."""
+    """The names of the columns; for .jsonl, the keys of the first 100 objects; empty for an empty file."""
 
     encoding = "UTF-8"
-    """What its characters are written in."""
+    """The encoding of its characters."""
 
     num_replaced = 0
-    """Broken UTF-8 sequences replaced so far."""
+    """Invalid UTF-8 sequences replaced so far."""
 
     delimiter = ""
-    """What separates the columns of a text table."""
+    """The character that separates the columns of a text table."""
 
     quoted = False
-    """Whether fields of a text table may stand in quotes."""
+    """Whether fields of a text table may be enclosed in quotes."""
 
     header: bool | None = None
-    """Whether the first line of a text table names its columns; its columns are numbers otherwise."""
+    """Whether the first line of a text table names its columns. If not, the columns are numbered."""
 
     remarks: tuple[str, ...] = ()
-    """What else is to be said of how the file is read."""
+    """Further facts for the user about how the file is read."""
 
     def __init__(self) -> None:
         self.empty: list[int] = []
-        """Lines without content that were passed over so far."""
+        """Numbers of the empty lines skipped so far."""
 
     @property
     def position(self) -> int:
-        """Bytes of the file, as it lies on disk, read so far."""
+        """Bytes of the file on disk, compressed or not, read so far."""
         raise NotImplementedError
 
     def rows(self, columns: Sequence[str]) -> Iterator[tuple[int, list[Any]]]:
         """Read the rows from beginning to end, once.
 
         Args:
-            columns: the columns wanted.
+            columns: the columns to return.
 
         Yields:
-            The number of the line where the row begins (of .parquet: the row's number, from 1) and the values.
+            The number of the line where the row begins (for .parquet, the row's number, from 1) and the values.
 
         Raises:
-            DataError: a row is broken or lacks a column.
+            DataError: a row is damaged or lacks a column.
         """
         raise NotImplementedError
 
     def sample(self, count: int) -> list[list[Any]]:
-        """Read the first rows, all columns; a value that a row lacks is None. No row can be read after that."""
+        """Return all columns of the first rows; a missing value is None. `rows` can't be called afterwards."""
         return [values for _, values in islice(self.rows(self.columns), count)]
 
     def close(self) -> None:
@@ -142,7 +141,7 @@ class _JsonLines(Rows):
         self._num_surrogates = 0
         self._stream = open_text(path, bad_utf8=bad_utf8)
         self._objects = self._read()
-        # A row may lack a column that others have: the names are those of the first rows together.
+        # A row may lack a column that others have, so collect the names from the first rows.
         self._head = list(islice(self._objects, _HEAD_ROWS))
         self.columns = list(dict.fromkeys(name for _, values, _ in self._head for name in values))
 
@@ -160,8 +159,8 @@ class _JsonLines(Rows):
             if missing:
                 raise no_value(f"{self._path}:{line}", missing[0], values)
             wanted = [values[name] for name in columns]
-            if escaped:  # JSON can spell half a character, which no UTF-8 can hold
-                wanted = [self._whole(value, name, line) for name, value in zip(columns, wanted, strict=True)]
+            if escaped:  # a JSON escape can write a lone surrogate, which UTF-8 can't encode
+                wanted = [self._checked(value, name, line) for name, value in zip(columns, wanted, strict=True)]
             yield line, wanted
 
     def sample(self, count: int) -> list[list[Any]]:
@@ -179,27 +178,27 @@ class _JsonLines(Rows):
             try:
                 value = parse_json(text, f"{self._path}:{line}", data=True)
             except DataError as error:
-                raise DataError(f"{error}; a table has one object a line") from error
+                raise DataError(f"{error}; a JSON Lines table has one object per line") from error
             if not isinstance(value, dict):
                 raise DataError(f'{self._path}:{line}: each line must be an object such as {{"text": "..."}}')
             yield line, value, "\\u" in text
 
-    def _whole(self, value: Any, name: str, line: int) -> Any:
-        """Return a value whose strings, how deep they ever lie, are whole characters."""
+    def _checked(self, value: Any, name: str, line: int) -> Any:
+        """Replace lone surrogates in all strings of a value, nested ones included; or raise, if `bad_utf8` is stop."""
         if isinstance(value, list):
-            return [self._whole(part, name, line) for part in value]
+            return [self._checked(part, name, line) for part in value]
         if isinstance(value, dict):
-            return {self._whole(key, name, line): self._whole(part, name, line) for key, part in value.items()}
+            return {self._checked(key, name, line): self._checked(part, name, line) for key, part in value.items()}
         if not isinstance(value, str) or not _SURROGATES.search(value):
             return value
         if self._strict:
             raise DataError(
-                f"{self._path}:{line}: {name!r} holds half a character (a lone surrogate), which is no text; mend it "
-                f"({BAD_UTF8_HINT})"
+                f"{self._path}:{line}: {name!r} contains half a character (a lone surrogate), which is not valid text; "
+                f"correct the line ({BAD_UTF8_HINT})"
             )
-        whole, count = _SURROGATES.subn("\ufffd", value)
+        text, count = _SURROGATES.subn("\ufffd", value)
         self._num_surrogates += count
-        return whole
+        return text
 
 
 class _Parquet(Rows):
@@ -214,7 +213,7 @@ class _Parquet(Rows):
         self._row = 0
         with ExitStack() as resources:
             source: IO[bytes] = resources.enter_context(_seekable(self._path))
-            with native(lambda error: DataError(f"{path}: this is no valid Parquet file ({said(error)})")):
+            with native(lambda error: DataError(f"{path}: not a valid Parquet file ({said(error)})")):
                 self._file = ParquetFile(source)
                 self.columns = list(self._file.schema_arrow.names)
             self._resources = resources.pop_all()
@@ -225,7 +224,7 @@ class _Parquet(Rows):
         return self._path.stat().st_size * self._row // max(1, num_rows)
 
     def rows(self, columns: Sequence[str]) -> Iterator[tuple[int, list[Any]]]:
-        with native(lambda error: DataError(f"{self._path}: broken after row {self._row} ({said(error)})")):
+        with native(lambda error: DataError(f"{self._path}: damaged after row {self._row} ({said(error)})")):
             for batch in self._file.iter_batches(_PARQUET_BATCH_ROWS, columns=list(columns), use_threads=False):
                 for row in zip(*(self._values(batch.column(name)) for name in columns), strict=True):
                     self._row += 1
@@ -238,11 +237,11 @@ class _Parquet(Rows):
         try:
             values: list[Any] = column.to_pylist()
         except UnicodeDecodeError:
-            # Nothing makes a writer of Parquet check what it calls text.
+            # A Parquet writer need not check that its strings are UTF-8.
             values = column.cast("binary").to_pylist()
-            for place, value in enumerate(values):
+            for index, value in enumerate(values):
                 if value is not None:
-                    values[place] = self._decoded(value, self._row + place + 1)
+                    values[index] = self._decoded(value, self._row + index + 1)
         return values
 
     def _decoded(self, value: bytes, row: int) -> str:
@@ -251,7 +250,7 @@ class _Parquet(Rows):
         except UnicodeDecodeError as error:
             if self._strict:
                 raise DataError(
-                    f"{self._path}:{row}: byte {value[error.start]:#04x} is not UTF-8; mend it ({BAD_UTF8_HINT})"
+                    f"{self._path}:{row}: byte {value[error.start]:#04x} is not UTF-8; correct it ({BAD_UTF8_HINT})"
                 ) from error
             text = value.decode("utf-8", "replace")
             self.num_replaced += text.count("\ufffd") - value.count("\ufffd".encode())
@@ -259,7 +258,7 @@ class _Parquet(Rows):
 
 
 def _seekable(path: Path) -> IO[bytes]:
-    """Open a file that must be read from its end: a compressed one through a temporary copy."""
+    """Open a file for random access; decompress a compressed one into a temporary file first."""
     with ByteStream(path) as stream:
         if path.suffix.lower() not in COMPRESSIONS:
             return path.open("rb")

@@ -1,6 +1,6 @@
-"""Find text files and read them as streams of lines, in constant memory: encoding, line ends and compression.
+"""Find text files and read them as streams of lines in constant memory: decompress, check UTF-8, convert line ends.
 
-What the lines mean (documents, tables) is the business of those who read them.
+The callers decide what the lines mean: documents, rows of a table.
 """
 
 import codecs
@@ -21,45 +21,49 @@ if TYPE_CHECKING:
 BadUtf8 = Literal["stop", "replace"]
 SUFFIXES = (".txt", ".jsonl", ".csv", ".tsv", ".parquet")
 MAX_LINE_BYTES = 64 * 1024 * 1024
-BAD_UTF8_HINT = "prepare-corpus and train-tokenizer replace such characters with --bad-utf8 replace"
+BAD_UTF8_HINT = "with --bad-utf8 replace, prepare-corpus and train-tokenizer replace such characters"
 _CHUNK_BYTES = 256 * 1024
-_LOOKED_AT = 400  # bytes that tell UTF-16 without a mark
+_LOOKED_AT = 400  # bytes used to detect UTF-16 without a byte order mark
 _MARKS = {
-    b"\x1f\x8b": "gzip (put .gz behind its name)",
-    b"\xfd7zXZ\0": "xz (put .xz behind its name)",
-    b"\x28\xb5\x2f\xfd": "Zstandard (put .zst behind its name)",
-    b"PK\x03\x04": "a zip archive, as Excel's .xlsx is too (unpack it, or save the sheet as CSV UTF-8)",
+    b"\x1f\x8b": "gzip (add .gz to its name)",
+    b"\xfd7zXZ\0": "xz (add .xz to its name)",
+    b"\x28\xb5\x2f\xfd": "Zstandard (add .zst to its name)",
+    b"PK\x03\x04": "a zip archive or an Excel .xlsx file (unpack it, or save the sheet as CSV UTF-8)",
     b"\xd0\xcf\x11\xe0": "an old Excel or Word file (save the sheet as CSV UTF-8)",
 }
 _GENUINE_REPLACEMENT = "\ufffd".encode()
 
 
 def shorten(text: str, width: int) -> str:
-    """Cut a text for a message."""
+    """Truncate a text to at most `width` characters, for a message.
+
+    >>> shorten("a long sentence", 8)
+    'a long …'
+    """
     return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
 def expand(paths: str | Path | Iterable[str | Path], *, suffixes: Sequence[str] = SUFFIXES) -> list[Path]:
-    """List the files that paths, folders and glob patterns stand for.
+    """Expand folders and glob patterns into a list of files.
 
-    A folder stands for every file below it with a known suffix; hidden files are left out, and files with other
-    suffixes are left out with a warning. A file named outright, or matched by a pattern, must have a known suffix.
+    A folder expands to all files below it with a known suffix. Hidden files are skipped; files with other suffixes are
+    skipped with a warning. A file given by name or matched by a pattern must have a known suffix.
 
     Args:
         paths: files, folders, and patterns such as ``corpus/**/*.txt``.
-        suffixes: the kinds of file the caller reads; each may also be compressed.
+        suffixes: the file types that the caller reads; each may also be compressed.
 
     Returns:
-        The files, each once, sorted by name, whatever the order they were given in.
+        The files without duplicates, sorted by name.
 
     Raises:
-        SettingsError: a path doesn't exist, a pattern matches nothing, or a suffix is unknown.
+        SettingsError: a path doesn't exist, a pattern matches no file, or a suffix is unknown.
     """
-    found: dict[Path, Path] = {}
-    for given in [paths] if isinstance(paths, str | Path) else paths:
-        for path in _expand_one(Path(given), suffixes):
-            found.setdefault(path.resolve(), path)
-    return sorted(found.values(), key=lambda path: path.as_posix())
+    files: dict[Path, Path] = {}
+    for pattern in [paths] if isinstance(paths, str | Path) else paths:
+        for path in _expand_one(Path(pattern), suffixes):
+            files.setdefault(path.resolve(), path)
+    return sorted(files.values(), key=lambda path: path.as_posix())
 
 
 def _expand_one(path: Path, suffixes: Sequence[str]) -> list[Path]:
@@ -67,7 +71,7 @@ def _expand_one(path: Path, suffixes: Sequence[str]) -> list[Path]:
         return _files_below(path, suffixes)
     files = [path]
     if not path.exists():
-        # Path.glob takes no absolute patterns.
+        # Path.glob does not accept absolute patterns.
         names = glob.glob(str(path), recursive=True)  # noqa: PTH207
         files = [Path(name) for name in names if Path(name).is_file()]
         if not files:
@@ -75,7 +79,7 @@ def _expand_one(path: Path, suffixes: Sequence[str]) -> list[Path]:
             raise SettingsError(f"no file matches {path}" if pattern else f"{path}: no such file or folder")
     for file in files:
         if format_suffix(file) not in suffixes:
-            raise SettingsError(f"{file}: can't tell what is in a file with this suffix; {_known(suffixes)}")
+            raise SettingsError(f"{file}: unknown suffix; {_known(suffixes)}")
     return files
 
 
@@ -87,39 +91,39 @@ def _files_below(folder: Path, suffixes: Sequence[str]) -> list[Path]:
         for path in (Path(parent) / name for name in names if not name.startswith(".")):
             (files if format_suffix(path) in suffixes else others).append(path)
     if not files:
-        raise SettingsError(f"no file in the folder {folder} can be read; {_known(suffixes)}")
+        raise SettingsError(f"the folder {folder} holds no file that bertie can read; {_known(suffixes)}")
     if others:
-        progress.warn(f"{len(others)} files in {folder} left out for their suffix, such as {min(others)}")
+        progress.warn(f"{len(others)} files in {folder} skipped because of their suffix, such as {min(others)}")
     return files
 
 
 def _known(suffixes: Sequence[str]) -> str:
-    return f"known are {', '.join(suffixes)}, each also with {', '.join(COMPRESSIONS)} behind it"
+    return f"known suffixes are {', '.join(suffixes)}, each also followed by {', '.join(COMPRESSIONS)}"
 
 
 def open_text(path: str | Path, *, bad_utf8: BadUtf8 = "stop") -> "TextStream":
     r"""Open a UTF-8 text file, compressed or not, as a stream of lines.
 
-    A byte order mark is dropped. ``\r\n`` and a lone ``\r`` become ``\n``, and only these end a line. NUL and every
-    other character pass through.
+    A byte order mark is dropped. ``\r\n`` and a lone ``\r`` become ``\n``, and only these three end a line. NUL and all
+    other characters are kept.
 
     Args:
         path: a file; .gz, .xz and .zst are decompressed.
-        bad_utf8: what to do with bytes that are not UTF-8: ``stop`` with an error, or ``replace`` each broken sequence
+        bad_utf8: what to do with bytes that are not UTF-8: ``stop`` with an error, or ``replace`` each invalid sequence
             by U+FFFD and count it in ``num_replaced``.
 
     Returns:
-        A text file to iterate over, ``read`` or close, and a context manager.
+        A text file, which is also a context manager.
 
     Raises:
         SettingsError: there is no such file, or its decompressor isn't installed.
-        DataError: while reading: bytes that are not UTF-8, broken compressed data, or a line over 64 MiB.
+        DataError: while reading: bytes that are not UTF-8, damaged compressed data, or a line over 64 MiB.
     """
     return TextStream(ByteStream(path), bad_utf8=bad_utf8)
 
 
 class TextStream(io.TextIOWrapper):
-    """A text file that is being read; see ``open_text``."""
+    """An open text file; made by ``open_text``."""
 
     def __init__(self, source: ByteStream, *, bad_utf8: BadUtf8 = "stop") -> None:
         self._source = source
@@ -128,26 +132,26 @@ class TextStream(io.TextIOWrapper):
 
     @property
     def num_replaced(self) -> int:
-        """Broken sequences replaced by U+FFFD so far; a U+FFFD that stands in the file itself doesn't count."""
+        """Invalid sequences replaced by U+FFFD so far; a U+FFFD in the file itself doesn't count."""
         return self._checked.num_replaced
 
     @property
     def position(self) -> int:
-        """Bytes of the file, as it lies on disk, read so far."""
+        """Bytes of the file on disk, compressed or not, read so far."""
         return self._source.position
 
 
 class _CheckedUtf8(io.RawIOBase):
-    """Passes bytes on that are certainly UTF-8, without the byte order mark and with lines of bounded length."""
+    """A stream of valid UTF-8 without a byte order mark, whose lines have a maximum length."""
 
     def __init__(self, source: ByteStream, *, bad_utf8: BadUtf8) -> None:
         self.num_replaced = 0
         self._source = source
         self._strict = bad_utf8 == "stop"
-        self._pending = b""  # the first bytes of a character whose rest is not read yet
+        self._pending = b""  # the first bytes of an incomplete character at the end of a chunk
         self._ready = memoryview(b"")
         self._offset = 0  # of the first pending byte
-        self._num_ends = 0  # ends of line before it
+        self._num_ends = 0  # line ends before that offset
         self._line_offset = 0
         self._ended = False
 
@@ -174,15 +178,15 @@ class _CheckedUtf8(io.RawIOBase):
         if self._offset == 0 and len(data) < len(codecs.BOM_UTF8) and not self._ended:
             self._pending = data
             return b""
-        if self._strict and self._offset == 0 and (kind := _no_text(data)):
-            raise DataError(f"{self._source.path}: this is {kind}, whatever its name says")
+        if self._strict and self._offset == 0 and (file_type := _binary_type(data)):
+            raise DataError(f"{self._source.path}: despite its name, this is {file_type}")
         if self._offset == 0 and data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             raise DataError(
                 f"{self._source.path}: this is UTF-16, not UTF-8; convert it with: iconv -f UTF-16 -t UTF-8"
             )
         if self._offset == 0 and (name := _wide(data[:_LOOKED_AT])):
             raise DataError(
-                f"{self._source.path}: every second byte is 0, as in {name} without a mark, and not UTF-8; convert it "
+                f"{self._source.path}: this looks like {name}, not UTF-8, because every second byte is 0; convert it "
                 f"with: iconv -f {name} -t UTF-8"
             )
         checked, consumed = self._check(data)
@@ -195,7 +199,7 @@ class _CheckedUtf8(io.RawIOBase):
         return checked
 
     def _check(self, data: bytes) -> tuple[bytes, int]:
-        """Return valid bytes and how many of the given ones they stand for."""
+        """Return valid UTF-8 and the number of bytes of `data` that it was made from."""
         if data.isascii():
             return data, len(data)
         try:
@@ -205,15 +209,15 @@ class _CheckedUtf8(io.RawIOBase):
                 line = self._num_ends + data[: error.start].count(b"\n") + 1
                 raise DataError(
                     f"{self._source.path}:{line}: byte {data[error.start]:#04x} at offset "
-                    f"{self._offset + error.start} is not UTF-8 ({error.reason}); convert the file from what it "
-                    f"was written in, by iconv -f CP1252 -t UTF-8 for Western European (GB18030 for Chinese, CP1251 "
+                    f"{self._offset + error.start} is not UTF-8 ({error.reason}); convert the file to UTF-8, for "
+                    f"example with iconv -f CP1252 -t UTF-8 for Western European text (GB18030 for Chinese, CP1251 "
                     f"for Cyrillic, CP1256 for Arabic, SHIFT_JIS for Japanese) ({BAD_UTF8_HINT})"
                 ) from error
         else:
             return data[:consumed], consumed
         text, consumed = codecs.utf_8_decode(data, "replace", self._ended)
-        # A genuine U+FFFD begins with a byte that never continues another character, so that its three bytes mean
-        # U+FFFD wherever they stand.
+        # The first byte of an encoded U+FFFD never continues another character, so its three bytes always mean a U+FFFD
+        # of the file itself.
         self.num_replaced += text.count("\ufffd") - data[:consumed].count(_GENUINE_REPLACEMENT)
         return text.encode("utf-8"), consumed
 
@@ -224,17 +228,17 @@ class _CheckedUtf8(io.RawIOBase):
         elif self._offset + len(data) - self._line_offset > MAX_LINE_BYTES:
             raise DataError(
                 f"{self._source.path}: the line at byte offset {self._line_offset} is longer than "
-                f"{MAX_LINE_BYTES // 2**20} MiB; break it into lines (or is this no text file?)"
+                f"{MAX_LINE_BYTES // 2**20} MiB; break it into lines, or check that this is a text file"
             )
 
 
-def _no_text(data: bytes) -> str:
-    """Name what is no text by its first bytes, and what to do with it; empty for anything else."""
-    return next((kind for mark, kind in _MARKS.items() if data.startswith(mark)), "")
+def _binary_type(data: bytes) -> str:
+    """Return the name of a binary file type by its first bytes, and what to do with it; "" for other data."""
+    return next((file_type for mark, file_type in _MARKS.items() if data.startswith(mark)), "")
 
 
 def _wide(data: bytes) -> str:
-    """Name the UTF-16 that bytes of plain letters look like; empty for anything else."""
+    """Return the variant of UTF-16 that the bytes look like, judged by their zero bytes; "" for other data."""
     if len(data) < 8:
         return ""
     even, odd = data[::2].count(0) / len(data[::2]), data[1::2].count(0) / len(data[1::2])

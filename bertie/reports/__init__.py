@@ -1,4 +1,4 @@
-"""Standalone HTML pages of a run or an evaluation: no scripts from elsewhere, no account. Drawn as inline SVG.
+"""Build standalone HTML reports of a run or an evaluation, and model cards. Charts are inline SVG, without scripts.
 
-To add a page: one file with a function from plain figures to text; writing it is the command's work.
+To add a page, add a file with a function that returns its text from plain numbers. A command writes it to disk.
 """

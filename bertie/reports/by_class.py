@@ -1,4 +1,4 @@
-"""Scores of every class, and which classes are taken for which: a table beside a confusion matrix in shades."""
+"""Show the scores of every class in a table, next to a shaded confusion matrix."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,20 +6,20 @@ from bertie.reports.figures import percent
 from bertie.reports.page import chip, meter, section, table
 from bertie.reports.text import safe
 
-# More columns than that don't fit a page; the pairs most often confused are listed then.
+# A larger matrix does not fit on a page; the report then lists the most frequent confusions.
 MAX_MATRIX = 20
 _NUM_CONFUSED = 20
-_NARROW = 8  # from so many columns on they are narrow, their names upright
+_NARROW = 8  # from this number on, columns are narrow and their names vertical
 
 
 def by_class_section(
     labels: Sequence[str], confusion: Sequence[Sequence[int]], per_class: Mapping[str, Mapping[str, float]]
 ) -> str:
-    """Draw what there is to see of classes; nothing for a task without any.
+    """Return the section on classes; empty for a task without classes.
 
     Args:
-        labels: of the classes.
-        confusion: row = gold, column = guess; empty where an item has not one label each.
+        labels: the labels of the classes.
+        confusion: row = gold label, column = prediction; empty if an item can have several labels or none.
         per_class: precision, recall, f1 and support by label.
     """
     matrix = heat_map(labels, confusion) if confusion and len(labels) <= MAX_MATRIX else ""
@@ -29,12 +29,12 @@ def by_class_section(
     return section(
         "By class",
         both + listed,
-        remark="Shades are shares of a row: of the items with that gold label." if matrix else "",
+        remark="Shades show shares of a row, that is, of the items with that gold label." if matrix else "",
     )
 
 
 def heat_map(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
-    """Draw a confusion matrix as a table whose shades are shares of a row; rows are gold labels, columns guesses."""
+    """Draw a confusion matrix as a table shaded by shares of a row; rows are gold labels, columns predictions."""
     if not labels:
         return ""
     head = "".join(f'<th scope="col"><bdi>{safe(label)}</bdi></th>' for label in labels)
@@ -49,7 +49,7 @@ def heat_map(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
         rows += f'<tr><th scope="row"><bdi>{safe(label)}</bdi></th>{cells}</tr>'
     narrow = " narrow" if len(labels) >= _NARROW else ""
     return (
-        f'<div class="panel scroll"><table class="heat{narrow}"><thead><tr><th class="corner">gold ↓ guess →</th>'
+        f'<div class="panel scroll"><table class="heat{narrow}"><thead><tr><th class="corner">gold ↓ predicted →</th>'
         f"{head}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
 
@@ -69,7 +69,7 @@ def _scores(scores: Mapping[str, Mapping[str, float]]) -> str:
 
 
 def _most_confused(labels: Sequence[str], confusion: Sequence[Sequence[int]]) -> str:
-    """List the pairs of labels most often taken for one another, for matrices too large to draw."""
+    """List the most frequent confusions, for matrices too large to draw."""
     cells = [
         (count, gold, guess)
         for gold, row in enumerate(confusion)
@@ -78,4 +78,4 @@ def _most_confused(labels: Sequence[str], confusion: Sequence[Sequence[int]]) ->
     ]
     cells = sorted(cells, key=lambda cell: (-cell[0], cell[1:]))[:_NUM_CONFUSED]
     rows = [(chip(labels[gold]), chip(labels[guess], wrong=True), f"{count:,}") for count, gold, guess in cells]
-    return table(("gold", "taken for", "times"), rows, numbers=(2,))
+    return table(("gold", "predicted", "items"), rows, numbers=(2,))

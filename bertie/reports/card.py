@@ -1,6 +1,6 @@
-"""The README.md of a model folder: front matter for the hub, then what it is, how to use it and how it was made.
+"""Write the model card, the README.md of a model folder: front matter for the Hugging Face hub, use, scores, origin.
 
-The card claims what was measured and nothing else; what isn't known, such as a licence, isn't there.
+The card states only what was measured. It omits what is unknown, such as a licence.
 """
 
 import json
@@ -14,139 +14,144 @@ from bertie.version import VERSION
 
 
 @dataclass(frozen=True)
-class _Kind:
-    """What a card says of one task."""
+class _Task:
+    """The text of a card for one task."""
 
     title: str
     pipeline: str
-    """The hub's word for the task; empty when it has none."""
+    """The hub's name for the task; empty if the hub has none."""
     loader: str
-    """The class of transformers that reads the folder."""
+    """The class of transformers that loads the folder."""
     output: str
-    """Where that class puts what it found."""
+    """The attribute of that class's output that holds the predictions."""
     limits: tuple[str, ...]
     item: str = "text"
-    """What it is asked about: a text, one with [MASK], a pair of texts, a question with its context, or choices."""
+    """The input of a prediction: text, masked text, pair, question or choices."""
 
 
 _LIMITS = (
-    "No more was measured than stands above.",
-    "What was wrong or one-sided in the text it learned from is in the model too.",
-    "Measure it on data of your own before relying on it.",
+    "The model was not evaluated beyond the scores above.",
+    "It reproduces errors and biases of its training data.",
+    "Evaluate it on your own data before you rely on it.",
 )
-_CLOZE = "It fills [MASK] and is made to be fine-tuned; it writes no text of its own."
-_KINDS = {
-    "pretraining": _Kind(
+_CLOZE = "It fills in [MASK] tokens and is meant to be fine-tuned; it does not generate text."
+_GENERATED = "Generated text may be incoherent or factually wrong."
+_TASKS = {
+    "pretraining": _Task(
         "A pre-trained BERT encoder", "fill-mask", "AutoModelForPreTraining", "prediction_logits", (_CLOZE,)
     ),
-    "sentence_order": _Kind(
-        "An encoder that was pre-trained on hidden tokens and the order of sentences",
+    "sentence_order": _Task(
+        "An encoder pre-trained to predict masked tokens and the order of sentences",
         "fill-mask",
         "AutoModelForPreTraining",
         "prediction_logits",
         (_CLOZE,),
     ),
-    "masked_lm": _Kind("A masked language model", "fill-mask", "AutoModelForMaskedLM", "logits", (_CLOZE,)),
-    "passages": _Kind(
-        "A masked language model that was also taught which passages are of one document",
+    "masked_lm": _Task("A masked language model", "fill-mask", "AutoModelForMaskedLM", "logits", (_CLOZE,)),
+    "passages": _Task(
+        "A masked language model also trained to match passages of the same document",
         "fill-mask",
         "AutoModelForMaskedLM",
         "logits",
-        (_CLOZE, "The mean of its hidden vectors says what a text is about: `--task embedding` gives it out."),
+        (_CLOZE, "The mean of its hidden vectors represents what a text is about; `--task embedding` returns it."),
     ),
-    "causal_lm": _Kind(
-        "A decoder-only BERT that writes on from a text",
+    "causal_lm": _Task(
+        "A decoder-only BERT that continues a text",
         "text-generation",
         "AutoModelForCausalLM",
         "",
-        ("What it writes reads well or not, and may be untrue either way.",),
+        (_GENERATED,),
     ),
-    "hybrid": _Kind(
-        "A BERT that fills masks and writes on, with the same weights",
-        "",  # what the hub does with a fill-mask model would read its answers one place too late
+    "hybrid": _Task(
+        "A BERT that fills in masked tokens and continues texts with the same weights",
+        "",  # the hub's fill-mask pipeline would read the predictions one position too late
         "BertLMHeadModel",
         "logits",
         (
-            "Its logits at a place are of the token after it: what a [MASK] hides is read at the place before it.",
-            "Loaded as above it sees both sides; loaded with `is_decoder=True` it sees the left one only, and scores "
-            "and writes texts.",
-            "A class for masked language models loads it too, and reads its answers at the wrong place.",
+            "Its logits at a position predict the next token, so the prediction for a [MASK] is at the position before "
+            "it.",
+            "Loaded as above, it attends to both sides. Loaded with `is_decoder=True`, it attends to the left side "
+            "only, and scores and generates texts.",
+            "A class for masked language models also loads it, but reads its predictions at the wrong position.",
         ),
         "masked text",
     ),
-    "replaced_token": _Kind(
+    "replaced_token": _Task(
         "An ELECTRA discriminator",
         "",
         "AutoModelForPreTraining",
         "logits",
         (
-            "It tells of every token how likely another one stood there, and is made to be fine-tuned; the generator "
-            "that it learned beside, a small masked language model, is in the folder `generator`.",
+            "It predicts for every token whether it was replaced, and is meant to be fine-tuned. The generator that it "
+            "was trained with, a small masked language model, is in the folder `generator`.",
         ),
     ),
-    "next_sentence": _Kind(
+    "next_sentence": _Task(
         "A next sentence model",
         "",
         "AutoModelForNextSentencePrediction",
         "logits",
-        ("It tells whether a second text follows a first one: 0 means that it does, 1 that it was drawn at random.",),
+        ("It predicts whether the second text follows the first: 0 means that it does, 1 that it is a random text.",),
         "pair",
     ),
-    "classification": _Kind(
+    "classification": _Task(
         "A BERT text classifier",
         "text-classification",
         "AutoModelForSequenceClassification",
         "logits",
         (
-            "It knows its own labels and no others: any text at all gets one of them.",
-            "Its probabilities are as it gives them and were not calibrated.",
+            "It knows no labels but its own: every text gets one of them, whatever it is about.",
+            "Its probabilities were not calibrated.",
         ),
     ),
-    "regression": _Kind(
-        "A BERT model that gives a text a number",
+    "regression": _Task(
+        "A BERT model that predicts a number for a text",
         "text-classification",
         "AutoModelForSequenceClassification",
         "logits",
-        ("Its numbers are on the scale of the table that it learned from, and may lie a little outside of it.",),
+        ("Its predictions are on the scale of its training table and may lie slightly outside of it.",),
     ),
-    "tagging": _Kind(
-        "A BERT tagger of words",
+    "tagging": _Task(
+        "A BERT model that tags words",
         "token-classification",
         "AutoModelForTokenClassification",
         "logits",
-        ("It knows its own tags and no others.", "A word has the tag of its first piece."),
+        ("It knows no tags but its own.", "The tag of a word is the one predicted for its first piece."),
     ),
-    "question_answering": _Kind(
+    "question_answering": _Task(
         "A BERT model that finds answers in a text",
         "question-answering",
         "AutoModelForQuestionAnswering",
         "start_logits",
-        ("An answer is a run of words of the text it is given; it writes none of its own.",),
+        ("An answer is a span of the given text; the model does not phrase answers of its own.",),
         "question",
     ),
-    "multiple_choice": _Kind(
-        "A BERT model that chooses how a text goes on",
+    "multiple_choice": _Task(
+        "A BERT model that chooses how a text continues",
         "multiple-choice",
         "AutoModelForMultipleChoice",
         "logits",
-        ("One of the choices is always chosen, also where none is right.",),
+        ("It always chooses one of the choices, even if none is right.",),
         "choices",
     ),
-    "generation": _Kind(
-        "A BERT encoder and decoder that write a text from a text",
+    "generation": _Task(
+        "A BERT encoder and decoder that generate a text from a text",
         "text2text-generation",
         "EncoderDecoderModel",
         "",
-        ("What it writes reads well or not, and may be untrue either way.",),
+        (_GENERATED,),
     ),
-    "embedding": _Kind(
+    "embedding": _Task(
         "A BERT sentence encoder",
         "sentence-similarity",
         "AutoModel",
         "last_hidden_state",
-        ("Texts of like meaning get like vectors; transformers' own class gives those of the pieces, not yet pooled.",),
+        (
+            "Texts of similar meaning get similar vectors.",
+            "The class of transformers returns a vector for each token, before pooling.",
+        ),
     ),
-    "features": _Kind(
+    "features": _Task(
         "A BERT encoder", "feature-extraction", "AutoModel", "last_hidden_state", ("It turns texts into vectors.",)
     ),
 }
@@ -172,60 +177,60 @@ def model_card(
     reading: str = "",
     start: str = "",
 ) -> str:
-    """Write the card.
+    """Return the text of the card.
 
     Args:
-        task: what the model does; a file of bertie/tasks.
-        command: repeats the run.
-        scores: as measured on held-out data.
-        settings: text of config.toml.
-        data: fingerprint of what it learned from.
-        name: of the model; the heading says what it is when there is none.
-        labels: that a classifier gives.
-        languages: of the text, as the hub writes them, such as en and zh; left out when not known.
-        license_id: as the hub writes it; left out when not known.
-        base_model: hub id of the model it started from; empty for one of your own and for random weights.
-        dev_data: name of what it was measured on.
-        num_parameters: weights of the network.
-        steps: updates done.
-        tokens: tokens trained on.
-        seed: of the run.
+        task: the model's task; a file of bertie/tasks.
+        command: the command that repeats the run.
+        scores: the scores on held-out data.
+        settings: the text of config.toml.
+        data: the fingerprint of the training data.
+        name: the model's name; if empty, the heading describes the task.
+        labels: the labels of a classifier.
+        languages: the languages of the text as hub codes, such as en and zh; empty if unknown.
+        license_id: the hub's id of the licence; empty if unknown.
+        base_model: the hub id of the model that the run started from; empty for a local model and random weights.
+        dev_data: the name of the dev set.
+        num_parameters: the number of weights.
+        steps: the number of training steps.
+        tokens: the number of training tokens.
+        seed: the seed of the run.
         reading: how the training file was read, in one line.
-        start: where weights drawn at random began, in one line.
+        start: how random weights were initialized, in one line.
     """
-    kind = _KINDS.get(task) or _Kind(
+    described = _TASKS.get(task) or _Task(
         f"A BERT model for {task.replace('_', ' ')}", "", "AutoModel", "last_hidden_state", ()
     )
     measured = {key: value for key, value in scores.items() if math.isfinite(value)}
-    made = {
-        "started from": base_model,
-        "first weights": start,
+    origin = {
+        "base model": base_model,
+        "initial weights": start,
         "parameters": _count(num_parameters),
-        "updates": _count(steps),
-        "tokens trained on": _count(tokens),
+        "steps": _count(steps),
+        "training tokens": _count(tokens),
         "seed": "" if seed is None else str(seed),
-        "fingerprint of the data": data[:16],
+        "data fingerprint": data[:16],
         "training data": reading,
-        "written by": f"bertie {VERSION}",
+        "trained with": f"bertie {VERSION}",
     }
     parts = [
-        _front_matter(task, kind, measured, name, languages, license_id, base_model, dev_data),
-        f"# {_line(name or kind.title)}",
-        f"{kind.title}{_parameters(num_parameters)}, made with bertie. {_labels(labels)}".rstrip(),
-        f"## Use\n\n{_fenced(_ours(kind, languages), 'python')}\n\nIt is a plain Hugging Face folder:\n\n"
-        f"{_fenced(_theirs(kind), 'python')}",
+        _front_matter(task, described, measured, name, languages, license_id, base_model, dev_data),
+        f"# {_line(name or described.title)}",
+        f"{described.title}, trained with bertie.{_parameters(num_parameters)}{_labels(labels)}",
+        f"## Use\n\n{_fenced(_bertie_example(described, languages), 'python')}\n\nThe folder is in the Hugging Face "
+        f"format, so transformers loads it too:\n\n{_fenced(_transformers_example(described), 'python')}",
         f"## Scores\n\n{_scores(scores, dev_data)}",
-        "## How it was made\n\n"
-        + "\n".join(f"- {what}: {_line(value)}" for what, value in made.items() if value)
-        + f"\n\n{_fenced(command, 'sh')}\n\nIts `config.toml`, all settings included:\n\n{_fenced(settings, 'toml')}",
-        f"## Limits\n\n{' '.join([*kind.limits, *_LIMITS])}",
+        "## Training\n\n"
+        + "\n".join(f"- {fact}: {_line(value)}" for fact, value in origin.items() if value)
+        + f"\n\n{_fenced(command, 'sh')}\n\nThe complete settings in `config.toml`:\n\n{_fenced(settings, 'toml')}",
+        f"## Limits\n\n{' '.join([*described.limits, *_LIMITS])}",
     ]
     return fit("\n\n".join(parts) + "\n")
 
 
 def _front_matter(
     task: str,
-    kind: _Kind,
+    described: _Task,
     scores: Mapping[str, float],
     name: str,
     languages: Sequence[str],
@@ -233,91 +238,93 @@ def _front_matter(
     base_model: str,
     dev_data: str,
 ) -> str:
-    """Write what the hub reads: YAML, every text in JSON's quotes, which are YAML's too."""
+    """Return the YAML front matter that the hub reads. Strings are quoted as in JSON, which YAML accepts."""
     lines = ["---"]
     if languages:
         lines += ["language:", *(f"- {_quoted(language)}" for language in languages)]
     if license_id:
         lines.append(f"license: {_quoted(license_id)}")
     lines.append("library_name: bertie")
-    if kind.pipeline:
-        lines.append(f"pipeline_tag: {kind.pipeline}")
+    if described.pipeline:
+        lines.append(f"pipeline_tag: {described.pipeline}")
     if base_model:
         lines.append(f"base_model: {_quoted(base_model)}")
     lines += ["tags:", "- bert", f"- {_quoted(task)}"]
     if scores:
-        where = _quoted(dev_data or "held-out data")
+        dataset = _quoted(dev_data or "held-out data")
         lines += [
-            *("model-index:", f"- name: {_quoted(name or kind.title)}", "  results:", "  - task:"),
-            f"      type: {kind.pipeline or _quoted(task)}",
-            *("    dataset:", f"      name: {where}", f"      type: {where}", "    metrics:"),
+            *("model-index:", f"- name: {_quoted(name or described.title)}", "  results:", "  - task:"),
+            f"      type: {described.pipeline or _quoted(task)}",
+            *("    dataset:", f"      name: {dataset}", f"      type: {dataset}", "    metrics:"),
         ]
         for key, value in scores.items():
             lines += [
                 f"    - type: {_quoted(key.removeprefix('dev_'))}",
                 f"      name: {_quoted(name_of(key.removeprefix('dev_')))}",
-                f"      value: {value:.6f}",  # YAML takes 1e-05 for a word
+                f"      value: {value:.6f}",  # YAML reads 1e-05 as a string
             ]
     return "\n".join([*lines, "---"])
 
 
-def _ours(kind: _Kind, languages: Sequence[str]) -> str:
-    example = "A text of yours."
-    if kind.pipeline == "fill-mask" or kind.item == "masked text":
+def _bertie_example(described: _Task, languages: Sequence[str]) -> str:
+    example = "This is a text."
+    if described.pipeline == "fill-mask" or described.item == "masked text":
         example = "北京是中国的首[MASK]。" if list(languages) == ["zh"] else "Paris is the [MASK] of France."
-    asked = {
-        # A tuple is a pair of texts, that is one item.
-        "pair": f'("{example}", "Another one.")',
+    argument = {
+        # A tuple is a pair of texts, which is one item.
+        "pair": f'("{example}", "This is another text.")',
         "question": '("Where was she born?", "She was born in Paris in 1903.")',
         "choices": 'Choice("She opened the door", ("and went in.", "and it was blue."))',
-    }.get(kind.item, f'"{example}"')
-    needs = "from bertie.data.items import Choice\n" if kind.item == "choices" else ""
-    return f'import bertie\n{needs}\nmodel = bertie.load("PATH")\nprint(model.predict({asked}))'
+    }.get(described.item, f'"{example}"')
+    imports = "from bertie.data.items import Choice\n" if described.item == "choices" else ""
+    return f'import bertie\n{imports}\nmodel = bertie.load("PATH")\nprint(model.predict({argument}))'
 
 
-def _theirs(kind: _Kind) -> str:
-    asked = {
-        "pair": '"A text of yours.", "Another one."',
+def _transformers_example(described: _Task) -> str:
+    arguments = {
+        "pair": '"This is a text.", "This is another text."',
         "question": '"Where was she born?", "She was born in Paris in 1903."',
         "choices": '["She opened the door"] * 2, ["and went in.", "and it was blue."], padding=True',
-    }.get(kind.item, '"A text of yours."')
-    call = f'tokenizer({asked}, return_tensors="pt")'
-    given = f"**{{name: values[None] for name, values in {call}.items()}}" if kind.item == "choices" else f"**{call}"
-    use = f"output = model({given})\nprint(output.{kind.output}.shape)"
-    if kind.loader == "EncoderDecoderModel":
+    }.get(described.item, '"This is a text."')
+    call = f'tokenizer({arguments}, return_tensors="pt")'
+    inputs = f"**{call}"
+    if described.item == "choices":
+        inputs = f"**{{name: values[None] for name, values in {call}.items()}}"
+    use = f"output = model({inputs})\nprint(output.{described.output}.shape)"
+    if described.loader == "EncoderDecoderModel":
         use = (
             f"source = {call}\noutput = model.generate(source.input_ids, attention_mask=source.attention_mask)\n"
             "print(tokenizer.decode(output[0], skip_special_tokens=True))"
         )
-    if kind.pipeline == "text-generation":
+    if described.pipeline == "text-generation":
         use = (
-            f"begun = {call}.input_ids[:, :-1]  # without [SEP], which ends a text\noutput = model.generate(begun)\n"
+            f"prompt = {call}.input_ids[:, :-1]  # without [SEP], which ends a text\noutput = model.generate(prompt)\n"
             "print(tokenizer.decode(output[0], skip_special_tokens=True))"
         )
     return (
-        f"from transformers import {', '.join(sorted((kind.loader, 'AutoTokenizer')))}\n\n"
-        f'tokenizer = AutoTokenizer.from_pretrained("PATH")\nmodel = {kind.loader}.from_pretrained("PATH")\n{use}'
+        f"from transformers import {', '.join(sorted((described.loader, 'AutoTokenizer')))}\n\n"
+        f'tokenizer = AutoTokenizer.from_pretrained("PATH")\nmodel = {described.loader}.from_pretrained("PATH")\n{use}'
     )
 
 
 def _scores(scores: Mapping[str, float], dev_data: str) -> str:
     if not scores:
-        return "Nothing was measured: no dev data were given."
+        return "The model was not evaluated, because no dev set was given."
     rows = "\n".join(
         f"| {_line(name_of(name.removeprefix('dev_')))} | {f'{value:.4f}' if math.isfinite(value) else 'not finite'} |"
         for name, value in scores.items()
     )
-    where = _line(dev_data or "the dev data of the run")
-    said = f"Measured on {where}, in one run; another seed gives other scores."
-    return f"{said}\n\n| score | value |\n| --- | ---: |\n{rows}"
+    dataset = _line(dev_data or "the dev set of the run")
+    remark = f"Measured on {dataset} in one run. Another seed gives other scores."
+    return f"{remark}\n\n| score | value |\n| --- | ---: |\n{rows}"
 
 
 def _parameters(count: int | None) -> str:
-    return "" if count is None else f" of {count:,} parameters"
+    return "" if count is None else f" It has {count:,} parameters."
 
 
 def _labels(labels: Sequence[str]) -> str:
-    return f"Labels: {', '.join(_line(label) for label in labels)}." if labels else ""
+    return f" Labels: {', '.join(_line(label) for label in labels)}." if labels else ""
 
 
 def _count(value: int | None) -> str:
@@ -325,12 +332,12 @@ def _count(value: int | None) -> str:
 
 
 def _line(text: str) -> str:
-    """Write text so that Markdown shows it as it is, on one line and within a cell."""
+    """Escape a text so that Markdown shows it literally, on one line, also in a table cell."""
     return "".join(f"\\{sign}" if sign in "\\`*_{}[]<>#|!" else sign for sign in " ".join(text.split()))
 
 
 def _fenced(text: str, language: str) -> str:
-    """Put text between fences longer than any that it holds."""
+    """Put a text into a fenced code block whose fence does not occur in the text."""
     fence = "```"
     while fence in text:
         fence += "`"

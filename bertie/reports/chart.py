@@ -1,6 +1,6 @@
-"""Line charts as inline SVG: axes, gaps, a smooth line over faint points, and values under the pointer. No scripts.
+"""Draw line charts as inline SVG: axes, gaps, a smoothed line over faint values, and values on hover. No scripts.
 
-Colours come from the page's CSS variables, so that one drawing serves light and dark.
+Colours come from the page's CSS variables, so one drawing serves light and dark pages.
 """
 
 import math
@@ -31,9 +31,9 @@ class Series:
     marked: bool = False
     """Draw a dot at every point, for series of few points."""
     smooth: bool = False
-    """Draw a running mean over the faint points; without effect on fewer than 30 of them."""
+    """Draw a running mean over the faint values; has no effect on fewer than 30 points."""
     colour: int | None = None
-    """0 to 5; its place among the series, when not given."""
+    """0 to 5; by default, the index of the series."""
 
 
 @dataclass(frozen=True)
@@ -69,25 +69,25 @@ def lines(
 
     Args:
         title: above the frame.
-        series: at most six have a colour of their own.
-        x_label: what x counts.
-        y_format: writes a value, in the legend and under the pointer.
-        y_ticks: writes the round values at the axis; as `y_format` when not given.
-        marks: places on the x axis and the word that a dashed line there gets, such as where the data change.
-        levels: values to compare with and the word that a dashed line across the frame gets there.
-        log: make the y axis logarithmic; values of zero and below become gaps.
+        series: the lines; there are six colours.
+        x_label: what x counts, such as "step".
+        y_format: formats a value in the legend and on hover.
+        y_ticks: formats the tick labels of the y axis; `y_format` by default.
+        marks: x values with a label each, for dashed vertical lines, such as where the data change.
+        levels: y values with a label each, for dashed horizontal lines to compare with.
+        log: use a logarithmic y axis; values of zero and below become gaps.
         size: large or small.
 
     Returns:
-        A `<figure>`; a remark in place of the drawing when no point has a place.
+        A `<figure>`; it says "no data" if no point can be drawn.
     """
     kept = [
         (
-            (place if part.colour is None else part.colour) % NUM_COLOURS,
+            (index if part.colour is None else part.colour) % NUM_COLOURS,
             part,
             [(x, y if drawable(y, log=log) else None) for x, y in part.points if drawable(x)],
         )
-        for place, part in enumerate(series)
+        for index, part in enumerate(series)
     ]
     real = [(x, y) for _, _, points in kept for x, y in points if y is not None]
     if not real:
@@ -95,8 +95,8 @@ def lines(
             f'<figure class="chart {size}"><figcaption>{safe(title)}</figcaption><p class="empty">no data</p></figure>'
         )
     levels = [(y, word) for y, word in levels if drawable(y, log=log)]
-    every = [*(y for _, y in real), *(y for y, _ in levels)]
-    ends = min(every), max(every)
+    ys = [*(y for _, y in real), *(y for y, _ in levels)]
+    ends = min(ys), max(ys)
     y_scale = logarithmic(*ends) if log else enclosing(*ends)
     names = [(y_ticks or y_format)(tick) for tick in y_scale.ticks]
     width, height = _SIZES[size]
@@ -104,29 +104,29 @@ def lines(
     frame = _Frame(width, height, left, _x_scale([x for x, _ in real]), y_scale)
     drawn = "".join(_line(frame, colour, part, points) for colour, part, points in kept)
     last = [(colour, part.name, _last(part, points)) for colour, part, points in kept]
-    said = ", ".join(f"{name} {y_format(value)}" for _, name, value in last if value is not None)
-    beside = "".join(f"; {word} {y_format(y)}" for y, word in levels)
-    about = f"{title} over {x_label}; at the end: {said}{beside}"
+    values = ", ".join(f"{name} {y_format(value)}" for _, name, value in last if value is not None)
+    compared = "".join(f"; {word} {y_format(y)}" for y, word in levels)
+    alternative = f"{title} over {x_label}; last values: {values}{compared}"
     return (
         f'<figure class="chart {size}"><figcaption>{safe(title)}{_legend(last, y_format)}</figcaption>'
-        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{safe(about)}">'
+        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{safe(alternative)}">'
         f"{_axes(frame, names, x_label)}{_marks(frame, marks)}{drawn}"
         f"{_levels(frame, levels, y_format)}{_bands(frame, kept, x_label, y_format)}</svg></figure>"
     )
 
 
 def _x_scale(xs: Sequence[float]) -> Scale:
-    """Let the axis end with the data, and begin at zero when they begin near it."""
+    """Return an axis that ends with the data, and begins at zero if the data begin near zero."""
     low, high = min(xs), max(xs)
     return fitting(0.0 if 0 < low <= 0.1 * high else low, high)
 
 
 def _legend(last: Sequence[tuple[int, str, float | None]], y_format: Callable[[float], str]) -> str:
-    """Return names, colours and last values."""
+    """Return the legend: names, colours and last values."""
     entries = ""
     for colour, name, value in last:
-        said = "–" if value is None else safe(y_format(value))
-        entries += f'<span><i class="swatch c{colour}"></i>{safe(name)} <b>{said}</b></span>'
+        shown = "–" if value is None else safe(y_format(value))
+        entries += f'<span><i class="swatch c{colour}"></i>{safe(name)} <b>{shown}</b></span>'
     return f'<span class="legend">{entries}</span>'
 
 
@@ -135,20 +135,20 @@ def _axes(frame: _Frame, names: Sequence[str], x_label: str) -> str:
     parts = []
     for tick, name in zip(frame.y.ticks, names, strict=True):
         y = frame.down(tick)
-        kind = "base" if tick == frame.y.ticks[0] else "grid"
-        parts.append(f'<path class="{kind}" d="M{frame.left:.1f} {y:.1f}H{right}"/>')
+        style = "base" if tick == frame.y.ticks[0] else "grid"
+        parts.append(f'<path class="{style}" d="M{frame.left:.1f} {y:.1f}H{right}"/>')
         parts.append(f'<text class="tick end" x="{frame.left - 8:.1f}" y="{y + 4:.1f}">{safe(name)}</text>')
     for tick in frame.x.ticks:
         x = frame.across(tick)
         parts.append(f'<path class="base" d="M{x:.1f} {bottom}v4"/>')
         parts.append(f'<text class="tick mid" x="{x:.1f}" y="{bottom + 17}">{compact(tick)}</text>')
-    # In the corner that both axes leave free.
+    # The label of the x axis goes into the corner that both axes leave free.
     parts.append(f'<text class="tick end" x="{frame.left - 8:.1f}" y="{bottom + 17}">{safe(x_label)}</text>')
     return "".join(parts)
 
 
 def _marks(frame: _Frame, marks: Sequence[tuple[float, str]]) -> str:
-    """Draw a dashed line from top to bottom at each place, its word at the left of its upper end if there is room."""
+    """Draw a dashed vertical line for each mark, with its label to the left of the upper end if there is room."""
     parts = ""
     for x, word in marks:
         if frame.x.low <= x <= frame.x.high:
@@ -162,11 +162,11 @@ def _marks(frame: _Frame, marks: Sequence[tuple[float, str]]) -> str:
 
 
 def _levels(frame: _Frame, levels: Sequence[tuple[float, str]], y_format: Callable[[float], str]) -> str:
-    """Draw dashed lines across the frame, their words at its right and its left end in turn."""
+    """Draw dashed horizontal lines, with their labels at the right and the left end in turn."""
     right, parts = frame.width - _RIGHT, ""
-    for place, (y, word) in enumerate(levels):
+    for index, (y, word) in enumerate(levels):
         down = frame.down(y)
-        at = f'class="tick label" x="{frame.left + 6:.1f}"' if place % 2 else f'class="tick label end" x="{right - 4}"'
+        at = f'class="tick label" x="{frame.left + 6:.1f}"' if index % 2 else f'class="tick label end" x="{right - 4}"'
         parts += (
             f'<path class="mark" d="M{frame.left:.1f} {down:.1f}H{right}"/>'
             f'<text {at} y="{down - 5:.1f}">{safe(word)} {safe(y_format(y))}</text>'
@@ -175,7 +175,7 @@ def _levels(frame: _Frame, levels: Sequence[tuple[float, str]], y_format: Callab
 
 
 def _line(frame: _Frame, colour: int, part: Series, points: Sequence[Point]) -> str:
-    """Draw one series: its path with gaps, dots where asked for, and a dot at its end."""
+    """Draw one series: its path with gaps, a dot at its end, and dots at all points if it is marked."""
     smooth = _is_smoothed(part, points)
     shown = thin(points)
     drawing = ""
@@ -184,26 +184,26 @@ def _line(frame: _Frame, colour: int, part: Series, points: Sequence[Point]) -> 
         shown = smoothed(points)
     drawing += _path(frame, shown, f"line c{colour}")
     real = [(x, y) for x, y in shown if y is not None]
-    # A point alone between two gaps has no line to be seen by.
+    # A single point between two gaps has no line, so it gets a dot.
     alone = [real_point for real_point in real if part.marked] or _alone(shown)
     for x, y in dict.fromkeys([*alone, *real[-1:]]):
         drawing += f'<circle class="c{colour}" cx="{frame.across(x):.1f}" cy="{frame.down(y):.1f}" r="3"/>'
     return drawing
 
 
-def _path(frame: _Frame, points: Sequence[Point], kind: str) -> str:
+def _path(frame: _Frame, points: Sequence[Point], style: str) -> str:
     path, pen_down = "", False
     for x, y in points:
         if y is not None:
             path += f"{'L' if pen_down else 'M'}{frame.across(x):.1f} {frame.down(y):.1f}"
         pen_down = y is not None
-    return f'<path class="{kind}" d="{path}"/>' if path else ""
+    return f'<path class="{style}" d="{path}"/>' if path else ""
 
 
 def _alone(points: Sequence[Point]) -> list[tuple[float, float]]:
     ys = [None, *(y for _, y in points), None]
     return [
-        (x, y) for place, (x, y) in enumerate(points) if y is not None and ys[place] is None and ys[place + 2] is None
+        (x, y) for index, (x, y) in enumerate(points) if y is not None and ys[index] is None and ys[index + 2] is None
     ]
 
 
@@ -213,23 +213,23 @@ def _bands(
     x_label: str,
     y_format: Callable[[float], str],
 ) -> str:
-    """Lay invisible strips over the frame: under the pointer each shows a line, a dot a series, and their values."""
+    """Draw invisible strips that show, on hover, a vertical line, one dot per series, and the values."""
     xs = sorted({x for _, _, points in kept for x, y in points if y is not None})
-    xs = [xs[place] for place in _evenly(len(xs), _NUM_BANDS)]
-    places = [frame.across(x) for x in xs]
-    edges = [frame.left, *((a + b) / 2 for a, b in pairwise(places)), float(frame.width - _RIGHT)]
+    xs = [xs[index] for index in _evenly(len(xs), _NUM_BANDS)]
+    centres = [frame.across(x) for x in xs]
+    edges = [frame.left, *((a + b) / 2 for a, b in pairwise(centres)), float(frame.width - _RIGHT)]
     real = [(colour, part, {x: y for x, y in points if y is not None}) for colour, part, points in kept]
     strips = []
-    for x, place, start, stop in zip(xs, places, edges, edges[1:], strict=False):
-        here = [(colour, part.name, values[x]) for colour, part, values in real if x in values]
-        words = "\n".join([f"{x_label} {number(x)}", *(f"{name}: {y_format(y)}" for _, name, y in here)])
+    for x, centre, start, stop in zip(xs, centres, edges, edges[1:], strict=False):
+        at_x = [(colour, part.name, values[x]) for colour, part, values in real if x in values]
+        words = "\n".join([f"{x_label} {number(x)}", *(f"{name}: {y_format(y)}" for _, name, y in at_x)])
         dots = "".join(
-            f'<circle class="c{colour}" cx="{place:.1f}" cy="{frame.down(y):.1f}" r="3.5"/>' for colour, _, y in here
+            f'<circle class="c{colour}" cx="{centre:.1f}" cy="{frame.down(y):.1f}" r="3.5"/>' for colour, _, y in at_x
         )
         strips.append(
             f'<g class="band"><title>{safe(words)}</title><rect x="{start:.1f}" y="{_TOP}" '
             f'width="{max(0.0, stop - start):.1f}" height="{frame.height - _TOP - _BOTTOM}"/>'
-            f'<path class="guide" d="M{place:.1f} {_TOP}V{frame.height - _BOTTOM}"/>{dots}</g>'
+            f'<path class="guide" d="M{centre:.1f} {_TOP}V{frame.height - _BOTTOM}"/>{dots}</g>'
         )
     return "".join(strips)
 
@@ -239,46 +239,46 @@ def _is_smoothed(part: Series, points: Sequence[Point]) -> bool:
 
 
 def _last(part: Series, points: Sequence[Point]) -> float | None:
-    """Return the last value of the line as it is drawn."""
+    """Return the last value of the line as drawn, smoothed or not."""
     drawn = smoothed(points) if _is_smoothed(part, points) else points
     return next((y for _, y in reversed(drawn) if y is not None), None)
 
 
 def smoothed(points: Sequence[Point]) -> list[Point]:
-    """Replace y by a mean over its neighbours, at no more places than a screen can show; gaps stay.
+    """Replace y by a mean over its neighbours, at no more points than a screen can show; keep the gaps.
 
-    The window is a thirtieth of the points to either side. It narrows at the start, so that a steep first fall isn't
-    flattened, and is cut off at the end, so that the last value is a mean too.
+    The window covers a thirtieth of the points on either side. At the start it is narrower, so that a steep first fall
+    isn't flattened. At the end it is cut off, so that the last value is a mean too.
     """
     half = max(2, len(points) // 30)
     kept = _evenly(len(points), 3 * _NUM_BUCKETS)
-    gaps = (next((place for place in range(*ends) if points[place][1] is None), None) for ends in pairwise(kept))
-    found: list[Point] = []
-    for place in sorted({*kept, *(gap for gap in gaps if gap is not None)}):
-        x, y = points[place]
-        window = points[place - min(half, place) : place + min(half, place) + 1]
+    gaps = (next((index for index in range(*ends) if points[index][1] is None), None) for ends in pairwise(kept))
+    means: list[Point] = []
+    for index in sorted({*kept, *(gap for gap in gaps if gap is not None)}):
+        x, y = points[index]
+        window = points[index - min(half, index) : index + min(half, index) + 1]
         near = [value for _, value in window if value is not None]
-        found.append((x, None if y is None else math.fsum(near) / len(near)))
-    return found
+        means.append((x, None if y is None else math.fsum(near) / len(near)))
+    return means
 
 
 def thin(points: Sequence[Point]) -> list[Point]:
-    """Leave of thousands of points what a screen can show: of every stretch its least, its largest and its gaps."""
+    """Reduce thousands of points to what a screen can show: the minimum, the maximum and a gap of each interval."""
     if len(points) <= 3 * _NUM_BUCKETS:
         return list(points)
     kept = {0, len(points) - 1}
     for bucket in range(_NUM_BUCKETS):
-        stretch = range(bucket * len(points) // _NUM_BUCKETS, (bucket + 1) * len(points) // _NUM_BUCKETS)
-        real = [(y, place) for place in stretch if (y := points[place][1]) is not None]
+        interval = range(bucket * len(points) // _NUM_BUCKETS, (bucket + 1) * len(points) // _NUM_BUCKETS)
+        real = [(y, index) for index in interval if (y := points[index][1]) is not None]
         if real:
             kept |= {min(real)[1], max(real)[1]}
-        kept |= {place for place in stretch[:1] if not real}
-        kept |= set([place for place in stretch if points[place][1] is None][:1])
-    return [points[place] for place in sorted(kept)]
+        kept |= {index for index in interval[:1] if not real}
+        kept |= set([index for index in interval if points[index][1] is None][:1])
+    return [points[index] for index in sorted(kept)]
 
 
 def _evenly(count: int, wanted: int) -> list[int]:
-    """Choose evenly spaced places, the first and the last among them."""
+    """Choose evenly spaced indices, including the first and the last."""
     if count <= wanted:
         return list(range(count))
-    return [round(place * (count - 1) / (wanted - 1)) for place in range(wanted)]
+    return [round(number * (count - 1) / (wanted - 1)) for number in range(wanted)]

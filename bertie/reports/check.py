@@ -1,6 +1,6 @@
-"""The words of a check on a terminal: findings, bars of labels, and items as the model will see them.
+"""Format the results of a data check for the terminal: findings, label counts, and items as the model will see them.
 
-What is found is decided in `corpus.advice` and in the surveys of `data/`; nothing here judges.
+`corpus.advice` and the surveys in `data/` decide what to report.
 """
 
 import textwrap
@@ -9,13 +9,13 @@ from typing import Any
 
 from bertie.corpus.findings import Finding
 
-_BAR = 24  # columns of the commonest label
+_BAR = 24  # columns of the most frequent label's bar
 _SHOWN_LABELS = 20
 _SHOWN_CHARACTERS = 400  # of an example
 
 
 def finding(found: Finding, width: int) -> str:
-    """Write a finding: how bad, what, where, and what to do."""
+    """Format a finding: severity, problem, where it occurs, and remedy."""
     lines = [
         f"{found.severity}: {found.what}",
         *([found.where] if found.where and found.where not in found.what else []),
@@ -27,14 +27,14 @@ def finding(found: Finding, width: int) -> str:
 
 
 def bars(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Show the commonest labels with a bar each."""
-    most = max((row["share"] for row in rows), default=1.0)
+    """Return the most frequent labels as rows, each with a bar."""
+    largest = max((row["share"] for row in rows), default=1.0)
     shown = [
         {
             "label": row["label"],
             "items": row["items"],
             "share": f"{row['share']:.1%}",
-            "": "█" * round(_BAR * row["share"] / most),
+            "": "█" * round(_BAR * row["share"] / largest),
         }
         for row in rows[:_SHOWN_LABELS]
     ]
@@ -42,7 +42,7 @@ def bars(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def example(row: dict[str, Any], width: int) -> str:
-    """Write an item as the model will see it."""
+    """Format an item as the model will see it."""
     texts = row["pieces"] if "pieces" in row else [row["text"]]
     name = f"line {row['line']}" if isinstance(row["line"], int) else row["line"]
     head = f"{name}: {row['label']}"

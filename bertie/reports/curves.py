@@ -1,4 +1,4 @@
-"""The curves of a run: every figure that its records hold, training and dev in one frame."""
+"""Draw the curves of a run: one chart for each figure in its records, with training and dev values."""
 
 import math
 import re
@@ -14,7 +14,7 @@ from bertie.reports.yardsticks import levels, plateau
 
 Records = Sequence[Mapping[str, Any]]
 
-# The first found of each line stands in front.
+# The first present name of each line comes first.
 _FIRST = (
     ("mask_loss", "mlm_loss", "loss"),
     ("mask_accuracy", "mlm_accuracy", "f1", "accuracy", "spearman", "micro_f1", "macro_f1", "nsp_accuracy"),
@@ -22,17 +22,17 @@ _FIRST = (
 _ORDER = ("nsp_accuracy", "nsp_loss", "loss", "macro_f1")
 _LAST = ("learning_rate", "tokens_per_second", "gradient_norm")
 _COUNTS = {"kind", "step", "seconds", "tokens", "epoch", "length"}
-_MOST_ROWS = 40
+_MAX_ROWS = 40
 _SHORTER = re.compile(r"_at_([0-9]+)_tokens$")
-"""Ends the name of a dev figure that was taken at the length of a stage and not at the longest."""
+"""The end of the name of a dev figure that was measured at the sequence length of a stage, not at the longest."""
 
 
 def curves(records: Records, summary: Mapping[str, Any]) -> str:
-    """Draw a chart for every figure that was taken at two steps or more; nothing when the records hold none.
+    """Draw a chart for every figure that has values at two or more steps; empty if there is none.
 
     Args:
         records: lines of metrics.jsonl.
-        summary: figures of the run; yardsticks among them are drawn across the curves they are of.
+        summary: figures of the run; its yardsticks are drawn as horizontal lines in the charts they belong to.
     """
     ordered = _ordered(records)
     drawn = [_chart(records, summary, name, size) for name, size in _sized(ordered)]
@@ -40,13 +40,13 @@ def curves(records: Records, summary: Mapping[str, Any]) -> str:
 
 
 def overlaid(runs: Mapping[str, Records]) -> str:
-    """Draw several runs into the same charts, a line for each: what was measured on dev, else on the training data.
+    """Draw several runs into the same charts, one line per run: dev values if there are any, else training values.
 
     Args:
         runs: records by the run's name.
 
     Returns:
-        The charts; nothing when no run holds a figure that was taken at two steps or more.
+        The charts; empty if no run has a figure with values at two or more steps.
     """
     names = list(dict.fromkeys(name for records in runs.values() for name in _ordered(records)))
     ordered = _in_order([name for name in names if name not in _LAST])
@@ -55,7 +55,7 @@ def overlaid(runs: Mapping[str, Records]) -> str:
 
 
 def _ordered(records: Records) -> list[str]:
-    """List the figures that have a curve, the most telling first."""
+    """List the figures that have a curve, the most important first."""
     names = dict.fromkeys(name for row in records for name in row if name not in _COUNTS and not _SHORTER.search(name))
     return _in_order([name for name in names if _is_curve(records, name)])
 
@@ -69,16 +69,16 @@ def _in_order(present: Sequence[str]) -> list[str]:
 
 def _sized(ordered: Sequence[str]) -> list[tuple[str, str]]:
     num_large = _num_large(len(ordered))
-    return [(name, "large" if place < num_large else "small") for place, name in enumerate(ordered)]
+    return [(name, "large" if index < num_large else "small") for index, name in enumerate(ordered)]
 
 
 def _num_large(count: int) -> int:
-    """Choose how many charts are large, two a row, so that the others fill rows of three."""
+    """Choose how many charts are large, two per row, so that the others fill rows of three."""
     return next((large for large in range(2, count + 1, 2) if (count - large) % 3 == 0), 0 if count == 3 else count)
 
 
 def first_and_last(records: Records, kind: str, name: str) -> tuple[float, float] | None:
-    """Return the first and the last value of a figure; None when there are not two."""
+    """Return the first and the last value of a figure; None if it has fewer than two values."""
     values = [y for _, y in _points(records, kind, name) if y is not None and math.isfinite(y)]
     return (values[0], values[-1]) if len(values) > 1 else None
 
@@ -93,13 +93,13 @@ def _chart(records: Records, summary: Mapping[str, Any], name: str, size: str) -
     for colour, (kind, key, word) in enumerate(drawn):
         points = _points(records, kind, key)
         if any(y is not None for _, y in points):
-            calm = name == "learning_rate"
+            noisy = name != "learning_rate"
             series.append(
                 Series(
                     word,
                     points,
                     marked=kind == "dev" and len(points) <= 40,
-                    smooth=kind == "train" and not calm,
+                    smooth=kind == "train" and noisy,
                     colour=colour,
                 )
             )
@@ -108,7 +108,7 @@ def _chart(records: Records, summary: Mapping[str, Any], name: str, size: str) -
 
 
 def _chart_of_runs(runs: Mapping[str, Records], name: str, size: str) -> str:
-    """Draw one figure of several runs; all lines show the same kind, dev where any run measured it there."""
+    """Draw one figure of several runs: dev values if any run has them, else training values."""
     kind = "dev" if any(_points(records, "dev", name) for records in runs.values()) else "train"
     series = []
     for run, records in runs.items():
@@ -143,14 +143,14 @@ def _lines(
 
 
 def changes(records: Records) -> list[tuple[float, str]]:
-    """Return the steps after which sequences had another length, each with the old and the new one in words."""
+    """Return the steps after which the sequence length changed, each with a label such as "128 → 512"."""
     rows = [row for row in records if row.get("kind") == "train"]
     known = sorted((row["step"], row["length"]) for row in rows if _is_number(row.get("step")) and _is_length(row))
     return [(float(step), f"{old} → {new}") for (step, old), (_, new) in pairwise(known) if old != new]
 
 
 def _points(records: Records, kind: str, name: str) -> list[Point]:
-    """Return (step, value) of one figure in the order of steps; what is no number is a gap."""
+    """Return (step, value) of one figure, sorted by step; a value that is not a number becomes a gap."""
     rows = [row for row in records if row.get("kind") == kind and name in row and _is_number(row.get("step"))]
     points = [(float(row["step"]), float(row[name]) if _is_number(row[name]) else None) for row in rows]
     return sorted(points, key=lambda point: point[0])
@@ -161,7 +161,7 @@ def _holds(records: Records, name: str) -> bool:
 
 
 def _is_curve(records: Records, name: str) -> bool:
-    """Tell whether a figure has values at more than one step: a single point is told by its number, not by a chart."""
+    """Return whether a figure has values at more than one step; a single value needs no chart."""
     points = (point for kind in ("train", "dev") for point in _points(records, kind, name))
     return len({x for x, y in points if y is not None}) > 1
 
@@ -175,12 +175,12 @@ def _is_number(value: Any) -> bool:
 
 
 def _evaluations(records: Records) -> str:
-    """Write the dev figures as a table, for those who want the numbers or can't see the curves."""
+    """Return the dev figures as a table, for readers who want the numbers or can't see the curves."""
     rows = [row for row in records if row.get("kind") == "dev" and _is_number(row.get("step"))]
     if not rows:
         return ""
-    stride = -(-len(rows) // _MOST_ROWS)
-    rows = [row for place, row in enumerate(rows) if place % stride == 0 or place == len(rows) - 1]
+    stride = -(-len(rows) // _MAX_ROWS)
+    rows = [row for index, row in enumerate(rows) if index % stride == 0 or index == len(rows) - 1]
     names = list(dict.fromkeys(name for row in rows for name in row if name not in _COUNTS and _holds(rows, name)))
     cells = [[number(row["step"]), *(safe(shown(name, row.get(name))) for name in names)] for row in rows]
     head = ["step", *(name_of(name) for name in names)]

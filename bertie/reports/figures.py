@@ -1,4 +1,4 @@
-"""Figures as people read them: names, units and numbers of few digits. Knows no HTML."""
+"""Format figures for readers: names, units, and numbers with few digits. Nothing here is HTML."""
 
 import math
 from typing import Any
@@ -34,7 +34,11 @@ _SIZES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def name_of(name: str) -> str:
-    """Turn a figure's name into a heading: mlm_loss becomes Masked LM loss, dev_macro_f1 Macro F1, dev."""
+    """Turn a figure's key into a heading.
+
+    >>> name_of("mlm_loss"), name_of("dev_macro_f1")
+    ('MLM loss', 'Macro F1, dev')
+    """
     if name in _NAMES:
         return _NAMES[name]
     for kind in ("dev", "train"):
@@ -45,13 +49,13 @@ def name_of(name: str) -> str:
 
 
 def is_share(name: str) -> bool:
-    """Tell whether a figure of this name is a share of one, shown in percent; learning rates are none."""
+    """Return whether a figure of this name is a share of one, shown in percent; a learning rate is not."""
     words = [word for word in name.split("_") if word not in ("dev", "train")]
     return bool(words) and not _SHARES.isdisjoint(words) and "learning" not in words
 
 
 def shown(name: str, value: Any) -> str:
-    """Write the value of a figure with its unit."""
+    """Format the value of a figure with its unit."""
     if isinstance(value, str):
         return value
     if isinstance(value, bool):
@@ -68,7 +72,7 @@ def shown(name: str, value: Any) -> str:
 
 
 def number(value: float) -> str:
-    """Write a number with at most four digits that matter, thousands apart; very small ones as 5e-5."""
+    """Format a number with about four significant digits and thousands separators; very small ones as 5e-5."""
     if value == 0:
         return "0"
     if abs(value) < 1e-3:
@@ -80,7 +84,7 @@ def number(value: float) -> str:
 
 
 def compact(value: float) -> str:
-    """Write 12000 as 12k and 3400000 as 3.4M, with three digits that matter."""
+    """Format a number with three significant digits and a unit prefix: 12000 as 12k, 3400000 as 3.4M."""
     for size, letter in _SIZES:
         if size * 0.9995 <= abs(value) < 1e15:  # 999,600 is 1M, not 1000k
             return f"{value / size:.3g}{letter}"
@@ -88,19 +92,19 @@ def compact(value: float) -> str:
 
 
 def percent(value: float) -> str:
-    """Write a share in percent, one digit behind the point."""
+    """Format a share in percent, with one decimal."""
     if value in (0, 1):
         return f"{value:.0%}"
     return "<0.1%" if 0 < value < 0.0005 else f"{value:.1%}"
 
 
 def percent_tick(value: float) -> str:
-    """Write a round share in percent, with no more digits than it has."""
+    """Format a round share in percent, without trailing zeros."""
     return f"{100 * value:.4g}%"
 
 
 def duration(seconds: float) -> str:
-    """Write seconds as the two units that matter: 4 min 51 s."""
+    """Format seconds in the two largest units: 4 min 51 s."""
     if seconds < 60:
         return f"{seconds:.3g} s"
     whole = round(seconds)

@@ -1,4 +1,4 @@
-"""What an evaluation found, whatever the task, as sections of a page: classes, calibration, errors, drawn examples."""
+"""Show the results of an evaluation, for any task, as sections of a page: classes, calibration, errors, examples."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,52 +12,52 @@ from bertie.reports.scatter import scatter
 
 @dataclass(frozen=True)
 class Wrong:
-    """An item that was answered wrongly, or not quite rightly."""
+    """An item whose prediction is wrong or only partly right."""
 
     text: str
     gold: str
     guess: str
     score: float | None = None
-    """How sure the model was of its guess, 0 to 1; None for a task that doesn't say."""
+    """Confidence of the prediction, 0 to 1; None for a task without confidences."""
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What a model got right and wrong; parts that a task doesn't have are empty."""
+    """What a model predicted correctly and incorrectly; parts that a task lacks are empty."""
 
     labels: Sequence[str] = ()
     confusion: Sequence[Sequence[int]] = ()
-    """Row = gold, column = guess; empty where items have not one label each."""
+    """Row = gold label, column = prediction; empty if an item can have several labels or none."""
     per_class: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Precision, recall, f1 and support by label."""
     certainty: Sequence[Tenth] = ()
-    """Items by how sure the model was, in tenths."""
+    """Items by confidence, in tenths."""
     estimates: Sequence[tuple[float, float]] = ()
-    """(gold, guess) of every item whose answer is a number."""
+    """(gold, prediction) of every item, for a task that predicts numbers."""
     worst: Sequence[Wrong] = ()
     """Worst first."""
     worst_drawn: Sequence[Passage] = ()
-    """The same, of a task whose answers are spans of a text."""
+    """The same errors drawn in their texts, for a task that predicts spans of a text."""
     examples: Sequence[Passage] = ()
-    """Some items, right or wrong, of such a task."""
+    """Some items of such a task, predicted correctly or incorrectly."""
 
 
 def sections(found: Findings) -> list[str]:
-    """Draw everything there is to see."""
+    """Return all sections; those without content are empty."""
     return [
         by_class_section(found.labels, found.confusion, found.per_class),
         calibration_section(found.certainty),
-        section("Guesses", scatter(found.estimates)),
+        section("Predictions", scatter(found.estimates)),
         section(
             "Worst errors",
             passages(found.worst_drawn) or _table(found.worst),
-            remark="The mistakes the model was surest of, or that are furthest off: often where the labels are wrong, "
-            "or the text is hard.",
+            remark="The errors with the highest confidence, or the largest distance from the gold label. Often the "
+            "gold label is wrong, or the text is hard.",
         ),
         section(
             "Examples",
             passages(found.examples),
-            remark="Spread evenly over the data, among the items with something in them.",
+            remark="Items from all parts of the data, each with at least one gold or predicted span.",
         ),
     ]
 
@@ -65,8 +65,8 @@ def sections(found: Findings) -> list[str]:
 def _table(worst: Sequence[Wrong]) -> str:
     rows = [(text(one.text), chip(one.gold), chip(one.guess, wrong=True), one.score) for one in worst]
     if all(score is None for *_, score in rows):
-        return table(("text", "gold", "guess"), [cells for *cells, _ in rows])
+        return table(("text", "gold", "prediction"), [cells for *cells, _ in rows])
     return table(
-        ("text", "gold", "guess", "probability"),
+        ("text", "gold", "prediction", "probability"),
         [(*cells, "" if score is None else meter(score)) for *cells, score in rows],
     )

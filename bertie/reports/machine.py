@@ -1,4 +1,4 @@
-"""What a run ran on: the machine and the versions, as lines for a report. Names no user, host or path."""
+"""Describe the machine and the package versions of a run for a report, without naming a user, host or path."""
 
 import os
 import platform
@@ -13,27 +13,27 @@ _PACKAGES = ("torch", "numpy", "tokenizers", "safetensors")
 
 
 def this_machine() -> dict[str, str]:
-    """Describe processor, memory, graphics card where torch was used on one, and operating system."""
-    found = {"Processor": _processor(), "Cores": str(_cores())}
+    """Describe the processor, the memory, the operating system, and the GPU if torch has used one."""
+    facts = {"Processor": _processor(), "Cores": str(_cores())}
     if memory := _memory():
-        found["Memory"] = memory
+        facts["Memory"] = memory
     if device := _accelerator():
-        found["Accelerator"] = device
-    found["System"] = f"{platform.system()} {platform.machine()}"
-    return found
+        facts["Accelerator"] = device
+    facts["System"] = f"{platform.system()} {platform.machine()}"
+    return facts
 
 
 def these_versions() -> dict[str, str]:
-    """Return the versions of bertie, Python and the packages that decide what a run computes."""
-    found = {"bertie": VERSION, "Python": platform.python_version()}
+    """Return the versions of bertie, Python and the packages that affect the results of a run."""
+    versions = {"bertie": VERSION, "Python": platform.python_version()}
     for package in _PACKAGES:
         with suppress(metadata.PackageNotFoundError):
-            found[package] = metadata.version(package)
-    return found
+            versions[package] = metadata.version(package)
+    return versions
 
 
 def _processor() -> str:
-    with suppress(OSError):  # not there on other systems than Linux
+    with suppress(OSError):  # only Linux has this file
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
             name, _, value = line.partition(":")
             if name.strip() == "model name":
@@ -50,12 +50,12 @@ def _cores() -> int:
 def _memory() -> str:
     try:
         return f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 1e9:.1f} GB"
-    except (AttributeError, ValueError, OSError):  # a system that doesn't say
+    except (AttributeError, ValueError, OSError):  # the system does not report its memory
         return ""
 
 
 def _accelerator() -> str:
-    # Never imported for this: a run that used a card has torch already.
+    # Do not import torch for this: a run that used a GPU has imported it already.
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_initialized():
         return ""

@@ -1,4 +1,4 @@
-"""Sentences with a hole, and what a model put into it before and after training, as a section of a page."""
+"""Show sentences with a masked word and the model's predictions for it before and after training."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,35 +9,37 @@ from bertie.reports.text import is_wide, safe, spaced
 
 @dataclass(frozen=True)
 class MaskedSentence:
-    """A sentence with a hole, and what the model put into it before and after training."""
+    """A sentence with a masked word, and the model's predictions for it before and after training."""
 
     pieces: Sequence[str]
     place: int
-    """Index of the hole in `pieces`."""
+    """Index of the masked word in `pieces`."""
     answer: str
-    """The piece that was there."""
+    """The masked word, one piece."""
     before: Sequence[tuple[str, float]]
     """(piece, probability), best first."""
     after: Sequence[tuple[str, float]]
 
 
 def masked_section(sentences: Sequence[MaskedSentence]) -> str:
-    """Draw every sentence with its guesses, under a line that counts the right ones."""
+    """Return a section with every sentence and its predictions, under a remark that counts the right ones."""
     if not sentences:
         return ""
     cells = "".join(_sentence(sentence) for sentence in sentences)
-    return section("Hidden words, before and after", f'<div class="clozes">{cells}</div>', remark=_score(sentences))
+    title = "Masked words before and after training"
+    return section(title, f'<div class="clozes">{cells}</div>', remark=_score(sentences))
 
 
 def _score(sentences: Sequence[MaskedSentence]) -> str:
-    """Say how often the hidden word was the first guess, and how often among the guesses."""
+    """Return a remark on how often the masked word is the first prediction, and how often among the first ones."""
     first = [sum(_rank(sentence.answer, guesses) == 1 for sentence, guesses in part) for part in _parts(sentences)]
     among = [sum(_rank(sentence.answer, guesses) > 0 for sentence, guesses in part) for part in _parts(sentences)]
     depth = max((len(sentence.after) for sentence in sentences), default=0)
     hidden = "character" if all(_is_chinese(sentence.answer) for sentence in sentences) else "word"
     return (
-        f"One {hidden} of each sentence was hidden. First guess right: {first[0]} of {len(sentences)} before training, "
-        f"{first[1]} after; among the first {depth}: {among[0]} before, {among[1]} after."
+        f"One {hidden} of each sentence is masked. It is the first prediction in {first[0]} of {len(sentences)} "
+        f"sentences before training and in {first[1]} after; it is among the first {depth} in {among[0]} before and in "
+        f"{among[1]} after."
     )
 
 
@@ -52,16 +54,16 @@ def _parts(
 
 
 def _rank(answer: str, guesses: Sequence[tuple[str, float]]) -> int:
-    """Return the place of the answer among the guesses, from 1; 0 when it isn't there."""
-    return next((place for place, (piece, _) in enumerate(guesses, 1) if piece == answer), 0)
+    """Return the rank of the answer among the predictions, from 1; 0 if it is not among them."""
+    return next((rank for rank, (piece, _) in enumerate(guesses, 1) if piece == answer), 0)
 
 
 def _sentence(sentence: MaskedSentence) -> str:
     pieces = list(sentence.pieces)
     pieces[sentence.place] = sentence.answer
     words = ""
-    for place, (word, space) in enumerate(spaced(pieces)):
-        mark = f'<mark title="the hidden word">{safe(word)}</mark>' if place == sentence.place else safe(word)
+    for index, (word, space) in enumerate(spaced(pieces)):
+        mark = f'<mark title="the masked word">{safe(word)}</mark>' if index == sentence.place else safe(word)
         words += f"{' ' if space else ''}{mark}"
     lists = "".join(
         f'<div><h3>{name}</h3><ol class="guesses">{_guesses(sentence.answer, guesses)}</ol></div>'
@@ -74,12 +76,12 @@ def _sentence(sentence: MaskedSentence) -> str:
 def _guesses(answer: str, guesses: Sequence[tuple[str, float]]) -> str:
     rows = ""
     for piece, score in guesses:
-        share = min(1.0, max(0.0, score)) if score == score else 0.0  # NaN is no share
+        share = min(1.0, max(0.0, score)) if score == score else 0.0  # NaN counts as 0
         hit = ' class="hit"' if piece == answer else ""
         right = '<span class="unseen"> (right)</span>' if hit else ""
-        said = f"{share:.0%}" if share >= 0.005 or share == 0 else "<1%"
+        shown = f"{share:.0%}" if share >= 0.005 or share == 0 else "<1%"
         rows += (
             f'<li{hit}><i style="width:{100 * share:.1f}%"></i><bdi>{safe(piece)}</bdi>{right}'
-            f"<small>{safe(said)}</small></li>"
+            f"<small>{safe(shown)}</small></li>"
         )
     return rows

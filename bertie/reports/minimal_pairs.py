@@ -1,4 +1,4 @@
-"""The report of a suite of minimal pairs: accuracy by phenomenon as inline SVG, and tables of all there is."""
+"""Write the report of a suite of minimal pairs: a chart of accuracy by phenomenon, and tables of all results."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 def write(path: Path, title: str, found: SuiteScores, *, settings: str) -> None:
-    """Write the report, whole or not at all.
+    """Write the report atomically.
 
     Args:
-        path: HTML file.
-        title: heading.
-        found: what was measured.
-        settings: text of the command's config.toml.
+        path: the HTML file.
+        title: the heading.
+        found: the scores of the suite.
+        settings: the text of the command's config.toml.
 
     Raises:
         ResourceError: the disk is full.
-        SettingsError: the place can't be written to.
+        SettingsError: the path can't be written to.
     """
     write_text(path, render(title, found, settings=settings))
 
@@ -36,14 +36,14 @@ def write(path: Path, title: str, found: SuiteScores, *, settings: str) -> None:
 def render(title: str, found: SuiteScores, *, settings: str) -> str:
     """Return the report's HTML."""
     head = [
-        ("Accuracy", percent(found.accuracy), "guessing reaches 50%"),
+        ("Accuracy", percent(found.accuracy), "chance level: 50%"),
         ("Pairs", f"{found.num_pairs:,}", f"{len(found.paradigms)} paradigms, {len(found.phenomena)} phenomena"),
-        ("Ties", f"{found.num_ties:,}", "count as wrong"),
-        ("Sentences with [UNK]", f"{found.num_unknown:,}", "hold what the vocabulary lacks"),
+        ("Ties", f"{found.num_ties:,}", "counted as wrong"),
+        ("Sentences with [UNK]", f"{found.num_unknown:,}", "not covered by the vocabulary"),
         ("Time", duration(found.seconds), ""),
     ]
     rows = [(safe(row.name), meter(row.accuracy), f"{row.num_pairs:,}") for row in found.phenomena]
-    every = [
+    paradigms = [
         (safe(row.phenomenon), safe(row.name), meter(row.accuracy), f"{row.num_pairs:,}") for row in found.paradigms
     ]
     parts = [
@@ -51,32 +51,33 @@ def render(title: str, found: SuiteScores, *, settings: str) -> str:
         section(
             "By phenomenon",
             chart(found) + table(("phenomenon", "accuracy", "pairs"), rows, numbers=(2,)),
-            remark="How often the acceptable sentence of a pair is found likelier than the other one.",
+            remark="The share of pairs in which the model gives the acceptable sentence the higher probability.",
         ),
-        section("By paradigm", table(("phenomenon", "paradigm", "accuracy", "pairs"), every, numbers=(3,))),
+        section("By paradigm", table(("phenomenon", "paradigm", "accuracy", "pairs"), paradigms, numbers=(3,))),
         section(
-            "Repeat it",
+            "How to reproduce",
             folded("config.toml", f"<pre>{safe(settings)}</pre>") + facts({**this_machine(), **these_versions()}),
         ),
     ]
-    return page(title, "Minimal pairs", parts, footer=f"Written by bertie {VERSION}. This page loads nothing.")
+    footer = f"Written by bertie {VERSION}. This page loads no other files."
+    return page(title, "Minimal pairs", parts, footer=footer)
 
 
 def chart(found: SuiteScores) -> str:
-    """Draw a bar a phenomenon, best first, a dot on it for each of its paradigms, and where guessing would be."""
+    """Draw a bar for each phenomenon, best first, with a dot for each of its paradigms, and a line at chance level."""
     phenomena = sorted(found.phenomena, key=lambda row: -row.accuracy)
     bottom = _HEAD + _ROW * len(phenomena)
-    said = "; ".join(f"{row.name}: {percent(row.accuracy)}" for row in phenomena)
-    parts = [f'<svg viewBox="0 0 {_WIDTH} {bottom + _FOOT}" role="img" aria-label="{safe(f"Accuracy. {said}")}">']
+    listed = "; ".join(f"{row.name}: {percent(row.accuracy)}" for row in phenomena)
+    parts = [f'<svg viewBox="0 0 {_WIDTH} {bottom + _FOOT}" role="img" aria-label="{safe(f"Accuracy. {listed}")}">']
     for tick in _TICKS:
-        x, kind = _across(tick), "ideal" if tick == 0.5 else "base" if tick == 0 else "grid"
-        parts.append(f'<path class="{kind}" d="M{x:.1f} {_HEAD}V{bottom}"/>')
+        x, style = _across(tick), "ideal" if tick == 0.5 else "base" if tick == 0 else "grid"
+        parts.append(f'<path class="{style}" d="M{x:.1f} {_HEAD}V{bottom}"/>')
         parts.append(f'<text class="tick mid" x="{x:.1f}" y="{bottom + 18}">{percent_tick(tick)}</text>')
-    for place, row in enumerate(phenomena):
-        parts.append(_bar(row, [one for one in found.paradigms if one.phenomenon == row.name], place))
+    for index, row in enumerate(phenomena):
+        parts.append(_bar(row, [one for one in found.paradigms if one.phenomenon == row.name], index))
     legend = (
-        '<span class="legend"><span>bar: all pairs of a phenomenon</span><span><i class="swatch c1"></i>a paradigm'
-        "</span><span>dashed: guessing</span></span>"
+        '<span class="legend"><span>bar: all pairs of a phenomenon</span><span><i class="swatch c1"></i>dot: a paradigm'
+        "</span><span>dashed: chance level</span></span>"
     )
     return (
         f'<figure class="chart wide"><figcaption>Accuracy{legend}</figcaption>{"".join(parts)}</svg></figure>'
@@ -85,8 +86,8 @@ def chart(found: SuiteScores) -> str:
     )
 
 
-def _bar(row: Row, paradigms: list[Row], place: int) -> str:
-    middle = _HEAD + _ROW * (place + 0.5)
+def _bar(row: Row, paradigms: list[Row], index: int) -> str:
+    middle = _HEAD + _ROW * (index + 0.5)
     dots = "".join(
         f'<circle class="c1" cx="{_across(one.accuracy):.1f}" cy="{middle:.1f}" r="4.5">'
         f"<title>{safe(one.name)}: {percent(one.accuracy)}</title></circle>"

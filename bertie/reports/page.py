@@ -1,4 +1,4 @@
-"""The page around every report, and the parts that several reports are made of. Knows no run and no model."""
+"""Build the HTML page around every report, and the elements that several reports share."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -7,13 +7,13 @@ from bertie.reports.figures import percent
 from bertie.reports.style import STYLE
 from bertie.reports.text import safe
 
-# Nothing may be loaded and nothing may run, whatever text a page shows.
+# The browser may load no file and run no script, whatever text a page shows.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-_LONGEST = 1500  # characters of a text in a table; a review may have a million
+_LONGEST = 1500  # characters shown of a text in a table; a text may have a million
 
 
 def page(title: str, kind: str, parts: Sequence[str], *, footer: str) -> str:
-    """Put parts, HTML already, on a page that needs nothing but itself.
+    """Build a self-contained page from HTML parts.
 
     Args:
         title: heading and window title.
@@ -21,19 +21,19 @@ def page(title: str, kind: str, parts: Sequence[str], *, footer: str) -> str:
         parts: HTML, in order; empty ones are left out. Those with a heading get a link at the top.
         footer: plain text at the end.
     """
-    places: dict[str, str] = {}
+    anchors: dict[str, str] = {}
 
-    def name_place(found: re.Match[str]) -> str:
-        place = base = re.sub(r"\W+", "-", found[1].lower()).strip("-") or "part"
-        while place in places:
-            place = f"{base}-{len(places)}"
-        places[place] = found[1]
-        return f'<section id="{place}"><h2>{found[1]}</h2>'
+    def add_anchor(match: re.Match[str]) -> str:
+        anchor = base = re.sub(r"\W+", "-", match[1].lower()).strip("-") or "part"
+        while anchor in anchors:
+            anchor = f"{base}-{len(anchors)}"
+        anchors[anchor] = match[1]
+        return f'<section id="{anchor}"><h2>{match[1]}</h2>'
 
-    # Text from outside is escaped, so that only sections of our own look like one.
-    body = re.sub("<section><h2>([^<]*)</h2>", name_place, "\n".join(part for part in parts if part))
-    links = "".join(f'<a href="#{place}">{heading}</a>' for place, heading in places.items())
-    menu = f'<nav aria-label="On this page">{links}</nav>' if len(places) > 1 else ""
+    # User text is escaped, so this pattern matches only sections built here.
+    body = re.sub("<section><h2>([^<]*)</h2>", add_anchor, "\n".join(part for part in parts if part))
+    links = "".join(f'<a href="#{anchor}">{heading}</a>' for anchor, heading in anchors.items())
+    menu = f'<nav aria-label="On this page">{links}</nav>' if len(anchors) > 1 else ""
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
@@ -46,7 +46,7 @@ def page(title: str, kind: str, parts: Sequence[str], *, footer: str) -> str:
 
 
 def section(title: str, content: str, *, remark: str = "") -> str:
-    """Return a section with a heading; nothing when there is no content.
+    """Return a section with a heading; empty if there is no content.
 
     Args:
         title: plain text.
@@ -60,7 +60,7 @@ def section(title: str, content: str, *, remark: str = "") -> str:
 
 
 def cards(values: Sequence[tuple[str, str, str]]) -> str:
-    """Return big figures: name, value and a small remark each, plain text."""
+    """Return large figures: for each its name, value and a small remark, all plain text."""
     inner = "".join(
         f'<div class="card"><h3>{safe(name)}</h3><b>{safe(value)}</b><small>{safe(remark)}</small></div>'
         for name, value, remark in values
@@ -69,25 +69,25 @@ def cards(values: Sequence[tuple[str, str, str]]) -> str:
 
 
 def facts(values: Mapping[str, str]) -> str:
-    """Return small figures in a line, plain text."""
+    """Return small figures in a line, all plain text."""
     inner = "".join(f"<div><dt>{safe(name)}</dt><dd>{safe(value)}</dd></div>" for name, value in values.items())
     return f'<dl class="facts">{inner}</dl>' if inner else ""
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Sequence[int] = ()) -> str:
-    """Return a table; nothing when it has no row.
+    """Return a table; empty if it has no rows.
 
     Args:
         head: names of the columns, plain text.
         rows: cells, HTML.
-        numbers: columns that stand at the right.
+        numbers: columns to align right.
     """
     if not rows:
         return ""
-    kinds = [' class="number"' if column in numbers else "" for column in range(len(head))]
-    top = "".join(f'<th scope="col"{kind}>{safe(name)}</th>' for kind, name in zip(kinds, head, strict=True))
+    styles = [' class="number"' if column in numbers else "" for column in range(len(head))]
+    top = "".join(f'<th scope="col"{style}>{safe(name)}</th>' for style, name in zip(styles, head, strict=True))
     body = "".join(
-        "<tr>" + "".join(f"<td{kind}>{cell}</td>" for kind, cell in zip(kinds, row, strict=True)) + "</tr>"
+        "<tr>" + "".join(f"<td{style}>{cell}</td>" for style, cell in zip(styles, row, strict=True)) + "</tr>"
         for row in rows
     )
     return f'<div class="panel scroll"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
@@ -95,22 +95,22 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Sequen
 
 def meter(share: float) -> str:
     """Return a share of one as a bar and in percent."""
-    width = 100 * min(1.0, max(0.0, share)) if share == share else 0.0  # NaN has no length
+    width = 100 * min(1.0, max(0.0, share)) if share == share else 0.0  # NaN counts as 0
     return f'<span class="meter"><i><i style="width:{width:.1f}%"></i></i>{safe(percent(share))}</span>'
 
 
 def folded(title: str, content: str) -> str:
-    """Return HTML behind a line that opens it."""
+    """Return collapsed HTML that a click on its title opens."""
     return f'<details class="panel"><summary>{safe(title)}</summary>{content}</details>'
 
 
 def chip(label: str, *, wrong: bool = False) -> str:
-    """Return a label in a frame of its own; an empty one, such as of an item without any label, is said."""
-    said = safe(label) if label.strip() else "<i>none</i>"
-    return f'<bdi class="chip{" wrong" if wrong else ""}">{said}</bdi>'
+    """Return a label in a frame; an empty label, as of an item without any label, is shown as "none"."""
+    shown = safe(label) if label.strip() else "<i>none</i>"
+    return f'<bdi class="chip{" wrong" if wrong else ""}">{shown}</bdi>'
 
 
 def text(of: str) -> str:
-    """Return a text of the user's, in its own direction; a very long one is cut."""
+    """Return a user's text in its own writing direction; a very long one is cut."""
     shown = of if len(of) <= _LONGEST else f"{of[:_LONGEST]}…"
     return f'<span dir="auto" class="said">{safe(shown)}</span>'

@@ -1,4 +1,4 @@
-"""From what inference found to what a report shows."""
+"""Convert the results of inference to the parts of a report."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -22,7 +22,7 @@ _NUM_EXAMPLES = 8
 def masked_sentences(
     clozes: Sequence[Cloze], before: Sequence[Guesses], after: Sequence[Guesses], tokenizer: Tokenizer
 ) -> list[MaskedSentence]:
-    """Put sentences with a hole beside what two models, or one at two times, put into it."""
+    """Combine sentences with a masked word and two models' predictions for it, or one model's at two times."""
     tokens = tokenizer.tokens
     return [
         MaskedSentence([tokens[piece] for piece in cloze.ids], cloze.place, tokens[cloze.answer], first, second)
@@ -31,12 +31,12 @@ def masked_sentences(
 
 
 def findings(found: Evaluation, task: Task, items: Sequence[Any]) -> Findings | None:
-    """Show an evaluation; None for one of items without labels.
+    """Convert an evaluation for a report; None if the items have no labels.
 
     Args:
-        found: what was measured.
-        task: that was measured.
-        items: that it was measured on.
+        found: the evaluation.
+        task: the task that was evaluated.
+        items: the items that it was evaluated on.
     """
     if not found.predictions:
         return None
@@ -46,7 +46,7 @@ def findings(found: Evaluation, task: Task, items: Sequence[Any]) -> Findings | 
         labels=found.labels,
         confusion=found.confusion,
         per_class=found.per_class,
-        # How sure a number is of itself is not said by it.
+        # Predicted numbers carry no confidence.
         certainty=() if estimates else found.certainty,
         estimates=estimates,
         worst=[
@@ -67,7 +67,7 @@ def _text(item: object) -> str:
 
 
 def _estimates(predictions: Sequence[Any], items: Sequence[Any]) -> list[tuple[float, float]]:
-    """Pair numbers with the right ones, for a task that gives numbers."""
+    """Return (gold, prediction) of every item, for a task that predicts numbers; empty for other tasks."""
     numbers = all(isinstance(getattr(prediction, "value", None), float | int) for prediction in predictions)
     if not numbers or any(getattr(item, "label", None) is None for item in items):
         return []
@@ -75,12 +75,12 @@ def _estimates(predictions: Sequence[Any], items: Sequence[Any]) -> list[tuple[f
 
 
 def _examples(found: Evaluation, task: Task, items: Sequence[Any]) -> list[Passage]:
-    """Draw items spread evenly over the data: of each part the first with a span, gold or guessed."""
-    taken = {wrong.number for wrong in found.worst}
-    edges = [place * len(items) // _NUM_EXAMPLES for place in range(_NUM_EXAMPLES + 1)]
+    """Draw items spread evenly over the data: from each eighth the first with a span, gold or predicted."""
+    shown = {wrong.number for wrong in found.worst}
+    edges = [part * len(items) // _NUM_EXAMPLES for part in range(_NUM_EXAMPLES + 1)]
     examples = []
     for start, end in pairwise(edges):
-        for number in (number for number in range(start, end) if number not in taken):
+        for number in (number for number in range(start, end) if number not in shown):
             judged = task.judge(found.predictions[number], items[number])
             if judged is not None and (passage := _passage(items[number], found.predictions[number], judged)).marks:
                 examples.append(passage)
@@ -93,7 +93,7 @@ def _passage(item: Words | Question, prediction: Any, judged: Judgement) -> Pass
 
 
 def _tagged(item: Words, prediction: Any) -> Passage:
-    """Draw the spans of a tagged text: a guess is right when its ends and its label are."""
+    """Draw the spans of a tagged text; a predicted span is right if its ends and its label are right."""
     gold = set(_gold_spans(item))
     guesses = {(span.start, span.end, span.label) for span in prediction.spans}
     marks = [
@@ -103,28 +103,28 @@ def _tagged(item: Words, prediction: Any) -> Passage:
         ),
         *(Mark(start, end, "missed", label) for start, end, label in gold - guesses),
     ]
-    if not marks:  # tags that are no entities: every word has one, and those of some are wrong
+    if not marks:  # the tags are not entities but, say, parts of speech: mark the words with a wrong tag
         for (start, end), tag, guess in zip(word_offsets(item), item.label or (), prediction.tags, strict=True):
             marks += [Mark(start, end, "missed", tag), Mark(start, end, "wrong", guess)] if tag != guess else []
     return Passage(whole_text(item), sorted(marks, key=lambda mark: (mark.start, mark.end, mark.kind, mark.label)))
 
 
 def _gold_spans(item: Words) -> Iterator[tuple[int, int, str]]:
-    """Yield first character, end and label of every entity that an item's tags say."""
+    """Yield first character, end and label of every entity in an item's tags."""
     offsets = word_offsets(item)
     for label, first, end in entities(item.label or ()):
         yield offsets[first][0], offsets[end - 1][1], label
 
 
 def _answered(item: Question, prediction: Any, judged: Judgement) -> Passage:
-    """Draw a guessed answer in its context and, where it isn't right, the answer most annotators gave."""
+    """Draw the predicted answer in its context and, if it isn't right, the answer that most annotators gave."""
     right = judged.credit >= 1.0
     marks = []
     if prediction.text:
         marks.append(Mark(prediction.start, prediction.end, "right" if right else "wrong"))
-    placed = [answer for answer in item.label or () if answer.start >= 0]
-    if placed and not right:
-        gold = max(placed, key=placed.count)  # the first of those given equally often
+    answers = [answer for answer in item.label or () if answer.start >= 0]
+    if answers and not right:
+        gold = max(answers, key=answers.count)  # in a tie, the first one
         marks.append(Mark(gold.start, gold.start + len(gold.text), "missed"))
     return Passage(
         item.context,

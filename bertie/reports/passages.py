@@ -1,7 +1,7 @@
-"""Texts with spans drawn in them: what was found rightly, missed, and found wrongly. Entities, answers, any span.
+"""Draw texts with their spans (entities, answers): predicted correctly, missed, or predicted incorrectly.
 
-A gold span is a line under the text, a guess a tint behind it, and a guess that is right has both: so spans that cross
-or lie in one another can still be told apart, without colours too.
+A gold span is underlined, a predicted span has a tinted background, and a right prediction has both. So crossing and
+nested spans can be distinguished, even without colours.
 """
 
 from collections.abc import Sequence
@@ -11,10 +11,10 @@ from typing import Literal
 from bertie.reports.page import chip, meter
 from bertie.reports.text import safe
 
-_WHOLE = 700  # characters of a text that is shown from end to end
-_MARGIN = 140  # characters to either side of a span, in longer ones
-_MOST_MARKS = 60
-_NUDGE = 16  # characters by which an excerpt may be shorter, not to cut a word
+_WHOLE = 700  # longest text, in characters, that is shown as a whole
+_MARGIN = 140  # characters shown on either side of a span in a longer text
+_MAX_MARKS = 60
+_NUDGE = 16  # characters by which an excerpt may be shortened so that it does not cut a word
 _SIGNS = {"right": "✓", "missed": "○", "wrong": "✗"}
 
 
@@ -25,31 +25,32 @@ class Mark:
     start: int
     """First character."""
     end: int
-    """The one after the last."""
+    """Index after the last character."""
     kind: Literal["right", "missed", "wrong"]
     label: str = ""
-    """What kind of thing it is, such as PER; empty where there is only one kind."""
+    """The label of the span, such as PER; empty if the task has no labels."""
 
 
 @dataclass(frozen=True)
 class Passage:
-    """A text with what was found in it."""
+    """A text with its gold and predicted spans."""
 
     text: str
     marks: Sequence[Mark]
     question: str = ""
-    """Stands above the text."""
+    """Shown above the text."""
     gold: str | None = None
-    """The right answer in words, below; left out when None."""
+    """The gold answer, shown below the text; left out if None."""
     guess: str | None = None
+    """The predicted answer, shown below the text; left out if None."""
     right: bool = False
-    """Whether the guess is as good as gold."""
+    """Whether the prediction is right."""
     score: float | None = None
-    """How sure the model was, 0 to 1."""
+    """Confidence of the prediction, 0 to 1."""
 
 
 def passages(drawn: Sequence[Passage]) -> str:
-    """Draw every text, under a line that says what the marks mean; nothing without a text."""
+    """Draw every text, under a key to the marks; empty without texts."""
     if not drawn:
         return ""
     key = "".join(f'<span class="found {kind}">{kind}</span> {sign} ' for kind, sign in _SIGNS.items())
@@ -63,7 +64,7 @@ def _passage(one: Passage) -> str:
     if one.gold is not None:
         parts.append(f"<span>gold {chip(_shortened(one.gold))}</span>")
     if one.guess is not None:
-        parts.append(f"<span>guess {chip(_shortened(one.guess), wrong=not one.right)}</span>")
+        parts.append(f"<span>prediction {chip(_shortened(one.guess), wrong=not one.right)}</span>")
     if one.score is not None:
         parts.append(meter(one.score))
     below = f'<p class="verdict">{"".join(parts)}</p>' if parts else ""
@@ -75,14 +76,14 @@ def _shortened(text: str) -> str:
 
 
 def marked(text: str, marks: Sequence[Mark]) -> str:
-    """Return a text with its marks as HTML; of a long text what stands around them.
+    """Return a text with its marks as HTML; a long text is reduced to excerpts around the marks.
 
     Args:
         text: any text.
-        marks: may cross and repeat each other; what lies outside the text or is empty isn't drawn.
+        marks: the spans. They may overlap and repeat. Empty ones and those outside the text are not drawn.
     """
     within = [mark for mark in marks if 0 <= mark.start < mark.end <= len(text)]
-    kept = sorted(within, key=lambda mark: (mark.start, mark.end, mark.kind))[:_MOST_MARKS]
+    kept = sorted(within, key=lambda mark: (mark.start, mark.end, mark.kind))[:_MAX_MARKS]
     html, last = "", 0
     for start, end in excerpts(text, kept):
         html += "… " if start > last else ""
@@ -94,13 +95,13 @@ def marked(text: str, marks: Sequence[Mark]) -> str:
 
 
 def excerpts(text: str, marks: Sequence[Mark]) -> list[tuple[int, int]]:
-    """Choose what of a text is shown: [start, end) of each run, in order and apart from each other."""
+    """Choose the excerpts of a text to show: [start, end) of each, in order and without overlap."""
     if len(text) <= _WHOLE:
         return [(0, len(text))]
-    places = sorted({place for mark in marks for place in (mark.start, mark.end)}) or [_MARGIN]
+    edges = sorted({edge for mark in marks for edge in (mark.start, mark.end)}) or [_MARGIN]
     runs: list[tuple[int, int]] = []
-    for place in places:
-        start, end = max(0, place - _MARGIN), min(len(text), place + _MARGIN)
+    for edge in edges:
+        start, end = max(0, edge - _MARGIN), min(len(text), edge + _MARGIN)
         if runs and start <= runs[-1][1] + 2 * _NUDGE:
             runs[-1] = (runs[-1][0], end)
         else:
@@ -109,7 +110,7 @@ def excerpts(text: str, marks: Sequence[Mark]) -> list[tuple[int, int]]:
 
 
 def _at_words(text: str, start: int, end: int) -> tuple[int, int]:
-    """Move the ends of a run to spaces nearby, where the text has some."""
+    """Move the ends of an excerpt to spaces nearby, if there are any."""
     if start > 0 and (space := text.find(" ", start, start + _NUDGE)) >= 0:
         start = space + 1
     if end < len(text) and (space := text.rfind(" ", end - _NUDGE, end)) >= 0:
@@ -118,21 +119,21 @@ def _at_words(text: str, start: int, end: int) -> tuple[int, int]:
 
 
 def _excerpt(text: str, marks: Sequence[Mark], start: int, end: int) -> str:
-    """Draw one run: cut at every edge of a mark, each stretch in the look of all marks over it."""
+    """Draw one excerpt: split it at the edges of the marks, and style each part by all marks that cover it."""
     edges = {edge for mark in marks for edge in (mark.start, mark.end) if start < edge < end}
     html, before = "", start
     for edge in [*sorted(edges), end]:
         over = [mark for mark in marks if mark.start <= before and mark.end >= edge]
         kinds = " ".join(dict.fromkeys(mark.kind for mark in over))
-        stretch = safe(text[before:edge])
-        html += f'<span class="found {kinds}">{stretch}</span>' if over else stretch
+        part = safe(text[before:edge])
+        html += f'<span class="found {kinds}">{part}</span>' if over else part
         html += "".join(_tag(mark) for mark in marks if mark.end == edge)
         before = edge
     return html
 
 
 def _tag(mark: Mark) -> str:
-    """Say what a mark is, behind its last character."""
-    kind = mark.label or mark.kind
+    """Return the label of a mark, shown after its last character."""
+    label = mark.label or mark.kind
     hidden = "" if not mark.label else f'<span class="unseen"> {mark.kind}</span>'
-    return f'<small class="tag {mark.kind}">{_SIGNS[mark.kind]}&#8239;<bdi>{safe(kind)}</bdi>{hidden}</small>'
+    return f'<small class="tag {mark.kind}">{_SIGNS[mark.kind]}&#8239;<bdi>{safe(label)}</bdi>{hidden}</small>'

@@ -1,4 +1,4 @@
-"""The report of a run or an evaluation: one HTML file with curves, guesses, mistakes, and how to repeat it."""
+"""Write the report of a run or an evaluation: one HTML file with curves, predictions, errors and settings."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -24,11 +24,11 @@ _KINDS = {
     "evaluate": "Evaluation",
     "seeds": "The same run with several seeds",
     "against": "Two models on the same data",
-    "demo": "The whole life, from raw text to a model of one's own",
+    "demo": "From raw text to your own model",
 }
-_SEEDS = "All figures are of one run. Another seed gives other ones: --seeds 1,2,3 measures by how much."
+_SEEDS = "All figures come from a single run. Another seed gives other figures; --seeds 1,2,3 measures the difference."
 _ONE_RUN = {"pretrain": (_SEEDS,), "finetune": (_SEEDS,)}
-# What is shown big, most wanted first; dev before train.
+# The figures to show large, most important first; dev values before training values.
 _BIG = (
     *("f1_pretrained", "f1_random", "f1_classical", "accuracy_pretrained", "accuracy_random", "accuracy_classical"),
     *("exact_match", "f1", "precision", "recall", "accuracy", "matthews"),
@@ -43,65 +43,65 @@ _UNSHOWN = {"folder", "report"}
 
 @dataclass(frozen=True)
 class Comparison:
-    """The same score of several ways, one value a seed."""
+    """The same score of several methods, with one value per seed."""
 
     title: str
     rows: Sequence[tuple[str, Sequence[float]]]
     remark: str = ""
     unit: str = ""
-    """% writes shares of one in percent; anything else stands behind the numbers."""
+    """The unit "%" writes shares of one in percent; any other unit is appended to the numbers."""
 
 
 @dataclass(frozen=True)
 class Rows:
-    """A table with a section of its own; cells are plain text."""
+    """A table in a section of its own; cells are plain text."""
 
     title: str
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
     remark: str = ""
     numbers: Sequence[int] = ()
-    """Columns that stand at the right."""
+    """Columns to align right."""
 
 
 @dataclass(frozen=True)
 class RunReport:
-    """Everything a report shows; parts that are empty are left out."""
+    """Everything that a report shows; empty parts are left out."""
 
     title: str
     kind: Literal["pretrain", "finetune", "evaluate", "demo", "seeds", "against"]
     summary: Mapping[str, Any]
-    """Figures on top, by name; the most telling ones are shown big."""
+    """Figures at the top, by name; the most important ones are shown large."""
     about: Mapping[str, str] = field(default_factory=dict)
-    """Small print under a big figure, by its name."""
+    """Small print under a large figure, by the figure's name."""
     records: Sequence[Mapping[str, Any]] = ()
     """Lines of metrics.jsonl."""
     runs: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
-    """The same of several runs, by name; their curves are drawn into one picture."""
+    """The records of several runs, by name; their curves are drawn into the same charts."""
     tables: Sequence[Rows] = ()
     settings: str = ""
     """Text of config.toml."""
     command: str = ""
-    """Repeats the run."""
+    """The command that repeats the run."""
     masked: Sequence[MaskedSentence] = ()
     findings: Findings | None = None
-    """What was found on labelled items; None when nothing was measured."""
+    """Results on labelled items; None if there was no evaluation."""
     comparisons: Sequence[Comparison] = ()
     predictions: Sequence[tuple[str, str, float]] = ()
-    """(text, label, probability) of a few texts nobody labelled."""
+    """(text, predicted label, probability) of a few unlabelled texts."""
     notes: Sequence[str] = ()
-    """What a reader should know, a sentence each."""
+    """Remarks for the reader, one sentence each."""
     machine: Mapping[str, str] = field(default_factory=this_machine)
-    """What the run ran on; this machine, when not given."""
+    """The machine of the run; this machine by default."""
     versions: Mapping[str, str] = field(default_factory=these_versions)
 
 
 def write(path: Path, run: RunReport) -> None:
-    """Write the report, whole or not at all.
+    """Write the report atomically.
 
     Raises:
         ResourceError: the disk is full.
-        SettingsError: the place can't be written to.
+        SettingsError: the path can't be written to.
     """
     write_text(path, render(run))
 
@@ -123,39 +123,40 @@ def render(run: RunReport) -> str:
         masked_section(run.masked),
         *_findings(run),
         section(
-            "Texts nobody labelled",
+            "Predictions for unlabelled texts",
             table(
                 ("text", "label", "probability"),
                 [(text(of), chip(label), meter(share)) for of, label, share in run.predictions],
             ),
         ),
-        section("Good to know", _notes([*_ONE_RUN.get(run.kind, ()), *run.notes])),
-        section("Repeat it", _settings(run)),
+        section("Notes", _notes([*_ONE_RUN.get(run.kind, ()), *run.notes])),
+        section("How to reproduce", _settings(run)),
     ]
-    return page(run.title, _KINDS[run.kind], parts, footer=f"Written by bertie {VERSION}. This page loads nothing.")
+    footer = f"Written by bertie {VERSION}. This page loads no other files."
+    return page(run.title, _KINDS[run.kind], parts, footer=footer)
 
 
 def _cells(part: Rows) -> list[list[str]]:
     return [
-        [safe(cell) if place in part.numbers else text(cell) for place, cell in enumerate(row)] for row in part.rows
+        [safe(cell) if column in part.numbers else text(cell) for column, cell in enumerate(row)] for row in part.rows
     ]
 
 
 def _summary(run: RunReport) -> str:
-    """Show the most telling figures big, the others small."""
+    """Show the most important figures large, the others small."""
     known = {name: value for name, value in run.summary.items() if name not in _UNSHOWN and _is_figure(value)}
     elsewhere = PREFIXES if yardsticks(run.summary) else ()
     values = {name: value for name, value in known.items() if not name.startswith(elsewhere)}
-    # What was measured on held-out data tells more than what was trained on.
-    wanted = [found for name in _BIG if (found := next((way for way in _ways(name) if way in values), ""))]
-    if not wanted:
-        wanted = list(values)
-    big = wanted[:_NUM_BIG]
+    # Values on held-out data are more informative than training values, so they come first.
+    present = [key for name in _BIG if (key := next((key for key in _keys(name) if key in values), ""))]
+    if not present:
+        present = list(values)
+    big = present[:_NUM_BIG]
     head = [(name_of(_plain(name)), shown(name, values[name]), _about(run, name)) for name in big]
     return cards(head) + facts({name_of(name): shown(name, values[name]) for name in values if name not in big})
 
 
-def _ways(name: str) -> tuple[str, ...]:
+def _keys(name: str) -> tuple[str, ...]:
     return f"dev_{name}", name, f"train_{name}"
 
 
@@ -168,40 +169,40 @@ def _plain(name: str) -> str:
 
 
 def _about(run: RunReport, name: str) -> str:
-    """Say what a figure was measured on and, when it has a curve, where that began."""
+    """Return the small print of a figure: the data it was measured on, and its first value if it has a curve."""
     if name in run.about:
         return run.about[name]
     plain = _plain(name)
     kind = "train" if name.startswith("train_") else "dev"
-    said = [] if name == plain else [kind]
+    parts = [] if name == plain else [kind]
     if any(word in plain for word in _IMPROVING) and (ends := first_and_last(run.records, kind, plain)):
-        said = [*said, f"{shown(name, ends[0])} at first"]
-    return ", ".join(said)
+        parts = [*parts, f"initially {shown(name, ends[0])}"]
+    return ", ".join(parts)
 
 
 def _curves(run: RunReport) -> str:
     if run.kind in ("evaluate", "against"):
-        return ""  # nothing was trained
+        return ""  # no training
     if run.runs:
-        drawn = overlaid(run.runs) or _missing("No figure was logged.")
-        return section("Curves", drawn, remark="A line for each seed; what was measured on dev where it was.")
-    drawn = curves(run.records, run.summary) or _missing("No figure was logged.")
+        drawn = overlaid(run.runs) or _missing("No figures were logged.")
+        return section("Curves", drawn, remark="One line per seed, with dev values if there are any.")
+    drawn = curves(run.records, run.summary) or _missing("No figures were logged.")
     return section("Curves", drawn, remark=_about_curves(run))
 
 
 def _about_curves(run: RunReport) -> str:
     if not run.records:
         return ""
-    said = ["Faint: every logged value; bold: a running mean. Above each chart stands where the bold lines end."]
+    parts = ["Faint lines show logged values, bold lines a running mean; its last value is above the chart."]
     if changes(run.records):
-        said.append("Dashed: from here on sequences have another length, in tokens; dev goes by the longest.")
+        parts.append("Dashed vertical lines mark a change of sequence length, in tokens; dev values use the longest.")
     if any("mlm_loss" in row for row in run.records):
-        said.append("MLM: masked language model; NSP: next sentence prediction.")
+        parts.append("MLM: masked language model; NSP: next sentence prediction.")
     if any("mask_loss" in row for row in run.records):
-        said.append("[MASK] alone: places where the token is shown as it is, or another one, are left out.")
+        parts.append("[MASK] alone: without the chosen tokens that are shown unchanged or as a random token.")
     if not any(row.get("kind") == "dev" for row in run.records):
-        said.append("No dev set was given: what is shown was measured on the data trained on.")
-    return " ".join(said)
+        parts.append("No dev set was given, so all values are for the training data.")
+    return " ".join(parts)
 
 
 def _findings(run: RunReport) -> list[str]:
@@ -209,12 +210,11 @@ def _findings(run: RunReport) -> list[str]:
         return sections(run.findings)
     if run.kind != "finetune":
         return []
-    said = _missing("No dev table was given, so nothing is known of what the model gets wrong.")
-    return [section("Right and wrong", said)]
+    return [section("Errors", _missing("No dev table was given, so the model was not evaluated."))]
 
 
-def _missing(what: str) -> str:
-    return f'<p class="empty">{safe(what)}</p>'
+def _missing(message: str) -> str:
+    return f'<p class="empty">{safe(message)}</p>'
 
 
 def _notes(notes: Sequence[str]) -> str:
@@ -223,7 +223,7 @@ def _notes(notes: Sequence[str]) -> str:
 
 
 def _settings(run: RunReport) -> str:
-    """Show the command, the settings, and what the run ran on."""
+    """Show the command, the settings, the machine and the versions."""
     parts = f'<div class="panel"><pre>{safe(run.command)}</pre></div>' if run.command else ""
     if run.settings:
         parts += folded("config.toml", f"<pre>{safe(run.settings)}</pre>")

@@ -1,16 +1,16 @@
-"""Where a value stands on an axis and which round values the axis names. Pure arithmetic; draws nothing."""
+"""Compute axes: their ends, their round tick values, and the position of a value on them."""
 
 import math
 from dataclasses import dataclass
 
-# Beyond these a difference overflows; no figure worth drawing is as large.
+# Beyond these limits a difference overflows; no useful figure is that large.
 LARGEST = 1e150
 SMALLEST_POSITIVE = 1e-150
 _STEPS = (1, 2, 2.5, 5, 10)
 
 
 def drawable(value: float | None, *, log: bool = False) -> bool:
-    """Tell whether a value has a place on an axis; what has none is a gap."""
+    """Return whether a value can be placed on an axis; other values become gaps."""
     if value is None or not math.isfinite(value) or abs(value) > LARGEST:
         return False
     return value >= SMALLEST_POSITIVE if log else True
@@ -18,41 +18,45 @@ def drawable(value: float | None, *, log: bool = False) -> bool:
 
 @dataclass(frozen=True)
 class Scale:
-    """A straight or logarithmic axis."""
+    """A linear or logarithmic axis."""
 
     low: float
     high: float
-    """Ends of the axis; high is the larger."""
+    """The ends of the axis; `low` is smaller than `high`."""
     ticks: tuple[float, ...]
     """Round values within the ends."""
     log: bool = False
-    """Logarithmic; both ends are positive then."""
+    """Whether the axis is logarithmic; both ends are then positive."""
 
     def share(self, value: float) -> float:
-        """Return how far along the axis a value stands, 0 at the low end and 1 at the high one."""
+        """Return the position of a value on the axis: 0 at the low end, 1 at the high end."""
         low, high = (math.log10(self.low), math.log10(self.high)) if self.log else (self.low, self.high)
         return ((math.log10(value) if self.log else value) - low) / (high - low)
 
 
 def fitting(low: float, high: float) -> Scale:
-    """Make an axis that ends where the data end, its ticks within."""
+    """Return an axis that ends where the data end, with ticks in between."""
     low, high = _apart(low, high)
     step = _step(low, high, 5)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return Scale(low, high, tuple(_round(place * step, step) for place in range(first, last + 1)))
+    return Scale(low, high, tuple(_round(number * step, step) for number in range(first, last + 1)))
 
 
 def enclosing(low: float, high: float, *, num_steps: int = 4) -> Scale:
-    """Make an axis that ends in ticks and holds the data."""
+    """Return an axis that begins and ends with a tick and contains the data.
+
+    >>> enclosing(0.3, 3.7).ticks
+    (0.0, 1.0, 2.0, 3.0, 4.0)
+    """
     low, high = _apart(low, high)
     step = _step(low, high, num_steps)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    ticks = tuple(_round(place * step, step) for place in range(first, max(last, first + 1) + 1))
+    ticks = tuple(_round(number * step, step) for number in range(first, max(last, first + 1) + 1))
     return Scale(ticks[0], ticks[-1], ticks)
 
 
 def logarithmic(low: float, high: float) -> Scale:
-    """Make a logarithmic axis for positive data; its ends are 1, 2 or 5 times a power of ten."""
+    """Return a logarithmic axis for positive data; its ends are 1, 2 or 5 times a power of ten."""
     low, high = max(low, SMALLEST_POSITIVE), max(high, SMALLEST_POSITIVE)
     powers = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 2)
     round_values = [float(f"{digit}e{power}") for power in powers for digit in (1, 2, 5)]
@@ -66,7 +70,7 @@ def logarithmic(low: float, high: float) -> Scale:
 
 
 def _apart(low: float, high: float) -> tuple[float, float]:
-    """Widen a range that is a point, or too narrow for the digits of a float."""
+    """Widen a range that is a single point or too narrow for the precision of a float."""
     size = max(abs(low), abs(high))
     if high - low > max(size * 1e-9, 1e-200):
         return low, high
@@ -75,14 +79,14 @@ def _apart(low: float, high: float) -> tuple[float, float]:
 
 
 def _step(low: float, high: float, num_steps: int) -> float:
-    """Choose a round distance of ticks so that about `num_steps` fit."""
+    """Choose a round distance between ticks so that about `num_steps` fit."""
     rough = (high - low) / num_steps
     power = math.floor(math.log10(rough))
-    # 10.0**-7 isn't exactly 1e-7, which a reader would see in the labels.
+    # Not 10.0**power: 10.0**-7 isn't exactly 1e-7, and the labels would show the difference.
     return next(step for factor in _STEPS if (step := float(f"{factor}e{power}")) >= rough * 0.999)
 
 
 def _round(value: float, step: float) -> float:
-    """Take away the digits that multiplying added."""
+    """Remove the digits that rounding errors of the multiplication added."""
     digits = 3 - math.floor(math.log10(step))
     return round(value, digits) + 0.0 if abs(digits) < 300 else value

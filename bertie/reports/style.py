@@ -1,6 +1,6 @@
-"""The look of every report: one style sheet for light and dark, screen and paper. No fonts or pictures from elsewhere.
+"""The style sheet of all reports, for light and dark mode, screen and paper. It loads no fonts or pictures.
 
-The six colours of series are told apart with any colour vision, and stand out from both papers by 3 to 1 or more.
+The six series colours can be distinguished with any colour vision. Their contrast with both backgrounds is 3:1 or more.
 """
 
 LIGHT = """--paper:#f6f7f9;--card:#fff;--ink:#141c2b;--soft:#586274;--line:#e3e6eb;--grid:#eceef2;--accent:#0a6ab8;
@@ -12,7 +12,7 @@ DARK = """--paper:#0d1117;--card:#161b24;--ink:#e7ebf2;--soft:#9aa6b8;--line:#28
 --heat:92,179,245;--wrong:255,142,102;--guess-right:rgba(92,179,245,.22);--guess-wrong:rgba(245,24,175,.3);
 --shadow:none"""
 
-_COLOURS = "".join(f".c{place}{{--c:var(--c{place})}}" for place in range(6))
+_COLOURS = "".join(f".c{number}{{--c:var(--c{number})}}" for number in range(6))
 
 _SHEET = """
 *{box-sizing:border-box}
@@ -136,5 +136,5 @@ section{margin-top:26px}details::details-content{content-visibility:visible;heig
 pre{white-space:pre-wrap;overflow-wrap:anywhere}}
 """
 
-# Paper is white: a dark screen must not print light text on it.
+# Dark mode applies to screens only: paper is white, so printed text must stay dark.
 STYLE = f":root{{{LIGHT}}}@media screen and (prefers-color-scheme:dark){{:root{{{DARK}}}}}{_COLOURS}{_SHEET}"

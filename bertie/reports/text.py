@@ -1,13 +1,13 @@
-"""Text that came from outside, made fit for a page: escaped, without characters no page may hold, pieces as sentences.
+"""Prepare text for HTML pages: escape it, replace invalid characters, and join pieces into readable sentences.
 
-Knows no layout; what is escaped here may be put between tags and into quoted attributes.
+Escaped text may be inserted between tags and into quoted attributes.
 """
 
 from collections.abc import Sequence
 from html import escape
 
 _REPLACED = "\N{REPLACEMENT CHARACTER}"
-# Control characters but tab and newline, lone surrogates and non-characters: HTML and XML refuse them all.
+# Control characters except tab and newline, lone surrogates and noncharacters: invalid in HTML and XML.
 _UNFIT = {
     **dict.fromkeys([*range(0x09), 0x0B, 0x0C, *range(0x0E, 0x20), *range(0x7F, 0xA0)], _REPLACED),
     **dict.fromkeys([*range(0xD800, 0xE000), 0xFFFE, 0xFFFF], _REPLACED),
@@ -19,52 +19,52 @@ _ENDINGS = {"s", "t", "re", "ve", "ll", "d", "m", "em"}
 
 
 def fit(text: object) -> str:
-    """Write anything as text without the characters that no page and no file of settings may hold."""
+    """Convert a value to text without the characters that are invalid in a page or a settings file."""
     return str(text).translate(_UNFIT)
 
 
 def safe(text: object) -> str:
-    """Write anything as text that a page shows as it is, and never as markup."""
+    """Convert a value to escaped text, which a page shows literally and never as markup."""
     return escape(fit(text))
 
 
 def shorten(text: str, width: int) -> str:
-    """Cut text to a width in columns, of which an East Asian character takes two, and end it with an ellipsis."""
+    """Truncate text to a width in columns, with an ellipsis at the end; an East Asian character takes two columns."""
     used = 0
-    for place, character in enumerate(text):
+    for index, character in enumerate(text):
         used += 2 if is_wide(character) else 1
         if used > width:
-            return text[: max(0, place - 1)].rstrip() + "…"
+            return text[: max(0, index - 1)].rstrip() + "…"
     return text
 
 
 def spaced(pieces: Sequence[str]) -> list[tuple[str, bool]]:
-    """Turn pieces back into something like the text they came from.
+    """Restore the spaces between pieces, approximately as in the original text.
 
     Args:
         pieces: entries of a vocabulary; continuations begin with ##.
 
     Returns:
-        For each piece its text, and whether a space stands before it.
+        For each piece its text, and whether a space precedes it.
     """
-    found: list[tuple[str, bool]] = []
+    texts: list[tuple[str, bool]] = []
     quoted = False
-    for place, piece in enumerate(pieces):
-        before = pieces[place - 1] if place else ""
-        after = pieces[place + 1] if place + 1 < len(pieces) else ""
+    for index, piece in enumerate(pieces):
+        before = pieces[index - 1] if index else ""
+        after = pieces[index + 1] if index + 1 < len(pieces) else ""
         if len(piece) > 2 and piece.startswith("##"):
-            found.append((piece[2:], False))
+            texts.append((piece[2:], False))
         elif piece == '"':
-            found.append((piece, not quoted and place > 0))
+            texts.append((piece, not quoted and index > 0))
             quoted = not quoted
         else:
             opened = before == '"' and quoted
-            found.append((piece, place > 0 and not opened and not _touch(before, piece, after, pieces[: place - 1])))
-    return found
+            texts.append((piece, index > 0 and not opened and not _touch(before, piece, after, pieces[: index - 1])))
+    return texts
 
 
 def _touch(before: str, piece: str, after: str, earlier: Sequence[str]) -> bool:
-    """Tell whether a piece stands against the one before it."""
+    """Return whether there is no space between a piece and the piece before it."""
     if piece in _CLOSING or before in _OPENING or is_wide(piece[:1]) or is_wide(before[-1:]):
         return True
     if before in {".", ","} and earlier and _is_number(earlier[-1]) and _is_number(piece):
@@ -83,5 +83,5 @@ def _is_number(piece: str) -> bool:
 
 
 def is_wide(character: str) -> bool:
-    """Tell whether a character is one of those that stand side by side without spaces: Han, kana, full-width marks."""
+    """Return whether a character is written without spaces around it: Han, kana, full-width punctuation."""
     return bool(character) and ("\u2e80" <= character <= "\ua4cf" or "\uf900" <= character <= "\uffef")

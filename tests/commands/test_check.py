@@ -212,8 +212,8 @@ def test_raw_text(tmp_path: Path, tokenizer: str, capsys: pytest.CaptureFixture[
     ]
     path = story(tmp_path, *sentences)
     code, out, said = run(capsys, path)
-    assert code == 0 and out.splitlines()[0] == f"{path}: 2 things to look at"
-    assert "30 of 40 documents (75.0%) copy others exactly" in out
+    assert code == 0 and out.splitlines()[0] == f"{path}: 2 warnings"
+    assert "30 of 40 documents (75.0%) are exact copies" in out
     assert "estimated random next share" in out and "sentences" in out and "Reading" in said
     assert f"next: bertie train-tokenizer {path} --out out/tokenizer" in said
     figures = json.loads(run(capsys, path, "--model", tokenizer, "--json")[1])["files"][0]
@@ -231,7 +231,7 @@ def test_raw_text_that_can_not_be_read(tmp_path: Path, capsys: pytest.CaptureFix
     empty = tmp_path / "empty.txt"
     empty.touch()
     code, out, _ = run(capsys, str(empty))
-    assert code == 3 and "no text in any of 1 files" in out
+    assert code == 3 and "no text found in 1 files" in out
 
 
 @pytest.mark.parametrize(

@@ -77,10 +77,10 @@ def test_warnings(tmp_path: Path, tokenizer: Path, capsys: pytest.CaptureFixture
     ("words", "code", "message"),
     [
         (["nowhere.txt"], 2, "no such file"),
-        (["text.pdf"], 2, "known are .txt"),
+        (["text.pdf"], 2, "known suffixes are .txt"),
         (["text.txt", "--language", "enlish"], 2, "--language 'enlish' is unknown"),
         (["text.txt", "--processes", "0"], 2, "--processes must be at least 1; got 0"),
-        (["empty.txt"], 3, "no text in any of 1 files"),
+        (["empty.txt"], 3, "no text found in 1 files"),
         (["bad.txt"], 3, "bad.txt:1: byte 0xff at offset 4 is not UTF-8"),
         (["table.tsv"], 3, "--text-column"),
     ],
@@ -127,4 +127,4 @@ def test_chinese_words(
     assert code == 0 and json.loads(output)["words_by"].startswith("rjieba ") and "not marked" not in errors
     (tmp_path / "own.txt").write_text("我们 x y z\n", encoding="utf-8")
     code, _, errors = run(capsys, *common, tmp_path / "e", "--user-dictionary", tmp_path / "own.txt")
-    assert code == 3 and "own.txt:1: a line is a word" in errors
+    assert code == 3 and "own.txt:1: not a valid entry" in errors

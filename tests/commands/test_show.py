@@ -187,7 +187,7 @@ def test_a_model_that_was_edited(model: Path, capsys: pytest.CaptureFixture[str]
     assert (report.values["files"]["state"], report.exit_code) == ("not as they were written", 3)
     assert report.values["files"]["changed"] == ["README.md", "config.json"]
     assert report.next_command == f"bertie show {model} --accept-changes"
-    with pytest.raises(DataError, match=r"config\.json is not as it was written.*--accept-changes"):
+    with pytest.raises(DataError, match=r"config\.json does not match.*--accept-changes"):
         load(model)
     capsys.readouterr()
     assert show(model, accept_changes=True).exit_code == 0

@@ -52,9 +52,9 @@ def test_planted_faults(tmp_path: Path) -> None:
     documents = ["\n".join([*lines, f"Number {number}."]) for number in range(20)]
     found = survey([write(tmp_path, "a.txt", *documents, documents[0], "x " * 4000)])
     text = advice(found, 0.75)
-    assert "warning: 1 of 22 documents (4.5%) copy others exactly" in text
-    assert "81 of 106 lines (76.4%) occurred before, such as 'Click here to subscribe' 21 times" in text
-    assert "warning: 21 lines hold tags such as <br />" in text
+    assert "warning: 1 of 22 documents (4.5%) are exact copies" in text
+    assert "81 of 106 lines (76.4%) repeat earlier ones, such as 'Click here to subscribe' 21 times" in text
+    assert "warning: 21 lines contain tags such as <br />" in text
     assert "warning: 21 lines look like UTF-8 that was read as Latin-1" in text
     assert "the longest sentence has 7,999 characters" in text and "a.txt: x x x" in text
     assert "about 75% of the pairs will be random" in text
@@ -100,8 +100,8 @@ def test_what_readers_warn_of_is_a_finding(tmp_path: Path) -> None:
     found = survey([path])
     assert found.counts.documents == 1 and found.counts.empty_documents == 1
     assert "warning: " in advice(found) and "without </doc>" in advice(found)
-    assert "note: 1 documents hold no text" in advice(found)
-    assert "there is a single document" in advice(found)
+    assert "note: 1 documents contain no text" in advice(found)
+    assert "there is only one document" in advice(found)
 
 
 def test_rows_without_text_are_empty_documents(tmp_path: Path) -> None:
@@ -154,8 +154,8 @@ def test_words_of_findings() -> None:
     assert places("a", []) == "a" and places("a", [7]) == "a: line 7" and places("a", ["q1", "q2"]) == "a: items q1, q2"
     assert places("a", range(1, 1008)) == "a: lines 1, 2, 3, 4, 5 and 1,002 more"
     error, warning, note = (Finding(kind, "", "") for kind in ("error", "warning", "note"))  # type: ignore[arg-type]
-    assert verdict([note]) == "fine" and verdict([warning]) == "1 thing to look at"
-    assert verdict([warning, error, warning]) == "can't be used: 1 error, 2 more things to look at"
+    assert verdict([note]) == "fine" and verdict([warning]) == "1 warning"
+    assert verdict([warning, error, warning]) == "can't be used: 1 error, 2 warnings"
 
 
 @pytest.mark.realdata

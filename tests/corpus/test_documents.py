@@ -103,18 +103,18 @@ def test_columns_that_are_not_there(tmp_path: Path) -> None:
         read(path)
     with pytest.raises(SettingsError, match=r"no column 'uterance'; did you mean 'utterance'"):
         read(path, text_column="uterance")
-    with pytest.raises(DataError, match=r"b\.jsonl:2: column 'text' holds \[1, 2\], which is no text"):
+    with pytest.raises(DataError, match=r"b\.jsonl:2: column 'text' holds \[1, 2\], which is not text"):
         read(write(tmp_path, '{"text": "x"}\n{"text": [1, 2]}\n', "b.jsonl"))
 
 
 def test_nothing_to_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     empty = [write(tmp_path, content, f"{number}.txt") for number, content in enumerate(["", "\n \n", "\ufeff"])]
     empty += [write(tmp_path, "", "3.jsonl"), write(tmp_path, "text\n", "4.csv")]
-    with pytest.raises(DataError, match="no text in any of 5 files"):
+    with pytest.raises(DataError, match="no text found in 5 files"):
         read(*empty)
     capsys.readouterr()
     assert read(*empty, write(tmp_path, "one", "5.txt")) == [["one"]]
-    assert capsys.readouterr().err.count("holds no text") == 5
+    assert capsys.readouterr().err.count("contains no text") == 5
 
 
 def test_replacements_are_counted_for_each_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -145,7 +145,7 @@ def test_bytes_do_not_depend_on_chunks_and_parts(
 def test_nothing_but_blanks(tmp_path: Path, vocabulary: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("\x00\n\n\u200b\n", encoding="utf-8")
-    with pytest.raises(DataError, match="no sentence with a token in any of 1 files"):
+    with pytest.raises(DataError, match="no tokens found in 1 files"):
         prepare([path], tokenizer=vocabulary, out=tmp_path / "corpus")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.txt"]
 

@@ -167,12 +167,12 @@ def test_a_user_dictionary(tmp_path: Path) -> None:
     "line", ["云 计算", "云计算 n 3", "云计算 3 n x", "云计算 -1", "云计算 1.5", "云 " + "9" * 5000]
 )
 def test_lines_that_are_no_entries(line: str, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"words.txt:2: a line is a word"):
+    with pytest.raises(DataError, match=r"words.txt:2: not a valid entry"):
         write(tmp_path, f"好的\n{line}\n")
 
 
 def test_an_empty_dictionary(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="holds no word"):
+    with pytest.raises(DataError, match="contains no words"):
         write(tmp_path, " \n")
     with pytest.raises(SettingsError, match="no such file"):
         UserDictionary.of(tmp_path / "nowhere.txt")

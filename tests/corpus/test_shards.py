@@ -134,7 +134,7 @@ def test_damage_is_named(folder: Path, name: str, damage: str) -> None:
         path.write_bytes(
             {"cut": data[:-1], "longer": data + b"\0", "changed": data[:-1] + bytes([data[-1] ^ 1])}[damage]
         )
-    with pytest.raises(DataError, match=f"{path.name}: broken corpus.*prepare the corpus again"):
+    with pytest.raises(DataError, match=f"{path.name}: damaged corpus.*prepare the corpus again"):
         Corpus.open(folder)
 
 
@@ -151,7 +151,7 @@ def test_large_files_are_hashed_when_asked(folder: Path, monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"version": 2}, DataError, "format version 2, but this bertie reads 1"),
+        ({"version": 2}, DataError, "format version 2, but this version of bertie reads 1"),
         ({"format": "something"}, SettingsError, "is not the manifest of a prepared corpus"),
         ({"num_tokens": 11}, DataError, r"its counts don't fit the size of tokens\.bin"),
         ({"num_documents": 0}, DataError, "a count, a fingerprint or the list of files"),
@@ -205,12 +205,12 @@ def test_offsets_must_end_where_the_counts_say(tmp_path: Path, monkeypatch: pyte
     ("name", "offsets", "message"),
     [
         ("sentences.bin", [1, 2], "the first sentence begins at 1"),
-        ("sentences.bin", [0, 0], "sentence 1 ends where it begins or before"),
-        ("sentences.bin", [0, 2, 1], "sentence 2 ends where it begins or before"),
-        ("sentences.bin", [0, 2**40], "sentence 2 ends where it begins or before"),
-        ("sentences.bin", [0, -5], "sentence 1 ends where it begins or before"),
+        ("sentences.bin", [0, 0], "sentence 1 is empty or ends before it begins"),
+        ("sentences.bin", [0, 2, 1], "sentence 2 is empty or ends before it begins"),
+        ("sentences.bin", [0, 2**40], "sentence 2 is empty or ends before it begins"),
+        ("sentences.bin", [0, -5], "sentence 1 is empty or ends before it begins"),
         ("documents.bin", [-1], "the first document begins at -1"),
-        ("documents.bin", [0, 99], "document 2 ends where it begins or before"),
+        ("documents.bin", [0, 99], "document 2 is empty or ends before it begins"),
     ],
 )
 def test_offsets_point_forwards_and_inside(
@@ -221,7 +221,7 @@ def test_offsets_point_forwards_and_inside(
     data = np.fromfile(tmp_path / "corpus" / name, "<i8")
     data[: len(offsets)] = offsets
     (tmp_path / "corpus" / name).write_bytes(data.tobytes())
-    with pytest.raises(DataError, match=f"{name}: broken corpus: {message}"):
+    with pytest.raises(DataError, match=f"{name}: damaged corpus: {message}"):
         Corpus.open(tmp_path / "corpus")
 
 
@@ -232,7 +232,7 @@ def test_ids_outside_the_vocabulary_are_named(tmp_path: Path, monkeypatch: pytes
     data[1] = 65_535
     (tmp_path / "corpus" / "tokens.bin").write_bytes(data.tobytes())
     corpus = Corpus.open(tmp_path / "corpus")
-    with pytest.raises(DataError, match=r"tokens\.bin: broken corpus: id 65535 is not among"):
+    with pytest.raises(DataError, match=r"tokens\.bin: damaged corpus: id 65535 is not in the vocabulary"):
         corpus.gather([0], [3])
 
 

@@ -68,13 +68,13 @@ def test_damage_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "a" / "words.bin"
     content = file.read_bytes()
     file.write_bytes(content[:-1])
-    with pytest.raises(DataError, match=r"words.bin: broken corpus: it has 2 bytes instead of 3"):
+    with pytest.raises(DataError, match=r"words.bin: damaged corpus: it has 2 bytes instead of 3"):
         Corpus.open(tmp_path / "a")
     file.write_bytes(bytes(len(content)))
-    with pytest.raises(DataError, match=r"words.bin: broken corpus: its content was changed"):
+    with pytest.raises(DataError, match=r"words.bin: damaged corpus: its content was changed"):
         Corpus.open(tmp_path / "a")
     file.unlink()
-    with pytest.raises(DataError, match=r"words.bin: broken corpus: it is missing"):
+    with pytest.raises(DataError, match=r"words.bin: damaged corpus: it is missing"):
         Corpus.open(tmp_path / "a")
 
 
@@ -130,8 +130,8 @@ def test_a_user_dictionary_decides(tmp_path: Path, vocabulary: Path, capsys: pyt
     assert own.manifest["words"]["user_dictionary"]["path"].endswith("own.txt")
     capsys.readouterr()
     make(tmp_path, ENGLISH, vocabulary, "english", user_dictionary=tmp_path / "own.txt")
-    assert "own.txt was of no use" in capsys.readouterr().err
-    with pytest.raises(SettingsError, match="no use with --words none"):
+    assert "own.txt was not used" in capsys.readouterr().err
+    with pytest.raises(SettingsError, match="no effect with --words none"):
         make(tmp_path, CHINESE, vocabulary, "neither", words="none", user_dictionary=tmp_path / "own.txt")
     assert not (tmp_path / "neither").exists()
 
@@ -154,5 +154,5 @@ def test_processes_make_no_difference(tmp_path: Path, vocabulary: Path, monkeypa
 def test_without_the_package(tmp_path: Path, vocabulary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(segmentation, "is_installed", lambda: False)
     assert not make(tmp_path, CHINESE, vocabulary, "auto").has_words
-    with pytest.raises(SettingsError, match=r"rjieba is needed to find Chinese words.*bertie\[zh\]"):
+    with pytest.raises(SettingsError, match=r"rjieba is needed to segment Chinese words.*bertie\[zh\]"):
         make(tmp_path, CHINESE, vocabulary, "jieba", words="jieba")

@@ -60,9 +60,9 @@ def test_full_disk_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_refused_place_is_a_setting(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(SettingsError, match="choose another place"):
+    with pytest.raises(SettingsError, match="choose another path"):
         write_text(tmp_path / "file" / "a.txt", "x")
-    with pytest.raises(SettingsError, match="choose another place"):
+    with pytest.raises(SettingsError, match="choose another path"):
         write_text(tmp_path / ("n" * 300), "x")
 
 
@@ -170,7 +170,7 @@ def test_the_next_writer_removes_what_a_killed_one_left(tmp_path: Path, capsys: 
         pass
     assert sorted(path.name for path in tmp_path.iterdir()) == ["target", other.name]
     said = capsys.readouterr().err
-    assert f"removed {tmp_path / leftovers[0]} (0.1 MB), which a command that was killed left" in said
+    assert f"removed {tmp_path / leftovers[0]} (0.1 MB), a leftover of a killed command" in said
     assert folder.name not in said
 
 
@@ -194,7 +194,7 @@ def test_old_parts_of_single_files_go(tmp_path: Path, capsys: pytest.CaptureFixt
     os.utime(old, (0, 0))
     write_text(tmp_path / "a.txt", "x")
     assert names(tmp_path) == ["a.txt", young.name]
-    assert f"removed {old}, which" in capsys.readouterr().err
+    assert f"removed {old}, a leftover" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("fails", [False, True])
@@ -245,7 +245,7 @@ def test_a_system_that_opens_no_folders(
     with atomic_folder(tmp_path / "target") as folder:
         (folder / "b").touch()
     assert names(tmp_path) == ["a.txt", "b", "target", left.name]
-    assert f"{left} is half-written; remove it if no command is at work on it" in capsys.readouterr().err
+    assert f"{left} is incomplete; remove it if no running command is writing it" in capsys.readouterr().err
 
 
 def test_a_file_system_that_syncs_no_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

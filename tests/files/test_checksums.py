@@ -53,11 +53,11 @@ def test_a_folder_without_a_list_is_taken_as_it_is(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["weights", "a b.json", "1_Pooling/config.json"])
 def test_changed_and_missing_files_are_named(folder: Path, name: str) -> None:
     (folder / name).write_bytes((folder / name).read_bytes() + b" ")
-    with pytest.raises(DataError, match=rf"{name} is not as it was written.*bertie show .*model --accept-changes"):
+    with pytest.raises(DataError, match=rf"{name} does not match.*bertie show .*model --accept-changes"):
         load(folder)
     assert compare(folder, read_sums(folder) or {}) == Differences(changed=(name,))
     (folder / name).unlink()
-    with pytest.raises(DataError, match=rf"{name} is not as it was written"):
+    with pytest.raises(DataError, match=rf"{name} does not match"):
         load(folder)
     (folder / "more").touch()
     assert compare(folder, read_sums(folder) or {}) == Differences(missing=(name,), added=("more",))
@@ -76,7 +76,7 @@ def test_a_change_is_the_likelier_cause_of_an_error(folder: Path) -> None:
     with pytest.raises(SettingsError, match="no head"), verified(folder):
         raise SettingsError("no head")
     (folder / "a b.json").write_text("{")
-    with pytest.raises(DataError, match=r"a b\.json is not as it was written") as caught, verified(folder):
+    with pytest.raises(DataError, match=r"a b\.json does not match") as caught, verified(folder):
         raise KeyError("hidden_size")
     assert isinstance(caught.value.__cause__, KeyError)
     with pytest.raises(KeyboardInterrupt), verified(folder):

@@ -55,13 +55,14 @@ def test_two_delimiters_that_fit_are_asked(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("Der Film war gut;1,5\nDas Buch war lang;2,5\nDie Suppe war kalt;3,0\n")
     with pytest.raises(
-        DataError, match=r"can't tell what separates its columns: comma .* or semicolon .*delimiter=semicolon"
+        DataError,
+        match=r"can't tell which delimiter separates its columns: comma .* or semicolon .*=semicolon",
     ):
         open_rows(path)
     assert read(path, delimiter="semicolon", header="no")[1][0] == ("Der Film war gut", "1,5")
-    with pytest.raises(SettingsError, match="a delimiter is one character or one of comma, semicolon, tab, bar"):
+    with pytest.raises(SettingsError, match="use one character or one of comma, semicolon, tab, bar"):
         open_rows(path, columns={"delimiter": "semi"})
-    with pytest.raises(SettingsError, match="say header=yes or header=no"):
+    with pytest.raises(SettingsError, match="use header=yes or header=no"):
         open_rows(path, columns={"header": "maybe"})
 
 
@@ -90,5 +91,5 @@ def test_a_header_that_comes_again_is_named(tmp_path: Path) -> None:
 def test_wide_characters_without_a_mark_are_named(tmp_path: Path, name: str) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes("text,label\nGut, schön,x\n".encode(name))
-    with pytest.raises(DataError, match=f"every second byte is 0, as in {name} without a mark.*iconv -f {name}"):
+    with pytest.raises(DataError, match=f"looks like {name}, not UTF-8.*every second byte is 0.*iconv -f {name}"):
         open_rows(path)

@@ -26,13 +26,13 @@ def write(folder: Path, value: Any, indent: int | None = None, name: str = "a.js
     [
         (ROWS, "one JSON list"),
         ({"version": 1, "data": ROWS}, "rows from 'data'"),
-        ({name: [row[name] for row in ROWS] for name in ROWS[0]}, "a JSON list for each column"),
-        ({str(n): row for n, row in enumerate(ROWS)}, "an object a row, under its number"),
+        ({name: [row[name] for row in ROWS] for name in ROWS[0]}, "one JSON list per column"),
+        ({str(n): row for n, row in enumerate(ROWS)}, "one object per row, keyed by row number"),
         (
             {"columns": list(ROWS[0]), "index": [0, 1], "data": [list(row.values()) for row in ROWS]},
             "rows from 'data'",
         ),
-        ({name: {str(n): row[name] for n, row in enumerate(ROWS)} for name in ROWS[0]}, "a JSON list for each column"),
+        ({name: {str(n): row[name] for n, row in enumerate(ROWS)} for name in ROWS[0]}, "one JSON list per column"),
     ],
 )
 def test_tables_in_one_value(tmp_path: Path, value: Any, remark: str, indent: int | None) -> None:
@@ -57,7 +57,7 @@ def test_a_list_named_jsonl_and_lines_named_json(tmp_path: Path) -> None:
         (["a", "b"], r"a\.json:1: each row must be an object .*; this is a string"),
         ([], "is empty"),
         ({"text": "a", "label": "b"}, "one JSON object over several lines, which is a single row"),
-        ({"train": ROWS, "dev": ROWS}, r"no list of rows in it; it holds train \(a list\), dev \(a list\)"),
+        ({"train": ROWS, "dev": ROWS}, r"no list of rows found; the file holds train \(a list\), dev \(a list\)"),
         ([{"text": "a", "label": "x"}, {"text": "b"}], r"a\.json:2: no 'label' here; found: text"),
     ],
 )

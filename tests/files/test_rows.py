@@ -101,16 +101,16 @@ def test_huge_fields(tmp_path: Path) -> None:
     [
         ("a.csv", "id,text\n1,a\n2,b,c\n", r"a\.csv:3: 3 fields, but the header names 2 \(id, text\)"),
         ("a.csv", "id,text\n1\n", r"a\.csv:2: 1 fields"),
-        ("a.csv", 'id,text\n1,a\n2,"never closed\n3,c\n', r"a\.csv:3: .*no valid CSV"),
+        ("a.csv", 'id,text\n1,a\n2,"never closed\n3,c\n', r"a\.csv:3: .*not valid CSV"),
         ("a.tsv", "id\ttext\n1\ta\tb\n", r"a\.tsv:2: 3 fields"),
         ("a.jsonl", '{"text": "a"}\n{"text": \n', r"a\.jsonl:2: .*no valid JSON"),
         ("a.jsonl", "[" * 100_000 + "\n", r"a\.jsonl: nested too deeply"),
         ("a.jsonl", "9" * 5000 + "\n", r"a\.jsonl:1: a number has more than 300 digits"),
         ("a.jsonl", '"just text"\n', r"a\.jsonl:1: each line must be an object"),
         ("a.jsonl", '{"text": "a"}\n\n{"body": "b"}\n', r"a\.jsonl:3: no 'text' here; found: body"),
-        ("a.jsonl", '{"text": "\\ud800x"}\n', r"a\.jsonl:1: 'text' holds half a character"),
-        ("a.parquet", "PAR1 and then nothing", r"a\.parquet: this is no valid Parquet"),
-        ("a.parquet", "", r"a\.parquet: this is no valid Parquet"),
+        ("a.jsonl", '{"text": "\\ud800x"}\n', r"a\.jsonl:1: 'text' contains half a character"),
+        ("a.parquet", "PAR1 and then nothing", r"a\.parquet: not a valid Parquet"),
+        ("a.parquet", "", r"a\.parquet: not a valid Parquet"),
     ],
 )
 def test_broken_tables(tmp_path: Path, name: str, content: str, message: str) -> None:

@@ -184,7 +184,7 @@ def test_expand_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     (tmp_path / "a.pdf").touch()
     with pytest.raises(SettingsError, match=r"a\.pdf.*\.txt, \.jsonl, \.csv, \.tsv, \.parquet.*\.gz, \.xz, \.zst"):
         expand(tmp_path / "a.pdf")
-    with pytest.raises(SettingsError, match=r"no file in the folder .* can be read"):
+    with pytest.raises(SettingsError, match=r"the folder .* holds no file that bertie can read"):
         expand(tmp_path)
     with pytest.raises(SettingsError, match="no file matches"):
         expand(tmp_path / "*.txt")
@@ -211,7 +211,7 @@ def test_byte_stream_is_bounded(tmp_path: Path) -> None:
     tracemalloc.stop()
 
 
-@pytest.mark.parametrize(("name", "told"), [("a.csv", r"this is gzip \(put .gz behind its name\)"), ("a.txt", "gzip")])
+@pytest.mark.parametrize(("name", "told"), [("a.csv", r"this is gzip \(add .gz to its name\)"), ("a.txt", "gzip")])
 def test_compressed_bytes_under_another_name_are_named(tmp_path: Path, name: str, told: str) -> None:
     (tmp_path / name).write_bytes(gzip.compress(b"text,label\n"))
     with pytest.raises(DataError, match=told), open_text(tmp_path / name) as stream:

@@ -67,7 +67,7 @@ def test_the_whole_life_with_labels(tmp_path: Path) -> None:
     assert "counts of the two pieces" in values["remarks"][0]
     assert "TF-IDF" in values["remarks"][1] and "nothing is known of the spread" in values["remarks"][1]
     page = (out / "report.html").read_text(encoding="utf-8")
-    for part in ("What pre-training bought", "By class", "Texts nobody labelled", "bertie demo"):
+    for part in ("What pre-training bought", "By class", "Predictions for unlabelled texts", "bertie demo"):
         assert part in page
     with pytest.raises(SettingsError, match="exists"):
         demo(out=out)
@@ -86,7 +86,7 @@ def test_the_whole_life_with_tags(tmp_path: Path) -> None:
     assert "word, neighbours, affixes" in values["remarks"][1]
     assert values["masks"] and all(row["sentence"].count("___") == 1 for row in values["masks"])
     page = (out / "report.html").read_text(encoding="utf-8")
-    for part in ("Hidden words", "What pre-training bought", "classical way", "PER"):
+    for part in ("Masked words", "What pre-training bought", "classical way", "PER"):
         assert part in page
 
 
@@ -101,7 +101,7 @@ def test_pairs_of_texts(tmp_path: Path) -> None:
     )
     assert "--pair" in str(report.next_command)
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
-    assert "Texts nobody labelled" not in page and "What pre-training bought" in page
+    assert "Predictions for unlabelled texts" not in page and "What pre-training bought" in page
 
 
 def test_held_out_text_is_never_read_in_training(tmp_path: Path) -> None:

@@ -35,9 +35,9 @@ def test_the_error_of_calibration_is_weighed_by_items() -> None:
 @pytest.mark.parametrize(
     ("tenths", "lean"),
     [
-        ([(0.9, 0.7, 10)], "surer than it should be"),
-        ([(0.7, 0.9, 10)], "less sure than it could be"),
-        ([(0.6, 0.7, 10), (0.9, 0.8, 10)], "as sure as it should be over all"),
+        ([(0.9, 0.7, 10)], "the model is overconfident."),
+        ([(0.7, 0.9, 10)], "the model is underconfident."),
+        ([(0.6, 0.7, 10), (0.9, 0.8, 10)], "the confidence matches the share of correct"),
     ],
 )
 def test_the_lean_is_said(tenths: list[tuple[float, float, int]], lean: str, read_page: Read) -> None:
@@ -55,7 +55,7 @@ def test_dots_stand_where_they_should(read_page: Read) -> None:
     assert float(low.attributes["r"]) < float(high.attributes["r"])
     start, end = (float(place) for place in re.findall(r"[\d.]+", svg.all("path", "gap")[1].attributes["d"])[1:])
     assert end < start and end == pytest.approx(float(high.attributes["cy"]))
-    assert [title.text for title in svg.all("title")][1] == "says 75.0%, is right 100%, 20 items"
+    assert [title.text for title in svg.all("title")][1] == "confidence 75.0%, correct 100%, 20 items"
 
 
 def test_numbers_are_drawn_on_one_scale(read_page: Read) -> None:
@@ -76,8 +76,8 @@ def test_thousands_of_numbers_stay_a_small_drawing(read_page: Read) -> None:
 def test_only_what_was_found_is_shown(read_page: Read) -> None:
     assert not any(sections(Findings()))
     page = read_page(on_page(*sections(Findings(estimates=[(1.0, 2.0)], worst=[Wrong("a text", "1", "2")]))))
-    assert headings(page) == ["Guesses", "Worst errors"]
-    assert [cell.text for cell in page.all("th")] == ["text", "gold", "guess"]
+    assert headings(page) == ["Predictions", "Worst errors"]
+    assert [cell.text for cell in page.all("th")] == ["text", "gold", "prediction"]
 
 
 def test_classes_without_confusion_are_a_table(read_page: Read) -> None:

@@ -37,7 +37,7 @@ def test_small_chart_is_drawn_as_ever() -> None:
 def test_parts_of_the_small_chart(read_page: Read) -> None:
     page = read_page(small_chart())
     svg = page.all("svg")[0]
-    assert svg.attributes["aria-label"] == "Loss & more over step; at the end: train 1.5, dev <1> 4.2"
+    assert svg.attributes["aria-label"] == "Loss & more over step; last values: train 1.5, dev <1> 4.2"
     assert [path.attributes["d"].count("M") for path in svg.all("path", "line")] == [2, 1]
     assert [text.text for text in svg.all("text", "mid")] == ["0", "10", "20", "30", "40"]
     titles = [title.text for title in svg.all("title")]

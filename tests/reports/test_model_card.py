@@ -44,7 +44,7 @@ def test_what_is_not_known_is_not_said() -> None:
     text = card(scores={})
     data = ModelCard(text).data
     assert data.license is None and data.language is None and data.base_model is None and data.eval_results is None
-    assert "Nothing was measured: no dev data were given." in text
+    assert "The model was not evaluated, because no dev set was given." in text
     assert "seed:" not in text and "parameters" not in text
 
 
@@ -52,9 +52,9 @@ def test_what_is_known_is_said() -> None:
     text = card(
         labels=["fresh", "rotten"], seed=0, steps=1200, tokens=4_096_000, num_parameters=11_200_000, data="ab" * 32
     )
-    for line in ("- seed: 0", "- updates: 1,200", "- tokens trained on: 4,096,000", "- fingerprint of the data: abab"):
+    for line in ("- seed: 0", "- steps: 1,200", "- training tokens: 4,096,000", "- data fingerprint: abab"):
         assert line in text
-    assert "of 11,200,000 parameters, made with bertie. Labels: fresh, rotten." in text
+    assert "trained with bertie. It has 11,200,000 parameters. Labels: fresh, rotten." in text
     assert "| Accuracy | 0.8750 |" in text and 'command = "finetune"\nseed = 3' in text
 
 

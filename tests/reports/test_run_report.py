@@ -71,8 +71,8 @@ def full(text: str = "plain") -> RunReport:
 def test_everything_given_is_on_the_page(read_page: Read) -> None:
     page = read_page(render(full()))
     assert [heading.text for heading in page.all("h2")] == [
-        *("plain", "Curves", "Hidden words, before and after", "By class", "Calibration", "Guesses", "Worst errors"),
-        *("Examples", "Texts nobody labelled", "Good to know", "Repeat it"),
+        *("plain", "Curves", "Masked words before and after training", "By class", "Calibration", "Predictions"),
+        *("Worst errors", "Examples", "Predictions for unlabelled texts", "Notes", "How to reproduce"),
     ]
     assert [link.text for link in page.all("a")] == [heading.text for heading in page.all("h2")]
     words = page.words()
@@ -117,7 +117,7 @@ def test_sound_for_any_records(read_page: Read, many: list[dict[str, Any]]) -> N
 @pytest.mark.parametrize("kind", ["pretrain", "finetune", "demo"])
 def test_an_empty_run(kind: Any, read_page: Read) -> None:
     page = read_page(render(RunReport("Nothing", kind, {}, machine={}, versions={})))
-    assert "No figure was logged." in page.words()
+    assert "No figures were logged." in page.words()
     assert ("No dev table was given" in page.words()) == (kind == "finetune")
     assert not page.all("svg") and not page.all("table")
 
@@ -141,7 +141,7 @@ def test_what_was_measured_on_dev_is_shown_first_and_big(read_page: Read) -> Non
     }
     page = read_page(render(RunReport("x", "pretrain", summary, records=records(500, dev=True))))
     big = [" ".join(card.words().split()) for card in page.all("div", "card")]
-    assert big == ["MLM accuracy 41.0% dev, 40.0% at first", "MLM loss 3.1 dev, 10.29 at first", "Time 1 min 40 s"]
+    assert big == ["MLM accuracy 41.0% dev, initially 40.0%", "MLM loss 3.1 dev, initially 10.29", "Time 1 min 40 s"]
     assert [" ".join(fact.words().split()) for fact in page.all("dl", "facts")[0].inside] == [
         "Steps 500",
         "MLM loss, train 3",
@@ -158,7 +158,8 @@ def test_gaps_where_a_figure_is_no_number(read_page: Read) -> None:
 def test_hidden_words_are_counted(read_page: Read) -> None:
     page = read_page(render(full()))
     assert (
-        "First guess right: 0 of 10 before training, 10 after; among the first 2: 0 before, 10 after." in page.words()
+        "It is the first prediction in 0 of 10 sentences before training and in 10 after; it is among the first 2 in 0 "
+        "before and in 10 after." in page.words()
     )
     assert [hit.words().split() for hit in page.all("li", "hit")] == [["cat", "(right)", "70%"]] * 10
     assert page.all("article")[0].all("p")[0].attributes["dir"] == "auto"

@@ -49,12 +49,12 @@ def records(*, dev: bool = True) -> list[dict[str, Any]]:
 
 def test_the_section(read_page: Read) -> None:
     page = read_page(render(RunReport("x", "pretrain", SUMMARY, records=records(), machine={}, versions={})))
-    assert [heading.text for heading in page.all("h2")][:2] == ["[MASK] alone, beside counting", "Curves"]
+    assert [heading.text for heading in page.all("h2")][:2] == ["[MASK] alone, compared with token counts", "Curves"]
     rows = [[" ".join(cell.words().split()) for cell in row.all("td")] for row in page.all("tbody")[0].all("tr")]
     assert rows == [
-        ["Always the commonest token (unigram)", "6.63", "4.4%"],
+        ["Always the most frequent token (unigram)", "6.63", "4.4%"],
         ["Counts of the tokens on both sides (two neighbours)", "4.07", "27.8%"],
-        ["This network, dev", "3.92", "28.1%"],
+        ["This model, dev set", "3.92", "28.1%"],
     ]
     assert "The run left the plateau after 330k tokens (40 s)." in page.words()
     facts = " ".join(page.all("dl", "facts")[0].words().split())
@@ -78,7 +78,7 @@ def test_yardsticks_and_the_moment_cross_the_curves_of_masks_alone(read_page: Re
 
 def test_without_dev_the_end_of_training_stands_beside() -> None:
     summary = {name: value for name, value in SUMMARY.items() if not name.startswith("dev_")}
-    assert "This network, the last steps of training" in yardsticks(summary)
+    assert "This model, last steps of training" in yardsticks(summary)
 
 
 @pytest.mark.parametrize("missing", ["yardstick_unigram_loss", "yardstick_neighbours_loss"])
@@ -86,7 +86,7 @@ def test_runs_without_yardsticks_have_no_section(read_page: Read, missing: str) 
     summary = {name: value for name, value in SUMMARY.items() if name != missing}
     assert yardsticks(summary) == ""
     page = read_page(render(RunReport("x", "pretrain", summary, records=records(dev=False))))
-    assert "beside counting" not in page.words()
+    assert "token counts" not in page.words()
 
 
 def test_an_older_run_is_drawn_as_before(read_page: Read) -> None:
@@ -103,12 +103,12 @@ def test_what_is_no_number_is_left_out(read_page: Read, value: Any) -> None:
     assert levels(summary, "mask_loss") == [(4.07, "two neighbours")] and levels(summary, "loss") == []
     read_page(render(RunReport("x", "pretrain", summary, records=records())))
     with_own = {**SUMMARY, "dev_mask_loss": value, "dev_mask_accuracy": value}
-    assert "This network, the last steps of training" in yardsticks(with_own)
+    assert "This model, last steps of training" in yardsticks(with_own)
 
 
 def test_what_was_expected_is_told_there_and_nowhere_else() -> None:
     assert "expected" not in yardsticks(SUMMARY)
     hopes = {"expected_mask_loss": 3.9, "expected_mask_loss_of_twice": 3.7}
-    said = "Before it began, a loss of 3.90 was expected, and 3.70 of a run twice as long."
+    said = "The loss expected before the run was 3.90, and 3.70 for a run twice as long."
     page = render(RunReport(title="run", kind="pretrain", summary={**SUMMARY, **hopes}, records=records(), settings=""))
     assert said in page and "Expected mask loss" not in page

@@ -137,5 +137,5 @@ def test_any_corpus_gives_finite_vectors(width: int, tmp_path: Path) -> None:
 def test_ids_that_no_vocabulary_has_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     corpus = written(tmp_path / "corpus", drawn(5))
     monkeypatch.setattr(corpus, "vocab_size", 3)
-    with pytest.raises(shards.DataError, match="broken corpus"):
+    with pytest.raises(shards.DataError, match="damaged corpus"):
         counts.count_pieces(corpus)
