@@ -1,7 +1,7 @@
 """bertie: a complete BERT system, from raw text to served models.
 
 Every command is a function here (``bertie.pretrain(...)`` is ``bertie pretrain ...``), and ``bertie.load`` opens a
-model. Names resolve on first use, so ``import bertie`` loads neither torch nor anything else that is heavy.
+model. Commands are imported on first use, so ``import bertie`` loads neither torch nor any other heavy package.
 """
 
 from importlib import import_module
@@ -11,25 +11,25 @@ __version__ = "0.1.0"
 
 
 def load(path: Any, task: Any = None, **settings: Any) -> Any:
-    """Open a model folder or hub id, ready to predict.
+    """Load a model for prediction.
 
     Args:
         path: a local model folder, or a hub id such as ``bert-base-uncased``.
-        task: what to do with it; inferred from the model's own settings when None.
-        **settings: passed on to ``bertie.inference.predictor.load`` (device, batch size, ...).
+        task: the task's name; read from the model's settings when None.
+        **settings: passed to ``bertie.inference.predictor.load`` (device, batch size, ...).
 
     Returns:
         A ``bertie.inference.predictor.Predictor``.
 
     Raises:
         SettingsError: the task's name is unknown, or the path doesn't exist.
-        DataError: the folder holds no model we can read.
+        DataError: the folder holds no model that bertie can read.
     """
     return import_module("bertie.inference.predictor").load(path, task=task, **settings)
 
 
 def encoder(path: Any) -> Any:
-    """Open the encoder of a model folder or hub id, for a torch module of one's own.
+    """Load the encoder of a model, to use it inside your own torch module.
 
     Args:
         path: a local model folder, or a hub id such as ``bert-base-uncased``.
@@ -40,14 +40,14 @@ def encoder(path: Any) -> Any:
 
     Raises:
         SettingsError: the path doesn't exist.
-        DataError: the folder holds no model we can read.
+        DataError: the folder holds no model that bertie can read.
     """
     return import_module("bertie.inference.encoder").encoder(path)
 
 
 def __getattr__(name: str) -> Any:
-    """Resolve ``bertie.pretrain`` and its siblings to the commands of the same name."""
-    # Not "from bertie import registry": for a submodule not yet loaded, that asks this very function first.
+    """Return the command of this name, such as ``bertie.pretrain``."""
+    # Not "from bertie import registry": while that submodule isn't loaded, the statement calls this function.
     registry = import_module("bertie.registry")
     if name.startswith("_") or name not in registry.choices("commands"):
         raise AttributeError(f"module 'bertie' has no attribute {name!r}")
@@ -56,5 +56,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """List the commands beside what is defined here."""
+    """List the names defined here and all commands."""
     return sorted({*globals(), *import_module("bertie.registry").choices("commands")})

@@ -163,9 +163,9 @@ def test_a_mistake_leaves_no_folder(given: dict[str, Any], tmp_path: Path) -> No
         (["--seeds", "1,2", "--seed", "0"], "give seed or seeds, not both"),
         (["--seeds", "1,2,1"], "seeds has 1 twice"),
         (["--seeds", "-1"], "seeds has -1; a seed is a whole number from 0"),
-        (["--seeds", "one"], "'one' is no whole number and no range; write them as 1,2,3 or 1-5"),
+        (["--seeds", "one"], "'one' is neither a whole number nor a range; write them as 1,2,3 or 1-5"),
         (["--seeds", ""], "'' is no whole number"),
-        (["--seeds", "3-1"], "'3-1' is no range of numbers from a lower one"),
+        (["--seeds", "3-1"], "'3-1' is not a range from a lower number"),
         (["--seeds", "1,18446744073709551616"], "a seed is a whole number from 0 to"),
     ],
 )

@@ -120,12 +120,12 @@ def test_nothing_to_show(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("config.json", b"{", "config.json: this is no valid JSON"),
+        ("config.json", b"{", "config.json: this is not valid JSON"),
         ("config.json", b"\xff\xfe\x00", "config.json: this is UTF-16"),
         ("config.json", b"[1]", "config.json: a JSON object was expected"),
         ("config.json", b"[" * 100_000, "config.json: nested too deeply"),
         ("manifest.json", b"null", "manifest.json: a JSON object was expected here; this is null"),
-        ("model.safetensors", b"", "model.safetensors: its header: this is no valid JSON"),
+        ("model.safetensors", b"", "model.safetensors: its header: this is not valid JSON"),
         ("model.safetensors", b"\xff" * 8, "its header claims"),
         ("model.safetensors", weights({"a": 3}), "without shape or type"),
         ("model.safetensors", weights({"a": {"shape": "x", "dtype": "F32"}}), "without shape or type"),
@@ -146,7 +146,7 @@ def test_broken_files(tmp_path: Path, name: str, content: bytes, message: str) -
 def test_a_broken_line_in_the_middle_is_named(tmp_path: Path) -> None:
     config.write(tmp_path / "config.toml", command="pretrain", parameters={})
     (tmp_path / "metrics.jsonl").write_text('{"kind": "train"}\n{"kind": \n{"kind": "train"}\n')
-    with pytest.raises(DataError, match=r"metrics.jsonl:2: this is no valid JSON"):
+    with pytest.raises(DataError, match=r"metrics.jsonl:2: this is not valid JSON"):
         show(tmp_path)
 
 

@@ -164,7 +164,7 @@ def test_every_form_of_a_suite(tmp_path: Path, form: str) -> None:
     [
         (b'{"sentence_good": "a"}\n', "a.jsonl:1: a pair is an object .*; sentence_bad is none here"),
         (lines("x", 1) + b"\n[1]\n", "a.jsonl:3: a pair is an object"),
-        (b"{\n", "a.jsonl:1: this is no valid JSON"),
+        (b"{\n", "a.jsonl:1: this is not valid JSON"),
         (lines("x", 1, key="phenomenon"), "linguistics_term is none here"),
         (b"\xff", "not UTF-8"),
         (b"", "holds no pair"),
