@@ -81,9 +81,9 @@ def test_a_run_a_seed_and_what_they_are_together(
     before = (out / "seed-1" / "run.json").read_bytes()
     assert main(["run", str(out), "--resume", "--seeds", "1-4", "--json"]) == 0
     printed = capsys.readouterr()
-    assert json.loads(printed.out)["seeds"] == [1, 2, 3, 4] and printed.err.count("is finished already") == 3
+    assert json.loads(printed.out)["seeds"] == [1, 2, 3, 4] and printed.err.count("is already finished") == 3
     assert (out / "seed-1" / "run.json").read_bytes() == before
-    with pytest.raises(SettingsError, match="exists already; go on with it by --resume"):
+    with pytest.raises(SettingsError, match="exists already; continue it with --resume"):
         bertie.finetune(**given, out=out, seeds=[1, 2])
     with pytest.raises(SettingsError, match="is a run of one seed"):
         bertie.finetune(**given, out=out / "seed-1", seeds=[1, 2], resume=True)
@@ -112,7 +112,7 @@ def test_a_signal_leaves_what_is_done_and_the_rest_goes_on(
     monkeypatch.undo()
     assert [row["state"] for row in bertie.show(out).values["runs"]] == ["finished", "unfinished"]
     assert "--resume" in bertie.show(out).next_command
-    with pytest.raises(SettingsError, match="seed-7 is not finished; go on with: bertie run"):
+    with pytest.raises(SettingsError, match="seed-7 is not finished; finish it with: bertie run"):
         model_folders(out)
     assert main(["run", str(out), "--resume", "--quiet"]) == 0
     for seed in (5, 7):
@@ -135,7 +135,7 @@ def test_without_dev_the_training_loss_is_compared(given: dict[str, Any], tmp_pa
     del given["dev"]
     found = bertie.finetune(**given, out=tmp_path / "all", seeds=[1])
     assert [row["score"] for row in found.values["over_seeds"]] == ["train_loss"]
-    assert found.values["over_seeds"][0]["deviation"] is None and found.values["interval"] == "none of one seed"
+    assert found.values["over_seeds"][0]["deviation"] is None and found.values["interval"] == "none for one seed"
 
 
 def test_pretraining(prepare_sentences: Callable[..., Path], tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def test_dev_is_measured_with_masks_alone_and_counts_stand_beside(
     assert found["yardstick_neighbours_loss"] > 0.0 and 0.0 < found["yardstick_unigram_accuracy"] < 1.0
     for row in lines(tmp_path / "out", "dev"):
         assert row.keys() >= set(OF_MASKS)
-    assert "yardsticks, [MASK] guessed by counts: unigram" in capsys.readouterr().err
+    assert "yardsticks, loss at [MASK] of counts alone: unigram" in capsys.readouterr().err
     page = (tmp_path / "out" / "report.html").read_text()
     assert "measured on dev: of single tokens" in page and "two neighbours" in page
 
