@@ -113,7 +113,7 @@ def test_tokenizers(tmp_path: Path) -> None:
 def test_nothing_to_show(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="no such file or folder"):
         show(tmp_path / "nowhere")
-    with pytest.raises(SettingsError, match=r"is no run \(config.toml\), no prepared corpus"):
+    with pytest.raises(SettingsError, match=r"is not a run \(config.toml\), a prepared corpus"):
         show(tmp_path)
 
 
@@ -129,8 +129,8 @@ def test_nothing_to_show(tmp_path: Path) -> None:
         ("model.safetensors", b"\xff" * 8, "its header claims"),
         ("model.safetensors", weights({"a": 3}), "without shape or type"),
         ("model.safetensors", weights({"a": {"shape": "x", "dtype": "F32"}}), "without shape or type"),
-        ("tokenizer.json", b'{"model": {"vocab": 3}}', "tokenizer.json: holds no vocabulary"),
-        ("tokenizer.json", b'{"model": {"vocab": {}}, "normalizer": [1]}', "tokenizer.json: holds no vocabulary"),
+        ("tokenizer.json", b'{"model": {"vocab": 3}}', "tokenizer.json: has no vocabulary"),
+        ("tokenizer.json", b'{"model": {"vocab": {}}, "normalizer": [1]}', "tokenizer.json: has no vocabulary"),
         ("manifest.json", b'{"format": "bertie corpus", "files": [3]}', "how large each file is"),
         ("manifest.json", b'{"format": "bertie corpus", "files": {"a": {}}}', "how large each file is"),
     ],

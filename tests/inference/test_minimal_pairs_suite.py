@@ -240,9 +240,9 @@ def test_the_command(folders: tuple[str, str], tmp_path: Path, capsys: pytest.Ca
         (["--suite", "blmip", "--data", "."], "did you mean 'blimp'"),
         (["--suite", "blimp"], "needs --data"),
         (["--suite", "blimp", "--data", ".", "--limit", "0"], "--limit must be at least 1; got 0"),
-        (["dev.tsv", "--suite", "blimp", "--data", "."], "--suite is measured without file"),
-        (["dev.tsv", "--limit", "3"], "--limit is of a suite"),
-        ([], "what to measure on"),
+        (["dev.tsv", "--suite", "blimp", "--data", "."], "--suite can't be combined with file"),
+        (["dev.tsv", "--limit", "3"], "--limit requires --suite"),
+        ([], "no data to evaluate on"),
     ],
 )
 def test_what_does_not_go_together(
