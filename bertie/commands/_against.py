@@ -77,11 +77,7 @@ def compare(parameters: Mapping[str, Any]) -> Compared:
 
 def verdict(result: Comparison, first: str, second: str, num_rows: int) -> str:
     """Return in words whether one of the two models is better."""
-    over_seeds, rows, format_number = (
-        result.over_runs,
-        result.differences[result.main],
-        _number_format(result.main),
-    )
+    over_seeds, rows, format_number = result.over_runs, result.differences[result.main], _number_format(result.main)
     is_first = rows.difference >= 0 or not result.told
     better, worse, sign = (first, second, 1) if is_first else (second, first, -1)
 
@@ -92,7 +88,8 @@ def verdict(result: Comparison, first: str, second: str, num_rows: int) -> str:
     intervals = f"95 % interval {interval(rows)}"
     if over_seeds is not None:
         intervals += f" over rows; {interval(over_seeds)} over seeds"
-    lead = f"{format_number(sign * rows.difference, sign=not result.told)}{_unit(result.main)} of {result.main.replace('_', ' ')}"
+    amount = f"{format_number(sign * rows.difference, sign=not result.told)}{_unit(result.main)}"
+    lead = f"{amount} of {result.main.replace('_', ' ')}"
     if result.told:
         return f"{better} is better than {worse} by {lead} ({intervals})"
     return f"no significant difference on these {num_rows:,} rows: {first} minus {second} is {lead} ({intervals})"

@@ -68,7 +68,7 @@ def advise(
         raise SettingsError(f"the current loss of {from_} is measured on held-out text: give --dev, a prepared corpus")
     if (default_task := usual_task(model)) != MEASURED_TASK:
         raise SettingsError(
-            f"the curve is for {MEASURED_TASK}, but {model.architecture} learns {default_task}; choose another architecture"
+            f"the curve is for {MEASURED_TASK}, but {model.architecture} learns {default_task}; choose another one"
         )
     text = Corpus.open(corpus)
     trained = None if from_ is None else _read_model(from_, text, length)
