@@ -114,8 +114,8 @@ def plain(value: Any, key: str = "value") -> Any:
         return [plain(item, f"{key}[{index}]") for index, item in enumerate(value)]
     if hasattr(value, "item"):  # a numpy number
         return plain(value.item(), key)
-    shown = "" if "\n" in (text := f"{value!r:.80}") else f": {text}"  # a data frame's repr has several lines
-    raise SettingsError(f"{key}: can't use a value of type {type(value).__name__}{shown}")
+    detail = "" if "\n" in (text := f"{value!r:.80}") else f": {text}"  # a data frame's repr has several lines
+    raise SettingsError(f"{key}: can't use a value of type {type(value).__name__}{detail}")
 
 
 def validate(

@@ -106,7 +106,7 @@ def gather(
         raise SettingsError(f"--labels {count}: {train.path} has {len(train.items):,} labelled items")
     from bertie.data.items import part
 
-    drawn = folder / "drawn"
+    draw_folder = folder / "drawn"
     return DemoFiles(
         corpus=corpus,
         language=language,
@@ -114,9 +114,9 @@ def gather(
         criterion=str(task_type.criterion),
         num_train=len(train.items),
         dev=dev.items,
-        dev_table=write_items(dev.items, drawn / "dev.jsonl"),
+        dev_table=write_items(dev.items, draw_folder / "dev.jsonl"),
         draws=tuple(
-            (seed, write_items(part(train.items, count, seed=seed), drawn / f"{seed}.jsonl")) for seed in seeds
+            (seed, write_items(part(train.items, count, seed=seed), draw_folder / f"{seed}.jsonl")) for seed in seeds
         ),
         num_labelled=count,
         samples=SAMPLES[language] if tables is None else () if _has_pairs(train.items) else _beginnings(corpus),

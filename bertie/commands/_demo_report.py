@@ -105,7 +105,7 @@ def figures(outcome: Outcome) -> dict[str, Any]:
             if key.startswith(("train_", "dev_", "yardstick_", "plateau_left_"))
         },
         "labelled": outcome.files.num_labelled,
-        **{f"{name}_{_key(way)}": round(mean(values), 4) for way, values in outcome.scores.items()},
+        **{f"{name}_{_key(method)}": round(mean(values), 4) for method, values in outcome.scores.items()},
     }
 
 
@@ -117,16 +117,16 @@ def report(outcome: Outcome, masked: Sequence[MaskedSentence]) -> Report:
     """Write the page, and return the figures with two tables: the methods, and some masked sentences."""
     files, name = outcome.files, outcome.files.criterion
     values, conclusion = figures(outcome), remark(outcome)
-    place = outcome.folder / "report.html"
-    _write_page(place, outcome, values, conclusion, masked)
+    page = outcome.folder / "report.html"
+    _write_page(page, outcome, values, conclusion, masked)
     methods = [
         {
-            "way": NAMES[way],
+            "way": NAMES[method],
             name: round(mean(scores), 4),
             "spread": None if len(scores) < 2 else round(spread_of(scores).deviation or 0.0, 4),
             "seeds": list(scores),
         }
-        for way, scores in outcome.scores.items()
+        for method, scores in outcome.scores.items()
     ]
     sentences = [
         {
@@ -143,7 +143,7 @@ def report(outcome: Outcome, masked: Sequence[MaskedSentence]) -> Report:
     parts = {"masks": sentences[:_NUM_SHOWN], "ways": methods}
     return Report(
         title="From raw text to a fine-tuned model",
-        values={**values, **parts, "remarks": remarks, "report": str(place)},
+        values={**values, **parts, "remarks": remarks, "report": str(page)},
         next_command=_next_command(outcome.model, files.samples),
     )
 
@@ -156,7 +156,7 @@ def _next_command(model: Path, samples: Sequence[str]) -> str:
 def _blanked(sentence: MaskedSentence) -> str:
     from bertie.reports.text import spaced
 
-    pieces = ["___" if place == sentence.place else piece for place, piece in enumerate(sentence.pieces)]
+    pieces = ["___" if index == sentence.place else piece for index, piece in enumerate(sentence.pieces)]
     return "".join(f"{' ' if space else ''}{word}" for word, space in spaced(pieces))
 
 
@@ -165,7 +165,7 @@ def _best_guess(guesses: Sequence[tuple[str, float]]) -> str:
 
 
 def _write_page(
-    place: Path, outcome: Outcome, values: dict[str, Any], conclusion: str, masked: Sequence[MaskedSentence]
+    path: Path, outcome: Outcome, values: dict[str, Any], conclusion: str, masked: Sequence[MaskedSentence]
 ) -> None:
     from bertie.inference.evaluate import evaluate
     from bertie.inference.predictor import load
@@ -178,10 +178,10 @@ def _write_page(
         model = load(outcome.model)
         predictions = model.predict(list(files.samples))
     measured = evaluate(model.model, model.task, files.dev, model.tokenizer)
-    rows = [(NAMES[way], list(scores)) for way, scores in outcome.scores.items()]
+    rows = [(NAMES[method], list(scores)) for method, scores in outcome.scores.items()]
     encoder = outcome.folder / "encoder"
     write(
-        place,
+        path,
         RunReport(
             title="From raw text to a model of your own",
             kind="demo",

@@ -92,37 +92,37 @@ def prepared(request: Request, out: Path, *, resume: bool) -> Prepared:
     from bertie.tokenizer.tokenizer import Tokenizer
     from bertie.training.runfolder import PREPARED, refuse_occupied
 
-    given = None
+    user_text = None
     if request.corpus is not None:
         text = Corpus.open(request.corpus, verify=True)  # takes seconds for gigabytes, before a run of hours
-        given = Prepared(text, Tokenizer.load(text.tokenizer_path), request.dev)
+        user_text = Prepared(text, Tokenizer.load(text.tokenizer_path), request.dev)
         if request.words is None:
-            return given
-    place = out / PREPARED
+            return user_text
+    folder = out / PREPARED
     if not resume:
         refuse_occupied(out, but=PREPARED)
-    if place.exists():
-        made = _read_request(place)
+    if folder.exists():
+        stored = _read_request(folder)
         # A resumed run no longer needs its text files; its settings are compared later.
-        facts = _request_facts(request, given) if not resume else {}
-        if resume and given is not None:
-            facts = {"of": given.corpus.fingerprint}
-        if not facts.items() <= made.items():
+        facts = _request_facts(request, user_text) if not resume else {}
+        if resume and user_text is not None:
+            facts = {"of": user_text.corpus.fingerprint}
+        if not facts.items() <= stored.items():
             raise DataError(
-                f"{place} was made from other text or with other settings; remove it, or choose another --out"
+                f"{folder} was made from other text or with other settings; remove it, or choose another --out"
             )
     else:
         is_new = not out.exists()
         try:
-            made = _prepare(request, given, place)
+            stored = _prepare(request, user_text, folder)
         except BaseException:
             if is_new:
                 with contextlib.suppress(OSError):  # the folder isn't empty
                     out.rmdir()
             raise
-    corpus = Corpus.open(place / _CORPUS, verify=True)
-    dev = place / _DEV
-    return Prepared(corpus, Tokenizer.load(corpus.tokenizer_path), dev if dev.exists() else None, made["said"])
+    corpus = Corpus.open(folder / _CORPUS, verify=True)
+    dev = folder / _DEV
+    return Prepared(corpus, Tokenizer.load(corpus.tokenizer_path), dev if dev.exists() else None, stored["said"])
 
 
 def made_by(parameters: Mapping[str, Any], out: Path) -> dict[str, Any]:
@@ -176,24 +176,24 @@ def _read_request(folder: Path) -> dict[str, Any]:
     return stored
 
 
-def _prepare(request: Request, given: Prepared | None, place: Path) -> dict[str, Any]:
+def _prepare(request: Request, user_text: Prepared | None, path: Path) -> dict[str, Any]:
     """Write OUT/prepared atomically, and return its request."""
     from bertie.files.atomic import atomic_folder, write_text
 
-    facts = _request_facts(request, given)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_folder(place) as folder:
+    facts = _request_facts(request, user_text)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_folder(path) as folder:
         sentences = []
-        if given is None:
-            plain = folder if request.words is None else folder / "narrow"
-            given = _from_text(request, plain)
-            sentences.append(given.said)
+        if user_text is None:
+            text_folder = folder if request.words is None else folder / "narrow"
+            user_text = _from_text(request, text_folder)
+            sentences.append(user_text.said)
         if request.words is not None:
-            sentences.append(_widen(request.words, given, folder))
+            sentences.append(_widen(request.words, user_text, folder))
             shutil.rmtree(folder / "narrow", ignore_errors=True)
-        made = {**facts, "said": " ".join(sentences)}
-        write_text(folder / _REQUEST, json.dumps(made, indent=1, ensure_ascii=False) + "\n")
-    return made
+        record = {**facts, "said": " ".join(sentences)}
+        write_text(folder / _REQUEST, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    return record
 
 
 def _from_text(request: Request, folder: Path) -> Prepared:

@@ -57,8 +57,8 @@ def finish(
     _write_model(bundle, network, folder, position, data, values, begun)
     effect = Bought() if onward is None else onward.conclude(records, folder, bundle.config, limits or {})
     values |= effect.values
-    same = held_out is not None and held_out.holds(data)
-    remark_lines = _remarks(values, position, records, stages, job, counted, effect.remarks, same=same)
+    same_corpus = held_out is not None and held_out.holds(data)
+    remark_lines = _remarks(values, position, records, stages, job, counted, effect.remarks, same_corpus=same_corpus)
     notes = [f"The model was pre-trained on {data.num_tokens:,} tokens of {data.num_documents:,} documents."]
     notes += [prepared] if prepared else []
     if begun is not None:
@@ -137,7 +137,7 @@ def _remarks(
     counted: Counted,
     bought: Sequence[str],
     *,
-    same: bool,
+    same_corpus: bool,
 ) -> list[str]:
     """Write warnings about the run to stderr, and add them to the figures."""
     from bertie.training.remarks import Extent, of_pretraining
@@ -145,7 +145,7 @@ def _remarks(
     extent = Extent(steps=position.step, done=values["epochs"], data="the corpus")
     about: dict[str, Any] = {"stages": stages, "settings": job.training, "optimizer": job.optimizer}
     lines = of_pretraining(extent, records, **about, yardsticks=counted.figures, recipe=counted.recipe, bought=bought)
-    lines = [*([_SAME_CORPUS] if same else []), *lines]
+    lines = [*([_SAME_CORPUS] if same_corpus else []), *lines]
     for line in lines:
         progress.note(f"warning: {line}")  # a note: quiet runs have it in run.json and the report
     if lines:

@@ -96,13 +96,13 @@ class Probe:
         from bertie.tasks.task import task_class
 
         task, items = _read(table)
-        kind: Any = task_class(task)
-        learned = kind.learn(items, {})
+        task_type: Any = task_class(task)
+        table_settings = task_type.learn(items, {})
         share = max(_MIN_SHARE, min(1 - LABELS / len(items), _MAX_DEV / len(items)))
         train, dev = hold_out(items, share, seed=0)
         dev = part(dev, min(_MAX_DEV, len(dev)))
         draws = tuple(part(train, min(LABELS, len(train)), seed=seed) for seed in SEEDS)
-        settings = {name: learned[name] for name in ("labels", "multi_label") if name in learned}
+        settings = {name: table_settings[name] for name in ("labels", "multi_label") if name in table_settings}
         settings = settings if task == "classification" else {}
         if len(dev) < _MIN_DEV:
             progress.warn(
@@ -111,7 +111,7 @@ class Probe:
             )
         for draw in draws:  # report errors before the run rather than after it
             with progress.without_notes():
-                objective = kind(**kind.learn(draw, settings))
+                objective = task_type(**task_type.learn(draw, settings))
                 objective.admit(dev, table)
         return cls(
             table=table.name,
@@ -217,8 +217,8 @@ class Probe:
 
         first, last = spread_of(before), spread_of(after)
         differences = [new - old for old, new in zip(before, after, strict=True)]
-        least = max(_CLEAR, _CHANCE / math.sqrt(self.num_dev))
-        clear = self.num_dev >= _MIN_DEV and abs(last.mean - first.mean) >= least
+        threshold = max(_CLEAR, _CHANCE / math.sqrt(self.num_dev))
+        clear = self.num_dev >= _MIN_DEV and abs(last.mean - first.mean) >= threshold
         worse = clear and all(value < 0 for value in differences)
         better = clear and all(value > 0 for value in differences)
         name = f"probe_{self.criterion}"
@@ -243,7 +243,7 @@ class Probe:
             if worse
             else "these rows and seeds show no clear difference"
         )
-        said = (
+        summary = (
             f"Both encoders were fine-tuned on {self.num_labelled:,} rows of {self.table} with {len(SEEDS)} seeds and "
             f"evaluated on {self.num_dev:,} other rows: {figures} (mean and standard deviation); {verdict}."
         )
@@ -251,13 +251,13 @@ class Probe:
             f"the encoder got worse for {self.table}: {figures}, lower with each of {len(SEEDS)} seeds. Fine-tune "
             f"{source} unchanged, or pre-train longer, on text closer to the task, or with a lower --learning-rate"
         )
-        shown = Comparison(
+        chart = Comparison(
             f"Fine-tuned on {self.table}",
             (("before the run", before), ("after the run", after)),
-            remark=said,
+            remark=summary,
             unit="%" if is_share(self.criterion) else "",
         )
-        return Bought(values=values, said=(said,), remarks=(remark,) if worse else (), comparisons=(shown,))
+        return Bought(values=values, said=(summary,), remarks=(remark,) if worse else (), comparisons=(chart,))
 
 
 def _read(table: Path) -> tuple[str, Sequence[Any]]:
@@ -301,7 +301,7 @@ def _read_stored(file: Path) -> Probe:
         raise damaged from error
     types: dict[str, type] = {**dict.fromkeys(("table", "path", "task", "criterion"), str), "settings": dict}
     types |= dict.fromkeys(("num_labelled", "num_dev"), int)
-    if facts.keys() != types.keys() or not all(isinstance(facts[name], kind) for name, kind in types.items()):
+    if facts.keys() != types.keys() or not all(isinstance(facts[name], expected) for name, expected in types.items()):
         raise damaged
     return Probe(**facts)
 

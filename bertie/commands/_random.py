@@ -64,8 +64,8 @@ class RandomStart:
         """
         if settings.size is None:
             raise SettingsError("random weights need a --model.size, such as mini or 4/256")
-        kind = registry.load("models", settings.architecture).CONFIG
-        shape = kind.sized(settings.size, vocab_size=tokenizer.vocab_size)
+        config_type = registry.load("models", settings.architecture).CONFIG
+        shape = config_type.sized(settings.size, vocab_size=tokenizer.vocab_size)
         known = {field.name for field in fields(shape)}
         given = {name: value for name in _SHAPE_FIELDS if (value := getattr(settings, name)) is not None}
         if unknown := sorted(given.keys() - known):

@@ -128,8 +128,8 @@ def _objective(task: str, longest: int, flags: Mapping[str, Any], settings: Mapp
     """Return the task with its settings; settings that have their own flags are refused in `settings`."""
     from bertie.tasks.task import parse_settings, task_class
 
-    kind = task_class(task)
-    if not kind.plan:
+    task_type = task_class(task)
+    if not task_type.plan:
         fitting = [name for name in registry.choices("tasks") if task_class(name).plan]
         raise SettingsError(
             f"--task {task} learns from labelled items, not from a corpus; use bertie finetune, "
@@ -144,4 +144,4 @@ def _objective(task: str, longest: int, flags: Mapping[str, Any], settings: Mapp
         **{name: value for name, value in flags.items() if value is not None},
         **settings,
     }
-    return kind(**parse_settings(kind, task_settings))
+    return task_type(**parse_settings(task_type, task_settings))

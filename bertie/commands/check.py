@@ -36,14 +36,16 @@ class CheckReport(Report):
         width = min(width, _WIDTH)
         blocks = [self.title, *(finding(found, width) for found in self.findings)]
         for figures in self.values["files"]:
-            shown = {name: value for name, value in figures.items() if name not in ("file", "examples")}
-            if "labels" in shown:
-                shown["labels"] = bars(shown["labels"])
-            blocks.append(Report(title=figures["file"], values=shown).as_text(width))
+            values = {name: value for name, value in figures.items() if name not in ("file", "examples")}
+            if "labels" in values:
+                values["labels"] = bars(values["labels"])
+            blocks.append(Report(title=figures["file"], values=values).as_text(width))
             if examples := figures.get("examples"):
-                seen = "pieces" in examples[0]
+                has_pieces = "pieces" in examples[0]
                 heading = (
-                    "examples as the model will see them" if seen else "examples (give --model to show its pieces)"
+                    "examples as the model will see them"
+                    if has_pieces
+                    else "examples (give --model to show its pieces)"
                 )
                 blocks.append("\n".join([heading, *(example(row, width) for row in examples)]))
         return "\n\n".join(blocks)
@@ -306,8 +308,8 @@ def _learn_settings(
         task = kind(**{**learned, **given}) if survey.labelled else None
     except (DataError, SettingsError) as error:
         survey.add_error(error)
-    plain = task or _bare_task(kind, given)
-    encode = None if tokenizer is None else (lambda items: plain.encode(items, tokenizer))
+    encoding_task = task or _bare_task(kind, given)
+    encode = None if tokenizer is None else (lambda items: encoding_task.encode(items, tokenizer))
     try:
         survey.figures["examples"] = examples(survey.items, encode, tokenizer)
     except DataError as error:  # for example a longer text with truncation=error

@@ -98,18 +98,18 @@ def predict(
         length: largest number of tokens in a text; that of the model when not given.
         truncation: what to do with longer texts: truncate, error (stop), or window (read them in overlapping windows);
             that of the model when not given.
-        settings: further settings of the task that replace the model's, such as stride=32;
-            names in their order as labels=bad|good.
-        batch_tokens: tokens of a batch at most; fewer need less memory.
-        precision: how near the encoder's vectors come to fp32's: exact (within 1e-4), bf16 or int8 (a mean cosine of
-            0.9999 or 0.995 at least); exact, or what a folder was exported in, when not given.
-        backend: what runs the encoder: eager (torch), onnx or openvino; the fastest one that is installed, by a fixed
-            rule, when auto.
+        settings: further settings of the task that replace the model's, such as stride=32; give names in their order,
+            as labels=bad|good.
+        batch_tokens: largest number of tokens in a batch; a smaller number needs less memory.
+        precision: closeness of the encoder's vectors to fp32: exact (within 1e-4), bf16 or int8 (mean cosine at least
+            0.9999 or 0.995); by default exact, or the precision of an exported folder.
+        backend: what runs the encoder: eager (torch), onnx, openvino, or auto: the fastest installed one by a fixed
+            rule.
         device: auto, cpu, cuda.
         threads: CPU threads; all cores when not given.
 
     Returns:
-        One prediction a text, in their order.
+        One prediction for each text, in their order.
     """
     from bertie.inference.predictor import load
 
@@ -224,8 +224,8 @@ def _items(
 
 def _item_position(item: Any) -> dict[str, Any]:
     """Return an item's line and id in its file, by which users join predictions to rows."""
-    place: dict[str, Any] = {"line": item.line} if getattr(item, "line", 0) else {}
-    return {**place, "id": item.id} if getattr(item, "id", "") else place
+    position: dict[str, Any] = {"line": item.line} if getattr(item, "line", 0) else {}
+    return {**position, "id": item.id} if getattr(item, "id", "") else position
 
 
 def _is_blank(item: Any) -> bool:

@@ -71,11 +71,11 @@ def prepare_corpus(
     seconds = time.perf_counter() - started
     values = _figures(corpus, seconds)
     _warn(corpus, values, words)
-    place = shlex.quote(str(out))
+    quoted_out = shlex.quote(str(out))
     return Report(
         title=f"Corpus {out}",
         values=values,
-        next_command=f"bertie pretrain --corpus {place} --budget 20m --out out/model",
+        next_command=f"bertie pretrain --corpus {quoted_out} --budget 20m --out out/model",
     )
 
 

@@ -39,15 +39,15 @@ def show(path: Positional[Path], *, accept_changes: bool = False) -> Report:
     if not path.exists():
         raise SettingsError(f"no such file or folder: {path}")
     folder = path if path.is_dir() else path.parent
-    for known_by, describe in (
+    for file_names, describe in (
         (("config.toml",), _describe_run),
         (("manifest.json",), _describe_corpus),
         (("config.json",), _describe_model),
         (("tokenizer.json", "vocab.txt"), _describe_tokenizer),
     ):
-        if any((folder / name).is_file() for name in known_by):
+        if any((folder / name).is_file() for name in file_names):
             if accept_changes:
-                _accept_changes(folder, known_by[0])
+                _accept_changes(folder, file_names[0])
             return describe(folder)
     from bertie.formats._folder import instead
 
@@ -121,7 +121,7 @@ def _describe_seeds(folder: Path, command: str, settings: dict[str, Any]) -> Rep
         "settings": settings,
         "files": {f"seed-{seed}": found for seed, (found, _) in files.items()},
     }
-    whole = all(is_whole for _, is_whole in files.values())
+    all_unchanged = all(is_whole for _, is_whole in files.values())
     model = shlex.quote(str(summary.get("best", folder_of(folder, settings["seeds"][0]) / "model")))
     next_command = f'bertie predict {model} "a text"'
     if command != "finetune":
@@ -129,7 +129,7 @@ def _describe_seeds(folder: Path, command: str, settings: dict[str, Any]) -> Rep
     if not finished:
         next_command = f"bertie run {shlex.quote(str(folder / 'config.toml'))} --resume"
     title = f"runs of several seeds in {folder}"
-    return Report(title=title, values=values, next_command=next_command, exit_code=0 if whole else _DAMAGED)
+    return Report(title=title, values=values, next_command=next_command, exit_code=0 if all_unchanged else _DAMAGED)
 
 
 def _finished(folder: Path) -> bool:
