@@ -67,7 +67,7 @@ def test_a_model_without_such_a_head_is_said_to_have_none(corpus: Path, tmp_path
         ({"tokens": 5, "from_": "model"}, "is measured on held-out text: give --dev"),
         ({"tokens": 5, "model": {"architecture": "electra"}}, "electra learns replaced_token"),
         ({"tokens": 5, "model": {"architecture": "transformer"}}, "it has no head for other tasks"),
-        ({"tokens": 5, "model": {"start": "paper"}}, "leave --model.start out"),
+        ({"tokens": 5, "model": {"start": "paper"}}, "with --model.start paper; leave it out"),
         ({"tokens": 5, "length": 1024}, "--length 1024 is more than"),
     ],
 )

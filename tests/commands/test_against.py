@@ -183,7 +183,7 @@ def test_seeds_are_measured_one_by_one_and_together(
     assert both["accuracy"]["interval_from"] <= both["accuracy"]["mean"] <= both["accuracy"]["interval_to"]
     assert main(["evaluate", str(ours), str(file)]) == 0
     assert "seed-3" in (shown := capsys.readouterr().out) and "deviation" in shown
-    with pytest.raises(SettingsError, match="a report is of one model; name one of them"):
+    with pytest.raises(SettingsError, match="--report needs one model; name one of them"):
         bertie.evaluate(str(ours), file, report=tmp_path / "page.html")
 
 

@@ -92,7 +92,7 @@ def test_a_run_goes_on_with_both_networks(corpus: Path, electra: Path, tmp_path:
     before, after = lines_of(electra, "dev")[-1], lines_of(tmp_path / "more", "dev")[0]
     for name in ("mlm_loss", "detection_loss", "detection_accuracy"):
         assert after[name] == pytest.approx(before[name], abs=1e-5)
-    with pytest.raises(SettingsError, match="generator is of another shape"):
+    with pytest.raises(SettingsError, match="generator has another shape"):
         bertie.pretrain(
             from_=str(electra / "model"), out=tmp_path / "other", settings={"generator_share": "0.5"}, **wishes
         )

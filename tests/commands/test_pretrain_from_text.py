@@ -156,7 +156,7 @@ def test_other_text_in_the_same_folder_is_refused(text: Path, tmp_path: Path) ->
     wishes = given(text, tmp_path / "run", steps=1)
     with pytest.raises(SettingsError, match="--length 9999 is more than"):
         bertie.pretrain(**{**wishes, "length": 9999})
-    with pytest.raises(DataError, match="made of other text or with other settings"):
+    with pytest.raises(DataError, match="made from other text or with other settings"):
         bertie.pretrain(**{**wishes, "vocab_size": 100})
     assert bertie.pretrain(**wishes).values["steps"] == 1
 

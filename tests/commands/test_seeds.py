@@ -107,7 +107,7 @@ def test_a_signal_leaves_what_is_done_and_the_rest_goes_on(
             os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(run, "_evaluate", interrupt)
-    with pytest.raises(Interrupted, match=r"seed 7: SIGINT: saved at step \d; go on with .*seed-7; or with all of"):
+    with pytest.raises(Interrupted, match=r"seed 7: SIGINT: saved at step \d; go on with .*seed-7; resume all seeds"):
         bertie.finetune(**given, out=out, seeds=[5, 7])
     monkeypatch.undo()
     assert [row["state"] for row in bertie.show(out).values["runs"]] == ["finished", "unfinished"]

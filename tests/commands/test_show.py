@@ -131,8 +131,8 @@ def test_nothing_to_show(tmp_path: Path) -> None:
         ("model.safetensors", weights({"a": {"shape": "x", "dtype": "F32"}}), "without shape or type"),
         ("tokenizer.json", b'{"model": {"vocab": 3}}', "tokenizer.json: has no vocabulary"),
         ("tokenizer.json", b'{"model": {"vocab": {}}, "normalizer": [1]}', "tokenizer.json: has no vocabulary"),
-        ("manifest.json", b'{"format": "bertie corpus", "files": [3]}', "how large each file is"),
-        ("manifest.json", b'{"format": "bertie corpus", "files": {"a": {}}}', "how large each file is"),
+        ("manifest.json", b'{"format": "bertie corpus", "files": [3]}', "the sizes of the files are missing"),
+        ("manifest.json", b'{"format": "bertie corpus", "files": {"a": {}}}', "the sizes of the files are missing"),
     ],
 )
 def test_broken_files(tmp_path: Path, name: str, content: bytes, message: str) -> None:
@@ -209,7 +209,7 @@ def test_checksums_that_are_no_list_can_be_written_anew(model: Path, capsys: pyt
 
 def test_only_a_models_changes_can_be_accepted_here(tmp_path: Path) -> None:
     (tmp_path / "vocab.txt").write_text("a\n")
-    with pytest.raises(SettingsError, match=r"is for model folders; .* is known by its tokenizer\.json"):
+    with pytest.raises(SettingsError, match=r"is only for model folders; .* has a tokenizer\.json"):
         show(tmp_path, accept_changes=True)
 
 
