@@ -29,7 +29,7 @@ LIFE = (
 )
 USAGE = """usage: bertie COMMAND [ARGUMENTS] [--FLAGS]
 
-A complete BERT system: raw text in; a vocabulary, an encoder, fine-tuned models and scores out.
+A complete BERT system: from raw text to a vocabulary, an encoder, fine-tuned models and scores.
 
 """
 RESOURCE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EIO, errno.EFBIG}

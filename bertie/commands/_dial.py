@@ -133,10 +133,10 @@ class Dialled:
         if self.rung is None:
             return ""
         dropout = self.model.dropout
-        rate = "" if self.speed is None else f" at {self.speed:,.0f} a second"
+        rate = "" if self.speed is None else f" at {self.speed:,.0f} per second"
         return (
-            f"{self.rung.size} ({self.rung.weights / 1e6:.2g} M weights in its blocks), {self.batch_tokens:,} tokens a "
-            f"step: about {self.rung.tokens / 1e6:,.3g} M tokens{rate}, {self.rung.passes:.2g} x the corpus"
+            f"{self.rung.size} ({self.rung.weights / 1e6:.2g} M weights in its blocks), {self.batch_tokens:,} tokens "
+            f"per step: about {self.rung.tokens / 1e6:,.3g} M tokens{rate}, {self.rung.passes:.2g} x the corpus"
             f"{f', dropout {dropout}' if dropout else ''}"
         )
 

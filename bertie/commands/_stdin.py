@@ -26,7 +26,7 @@ def refuse_names(texts: Iterable[str]) -> None:
     """
     for text in texts:
         may_be_name = len(text) < 1000 and "\n" not in text and "\0" not in text
-        exists = may_be_name and os.path.isfile(text)  # noqa: PTH113 (a Path raises where a text is too long for a name)
+        exists = may_be_name and os.path.isfile(text)  # noqa: PTH113 (Path raises if a text is too long for a name)
         looks_like_file = may_be_name and len(text.split()) == 1 and text.lower().endswith(_SUFFIXES)
         if exists or looks_like_file or text == "-":
             problem = (

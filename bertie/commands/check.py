@@ -87,10 +87,10 @@ def check(
     if task is None:
         labelled_only = {"dev": dev, "settings": settings}
         if unusable := [name for name, value in labelled_only.items() if value is not None]:
-            raise SettingsError(f"--{unusable[0]} goes with --task; without it, files are raw text for pre-training")
+            raise SettingsError(f"--{unusable[0]} requires --task; without it, files are raw text for pre-training")
         return _check_text(files, tokenizer, length=length, columns=columns, documents=documents, model=model)
     if documents != "blank-line":
-        raise SettingsError("--documents goes with raw text; leave it out, or leave out --task")
+        raise SettingsError("--documents is for raw text; leave it out, or leave out --task")
     return _check_items(files, dev, task, tokenizer, length=length, columns=columns, settings=settings, model=model)
 
 

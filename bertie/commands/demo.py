@@ -74,7 +74,7 @@ def demo(
     if (train is None) != (dev is None):
         raise SettingsError("--train and --dev go together")
     if task is not None and train is None:
-        raise SettingsError("--task goes with tables of your own; give --train and --dev, or leave it out")
+        raise SettingsError("--task requires tables of your own; give --train and --dev, or leave it out")
     if language != "en" and corpus and train is not None:
         raise SettingsError("--language chooses among the demo's own texts; leave it out with files of your own")
     checked_seeds, folder = checked(seeds), _new_folder(out)

@@ -181,7 +181,7 @@ def test_wrong_settings_are_told_before_anything_is_read(tmp_path: Path) -> None
     out = tmp_path / "out"
     with pytest.raises(SettingsError, match="go together"):
         demo(out=out, train=train)
-    with pytest.raises(SettingsError, match="--task goes with"):
+    with pytest.raises(SettingsError, match="--task requires"):
         demo(out=out, task="tagging")
     with pytest.raises(SettingsError, match="--language chooses"):
         demo(out=out, language="zh", corpus=(train,), train=train, dev=dev)
