@@ -14,11 +14,11 @@ __version__ = VERSION
 
 
 def load(path: str | os.PathLike[str], task: Any = None, **settings: Any) -> Any:
-    """Open a model folder or hub id, ready to predict.
+    """Load a model for prediction.
 
     Args:
         path: a local model folder, or a hub id such as ``bert-base-uncased``.
-        task: name of a task, or a ``bertie.Task``; inferred from the model's own settings when None.
+        task: name of a task, or a ``bertie.Task``; read from the model's settings when None.
         **settings: passed to ``bertie.inference.predictor.load`` (device, batch size, ...).
 
     Returns:
@@ -34,7 +34,7 @@ def load(path: str | os.PathLike[str], task: Any = None, **settings: Any) -> Any
 
 
 def encoder(path: str | os.PathLike[str]) -> Any:
-    """Open the encoder of a model folder or hub id, to use it as a part of your own torch module.
+    """Load the encoder of a model, to use it inside your own torch module.
 
     Args:
         path: a local model folder, or a hub id such as ``bert-base-uncased``.

@@ -1,4 +1,4 @@
-"""Run ``python -m bertie``, which is how torchrun starts the command line; nothing else lives here."""
+"""The entry point of ``python -m bertie``, through which torchrun starts the command line."""
 
 from bertie.cli import main
 

@@ -1,10 +1,10 @@
-"""The packed batch: the one thing that travels from data to model.
+"""The packed batch: the input of every model.
 
-All sequences stand one after another in flat tensors, and offsets say where each begins; there is no padding and no
-attention mask. Padded tensors enter by `Batch.from_padded` and leave by `Batch.unpack`, so that an encoder of ours
-drops into anybody's own torch module.
+All sequences are concatenated in flat tensors, and `offsets` hold the start of each. There is no padding and no
+attention mask. `Batch.from_padded` reads padded tensors and `Batch.unpack` returns them, so that a bertie encoder
+fits into any torch module.
 
-Shapes: T tokens, B sequences, I items, S longest sequence, M target slots.
+Shapes: T tokens, B sequences, I items, S tokens in the longest sequence, M slots.
 """
 
 from __future__ import annotations
@@ -20,54 +20,54 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Hold B sequences of T tokens in all, without padding.
+    """Hold B sequences with T tokens in all, without padding.
 
-    A target's name begins with the axis it runs along: `item.` (I, ...), `sequence.` (B, ...), `token.` (T, ...) or
-    `slot.` (M, ...). Slots are chosen tokens; `slot.position` (M,) holds their places in the flat axis, rising. A long
-    text is one item in several sequences; sequences of an item follow one another, and where any target runs along
-    items they are never parted.
+    A target's name begins with its first axis: `item.` (I, ...), `sequence.` (B, ...), `token.` (T, ...) or `slot.`
+    (M, ...). Slots are chosen tokens; `slot.position` (M,) holds their indices in the flat axis, ascending. A long text
+    is one item in several sequences. Sequences of an item are adjacent, and if any target runs along items, they stay
+    in the same batch.
     """
 
     tokens: Tensor
-    """(T,) int64 piece ids."""
+    """(T,) int64 token ids."""
     segments: Tensor
     """(T,) int64, 0 for the first text of a pair and 1 for the second."""
     positions: Tensor
-    """(T,) int64 place of each token within its own sequence, counted from 0 unless `begun_at` says otherwise."""
+    """(T,) int64 position of each token in its sequence, from 0 unless `begun_at` shifted it."""
     offsets: Tensor
     """(B+1,) int32, offsets[0] = 0 and offsets[-1] = T."""
     rows: Tensor
-    """(B,) int64, which item each sequence belongs to, from 0, never falling."""
+    """(B,) int64 index of each sequence's item, from 0, non-decreasing."""
     max_length: int
     """Length of the longest sequence."""
     targets: dict[str, Tensor] = field(default_factory=dict)
-    """What the loss compares with; see the class docstring for the names."""
+    """The right answers for the loss, by name; see the class docstring for the names."""
     target: Batch | None = None
     """The decoder's side of a sequence-to-sequence batch."""
     causal: bool = False
-    """Whether no token sees what comes after it in its sequence; attention follows this."""
+    """Whether each token attends only to itself and earlier tokens of its sequence."""
 
     def __len__(self) -> int:
         return self.offsets.shape[0] - 1
 
     @property
     def num_tokens(self) -> int:
-        """T."""
+        """T, the number of tokens."""
         return self.tokens.shape[0]
 
     @property
     def lengths(self) -> Tensor:
-        """(B,) int64."""
+        """(B,) int64, the number of tokens of each sequence."""
         return self.offsets.diff().long()
 
     @property
     def starts(self) -> Tensor:
-        """(B,) int64, the flat index of each sequence's first token ([CLS])."""
+        """(B,) int64, the flat index of each sequence's first token (`[CLS]`)."""
         return self.offsets[:-1].long()
 
     @property
     def num_items(self) -> int:
-        """I."""
+        """I, the number of items."""
         return int(self.rows[-1]) + 1
 
     def item_means(self, values: Tensor) -> Tensor:
@@ -88,17 +88,17 @@ class Batch:
         rows: Any = None,
         targets: Mapping[str, Any] | None = None,
     ) -> Batch:
-        """Build a batch from flat arrays; positions are worked out here.
+        """Build a batch from flat arrays and compute its positions.
 
         Args:
             tokens: (T,) integers, numpy or torch.
             segments: (T,) integers.
-            offsets: (B+1,) integers, rising from 0 to T; no sequence may be empty.
+            offsets: (B+1,) integers, ascending from 0 to T; no sequence may be empty.
             rows: (B,) integers; 0..B-1 when None.
-            targets: named arrays, see the class.
+            targets: arrays by name; see the class.
 
         Raises:
-            ValueError: offsets or segments that don't fit the tokens.
+            ValueError: offsets or segments don't fit the tokens.
         """
         flat = torch.as_tensor(tokens, dtype=torch.int64)
         edges = np.asarray(offsets, np.int32)  # for a single text numpy is several times quicker than torch
@@ -124,7 +124,7 @@ class Batch:
 
     @classmethod
     def column(cls, tokens: Tensor, positions: Tensor) -> Batch:
-        """Pack (R,) tokens of as many sequences, each at its own place of `positions` (R,): one step of writing."""
+        """Pack (R,) tokens of R sequences at `positions` (R,), one token each: a step of generation."""
         count = tokens.shape[0]
         return cls(
             tokens=tokens,
@@ -144,16 +144,16 @@ class Batch:
         *,
         left_padded: bool = False,
     ) -> Batch:
-        """Drop the padding of (B, S) tensors as Hugging Face models take them.
+        """Remove the padding of (B, S) tensors such as Hugging Face models take.
 
         Args:
             input_ids: (B, S).
-            attention_mask: (B, S), 1 on real tokens, which must stand at the left; all real when None.
-            token_type_ids: (B, S); all 0 when None.
-            left_padded: whether padding may stand before a row's tokens too; `unpack` doesn't put it back.
+            attention_mask: (B, S), 1 on real tokens, which come first in each row; no padding when None.
+            token_type_ids: (B, S) segment ids; all 0 when None.
+            left_padded: whether padding may also come before the tokens of a row; `unpack` doesn't restore it.
 
         Raises:
-            ValueError: a row without tokens, or padding before or between tokens.
+            ValueError: a row has no tokens, or has padding before or between them.
         """
         mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
         keep = mask.bool()
@@ -168,30 +168,30 @@ class Batch:
         return batch.to(input_ids.device)
 
     def unpack(self, values: Tensor, *, padding: float = 0.0) -> Tensor:
-        """Give (T, ...) values back as (B, S, ...), S the longest sequence, the rest filled with `padding`."""
+        """Return (T, ...) values as (B, S, ...), short sequences filled with `padding`."""
         shape = (len(self), self.max_length, *values.shape[1:])
         padded = values.new_full(shape, padding)
         rows = torch.repeat_interleave(torch.arange(len(self), device=values.device), self.lengths)
-        return padded.index_put((rows, self._places()), values)
+        return padded.index_put((rows, self._positions_from_zero()), values)
 
     def begun_at(self, first: Tensor) -> Batch:
-        """Let the positions of each sequence begin at its own number of `first` (B,)."""
+        """Return the batch with the positions of sequence b starting at `first[b]`; `first` is (B,)."""
         shift = torch.repeat_interleave(first, self.lengths, output_size=self.num_tokens)
-        return replace(self, positions=self._places() + shift)
+        return replace(self, positions=self._positions_from_zero() + shift)
 
     def begun_at_zero(self) -> Batch:
-        """Let the positions of each sequence begin at 0, as they do where nothing else is said."""
-        return replace(self, positions=self._places())
+        """Return the batch with the positions of all sequences starting at 0, the default."""
+        return replace(self, positions=self._positions_from_zero())
 
-    def _places(self) -> Tensor:
-        """Return the place of each token within its sequence, counted from 0: (T,)."""
+    def _positions_from_zero(self) -> Tensor:
+        """Return the position of each token in its sequence, counted from 0: (T,)."""
         starts = torch.repeat_interleave(self.starts, self.lengths, output_size=self.num_tokens)
         return torch.arange(self.num_tokens, device=starts.device) - starts
 
     def select(self, indices: Sequence[int] | Tensor) -> Batch:
-        """Take the sequences at `indices`, in that order, with their targets; items are numbered anew.
+        """Return the sequences at `indices`, in that order, with their targets; items are renumbered from 0.
 
-        Sequences of one item must stand together in `indices`.
+        Sequences of one item must be adjacent in `indices`.
         """
         chosen = torch.as_tensor(indices, dtype=torch.int64, device=self.tokens.device)
         lengths = self.lengths[chosen]
@@ -199,71 +199,73 @@ class Batch:
         offsets[1:] = lengths.cumsum(0)
         within = torch.arange(int(offsets[-1]), device=offsets.device)
         within -= torch.repeat_interleave(offsets[:-1].long(), lengths)
-        source = torch.repeat_interleave(self.starts[chosen], lengths) + within  # (T',) old place of every token kept
+        source = torch.repeat_interleave(self.starts[chosen], lengths) + within  # (T',) old index of each kept token
         old_rows = self.rows[chosen]
-        fresh = torch.ones_like(old_rows)
-        fresh[1:] = (old_rows.diff() != 0).long()  # 1 where another item begins
+        starts_item = torch.ones_like(old_rows)
+        starts_item[1:] = (old_rows.diff() != 0).long()  # 1 where a sequence starts a new item
         return replace(
             self,
             tokens=self.tokens[source],
             segments=self.segments[source],
             positions=self.positions[source],
             offsets=offsets,
-            rows=fresh.cumsum(0) - 1,
+            rows=starts_item.cumsum(0) - 1,
             max_length=int(lengths.max()),
-            targets=self._select_targets(chosen, source, old_rows[fresh.bool()]),
+            targets=self._select_targets(chosen, source, old_rows[starts_item.bool()]),
             target=None if self.target is None else self.target.select(chosen),
         )
 
     def _select_targets(self, chosen: Tensor, source: Tensor, items: Tensor) -> dict[str, Tensor]:
-        """Carry each target along its own axis."""
-        taken: dict[str, Tensor] = {}
+        """Select from each target along its own axis."""
+        selected: dict[str, Tensor] = {}
         slots = None
         if "slot.position" in self.targets:
-            place = torch.full((self.num_tokens,), -1, dtype=torch.int64, device=source.device)
-            place[source] = torch.arange(len(source), device=source.device)
-            moved = place[self.targets["slot.position"]]
+            new_index = torch.full((self.num_tokens,), -1, dtype=torch.int64, device=source.device)
+            new_index[source] = torch.arange(len(source), device=source.device)
+            moved = new_index[self.targets["slot.position"]]
             kept = (moved >= 0).nonzero().flatten()
             slots = kept[moved[kept].argsort()]
-            taken["slot.position"] = moved[slots]
+            selected["slot.position"] = moved[slots]
         for name, value in self.targets.items():
             axis = name.split(".")[0]
             if axis == "item":
-                taken[name] = value[items]
+                selected[name] = value[items]
             elif axis == "sequence":
-                taken[name] = value[chosen]
+                selected[name] = value[chosen]
             elif axis == "token":
-                taken[name] = value[source]
+                selected[name] = value[source]
             elif name != "slot.position":
                 assert slots is not None, f"target {name} needs slot.position"
-                taken[name] = value[slots]
-        return taken
+                selected[name] = value[slots]
+        return selected
 
     def split(self, max_tokens: int, *, whole_items: bool | None = None) -> list[Batch]:
-        """Cut into batches of consecutive sequences with at most `max_tokens` tokens each (one of them at least).
+        """Cut into batches of consecutive sequences with at most `max_tokens` tokens each.
+
+        A sequence (or item) with more tokens gets a batch to itself.
 
         Args:
-            max_tokens: of a batch.
-            whole_items: whether sequences of an item stay together; None: where a target runs along items.
+            max_tokens: tokens of a batch.
+            whole_items: whether sequences of an item stay in one batch; if None, only where a target runs along items.
         """
         if whole_items is None:
             whole_items = any(name.startswith("item.") for name in self.targets)
         unit = self.rows if whole_items else torch.arange(len(self), device=self.rows.device)
         sizes = torch.bincount(unit, weights=self.lengths.double()).long().tolist()
-        groups = [0]  # unit -> batch
+        batch_numbers = [0]  # the batch of each unit
         room = max_tokens - sizes[0]
         for size in sizes[1:]:
             fits = size <= room
             room = room - size if fits else max_tokens - size
-            groups.append(groups[-1] + (not fits))
-        if groups[-1] == 0:
+            batch_numbers.append(batch_numbers[-1] + (not fits))
+        if batch_numbers[-1] == 0:
             return [self]
-        batch_of = torch.tensor(groups, device=unit.device)[unit]
-        return [self.select((batch_of == number).nonzero().flatten()) for number in range(groups[-1] + 1)]
+        batch_of = torch.tensor(batch_numbers, device=unit.device)[unit]
+        return [self.select((batch_of == number).nonzero().flatten()) for number in range(batch_numbers[-1] + 1)]
 
     def to(self, device: torch.device | str) -> Batch:
-        """Move every tensor; onto a GPU without waiting for it."""
-        wait = torch.device(device).type == "cpu"  # what comes back must have arrived before it is read
+        """Return the batch on a device; copies to a GPU are asynchronous."""
+        wait = torch.device(device).type == "cpu"  # a copy to the CPU must be complete before it is read
         if wait and self.tokens.device.type == "cpu":
             return self
         return replace(

@@ -1,6 +1,6 @@
 """Child processes with a time limit, for work that may crash, hang or need too much memory.
 
-A child has a process group of its own, so that a stop reaches all it has started.
+Each child gets its own process group, so that stopping it also stops the processes that it started.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _MOST_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Done:
-    """A process that ended."""
+    """The result of a process that ended."""
 
     code: int | None
-    """None: it took too long and was stopped, with all it had started."""
+    """The exit code; None if the process took too long and was killed."""
     output: str
     errors: str
 
@@ -35,21 +35,21 @@ def run(
     Args:
         command: the program and its arguments.
         seconds: how long it may take.
-        text: what it reads on stdin.
-        environment: all of its variables; those of this process when None.
+        text: its stdin.
+        environment: its environment variables; those of this process when None.
 
     Returns:
-        How it ended, with the first MiB of what it wrote.
+        The exit code, and the first MiB each of stdout and stderr.
 
     Raises:
-        OSError: it can't be started.
+        OSError: the command can't be started.
     """
-    # Files rather than pipes: a grandchild that lives on can't keep us waiting for the end of a pipe.
-    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
-        given.write(text.encode())
-        given.seek(0)
+    # Files rather than pipes: a surviving grandchild would hold a pipe open and keep us waiting for its end.
+    with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+        stdin.write(text.encode())
+        stdin.seek(0)
         process = subprocess.Popen(
-            command, stdin=given, stdout=output, stderr=errors, env=environment, start_new_session=True
+            command, stdin=stdin, stdout=output, stderr=errors, env=environment, start_new_session=True
         )
         code: int | None = None
         try:
@@ -68,19 +68,19 @@ def run(
 def python(
     words: Sequence[str], *, seconds: float, text: str = "", environment: Mapping[str, str] | None = None
 ) -> Done:
-    """Run this Python, with the packages that this process finds.
+    """Run a child with the Python interpreter and the import paths of this process.
 
     Args:
         words: its arguments, such as ``-m`` and a module.
         seconds: how long it may take.
-        text: what it reads on stdin.
-        environment: variables beside those of this process.
+        text: its stdin.
+        environment: environment variables in addition to those of this process.
 
     Raises:
-        OSError: it can't be started.
+        OSError: the interpreter can't be started.
     """
     if not sys.executable:
-        raise OSError("there is no Python program to start")
+        raise OSError("this process doesn't know the path of its Python interpreter")
     paths = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     command = [sys.executable, "-P", *words]
     return run(command, seconds=seconds, text=text, environment={**os.environ, **paths, **(environment or {})})

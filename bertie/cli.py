@@ -1,8 +1,7 @@
-"""The command line: from argv to a command's parameters, and from its report or error to output and exit code.
+"""The command line: run a command, print its report or error, and return the exit code.
 
-The only file that knows argv, and the only one that prints results. What a command takes is its function's signature
-(``bertie.config``), how words become its parameters is in ``bertie.flags``, and what it does is the function. Help
-for the whole program imports no command and nothing heavy.
+Only this file knows argv and prints results. ``bertie.config`` reads a command's parameters from its signature, and
+``bertie.flags`` parses argv into them. ``bertie --help`` imports no command and no heavy package.
 """
 
 import errno
@@ -24,14 +23,14 @@ from bertie.version import VERSION
 if TYPE_CHECKING:
     from bertie.commands.command import Report
 
-# The order in which a user meets them; a command not named here comes after these.
+# The order of the overview, as users need the commands; those not listed here come last.
 LIFE = (
     *("demo", "check", "train_tokenizer", "prepare_corpus", "advise", "pretrain", "finetune", "evaluate", "predict"),
     *("search", "export", "convert", "show", "run"),
 )
 USAGE = """usage: bertie COMMAND [ARGUMENTS] [--FLAGS]
 
-A complete BERT system: raw text in; a vocabulary, an encoder, fine-tuned models and scores out.
+A complete BERT system: from raw text to a vocabulary, an encoder, fine-tuned models and scores.
 
 """
 RESOURCE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EIO, errno.EFBIG}
@@ -41,11 +40,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Args:
-        arguments: the words after ``bertie``; those of this process when None.
+        arguments: the arguments after ``bertie``; those of this process when None.
 
     Returns:
-        The exit code: 0 done, 2 the user must change something, 3 bad data, 4 out of memory or disk, 5 interrupted and
-        resumable, 1 a bug.
+        The exit code: 0 done, 1 a bug, 2 the user must change something, 3 bad data, 4 out of memory or disk,
+        5 interrupted and resumable.
     """
     try:
         return _dispatch(list(sys.argv[1:] if arguments is None else arguments))
@@ -62,11 +61,11 @@ def _dispatch(words: list[str]) -> int:
         return _print(f"bertie {VERSION}")
     name, words = _command_name(words[0]), words[1:]
     if name == "run" and words and not words[0].startswith("-"):
-        # What follows the file are flags of the command that the file names.
+        # The words after the file are flags of the command that the file names.
         name, words = importlib.import_module("bertie.commands.run").command_of(words[0]), ["--config", *words]
     _share_the_machine()
     function = getattr(registry.load("commands", name), name)
-    # Imported here: an overview or a wrong command's name needs no parser.
+    # Imported here, because the overview and a wrong command name need no parser.
     parameters, output = importlib.import_module("bertie.flags").parse(function, words)
     progress.set_quiet(output.quiet)
     report: Report = function(**parameters)
@@ -78,18 +77,17 @@ def _dispatch(words: list[str]) -> int:
 
 
 def _share_the_machine(state: Path = Path("/proc/loadavg")) -> None:
-    """Let threads sleep while they wait for one another, if anything else is running on this machine right now.
+    """Make OpenMP threads sleep while they wait for each other, if another program is running on this machine.
 
-    Threads that spin are faster by up to a fifth where nothing else runs. Beside another busy program a spinning thread
-    keeps the core that the one it waits for would need, and two cores do as little as a tenth of their work. What is
-    computed is the same. OpenMP reads this when torch is loaded; what the user has set stays.
+    On an idle machine, threads that spin instead are up to a fifth faster. Beside another busy program, a spinning
+    thread occupies the core that the thread it waits for needs, and two cores do as little as a tenth of their work.
+    Results are the same. OpenMP reads the setting when torch is loaded; a value that the user has set is kept.
     """
     try:
-        running = int(
-            state.read_text(encoding="ascii").split()[3].split("/")[0]
-        )  # "2/118" of all threads, us among them
+        # The field "2/118" is the number of running threads, including this one, and of all threads.
+        running = int(state.read_text(encoding="ascii").split()[3].split("/")[0])
     except (OSError, ValueError, IndexError):
-        return  # no Linux
+        return  # not Linux
     if running > 1:
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
@@ -104,7 +102,7 @@ def overview() -> str:
     return (
         USAGE
         + "\n".join(lines)
-        + "\n\nbertie COMMAND --help says what a command takes. In Python: bertie.COMMAND(...)."
+        + "\n\nbertie COMMAND --help lists a command's arguments and flags. In Python: bertie.COMMAND(...)."
     )
 
 
@@ -113,20 +111,20 @@ def _command_name(word: str) -> str:
     if word.startswith("-"):
         raise SettingsError(f"unknown flag {word} before a command; usage: bertie COMMAND [--FLAGS], see bertie --help")
     if (dashed := word.replace("_", "-")) not in known:
-        meant = COMMANDS.get(dashed.lower(), "")
-        said = f"did you mean {meant!r}?" if meant in known else registry.did_you_mean(dashed, known)
-        raise SettingsError(f"unknown command {word!r}; {said}")
+        command = COMMANDS.get(dashed.lower(), "")
+        advice = f"did you mean {command!r}?" if command in known else registry.did_you_mean(dashed, known)
+        raise SettingsError(f"unknown command {word!r}; {advice}")
     return dashed.replace("-", "_")
 
 
 def _print(text: str, end: str = "\n") -> int:
-    """Print a result; a reader that has gone away, as ``head`` does, is no error."""
+    """Print a result; it is no error if the reader closed the pipe, as ``head`` does."""
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal without the letters still gets the figures
+        sys.stdout.reconfigure(errors="backslashreplace")  # escape characters that the terminal's encoding lacks
     try:
         print(text, end=end, flush=True)
     except OSError as error:
-        # Python flushes stdout once more on its way out, and would complain there.
+        # Python flushes stdout again at exit, and would fail there.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):
             raise
@@ -134,30 +132,28 @@ def _print(text: str, end: str = "\n") -> int:
 
 
 def _explain(error: BaseException) -> int:
-    """Say on stderr what went wrong, and return the exit code."""
-    known = _as_ours(error)
-    if known is None or os.environ.get("BERTIE_DEBUG") == "1":
-        # Imported here: only what goes wrong needs it, and help should come at once.
+    """Print an error to stderr and return the exit code."""
+    user_error = _user_error(error)
+    if user_error is None or os.environ.get("BERTIE_DEBUG") == "1":
+        # Imported here, because only errors need it and help should appear at once.
         lines = importlib.import_module("traceback").format_exception(error)
         print(fit("".join(lines)), file=sys.stderr, end="")
-    if known is None:
+    if user_error is None:
         print("error: this is a bug in bertie; please report it with the lines above", file=sys.stderr)
         return 1
-    print(fit(f"error: {known}"), file=sys.stderr)
-    return known.exit_code
+    print(fit(f"error: {user_error}"), file=sys.stderr)
+    return user_error.exit_code
 
 
-def _as_ours(error: BaseException) -> BertieError | None:
-    """Translate what Python and torch raise for the world's shortcomings; None for a bug of ours."""
+def _user_error(error: BaseException) -> BertieError | None:
+    """Return the error to show for an exception that the user or the machine caused; None for a bug in bertie."""
     if isinstance(error, BertieError):
         return error
     if isinstance(error, KeyboardInterrupt):
         return Interrupted("interrupted")
     if isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__ or "can't allocate memory" in str(error):
         detail = str(error).partition("\n")[0]
-        return ResourceError(
-            f"out of memory{': ' if detail else ''}{detail}; smaller batches or shorter texts need less"
-        )
+        return ResourceError(f"out of memory{': ' if detail else ''}{detail}; use smaller batches or shorter texts")
     if isinstance(error, OSError) and error.errno is not None:
         where = f": {os.fsdecode(error.filename)}" if isinstance(error.filename, str | bytes | os.PathLike) else ""
         if error.errno in RESOURCE_ERRORS:
@@ -166,7 +162,7 @@ def _as_ours(error: BaseException) -> BertieError | None:
             return SettingsError(f"{os.strerror(error.errno).lower()}{where}")
     if isinstance(error, ImportError) and (error.name or "bertie").partition(".")[0] != "bertie":
         return ResourceError(
-            f"this installation can't import {error.name} ({error}); it may be broken, or this system may lack it: "
-            "install bertie again; if that doesn't help, report it with the name of your system"
+            f"can't import {error.name} ({error}): the installation may be broken, or this system may not support the "
+            "package. Install bertie again; if that doesn't help, report it with the name of your system"
         )
     return None

@@ -1,10 +1,9 @@
-"""A command's signature as a schema: TOML files, Python calls and flags are checked against it here, in one place.
+"""Check settings from TOML files, Python calls and flags against a command's signature.
 
 A parameter whose type is a dataclass is a *group*: ``[training]`` in a file, ``--training.save-every`` as a flag,
-``training={"save_every": 100}`` or an instance in Python. TOML has no null: a key that is absent keeps its default, so
-what may be None must default to None. A parameter that would be a Python keyword ends in an underscore, and only Python
-sees it: ``from_`` is ``from`` in a file and ``--from`` as a flag. Flags are parsed in ``bertie.cli``; nothing here
-knows argv.
+``training={"save_every": 100}`` or an instance in Python. TOML has no null, and an absent key keeps its default, so a
+parameter that may be None must default to None. A parameter named like a Python keyword ends in an underscore in Python
+only: ``from_`` is ``from`` in a file and ``--from`` as a flag. ``bertie.flags`` parses the flags themselves.
 """
 
 import dataclasses
@@ -28,15 +27,15 @@ T = TypeVar("T")
 
 
 class PositionalMarker:
-    """Marks a parameter that is typed without its name; see ``Positional``."""
+    """Mark a parameter that is typed without its name; see ``Positional``."""
 
 
 Positional = Annotated[T, PositionalMarker()]
-"""``model: Positional[Path]`` makes ``bertie predict MODEL`` of what would be ``bertie predict --model MODEL``."""
+"""``model: Positional[Path]`` is typed as ``bertie predict MODEL`` instead of ``bertie predict --model MODEL``."""
 
 
 def signature(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    """Read a command function's parameters, their annotations resolved to types.
+    """Return a command's parameters, with their annotations resolved to types.
 
     Args:
         function: a command function; every parameter must be annotated.
@@ -58,7 +57,7 @@ def public_name(name: str) -> str:
 
 
 def group_type(annotation: Any) -> type | None:
-    """Return the dataclass behind an annotation, alone or among other types, or None when it isn't a group."""
+    """Return the dataclass in an annotation, alone or in a union; None if the parameter isn't a group."""
     bare = typing.get_args(annotation)[0] if typing.get_origin(annotation) is Annotated else annotation
     members = (bare, *typing.get_args(bare))
     return next((each for each in members if isinstance(each, type) and dataclasses.is_dataclass(each)), None)
@@ -66,13 +65,13 @@ def group_type(annotation: Any) -> type | None:
 
 @functools.cache
 def known_keys(function: Callable[..., Any]) -> Mapping[str, Any]:
-    """List every dotted key a command takes, groups included, with its annotation.
+    """Return every dotted key that a command takes, with its annotation.
 
     Args:
         function: a command function.
 
     Returns:
-        Annotations by dotted key; "training" and "training.save_every" are both keys.
+        Annotations by dotted key; both the group "training" and its field "training.save_every" are keys.
     """
     keys: dict[str, Any] = {}
 
@@ -89,19 +88,19 @@ def known_keys(function: Callable[..., Any]) -> Mapping[str, Any]:
 
 
 def plain(value: Any, key: str = "value") -> Any:
-    """Turn settings into what TOML and JSON can hold: dataclasses to dictionaries, paths to text, tuples to lists.
+    """Convert a setting to plain values for TOML and JSON: dataclasses to dictionaries, paths to text, tuples to lists.
 
     Args:
         value: a setting.
-        key: its dotted name, for the error.
+        key: its dotted key, for the error message.
 
     Raises:
-        SettingsError: the value, or something in it, has no form in a file.
+        SettingsError: the value, or a value inside it, has a type that a file can't hold.
     """
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, float):
-        return float(value)  # numpy's float64 is a float that writes itself differently
+        return float(value)  # numpy's float64 is a float too, but its repr differs
     if isinstance(value, str):
         if any("\ud800" <= character <= "\udfff" for character in value):  # undecodable bytes of a file's name
             raise SettingsError(f"{key}: {value!r:.80} is not valid UTF-8")
@@ -114,64 +113,66 @@ def plain(value: Any, key: str = "value") -> Any:
     if isinstance(value, Mapping):
         return {str(name): plain(item, f"{key}.{name}") for name, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset | range):
-        return [plain(item, f"{key}[{place}]") for place, item in enumerate(value)]
+        return [plain(item, f"{key}[{index}]") for index, item in enumerate(value)]
     if hasattr(value, "item"):  # a numpy number
         return plain(value.item(), key)
-    shown = "" if "\n" in (said := f"{value!r:.80}") else f": {said}"  # a table is drawn in lines
-    raise SettingsError(f"{key}: can't use a value of type {type(value).__name__}{shown}")
+    detail = "" if "\n" in (text := f"{value!r:.80}") else f": {text}"  # a data frame's repr has several lines
+    raise SettingsError(f"{key}: can't use a value of type {type(value).__name__}{detail}")
 
 
 def validate(
     function: Callable[..., Any], values: Mapping[str, Any], *, source: str = "", partial: bool = False
 ) -> dict[str, Any]:
-    """Check settings against a command's signature and give them their types.
+    """Check settings against a command's signature and convert them to its types.
 
-    Types are strict, as TOML's are: no number in quotes, no true for 1, no nan; an integer may stand for a float.
-    A group given in part keeps the rest of the parameter's default.
+    Types are strict, as in TOML: no number in quotes, no true for 1, no nan. Only an integer for a float is accepted.
+    Fields that a group leaves out come from the parameter's default.
 
     Args:
         function: a command function.
         values: settings by parameter name; groups as dictionaries or dataclass instances.
-        source: where they came from, to open an error message with: a file's name.
-        partial: whether parameters without default may be missing, because flags will bring them.
+        source: the name of the settings file, with which error messages start.
+        partial: whether required parameters may be missing, because flags will supply them.
 
     Returns:
-        Keyword arguments for the function: the given parameters only.
+        Keyword arguments for the function: only the parameters in ``values``.
 
     Raises:
         SettingsError: an unknown key, a missing parameter, or a value of the wrong type, by its dotted key.
     """
-    place = f"{source}: " if source else ""
+    prefix = f"{source}: " if source else ""
     parameters = signature(function)
-    given = {public_name(name): plain(value, place + public_name(name)) for name, value in values.items()}
-    if len(given) < len(values):
-        raise SettingsError(f"{place}{next(name for name in values if name != public_name(name))[:-1]} is given twice")
+    named = {public_name(name): plain(value, prefix + public_name(name)) for name, value in values.items()}
+    if len(named) < len(values):
+        raise SettingsError(f"{prefix}{next(name for name in values if name != public_name(name))[:-1]} is given twice")
     known = known_keys(function)
-    _refuse_unknown(given, known, place)
-    if given.get("seed") is not None and given.get("seeds") is not None:
-        raise SettingsError(f"{place}give seed or seeds, not both")
+    _refuse_unknown(named, known, prefix)
+    if named.get("seed") is not None and named.get("seeds") is not None:
+        raise SettingsError(f"{prefix}give seed or seeds, not both")
     for name, parameter in ((public_name(name), parameter) for name, parameter in parameters.items()):
         has_default = parameter.default is not parameter.empty
-        if name not in given and not has_default and not partial:
-            raise SettingsError(f"{place}{name} is required")
-        if has_default and group_type(parameter.annotation) and isinstance(given.get(name), dict):
-            given[name] = merged(plain(parameter.default, name) or {}, given[name])
-    checked_values = _parse(function, given, known, place)
-    return {name: getattr(checked_values, name) for name in parameters if public_name(name) in given}
+        if name not in named and not has_default and not partial:
+            raise SettingsError(f"{prefix}{name} is required")
+        if has_default and group_type(parameter.annotation) and isinstance(named.get(name), dict):
+            named[name] = merged(plain(parameter.default, name) or {}, named[name])
+    checked_values = _parse(function, named, known, prefix)
+    return {name: getattr(checked_values, name) for name in parameters if public_name(name) in named}
 
 
 def checked(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap a command so that a Python call is checked as a file is: text becomes a path, a dictionary a group.
+    """Wrap a command so that a Python call is checked like a settings file.
+
+    Text is converted to a path and a dictionary to a group.
 
     Args:
         function: a command function.
 
     Returns:
-        The same function; wrong arguments raise ``SettingsError`` with "did you mean".
+        A function that raises ``SettingsError`` for wrong arguments and suggests the right name.
     """
     shape = inspect.signature(function)
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in shape.parameters.values()):
-        return function  # it checks its own, against the command that it runs
+        return function  # `run` checks its overrides against the command in its file
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -190,10 +191,10 @@ def read(path: str | Path) -> dict[str, Any]:
         path: a TOML file, or a run folder that holds a ``config.toml``.
 
     Returns:
-        What the file says, as plain values; ``command`` is among them when the file names one.
+        The file's settings as plain values, with ``command`` if the file names one.
 
     Raises:
-        SettingsError: the file isn't there, can't be read, or is no TOML.
+        SettingsError: the file doesn't exist, can't be read, or isn't TOML.
     """
     file = Path(path)
     if file.is_dir():
@@ -202,28 +203,32 @@ def read(path: str | Path) -> dict[str, Any]:
 
 
 def write(path: str | Path, *, command: str, parameters: Mapping[str, Any]) -> None:
-    """Write the settings file that repeats a run; it appears whole or not at all.
+    """Write the settings file that repeats a run, atomically.
 
     Args:
         path: the file to write, by convention ``config.toml`` in the run folder.
         command: the command's name.
-        parameters: its parameters, defaults included; ``locals()`` on a command's first line gives them.
+        parameters: its parameters, defaults included; ``locals()`` on a command's first line returns them.
 
     Raises:
-        SettingsError: a value has no form in TOML, or the file can't be written there.
+        SettingsError: a value has a type that TOML can't hold, or the file can't be written there.
         ResourceError: the disk is full.
     """
     write_text(path, render(command=command, parameters=parameters))
 
 
 def render(*, command: str, parameters: Mapping[str, Any]) -> str:
-    """Return the text ``write`` writes: ``command = "..."`` on top, then the keys, then a table per group."""
+    """Return the text of a settings file: ``command = "..."``, then the keys, then a table for each group."""
     values = {public_name(name): plain(value, name) for name, value in parameters.items()}
     return f"# bertie {VERSION}; repeat with: bertie run FILE\n" + toml.dumps({"command": command, **values})
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Return plain settings with others laid over them; groups are merged key by key."""
+    """Return plain settings updated by others, groups key by key.
+
+    >>> merged({"seed": 1, "model": {"size": "2/128", "dropout": 0.1}}, {"model": {"dropout": 0.0}})
+    {'seed': 1, 'model': {'size': '2/128', 'dropout': 0.0}}
+    """
     result = dict(base)
     for name, value in over.items():
         both_groups = isinstance(value, dict) and isinstance(result.get(name), dict)
@@ -231,30 +236,32 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-_WAYS = (frozenset({"steps", "tokens", "epochs", "budget"}), frozenset({"seed", "seeds"}))
-"""Ways to say how long a run is, and from which seeds: a run has one of each."""
+_ALTERNATIVES = (frozenset({"steps", "tokens", "epochs", "budget"}), frozenset({"seed", "seeds"}))
+"""Alternative settings: a run has one of each set, which decides its length or its seeds."""
 
 
 def left_of_file(settings: Mapping[str, Any], given: Collection[str]) -> dict[str, Any]:
-    """Return a file's settings without its way to say how long, or which seeds, where one is given beside the file.
+    """Return a file's settings without those that a flag or argument replaces by an alternative.
+
+    If ``--steps`` is given, for example, the file's ``epochs`` is dropped.
 
     Args:
-        settings: what the file says.
-        given: names of what stands beside it and wins over it.
+        settings: the file's settings.
+        given: names of the parameters given in addition to the file; they win over it.
     """
-    replaced = {name for ways in _WAYS if not ways.isdisjoint(given) for name in ways}
+    replaced = {name for alternatives in _ALTERNATIVES if not alternatives.isdisjoint(given) for name in alternatives}
     return {name: value for name, value in settings.items() if name not in replaced}
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Compare two sets of settings, for a resumed run that must not have changed.
+    """Compare the settings of a stopped run with those of its continuation.
 
     Args:
-        old: settings as a file or a call has them.
-        new: the same, later.
+        old: settings of the stopped run, from a file or a call.
+        new: settings of the resumed run.
 
     Returns:
-        Old and new value by dotted key, where they differ; None stands for a key that is absent.
+        The old and new value by dotted key, where they differ; None for an absent key.
     """
     before, after = _flat(plain(dict(old))), _flat(plain(dict(new)))
     keys = [*before, *(key for key in after if key not in before)]
@@ -276,11 +283,11 @@ def _refuse_unknown(values: Mapping[str, Any], known: Mapping[str, Any], place: 
     for name, value in values.items():
         key = prefix + name
         if key not in known or "." in name:
-            said = hint(key, known, lambda other, value: f"{other!r} (such as {value!r})" if value else repr(other))
+            advice = hint(key, known, lambda other, value: f"{other!r} (such as {value!r})" if value else repr(other))
             if name in known:
-                said = f"write {name.partition('.')[0]} as a group of settings"
+                advice = f"write {name.partition('.')[0]} as a group of settings"
             top = ", ".join(other for other in known if "." not in other)
-            raise SettingsError(f"{place}unknown key {key!r}; {said or f'there are {top}'}")
+            raise SettingsError(f"{place}unknown key {key!r}; {advice or f'there are {top}'}")
         if isinstance(value, dict) and group_type(known[key]):
             _refuse_unknown(value, known, place, f"{key}.")
 
@@ -292,7 +299,7 @@ def _parse(function: Callable[..., Any], given: Mapping[str, Any], known: Mappin
         names = {public_name(name): name for name in signature(function)}
         return _adapter(function).validate_json(json.dumps({names[key]: value for key, value in given.items()}))
     except ValidationError as error:
-        first = max(error.errors(include_url=False), key=lambda found: len(found["loc"]))  # the most precise
+        first = max(error.errors(include_url=False), key=lambda detail: len(detail["loc"]))  # the most precise
         key = _error_key(first["loc"], known)
         if first["type"] == "missing":
             raise SettingsError(f"{place}{key} is required") from None
@@ -302,10 +309,10 @@ def _parse(function: Callable[..., Any], given: Mapping[str, Any], known: Mappin
 
 @functools.cache
 def _adapter(function: Callable[..., Any]) -> Any:
-    """Build the strict parser of a command's parameters, as of a dataclass that has them as fields."""
+    """Build the strict parser of a command's parameters: of a dataclass that has them as fields."""
     from pydantic import ConfigDict, TypeAdapter
 
-    # A key may be left out here: the function itself fills in its defaults, and ``validate`` knows what is required.
+    # No field is required: the function fills in its own defaults, and ``validate`` reports missing parameters.
     fields = [
         (name, parameter.annotation, dataclasses.field(default=None)) for name, parameter in signature(function).items()
     ]
@@ -321,5 +328,5 @@ def _error_key(location: tuple[int | str, ...], known: Mapping[str, Any]) -> str
             key += f"[{part}]"
         elif (longer := public_name(f"{key}.{part}".lstrip("."))) in known:
             key = longer
-        # Other parts name the members of a union, which the user never sees.
+        # Other parts are names of union members, which users don't know.
     return key

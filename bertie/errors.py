@@ -1,18 +1,18 @@
-"""The errors a user may see, and the exit code each one ends the program with.
+"""The errors a user may see, each with the exit code of the program.
 
 BertieError
 ├── SettingsError      2  the user must change a flag, a file name or a setting
-├── DataError          3  a text, table, corpus or model file holds something we can't use
+├── DataError          3  a text, table, corpus or model file has unusable content
 ├── ResourceError      4  memory, disk or a missing device
-└── Interrupted        5  stopped by a signal; ``--resume`` goes on
+└── Interrupted        5  stopped by a signal; ``--resume`` continues the run
 
-Messages say what is wrong with which values, where (dotted key, ``file:line``, offset), and what to do.
-Anything else that escapes is a bug of ours (exit code 1).
+A message states what is wrong with which values, where (dotted key, ``file:line``, offset), and what to do.
+Any other exception is a bug in bertie (exit code 1).
 """
 
 
 class BertieError(Exception):
-    """Stop with a message meant for the user."""
+    """Stop with a message for the user."""
 
     exit_code = 2
 
@@ -30,23 +30,23 @@ class DataError(BertieError):
 
 
 class ResourceError(BertieError):
-    """Not enough memory or disk, or a device that isn't there."""
+    """Not enough memory or disk, or a missing device."""
 
     exit_code = 4
 
 
 class Interrupted(BertieError):
-    """Stopped by a signal after saving; ``--resume`` goes on from there."""
+    """Stopped by a signal after saving a checkpoint; ``--resume`` continues from it."""
 
     exit_code = 5
 
 
 def missing_extra(package: str, extra: str, purpose: str) -> SettingsError:
-    """Build the error for an optional package that isn't installed.
+    """Return the error for an optional package that isn't installed.
 
     Args:
         package: the import name that failed.
-        extra: the extra of ours that brings it.
-        purpose: what the user wanted, as a clause ("to read .parquet files").
+        extra: the extra of bertie that installs it.
+        purpose: the user's aim, as a clause ("to read .parquet files").
     """
     return SettingsError(f"{package} is needed {purpose}; install it with: pip install 'bertie[{extra}]'")

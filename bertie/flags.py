@@ -1,7 +1,7 @@
-"""From the words after a command's name to its parameters: tyro over the command's signature.
+"""Parse the words after a command's name into its parameters, with tyro and the command's signature.
 
-What tyro parses comes back as values, is checked once more as a file's values are (``bertie.config``), and what tyro
-prints about wrong words comes back as one line. Files are read where ``--config`` names one: defaults < file < flags.
+``bertie.config`` checks the parsed values like those of a settings file. What tyro prints about wrong words becomes an
+error message of one line. Flags win over the file that ``--config`` names, and the file over the defaults.
 """
 
 import dataclasses
@@ -32,53 +32,58 @@ SECTION = re.compile(r"^(Args|Returns|Raises|Yields|Examples?):\s*$", re.MULTILI
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Output:
-    """How to print: the flags every command has."""
+    """How to print: flags that every command has."""
 
     json: bool
     quiet: bool
 
 
 def parse(function: Callable[..., Any], words: list[str]) -> tuple[dict[str, Any], Output]:
-    """Turn the words after a command's name into its parameters: defaults, then ``--config``, then flags.
+    """Parse a command's arguments and flags.
+
+    Flags win over the settings file of ``--config``, and the file over the defaults.
 
     Args:
         function: the command function.
-        words: arguments and flags.
+        words: the words after the command's name.
 
     Returns:
         Keyword arguments for the function, and how to print its report.
 
     Raises:
         SettingsError: an unknown flag, a missing argument, a wrong value, or a bad settings file.
-        SystemExit: help was asked for and printed.
+        SystemExit: ``--help`` printed the help.
     """
     command = function.__name__.replace("_", "-")
     parameters = config.signature(function)
-    settings, typed = _settings_from_file(function, words), _typed(words)
-    words, named = _named_arguments(function, words)
-    places = {config.public_name(name) for name, parameter in parameters.items() if _is_positional(parameter)}
-    refuse_unknown_flags(function, words, places)
-    words = _gathered(function, words)
-    shape = _shape(function, settings | named)
+    settings, typed_flags = _read_settings(function, words), _typed_flags(words)
+    words, named = _split_named_arguments(function, words)
+    positional_names = {config.public_name(name) for name, parameter in parameters.items() if _is_positional(parameter)}
+    refuse_unknown_flags(function, words, positional_names)
+    words = _merge_repeated_flags(function, words)
+    shape = _argument_class(function, settings | named)
     with readable_errors(command, words):
         marks = (tyro.conf.AvoidSubcommands,)
-        parsed: Any = tyro.cli(shape, args=words, prog=f"bertie {command}", config=marks, registry=_rules())
+        parsed: Any = tyro.cli(shape, args=words, prog=f"bertie {command}", config=marks, registry=_constructors())
     values = {name: getattr(parsed, name) for name in parameters}
     for name, parameter in parameters.items():
-        if kind := _group_beside_word(parameter):
-            values[name] = _word_or_group(parsed, name, kind, before=(settings | named).get(name), typed=name in named)
+        if group := _group_alternative(parameter):
+            values[name] = _word_or_group(parsed, name, group, before=(settings | named).get(name), typed=name in named)
     empty = [
         name.upper() for name in values if values[name] == () and parameters[name].default is inspect.Parameter.empty
     ]
-    if empty:  # tyro takes no words for a tuple of none; a parameter without default wants at least one
+    if empty:  # tyro accepts no words as an empty tuple; a required parameter needs at least one
         raise SettingsError(f"missing: {', '.join(empty)}; see bertie {command} --help")
-    if values.get("seeds") is not None and "seed" not in typed | settings.keys():
-        values.pop("seed", None)  # a default, which nobody gave
+    if values.get("seeds") is not None and "seed" not in typed_flags | settings.keys():
+        values.pop("seed", None)  # the default; validate refuses a seed together with seeds
     return config.validate(function, values), Output(json=parsed.json, quiet=parsed.quiet)
 
 
-def _shape(function: Callable[..., Any], settings: dict[str, Any]) -> type:
-    """Build the dataclass that tyro fills: a command's parameters, a file's settings as defaults, our own flags."""
+def _argument_class(function: Callable[..., Any], settings: dict[str, Any]) -> type:
+    """Build the dataclass that tyro fills: a command's parameters and the flags that every command has.
+
+    The settings of a file become defaults.
+    """
     helps = argument_help(function)
     fields: list[tuple[str, Any, Any]] = []
     for name, parameter in config.signature(function).items():
@@ -93,7 +98,7 @@ def _shape(function: Callable[..., Any], settings: dict[str, Any]) -> type:
             help_behavior_hint="(at least one)" if at_least_one else None,
         )
         annotation: Any = Annotated[parameter.annotation, details]
-        if group := _group_beside_word(parameter):
+        if group := _group_alternative(parameter):
             inner: Any = Annotated[group, tyro.conf.arg(name=config.public_name(name))]
             fields.append((f"{name}_group", inner, default if isinstance(default, group) else group()))
             annotation, default = Annotated[str | None, details], default if isinstance(default, str) else None
@@ -103,12 +108,12 @@ def _shape(function: Callable[..., Any], settings: dict[str, Any]) -> type:
     for name, kind, default, text in (
         ("config", Path | None, None, "Settings file; flags win over it."),
         ("json", bool, False, "Print the result as JSON."),
-        ("quiet", bool, False, "No progress and no remarks on stderr."),
+        ("quiet", bool, False, "Print no progress and no remarks on stderr."),
     ):
         fields.append((name, Annotated[kind, tyro.conf.arg(help=text)], default))
     shape = dataclasses.make_dataclass(
         function.__name__,
-        # A dictionary may be a parameter's default, but a dataclass takes one from a function only.
+        # A factory, because a dataclass refuses mutable defaults such as dictionaries.
         [
             (name, kind, dataclasses.field(default_factory=functools.partial(lambda value: value, default)))
             for name, kind, default in fields
@@ -120,16 +125,23 @@ def _shape(function: Callable[..., Any], settings: dict[str, Any]) -> type:
     return shape
 
 
-def _group_beside_word(parameter: inspect.Parameter) -> type | None:
-    """Return the group of a parameter that is typed as a word or as a group's flags: MODEL, or --model.size 4/256."""
+def _group_alternative(parameter: inspect.Parameter) -> type | None:
+    """Return the group of a parameter that may be a word or a group: MODEL, or --model.size 4/256; None for others."""
     return config.group_type(parameter.annotation) if _is_positional(parameter) else None
 
 
 def _word_or_group(parsed: Any, name: str, kind: type, *, before: Any, typed: bool) -> Any:
-    """Return which of the two was typed, or what stood there `before` (in a file, or `typed` by its name beside one).
+    """Return the word or the group that was typed, or the earlier value if neither was.
+
+    Args:
+        parsed: what tyro returned.
+        name: the parameter.
+        kind: the class of the group.
+        before: the value from a settings file, or from a flag of this name in addition to the file.
+        typed: whether the parameter was typed as a flag.
 
     Raises:
-        SettingsError: both were.
+        SettingsError: both a word and flags of the group were typed.
     """
     word, group = getattr(parsed, name), getattr(parsed, f"{name}_group")
     new_word = typed or word != (before if isinstance(before, str) else None)
@@ -139,8 +151,8 @@ def _word_or_group(parsed: Any, name: str, kind: type, *, before: Any, typed: bo
     return group if new_group else word if new_word else before
 
 
-def _rules() -> ConstructorRegistry:
-    """Teach tyro to write ``X | None`` as X, and to take a dictionary as ``key=value,key=value``."""
+def _constructors() -> ConstructorRegistry:
+    """Make tyro parse ``X | None`` like X, ``key=value,...`` as a dictionary, and ``1,2,3`` or ``1-5`` as integers."""
     rules = ConstructorRegistry()
     rules.primitive_rule(_optional)
     rules.primitive_rule(_pairs)
@@ -159,7 +171,7 @@ def _optional(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
     (member,) = members - {type(None)}
     inner = ConstructorRegistry.get_primitive_spec(PrimitiveTypeInfo.make(member, info.markers))
     if isinstance(inner, UnsupportedTypeAnnotationError) or inner.nargs != 1:
-        return None  # a tuple: tyro has a form of its own for "none or several"
+        return None  # a tuple: tyro parses it by itself
     return PrimitiveConstructorSpec(
         nargs=1,
         metavar=inner.metavar,
@@ -170,21 +182,21 @@ def _optional(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
     )
 
 
-_OUTSIDE_LISTS = re.compile(r",(?![^\[]*\])")
-"""The commas between pairs; those inside a list in brackets are the list's own."""
+_PAIR_SEPARATOR = re.compile(r",(?![^\[]*\])")
+"""A comma between pairs; not one inside a list in brackets."""
 
 
 def _pairs(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[dict[str, Any]] | None:
     if typing.get_origin(info.type) is not dict:
         return None
-    kind = typing.get_args(info.type)[1]
-    kind = str if kind is Any else kind  # whoever takes anything gives it a type by its name
+    value_type = typing.get_args(info.type)[1]
+    value_type = str if value_type is Any else value_type  # Any: the command converts the text
 
     def read(words: list[str]) -> dict[str, Any]:
-        pairs = [pair.partition("=") for pair in _OUTSIDE_LISTS.split(words[0])]
+        pairs = [pair.partition("=") for pair in _PAIR_SEPARATOR.split(words[0])]
         if wrong := [key + equals for key, equals, _ in pairs if not equals or not key]:
             raise ValueError(f"{wrong[0]!r} is not of the form KEY=VALUE")
-        return {key: kind(value) for key, _, value in pairs}
+        return {key: value_type(value) for key, _, value in pairs}
 
     return PrimitiveConstructorSpec(
         nargs=1,
@@ -196,20 +208,20 @@ def _pairs(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[dict[str, Any]] 
 
 
 def _numbers(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[tuple[int, ...]] | None:
-    """Take whole numbers as one word, ``1,2,3`` or ``1-5``: several words would swallow the argument after them."""
+    """Parse whole numbers from one word, ``1,2,3`` or ``1-5``: several words would take in the argument after them."""
     if info.type != tuple[int, ...]:
         return None
 
     def read(words: list[str]) -> tuple[int, ...]:
         numbers: list[int] = []
         for part in words[0].split(","):
-            found = re.fullmatch(r"\s*(-?\d+)(?:\s*-\s*(\d+))?\s*", part, re.ASCII)
-            if found is None:
-                raise ValueError(f"{part!r} is no whole number and no range; write them as 1,2,3 or 1-5")
-            first = int(found[1])
-            last = first if found[2] is None else int(found[2])
+            range_match = re.fullmatch(r"\s*(-?\d+)(?:\s*-\s*(\d+))?\s*", part, re.ASCII)
+            if range_match is None:
+                raise ValueError(f"{part!r} is neither a whole number nor a range; write them as 1,2,3 or 1-5")
+            first = int(range_match[1])
+            last = first if range_match[2] is None else int(range_match[2])
             if not 0 <= last - first <= _LONGEST_RANGE:
-                raise ValueError(f"{part!r} is no range of numbers from a lower one to a higher one, such as 1-5")
+                raise ValueError(f"{part!r} is not a range from a lower number to a higher one, such as 1-5")
             numbers += range(first, last + 1)
         return tuple(numbers)
 
@@ -223,15 +235,15 @@ def _numbers(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[tuple[int, ...
 
 
 def argument_help(function: Callable[..., Any]) -> dict[str, str]:
-    """Read what a docstring's ``Args`` section says of each parameter.
+    """Read the description of each parameter in the ``Args`` section of a docstring.
 
     Args:
         function: a command function with a Google docstring.
 
     Returns:
-        One paragraph per parameter named there.
+        One paragraph for each parameter of the section.
     """
-    parts = SECTION.split(inspect.getdoc(function) or "")  # text, then a heading and its text in turn
+    parts = SECTION.split(inspect.getdoc(function) or "")  # the text before, then headings and their texts in turn
     section = dict(zip(parts[1::2], parts[2::2], strict=True)).get("Args", "")
     helps: dict[str, str] = {}
     name = ""
@@ -247,14 +259,14 @@ def _is_positional(parameter: inspect.Parameter) -> bool:
     return any(isinstance(mark, config.PositionalMarker) for mark in getattr(parameter.annotation, "__metadata__", ()))
 
 
-def _settings_from_file(function: Callable[..., Any], words: list[str]) -> dict[str, Any]:
-    """Read the file that ``--config`` names, if any, checked against the command."""
+def _read_settings(function: Callable[..., Any], words: list[str]) -> dict[str, Any]:
+    """Read the file that ``--config`` names, if any, and check it against the command."""
     path: str | None = None
-    for place, word in enumerate(words):
+    for index, word in enumerate(words):
         if word == "--":
             break
         if word == "--config":
-            path = next(iter(words[place + 1 :]), None)
+            path = next(iter(words[index + 1 :]), None)
         elif word.startswith("--config="):
             path = word.partition("=")[2]
     if not path:
@@ -266,42 +278,45 @@ def _settings_from_file(function: Callable[..., Any], words: list[str]) -> dict[
         raise SettingsError(
             f"{path} holds settings of {command!r}, not of {wanted!r}; repeat it with: bertie run {path}"
         )
-    return config.validate(function, config.left_of_file(settings, _typed(words)), source=path, partial=True)
+    return config.validate(function, config.left_of_file(settings, _typed_flags(words)), source=path, partial=True)
 
 
-def _typed(words: list[str]) -> set[str]:
-    """Name the parameters whose flags are typed."""
+def _typed_flags(words: list[str]) -> set[str]:
+    """Return the names of the parameters whose flags were typed."""
     flags = words[: words.index("--")] if "--" in words else words
     return {word.partition("=")[0][2:].replace("-", "_") for word in flags if word.startswith("--")}
 
 
-def _named_arguments(function: Callable[..., Any], words: list[str]) -> tuple[list[str], dict[str, Any]]:
-    """Take out arguments that are typed by their names, as they may be beside a file, where all settings have one."""
+def _split_named_arguments(function: Callable[..., Any], words: list[str]) -> tuple[list[str], dict[str, Any]]:
+    """Split off positional arguments that are typed as flags, which is allowed together with ``--config``.
+
+    A settings file has a name for every parameter, so ``--config FILE --model MODEL`` overrides its ``model``.
+    """
     if not any(word.partition("=")[0] == "--config" for word in words):
         return words, {}
     parameters = config.signature(function)
     rest: list[str] = []
     named: dict[str, Any] = {}
-    waiting = iter(words)
-    for word in waiting:
+    remaining = iter(words)
+    for word in remaining:
         if word == "--":
-            rest += [word, *waiting]
+            rest += [word, *remaining]
             break
         flag, equals, value = word.partition("=")
         parameter = parameters.get(flag[2:].replace("-", "_")) if flag.startswith("--") else None
         if parameter is None or not _is_positional(parameter):
             rest.append(word)
             continue
-        named[parameter.name] = value if equals else next(waiting, None)
+        named[parameter.name] = value if equals else next(remaining, None)
         if not named[parameter.name]:
-            raise SettingsError(f"{flag} wants a value")
+            raise SettingsError(f"{flag} needs a value")
     return rest, config.validate(function, named, partial=True)
 
 
-def _gathered(function: Callable[..., Any], words: list[str]) -> list[str]:
-    """Write a flag that takes several words and is typed several times once: `--pair a --pair b` is `--pair a b`.
+def _merge_repeated_flags(function: Callable[..., Any], words: list[str]) -> list[str]:
+    """Merge repeated flags that take several words: `--pair a --pair b` becomes `--pair a b`.
 
-    Numbers that belong to one word become one: `--seeds 1 2 3` is `--seeds 1,2,3`.
+    Numbers of one flag become one word: `--seeds 1 2 3` becomes `--seeds 1,2,3`.
     """
     keys = {f"--{key.replace('_', '-')}": annotation for key, annotation in config.known_keys(function).items()}
     takes_many = {flag for flag, annotation in keys.items() if typing.get_origin(annotation) is tuple}
@@ -309,9 +324,9 @@ def _gathered(function: Callable[..., Any], words: list[str]) -> list[str]:
     groups: list[list[str]] = [[]]
     by_flag: dict[str, list[str]] = {}
     current = groups[0]
-    for place, word in enumerate(words):
+    for index, word in enumerate(words):
         if word == "--":
-            groups.append(words[place:])
+            groups.append(words[index:])
             break
         flag, equals, value = word.partition("=")
         flag = flag.replace("_", "-")

@@ -1,8 +1,7 @@
-"""The seam to packages of compiled code: whatever comes out of them becomes an error of ours that names the place.
+"""Turn exceptions of compiled packages into bertie's errors, which name the file or text at fault.
 
-A panic in Rust arrives as an exception that is no ``Exception``, so ``except Exception`` lets it through; errors of
-C++ arrive as ``RuntimeError`` and the like, which say nothing of the file. What the user's own hand or the machine
-asks for (Ctrl-C, an exit, no memory) passes.
+A panic in Rust is a ``BaseException`` but no ``Exception``, so ``except Exception`` doesn't catch it. C++ code raises
+``RuntimeError`` and similar, whose messages don't name the file. Ctrl-C, exits and a lack of memory pass unchanged.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,13 +15,13 @@ _LONGEST = 300
 
 @contextmanager
 def native(place: str | Callable[[BaseException], BertieError]) -> Iterator[None]:
-    """Turn what a package of compiled code raises into an error of ours.
+    """Turn an exception of a compiled package into one of bertie's errors.
 
     Args:
-        place: what opens the message, such as a file's name; or what makes the whole error.
+        place: the start of the message, such as a file name; or a function that returns the whole error.
 
     Raises:
-        DataError: something was raised.
+        DataError: the package raised an exception. With a function as `place`, the error that it returns.
     """
     try:
         yield
@@ -33,11 +32,11 @@ def native(place: str | Callable[[BaseException], BertieError]) -> Iterator[None
 
 
 def failed(error: BaseException) -> bool:
-    """Tell whether an exception is a failure that work can go on after, panics included."""
+    """Check whether work can continue after an exception; true for panics, false for Ctrl-C and a lack of memory."""
     return not isinstance(error, _THROUGH)
 
 
 def said(error: BaseException) -> str:
-    """Return the first line of what an exception says, or its kind."""
+    """Return the first line of an exception's message, or its type's name if there is no message."""
     first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
     return first[:_LONGEST] or type(error).__name__

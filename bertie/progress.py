@@ -1,6 +1,6 @@
-"""Progress and remarks on stderr: a bar on a terminal, plain lines elsewhere, nothing when quiet.
+"""Progress, notes and warnings on stderr: bars on a terminal, plain lines elsewhere, only warnings when quiet.
 
-Results never pass through here: they go to stdout, and only ``bertie.cli`` prints them.
+Results don't pass through here: ``bertie.cli`` prints them on stdout.
 """
 
 import sys
@@ -18,25 +18,25 @@ if TYPE_CHECKING:
 LINE_INTERVAL_SECONDS = 5.0
 _quiet = False
 _has_notes = True
-_display: "Progress | None" = None  # what shows the bars now on the terminal; bars inside a bar join it
-_collected: list[str] | None = None  # where warnings go in place of stderr
-_names: dict[str, str] = {}  # what is called otherwise in all that is said
+_display: "Progress | None" = None  # rich's display while a bar is open on the terminal; inner bars share it
+_collected: list[str] | None = None  # receives the warnings instead of stderr
+_aliases: dict[str, str] = {}  # replacements in every line written, see `renamed`
 
 
 def set_quiet(quiet: bool) -> None:
-    """Turn bars and notes off or on for the whole process; warnings always show."""
+    """Switch bars and notes off or on for the whole process; warnings always appear."""
     global _quiet
     _quiet = quiet
 
 
 def note(line: str) -> None:
-    """Write one remark to stderr, unless quiet."""
+    """Write a note to stderr, unless quiet."""
     if _has_notes and not _quiet:
         _write(line)
 
 
 def warn(line: str) -> None:
-    """Write one warning to stderr, quiet or not: something the user should know but need not stop for."""
+    """Write a warning to stderr, even when quiet: the user should know it, but the command can continue."""
     if _collected is None:
         _write(f"warning: {line}")
     else:
@@ -45,7 +45,7 @@ def warn(line: str) -> None:
 
 @contextmanager
 def without_notes() -> Iterator[None]:
-    """Leave notes out while the context lasts, for a command that runs others and says itself what they do."""
+    """Suppress notes while the context lasts, for a command that runs others and writes notes of its own."""
     global _has_notes
     before, _has_notes = _has_notes, False
     try:
@@ -56,7 +56,7 @@ def without_notes() -> Iterator[None]:
 
 @contextmanager
 def collected() -> Iterator[list[str]]:
-    """Gather warnings in a list while the context lasts, for callers that report them elsewhere than on stderr."""
+    """Collect warnings in a list while the context lasts, instead of writing them to stderr."""
     global _collected
     before, _collected = _collected, []
     try:
@@ -67,16 +67,16 @@ def collected() -> Iterator[list[str]]:
 
 @contextmanager
 def renamed(what: str, name: str) -> Iterator[None]:
-    """Say `name` in place of `what` while the context lasts, such as for a file that the user never named."""
-    _names[what] = name
+    """Write `name` in place of `what` while the context lasts, for example for a temporary file."""
+    _aliases[what] = name
     try:
         yield
     finally:
-        _names.pop(what, None)
+        _aliases.pop(what, None)
 
 
 class Bar:
-    """Progress of one piece of work; made by ``bar``, and advanced by whoever does the work."""
+    """The progress of a task; made by ``bar``. This base class shows nothing."""
 
     def __init__(self, title: str, *, total: float | None, unit: str) -> None:
         self.title = title
@@ -84,16 +84,16 @@ class Bar:
         self.unit = unit
         self.done: float = 0
         self.begun: float = 0
-        """Work that was done before the bar was made."""
+        """Work done before the bar started."""
         self.figures: dict[str, str] = {}
 
     def begin(self, done: float) -> None:
-        """Count work done earlier, such as by a run that goes on, which says nothing of how long the rest takes."""
+        """Count work done earlier, for example before a run was resumed; the time left doesn't depend on it."""
         self.begun = done
         self.advance(done - self.done)
 
     def advance(self, amount: float = 1, **figures: str) -> None:
-        """Count work done, and show figures beside it, such as ``loss="2.31"``."""
+        """Count work done, and show figures next to it, such as ``loss="2.31"``."""
         self.done += amount
         self.figures.update(figures)
 
@@ -103,11 +103,11 @@ class Bar:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Nothing to clean up when nothing is shown."""
+        """Do nothing: there is no display to close."""
 
 
 class _LineBar(Bar):
-    """A plain line every few seconds, for logs and pipes, and one at the end."""
+    """Write a plain line every few seconds and one at the end, for logs and pipes."""
 
     def __enter__(self) -> "Bar":
         self._started = self._last = time.monotonic()
@@ -121,14 +121,14 @@ class _LineBar(Bar):
             _write(f"{self.title}: {_amount(self)}{_figures(self)}{self._left(now - self._started)}")
 
     def _left(self, seconds: float) -> str:
-        """Say how long the rest will take at the pace so far."""
+        """Return the estimated time left at the pace so far, as text; "" if unknown."""
         done = self.done - self.begun
         if self.total is None or done <= 0 or self.done >= self.total:
             return ""
         left = seconds * (self.total - self.done) / done
         hours, minutes = divmod(round(left / 60), 60)
-        said = f"{hours} h {minutes} min" if hours else f"{minutes} min" if left >= 90 else f"{left:.0f} s"
-        return f"  about {said} left"
+        duration = f"{hours} h {minutes} min" if hours else f"{minutes} min" if left >= 90 else f"{left:.0f} s"
+        return f"  about {duration} left"
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -139,7 +139,7 @@ class _LineBar(Bar):
 
 
 class _TerminalBar(Bar):
-    """A rich progress bar; a bar opened inside another one appears below it and goes when it is done."""
+    """Show a bar of the package rich; a bar opened inside another appears below it and disappears when done."""
 
     def __enter__(self) -> "Bar":
         global _display
@@ -165,25 +165,25 @@ class _TerminalBar(Bar):
 
 @contextmanager
 def bar(title: str, *, total: float | None = None, unit: str = "") -> Iterator[Bar]:
-    """Show progress of one piece of work while the context lasts.
+    """Show the progress of a task while the context lasts.
 
     Args:
-        title: what is being done, as a participle: "Reading".
-        total: how much there is; None when unknown.
-        unit: what is counted: "MB", "steps".
+        title: the activity as a participle, such as "Reading".
+        total: the amount of work in units; None when unknown.
+        unit: the unit of work, such as "MB" or "steps".
 
     Yields:
         A bar to ``advance``.
     """
-    kind: type[Bar] = Bar
+    bar_class: type[Bar] = Bar
     if not _quiet and sys.stderr is not None:
-        kind = _TerminalBar if sys.stderr.isatty() else _LineBar
-    with kind(title, total=total, unit=unit) as shown:
+        bar_class = _TerminalBar if sys.stderr.isatty() else _LineBar
+    with bar_class(title, total=total, unit=unit) as shown:
         yield shown
 
 
 def _start_display() -> "Progress":
-    # Imported here, so that commands whose stderr is a file never pay for it.
+    # Imported here, because commands whose stderr is a file don't need it.
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
@@ -210,11 +210,11 @@ def _figures(bar: Bar) -> str:
 
 
 def _write(line: str) -> None:
-    for what, name in _names.items():
-        line = line.replace(what, name)
-    if sys.stderr is None:  # closed by whoever started us; print would take stdout in its place
+    for text, name in _aliases.items():
+        line = line.replace(text, name)
+    if sys.stderr is None:  # the parent process closed it; print would write to stdout instead
         return
-    # A reader of stderr that went away must not end a run of hours.
+    # If the reader of stderr closes the pipe, a run of hours must continue.
     try:
         print(fit(line), file=sys.stderr, flush=True)
     except BrokenPipeError:

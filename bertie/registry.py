@@ -1,8 +1,8 @@
-"""From a name a user types to the file that answers to it: the plural folders are registries.
+"""Find the file for a name that a user types: folders with plural names are registries.
 
-In ``commands/ tasks/ models/ formats/ backends/ runners/ starts/`` every file but the contract (the folder's name in
-the singular) is one choice. Listing and describing read file names and docstrings and import nothing; only ``load``
-imports. What a choice must hold is its folder's contract, not known here.
+In ``commands/ tasks/ models/ formats/ backends/ runners/ starts/`` each file is one choice, except the contract, whose
+name is the folder's in the singular. The contract defines what the other files must contain. Only ``load`` imports
+them; ``choices`` and ``summary`` read file names and docstrings.
 """
 
 import ast
@@ -17,17 +17,17 @@ from typing import Any
 from bertie.errors import SettingsError
 
 PACKAGE = Path(__file__).parent
-_MANY_CHOICES = 30  # are not listed beside one that was probably meant
+_MANY_CHOICES = 30  # more than these are not listed in addition to a suggestion
 
 
 def choices(folder: str) -> list[str]:
-    """List the names a registry folder offers, sorted, without importing them.
+    """List the choices of a registry folder, without importing them.
 
     Args:
-        folder: a plural folder of the package: "commands", "tasks", "models", "formats", ...
+        folder: a registry folder of the package: "commands", "tasks", "models", "formats", ...
 
     Returns:
-        File names without suffix; the contract file and names with a leading underscore are left out.
+        File names without suffix, sorted; without the contract and names with a leading underscore.
     """
     contract = folder.removesuffix("s")
     names = (path.stem for path in (PACKAGE / folder).glob("*.py"))
@@ -38,7 +38,7 @@ def summary(folder: str, name: str) -> str:
     """Read the first line of a choice's module docstring, without importing it.
 
     Args:
-        folder: a plural folder of the package.
+        folder: a registry folder of the package.
         name: one of its ``choices``.
 
     Returns:
@@ -50,17 +50,17 @@ def summary(folder: str, name: str) -> str:
 
 
 def load(folder: str, name: str) -> ModuleType:
-    """Import the file that answers to a name.
+    """Import the file of a choice.
 
     Args:
-        folder: a plural folder of the package.
+        folder: a registry folder of the package.
         name: one of its ``choices``; dashes count as underscores.
 
     Returns:
         The imported module.
 
     Raises:
-        SettingsError: no file answers to the name; the message offers the nearest names.
+        SettingsError: there is no such choice; the message suggests the nearest one.
     """
     known = choices(folder)
     wanted = name.replace("-", "_")
@@ -71,7 +71,9 @@ def load(folder: str, name: str) -> ModuleType:
 
 
 def load_foreign(name: str) -> Any:
-    """Import a third party's choice by its dotted name, such as ``package.module:Class``, from here or installed.
+    """Import an attribute of any module by its dotted name, such as ``package.module:Class``.
+
+    The module may be installed or in the current directory.
 
     Args:
         name: the module's dotted name, a colon, and the attribute's name.
@@ -86,11 +88,11 @@ def load_foreign(name: str) -> Any:
     if not colon or not module_name or not attribute:
         raise SettingsError(f"{name!r} is not a name of the form package.module:Class")
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))  # as `python -m` has it; whoever types the name means the file beside him
+        sys.path.insert(0, str(Path.cwd()))  # as with `python -m`: the user means a module in the current directory
     try:
         module = import_module(module_name)
     except ModuleNotFoundError as error:
-        # A module that is there but lacks a dependency of its own is reported by the dependency's name.
+        # If the module exists but one of its own imports is missing, the message names the missing import.
         raise SettingsError(f"can't import {module_name!r} for {name!r}: no module named {error.name!r}") from error
     if not hasattr(module, attribute):
         public = [public for public in vars(module) if not public.startswith("_")]
@@ -99,14 +101,17 @@ def load_foreign(name: str) -> Any:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Say which known names are near a wrong one, or list them all.
+    """Suggest the known name nearest to a wrong one, and list the choices.
 
     Args:
-        name: what was typed.
-        known: the names that would have been right.
+        name: the name that was typed.
+        known: the valid names.
 
     Returns:
-        A clause to end an error message with: "did you mean 'bert'? (choices: albert, bert)".
+        The last clause of an error message.
+
+    >>> did_you_mean("bret", ["albert", "bert"])
+    "did you mean 'bert'? (choices: albert, bert)"
     """
     names = sorted(set(known))
     if not names:

@@ -1,15 +1,15 @@
-"""What other tools call our settings: words of transformers, setfit, ultralytics, spaCy and their kin.
+"""Other tools' words for settings and commands: those of transformers, setfit, ultralytics, spaCy and similar tools.
 
-A row holds the words (lower case, underscores), a key of ours and what to say beside it. A key may carry a value
-(``device=cuda``). In the sentence ``<key>`` is written as the user would type it, as a flag or in Python. A row counts
-for a command only if the command takes every key in it, so a word may have several rows: the first that fits is used.
-A row without a key is the whole answer. ``<?key>`` writes nothing and only asks that the command takes the key.
+A row holds the words (lower case, underscores), a key of bertie, and a sentence of advice. The key may have a value
+(``device=cuda``). In the sentence, ``<key>`` becomes the key as the user would type it, as a flag or in Python. A row
+applies only to commands that take every key in it. A word may have several rows; the first one that applies is used.
+A row without a key is only a sentence. ``<?key>`` is a condition, that the command takes the key, and prints nothing.
 """
 
 Row = tuple[str, str, str]
 
-_SHARE = "It is a share of the run, such as 0.1, and no number of steps"
-_NO_OVERWRITE = "what is in a folder is never overwritten: choose another <out>"
+_SHARE = "It is a share of the run, such as 0.1, not a number of steps"
+_NO_OVERWRITE = "bertie never overwrites a folder: choose another <out>"
 
 _HOW_LONG: tuple[Row, ...] = (
     ("num_train_epochs max_epochs n_epochs num_epochs epoch nb_epoch train_epochs n_iter", "epochs", ""),
@@ -18,11 +18,11 @@ _HOW_LONG: tuple[Row, ...] = (
     ("time max_time train_time time_limit max_train_time timeout duration", "budget", "It takes a time such as 20m"),
     ("max_train_samples max_train_examples limit_train n_train num_train_samples", "train_limit", ""),
     ("max_eval_samples max_val_samples limit_val max_dev_samples", "dev_limit", ""),
-    ("max_eval_samples max_predict_samples max_samples num_samples", "limit", "It is for suites; a file is read whole"),
+    ("max_eval_samples max_predict_samples max_samples num_samples", "limit", "It limits suites; files are read whole"),
     ("patience early_stopping_patience early_stopping early_stop es_patience", "training.patience", ""),
     ("max_seq_length max_seq_len max_length maxlen max_len seq_len seq_length sequence_length", "length", ""),
     ("model_max_length block_size max_source_length max_tokens_per_text", "length", ""),
-    ("padding pad_to_max_length dynamic_padding", "", "texts are packed without padding here, so leave it out"),
+    ("padding pad_to_max_length dynamic_padding", "", "bertie packs texts without padding, so leave it out"),
     ("doc_stride", "stride", ""),
     ("doc_stride stride", "settings=stride=128", ""),
     ("truncation_strategy truncate do_truncate", "truncation=truncate", ""),
@@ -35,17 +35,17 @@ _LEARNING: tuple[Row, ...] = (
     ("bs batch batch_size batch_sz batchsize mini_batch_size train_batch_size max_tokens", "batch_tokens", ""),
     ("per_device_train_batch_size per_device_eval_batch_size per_gpu_train_batch_size", "batch_tokens", ""),
     ("eval_batch_size per_gpu_eval_batch_size predict_batch_size", "batch_tokens", "It counts tokens, not texts"),
-    ("per_device_eval_batch_size per_gpu_eval_batch_size", "", "<?train>the dev table needs no batch size of its own"),
-    ("eval_batch_size predict_batch_size", "", "<?train>the dev table needs no batch size of its own"),
+    ("per_device_eval_batch_size per_gpu_eval_batch_size", "", "<?train>the dev table needs no batch size"),
+    ("eval_batch_size predict_batch_size", "", "<?train>the dev table needs no batch size"),
     (
         "gradient_accumulation_steps accum grad_accum accumulate accumulate_grad_batches nbs accumulation_steps",
         "batch_size",
-        "Give the whole batch of an update; <training.micro_tokens> says what goes through the model at once",
+        "Give the whole batch of an update; <training.micro_tokens> limits the tokens processed at once",
     ),
     (
         "gradient_accumulation_steps accum grad_accum accumulate accumulate_grad_batches nbs accumulation_steps",
         "batch_tokens",
-        "Give the whole batch of an update; <training.micro_tokens> says what goes through the model at once",
+        "Give the whole batch of an update; <training.micro_tokens> limits the tokens processed at once",
     ),
     ("gradient_checkpointing grad_checkpointing", "training.micro_tokens", "A smaller number needs less memory"),
     ("warmup warmup_ratio warmup_proportion warmup_fraction", "schedule.warmup", _SHARE),
@@ -61,9 +61,9 @@ _LEARNING: tuple[Row, ...] = (
     ("max_grad_norm grad_clip gradient_clip_val clip clip_grad gradient_clipping", "optimizer.clip_norm", ""),
     ("ema_decay use_ema", "optimizer.ema", ""),
     ("dropout hidden_dropout_prob hidden_dropout drop dropout_rate dropout_prob", "model.dropout",
-     "It is for random weights; a pre-trained model keeps its own"),
+     "It is for random weights; a pre-trained model keeps its rate"),
     ("attention_probs_dropout_prob attention_dropout attn_dropout", "model.attention_dropout",
-     "It is for random weights; a pre-trained model keeps its own"),
+     "It is for random weights; a pre-trained model keeps its rate"),
     ("label_smoothing_factor label_smoothing", "settings=label_smoothing=0.1", "<?train>Not every task has it"),
     ("class_weight class_weights", "settings=class_weights=balanced", "<?train>Classification has it"),
     ("multi_label multilabel", "settings=multi_label=true", "<?train>Classification has it"),
@@ -81,9 +81,9 @@ _MACHINE: tuple[Row, ...] = (
     ("gpu cuda use_cuda gpus use_gpu n_gpu g", "device=cuda", ""),
     ("gpu_id gpu_ids device_id cuda_device cuda_id", "device=cuda:0", "The number after the colon is the card's"),
     ("cpu no_cuda use_cpu no_gpu cpu_only", "device=cpu", ""),
-    ("accelerator devices", "device", "One device is used, such as cpu, cuda or cuda:1"),
+    ("accelerator devices", "device", "bertie uses one device, such as cpu, cuda or cuda:1"),
     ("deepspeed fsdp ddp distributed local_rank nproc_per_node num_gpus world_size nodes", "device",
-     "One device is used; there is no training over several"),
+     "bertie uses one device and can't train on several"),
     ("fp16 half amp mixed_precision use_amp half_precision fp16_full_eval", "precision=bf16", "There is no fp16 here"),
     ("bf16 use_bf16 bf16_full_eval bfloat16", "precision=bf16", ""),
     ("dtype torch_dtype", "precision", ""),
@@ -97,17 +97,17 @@ _MACHINE: tuple[Row, ...] = (
     ("engine runtime provider", "backend", ""),
     ("onnx use_onnx", "backend=onnx", ""),
     ("openvino use_openvino", "backend=openvino", ""),
-    ("torch_compile compile jit", "", "<?backend>nothing is compiled; <backend> says what runs the encoder"),
+    ("torch_compile compile jit", "", "<?backend>bertie compiles no model; <backend> chooses what runs the encoder"),
     ("random_seed random_state manual_seed rng_seed set_seed data_seed", "seed", ""),
     ("seed random_seed random_state", "seeds", "<?size>"),
 )  # fmt: skip
 _FILES: tuple[Row, ...] = (
     ("output_dir output out_dir outdir save_dir output_path model_dir o dest destination save_path", "out", ""),
     ("logging_dir log_dir checkpoint_dir export_dir default_root_dir save save_to", "out", ""),
-    ("out output output_dir output_path o save_path", "report", "<?file>It writes a page; figures are printed"),
+    ("out output output_dir output_path o save_path", "report", "<?file>It writes a page; the figures are printed"),
     ("out output output_dir output_path output_file save_path o output_csv", "json",
-     "Answers go to standard output; a file takes them by > answers.jsonl"),
-    ("name run_name project experiment exp_name experiment_name", "out", "<?resume>Its last part is the run's name"),
+     "Predictions go to standard output; write them to a file with > predictions.jsonl"),
+    ("name run_name project experiment exp_name experiment_name", "out", "<?resume>The folder's name names the run"),
     ("model_name_or_path model_name model_path pretrained pretrained_model checkpoint ckpt m", "model", ""),
     ("pretrained_model_name_or_path base_model bert_model backbone encoder init_checkpoint weights", "model", ""),
     ("model_name_or_path model_name model_path pretrained pretrained_model checkpoint ckpt m model", "from", ""),
@@ -118,7 +118,7 @@ _FILES: tuple[Row, ...] = (
     ("model_type arch architecture", "model.architecture", ""),
     ("tokenizer_name tokenizer_path vocab vocab_file vocab_path tokenizer_dir tokenizer_name_or_path", "tokenizer", ""),
     ("vocab n_vocab num_words max_vocab_size vocabulary_size", "vocab_size", ""),
-    ("vocab vocab_file vocab_size tokenizer tokenizer_name", "", "<?corpus>the corpus brings its tokenizer with it"),
+    ("vocab vocab_file vocab_size tokenizer tokenizer_name", "", "<?corpus>the corpus contains its tokenizer"),
     ("train_file train_data train_path train_data_file train_dataset training_data training_file", "train", ""),
     ("train_csv input_train train_dir", "train", ""),
     ("data dataset data_path data_dir dataset_name data_file input input_file input_path filename", "train", ""),
@@ -130,7 +130,7 @@ _FILES: tuple[Row, ...] = (
     ("validation_file eval_file dev_file val_file valid_file validation_data eval_data val val_data valid", "dev", ""),
     ("validation eval_dataset validation_dataset eval_data_file dev_data devel dev_path val_path dev_set", "dev", ""),
     ("validation_split val_split dev_split eval_split test_size validation_size dev_size val_size split val_ratio",
-     "dev=20%", "<?train>It holds a share of the training table out"),
+     "dev=20%", "<?train>It holds out a share of the training table"),
     ("validation_file eval_file dev_file val_file test_file test_data test_path test test_dataset dev val", "file",
      "<?model>"),
     ("text sentence input_text sentences inputs", "texts", ""),
@@ -146,12 +146,12 @@ _FILES: tuple[Row, ...] = (
     ("limit_alphabet", "alphabet_limit", ""),
 )  # fmt: skip
 _RUNNING: tuple[Row, ...] = (
-    ("do_train train_model", "", "<?train><?out>training is all that this command does, so leave it out"),
-    ("do_train train_model", "", "<?corpus><?out>training is all that this command does, so leave it out"),
+    ("do_train train_model", "", "<?train><?out>this command only trains, so leave it out"),
+    ("do_train train_model", "", "<?corpus><?out>this command only trains, so leave it out"),
     ("do_eval do_validation validate eval evaluate_during_training do_valid", "dev",
-     "<?training.log_every>It is measured at the end, and along the way with <training.evaluate_each_epoch>"),
+     "<?training.log_every>It is measured at the end, and after each epoch with <training.evaluate_each_epoch>"),
     ("do_predict predict do_test test test_file test_data test_path test_dataset test_set", "",
-     "<?training.log_every>a finished model is tested by bertie evaluate MODEL FILE, and used by bertie predict"),
+     "<?training.log_every>test a finished model with bertie evaluate MODEL FILE, and use it with bertie predict"),
     ("save_steps save_interval checkpoint_every save_checkpoints_steps save_freq save_period save_strategy",
      "training.save_every", ""),
     ("save_total_limit keep_checkpoint_max max_to_keep", "training.keep", ""),
@@ -164,30 +164,30 @@ _RUNNING: tuple[Row, ...] = (
     ("logging_strategy logging_first_step", "training.log_every", ""),
     ("load_best_model_at_end save_best keep_best restore_best_weights save_best_only", "training.best", ""),
     ("metric_for_best_model greater_is_better monitor metric metrics eval_metric scoring", "training.best",
-     "It goes by the task's own score"),
+     "It compares the task's main score"),
     ("silent q no_progress disable_tqdm no_progress_bar", "quiet", ""),
-    ("log_level logging_level verbose verbosity v debug loglevel", "quiet", "It prints less; nothing prints more"),
+    ("log_level logging_level verbose verbosity v debug loglevel", "quiet", "It prints less; no flag prints more"),
     ("format output_format json_output", "json", ""),
     ("resume_from_checkpoint resume_from resume_training continue continue_from restore restore_file", "resume",
-     "It goes on with the run in <out>"),
+     "It continues the run in <out>"),
     ("overwrite_output_dir exist_ok overwrite force overwrite_output clobber", "",
-     _NO_OVERWRITE + ", or go on with <resume>"),
+     _NO_OVERWRITE + ", or continue the run with <resume>"),
     ("overwrite_output_dir exist_ok overwrite force overwrite_output clobber", "", _NO_OVERWRITE),
-    ("overwrite_cache cache cache_dir", "", "nothing is cached but hub models, and HF_HOME says where"),
+    ("overwrite_cache cache cache_dir", "", "only hub models are cached, in the folder that HF_HOME names"),
     ("push_to_hub hub_model_id hub_token upload publish", "",
-     "nothing is uploaded; the model folder in <out> is one that the hub takes as it is"),
+     "bertie uploads nothing; the hub accepts the model folder in <out> unchanged"),
     ("report_to wandb tensorboard wandb_project use_wandb mlflow log_to comet", "",
-     "<?resume>nothing is sent anywhere; metrics.jsonl and a report in <out> have the figures"),
-    ("trust_remote_code", "", "code in a model folder is never run"),
+     "<?resume>bertie sends nothing; the figures are in metrics.jsonl and a report in <out>"),
+    ("trust_remote_code", "", "bertie never runs code from a model folder"),
     ("num_labels n_classes num_classes classes nclasses num_class label_list label_names labels", "",
      "<?train>labels are read from the training table, so leave it out"),
     ("do_lower_case lower_case lowercase uncased cased lower do_lower lowercasing", "lowercase", ""),
     ("do_lower_case lower_case lowercase uncased cased lower do_lower lowercasing", "",
-     "<?task>the model's tokenizer says whether case counts, so leave it out"),
+     "<?task>the model's tokenizer decides about case, so leave it out"),
     ("do_lower_case lower_case lowercase uncased cased lower do_lower lowercasing", "",
-     "<?tokenizer>the tokenizer says whether case counts, so leave it out"),
+     "<?tokenizer>the tokenizer decides about case, so leave it out"),
     ("hidden_size num_hidden_layers num_layers layers n_layers d_model dim model_size", "model.size",
-     "It is layers and width together, such as 4/256"),
+     "It holds layers and hidden size, such as 4/256"),
     ("num_attention_heads n_heads heads", "model.num_heads", ""),
     ("max_position_embeddings", "model.max_positions", ""),
     ("hidden_act activation_function", "model.activation", ""),
@@ -222,4 +222,4 @@ COMMANDS = {
     "repeat": "run",
     "resume": "run",
 }
-"""What other tools call our commands."""
+"""bertie's commands by other tools' names for them."""

@@ -1,4 +1,4 @@
-"""Writes TOML, which Python only reads: plain values, then a table for each group."""
+"""Write TOML, which Python's standard library can only read: plain values, then a table for each group."""
 
 import json
 import math
@@ -10,13 +10,19 @@ from bertie.errors import SettingsError
 
 
 def dumps(values: Mapping[str, Any]) -> str:
-    """Write plain values as TOML; None is left out.
+    """Return plain values as TOML; keys with the value None are left out.
 
     Args:
         values: text, numbers, lists and dictionaries.
 
     Raises:
-        SettingsError: a value has no form in TOML.
+        SettingsError: TOML can't hold a value.
+
+    >>> print(dumps({"seed": 1, "model": {"size": "2/128"}}), end="")
+    seed = 1
+    <BLANKLINE>
+    [model]
+    size = "2/128"
     """
     lines: list[str] = []
 
@@ -40,10 +46,10 @@ def _key(name: str) -> str:
 
 def _value(value: Any, key: str) -> str:
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
-        raise SettingsError(f"{key}: {value!r} has no form in a settings file")
+        raise SettingsError(f"{key}: a settings file can't hold {value!r}")
     if isinstance(value, list):
         return f"[{', '.join(_value(item, key) for item in value)}]"
     if isinstance(value, dict):
         items = (f"{_key(name)} = {_value(item, key)}" for name, item in value.items() if item is not None)
         return f"{{ {', '.join(items)} }}"
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # numbers, true and text are as in JSON
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # the same form in both

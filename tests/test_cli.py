@@ -188,7 +188,7 @@ def test_defaults_then_file_then_flags(tmp_path: Path, capsys: pytest.CaptureFix
     assert taught(capsys, "teach", f"--config={file}", "n")["model"] == "n"
     assert taught(capsys, "teach", f"--config={file}", "--model", "k")["model"] == "k", "as all in a file, by its name"
     assert taught(capsys, "teach", "--model=k", "--config", str(file))["model"] == "k"
-    assert refused(capsys, "teach", "--config", str(file), "--model") == "--model wants a value"
+    assert refused(capsys, "teach", "--config", str(file), "--model") == "--model needs a value"
 
 
 def test_run_repeats_a_written_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

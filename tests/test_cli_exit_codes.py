@@ -47,8 +47,8 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> None:
         ("resource", 4, "error: no GPU\n"),
         ("interrupted", 5, "error: stopped at step 3\n"),
         ("keyboard", 5, "error: interrupted\n"),
-        ("memory", 4, "error: out of memory; smaller batches"),
-        ("system", 4, "error: this installation can't import fcntl (No module named 'fcntl'); it may be broken"),
+        ("memory", 4, "error: out of memory; use smaller batches"),
+        ("system", 4, "error: can't import fcntl (No module named 'fcntl'): the installation may be broken"),
         (
             "torch",
             4,

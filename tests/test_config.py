@@ -221,7 +221,7 @@ def test_names_that_are_no_text_are_refused() -> None:
 
 
 def test_numbers_that_are_none_have_no_form_in_a_file() -> None:
-    with pytest.raises(SettingsError, match=r"training.rate: nan has no form"):
+    with pytest.raises(SettingsError, match=r"training.rate: a settings file can't hold nan"):
         config.render(command="x", parameters={"training": Training(rate=float("nan"))})
 
 

@@ -1,8 +1,9 @@
 """One file per command: ``bertie NAME`` runs the function NAME of the file NAME (dashes become underscores).
 
-A command composes the rooms below: no loops over data, no tensors. Its parameters are the flags, the keys of its TOML
-file and the arguments of the Python function; its docstring is the help; it returns a ``command.Report``.
+A command combines functions of the other folders; it has no loops over data and no tensors. Its parameters are the
+flags, the keys of its TOML file and the arguments of the Python function. Its docstring is the help. It returns a
+``command.Report``.
 
 To add one: write ``bertie/commands/NAME.py`` with a module docstring (its first line appears in ``bertie --help``) and
-a fully typed, documented function ``NAME``. Import torch, and the rooms that need it, inside the function.
+a fully typed, documented function ``NAME``. Import torch, and modules that import it, inside the function.
 """

@@ -1,4 +1,4 @@
-"""How a pre-training run begins: its weights, its optimizer, and what a run that goes on keeps; no command."""
+"""The start of a pre-training run, its first weights, optimizer and peak learning rate."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     Guesses = list[list[tuple[str, float]]]
 
 _MEASURED_WIDTH = 256  # the widest of the models that PEAK_FROM_NEIGHBOURS was measured on
-_BEGUN, _GUESSES = "begun", "first_guesses"  # what a run's record calls them
+_START_KEY, _GUESSES_KEY = "begun", "first_guesses"  # keys in the run's record
 
 
 def with_start(model: ModelSettings, out: Path, *, resume: bool) -> ModelSettings:
-    """Say where the weights of a run begin: as given, as the run in `out` began, or as pre-training does by default.
+    """Return the model with its start: the given one, that of the resumed run, or the default of pre-training.
 
     Raises:
         SettingsError: there is no start of that name.
@@ -37,41 +37,41 @@ def with_start(model: ModelSettings, out: Path, *, resume: bool) -> ModelSetting
     if model.start is not None:
         registry.load("starts", model.start)
         return model
-    earlier = settings_of(out) if resume else None
-    if earlier is None:
+    earlier_settings = settings_of(out) if resume else None
+    if earlier_settings is None:
         return replace(model, start=DEFAULT)
-    return replace(model, start=earlier.get("model.start"))  # a run from before there was a choice has none
+    return replace(model, start=earlier_settings.get("model.start"))  # runs older than this setting have none
 
 
 def with_optimizer(
     optimizer: OptimizerSettings, source: str | None, task: Task, out: Path, *, resume: bool
 ) -> OptimizerSettings:
-    """Choose the optimizer where none is named: Muon for random weights that learn to guess tokens, AdamW otherwise.
+    """Replace the optimizer auto: by Muon for random weights that learn to predict tokens, otherwise by AdamW.
 
-    Muon's rates are too high for weights that know something already, and for the large gradients of replaced tokens.
-    A run that goes on keeps the one it began with.
+    Muon's rates are too high for trained weights, and for the large gradients of replaced tokens. A resumed run keeps
+    its optimizer.
 
     Args:
-        optimizer: as given.
-        source: the model to go on from; None for random weights.
-        task: what is learned.
-        out: of the run.
-        resume: whether it goes on.
+        optimizer: the given settings.
+        source: the model to continue from; None for random weights.
+        task: the objective.
+        out: the run folder.
+        resume: whether the run is resumed.
     """
     from bertie.training.runfolder import settings_of
 
-    earlier = settings_of(out) if resume else None
-    began = (earlier or {}).get("optimizer.name")
-    if optimizer.name == "auto" and began is not None:
-        return replace(optimizer, name=began)
+    earlier_settings = settings_of(out) if resume else None
+    earlier_name = (earlier_settings or {}).get("optimizer.name")
+    if optimizer.name == "auto" and earlier_name is not None:
+        return replace(optimizer, name=earlier_name)
     guesses = task.fills_masks or task.left_to_right
     return optimizer.chosen("muon" if source is None and guesses else "adamw")
 
 
 def peak_of(optimizer: OptimizerSettings, start: str | RandomStart, given: float | None) -> float:
-    """Return the peak of the learning rate: as given, or what suits the optimizer and where the weights begin.
+    """Return the peak of the learning rate: the given one, or the default for the optimizer and the start.
 
-    Muon's steps add up over the width of a matrix, so that models wider than those it was measured on get less.
+    Muon's steps add up over the width of a matrix, so models wider than the measured ones get a lower rate.
     """
     if given is not None:
         return given
@@ -90,15 +90,15 @@ def begin(
     *,
     seed: int,
 ) -> Begun | None:
-    """Let the weights of a run begin, unless it goes on from a checkpoint; return what was done then or earlier.
+    """Set the first weights of a run, unless it continues from a checkpoint, and return the record of that start.
 
     Args:
-        start: random weights, or a model that has its own.
-        network: what learns.
+        start: random weights, or the source of a trained model, whose weights are kept.
+        network: the network to train.
         bundle: the model in it.
-        corpus: what it learns from.
-        folder: of the run.
-        seed: of the run.
+        corpus: the training corpus.
+        folder: the run folder.
+        seed: the run's seed.
     """
     from bertie.starts.start import Begun
     from bertie.training import checkpoint
@@ -107,23 +107,23 @@ def begin(
         return None
     name = start.settings.start
     if checkpoint.exists(folder.checkpoints):
-        return Begun(**(folder.kept(_BEGUN) or {"name": name}))
+        return Begun(**(folder.kept(_START_KEY) or {"name": name}))
     begun: Begun = registry.load("starts", name).begin(network, bundle.task, corpus, bundle.tokenizer, seed=seed)
-    folder.keep(_BEGUN, vars(begun))
+    folder.keep(_START_KEY, vars(begun))
     return begun
 
 
 def remembered(folder: RunFolder, guesses: Guesses, begun: Begun | None) -> Guesses:
-    """Return what the model guessed before its first step: now, or when the run began whose weights are loaded later.
+    """Return the model's predictions before the first step: the current ones, or those recorded when the run started.
 
     Args:
-        folder: of the run.
-        guesses: of the model as it is now.
-        begun: how its weights began; None for weights that any process makes again.
+        folder: the run folder.
+        guesses: the predictions of the model as it is now.
+        begun: the record of the start; None if every process can create the same first weights again.
     """
     if begun is None:
         return guesses
-    if (earlier := folder.kept(_GUESSES)) is None:
-        folder.keep(_GUESSES, guesses)
+    if (earlier := folder.kept(_GUESSES_KEY)) is None:
+        folder.keep(_GUESSES_KEY, guesses)
         return guesses
     return [[(piece, share) for piece, share in row] for row in earlier]

@@ -1,4 +1,4 @@
-"""Says before a run that masks whole words that a corpus of Chinese text doesn't know its words."""
+"""Warn before a run that masks whole words if the Chinese text of a corpus isn't segmented into words."""
 
 from __future__ import annotations
 
@@ -12,34 +12,38 @@ if TYPE_CHECKING:
     from bertie.tasks.task import Task
     from bertie.tokenizer.tokenizer import Tokenizer
 
-_LEAST_SHARE = 0.01  # of Chinese tokens; below, single characters as words make no difference
+_MIN_CHINESE_SHARE = 0.01  # with a smaller share of Chinese tokens, words don't matter
 _SAMPLE_TOKENS = 1_000_000
 
 
 def warn_of_single_characters(task: Task, tokenizer: Tokenizer, *corpora: Corpus | None) -> None:
-    """Warn where words are asked for and a corpus of Chinese text has none.
+    """Warn if the task masks words and a corpus of Chinese text isn't segmented into words.
 
     Args:
-        task: what is learned.
-        tokenizer: of the corpora.
-        corpora: those of the run.
+        task: the objective.
+        tokenizer: the corpora's tokenizer.
+        corpora: the run's corpora.
     """
     settings: Any = task
     masking = getattr(settings, "masking", "token")
     if masking == "token":
         return
     for corpus in corpora:
-        if corpus is not None and not corpus.has_words and (share := chinese_share(corpus, tokenizer)) >= _LEAST_SHARE:
+        if (
+            corpus is not None
+            and not corpus.has_words
+            and (share := chinese_share(corpus, tokenizer)) >= _MIN_CHINESE_SHARE
+        ):
             progress.warn(
-                f"masking={masking}: {corpus.path} doesn't say where its Chinese words are ({share:.0%} of its tokens "
-                "are Chinese), so each Chinese character counts as a word; to hide whole words type: "
+                f"masking={masking}: the Chinese text of {corpus.path} ({share:.0%} of its tokens) isn't segmented "
+                "into words, so each Chinese character counts as a word; to mask whole words run: "
                 f"pip install 'bertie[zh]', then: bertie prepare-corpus FILES --words jieba --tokenizer "
                 f"{shlex.quote(str(corpus.tokenizer_path))} --out NEW"
             )
 
 
 def chinese_share(corpus: Corpus, tokenizer: Tokenizer) -> float:
-    """Return how much of a corpus is Chinese: a share of its tokens, or of evenly spread parts of a large one."""
+    """Return the share of Chinese tokens in a corpus, measured on evenly spread parts of a large one."""
     import numpy as np
 
     from bertie.corpus.spread import parts

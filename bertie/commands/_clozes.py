@@ -1,4 +1,4 @@
-"""Ten holes in sentences that a pre-training run fills before its first step and at its end; no command."""
+"""Ten sentences with a hidden token, which a pre-training run predicts before its first step and at its end."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 def guesses(
     bundle: Bundle, corpus: Corpus, dev: Path | None, device: torch.device, *, seed: int
 ) -> tuple[list[Any], list[Any]]:
-    """Let the model, as it is now, fill the holes: in sentences of the dev corpus, or of the corpus without one.
+    """Predict the hidden tokens with the current model, in sentences of the dev corpus or else of the corpus.
 
     Returns:
-        Sentences with a hole and the guesses for each; none of a model that guesses no hidden tokens.
+        Sentences with a hidden token, and the predictions for each; empty for a model that doesn't fill masks.
     """
     from bertie.corpus.shards import Corpus
     from bertie.inference.cloze import choose, guess
@@ -34,7 +34,7 @@ def guesses(
 def side_by_side(
     before: Sequence[Any], bundle: Bundle, corpus: Corpus, dev: Path | None, device: torch.device, *, seed: int
 ) -> list[MaskedSentence]:
-    """Put the guesses from before the first step beside those of the finished model."""
+    """Return the sentences with the predictions before the first step and those of the finished model."""
     from bertie.reports.parts import masked_sentences
 
     clozes, after = guesses(bundle, corpus, dev, device, seed=seed)

@@ -1,4 +1,4 @@
-"""What the demo reads and measures on: text, and labelled items for each seed."""
+"""The demo's input: text, labelled items for each seed, and items to measure on."""
 
 from __future__ import annotations
 
@@ -32,36 +32,36 @@ SAMPLES: dict[Language, tuple[str, ...]] = {
         "农业部部长张志强在武汉会见了湖北省的农民代表。",
     ),
 }
-"""Texts for the demo's own model."""
-_NUM_SAMPLES = 3  # of a user's own text
+"""Texts on which the demo shows predictions of the model trained on its own tables."""
+_NUM_SAMPLES = 3  # texts shown from a user's own corpus
 _SAMPLE_COLUMNS = 160
-_ROWS = (".jsonl", ".json", ".parquet", ".csv")  # a row is a text, or says that it is something else
-_LOOKED_AT = 500  # lines that show whether each is a word with its tag
+_ROW_SUFFIXES = (".jsonl", ".json", ".parquet", ".csv")  # tables of texts unless --task says otherwise
+_LINES_CHECKED = 500  # lines checked for the form "word tag"
 
 
 @dataclass(frozen=True, kw_only=True)
 class DemoFiles:
-    """What the demo reads."""
+    """The demo's input."""
 
     corpus: tuple[Path, ...]
-    """Text to pre-train on; of its documents a share is held out."""
+    """Text to pre-train on; some of its documents are held out."""
     language: Language
-    """Of the demo's own text."""
+    """Language of the demo's own text."""
     task: str
     criterion: str
-    """Name of the score that the ways are compared by."""
+    """Name of the score that compares the methods."""
     num_train: int
-    """Labelled items there are to draw from."""
+    """Number of labelled items in the whole training table."""
     dev: list[Any]
     """Items to measure on."""
     dev_table: Path
-    """The same as a table."""
+    """The same items as a table."""
     draws: tuple[tuple[int, Path], ...]
-    """For each seed the table of what it learns from."""
+    """Each seed with the table of its drawn items."""
     num_labelled: int
-    """Items in each of these tables."""
+    """Number of items in each of these tables."""
     samples: tuple[str, ...]
-    """A few texts that nobody labelled; none where a text goes with a second one."""
+    """A few unlabelled texts; empty for pairs of texts."""
 
 
 def gather(
@@ -74,49 +74,49 @@ def gather(
     seeds: Sequence[int],
     language: Language = "en",
 ) -> DemoFiles:
-    """Read the user's files, and the embedded ones for what is not given.
+    """Read the user's files, and the demo's own for those not given.
 
     Args:
-        folder: the demo's own; copies go there.
-        corpus: the user's text; empty for the embedded one.
-        tables: the user's labelled tables, to learn from and to measure on; None for the embedded ones.
-        task: of the tables; found by their form when None.
-        labels: items that each seed draws; when None all of the user's, and `LABELS` of the embedded ones.
-        seeds: of the draws.
-        language: of the embedded files.
+        folder: the demo's folder; copies go there.
+        corpus: the user's text; empty for the demo's own.
+        tables: the user's training and dev tables; None for the demo's own.
+        task: the task of the tables; detected from their format when None.
+        labels: number of items that each seed draws; when None, all of the user's, or `LABELS` of the demo's own.
+        seeds: the seeds of the draws.
+        language: the language of the demo's own files.
 
     Raises:
-        SettingsError: files or packages that aren't there, or more labels than there are.
-        DataError: files that can't be used.
+        SettingsError: files or packages are missing, or there are fewer items than `labels`.
+        DataError: a file can't be used.
     """
     if task is not None and task not in TASKS:
-        raise SettingsError(f"--task {task}: the demo knows {' and '.join(TASKS)}")
-    given = _tables(tables, task) if tables is not None else None  # a wrong file is told before the text is copied
-    if not corpus or given is None:
+        raise SettingsError(f"--task {task}: the demo supports only {' and '.join(TASKS)}")
+    tables_read = _tables(tables, task) if tables is not None else None  # report wrong files before copying any text
+    if not corpus or tables_read is None:
         from bertie.data.embedded import write_demo_text
 
         text = write_demo_text(folder / "text", language)
-        if given is None:
-            given = _tables((text.train, text.dev), "tagging")
+        if tables_read is None:
+            tables_read = _tables((text.train, text.dev), "tagging")
             labels = LABELS if labels is None else labels
         corpus = corpus or (text.corpus,)
-    kind, train, dev = given
+    task_type, train, dev = tables_read
     count = len(train.items) if labels is None else labels
     if not 1 <= count <= len(train.items):
         raise SettingsError(f"--labels {count}: {train.path} has {len(train.items):,} labelled items")
     from bertie.data.items import part
 
-    drawn = folder / "drawn"
+    draw_folder = folder / "drawn"
     return DemoFiles(
         corpus=corpus,
         language=language,
-        task=kind.name,
-        criterion=str(kind.criterion),
+        task=task_type.name,
+        criterion=str(task_type.criterion),
         num_train=len(train.items),
         dev=dev.items,
-        dev_table=write_items(dev.items, drawn / "dev.jsonl"),
+        dev_table=write_items(dev.items, draw_folder / "dev.jsonl"),
         draws=tuple(
-            (seed, write_items(part(train.items, count, seed=seed), drawn / f"{seed}.jsonl")) for seed in seeds
+            (seed, write_items(part(train.items, count, seed=seed), draw_folder / f"{seed}.jsonl")) for seed in seeds
         ),
         num_labelled=count,
         samples=SAMPLES[language] if tables is None else () if _has_pairs(train.items) else _beginnings(corpus),
@@ -124,37 +124,40 @@ def gather(
 
 
 def _tables(paths: tuple[Path, Path], task: str | None) -> tuple[type[Task], Table[Any], Table[Any]]:
-    """Read both tables, and find the task out where it isn't said: words with tags, or texts with labels."""
+    """Read both tables; without a task, detect whether they hold words with tags or texts with labels."""
     from bertie.tasks.task import read_items, task_class
 
     name = task or task_of(paths[0])
-    kind: type[Task] = task_class(name)
-    train = read_items(kind, paths[0], labelled=True)
-    dev = read_items(kind, paths[1], labelled=True, like=train.reading)
+    task_type: type[Task] = task_class(name)
+    train = read_items(task_type, paths[0], labelled=True)
+    dev = read_items(task_type, paths[1], labelled=True, like=train.reading)
     for table in (train, dev):
         if name == "classification" and any(isinstance(item.label, tuple) for item in table.items):
             raise DataError(
-                f"{table.path} has texts with several labels, and the demo compares single ones; learn from it with: "
+                f"{table.path} has texts with several labels, which the demo doesn't support; use: "
                 f"bertie finetune MODEL --train {table.path} --out OUT"
             )
-    return kind, train, dev
+    return task_type, train, dev
 
 
 def task_of(path: Path) -> str:
-    """Tell a table with a tagged word a line from one of labelled texts; other forms of tagged words need --task."""
+    """Return "tagging" for a table with a word and its tag on each line, otherwise "classification".
+
+    Other forms of tagged words need --task.
+    """
     from bertie.data.conll import is_tagged
     from bertie.files.compression import format_suffix
     from bertie.files.text import open_text
 
-    if format_suffix(path) in _ROWS:
+    if format_suffix(path) in _ROW_SUFFIXES:
         return "classification"
     with open_text(path) as stream:
-        lines = [line.rstrip("\n") for line in islice(stream, _LOOKED_AT)]
+        lines = [line.rstrip("\n") for line in islice(stream, _LINES_CHECKED)]
     return "tagging" if is_tagged(lines) else "classification"
 
 
 def write_items(items: Sequence[Any], path: Path) -> Path:
-    """Write items as a table of their own, in one form whatever they were read from."""
+    """Write items as a table in JSON Lines, whatever format they were read from."""
     from bertie.data.items import row
     from bertie.files.atomic import write_text
 
@@ -168,7 +171,7 @@ def _has_pairs(items: Sequence[Any]) -> bool:
 
 
 def _beginnings(corpus: tuple[Path, ...]) -> tuple[str, ...]:
-    """Return the beginnings of the first documents."""
+    """Return the beginnings of the first documents of a corpus."""
     from bertie.corpus.documents import read_documents
 
     documents = (document for document in read_documents(corpus) if not document.continues)

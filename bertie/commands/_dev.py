@@ -1,4 +1,4 @@
-"""The dev table of a fine-tuning run: measured along the way and, for the report, at the end."""
+"""The dev table of a fine-tuning run: evaluated during the run and, for the report, at its end."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from bertie.inference.evaluate import Evaluation, evaluate, rejudge
 
 @dataclass
 class DevTable:
-    """Items to measure on, and what the last measurement found."""
+    """Items to measure on, and the result of the last evaluation."""
 
     bundle: Bundle
     items: Sequence[Any]
     final: bool
-    """Whether a run's last measurement is of the model that it writes: not of other weights, nor in bf16."""
+    """Whether the run's last evaluation is of exactly the model that it writes: the same weights, in fp32."""
     found: Evaluation | None = field(default=None, init=False)
 
     def figures(self) -> dict[str, float]:
-        """Measure the model as it is; loss, where the items allow one, and scores."""
+        """Evaluate the current model; return its scores and, if the items allow it, its loss."""
         self.found = evaluate(self.bundle.model, self.bundle.task, self.items, self.bundle.tokenizer)
         return {**({} if self.found.loss is None else {"loss": self.found.loss}), **self.found.scores}
 
     def answers(self) -> tuple[list[str | None], list[str | None]]:
-        """Return what was said of each item in the last measurement and what would have been right, in words."""
+        """Return the predictions and the labels of all items in the last evaluation, as text."""
         if self.found is None or not self.found.predictions:
             return [], []
-        both = [self.bundle.task.judge(*each) for each in zip(self.found.predictions, self.items, strict=True)]
-        return [one.guess if one else None for one in both], [one.gold if one else None for one in both]
+        judged = [self.bundle.task.judge(*each) for each in zip(self.found.predictions, self.items, strict=True)]
+        return [one.guess if one else None for one in judged], [one.gold if one else None for one in judged]
 
     def conclude(self) -> tuple[Evaluation, dict[str, Any]]:
-        """Measure the finished model, where that isn't done yet, and let the task choose what it chooses on dev.
+        """Evaluate the finished model, if that isn't done yet, and let the task tune its settings on the dev items.
 
         Returns:
-            What was found, and the settings that were chosen on these very items: `bundle` has them from now on.
+            The evaluation, and the tuned settings such as thresholds; `bundle` contains them from now on.
         """
         if not self.final or self.found is None:
             self.figures()

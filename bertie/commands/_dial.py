@@ -1,7 +1,7 @@
-"""The dial of pre-training: from the time, or the tokens, to the size of the encoder and of its batches; no command.
+"""Choose the size of the encoder and of its batches for the time or the tokens of a pre-training run.
 
-The speed of this machine is measured on a few steps of each size that may be worth it. What a size is expected to reach
-in that time is told by `bertie.training.scaling`.
+A few steps of each promising size measure the speed of this machine. `bertie.training.scaling` predicts the loss that
+each size reaches in the given time.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ if TYPE_CHECKING:
     from bertie.training.settings import OptimizerSettings
 
 MEASURED_TASK, MEASURED_START = "masked_lm", "neighbours"
-"""What the curve of `bertie.training.scaling` is about."""
-_EXPECTED = "expected"  # what a run's record calls it
-_FEWEST, _MOST, _SECONDS = 4, 16, 2.0  # steps of each size, as many as fit the time; the first half only warms up
+"""The objective and the start for which the curve of `bertie.training.scaling` was measured."""
+_EXPECTED_KEY = "expected"  # key in the run's record
+_FEWEST, _MOST, _SECONDS = 4, 16, 2.0  # steps measured for each size, within the seconds; the first half only warms up
 _LOOK = 0.05  # share of the time after which no further size is measured
-_TABLE_WIDTH = 256  # of the word vectors that guessing compares with, for all sizes alike
+_TABLE_WIDTH = 256  # width of the output table for all sizes
 
 
 @dataclass(frozen=True, kw_only=True)
 class Amount:
-    """How long a run is, in the terms of the user; None but for one."""
+    """The length of a run as the user gave it; all but one are None."""
 
     steps: int | None
     tokens: int | None
@@ -60,13 +60,13 @@ class Amount:
     seconds: float | None
 
     def tokens_of(self, batch_tokens: int, corpus_tokens: int) -> float:
-        """Return the tokens of a run that isn't given in time."""
+        """Return the number of tokens of a run whose length isn't given as time."""
         return self.tokens or (self.steps or 0) * batch_tokens or (self.epochs or 0) * corpus_tokens
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """What the speed of a size is measured with: the corpus, the machine, and the settings of the run."""
+    """The corpus, the device and the run's settings, to measure the speed of a size."""
 
     corpus: Corpus
     tokenizer: Tokenizer
@@ -78,13 +78,13 @@ class Bench:
     device: torch.device
 
     def speed(self, start: RandomStart, batch_tokens: int) -> float:
-        """Measure the tokens a second of an encoder of random weights, on the first batches of the corpus."""
+        """Measure tokens per second of an encoder with random weights, on the first batches of the corpus."""
         from bertie.training.feed import corpus_feed
         from bertie.training.loop import train
         from bertie.training.optimizer import build
         from bertie.training.schedule import Stage
 
-        task = self.task.at(0.5)  # hides as many tokens as the run does on average
+        task = self.task.at(0.5)  # with the average mask rate of the run
         network = task.network(start.draw(task, seed=0).model, seed=0).to(self.device)
         sizes: dict[str, Any] = {"batch_tokens": batch_tokens, "micro_tokens": self.micro_tokens}
         about: dict[str, Any] = {"seed": 0, "progress": lambda steps, tokens: 0.0, "state": {}}
@@ -100,53 +100,53 @@ class Bench:
             device=self.device,
             seed=0,
         )
-        each, began = [], time.monotonic()
-        before = began
+        token_times, started = [], time.monotonic()
+        before = started
         for step in steps:
             now = time.monotonic()
-            each.append((now - before) / max(1, step.tokens))
+            token_times.append((now - before) / max(1, step.tokens))
             before = now
-            if len(each) >= _FEWEST and now - began > _SECONDS:
+            if len(token_times) >= _FEWEST and now - started > _SECONDS:
                 break
-        return 1.0 / max(1e-9, median(each[len(each) // 2 :]))
+        return 1.0 / max(1e-9, median(token_times[len(token_times) // 2 :]))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dialled:
-    """What a run begins with, and what is expected of it."""
+    """The chosen size and batch of a run, with the expected result."""
 
     start: str | RandomStart
-    """A model to go on from, or random weights."""
+    """A model to continue from, or random weights."""
     model: ModelSettings
-    """Of random weights, with everything said."""
+    """The complete settings of random weights."""
     batch_tokens: int
     rung: Rung | None = None
-    """Of the size that was chosen; None where nothing is known about such a run."""
+    """The chosen size on the curve; None if the curve doesn't apply to the run."""
     speed: float | None = None
-    """Tokens a second; None where it wasn't measured."""
+    """Tokens per second; None if not measured."""
     looked_at: tuple[Rung, ...] = ()
-    """Sizes that were compared, smallest first."""
+    """The sizes that were compared, smallest first."""
 
     @property
     def said(self) -> str:
-        """What was chosen, in a line."""
+        """The choice in one line; empty without a choice."""
         if self.rung is None:
             return ""
         dropout = self.model.dropout
-        rate = "" if self.speed is None else f" at {self.speed:,.0f} a second"
+        rate = "" if self.speed is None else f" at {self.speed:,.0f} per second"
         return (
-            f"{self.rung.size} ({self.rung.weights / 1e6:.2g} M weights in its blocks), {self.batch_tokens:,} tokens a "
-            f"step: about {self.rung.tokens / 1e6:,.3g} M tokens{rate}, {self.rung.passes:.2g} x the corpus"
+            f"{self.rung.size} ({self.rung.weights / 1e6:.2g} M weights in its blocks), {self.batch_tokens:,} tokens "
+            f"per step: about {self.rung.tokens / 1e6:,.3g} M tokens{rate}, {self.rung.passes:.2g} x the corpus"
             f"{f', dropout {dropout}' if dropout else ''}"
         )
 
     def expected(self, unigram_loss: float) -> dict[str, float]:
-        """Return the held-out losses at [MASK] that are expected of this run and of one of twice the length.
+        """Return the expected held-out losses at [MASK] of this run and of a run of twice the length.
 
         Args:
-            unigram_loss: on the same text.
+            unigram_loss: the unigram's loss on the same text.
         """
-        if self.rung is None or self.rung.left >= 1.0:  # so short a run, or so small a text, is beyond the curve
+        if self.rung is None or self.rung.left >= 1.0:  # the run is too short, or the text too small, for the curve
             return {}
         twice = replace(self.rung, tokens=2 * self.rung.tokens)
         return {
@@ -156,24 +156,24 @@ class Dialled:
 
 
 def expected(dialled: Dialled, figures: Mapping[str, float], folder: RunFolder) -> dict[str, float]:
-    """Say what the held-out loss is expected to be, and keep it for a process that goes on with the run.
+    """Return the expected held-out losses, write a note about them, and record them for a resumed run.
 
     Args:
-        dialled: what was chosen.
-        figures: yardsticks on held-out text; empty without any.
-        folder: of the run.
+        dialled: the chosen size and batch.
+        figures: yardsticks on held-out text; empty without held-out text.
+        folder: the run folder.
     """
-    if earlier := folder.kept(_EXPECTED):
+    if earlier := folder.kept(_EXPECTED_KEY):
         return dict(earlier)
     unigram = figures.get("yardstick_unigram_loss")
-    found = {} if unigram is None else dialled.expected(unigram)
-    if found:
-        this, twice = found.values()
+    losses = {} if unigram is None else dialled.expected(unigram)
+    if losses:
+        this, twice = losses.values()
         progress.note(
-            f"expected at the end: a loss of {this:.2f} at [MASK] on held-out text, {twice:.2f} after twice as much"
+            f"expected at the end: a loss of {this:.2f} at [MASK] on held-out text; {twice:.2f} for a run twice as long"
         )
-        folder.keep(_EXPECTED, found)
-    return found
+        folder.keep(_EXPECTED_KEY, losses)
+    return losses
 
 
 def dial(
@@ -184,39 +184,41 @@ def dial(
     longest: int,
     device: torch.device,
 ) -> Dialled:
-    """Choose the size and the batch of a run, as far as they are open, and say so; a run that goes on keeps its own.
+    """Choose the size and the batch of a run, if they aren't given, and write a note about the choice.
+
+    A resumed run keeps its earlier choice.
 
     Args:
-        parameters: of pretrain, machine and optimizer decided.
-        recipe: what is learned.
-        corpus: from what.
-        tokenizer: of the corpus.
+        parameters: the parameters of pretrain, with device, precision and optimizer decided.
+        recipe: the objective and its settings.
+        corpus: the training corpus.
+        tokenizer: the corpus's tokenizer.
         longest: tokens of the longest sequence.
-        device: that the run is on.
+        device: the run's device.
 
     Raises:
-        SettingsError: a size or a length that there isn't.
-        DataError: the record of the run to go on with is damaged.
+        SettingsError: an unknown size, or an invalid length.
+        DataError: the record of the resumed run is damaged.
     """
     from bertie.training.runfolder import settings_of
     from bertie.training.schedule import Horizon, parse_duration
 
     seconds = None if parameters["budget"] is None else parse_duration(parameters["budget"])
     if parameters["epochs"] is None:
-        Horizon(parameters["steps"], parameters["tokens"], seconds)  # refuses what is none
+        Horizon(parameters["steps"], parameters["tokens"], seconds)  # raises if they are invalid
     out, resume = Path(parameters["out"]), parameters["resume"]
-    usual = recipe.batch_tokens or max(USUAL_BATCH, longest)
+    default_batch = recipe.batch_tokens or max(USUAL_BATCH, longest)
     if parameters["from_"] is not None:
         further = further_batch(parameters, longest, whole_batch=recipe.objective.whole_batch)
         return Dialled(start=parameters["from_"], model=recipe.model, batch_tokens=recipe.batch_tokens or further)
     model = with_start(recipe.model, out, resume=resume)
-    known = recipe.task == MEASURED_TASK and model.start == MEASURED_START
-    goes_on = resume and settings_of(out) is not None
-    if model.size is not None and (goes_on or not known):
-        start = _started(_with_dropout(model, 0.0), tokenizer, longest)
-        return Dialled(start=start, model=start.settings, batch_tokens=usual)
-    given: dict[str, Any] = {name: parameters[name] for name in ("steps", "tokens", "epochs")}
-    amount = Amount(**given, seconds=seconds)
+    is_measured = recipe.task == MEASURED_TASK and model.start == MEASURED_START
+    continues = resume and settings_of(out) is not None
+    if model.size is not None and (continues or not is_measured):
+        start = _random_start(_with_dropout(model, 0.0), tokenizer, longest)
+        return Dialled(start=start, model=start.settings, batch_tokens=default_batch)
+    lengths: dict[str, Any] = {name: parameters[name] for name in ("steps", "tokens", "epochs")}
+    amount = Amount(**lengths, seconds=seconds)
     bench = Bench(
         corpus=corpus,
         tokenizer=tokenizer,
@@ -227,38 +229,41 @@ def dial(
         precision=parameters["precision"],
         device=device,
     )
-    found = turn(model, recipe.batch_tokens, amount, bench)
-    progress.note(found.said)
-    return found if known else replace(found, rung=None)
+    dialled = turn(model, recipe.batch_tokens, amount, bench)
+    progress.note(dialled.said)
+    return dialled if is_measured else replace(dialled, rung=None)
 
 
 def turn(model: ModelSettings, batch_tokens: int | None, amount: Amount, bench: Bench) -> Dialled:
-    """Choose the size of the encoder and of the batches, as far as they are open.
+    """Choose the size of the encoder and of the batches, if they aren't given.
 
     Args:
-        model: as given; without a size one is chosen.
-        batch_tokens: as given.
-        amount: of time or tokens.
-        bench: to measure with.
+        model: the given model settings; a size is chosen if it is None.
+        batch_tokens: the given tokens of a batch; chosen if None.
+        amount: the length of the run.
+        bench: measures the speed of a size.
 
     Raises:
-        SettingsError: a size, or a setting of it, that the architecture doesn't have.
+        SettingsError: the architecture doesn't have the size, or a setting.
     """
-    began, speeds = time.monotonic(), dict[str, float]()
-    usual = batch_tokens or max(USUAL_BATCH, bench.length)
-    plain = _with_dropout(model, 0.0)
-    starts = {size: _started(replace(plain, size=size), bench.tokenizer, bench.length) for size in _ladder(model)}
+    started, speeds = time.monotonic(), dict[str, float]()
+    default_batch = batch_tokens or max(USUAL_BATCH, bench.length)
+    without_dropout = _with_dropout(model, 0.0)
+    starts = {
+        size: _random_start(replace(without_dropout, size=size), bench.tokenizer, bench.length)
+        for size in _candidate_sizes(model)
+    }
 
     def tokens_of(size: str) -> float:
         if amount.seconds is None:
-            return amount.tokens_of(usual, bench.corpus.num_tokens)
-        if speeds and time.monotonic() - began > _LOOK * amount.seconds:
+            return amount.tokens_of(default_batch, bench.corpus.num_tokens)
+        if speeds and time.monotonic() - started > _LOOK * amount.seconds:
             return 0.0
-        speeds[size] = bench.speed(starts[size], usual)
+        speeds[size] = bench.speed(starts[size], default_batch)
         return speeds[size] * amount.seconds
 
     if amount.seconds is not None:
-        progress.note(f"measuring how fast {'encoders learn' if len(starts) > 1 else 'it learns'} on this machine")
+        progress.note(f"measuring the speed of {'several sizes' if len(starts) > 1 else 'the encoder'} on this machine")
     text = bench.corpus.num_tokens
     sizes = fitting([(size, _weights(start)) for size, start in starts.items()], text)
     if amount.seconds is None:
@@ -267,8 +272,8 @@ def turn(model: ModelSettings, batch_tokens: int | None, amount: Amount, bench: 
     else:
         looked_at = for_time(sizes, tokens_of, text)
     rung = best(looked_at)
-    chosen = _with_dropout(replace(model, size=rung.size), dropout_of(rung.passes))
-    start = _started(chosen, bench.tokenizer, bench.length)
+    chosen_model = _with_dropout(replace(model, size=rung.size), dropout_of(rung.passes))
+    start = _random_start(chosen_model, bench.tokenizer, bench.length)
     size = batch_of(rung.tokens, rung.weights, whole_batch=bench.task.whole_batch)
     return Dialled(
         start=start,
@@ -281,12 +286,12 @@ def turn(model: ModelSettings, batch_tokens: int | None, amount: Amount, bench: 
 
 
 def _with_dropout(model: ModelSettings, rate: float) -> ModelSettings:
-    """Set the rate where it is open; weights that begin as in the paper have the paper's."""
+    """Set the dropout rate if it isn't given; with the start `paper`, the architecture's default remains."""
     return model if model.start == "paper" or model.dropout is not None else replace(model, dropout=rate)
 
 
-def _ladder(model: ModelSettings) -> tuple[str, ...]:
-    """Return the sizes to choose from: the one that is given, or those that the architecture has."""
+def _candidate_sizes(model: ModelSettings) -> tuple[str, ...]:
+    """Return the sizes to choose from: the given one, or those of the architecture."""
     if model.size is not None:
         return (model.size,)
     from bertie.models.model import architecture
@@ -295,8 +300,8 @@ def _ladder(model: ModelSettings) -> tuple[str, ...]:
     return tuple(size for size in LADDER if size in known) or LADDER[:1]
 
 
-def _started(model: ModelSettings, tokenizer: Tokenizer, longest: int) -> RandomStart:
-    """Look an encoder up, and see that it takes sequences of that length."""
+def _random_start(model: ModelSettings, tokenizer: Tokenizer, longest: int) -> RandomStart:
+    """Look up an encoder, and check that it has enough positions for the longest sequence."""
     start = RandomStart.of(model, tokenizer)
     if longest > (limit := start.shape.max_positions):
         raise SettingsError(f"--length {longest} is more than --model.max-positions {limit}")
@@ -304,5 +309,5 @@ def _started(model: ModelSettings, tokenizer: Tokenizer, longest: int) -> Random
 
 
 def _weights(start: RandomStart) -> int:
-    """Count the weights of an encoder's blocks as the curve counts them."""
+    """Return the number of weights in an encoder's blocks, counted as for the curve."""
     return weights_of(getattr(start.shape, "num_layers", 1), start.shape.hidden_size)

@@ -1,4 +1,4 @@
-"""What a reader of a finished fine-tuning run should know: notes for its report, and remarks for its user."""
+"""Notes for the report of a finished fine-tuning run, and warnings for its user."""
 
 from __future__ import annotations
 
@@ -13,46 +13,52 @@ if TYPE_CHECKING:
 
 
 def remarks(job: Job, position: Position, records: Sequence[Mapping[str, Any]], dev: DevTable) -> dict[str, Any]:
-    """Say as warnings what a user would want to be told, and return it for the run's figures.
+    """Write warnings about a finished run to stderr, and return them for the run's figures.
 
     Args:
-        job: what was done.
-        position: where it ended.
+        job: the run's job.
+        position: the state at its end.
         records: lines of metrics.jsonl.
-        dev: the dev table, measured.
+        dev: the dev table, evaluated.
     """
     from bertie.training.remarks import Extent, of_finetuning
 
-    said, right = dev.answers()
-    found = of_finetuning(
+    predictions, labels = dev.answers()
+    lines = of_finetuning(
         Extent(steps=position.step, done=position.step / max(1, job.epoch_steps or 1), data="the training table"),
         records,
         job.task.criterion,
-        answers=said,
-        right=right,
+        answers=predictions,
+        right=labels,
         settings=job.training,
         optimizer=job.optimizer,
     )
-    for line in found:
-        progress.note(f"warning: {line}")  # quiet runs have them in run.json and in the report
-    return {"remarks": found} if found else {}
+    for line in lines:
+        progress.note(f"warning: {line}")  # a note: quiet runs have it in run.json and the report
+    return {"remarks": lines} if lines else {}
 
 
 def notes(values: Mapping[str, Any], reading: str) -> list[str]:
-    """Say what a reader of the scores should know.
+    """Return notes for readers of the scores.
 
     Args:
         values: the run's figures.
-        reading: how the training file was read; empty where that is unknown.
+        reading: how the training file was read; empty if unknown.
     """
-    cut, all_items = values.get("dev_items_cut", 0), values.get("dev_items", 0)
-    told = [f"{cut:,} of {all_items:,} dev items were longer than the model takes and were cut."] if cut else []
-    if kept := values.get("weights_chosen_on_dev"):
-        told.append(f"The weights of step {kept['step']} were chosen by these dev scores: others may be lower.")
+    num_cut, num_items = values.get("dev_items_cut", 0), values.get("dev_items", 0)
+    lines = (
+        [f"{num_cut:,} of {num_items:,} dev items were longer than the model's limit and were truncated."]
+        if num_cut
+        else []
+    )
+    if selected := values.get("weights_chosen_on_dev"):
+        lines.append(
+            f"The weights of step {selected['step']} were selected by these dev scores; other data may score lower."
+        )
     if "ended_early_on_dev" in values:
-        told.append("The run ended early because these dev scores grew no more.")
+        lines.append("The run ended early because these dev scores stopped rising.")
     for name, value in values.get("tuned_on_dev", {}).items():
-        shown = f"{value:.4g}" if isinstance(value, float) else str(value)
-        told.append(f"{name} = {shown} was chosen on these dev items themselves: scores on others may be lower.")
-    told += [f"Training data: {reading}"] if reading else []
-    return [*told, *(f"{line[0].upper()}{line[1:]}." for line in values.get("remarks", ()))]
+        value_text = f"{value:.4g}" if isinstance(value, float) else str(value)
+        lines.append(f"{name} = {value_text} was chosen on these dev items; other data may score lower.")
+    lines += [f"Training data: {reading}"] if reading else []
+    return [*lines, *(f"{line[0].upper()}{line[1:]}." for line in values.get("remarks", ()))]

@@ -1,4 +1,4 @@
-"""What a fine-tuning run chooses for itself, and what it says of it; the rules are in `bertie.training.fitting`."""
+"""Choose the learning rate, batch size and epochs of a fine-tuning run by the rules of `bertie.training.fitting`."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ if TYPE_CHECKING:
     from bertie.training.fitting import Encoder, Fit, Given, Lesson
     from bertie.training.schedule import Horizon
 
-_CHOSEN = ("learning_rate", "batch_size", "epochs")
+_CHOICES = ("learning_rate", "batch_size", "epochs")
 
 
 def horizon_of(bundle: Bundle, num_items: int, parameters: dict[str, Any]) -> tuple[Horizon, int, Fit]:
-    """Choose what isn't given, and turn the ways to say how long into a horizon.
+    """Choose the settings that aren't given, and return the run's length.
 
     Args:
         bundle: the model with its new head.
-        num_items: examples to learn from.
-        parameters: of the command.
+        num_items: number of training items.
+        parameters: the parameters of finetune.
 
     Returns:
-        The horizon, the steps of an epoch, and the numbers of the run.
+        The horizon, the steps of an epoch, and the chosen settings.
 
     Raises:
-        SettingsError: a batch, a length or a time that is none, or several ways to say how long.
-        DataError: the run to go on with has a damaged run.json.
+        SettingsError: an invalid batch size, length or time, or several of --steps, --epochs and --budget.
+        DataError: the resumed run has a damaged run.json.
     """
     from bertie.training.schedule import Horizon, parse_duration
 
@@ -43,48 +43,48 @@ def horizon_of(bundle: Bundle, num_items: int, parameters: dict[str, Any]) -> tu
         raise SettingsError(f"--epochs must be at least 1; got {epochs}")
     seconds = None if budget is None else parse_duration(budget)
     if steps is not None or budget is not None:
-        Horizon(steps, None, seconds)  # refuses what is none
+        Horizon(steps, None, seconds)  # raises if they are invalid
     fit = _fitted(bundle, num_items, parameters)
     epoch_steps = -(-num_items // fit.batch_size)
     return Horizon(steps if fit.epochs is None else fit.epochs * epoch_steps, None, seconds), epoch_steps, fit
 
 
 def origin(bundle: Bundle) -> dict[str, Any]:
-    """Return what a model keeps of its pre-training: how many tokens that had."""
+    """Return what a fine-tuned model records of its pre-training: the number of tokens."""
     return {name: bundle.extra[name] for name in ("tokens",) if name in bundle.extra}
 
 
 def _fitted(bundle: Bundle, num_items: int, parameters: dict[str, Any]) -> Fit:
-    """Choose the learning rate, the batch and the epochs that weren't given, and say so in one line.
+    """Choose the learning rate, the batch size and the epochs that aren't given, and write a note about it.
 
-    A resumed run keeps the numbers it began with, whatever would be chosen today.
+    A resumed run keeps its earlier choices.
 
     Args:
         bundle: the model with its new head.
-        num_items: examples to learn from.
-        parameters: of the command.
+        num_items: number of training items.
+        parameters: the parameters of finetune.
 
     Raises:
-        DataError: the run to go on with has a damaged run.json.
+        DataError: the resumed run has a damaged run.json.
     """
     from bertie.training.fitting import Given, fit, inspect
 
-    given = Given(**{name: parameters[name] for name in (*_CHOSEN, "steps")}, budget=parameters["budget"] is not None)
+    given = Given(**{name: parameters[name] for name in (*_CHOICES, "steps")}, budget=parameters["budget"] is not None)
     lesson = _lesson(bundle, num_items, parameters)
     encoder = inspect(bundle.model, tokens=bundle.extra.get("tokens"))
     if not isinstance(parameters["model"], str):
-        encoder = replace(encoder, trained=False)  # some beginnings put something into biases
-    began = _began(Path(parameters["out"])) if parameters["resume"] else None
-    if began is not None:
-        return fit(encoder, lesson, _gone_on(given, began))
+        encoder = replace(encoder, trained=False)  # some starts set biases, which would look trained
+    earlier = _earlier_settings(Path(parameters["out"])) if parameters["resume"] else None
+    if earlier is not None:
+        return fit(encoder, lesson, _with_earlier(given, earlier))
     chosen = fit(encoder, lesson, given)
-    if line := _told(chosen, given, encoder, lesson):
+    if line := _choice_note(chosen, given, encoder, lesson):
         progress.note(line)
     return chosen
 
 
 def _lesson(bundle: Bundle, num_items: int, parameters: dict[str, Any]) -> Lesson:
-    """Say what is learned, in the terms of the rules."""
+    """Return the properties of the task and the run that the rules depend on."""
     from bertie.tasks.tagging import Tagging
     from bertie.training.fitting import Lesson
 
@@ -100,37 +100,39 @@ def _lesson(bundle: Bundle, num_items: int, parameters: dict[str, Any]) -> Lesso
     )
 
 
-def _began(out: Path) -> dict[str, Any] | None:
-    """Return the settings that a run began with; None where there is no run to go on with."""
+def _earlier_settings(out: Path) -> dict[str, Any] | None:
+    """Return the settings of the run to resume; None if there is none."""
     from bertie.training.record import read
 
     file = out / "run.json"
     return dict(read(file)["settings"]) if file.exists() else None
 
 
-def _gone_on(given: Given, began: dict[str, Any]) -> Given:
-    """Add the numbers a run began with to what is given."""
+def _with_earlier(given: Given, earlier: dict[str, Any]) -> Given:
+    """Add the choices of the resumed run to the given values."""
     timed = given.steps is not None or given.budget
     kept = {
-        field.name: began[field.name]
+        field.name: earlier[field.name]
         for field in fields(given)
-        if field.name in _CHOSEN and getattr(given, field.name) is None and field.name in began
+        if field.name in _CHOICES and getattr(given, field.name) is None and field.name in earlier
     }
     if timed:
         kept.pop("epochs", None)
     return replace(given, **kept)
 
 
-def _told(chosen: Fit, given: Given, encoder: Encoder, lesson: Lesson) -> str:
-    """Say what was chosen and why; empty where all was given."""
+def _choice_note(chosen: Fit, given: Given, encoder: Encoder, lesson: Lesson) -> str:
+    """Return a note with the choices and their reasons; empty if all values were given."""
     from bertie.training.fitting import rate_in_words
 
-    words = {
+    texts = {
         "learning_rate": f"learning rate {rate_in_words(chosen.learning_rate)}",
         "batch_size": f"batch {chosen.batch_size}",
         "epochs": f"{chosen.epochs} epochs",
     }
-    open_ones = [words[name] for name in _CHOSEN if getattr(given, name) is None and getattr(chosen, name) is not None]
-    if not open_ones:
+    chosen_texts = [
+        texts[name] for name in _CHOICES if getattr(given, name) is None and getattr(chosen, name) is not None
+    ]
+    if not chosen_texts:
         return ""
-    return f"{', '.join(open_ones)}: {lesson.num_items:,} examples, {encoder}"
+    return f"{', '.join(chosen_texts)}: {lesson.num_items:,} examples, {encoder}"

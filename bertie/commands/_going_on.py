@@ -1,4 +1,4 @@
-"""A run that goes on from a trained encoder: its learning rate, its new head, and what it bought; no command."""
+"""Runs that continue from a trained encoder: learning rate, new head, and the effect of the run."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ if TYPE_CHECKING:
     from bertie.training.schedule import Stage
     from bertie.training.settings import OptimizerSettings
 
-_BEGUN, _BEFORE = "begun", "loss_before"  # what a run's record calls them
-_KEPT = 0.5  # of the weights of an encoder that gets a new head
-_SHARE = 0.1  # of a budget: the head alone learns no longer than that
-_SAMPLE = 50_000  # tokens of the training corpus to measure on, where nothing is held out
+_HEAD_KEY, _LOSS_KEY = "begun", "loss_before"  # keys in the run's record
+_DEFAULT_KEEP = 0.5  # share of the given weights that an encoder with a new head keeps
+_HEAD_SHARE = 0.1  # of the budget: the longest time for training the head alone
+_SAMPLE = 50_000  # tokens of the training corpus to measure on, without a held-out corpus
 
-_PROBE_LENGTH = 128  # tokens of a row at most
+_PROBE_LENGTH = 128  # largest number of tokens of a row
 _MANY_TOKENS, _LONG = 50_000_000, 4 * 3600.0  # tokens and seconds of a long run
 
 
 def further_batch(parameters: Mapping[str, Any], longest: int, *, whole_batch: bool) -> int:
-    """Choose the tokens of an update: on a processor a quarter of the usual ones, because many small steps go further.
+    """Choose the tokens of an update: on a CPU a quarter of the usual number, because many small steps learn more.
 
-    Long runs have updates enough, a GPU needs large batches to be busy, and an objective that compares the sequences
-    of a batch needs many of them.
+    The usual number remains for long runs, which have enough updates, for a GPU, which needs large batches, and for
+    objectives that compare the sequences of a batch, which need many of them.
 
     Args:
-        parameters: of pretrain.
+        parameters: the parameters of pretrain.
         longest: tokens of the longest sequence.
-        whole_batch: whether the objective compares the sequences of a batch with one another.
+        whole_batch: whether the objective compares the sequences of a batch.
     """
     from bertie.training.scaling import USUAL_BATCH
     from bertie.training.schedule import parse_duration
@@ -53,14 +53,14 @@ def further_batch(parameters: Mapping[str, Any], longest: int, *, whole_batch: b
 
 
 def peak_for(bundle: Bundle, optimizer: OptimizerSettings, given: float | None, out: Path, *, resume: bool) -> float:
-    """Return the peak of the learning rate: as given, as the run in `out` began, or what suits the weights.
+    """Return the peak of the learning rate: the given one, that of the resumed run, or one that suits the weights.
 
     Args:
-        bundle: the model to go on from.
-        optimizer: of the run.
-        given: by the user.
-        out: of the run.
-        resume: whether it goes on.
+        bundle: the model to continue from.
+        optimizer: the run's optimizer.
+        given: the user's value.
+        out: the run folder.
+        resume: whether the run is resumed.
     """
     from bertie.training.fitting import further_rate, inspect, rate_in_words
     from bertie.training.runfolder import settings_of
@@ -68,34 +68,35 @@ def peak_for(bundle: Bundle, optimizer: OptimizerSettings, given: float | None, 
     if given is not None:
         return given
     earlier = (settings_of(out) if resume else None) or {}
-    if isinstance(began := earlier.get("learning_rate"), float):
-        return began
+    if isinstance(earlier_rate := earlier.get("learning_rate"), float):
+        return earlier_rate
     encoder = inspect(bundle.model)
     guesses = bundle.task.fills_masks or not bundle.task.whole_batch
     rate = further_rate(encoder, optimizer.name, guesses=guesses)
-    progress.note(f"learning rate {rate_in_words(rate)}, to go on from {encoder}; --learning-rate takes another one")
+    progress.note(f"learning rate {rate_in_words(rate)}, to continue from {encoder}; set another with --learning-rate")
     return rate
 
 
 def kept_share(
     bundle: Bundle, network: TaskModel, source: str | None, given: float | None, out: Path, *, resume: bool
 ) -> float:
-    """Return the share of the given weights that the written model keeps: as given, as `out` began, or the usual one.
+    """Return the share of the source model's weights in the written model.
 
-    An encoder that gets a new head was made for something else than guessing tokens, and a run takes some of that from
-    it; a mean of both does better than either (docs/measured/results.md). One that guesses tokens already just learns
-    more. Of a pair that learns together the other one is new as a whole, and none of that is worth keeping.
+    It is the given share, that of the resumed run, or a default. An encoder that gets a new head was trained for
+    another task than predicting tokens, and loses some of that in the run. A mean of both weights is better than either
+    (docs/measured/results.md), so its default is one half. The default is 0 for an encoder that already predicts tokens, and
+    for two models that train together, because the other one is entirely new.
 
     Args:
-        bundle: the model to go on from.
-        network: what learns.
-        source: what it was read from; None for random weights.
-        given: by the user.
-        out: of the run.
-        resume: whether it goes on.
+        bundle: the model to continue from.
+        network: the network to train.
+        source: the source of the model; None for random weights.
+        given: the user's value.
+        out: the run folder.
+        resume: whether the run is resumed.
 
     Raises:
-        SettingsError: no such share, or of random weights.
+        SettingsError: an invalid share, or a share of random weights.
     """
     from bertie.training.runfolder import settings_of
 
@@ -103,61 +104,61 @@ def kept_share(
         raise SettingsError(f"--keep must be at least 0 and below 1; got {given}")
     if source is None:
         if given:
-            raise SettingsError("--keep is a share of the weights of --from; of random weights none is kept")
+            raise SettingsError("--keep is a share of the weights of --from; leave it out for random weights")
         return 0.0
     if given is None and resume and (earlier := settings_of(out)) is not None:
-        return float(earlier.get("keep") or 0.0)  # a run from before there was such a share keeps nothing
-    usual = _KEPT if bundle.drawn and network is bundle.model else 0.0
-    return usual if given is None else given
+        return float(earlier.get("keep") or 0.0)  # runs older than this setting have none
+    default = _DEFAULT_KEEP if bundle.drawn and network is bundle.model else 0.0
+    return default if given is None else given
 
 
 def warmed(
     bundle: Bundle, network: TaskModel, corpus: Corpus, job: Job, length: int, folder: RunFolder
 ) -> Begun | None:
-    """Let a new head learn alone, unless the run goes on from a checkpoint; return what was done then or earlier.
+    """Train a new head alone, unless the run continues from a checkpoint, and return the record of it.
 
-    A run that breaks off before its first checkpoint does the same steps again, also those of a budget.
+    A run that is interrupted before its first checkpoint repeats the same number of steps, even if a budget set it.
 
     Args:
-        bundle: the model that was given, under the head for the run's task.
-        network: what learns.
-        corpus: what it learns from.
-        job: of the run.
-        length: tokens of its first sequences at most.
-        folder: of the run.
+        bundle: the source model with the head for the run's task.
+        network: the network to train.
+        corpus: the training corpus.
+        job: the run's job.
+        length: largest number of tokens in a sequence of the first stage.
+        folder: the run folder.
     """
     from bertie.starts.start import Begun
     from bertie.training import checkpoint
     from bertie.training.new_head import STEPS, warm
 
-    kept = folder.kept(_BEGUN)
+    record = folder.kept(_HEAD_KEY)
     if checkpoint.exists(folder.checkpoints):
-        return None if kept is None else Begun(**kept)
-    if not bundle.drawn or network is not bundle.model:  # of a pair that learns together neither could wait
+        return None if record is None else Begun(**record)
+    if not bundle.drawn or network is not bundle.model:  # models that train together can't train alone
         return None
-    again, budget = kept is not None and kept["steps"], job.horizon.seconds
-    found = warm(
+    earlier_steps, budget = record is not None and record["steps"], job.horizon.seconds
+    result = warm(
         bundle,
         corpus,
         length=length,
         precision=job.precision,
         device=job.device,
         seed=job.seed,
-        steps=again or STEPS,
-        most_seconds=None if again or budget is None else _SHARE * budget,
+        steps=earlier_steps or STEPS,
+        most_seconds=None if earlier_steps or budget is None else _HEAD_SHARE * budget,
     )
-    said = (
-        f"The head was new: its bias began at the logarithm of the corpus' frequencies, and it learned alone for "
-        f"{found.steps} steps of {found.tokens:,} tokens before the run's first step."
+    sentence = (
+        f"The head is new: its bias started at the logarithm of the token frequencies in the corpus, and it was "
+        f"trained alone for {result.steps} steps of {result.tokens:,} tokens before the first step of the run."
     )
-    progress.note(f"new head: {found.steps} steps alone in {found.seconds:.0f} s, loss {found.loss:.2f}")
-    begun = Begun("", said, steps=found.steps, seconds=round(found.seconds, 1))
-    folder.keep(_BEGUN, vars(begun))
+    progress.note(f"new head trained alone: {result.steps} steps in {result.seconds:.0f} s, loss {result.loss:.2f}")
+    begun = Begun("", sentence, steps=result.steps, seconds=round(result.seconds, 1))
+    folder.keep(_HEAD_KEY, vars(begun))
     return begun
 
 
 def shortened(job: Job, begun: Begun | None) -> Job:
-    """Return a job that ends as much earlier as the head learned alone: both share one budget."""
+    """Return the job with its budget reduced by the time of training the head alone, at most by half."""
     budget = job.horizon.seconds
     if begun is None or budget is None or not begun.seconds:
         return job
@@ -166,10 +167,10 @@ def shortened(job: Job, begun: Begun | None) -> Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Bought:
-    """What a run bought: figures, and how they are told."""
+    """The effect of a run on its source model, in figures and words."""
 
     values: dict[str, Any] = field(default_factory=dict)
-    """By their names in run.json."""
+    """Figures by their names in run.json."""
     said: tuple[str, ...] = ()
     """Sentences for the report."""
     remarks: tuple[str, ...] = ()
@@ -179,16 +180,16 @@ class Bought:
 
 @dataclass(frozen=True, kw_only=True)
 class GoingOn:
-    """What is measured of an encoder before a run goes on from it, and again after the run."""
+    """Measurements of an encoder before and after a run that continues from it."""
 
     source: str
-    """The model that was given."""
+    """The model to continue from."""
     measure: Callable[[], float | None] | None
-    """Loss at [MASK] of the network as it is; None where the held-out corpus is measured anyway."""
+    """Returns the current loss at [MASK]; None if the run measures a held-out corpus anyway."""
     before: float | None
-    """The same before the first step."""
+    """That loss before the first step."""
     keep: float
-    """Share of the given weights in the model that is written."""
+    """Share of the source model's weights in the written model."""
     probe: Probe | None
 
     @classmethod
@@ -204,7 +205,7 @@ class GoingOn:
         folder: RunFolder,
         probe: Probe | None,
     ) -> GoingOn | None:
-        """Measure the network before its first step, or recall what was measured then; None for random weights."""
+        """Measure the network before its first step, or read the recorded measurement; None for random weights."""
         from bertie.commands._held_out import DevCorpus
 
         if source is None:
@@ -223,54 +224,54 @@ class GoingOn:
             with compute(job.precision, job.device):
                 return measure_masks(network, sample.alone, device=job.device).get("mask_loss")
 
-        if (before := folder.kept(_BEFORE)) is None and (before := measure()) is not None:
-            folder.keep(_BEFORE, before)
+        if (before := folder.kept(_LOSS_KEY)) is None and (before := measure()) is not None:
+            folder.keep(_LOSS_KEY, before)
         return cls(source=source, measure=measure, before=before, keep=job.keep, probe=probe)
 
     def conclude(
         self, records: Sequence[Mapping[str, Any]], folder: RunFolder, shape: Any, limits: Mapping[str, Any]
     ) -> Bought:
-        """Measure the network that the run has left, and put both side by side.
+        """Measure the network after the run, and compare it with the source model.
 
         Args:
             records: lines of metrics.jsonl.
-            folder: of the run, with its model.
-            shape: config of the encoder.
-            limits: what the probe has to keep to, such as threads.
+            folder: the run folder, with the written model.
+            shape: the encoder's config.
+            limits: settings for the probe's fine-tunings, such as threads.
         """
         loss = self._loss(records)
-        own = {**limits, "length": min(_PROBE_LENGTH, shape.max_positions)}
-        probed = Bought() if self.probe is None else self.probe.conclude(folder, self.source, own)
-        mean = f"The written model is a mean of weights: {self.keep:.0%} of those given, the rest of those learned."
-        worse = {"fine_tune_from": self.source} if loss.remarks or probed.remarks else {}
+        finetune_limits = {**limits, "length": min(_PROBE_LENGTH, shape.max_positions)}
+        probed = Bought() if self.probe is None else self.probe.conclude(folder, self.source, finetune_limits)
+        mean_note = f"The written model is a mean of weights: {self.keep:.0%} from the source, the rest from the run."
+        advice = {"fine_tune_from": self.source} if loss.remarks or probed.remarks else {}
         return Bought(
-            values={**loss.values, **probed.values, **worse},
-            said=(*((mean,) if self.keep else ()), *loss.said, *probed.said),
+            values={**loss.values, **probed.values, **advice},
+            said=(*((mean_note,) if self.keep else ()), *loss.said, *probed.said),
             remarks=(*loss.remarks, *probed.remarks),
             comparisons=probed.comparisons,
         )
 
     def _loss(self, records: Sequence[Mapping[str, Any]]) -> Bought:
-        """Compare the losses."""
-        name, where, before, after = "mask_loss", "a sample of the training corpus", self.before, None
+        """Compare the losses before and after the run."""
+        name, text_name, before, after = "mask_loss", "a sample of the training corpus", self.before, None
         if self.measure is not None:
             after = self.measure()
         else:
-            where = "the dev corpus"
+            text_name = "the dev corpus"
             dev = [row for row in records if row.get("kind") == "dev"]
             name = "mask_loss" if any("mask_loss" in row for row in dev) else "loss"
-            found = [row[name] for row in dev if isinstance(row.get(name), float)]
-            if len(found) > 1 and dev[0]["step"] == 0:
-                before, after = found[0], found[-1]
+            losses = [row[name] for row in dev if isinstance(row.get(name), float)]
+            if len(losses) > 1 and dev[0]["step"] == 0:
+                before, after = losses[0], losses[-1]
         if before is None or after is None:
             return Bought()
         values = {f"{name}_before": round(before, 4), f"{name}_after": round(after, 4)}
-        kind = "loss with every chosen token as [MASK]" if name == "mask_loss" else "loss"
-        said = f"On {where} the {kind} was {before:.3f} before the first step and {after:.3f} at the end."
+        loss_name = "loss with every chosen token as [MASK]" if name == "mask_loss" else "loss"
+        sentence = f"On {text_name} the {loss_name} was {before:.3f} before the first step and {after:.3f} at the end."
         if after < before:
-            return Bought(values=values, said=(said,))
+            return Bought(values=values, said=(sentence,))
         remark = (
-            f"the {kind} did not fall: on {where} it was {before:.3f} before the first step and {after:.3f} at the "
-            f"end. Give the run more time or tokens or a lower --learning-rate, or use {self.source} as it is"
+            f"the {loss_name} did not fall: on {text_name} it was {before:.3f} before the first step and {after:.3f} "
+            f"at the end. Give the run more time or tokens or a lower --learning-rate, or use {self.source} unchanged"
         )
-        return Bought(values=values, said=(said,), remarks=(remark,))
+        return Bought(values=values, said=(sentence,), remarks=(remark,))

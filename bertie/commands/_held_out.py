@@ -1,6 +1,6 @@
-"""The dev corpus of a pre-training run: measured at the longest stage's length, and at the running stage's own.
+"""The dev corpus of a pre-training run, evaluated at the length of the longest stage and at that of the current stage.
 
-Of a task that fills masks it is measured twice, as the objective shows it and with every chosen token as [MASK].
+For a task that fills masks it is evaluated twice: as the objective shows it, and with every chosen token as [MASK].
 """
 
 from __future__ import annotations
@@ -21,34 +21,37 @@ if TYPE_CHECKING:
     from bertie.tasks.task import TaskModel
     from bertie.training.schedule import Stage
 
-_MOST_DOCUMENTS = 1000
+_MAX_DOCUMENTS = 1000
 
 
 def is_held_out(document: int, *, every: int) -> bool:
-    """Tell whether a document, counted from 0, is kept from training to be measured on.
+    """Check whether a document is held out: every n-th one, up to a thousand in all.
 
     Args:
-        document: its number.
-        every: one of so many documents is, up to a thousand in all.
+        document: its number, counted from 0.
+        every: n.
+
+    >>> [number for number in range(9) if is_held_out(number, every=4)]
+    [3, 7]
     """
-    return document % every == every - 1 and document < every * _MOST_DOCUMENTS
+    return document % every == every - 1 and document < every * _MAX_DOCUMENTS
 
 
 class DevCorpus:
-    """Batches with fixed pairs and masks, cut once for each length.
+    """Batches of the dev corpus with fixed pairs and masks, drawn once for each length.
 
-    They are drawn as the task is at the end of the run, so that all figures of a run are of the same thing.
+    They are drawn with the task's settings at the end of the run, so that all evaluations of a run are comparable.
 
     Args:
         path: a prepared corpus.
-        bundle: says the task and the tokenizer.
-        network: what is measured.
-        stages: of the run.
+        bundle: the model with the run's task and tokenizer.
+        network: the network to evaluate.
+        stages: the run's stages.
         num_tokens: tokens that an evaluation reads, at each length.
-        device: where the network is.
+        device: the network's device.
 
     Raises:
-        DataError: another tokenizer's corpus, or one that the objective finds nothing in.
+        DataError: the corpus has another tokenizer, or no text that the objective can use.
     """
 
     def __init__(
@@ -75,26 +78,26 @@ class DevCorpus:
 
     @property
     def alone(self) -> Sequence[Batch]:
-        """The batches of the longest length with every chosen token as [MASK]; none for a task without masks."""
+        """The batches of the longest length with every chosen token as [MASK]; empty for a task without masks."""
         return self._alone[max(self._lengths)]
 
     def holds(self, corpus: Corpus) -> bool:
-        """Tell whether a training corpus is this one, so that nothing is held out."""
+        """Check whether the training corpus is this very corpus, so that no text is held out."""
         return self.corpus.fingerprint == corpus.fingerprint
 
     def figures(self, feed: Mapping[str, Any]) -> dict[str, float]:
-        """Measure the network as it is.
+        """Evaluate the network.
 
         Args:
-            feed: where the feed stands; it says which stage runs.
+            feed: the feed's state, with the current stage.
 
         Returns:
-            Figures at the longest length, and behind them those at the stage's own, named as `loss_at_64_tokens`.
+            Figures at the longest length, and those at the current stage's length with names like `loss_at_64_tokens`.
         """
-        longest, own = max(self._lengths), self._lengths[feed.get("stage", 0)]
+        longest, length = max(self._lengths), self._lengths[feed.get("stage", 0)]
         figures = self._at(longest)
-        if own != longest:
-            figures |= {f"{name}_at_{own}_tokens": value for name, value in self._at(own).items()}
+        if length != longest:
+            figures |= {f"{name}_at_{length}_tokens": value for name, value in self._at(length).items()}
         return figures
 
     def _at(self, length: int) -> dict[str, float]:
@@ -136,20 +139,20 @@ def opened(
     *,
     named: bool,
 ) -> tuple[DevCorpus | None, Path | None]:
-    """Open a dev corpus, and return it with its path; neither if there is none.
+    """Open a dev corpus, and return it with its path; None for both without one.
 
     Args:
-        path: of the prepared corpus, if any.
-        bundle: as for `DevCorpus`.
-        network: as there.
-        stages: as there.
-        num_tokens: as there.
-        device: as there.
-        named: whether the user named it. If it was held out of the user's text, it may be too small for the objective,
-            and the run does without.
+        path: the prepared corpus, if there is one.
+        bundle: see `DevCorpus`.
+        network: see `DevCorpus`.
+        stages: see `DevCorpus`.
+        num_tokens: see `DevCorpus`.
+        device: see `DevCorpus`.
+        named: whether the user named the corpus. A corpus held out from the user's text may be too small for the
+            objective, and then the run has no dev corpus.
 
     Raises:
-        DataError: one that the user named can't be measured on.
+        DataError: the corpus that the user named can't be used.
     """
     if path is None:
         return None, None
@@ -158,5 +161,5 @@ def opened(
     except DataError as error:
         if named:
             raise
-        progress.note(f"nothing is measured on the documents that were held out: {error}")
+        progress.note(f"no dev figures, because the held-out documents can't be used: {error}")
         return None, None

@@ -1,12 +1,11 @@
-"""What a pre-training run learns from: a corpus that was prepared, or one that the run makes for itself; no command.
+"""The corpora of a pre-training run: prepared by the user, or by the run itself in OUT/prepared.
 
-A run makes its own corpora of text files, and where words are added to the vocabulary of a trained model. They lie in
-OUT/prepared::
+A run prepares corpora from text files, and when it adds words to the vocabulary of a trained model. OUT/prepared has::
 
-    request.json   what they were made of
-    words.txt      words that were added
-    tokenizer/     of text files: the vocabulary learned from them, or that of the model to go on from
-    corpus/ dev/   what is learned from, and documents that are held out
+    request.json   the text and settings from which the corpora were made
+    words.txt      the added words
+    tokenizer/     for text files: the vocabulary learned from them, or that of the model to continue from
+    corpus/ dev/   the training corpus, and the held-out documents
 """
 
 from __future__ import annotations
@@ -29,131 +28,133 @@ if TYPE_CHECKING:
     from bertie.tokenizer.tokenizer import Tokenizer
 
 _HELD_OUT_EVERY = 50  # documents
-_SHOWN = 8
+_NUM_SHOWN = 8
 _REQUEST, _WORDS, _CORPUS, _DEV, _TOKENIZER = "request.json", "words.txt", "corpus", "dev", "tokenizer"
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a run learns from and is measured on."""
+    """The training corpus and the dev corpus of a run."""
 
     corpus: Corpus
     tokenizer: Tokenizer
     dev: Path | None
     said: str = ""
-    """What was made of what was given, for the report."""
+    """How the run prepared them, for the report; empty if the user did."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a user gave to learn from."""
+    """The text and vocabulary settings that the user gave."""
 
     files: Sequence[str]
-    """Text; empty where there is a corpus."""
+    """Text files; empty with a corpus."""
     corpus: Path | None
     dev: Path | None
     vocab_size: int | None
     words: str | None
-    """Words to add: how many, or a file with a word a line."""
+    """Words to add: their number, or a file with one word per line."""
     source: str | None
-    """The model to go on from."""
+    """The model to continue from."""
 
     def __post_init__(self) -> None:
         if bool(self.files) == (self.corpus is not None):
             raise SettingsError("give either text files, such as my_texts/*.txt, or --corpus, but not both")
         if self.files and self.dev is not None:
             raise SettingsError(
-                "--dev is a prepared corpus and goes with --corpus; of text files every fiftieth document is held out"
+                "--dev is a prepared corpus and needs --corpus; with text files, every fiftieth document is held out"
             )
         if self.vocab_size is not None and (not self.files or self.source is not None):
             has = f"{self.source} has" if self.source is not None else f"{self.corpus} was prepared with"
-            raise SettingsError(f"{has} a vocabulary already; leave --vocab-size out")
+            raise SettingsError(f"{has} a vocabulary already; leave out --vocab-size")
         if self.words is not None and self.source is None:
             raise SettingsError(
-                "--add-words widens the vocabulary of a trained model, given by --from; for random weights learn a "
-                "vocabulary of your own: bertie train-tokenizer"
+                "--add-words extends the vocabulary of a trained model and needs --from; for random weights learn a "
+                "vocabulary of your own with: bertie train-tokenizer"
             )
 
 
 def prepared(request: Request, out: Path, *, resume: bool) -> Prepared:
-    """Open what a run learns from, and make it first where that is the run's own work.
+    """Open the corpora of a run, and prepare them first if the user gave text files or words to add.
 
-    A run that was interrupted, or that failed before its first step, finds it in OUT/prepared.
+    A run that was interrupted, or that failed before its first step, reuses the corpora in OUT/prepared.
 
     Args:
-        request: of the user.
-        out: of the run.
-        resume: whether it goes on.
+        request: what the user gave.
+        out: the run folder.
+        resume: whether the run is resumed.
 
     Raises:
-        SettingsError: no corpus, no file, a number of words that is none, or a folder that is in use.
-        DataError: files that can't be used, or others than before.
+        SettingsError: a missing corpus or file, an invalid number of words, or a folder in use.
+        DataError: files that can't be used, or that differ from those in OUT/prepared.
     """
     from bertie.corpus.shards import Corpus
     from bertie.tokenizer.tokenizer import Tokenizer
     from bertie.training.runfolder import PREPARED, refuse_occupied
 
-    given = None
+    user_text = None
     if request.corpus is not None:
-        text = Corpus.open(request.corpus, verify=True)  # seconds for gigabytes, before a run of hours
-        given = Prepared(text, Tokenizer.load(text.tokenizer_path), request.dev)
+        text = Corpus.open(request.corpus, verify=True)  # takes seconds for gigabytes, before a run of hours
+        user_text = Prepared(text, Tokenizer.load(text.tokenizer_path), request.dev)
         if request.words is None:
-            return given
-    place = out / PREPARED
+            return user_text
+    folder = out / PREPARED
     if not resume:
         refuse_occupied(out, but=PREPARED)
-    if place.exists():
-        made = _made(place)
-        # A run that goes on needs its text files no more; that its settings are the same is checked later.
-        wanted = _facts(request, given) if not resume else {} if given is None else {"of": given.corpus.fingerprint}
-        if not wanted.items() <= made.items():
+    if folder.exists():
+        stored = _read_request(folder)
+        # A resumed run no longer needs its text files; its settings are compared later.
+        facts = _request_facts(request, user_text) if not resume else {}
+        if resume and user_text is not None:
+            facts = {"of": user_text.corpus.fingerprint}
+        if not facts.items() <= stored.items():
             raise DataError(
-                f"{place} was made of other text or with other settings; remove it, or choose another --out"
+                f"{folder} was made from other text or with other settings; remove it, or choose another --out"
             )
     else:
         is_new = not out.exists()
         try:
-            made = _make(request, given, place)
+            stored = _prepare(request, user_text, folder)
         except BaseException:
             if is_new:
-                with contextlib.suppress(OSError):  # it holds something
+                with contextlib.suppress(OSError):  # the folder isn't empty
                     out.rmdir()
             raise
-    corpus = Corpus.open(place / _CORPUS, verify=True)
-    dev = place / _DEV
-    return Prepared(corpus, Tokenizer.load(corpus.tokenizer_path), dev if dev.exists() else None, made["said"])
+    corpus = Corpus.open(folder / _CORPUS, verify=True)
+    dev = folder / _DEV
+    return Prepared(corpus, Tokenizer.load(corpus.tokenizer_path), dev if dev.exists() else None, stored["said"])
 
 
 def made_by(parameters: Mapping[str, Any], out: Path) -> dict[str, Any]:
-    """Return parameters of pretrain for a further run, on the corpora that the run in `out` has made for itself.
+    """Return parameters of pretrain with which a further run uses the corpora that the run in `out` prepared.
 
     Args:
-        parameters: of the first run; nothing comes back where it made none.
+        parameters: the parameters of the first run; the result is empty if it prepared no corpora.
         out: its folder.
     """
     from bertie.training.runfolder import PREPARED
 
     if not parameters["files"] and parameters["add_words"] is None:
         return {}
-    place = out.resolve() / PREPARED
-    dev = place / _DEV
-    said = {"corpus": place / _CORPUS, "dev": dev if dev.exists() else None}
-    return {**said, "files": (), "add_words": None, "vocab_size": None}
+    folder = out.resolve() / PREPARED
+    dev = folder / _DEV
+    paths = {"corpus": folder / _CORPUS, "dev": dev if dev.exists() else None}
+    return {**paths, "files": (), "add_words": None, "vocab_size": None}
 
 
-def _facts(request: Request, given: Prepared | None) -> dict[str, Any]:
-    """Collect what decides about the corpora."""
+def _request_facts(request: Request, given: Prepared | None) -> dict[str, Any]:
+    """Return the facts that determine the corpora."""
     from bertie.files.atomic import sha256_file
 
     words = request.words
     if words is not None and not _is_number(words) and Path(words).is_file():
         words = sha256_file(words)
-    text = _text(request, given)
+    text = _text_identity(request, given)
     return {"of": text, "words": words, "vocab_size": request.vocab_size, "from": request.source}
 
 
-def _text(request: Request, given: Prepared | None) -> Any:
-    """Tell one text from another: by a corpus' fingerprint, or by names, sizes and times of files."""
+def _text_identity(request: Request, given: Prepared | None) -> Any:
+    """Return the identity of the text: a corpus's fingerprint, or the names, sizes and times of its files."""
     from bertie.files.text import expand
 
     if given is not None:
@@ -161,42 +162,42 @@ def _text(request: Request, given: Prepared | None) -> Any:
     return [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in expand(request.files)]
 
 
-def _made(place: Path) -> dict[str, Any]:
-    """Read what the corpora of a run were made of.
+def _read_request(folder: Path) -> dict[str, Any]:
+    """Read the request from which the corpora of a run were made.
 
     Raises:
-        DataError: they are not whole.
+        DataError: it is missing or incomplete.
     """
     from bertie.untrusted import read_json
 
-    found: Any = read_json(place / _REQUEST) if (place / _REQUEST).is_file() else None
-    if not isinstance(found, dict) or not {"of", "said"} <= found.keys():
-        raise DataError(f"{place} holds no corpora that a run has made; choose another --out")
-    return found
+    stored: Any = read_json(folder / _REQUEST) if (folder / _REQUEST).is_file() else None
+    if not isinstance(stored, dict) or not {"of", "said"} <= stored.keys():
+        raise DataError(f"{folder} has no complete corpora of a run; choose another --out")
+    return stored
 
 
-def _make(request: Request, given: Prepared | None, place: Path) -> dict[str, Any]:
-    """Write OUT/prepared, whole or not at all; return what it was made of."""
+def _prepare(request: Request, user_text: Prepared | None, path: Path) -> dict[str, Any]:
+    """Write OUT/prepared atomically, and return its request."""
     from bertie.files.atomic import atomic_folder, write_text
 
-    facts = _facts(request, given)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_folder(place) as folder:
-        said = []
-        if given is None:
-            plain = folder if request.words is None else folder / "narrow"
-            given = _from_text(request, plain)
-            said.append(given.said)
+    facts = _request_facts(request, user_text)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_folder(path) as folder:
+        sentences = []
+        if user_text is None:
+            text_folder = folder if request.words is None else folder / "narrow"
+            user_text = _from_text(request, text_folder)
+            sentences.append(user_text.said)
         if request.words is not None:
-            said.append(_widen(request.words, given, folder))
+            sentences.append(_widen(request.words, user_text, folder))
             shutil.rmtree(folder / "narrow", ignore_errors=True)
-        made = {**facts, "said": " ".join(said)}
-        write_text(folder / _REQUEST, json.dumps(made, indent=1, ensure_ascii=False) + "\n")
-    return made
+        record = {**facts, "said": " ".join(sentences)}
+        write_text(folder / _REQUEST, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    return record
 
 
 def _from_text(request: Request, folder: Path) -> Prepared:
-    """Learn a vocabulary, or take the model's, and cut text files by it; every fiftieth document is held out."""
+    """Prepare text files with a new vocabulary or the model's, and hold out every fiftieth document."""
     from bertie.commands.train_tokenizer import VOCAB_SIZE, train_tokenizer
     from bertie.corpus.prepare import prepare
     from bertie.files.text import expand
@@ -211,28 +212,30 @@ def _from_text(request: Request, folder: Path) -> Prepared:
         (folder / _TOKENIZER).mkdir()
         Tokenizer.load(resolve(request.source)).save(folder / _TOKENIZER)
     files, tokenizer = [Path(name) for name in request.files], folder / _TOKENIZER
-    kept_back = partial(is_held_out, every=_HELD_OUT_EVERY)
-    corpus = prepare(files, tokenizer=tokenizer, out=folder / _CORPUS, take=lambda number: not kept_back(number))
+    is_kept_back = partial(is_held_out, every=_HELD_OUT_EVERY)
+    corpus = prepare(files, tokenizer=tokenizer, out=folder / _CORPUS, take=lambda number: not is_kept_back(number))
     dev = None
     if corpus.num_documents >= _HELD_OUT_EVERY:
-        held = prepare(files, tokenizer=tokenizer, out=folder / _DEV, take=kept_back)
-        dev, kept = folder / _DEV, f"{held.num_documents:,} documents were held out to measure on"
+        held_out = prepare(files, tokenizer=tokenizer, out=folder / _DEV, take=is_kept_back)
+        dev, held_out_note = folder / _DEV, f"{held_out.num_documents:,} documents were held out for evaluation"
     else:
-        kept = f"there are fewer than {_HELD_OUT_EVERY} documents, so none was held out to measure on"
-        progress.note(kept)
+        held_out_note = f"there are fewer than {_HELD_OUT_EVERY} documents, so none was held out for evaluation"
+        progress.note(held_out_note)
     count = len(expand(files))
-    said = f"{count:,} files of text became {corpus.num_tokens:,} tokens of {corpus.vocab_size:,} pieces; {kept}."
-    return Prepared(corpus, Tokenizer.load(tokenizer), dev, said)
+    summary = (
+        f"{count:,} text files have {corpus.num_tokens:,} tokens with {corpus.vocab_size:,} pieces; {held_out_note}."
+    )
+    return Prepared(corpus, Tokenizer.load(tokenizer), dev, summary)
 
 
 def _widen(words: str, given: Prepared, folder: Path) -> str:
-    """Choose the words, and write the corpora as the wider vocabulary cuts them; say what came of it."""
+    """Choose the words, write the corpora with the extended vocabulary, and return a summary."""
     from bertie.corpus.respell import respell
     from bertie.corpus.shards import Corpus
     from bertie.files.atomic import write_text
     from bertie.tokenizer.widen import widened
 
-    chosen = _chosen(words, given)
+    chosen = _choose_words(words, given)
     wider = widened(given.tokenizer, chosen)
     write_text(folder / _WORDS, "".join(f"{word}\n" for word in chosen))
     respell(given.corpus, given.tokenizer, wider, folder / _CORPUS)
@@ -243,8 +246,8 @@ def _widen(words: str, given: Prepared, folder: Path) -> str:
         respell(dev, given.tokenizer, wider, folder / _DEV)
     tokens = Corpus.open(folder / _CORPUS).num_tokens
     return (
-        f"{len(chosen):,} whole words were added to the vocabulary, such as {', '.join(chosen[:_SHOWN])}; with them "
-        f"the corpus has {tokens:,} tokens, {1.0 - tokens / given.corpus.num_tokens:.1%} fewer than without."
+        f"{len(chosen):,} whole words were added to the vocabulary, such as {', '.join(chosen[:_NUM_SHOWN])}; with "
+        f"them the corpus has {tokens:,} tokens, {1.0 - tokens / given.corpus.num_tokens:.1%} fewer than without."
     )
 
 
@@ -252,8 +255,8 @@ def _is_number(words: str) -> bool:
     return words.strip().lstrip("-").isdecimal()
 
 
-def _chosen(words: str, given: Prepared) -> list[str]:
-    """Return the words of the file, or as many as asked for of those that the corpus breaks into most pieces."""
+def _choose_words(words: str, given: Prepared) -> list[str]:
+    """Return the words of the file, or the requested number of the corpus's words that have several pieces."""
     from bertie.corpus.respell import broken_words
     from bertie.tokenizer.widen import read_words
 
@@ -261,10 +264,10 @@ def _chosen(words: str, given: Prepared) -> list[str]:
         return read_words(Path(words), given.tokenizer)
     count = int(words)
     if count < 1:
-        raise SettingsError(f"--add-words must be at least 1, or a file with a word a line; got {words}")
-    found = broken_words(given.corpus, given.tokenizer, count)
-    if not found:
-        raise DataError("the text has no word of several pieces that occurs often enough; leave --add-words out")
-    if len(found) < count:
-        progress.note(f"only {len(found):,} words of several pieces occur often enough; these are added")
-    return found
+        raise SettingsError(f"--add-words must be at least 1, or a file with one word per line; got {words}")
+    candidates = broken_words(given.corpus, given.tokenizer, count)
+    if not candidates:
+        raise DataError("no word of several pieces occurs often enough in the text; leave out --add-words")
+    if len(candidates) < count:
+        progress.note(f"only {len(candidates):,} words of several pieces occur often enough; these are added")
+    return candidates

@@ -1,4 +1,4 @@
-"""What a finished pre-training run leaves: the model with its card, the report, and the figures the command prints."""
+"""Write the model, its card and the report of a finished pre-training run, and return the figures to print."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from bertie.training.schedule import Stage
 
 _PROGRESS = {"kind", "step", "seconds", "tokens", "tokens_per_second", "learning_rate", "gradient_norm", "length"}
-"""What a line of metrics.jsonl holds beside the figures of the task."""
-_SAME = (
-    "--dev is the corpus that the run learned from, so its dev figures say nothing of other text; give one that was "
-    "prepared from text of its own"
+"""Keys of metrics.jsonl other than the figures of the task."""
+_SAME_CORPUS = (
+    "--dev is the corpus that the run learned from, so its dev figures don't hold for other text; give a corpus of "
+    "other text"
 )
 
 
@@ -45,7 +45,7 @@ def finish(
     held_out: "DevCorpus | None" = None,
     limits: Mapping[str, Any] | None = None,
 ) -> Report:
-    """Write the model, its companions and the report of a run that reached its end."""
+    """Write the model, its helper models and the report of a finished run."""
     from bertie.reports.run import RunReport
     from bertie.reports.run import write as write_report
     from bertie.training.journal import read
@@ -55,23 +55,25 @@ def finish(
     values["epochs"] = round(position.tokens / max(1, data.num_tokens), 4)
     values |= counted.values(records) | dict(expected or {})
     _write_model(bundle, network, folder, position, data, values, begun)
-    bought = Bought() if onward is None else onward.conclude(records, folder, bundle.config, limits or {})
-    values |= bought.values
-    same = held_out is not None and held_out.holds(data)
-    told = _remarks(values, position, records, stages, job, counted, bought.remarks, same=same)
+    effect = Bought() if onward is None else onward.conclude(records, folder, bundle.config, limits or {})
+    values |= effect.values
+    same_corpus = held_out is not None and held_out.holds(data)
+    remark_lines = _remarks(values, position, records, stages, job, counted, effect.remarks, same_corpus=same_corpus)
     notes = [f"The model was pre-trained on {data.num_tokens:,} tokens of {data.num_documents:,} documents."]
     notes += [prepared] if prepared else []
     if begun is not None:
-        values |= _about_start(begun)
+        values |= _start_figures(begun)
         notes += [begun.said] if begun.said else []
-    notes += bought.said
-    notes += _about_positions(bundle, stages, job, new=begun is not None and bool(begun.name))
-    shares, about = _about_sequences(bundle.task, data)
+    notes += effect.said
+    notes += _position_notes(bundle, stages, job, new=begun is not None and bool(begun.name))
+    shares, sequence_notes = _sequence_notes(bundle.task, data)
     values |= shares
-    notes += about
+    notes += sequence_notes
     if bundle.task.fills_masks:
         notes += [counted.said] if counted.said else []
-        notes.append("Random replacements come from the vocabulary without its special tokens, unlike the original.")
+        notes.append(
+            "Random replacements come from the vocabulary without special tokens, unlike in the original BERT."
+        )
     settings = folder.config.read_text(encoding="utf-8")
     write_report(
         folder.report,
@@ -82,9 +84,9 @@ def finish(
             records=records,
             settings=settings,
             command=f"bertie run {folder.config}",
-            comparisons=bought.comparisons,
+            comparisons=effect.comparisons,
             masked=masked,
-            notes=[*notes, *(f"{line[0].upper()}{line[1:]}." for line in told)],
+            notes=[*notes, *(f"{line[0].upper()}{line[1:]}." for line in remark_lines)],
         ),
     )
     folder.mark_finished(values)
@@ -100,7 +102,7 @@ def _write_model(
     values: Mapping[str, Any],
     begun: "Begun | None",
 ) -> None:
-    """Write the model with its card, and the companions of its learning."""
+    """Write the model with its card, and its helper models in subfolders."""
     from bertie.formats.huggingface import write
     from bertie.reports.card import model_card
 
@@ -118,7 +120,7 @@ def _write_model(
         start="" if begun is None else begun.said or begun.name,
     )
     extra = {"data": data.fingerprint, "steps": position.step, "tokens": position.tokens}
-    # What is used from now on is the task as the run ended, not as it began.
+    # Store the task with its settings at the end of the run, not those at the start.
     write(replace(bundle, task=bundle.task.at(1.0), card=card, extra=extra), folder.model, overwrite=True)
     for name, (model, task) in network.companions().items():
         shape: Any = model.encoder.config
@@ -135,46 +137,48 @@ def _remarks(
     counted: Counted,
     bought: Sequence[str],
     *,
-    same: bool,
+    same_corpus: bool,
 ) -> list[str]:
-    """Say as warnings what a user would want to be told, and keep it among the figures."""
+    """Write warnings about the run to stderr, and add them to the figures."""
     from bertie.training.remarks import Extent, of_pretraining
 
     extent = Extent(steps=position.step, done=values["epochs"], data="the corpus")
     about: dict[str, Any] = {"stages": stages, "settings": job.training, "optimizer": job.optimizer}
-    told = of_pretraining(extent, records, **about, yardsticks=counted.figures, recipe=counted.recipe, bought=bought)
-    told = [*([_SAME] if same else []), *told]
-    for line in told:
-        progress.note(f"warning: {line}")  # quiet runs have them in run.json and in the report
-    if told:
-        values["remarks"] = told
-    return told
+    lines = of_pretraining(extent, records, **about, yardsticks=counted.figures, recipe=counted.recipe, bought=bought)
+    lines = [*([_SAME_CORPUS] if same_corpus else []), *lines]
+    for line in lines:
+        progress.note(f"warning: {line}")  # a note: quiet runs have it in run.json and the report
+    if lines:
+        values["remarks"] = lines
+    return lines
 
 
-def _about_start(begun: "Begun") -> dict[str, Any]:
-    """Return the figures of how the weights began, those that there are."""
-    found = {"start": begun.name, "counted_tokens": begun.tokens, "head_steps": begun.steps}
-    return {name: value for name, value in found.items() if value}
+def _start_figures(begun: "Begun") -> dict[str, Any]:
+    """Return the non-zero figures of the run's start."""
+    figures = {"start": begun.name, "counted_tokens": begun.tokens, "head_steps": begun.steps}
+    return {name: value for name, value in figures.items() if value}
 
 
-def _about_positions(bundle: "Bundle", stages: "Sequence[Stage]", job: "Job", *, new: bool) -> list[str]:
-    """Say which positions were learned, of an encoder that learns positions."""
+def _position_notes(bundle: "Bundle", stages: "Sequence[Stage]", job: "Job", *, new: bool) -> list[str]:
+    """Return notes about the positions that were trained; empty for an encoder without learned positions."""
     if getattr(bundle.model.encoder.embeddings, "position", None) is None:
         return []
     longest, limit = max(stage.length for stage in stages), bundle.config.max_positions
-    said = []
+    notes = []
     if job.schedule.random_positions:
-        said.append(f"Sequences of the shorter stages began at random positions, so that all {longest} were learned.")
-    if new and longest < limit:
-        said.append(
-            f"No sequence was longer than {longest} tokens, so of the {limit} positions of the model the later ones "
-            "were not learned: it will do worse on longer texts, until it has learned from some."
+        notes.append(
+            f"Sequences of the shorter stages began at random positions, so that all {longest} positions were trained."
         )
-    return said
+    if new and longest < limit:
+        notes.append(
+            f"No sequence was longer than {longest} tokens, so of the {limit} positions of the model the later ones "
+            "were not trained: predictions for longer texts will be worse until the model is trained on such texts."
+        )
+    return notes
 
 
-def _about_sequences(task: Any, data: "Corpus") -> tuple[dict[str, float], list[str]]:
-    """Say what a reader should know of how the corpus was cut, and the share that it is about."""
+def _sequence_notes(task: Any, data: "Corpus") -> tuple[dict[str, float], list[str]]:
+    """Return a share that describes how the corpus was cut into sequences, and a note about it."""
     import numpy as np
 
     from bertie.data.sampler import PLANS
@@ -185,22 +189,22 @@ def _about_sequences(task: Any, data: "Corpus") -> tuple[dict[str, float], list[
     plan = PLANS[kind](data, seed=0, epoch=0, length=task.max_length)
     if kind == "pairs":
         share, name = plan.random_share, "random_next_share"
-        note = "of the pairs are random: a chunk of one sentence has no second half of its own."
+        note = "of the pairs are random, including every chunk of a single sentence, which has no second half."
     elif kind == "order":
         share, name = float((plan.labels < 0).mean()), "single_sentence_share"
-        note = "of the sequences are one sentence, which has no order: they served the masked LM alone."
+        note = "of the sequences are a single sentence, which has no order; they train only the masked LM."
     elif kind == "passages":
         share, name = float((np.bincount(plan.document) % 2).sum() / len(plan)), "single_passage_share"
-        note = "of the passages have no second one of their document to go with"
-        note += ": they served the masked LM alone." if task.fills_masks else ", and taught nothing."
+        note = "of the passages have no second passage in their document"
+        note += "; they train only the masked LM." if task.fills_masks else " and train nothing."
     else:
         share, name = float((plan.num_breaks > 0).mean()), "across_documents_share"
-        note = "of the sequences hold text of several documents, with a [SEP] between them."
+        note = "of the sequences have text of several documents, separated by [SEP]."
     return {name: round(share, 4)}, [f"{share:.1%} {note}"]
 
 
 def _figures(folder: "RunFolder", records: list[dict[str, Any]], position: "Position") -> dict[str, Any]:
-    """Collect what a run reached: its length, and the last figures of training and dev."""
+    """Return the run's length and its last training and dev figures."""
     last: dict[str, Any] = {
         kind: next((row for row in reversed(records) if row["kind"] == kind), {}) for kind in ("train", "dev")
     }
@@ -220,13 +224,13 @@ def _figures(folder: "RunFolder", records: list[dict[str, Any]], position: "Posi
 
 
 def summary(folder: "RunFolder", values: dict[str, Any], task: "Task") -> Report:
-    """Say what the run reached, and what to do with its model."""
+    """Return the command's report: the run's figures and the next command."""
     model = values.get("fine_tune_from", folder.model)
     command = f"bertie finetune {model} --task classification --train TRAIN.tsv --dev DEV.tsv --out OUT"
     if task.name == "embedding":
         command = f'bertie search {model} TEXTS.txt "A QUERY"'
     elif task.left_to_right and not task.fills_masks:
-        command = f'bertie predict {folder.model} "TEXT TO GO ON WITH"'
+        command = f'bertie predict {folder.model} "TEXT TO CONTINUE"'
     return Report(
         title=f"Pre-trained {folder.model}", values={**values, "report": str(folder.report)}, next_command=command
     )

@@ -1,10 +1,10 @@
-"""A small fine-tuning of two encoders on one labelled table: as it was given, and as a run has left it; no command.
+"""The probe: fine-tune an encoder before and after a pre-training run on the same labelled table, and compare scores.
 
-OUT/probe holds what each seed learns from, what all are measured on, and what kind of table it is::
+OUT/probe holds the training items of each seed, the dev items, and the task with its settings::
 
     probe.json   dev.jsonl   train-1.jsonl   train-2.jsonl   train-3.jsonl
 
-It is written when the run begins. A run that breaks off in the probe goes on with it, fine-tuning by fine-tuning.
+They are written when the run starts. A resumed run continues the probe after the last finished fine-tuning.
 """
 
 from __future__ import annotations
@@ -27,89 +27,91 @@ if TYPE_CHECKING:
 
 SEEDS = (1, 2, 3)
 LABELS = 500
-"""Rows that each seed learns from at most."""
-_DEV = 1000  # rows to measure on at most
-_HELD_OUT = 1 / 3  # of a table that is too small for both
-_EPOCHS, _BATCH = 6, 32  # a third of the work of fine-tuning in earnest, and about its scores
-_FEWEST = 30  # rows to measure on that show any difference
-_CLEAR, _CHANCE = 0.005, 0.25  # a clear difference is half a point, or this divided by the root of those rows
+"""Largest number of rows that each seed learns from."""
+_MAX_DEV = 1000  # largest number of rows to measure on
+_MIN_SHARE = 1 / 3  # share held out from a table with fewer rows than both numbers together
+_EPOCHS, _BATCH = 6, 32  # a third of the work of a full fine-tuning, with about the same scores
+_MIN_DEV = 30  # with fewer dev rows, no difference is clear
+_CLEAR, _CHANCE = 0.005, 0.25  # a clear difference is at least the first, and the second / sqrt(dev rows)
 LIMITS = ("threads", "precision", "device")
-"""Settings of pretrain that hold for the fine-tunings too."""
-_FOLDER, _FILE, _SCORES = "probe", "probe.json", "probe"
-_WAYS = ("before", "after")
+"""Settings of pretrain that also hold for the fine-tunings."""
+_FOLDER, _FILE, _SCORES_KEY = "probe", "probe.json", "probe"
+_TIMES = ("before", "after")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """A labelled table, shared out."""
+    """A labelled table, split into training and dev items."""
 
     table: str
-    """Its name."""
+    """The table's file name."""
     path: str
-    """Where it is from now on: Python's own tables move into the run's folder."""
+    """The table's path; in the run folder for a table passed from Python."""
     task: str
     criterion: str
-    """The score that both encoders are compared by."""
+    """The score that compares both encoders."""
     settings: dict[str, Any]
-    """Of the task: what the whole table decides, such as the labels."""
+    """Settings of the task that the whole table determines, such as the labels."""
     num_labelled: int
     """Rows that each seed learns from."""
     num_dev: int
     draws: tuple[Sequence[Any], ...] = ()
-    """What each seed learns from; empty when it lies in the run's folder already."""
+    """The training items of each seed; empty if they are already in the run folder."""
     dev: Sequence[Any] = ()
     copied: Path | None = None
-    """File of a table that Python holds."""
+    """Temporary file of a table passed from Python."""
 
     @classmethod
     def read(cls, table: Path | None, source: str | None, out: Path, *, resume: bool) -> Probe | None:
-        """Read a table and hold a part of it out, or recall what a run in `out` has shared out; None without a table.
+        """Read and split a table, or read the stored split of a resumed run; None without a table.
 
         Raises:
-            SettingsError: a table without a model to go on from, or one with nothing to tell apart.
-            DataError: a table that can't be used, or too few rows to hold any out.
+            SettingsError: a table without a model to continue from, or with a single label.
+            DataError: a table that can't be used, or that has too few rows to hold any out.
         """
         if table is None:
             return None
         if source is None:
             raise SettingsError(
-                "--probe compares the model of --from with what becomes of it; for random weights there is bertie "
-                "finetune, or bertie demo with a table of yours"
+                "--probe compares the model of --from with the trained one; for random weights use bertie finetune, or "
+                "bertie demo with your own table"
             )
         if resume and (file := out / _FOLDER / _FILE).is_file():
-            return _recalled(file)
+            return _read_stored(file)
         try:
-            return cls._shared_out(table, out)
+            return cls._split(table, out)
         except (DataError, SettingsError) as error:
-            said = str(error) if str(table) in str(error) else f"{table}: {error}"
-            if "--columns" in said:
-                said += ". --columns is finetune's: for --probe name the columns text, pair and label in the first line"
-            raise type(error)(f"--probe: {said}") from error
+            message = str(error) if str(table) in str(error) else f"{table}: {error}"
+            if "--columns" in message:
+                message += (
+                    ". pretrain has no --columns: name the columns text, pair and label in the first line of the table"
+                )
+            raise type(error)(f"--probe: {message}") from error
 
     @classmethod
-    def _shared_out(cls, table: Path, out: Path) -> Probe:
+    def _split(cls, table: Path, out: Path) -> Probe:
         from bertie.commands._tables import hold_out
         from bertie.data.frames import is_written
         from bertie.data.items import part
         from bertie.tasks.task import task_class
 
         task, items = _read(table)
-        kind: Any = task_class(task)
-        learned = kind.learn(items, {})
-        share = max(_HELD_OUT, min(1 - LABELS / len(items), _DEV / len(items)))
+        task_type: Any = task_class(task)
+        table_settings = task_type.learn(items, {})
+        share = max(_MIN_SHARE, min(1 - LABELS / len(items), _MAX_DEV / len(items)))
         train, dev = hold_out(items, share, seed=0)
-        dev = part(dev, min(_DEV, len(dev)))
+        dev = part(dev, min(_MAX_DEV, len(dev)))
         draws = tuple(part(train, min(LABELS, len(train)), seed=seed) for seed in SEEDS)
-        settings = {name: learned[name] for name in ("labels", "multi_label") if name in learned}
+        settings = {name: table_settings[name] for name in ("labels", "multi_label") if name in table_settings}
         settings = settings if task == "classification" else {}
-        if len(dev) < _FEWEST:
+        if len(dev) < _MIN_DEV:
             progress.warn(
-                f"--probe: {table.name} leaves {len(dev)} rows to measure on, too few to show a difference; it takes "
-                f"{_FEWEST}, and {LABELS + _DEV:,} rows in all are best"
+                f"--probe: {table.name} leaves {len(dev)} rows to measure on, too few to show a difference; give "
+                f"at least {_MIN_DEV}, at best {LABELS + _MAX_DEV:,} rows in all"
             )
-        for draw in draws:  # what fails now would fail after the run
+        for draw in draws:  # report errors before the run rather than after it
             with progress.without_notes():
-                objective = kind(**kind.learn(draw, settings))
+                objective = task_type(**task_type.learn(draw, settings))
                 objective.admit(dev, table)
         return cls(
             table=table.name,
@@ -125,12 +127,12 @@ class Probe:
         )
 
     def keep(self, folder: RunFolder, source: str) -> None:
-        """Write the tables into the run's folder, once the model is known to take the task."""
+        """Write the tables to the run folder, after a check that the model supports the task."""
         from bertie.files.atomic import write_text
         from bertie.formats.huggingface import read, resolve
 
-        place = folder.path / _FOLDER
-        if not self.draws or (place / _FILE).is_file():
+        folder_path = folder.path / _FOLDER
+        if not self.draws or (folder_path / _FILE).is_file():
             return
         kind_settings = {**self.settings, "max_length": 16}
         try:
@@ -138,49 +140,49 @@ class Probe:
                 read(resolve(source), task=self.task, settings=kind_settings, new_head=True)
         except BertieError as error:
             raise type(error)(f"--probe: {self.task} on {source}: {error}") from error
-        write_items(self.dev, place / "dev.jsonl")
+        write_items(self.dev, folder_path / "dev.jsonl")
         for seed, draw in zip(SEEDS, self.draws, strict=True):
-            write_items(draw, place / f"train-{seed}.jsonl")
+            write_items(draw, folder_path / f"train-{seed}.jsonl")
         if self.copied is not None:
             shutil.copyfile(self.copied, self.path)
         facts = {name: value for name, value in vars(self).items() if name not in ("draws", "dev", "copied")}
-        write_text(place / _FILE, json.dumps(facts) + "\n")
+        write_text(folder_path / _FILE, json.dumps(facts) + "\n")
 
     def conclude(self, folder: RunFolder, source: str, limits: Mapping[str, Any]) -> Bought:
-        """Fine-tune both encoders with each seed, those that aren't done yet, and compare them.
+        """Fine-tune both encoders with each seed, except those already done, and compare their scores.
 
         Args:
-            folder: of the run, with its finished model.
-            source: the model as it was given.
-            limits: settings of finetune that it has to keep to.
+            folder: the run folder, with the finished model.
+            source: the model that the run continued from.
+            limits: settings of finetune, such as threads.
 
         Raises:
-            Interrupted: a signal came; what is done stays.
+            Interrupted: a signal came; finished fine-tunings are kept.
         """
-        scores: dict[str, dict[str, float]] = folder.kept(_SCORES) or {way: {} for way in _WAYS}
-        models = dict(zip(_WAYS, (source, str(folder.model)), strict=True))
+        scores: dict[str, dict[str, float]] = folder.kept(_SCORES_KEY) or {time: {} for time in _TIMES}
+        models = dict(zip(_TIMES, (source, str(folder.model)), strict=True))
         progress.note(
-            f"probe: both encoders learn {self.task} from {self.num_labelled:,} rows of {self.table}, {len(SEEDS)} "
-            f"times each; {self.criterion} is measured on {self.num_dev:,} others"
+            f"probe: fine-tuning both encoders for {self.task} on {self.num_labelled:,} rows of {self.table} with "
+            f"{len(SEEDS)} seeds; {self.criterion} is measured on {self.num_dev:,} other rows"
         )
         for seed in SEEDS:
-            for way, model in models.items():
-                if str(seed) not in scores[way]:
-                    scores[way][str(seed)] = self._score(folder, model, way, seed, limits)
-                    folder.keep(_SCORES, scores)
-                progress.note(f"probe, {way}, seed {seed}: {self.criterion} {scores[way][str(seed)]:.3f}")
-        return self._compared(source, *([scores[way][str(seed)] for seed in SEEDS] for way in _WAYS))
+            for time, model in models.items():
+                if str(seed) not in scores[time]:
+                    scores[time][str(seed)] = self._score(folder, model, time, seed, limits)
+                    folder.keep(_SCORES_KEY, scores)
+                progress.note(f"probe, {time}, seed {seed}: {self.criterion} {scores[time][str(seed)]:.3f}")
+        return self._comparison(source, *([scores[time][str(seed)] for seed in SEEDS] for time in _TIMES))
 
-    def _score(self, folder: RunFolder, model: str, way: str, seed: int, limits: Mapping[str, Any]) -> float:
-        """Fine-tune one encoder and measure it; its folder is removed afterwards."""
+    def _score(self, folder: RunFolder, model: str, time: str, seed: int, limits: Mapping[str, Any]) -> float:
+        """Fine-tune one encoder and return its score; the folder of the fine-tuning is removed."""
         from bertie.commands.finetune import finetune
         from bertie.training.settings import TrainingSettings
 
-        place = folder.path / _FOLDER
-        out = place / f"{way}-{seed}"
-        wishes = {
-            "train": place / f"train-{seed}.jsonl",
-            "dev": place / "dev.jsonl",
+        folder_path = folder.path / _FOLDER
+        out = folder_path / f"{time}-{seed}"
+        parameters = {
+            "train": folder_path / f"train-{seed}.jsonl",
+            "dev": folder_path / "dev.jsonl",
             "out": out,
             "task": self.task,
             "epochs": _EPOCHS,
@@ -193,21 +195,21 @@ class Probe:
         try:
             with progress.without_notes():
                 try:
-                    tuned = finetune(model, **wishes, resume=out.exists())
+                    finetuned = finetune(model, **parameters, resume=out.exists())
                 except (DataError, SettingsError):
                     if not out.exists():
                         raise
-                    shutil.rmtree(out)  # what is left of it can't be gone on with
-                    tuned = finetune(model, **wishes)
+                    shutil.rmtree(out)  # it can't be resumed
+                    finetuned = finetune(model, **parameters)
         except (Interrupted, KeyboardInterrupt) as error:
             raise Interrupted(
-                f"interrupted in the probe; the encoder is finished: go on with --resume --out {folder.path}"
+                f"interrupted during the probe; the encoder is finished: continue with --resume --out {folder.path}"
             ) from error
         shutil.rmtree(out, ignore_errors=True)
-        return tuned.scores[self.criterion]
+        return finetuned.scores[self.criterion]
 
-    def _compared(self, source: str, before: Sequence[float], after: Sequence[float]) -> Bought:
-        """Say which encoder is better, where every seed says the same."""
+    def _comparison(self, source: str, before: Sequence[float], after: Sequence[float]) -> Bought:
+        """Compare the scores: an encoder is better if the difference is clear and has the same sign for all seeds."""
         from bertie.commands._going_on import Bought
         from bertie.metrics.spread import spread_of
         from bertie.reports.figures import is_share
@@ -215,8 +217,8 @@ class Probe:
 
         first, last = spread_of(before), spread_of(after)
         differences = [new - old for old, new in zip(before, after, strict=True)]
-        least = max(_CLEAR, _CHANCE / math.sqrt(self.num_dev))
-        clear = self.num_dev >= _FEWEST and abs(last.mean - first.mean) >= least
+        threshold = max(_CLEAR, _CHANCE / math.sqrt(self.num_dev))
+        clear = self.num_dev >= _MIN_DEV and abs(last.mean - first.mean) >= threshold
         worse = clear and all(value < 0 for value in differences)
         better = clear and all(value > 0 for value in differences)
         name = f"probe_{self.criterion}"
@@ -235,35 +237,34 @@ class Probe:
             f"{first.deviation or 0.0:.3f} before it"
         )
         verdict = (
-            "the encoder got better for this task with each seed"
+            "the encoder improved for this task with each seed"
             if better
             else "the encoder got worse for this task with each seed"
             if worse
-            else "no difference that these rows and seeds could show"
+            else "these rows and seeds show no clear difference"
         )
-        said = (
-            f"Both encoders were fine-tuned on {self.num_labelled:,} rows of {self.table} with {len(SEEDS)} seeds, and "
-            f"measured on {self.num_dev:,} others: {figures} (mean and deviation); {verdict}."
+        summary = (
+            f"Both encoders were fine-tuned on {self.num_labelled:,} rows of {self.table} with {len(SEEDS)} seeds and "
+            f"evaluated on {self.num_dev:,} other rows: {figures} (mean and standard deviation); {verdict}."
         )
         remark = (
             f"the encoder got worse for {self.table}: {figures}, lower with each of {len(SEEDS)} seeds. Fine-tune "
-            f"{source} as it was given; or go on longer, with text that is closer to the task, or at a lower "
-            "--learning-rate"
+            f"{source} unchanged, or pre-train longer, on text closer to the task, or with a lower --learning-rate"
         )
-        shown = Comparison(
+        chart = Comparison(
             f"Fine-tuned on {self.table}",
             (("before the run", before), ("after the run", after)),
-            remark=said,
+            remark=summary,
             unit="%" if is_share(self.criterion) else "",
         )
-        return Bought(values=values, said=(said,), remarks=(remark,) if worse else (), comparisons=(shown,))
+        return Bought(values=values, said=(summary,), remarks=(remark,) if worse else (), comparisons=(chart,))
 
 
 def _read(table: Path) -> tuple[str, Sequence[Any]]:
-    """Find out which task a table is for, and read it: tagged words, texts with numbers, or texts with labels.
+    """Detect the task of a table and read its items: words with tags, texts with numbers, or texts with labels.
 
     Raises:
-        DataError: it is none of them.
+        DataError: the table fits none of these tasks.
     """
     from bertie.tasks.task import read_items, task_class
 
@@ -273,40 +274,40 @@ def _read(table: Path) -> tuple[str, Sequence[Any]]:
     if (task := task_of(table)) != "classification":
         return task, items(task)
     try:
-        found = items(task)
+        texts = items(task)
     except DataError:
         try:
             return "tagging", items("tagging")
         except DataError:
             pass
         raise
-    if _are_numbers([item.label for item in found]):
+    if _are_numbers([item.label for item in texts]):
         return "regression", items("regression")
-    return task, found
+    return task, texts
 
 
-def _recalled(file: Path) -> Probe:
-    """Read what a run has written of its probe.
+def _read_stored(file: Path) -> Probe:
+    """Read the probe that a run has stored.
 
     Raises:
-        DataError: it is damaged.
+        DataError: the file is damaged.
     """
     from bertie.untrusted import read_object
 
-    wrong = DataError(f"{file} is damaged; remove {file.parent}, and the table is read again")
+    damaged = DataError(f"{file} is damaged; remove {file.parent} to read the table again")
     try:
-        found = read_object(file)
+        facts = read_object(file)
     except DataError as error:
-        raise wrong from error
-    kinds: dict[str, type] = {**dict.fromkeys(("table", "path", "task", "criterion"), str), "settings": dict}
-    kinds |= dict.fromkeys(("num_labelled", "num_dev"), int)
-    if found.keys() != kinds.keys() or not all(isinstance(found[name], kind) for name, kind in kinds.items()):
-        raise wrong
-    return Probe(**found)
+        raise damaged from error
+    types: dict[str, type] = {**dict.fromkeys(("table", "path", "task", "criterion"), str), "settings": dict}
+    types |= dict.fromkeys(("num_labelled", "num_dev"), int)
+    if facts.keys() != types.keys() or not all(isinstance(facts[name], expected) for name, expected in types.items()):
+        raise damaged
+    return Probe(**facts)
 
 
 def _are_numbers(labels: Sequence[Any]) -> bool:
-    """Tell whether labels are numbers, not all of them whole: those name no classes."""
+    """Check whether all labels are numbers, and not all whole numbers, which would be classes."""
     try:
         values = [float(label) for label in labels]
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""A model of random weights, as `--model.architecture`, `--model.size` and their siblings describe it; no command."""
+"""A model with random weights, described by `--model.architecture`, `--model.size` and the like."""
 
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -15,71 +15,74 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """The model to start from random weights."""
+    """A model with random weights."""
 
     architecture: str = "bert"
     """A file of bertie/models."""
     size: str | None = None
     """A named size of the architecture (tiny, mini, small, base, ...), or layers/hidden such as 4/256."""
     num_heads: int | None = None
-    """Attention heads of a layer; the size's own when not given."""
+    """Attention heads of a layer; by default those of the size."""
     dropout: float | None = None
-    """Rate on embeddings and residual branches; the architecture's own when not given."""
+    """Dropout rate on embeddings and residual branches; by default that of the architecture."""
     attention_dropout: float | None = None
-    """Rate on attention weights; 0 when not given. The paper has 0.1, which fast GPU kernels refuse."""
+    """Dropout rate on attention weights; 0 by default. The paper uses 0.1, which fast GPU kernels don't support."""
     activation: Literal["gelu", "gelu_tanh"] | None = None
-    """gelu (erf, as Hugging Face) or gelu_tanh (as the original code); the architecture's own when not given."""
+    """gelu (erf, as in Hugging Face) or gelu_tanh (as in the original code); by default that of the architecture."""
     max_positions: int | None = None
-    """Longest sequence the model will ever take; the architecture's own when not given."""
+    """Longest sequence that the model can read; by default that of the architecture."""
     initializer_range: float | None = None
-    """Standard deviation of the first weights; the architecture's own (0.02 for BERT) when not given."""
+    """Standard deviation of random weights; by default that of the architecture (0.02 for BERT)."""
     start: str | None = None
-    """Where the weights begin, a file of bertie/starts: paper (normal draws) or neighbours (heads look at the tokens
-    beside them, word vectors and output bias are those of counts). Not given: neighbours, in finetune paper."""
+    """Method that sets the first weights, a file of bertie/starts: paper (normal distribution) or neighbours (attention
+    heads look at neighbouring tokens; word vectors and output bias come from counts). Default: neighbours for pretrain,
+    paper for finetune."""
 
 
-_CHOICES = tuple(field.name for field in fields(ModelSettings) if field.name not in ("architecture", "size", "start"))
+_SHAPE_FIELDS = tuple(
+    field.name for field in fields(ModelSettings) if field.name not in ("architecture", "size", "start")
+)
 
 
 @dataclass(frozen=True)
 class RandomStart:
-    """A model of random weights that is not yet made."""
+    """The description of a model with random weights, before the weights are drawn."""
 
     settings: ModelSettings
-    """With everything said that the architecture has a say in, for the run's settings file."""
+    """Complete: the architecture's defaults are filled in, for the run's settings file."""
     shape: Any
     """The architecture's config."""
     tokenizer: "Tokenizer"
-    """Its vocabulary is the model's."""
+    """The tokenizer with the model's vocabulary."""
 
     @classmethod
     def of(cls, settings: ModelSettings, tokenizer: "Tokenizer") -> Self:
-        """Look up architecture and size.
+        """Look up the architecture and the size, and complete the settings.
 
         Raises:
-            SettingsError: there is none of that name, or a setting that this architecture doesn't have.
+            SettingsError: an unknown architecture or size, or a setting that the architecture doesn't have.
         """
         from bertie.models.model import architecture
 
         if settings.size is None:
             raise SettingsError("random weights need a --model.size, such as mini or 4/256")
-        kind = architecture(settings.architecture).config
-        shape = kind.sized(settings.size, vocab_size=tokenizer.vocab_size)
+        config_type = architecture(settings.architecture).config
+        shape = config_type.sized(settings.size, vocab_size=tokenizer.vocab_size)
         known = {field.name for field in fields(shape)}
-        said = {name: value for name in _CHOICES if (value := getattr(settings, name)) is not None}
-        if strange := sorted(said.keys() - known):
-            raise SettingsError(f"{settings.architecture} has no --model.{strange[0].replace('_', '-')}; leave it out")
+        given = {name: value for name in _SHAPE_FIELDS if (value := getattr(settings, name)) is not None}
+        if unknown := sorted(given.keys() - known):
+            raise SettingsError(f"{settings.architecture} has no --model.{unknown[0].replace('_', '-')}; leave it out")
         ids = {"pad_id": tokenizer.pad, "start_id": tokenizer.start, "end_id": tokenizer.separator}
-        own = {name: value for name, value in {**ids, "attention_dropout": 0.0}.items() if name in known}
-        shape = replace(shape, **own | said)
-        whole = {name: getattr(shape, name) for name in _CHOICES if name in known}
-        return cls(replace(settings, **whole), shape, tokenizer)
+        defaults = {name: value for name, value in {**ids, "attention_dropout": 0.0}.items() if name in known}
+        shape = replace(shape, **defaults | given)
+        complete = {name: getattr(shape, name) for name in _SHAPE_FIELDS if name in known}
+        return cls(replace(settings, **complete), shape, tokenizer)
 
     def draw(self, task: "Task", *, seed: int) -> "Bundle":
-        """Make the network, under the task's head.
+        """Return the network with random weights and the task's head.
 
         Raises:
-            SettingsError: this architecture has no head for this task.
+            SettingsError: the architecture has no head for the task.
         """
         from bertie.formats.format import new
 
@@ -87,14 +90,14 @@ class RandomStart:
 
 
 def start_of(model: str | ModelSettings | None, tokenizer: Path | None) -> str | RandomStart:
-    """Tell which of the two starts was given: a pre-trained model's folder or hub id, or random weights.
+    """Return a run's start: the folder or hub id of a pre-trained model, or random weights.
 
     Args:
-        model: what was given to start from.
-        tokenizer: what was given beside it; a pre-trained model has its own.
+        model: a folder, a hub id, or the settings of random weights.
+        tokenizer: the tokenizer's folder for random weights; a pre-trained model has its own.
 
     Raises:
-        SettingsError: nothing was given, or one without the other.
+        SettingsError: no model is given, or the tokenizer doesn't go with it.
     """
     from bertie.tokenizer.tokenizer import Tokenizer
 
@@ -104,13 +107,15 @@ def start_of(model: str | ModelSettings | None, tokenizer: Path | None) -> str |
         )
     if isinstance(model, str):
         if tokenizer is not None:
-            raise SettingsError(f"{model} has a tokenizer of its own; --tokenizer {tokenizer} goes with --model.size")
+            raise SettingsError(
+                f"{model} has a tokenizer of its own; give --tokenizer {tokenizer} only with --model.size"
+            )
         return model
     if tokenizer is None:
-        raise SettingsError("random weights need a vocabulary: give --tokenizer, a folder that train-tokenizer made")
+        raise SettingsError("random weights need a vocabulary: give --tokenizer, a folder of train-tokenizer")
     if model.start is not None and registry.load("starts", model.start).READS_CORPUS:
         raise SettingsError(
             f"--model.start {model.start} takes its first weights from a prepared corpus, and finetune has none; leave "
-            f"it out, or run bertie pretrain --model.start {model.start} first and give its folder as MODEL"
+            f"it out, or run bertie pretrain --model.start {model.start} first and give its model folder as MODEL"
         )
     return RandomStart.of(model, Tokenizer.load(tokenizer))

@@ -1,4 +1,4 @@
-"""Reading plans in commands: files are read as the model's training file was, and plans stand in what is written."""
+"""Reading plans in commands: store with a model how its training file was read, and describe it in reports."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from bertie.data.reading import STORED, Reading, learned
 
 
 def carried(reading: Reading | None) -> dict[str, Any]:
-    """Return a plan as it travels with a model: without the rows themselves, which may be private."""
+    """Return a reading plan for storage with a model, without rows of the table, which may be private."""
     if reading is None:
         return {}
-    left = tuple(replace(one, rows=()) for one in reading.left_out)
-    return {STORED: replace(reading, file=Path(reading.file).name, left_out=left).as_dict()}
+    left_out = tuple(replace(one, rows=()) for one in reading.left_out)
+    return {STORED: replace(reading, file=Path(reading.file).name, left_out=left_out).as_dict()}
 
 
 def said(extra: Mapping[str, Any]) -> str:
-    """Return the plan in one line; empty without one."""
+    """Return a model's reading plan as one line; empty if it has none."""
     plan = learned(extra)
     return "" if plan is None else plan.line()

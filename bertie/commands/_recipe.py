@@ -1,6 +1,6 @@
-"""What a pre-training run learns where that is left open: the objective and its mask rate; no command.
+"""Choose the objective and the mask rate of a pre-training run, if they are not given.
 
-What a run chooses is written among its settings. A run that goes on, and further seeds of a run, keep it.
+The choices are written to the run's settings. A resumed run and the runs of further seeds keep them.
 """
 
 from __future__ import annotations
@@ -19,59 +19,59 @@ if TYPE_CHECKING:
     from bertie.tasks.task import Task
 
 _FIRST_RATE, _LAST_RATE = 0.3, 0.15
-"""Share of hidden tokens at the beginning and at the end of a run: ahead of both alone (docs/measured/studies.md)."""
-_OF_MOST = "masked_lm"
+"""Mask rate at the start and at the end of a run: better than a constant rate of either (docs/measured/studies.md)."""
+_DEFAULT_TASK = "masked_lm"
 _FLAGS = ("mask_rate", "max_masked")
-"""Settings of tasks that are flags of pretrain."""
+"""Settings of the task that are flags of pretrain."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What a run learns."""
+    """The objective of a run and its settings."""
 
     task: str
     settings: dict[str, Any]
-    """Further ones of the task."""
+    """Further settings of the task."""
     model: ModelSettings
-    """Of random weights; its size and its dropout may still be open."""
+    """The model for random weights; its size and dropout may still be None."""
     objective: Task
     batch_tokens: int | None = None
-    """None leaves it open."""
+    """Tokens of a batch; None if not chosen yet."""
 
 
 def complete(parameters: Mapping[str, Any], longest: int) -> Recipe:
-    """Fill in what the parameters of pretrain leave open.
+    """Choose the parameters of pretrain that are not given.
 
     Args:
-        parameters: of the call; without `model.start` the weights don't begin as in the paper.
+        parameters: the call's parameters; with `model.start` paper, the mask rate is the task's default.
         longest: tokens of the longest sequence.
 
     Raises:
-        SettingsError: a task that learns from no corpus, or settings that it doesn't have.
-        DataError: the record of the run to go on with is damaged.
+        SettingsError: the task doesn't learn from a corpus, or has no such settings.
+        DataError: the record of the resumed run is damaged.
     """
     from bertie.training.runfolder import settings_of
 
     earlier = (settings_of(Path(parameters["out"])) if parameters["resume"] else None) or {}
-    given = {**parameters, **as_began(parameters, earlier)} if earlier else dict(parameters)
-    model, source = given["model"], given["from_"]
-    task = given["task"] or (usual_task(model) if source is None else _as_stored(source))
-    settings = dict(given["settings"] or {})
-    flags = {name: given[name] for name in _FLAGS}
-    is_open = flags["mask_rate"] is None and "mask_rate_end" not in settings
-    if is_open and source is None and not earlier and model.start != "paper" and task == _OF_MOST:
+    merged = {**parameters, **as_began(parameters, earlier)} if earlier else dict(parameters)
+    model, source = merged["model"], merged["from_"]
+    task = merged["task"] or (usual_task(model) if source is None else _stored_task(source))
+    settings = dict(merged["settings"] or {})
+    flags = {name: merged[name] for name in _FLAGS}
+    choose_rate = flags["mask_rate"] is None and "mask_rate_end" not in settings
+    if choose_rate and source is None and not earlier and model.start != "paper" and task == _DEFAULT_TASK:
         flags["mask_rate"], settings["mask_rate_end"] = _FIRST_RATE, _LAST_RATE
     objective = _objective(task, longest, flags, settings)
-    return Recipe(task=task, settings=settings, model=model, objective=objective, batch_tokens=given["batch_tokens"])
+    return Recipe(task=task, settings=settings, model=model, objective=objective, batch_tokens=merged["batch_tokens"])
 
 
 def fitted(recipe: Recipe, parameters: Mapping[str, Any], corpus: Corpus, longest: int) -> Recipe:
-    """Return the recipe, or that of masked words where nobody named the objective and the corpus has no pairs for it.
+    """Return a recipe that fits the corpus: masked LM if the default objective needs pairs that the corpus lacks.
 
     Args:
-        recipe: as `complete` made it.
-        parameters: of pretrain.
-        corpus: to learn from.
+        recipe: the recipe of `complete`.
+        parameters: the parameters of pretrain; a given task is kept.
+        corpus: the training corpus.
         longest: tokens of the longest sequence.
     """
     if parameters["task"] is not None or recipe.objective.corpus_plan() != "passages":
@@ -82,58 +82,68 @@ def fitted(recipe: Recipe, parameters: Mapping[str, Any], corpus: Corpus, longes
     if corpus.num_documents > 1 and (sentences > 1).any():
         return recipe
     progress.note(
-        f"the objective is {_OF_MOST}, because {recipe.task} needs several documents, some of them with two sentences: "
-        "in .txt files an empty line parts documents"
+        f"the objective is {_DEFAULT_TASK}, because {recipe.task} needs several documents, some with two or more "
+        "sentences; in .txt files an empty line separates documents"
     )
-    return complete({**parameters, "task": _OF_MOST}, longest)
+    return complete({**parameters, "task": _DEFAULT_TASK}, longest)
 
 
 def as_began(parameters: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return parameters of pretrain where what a run chose for itself stands in the places that are open.
+    """Return the parameters of pretrain that an earlier run chose and this call leaves open.
 
     Args:
-        parameters: of the call.
-        settings: those that the run began with, by dotted key.
+        parameters: the call's parameters.
+        settings: the earlier run's settings, by dotted key.
     """
-    filled = {name: settings.get(name) for name in ("task", "mask_rate", "batch_tokens") if parameters[name] is None}
+    choices = {name: settings.get(name) for name in ("task", "mask_rate", "batch_tokens") if parameters[name] is None}
     model = parameters["model"]
     shape = {name: settings.get(f"model.{name}") for name in ("size", "dropout") if getattr(model, name) is None}
-    own = {name.removeprefix("settings."): value for name, value in settings.items() if name.startswith("settings.")}
-    return {**filled, "model": replace(model, **shape), "settings": {**own, **(parameters["settings"] or {})} or None}
+    task_settings = {
+        name.removeprefix("settings."): value for name, value in settings.items() if name.startswith("settings.")
+    }
+    return {
+        **choices,
+        "model": replace(model, **shape),
+        "settings": {**task_settings, **(parameters["settings"] or {})} or None,
+    }
 
 
 def usual_task(model: ModelSettings) -> str:
-    """Return what encoders of an architecture learn from text when nothing else is said."""
+    """Return the default objective of an architecture."""
     from bertie.models.model import architecture
 
-    usual: str = getattr(architecture(model.architecture).config, "OBJECTIVE", _OF_MOST)
-    return usual
+    task: str = getattr(architecture(model.architecture).config, "OBJECTIVE", _DEFAULT_TASK)
+    return task
 
 
-def _as_stored(source: str) -> str:
-    """Return what a model has learned from text, or could: what its folder is for, or else what such encoders learn."""
+def _stored_task(source: str) -> str:
+    """Return the objective of a stored model: that of its folder, or else the default of its architecture."""
     from bertie.formats.huggingface import objective, resolve
 
-    found: str = objective(resolve(source))
-    if found != _OF_MOST:
-        progress.note(f"the objective is {found}, as {source} learned; --task takes another one")
-    return found
+    task: str = objective(resolve(source))
+    if task != _DEFAULT_TASK:
+        progress.note(f"the objective is {task}, that of {source}; choose another one with --task")
+    return task
 
 
 def _objective(task: str, longest: int, flags: Mapping[str, Any], settings: Mapping[str, Any]) -> Task:
-    """Make the task to learn from a corpus; what its own flags say can't be among its further settings."""
+    """Return the task with its settings; settings that have their own flags are refused in `settings`."""
     from bertie.tasks.task import parse_settings, task_class
 
-    kind = task_class(task)
-    if not kind.plan:
+    task_type = task_class(task)
+    if not task_type.plan:
         fitting = [name for name in registry.choices("tasks") if task_class(name).plan]
         raise SettingsError(
-            f"--task {task} learns from labelled items, not from a corpus: that is finetune's; "
-            f"pretrain takes {', '.join(fitting)}"
+            f"--task {task} learns from labelled items, not from a corpus; use bertie finetune, "
+            f"or one of pretrain's tasks: {', '.join(fitting)}"
         )
     for name in ("max_length", *flags):
         if name in settings:
             flag = "--length" if name == "max_length" else f"--{name.replace('_', '-')}"
-            raise SettingsError(f"--settings {name} is {flag} here; give that")
-    given = {"max_length": longest, **{name: value for name, value in flags.items() if value is not None}, **settings}
-    return kind(**parse_settings(kind, given))
+            raise SettingsError(f"--settings {name} has a flag of its own; use {flag}")
+    task_settings = {
+        "max_length": longest,
+        **{name: value for name, value in flags.items() if value is not None},
+        **settings,
+    }
+    return task_type(**parse_settings(task_type, task_settings))

@@ -1,8 +1,8 @@
-"""One command with several seeds: a run folder for each, and of all of them mean, deviation and interval.
+"""Run a training command with several seeds, and report mean, standard deviation and confidence interval.
 
-OUT/seed-1, OUT/seed-2 and so on are ordinary run folders, each of which can be resumed, used and repeated by itself.
-OUT/config.toml repeats all of them. Once all are finished, OUT/seeds.json holds the figures that the command prints,
-and OUT/report.html shows them with the curves of all runs in one picture.
+OUT/seed-1, OUT/seed-2 and so on are ordinary run folders; each can be resumed, used and repeated alone. OUT/config.toml
+repeats all of them. When all are finished, OUT/seeds.json holds the figures that the command prints, and
+OUT/report.html shows them, with the curves of all runs in one picture.
 """
 
 from __future__ import annotations
@@ -27,31 +27,31 @@ Kind = TypeVar("Kind", bound=Report)
 P = ParamSpec("P")
 Settled = Callable[[Mapping[str, Any], Mapping[str, Any], Path], Mapping[str, Any]]
 
-_LARGEST = 2**63 - 1  # what a settings file can hold
+_MAX_SEED = 2**63 - 1  # the largest integer of TOML
 _LOWER_IS_BETTER = ("loss", "error", "perplexity")
-_MAIN = ("dev_mask_loss", "dev_loss", "train_loss", "mean_reciprocal_rank", "spearman", "accuracy", "f1")
-"""Tried in this order where the task doesn't name its score."""
+_MAIN_SCORES = ("dev_mask_loss", "dev_loss", "train_loss", "mean_reciprocal_rank", "spearman", "accuracy", "f1")
+"""Main scores, in order of preference, if the task doesn't name one."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """One of the runs, finished."""
+    """A finished run of one seed."""
 
     seed: int
     folder: Path
     report: Report
     scores: dict[str, float]
-    """What it was measured by: on dev, or where there is none, on what it learned from."""
+    """Scores on dev, or else figures of training."""
 
 
 def with_seeds(settled: Settled = lambda given, first, out: {}) -> Callable[[Callable[P, Kind]], Callable[P, Kind]]:
-    """Let a training command that has `seed`, `seeds`, `out` and `resume` run once for each of several seeds.
+    """Decorate a training command with `seed`, `seeds`, `out` and `resume` to run once for each of its `seeds`.
 
     Args:
-        settled: says which parameters the run of the first seed chose for itself, for the others to have the same.
+        settled: returns the parameters that the first run chose, for all other runs.
     """
 
-    def wrapped(command: Callable[P, Kind]) -> Callable[P, Kind]:  # it sees `seeds` as None
+    def wrapped(command: Callable[P, Kind]) -> Callable[P, Kind]:  # the command itself always gets `seeds` None
         @functools.wraps(command)
         def call(*args: P.args, **kwargs: P.kwargs) -> Kind:
             if kwargs.get("seeds") is None:
@@ -69,47 +69,47 @@ def with_seeds(settled: Settled = lambda given, first, out: {}) -> Callable[[Cal
 def each_seed(
     command: Callable[..., Report], parameters: Mapping[str, Any], kind: type[Kind], settled: Settled
 ) -> Kind:
-    """Run a training command once for each seed, and say what the runs reached together.
+    """Run a training command once for each seed, and return a report about all runs.
 
-    With `resume` runs that are finished are left as they are, one that was interrupted goes on, and the rest begin.
+    With `resume`, finished runs are kept, an interrupted run continues, and the remaining runs start.
 
     Args:
         command: finetune or pretrain.
-        parameters: of the call, with `seeds`.
-        kind: the report that the command returns.
-        settled: says which parameters the first run chose, given those of the call, the settings of that run
+        parameters: the call's parameters, with `seeds`.
+        kind: the type of the command's report.
+        settled: returns the parameters that the first run chose, from the call's parameters, the first run's settings
             and its folder.
 
     Raises:
-        SettingsError: seeds that are none, or a folder that is in use.
-        Interrupted: a signal came; what was done stays.
+        SettingsError: invalid seeds, or a folder in use.
+        Interrupted: a signal came; finished runs and checkpoints are kept.
     """
     from bertie.training.runfolder import settings_of
 
-    given = dict(parameters)
-    seeds, out = checked(given.pop("seeds")), Path(given["out"])
-    del given["seed"]
-    if str(given.get("dev") or "").endswith("%") and given.get("split_seed") is None:
-        given["split_seed"] = 0  # runs that are compared are measured on the same items
+    common = dict(parameters)
+    seeds, out = checked(common.pop("seeds")), Path(common["out"])
+    del common["seed"]
+    if str(common.get("dev") or "").endswith("%") and common.get("split_seed") is None:
+        common["split_seed"] = 0  # all runs are evaluated on the same items
     is_new = not out.exists()
-    _claim(out, resume=given["resume"])
+    _claim(out, resume=common["resume"])
     runs: list[Run] = []
     try:
         out.mkdir(parents=True, exist_ok=True)
-        given |= _kept_tables(given, out)
-        settings = {name: value for name, value in given.items() if name not in ("resume", "accept_changes")}
+        common |= _kept_tables(common, out)
+        settings = {name: value for name, value in common.items() if name not in ("resume", "accept_changes")}
         config.write(out / "config.toml", command=command.__name__, parameters={**settings, "seeds": seeds})
         for number, seed in enumerate(seeds, 1):
             progress.note(f"seed {seed}, {number} of {len(seeds)}")
             folder = folder_of(out, seed)
-            report = _one(command, {**given, "seed": seed, "out": folder}, seeds)
+            report = _run_seed(command, {**common, "seed": seed, "out": folder}, seeds)
             runs.append(Run(seed, folder, report, _scores(report, folder)))
-            given |= settled(given, settings_of(folder) or {}, folder) if number == 1 else {}
+            common |= settled(common, settings_of(folder) or {}, folder) if number == 1 else {}
     except BaseException:
         if is_new and not any(folder_of(out, seed).exists() for seed in seeds):
-            shutil.rmtree(out, ignore_errors=True)  # nothing was begun, so nothing is left to go on with
+            shutil.rmtree(out, ignore_errors=True)  # no run started, so there is no run to resume
         raise
-    return _together(runs, out, command.__name__, kind, given.get("task"))
+    return _combined(runs, out, command.__name__, kind, common.get("task"))
 
 
 def folder_of(out: Path, seed: int) -> Path:
@@ -118,10 +118,10 @@ def folder_of(out: Path, seed: int) -> Path:
 
 
 def model_folders(path: str | Path) -> list[Path]:
-    """Return the model folders of a folder that `--seeds` made, by seed; none for any other folder.
+    """Return the model folders of a folder that `--seeds` made, in order of the seeds; empty for any other folder.
 
     Raises:
-        SettingsError: its runs are not finished.
+        SettingsError: a run is not finished.
     """
     folder = Path(path)
     if not (folder / "config.toml").is_file() or (folder / "run.json").exists():
@@ -129,81 +129,81 @@ def model_folders(path: str | Path) -> list[Path]:
     seeds = config.read(folder).get("seeds")
     if not isinstance(seeds, list):
         return []
-    found = [folder_of(folder, seed) / "model" for seed in seeds]
-    if missing := [str(model.parent) for model in found if not model.is_dir()]:
+    models = [folder_of(folder, seed) / "model" for seed in seeds]
+    if missing := [str(model.parent) for model in models if not model.is_dir()]:
         raise SettingsError(
-            f"{missing[0]} is not finished; go on with: bertie run {folder} --resume, or name one model of {folder}"
+            f"{missing[0]} is not finished; finish it with: bertie run {folder} --resume, or name one model of {folder}"
         )
-    return found
+    return models
 
 
 def checked(seeds: Sequence[int]) -> tuple[int, ...]:
-    """Refuse what can't be a list of seeds."""
+    """Return the seeds as a tuple, and refuse invalid ones."""
     if not seeds:
         raise SettingsError("seeds is empty; give some, such as --seeds 1,2,3")
     for seed in seeds:
-        if not 0 <= seed <= _LARGEST:
-            raise SettingsError(f"seeds has {seed}; a seed is a whole number from 0 to {_LARGEST}")
+        if not 0 <= seed <= _MAX_SEED:
+            raise SettingsError(f"seeds has {seed}; a seed is a whole number from 0 to {_MAX_SEED}")
         if seeds.count(seed) > 1:
             raise SettingsError(f"seeds has {seed} twice; a second run would only repeat the first")
     return tuple(seeds)
 
 
 def _claim(out: Path, *, resume: bool) -> None:
-    """Refuse a folder that holds something else than runs of several seeds."""
+    """Refuse a folder that holds anything but runs of several seeds."""
     if not out.exists():
         return
     if not out.is_dir() or (not resume and any(out.iterdir())):
-        raise SettingsError(f"--out {out} exists already; go on with it by --resume, or choose another --out")
+        raise SettingsError(f"--out {out} exists already; continue it with --resume, or choose another --out")
     if (out / "run.json").exists():
         raise SettingsError(f"{out} is a run of one seed; choose another --out for several")
     if (out / "config.toml").exists() and "seeds" not in config.read(out):
-        raise SettingsError(f"{out} holds a config.toml of something else; choose another --out")
+        raise SettingsError(f"{out} has a config.toml that isn't of several seeds; choose another --out")
 
 
 def _kept_tables(given: Mapping[str, Any], out: Path) -> dict[str, Path]:
-    """Copy tables that Python holds into the folder, so that all runs and their repetition read the same file."""
+    """Copy tables passed from Python into the folder, so that all runs and repetitions read the same file."""
     from bertie.data.frames import is_written
 
-    moved: dict[str, Path] = {}
+    copies: dict[str, Path] = {}
     for name in ("train", "dev", "probe"):
         path = given.get(name)
         if path is None or not is_written(path):
             continue
-        moved[name] = out / f"{name}.jsonl"
-        if not moved[name].exists():
-            shutil.copyfile(path, moved[name])
-        elif not filecmp.cmp(path, moved[name], shallow=False):
-            raise SettingsError(f"{name} is another table than {moved[name]}, which {out} began with")
-    return moved
+        copies[name] = out / f"{name}.jsonl"
+        if not copies[name].exists():
+            shutil.copyfile(path, copies[name])
+        elif not filecmp.cmp(path, copies[name], shallow=False):
+            raise SettingsError(f"{name} differs from {copies[name]}, with which {out} was started")
+    return copies
 
 
-def _one(command: Callable[..., Report], given: dict[str, Any], seeds: Sequence[int]) -> Report:
-    """Run one seed; errors say which, and an interruption how to go on with all."""
+def _run_seed(command: Callable[..., Report], given: dict[str, Any], seeds: Sequence[int]) -> Report:
+    """Run one seed; errors name it, and the error for an interruption says how to resume all seeds."""
     seed, out = given["seed"], Path(given["out"]).parent
     try:
         return command(**given)
     except (Interrupted, KeyboardInterrupt) as error:
-        said = str(error) or "interrupted"
+        message = str(error) or "interrupted"
         raise Interrupted(
-            f"seed {seed}: {said}; or with all of them by the same command and --resume (bertie run {out} --resume)"
+            f"seed {seed}: {message}; resume all seeds with the same command and --resume (bertie run {out} --resume)"
         ) from error
     except BertieError as error:
         raise type(error)(f"seed {seed}: {error}" if len(seeds) > 1 else str(error)) from error
 
 
 def _scores(report: Report, folder: Path) -> dict[str, float]:
-    """Return what a run was measured by."""
+    """Return the scores of a run: those on dev, or else its training figures."""
     from bertie.training.journal import read
 
     values = report.values
     if scores := values.get("scores"):
         return dict(scores)
-    for kind in ("dev_", "train_"):
+    for prefix in ("dev_", "train_"):
         figures = {
             name: float(value)
             for name, value in values.items()
-            if name.startswith(kind) and isinstance(value, float) and not name.endswith("per_second")
+            if name.startswith(prefix) and isinstance(value, float) and not name.endswith("per_second")
         }
         if figures:
             return figures
@@ -213,17 +213,17 @@ def _scores(report: Report, folder: Path) -> dict[str, float]:
     return {"train_loss": last["loss"]} if isinstance(last.get("loss"), float) else {}
 
 
-def _main(scores: Mapping[str, float], task: str | None) -> str:
-    """Name the score that says how good a run is."""
+def _main_score(scores: Mapping[str, float], task: str | None) -> str:
+    """Return the name of the score that ranks the runs; "" without scores."""
     from bertie.tasks.task import task_class
 
     criterion = getattr(task_class(task), "criterion", "") if task else ""
-    names = [criterion if isinstance(criterion, str) else "", *_MAIN, *scores]
+    names = [criterion if isinstance(criterion, str) else "", *_MAIN_SCORES, *scores]
     return next((name for name in names if name in scores), "")
 
 
 def _rank(runs: Sequence[Run], main: str) -> tuple[Run, Run]:
-    """Return the best run, and the one that is nearest to the mean; of equals the first."""
+    """Return the best run and the one nearest to the mean; of equal runs the first."""
     from bertie.metrics.spread import mean
 
     measured = [run for run in runs if run.scores.get(main) == run.scores.get(main)] or runs
@@ -235,15 +235,15 @@ def _rank(runs: Sequence[Run], main: str) -> tuple[Run, Run]:
     return best, min(measured, key=lambda run: abs(run.scores[main] - middle))
 
 
-def _together(runs: Sequence[Run], out: Path, command: str, kind: type[Kind], task: str | None) -> Kind:
-    """Put the runs side by side, write seeds.json and the report, and return what the command prints."""
+def _combined(runs: Sequence[Run], out: Path, command: str, kind: type[Kind], task: str | None) -> Kind:
+    """Compare the runs, write seeds.json and the report page, and return the command's report."""
     from bertie.commands._seeds_report import write_report
     from bertie.files.atomic import write_text
     from bertie.metrics.spread import spread_of
 
     names = [name for name in runs[0].scores if all(name in run.scores for run in runs)]
     spreads = {name: spread_of([run.scores[name] for run in runs]) for name in names}
-    main = _main({name: runs[0].scores[name] for name in names}, task)
+    main = _main_score({name: runs[0].scores[name] for name in names}, task)
     best, typical = _rank(runs, main)
     values: dict[str, Any] = {
         "folder": str(out),
@@ -253,23 +253,23 @@ def _together(runs: Sequence[Run], out: Path, command: str, kind: type[Kind], ta
         "runs": [{"seed": run.seed, **{name: run.scores[name] for name in names}, **_cost(run.report)} for run in runs],
         **averages(spreads, len(runs)),
     }
-    if said := [f"seed {run.seed}: {line}" for run in runs for line in run.report.values.get("remarks", ())]:
-        values["remarks"] = said
+    if remarks := [f"seed {run.seed}: {line}" for run in runs for line in run.report.values.get("remarks", ())]:
+        values["remarks"] = remarks
     write_report(out, runs, values, spreads, main=main, command=command)
     values["report"] = str(out / "report.html")
-    whole = kind(
+    report = kind(
         title=f"{'Fine-tuned' if command == 'finetune' else 'Pre-trained'} with {len(runs)} seeds in {out}",
         values=values,
         next_command=best.report.next_command,
     )
-    write_text(out / "seeds.json", whole.as_json() + "\n")
-    return whole
+    write_text(out / "seeds.json", report.as_json() + "\n")
+    return report
 
 
 def averages(spreads: Mapping[str, Spread], num_seeds: int) -> dict[str, Any]:
-    """Arrange what several seeds reached together: what the interval is, means by name, and a table of all parts."""
+    """Return the figures of several seeds: the kind of interval, means by name, and a table of all statistics."""
     return {
-        "interval": f"95 % of the mean, Student's t over {num_seeds} seeds" if num_seeds > 1 else "none of one seed",
+        "interval": f"95 % of the mean, Student's t over {num_seeds} seeds" if num_seeds > 1 else "none for one seed",
         "scores": {name: round(spread.mean, 4) for name, spread in spreads.items()},
         "over_seeds": [
             {

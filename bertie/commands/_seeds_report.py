@@ -1,4 +1,4 @@
-"""The page about runs of one command with several seeds: their scores, the spread, and all curves in one picture."""
+"""Write the report of a command with several seeds: scores, their spread, and the curves of all runs in one picture."""
 
 from __future__ import annotations
 
@@ -25,29 +25,29 @@ def write_report(
 
     Args:
         out: the folder of all runs.
-        runs: in the order of the seeds.
-        values: what the command prints.
-        spreads: mean, deviation and interval of every score.
-        main: the score that chooses the best run; empty where nothing was measured.
+        runs: the runs, in the order of the seeds.
+        values: the figures that the command prints.
+        spreads: mean, deviation and interval of each score.
+        main: the score that ranks the runs; empty without scores.
         command: finetune or pretrain.
     """
     from bertie.reports.figures import is_share
     from bertie.reports.run import Comparison, RunReport, write
     from bertie.training.journal import read
 
-    shares = [name for name in spreads if is_share(name)]
-    drawn = shares if main in shares else [main] if main else []
-    rows = [(_titled(name), [run.scores[name] for run in runs]) for name in drawn]
+    share_scores = [name for name in spreads if is_share(name)]
+    shown_scores = share_scores if main in share_scores else [main] if main else []
+    rows = [(_title(name), [run.scores[name] for run in runs]) for name in shown_scores]
     write(
         out / "report.html",
         RunReport(
             title=f"{'Fine-tuning' if command == 'finetune' else 'Pre-training'} {out.name}, {len(runs)} seeds",
             kind="seeds",
             summary={name: spread.mean for name, spread in spreads.items()},
-            about={name: _around(name, spread) for name, spread in spreads.items()},
+            about={name: _spread_text(name, spread) for name, spread in spreads.items()},
             runs={f"seed {run.seed}": read(run.folder / "metrics.jsonl") for run in runs},
             tables=_tables(runs, spreads),
-            comparisons=[Comparison("Every seed", rows, unit="%" if main in shares else "")] if rows else [],
+            comparisons=[Comparison("Every seed", rows, unit="%" if main in share_scores else "")] if rows else [],
             settings=(out / "config.toml").read_text(encoding="utf-8"),
             command=f"bertie run {out / 'config.toml'}",
             notes=_notes(values, len(runs), main),
@@ -56,7 +56,7 @@ def write_report(
 
 
 def precise(name: str, value: float | None) -> str:
-    """Write a score with the digits that tell seeds apart."""
+    """Return a score as text, with enough digits to distinguish seeds."""
     from bertie.reports.figures import is_share, number
 
     if value is None or not math.isfinite(value):
@@ -64,13 +64,13 @@ def precise(name: str, value: float | None) -> str:
     return f"{100 * value:.2f}%" if is_share(name) else number(round(value, 4))
 
 
-def _titled(name: str) -> str:
+def _title(name: str) -> str:
     from bertie.reports.figures import name_of
 
     return name_of(name)
 
 
-def _around(name: str, spread: Spread) -> str:
+def _spread_text(name: str, spread: Spread) -> str:
     if spread.deviation is None:
         return "one seed"
     ends = f"{precise(name, spread.low)} to {precise(name, spread.high)}"
@@ -78,12 +78,12 @@ def _around(name: str, spread: Spread) -> str:
 
 
 def _tables(runs: Sequence[Run], spreads: Mapping[str, Spread]) -> list[Any]:
-    """Lay out the runs, and below them what they are together."""
+    """Return a table of mean and spread, and a table of the runs."""
     from bertie.reports.figures import duration
     from bertie.reports.run import Rows
 
     names = list(spreads)
-    each = [
+    run_rows = [
         [
             str(run.seed),
             *(precise(name, run.scores[name]) for name in names),
@@ -94,7 +94,7 @@ def _tables(runs: Sequence[Run], spreads: Mapping[str, Spread]) -> list[Any]:
     ]
     summary = [
         [
-            _titled(name),
+            _title(name),
             str(spread.count),
             precise(name, spread.mean),
             precise(name, spread.deviation),
@@ -107,26 +107,26 @@ def _tables(runs: Sequence[Run], spreads: Mapping[str, Spread]) -> list[Any]:
             "Mean and spread",
             ("score", "seeds", "mean", "standard deviation", "95 % interval of the mean"),
             summary,
-            remark="The deviation is that of a sample (n - 1). The interval is Student's t over the seeds: it is about "
-            "other seeds on the same data, not about other data.",
+            remark="The deviation is the sample standard deviation (n - 1). The interval is Student's t over the "
+            "seeds; it covers other seeds on the same data, not other data.",
             numbers=(1, 2, 3, 4),
         ),
         Rows(
             "Runs",
-            ("seed", *map(_titled, names), "time", "model"),
-            each,
+            ("seed", *map(_title, names), "time", "model"),
+            run_rows,
             numbers=range(len(names) + 2),
         ),
     ]
 
 
 def _notes(values: Mapping[str, Any], count: int, main: str) -> list[str]:
-    """Say which model to take, and what to beware of."""
-    told = []
+    """Return notes about the choice of a model, and the runs' warnings."""
+    lines = []
     if main and count > 1:
-        told.append(f"The best seed by {main.replace('_', ' ')} is {values['best']}.")
-        told.append(f"The one nearest to the mean is {values['typical']}.")
-        told.append("The best of several was chosen by these scores: on other data it may be no better than the rest.")
+        lines.append(f"The best seed by {main.replace('_', ' ')} is {values['best']}.")
+        lines.append(f"The seed nearest to the mean is {values['typical']}.")
+        lines.append("The best seed was chosen by these scores; on other data it may be no better than the rest.")
     if count == 2:
-        told.append("Two seeds make a wide interval; three to five are usual.")
-    return [*told, *(f"{line[0].upper()}{line[1:]}." for line in values.get("remarks", ()))]
+        lines.append("The interval of two seeds is wide; three to five seeds are usual.")
+    return [*lines, *(f"{line[0].upper()}{line[1:]}." for line in values.get("remarks", ()))]

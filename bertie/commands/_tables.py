@@ -1,7 +1,7 @@
-"""The tables of a fine-tuning run: read, limited, and where `--dev 20%` asks for it, a share held out to measure on.
+"""Read the tables of a fine-tuning run, limit them and, for `--dev 20%`, hold out a share of the training table.
 
-The share is drawn by groups of equal texts, so that no text is on both sides, and label by label, so that both sides
-have the labels in like parts. The same table, share and seed give the same split.
+Items with the same text stay on one side, so that no text is in both parts. The draw is stratified by label. The same
+table, share and seed result in the same split.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ if TYPE_CHECKING:
     from bertie.data.items import Table
     from bertie.tasks.task import Task
 
-_SPLIT_EPOCH = 0x5917  # of the draws: no other order of the table is drawn so
+_SPLIT_EPOCH = 0x5917  # keeps this draw independent of the epochs' orders
 _SPLIT = "split.json"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tables:
-    """What a run learns from and measures on."""
+    """The training table and the dev items of a run."""
 
     train: Table[Any]
     dev: list[Any]
     """Empty without a dev table."""
     names: dict[str, str]
-    """Settings that say where the tables are from now on, if they moved."""
+    """New paths of tables that are copied to the run folder, by setting."""
     copies: dict[str, Path] = field(default_factory=dict)
-    """Tables that Python holds, by the file's name in the run folder."""
+    """Temporary files of tables passed from Python, by their names in the run folder."""
     split: dict[str, Any] = field(default_factory=dict)
-    """The share held out, the seed, and the lines of its rows; empty where nothing is held out."""
+    """The table, the share, the seed, and the line numbers of the held-out rows; empty if no share is held out."""
 
     def keep(self, folder: Path) -> None:
-        """Write into the run folder what repeats the run and exists nowhere else."""
+        """Write the tables passed from Python and the split to the run folder, so that the run can be repeated."""
         for name, path in self.copies.items():
             shutil.copyfile(path, folder / name)
-            progress.note(f"{folder / name}: the table is kept here, so that bertie run {folder} repeats the run")
+            progress.note(f"{folder / name}: a copy of the table, so that bertie run {folder} can repeat the run")
         if self.split:
             (folder / _SPLIT).write_text(json.dumps(self.split) + "\n", encoding="utf-8")
 
@@ -60,20 +60,20 @@ def read_tables(
     limits: tuple[int | None, int | None],
     seed: int,
 ) -> Tables:
-    """Read both tables, or one and hold a share of it out.
+    """Read the training and dev tables, or hold out a share of the training table.
 
     Args:
         kind: the task.
-        train: the table to learn from.
-        dev: the one to measure on, or a share of the first such as 20%.
-        out: the run folder, where tables of Python will be kept.
-        columns: part of an item to column name.
-        limits: items to learn from and to measure on at most.
-        seed: of the held-out share.
+        train: the training table.
+        dev: the dev table, or a share of the training table such as 20%.
+        out: the run folder, to which tables passed from Python will be copied.
+        columns: column names by role.
+        limits: the largest numbers of training and dev items.
+        seed: seed of the held-out share.
 
     Raises:
-        SettingsError: a share that is none.
-        DataError: a table that can't be used, or too few texts to hold any out.
+        SettingsError: `dev` is an invalid share.
+        DataError: a table can't be used, or has too few texts to hold any out.
     """
     from bertie.data.frames import is_written
     from bertie.tasks.task import read_items
@@ -83,27 +83,27 @@ def read_tables(
     table = read_items(kind, train, columns=columns, labelled=True)
     split: dict[str, Any] = {}
     if dev is None:
-        held: list[Any] = []
+        held_out: list[Any] = []
     elif (share := _share(dev)) is None:
-        held = read_items(kind, dev, columns=columns, labelled=True, like=table.reading).items
+        held_out = read_items(kind, dev, columns=columns, labelled=True, like=table.reading).items
     else:
-        kept, held = hold_out(table.items, share, seed=seed)
-        lines = [getattr(item, "line", 0) for item in held]
+        remaining, held_out = hold_out(table.items, share, seed=seed)
+        lines = [getattr(item, "line", 0) for item in held_out]
         progress.note(
-            f"{train}: {len(held):,} of {len(table.items):,} items are held out to measure on ({dev}, seed {seed}; "
-            "stratified by label, equal texts on one side)"
+            f"{train}: {len(held_out):,} of {len(table.items):,} items are held out for evaluation "
+            f"({dev}, seed {seed}; stratified by label, equal texts on one side)"
         )
         split = {"table": names.get("train", str(train)), "share": str(dev), "seed": seed, "dev_lines": lines}
-        table = replace(table, items=kept)
+        table = replace(table, items=remaining)
     if "train" in names:
         reading = None if table.reading is None else replace(table.reading, file=names["train"])
         table = replace(table, path=Path(names["train"]), reading=reading)
     table = replace(table, items=_limited(train, table.items, limits[0]))
-    return Tables(train=table, dev=_limited(dev or train, held, limits[1]), names=names, copies=copies, split=split)
+    return Tables(train=table, dev=_limited(dev or train, held_out, limits[1]), names=names, copies=copies, split=split)
 
 
 def fingerprint(items: Sequence[Any]) -> str:
-    """Hash the training items, for a resumed run."""
+    """Return a hash of the training items, by which a resumed run detects changes."""
     digest = hashlib.sha256()
     for item in items:
         digest.update(repr(item).encode("utf-8", "backslashreplace"))
@@ -111,11 +111,11 @@ def fingerprint(items: Sequence[Any]) -> str:
 
 
 def _share(dev: Path) -> float | None:
-    """Read a share such as 20%; None for the name of a file."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?%", str(dev))
-    if found is None or dev.exists():
+    """Parse a share such as 20%; return None for a file name."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?%", str(dev))
+    if match is None or dev.exists():
         return None
-    share = float(found[1]) / 100.0
+    share = float(match[1]) / 100.0
     if not 0.0 < share < 1.0:
         raise SettingsError(f"--dev {dev} is not a share of a table; give one between 0% and 100%, such as 20%")
     return share
@@ -131,41 +131,43 @@ def _limited(path: Path, items: list[Any], limit: int | None) -> list[Any]:
 
 
 def hold_out(items: Sequence[Any], share: float, *, seed: int) -> tuple[list[Any], list[Any]]:
-    """Split a table: nearly `share` of each label's items are held out.
+    """Split a table and hold out about `share` of each label's items.
 
     Args:
         items: the whole table.
         share: between 0 and 1.
-        seed: of the draw.
+        seed: seed of the draw.
 
     Returns:
-        What is left to learn from and what is held out, both in the table's order.
+        The remaining items and the held-out items, both in the table's order.
 
     Raises:
-        DataError: nothing could be held out, or nothing would be left.
+        DataError: no items could be held out, or none would remain.
     """
     from bertie.data.random import permutation
 
     groups: dict[str, list[int]] = defaultdict(list)
     for number, item in enumerate(items):
-        groups[_key(item)].append(number)
-    several = list(groups.values())
+        groups[_group_key(item)].append(number)
+    text_groups = list(groups.values())
     strata: dict[str, list[list[int]]] = defaultdict(list)
-    for place in permutation(seed, _SPLIT_EPOCH, len(several)).tolist():
-        strata[_stratum(items[several[place][0]])].append(several[place])
-    if 2 * sum(len(members) == 1 for members in strata.values()) > len(several):  # numbers, not classes
+    for index in permutation(seed, _SPLIT_EPOCH, len(text_groups)).tolist():
+        strata[_stratum(items[text_groups[index][0]])].append(text_groups[index])
+    if 2 * sum(len(members) == 1 for members in strata.values()) > len(
+        text_groups
+    ):  # the labels are numbers, not classes
         strata = {"": [group for members in strata.values() for group in members]}
     chosen: set[int] = set()
-    owed = 0.0  # what small labels could not give, the next ones do
+    quota = 0.0  # items still to hold out; a label with too few passes its quota to the next one
     for _, members in sorted(strata.items()):
-        owed += share * sum(map(len, members))
-        for group in members[:-1]:  # one of each label is learned from
-            if owed >= len(group) / 2:
+        quota += share * sum(map(len, members))
+        for group in members[:-1]:  # at least one group of each label remains for training
+            if quota >= len(group) / 2:
                 chosen.update(group)
-                owed -= len(group)
+                quota -= len(group)
     if not chosen or len(chosen) == len(items):
         raise DataError(
-            f"{len(items):,} items of {len(several):,} different texts are too few to hold {share:.0%} out; give "
+            f"{len(items):,} items of {len(text_groups):,} different texts are too few to hold out {share:.0%}; give "
             "another share, or a table with --dev"
         )
     return (
@@ -174,10 +176,10 @@ def hold_out(items: Sequence[Any], share: float, *, seed: int) -> tuple[list[Any
     )
 
 
-def _key(item: Any) -> str:
-    """Say which texts are equal: of a question those about the same context, of other pairs those with one first text.
+def _group_key(item: Any) -> str:
+    """Return the text by which items are grouped: the context of a question, otherwise the first text.
 
-    Case and spaces don't count.
+    Case and spaces are ignored.
     """
     from bertie.data.items import Question, sides
 
@@ -186,7 +188,7 @@ def _key(item: Any) -> str:
 
 
 def _stratum(item: Any) -> str:
-    """Return the label, where items have one of a few: numbers and tags of words are drawn from alike."""
+    """Return an item's stratum: its class or classes; "" for numbers and tagged words, which form one stratum."""
     label = getattr(item, "label", None)
     if isinstance(label, tuple):
         return ",".join(label) if all(isinstance(part, str) for part in label) and hasattr(item, "pair") else ""

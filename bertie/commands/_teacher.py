@@ -1,4 +1,4 @@
-"""The teacher of a run: read, held against the student, and put beside it."""
+"""The teacher of a run: read it, check it against the student, and train with it."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 def taught(
     network: "TaskModel", bundle: "Bundle", settings: DistillSettings, *, seed: int
 ) -> tuple["TaskModel", "Task"]:
-    """Put a teacher beside the network that learns, if there is to be one.
+    """Combine the student with a teacher, if the settings name one.
 
     Args:
-        network: what learns.
+        network: the network to train.
         bundle: the student as it will be written, with its task and tokenizer.
-        settings: the teacher and what is learned from it.
-        seed: of what is learned only for the comparison.
+        settings: the teacher and the weights of its losses.
+        seed: seed of layers that exist only to compare hidden vectors.
 
     Returns:
-        The network and the task to train with; those of the student alone without a teacher.
+        The network and the task to train with; without a teacher those of the student.
 
     Raises:
-        DataError: another vocabulary, or other labels.
-        SettingsError: a teacher that doesn't fit the task, or a task that can't learn from one.
+        DataError: the teacher has another vocabulary or other labels.
+        SettingsError: the teacher doesn't fit the task, or the task can't learn from a teacher.
     """
     if settings.teacher is None:
         return network, bundle.task
@@ -36,26 +36,26 @@ def taught(
 
     if network.companions():
         raise SettingsError(
-            f"{bundle.task.name} can't learn from a teacher: its encoder reads what its helper made of the batch"
+            f"{bundle.task.name} can't learn from a teacher: its encoder reads the output of its helper model"
         )
     if settings.logits > 0.0:
         kind_of(bundle.task)
     teacher = _read(settings, bundle.task)
     _check(teacher, bundle, settings)
     count = sum(value.numel() for value in teacher.model.parameters())
-    progress.note(f"learning from {settings.teacher}, {count:,} weights, beside the task's own targets")
+    progress.note(f"teacher: {settings.teacher}, {count:,} weights")
     return DistilledModel(network, teacher.model, settings, seed=seed), Distilled(bundle.task, settings)
 
 
 def _read(settings: DistillSettings, task: "Task") -> "Bundle":
-    """Read the teacher with the head whose guesses are learned, or without any."""
+    """Read the teacher, with the head whose logits the student learns, or without a head."""
     from bertie.formats.huggingface import read, resolve
     from bertie.tasks.task import task_name
 
     assert settings.teacher is not None
     name = "features" if settings.logits == 0.0 else task_name(task)
     if settings.logits > 0.0 and task.fills_masks and not task.left_to_right:
-        name = "masked_lm"  # whatever else pre-training taught the teacher or shall teach the student
+        name = "masked_lm"  # the student learns only these logits, whatever other objectives both have
     try:
         return read(resolve(settings.teacher), task=name)
     except SettingsError as error:
@@ -63,29 +63,31 @@ def _read(settings: DistillSettings, task: "Task") -> "Bundle":
 
 
 def _check(teacher: "Bundle", student: "Bundle", settings: DistillSettings) -> None:
-    """Refuse a teacher that would read or answer differently from the student."""
-    where, longest = settings.teacher, getattr(student.task, "max_length", 0)
+    """Refuse a teacher whose vocabulary, positions or labels don't fit the student."""
+    path, longest = settings.teacher, getattr(student.task, "max_length", 0)
     if teacher.tokenizer.fingerprint != student.tokenizer.fingerprint:
         raise DataError(
-            f"distill.teacher {where} has a vocabulary of {teacher.tokenizer.vocab_size} pieces and the student one of "
-            f"{student.tokenizer.vocab_size}, and they differ; both must see the same pieces"
+            f"the vocabularies of distill.teacher {path} ({teacher.tokenizer.vocab_size} pieces) and of the student "
+            f"({student.tokenizer.vocab_size} pieces) differ; use a teacher with the student's vocabulary"
         )
     if teacher.config.max_positions < longest:
         raise SettingsError(
-            f"--length {longest} is more than the {teacher.config.max_positions} positions of distill.teacher {where}"
+            f"--length {longest} is more than the {teacher.config.max_positions} positions of distill.teacher {path}"
         )
     if settings.logits == 0.0:
         return
     if student.task.fills_masks and teacher.config.vocab_size != student.config.vocab_size:
         raise DataError(
-            f"distill.teacher {where} guesses among {teacher.config.vocab_size} entries and the student among "
-            f"{student.config.vocab_size}; distill.hidden and distill.attention may do, with distill.logits 0"
+            f"distill.teacher {path} has logits for {teacher.config.vocab_size} tokens and the student for "
+            f"{student.config.vocab_size}; set distill.logits 0 and use distill.hidden or distill.attention"
         )
-    for name in ("labels", "multi_label"):
-        ours, theirs = (_shown(getattr(each.task, name, None)) for each in (student, teacher))
-        if ours != theirs:
-            raise DataError(f"distill.teacher {where} has {name} {theirs}, the training table {ours}")
+    for setting in ("labels", "multi_label"):
+        student_value, teacher_value = (_as_text(getattr(each.task, setting, None)) for each in (student, teacher))
+        if student_value != teacher_value:
+            raise DataError(
+                f"distill.teacher {path} has {setting} {teacher_value}, but the training table has {student_value}"
+            )
 
 
-def _shown(value: Any) -> str:
+def _as_text(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -1,4 +1,4 @@
-"""Whether the files of a model, a run or a corpus are as they were written: what `show` says of them."""
+"""Check whether the files of a model, a run or a corpus have changed since they were written, for `show`."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,16 +15,16 @@ def model_files(folder: Path) -> tuple[dict[str, Any], bool]:
     """Compare a model's files with their checksums.
 
     Returns:
-        What differs, and whether all files that matter are as they were written, as far as anybody can tell.
+        The differences, and whether all files that affect predictions are unchanged; true without checksums.
     """
     sums = read_sums(folder)
     if sums is None:
         return {"state": f"not checked: there is no {SUMS}"}, True
-    found = compare(folder, sums)
-    state = DAMAGED if found.harmful else WHOLE
-    if not found.harmful and (found.changed or found.missing):
+    differences = compare(folder, sums)
+    state = DAMAGED if differences.harmful else WHOLE
+    if not differences.harmful and (differences.changed or differences.missing):
         state = f"{WHOLE}, but for the card"
-    return {"state": state, **_named(found)}, not found.harmful
+    return {"state": state, **_changed_names(differences)}, not differences.harmful
 
 
 def corpus_files(folder: Path, manifest: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
@@ -33,11 +33,11 @@ def corpus_files(folder: Path, manifest: Mapping[str, Any]) -> tuple[dict[str, A
     sums = {name: str(entry.get("sha256")) for name, entry in files.items() if inside(name) and "sha256" in entry}
     if not sums:
         return {"state": "not checked: manifest.json has no checksums"}, True
-    found = compare(folder, sums)
-    own = () if has_own_sum(manifest) else ("manifest.json",)
-    found = Differences((*own, *found.changed), found.missing)
-    whole = not found.harmful
-    return {"state": WHOLE if whole else DAMAGED, **_named(found)}, whole
+    differences = compare(folder, sums)
+    manifest_damage = () if has_own_sum(manifest) else ("manifest.json",)
+    differences = Differences((*manifest_damage, *differences.changed), differences.missing)
+    is_whole = not differences.harmful
+    return {"state": WHOLE if is_whole else DAMAGED, **_changed_names(differences)}, is_whole
 
 
 def run_files(folder: Path) -> tuple[dict[str, Any], bool]:
@@ -46,34 +46,36 @@ def run_files(folder: Path) -> tuple[dict[str, Any], bool]:
     changes: tuple[str, ...] = ()
     if (folder / "run.json").is_file():
         try:
-            damage, changes = _recorded(folder)
+            damage, changes = _run_damage(folder)
         except DataError as error:
             damage = [str(error)]
-    damage += _checkpoints(folder)
+    damage += _checkpoint_damage(folder)
     if (folder / "model" / SUMS).is_file():
-        found = model_files(folder / "model")[0]
-        damage += [f"model/{name}" for kind in ("changed", "missing") for name in found.get(kind, ())]
-    said: dict[str, Any] = {"state": DAMAGED if damage else WHOLE}
-    said |= {"changed": damage} if damage else {}
-    said |= {"settings_changed": list(changes)} if changes else {}
-    return said, not damage
+        model = model_files(folder / "model")[0]
+        damage += [f"model/{name}" for kind in ("changed", "missing") for name in model.get(kind, ())]
+    figures: dict[str, Any] = {"state": DAMAGED if damage else WHOLE}
+    figures |= {"changed": damage} if damage else {}
+    figures |= {"settings_changed": list(changes)} if changes else {}
+    return figures, not damage
 
 
-def _recorded(folder: Path) -> tuple[list[str], tuple[str, ...]]:
+def _run_damage(folder: Path) -> tuple[list[str], tuple[str, ...]]:
     from bertie.training import record as records
 
     record = records.read(folder / "run.json")
     files = record.get("files", {})
-    found = compare(folder, {name: str(digest) for name, digest in files.items() if inside(name)})
-    written = record.get("config")
+    differences = compare(folder, {name: str(digest) for name, digest in files.items() if inside(name)})
+    recorded_settings = record.get("config")
     changes: tuple[str, ...] = ()
-    if written is not None and (folder / "config.toml").is_file():
-        changes = tuple(records.differences(written, records.flat(config.read(folder / "config.toml"))).values())
-    return [*found.changed, *found.missing], changes
+    if recorded_settings is not None and (folder / "config.toml").is_file():
+        changes = tuple(
+            records.differences(recorded_settings, records.flat(config.read(folder / "config.toml"))).values()
+        )
+    return [*differences.changed, *differences.missing], changes
 
 
-def _checkpoints(folder: Path) -> list[str]:
-    """Name the damage of checkpoints, and of the journal before the newest one."""
+def _checkpoint_damage(folder: Path) -> list[str]:
+    """Return descriptions of damaged checkpoints, and of damage in the journal before the newest checkpoint."""
     saved = sorted((folder / "checkpoints").glob("step-" + "[0-9]" * 8))
     if not saved:
         return []
@@ -93,6 +95,6 @@ def _checkpoints(folder: Path) -> list[str]:
     return damage
 
 
-def _named(found: Differences) -> dict[str, list[str]]:
-    kinds = {"changed": found.changed, "missing": found.missing, "added": found.added}
+def _changed_names(differences: Differences) -> dict[str, list[str]]:
+    kinds = {"changed": differences.changed, "missing": differences.missing, "added": differences.added}
     return {kind: list(names) for kind, names in kinds.items() if names}

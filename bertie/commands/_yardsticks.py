@@ -1,7 +1,7 @@
-"""What counting alone reaches where a pre-training run guesses masks: measured before it begins, told with its figures.
+"""The yardsticks of a pre-training run that predicts masks: the losses of counts alone, measured before the run.
 
-The counts are of the training corpus. They are measured on the dev corpus; without one, or where dev is the training
-corpus itself, on a sample of the training corpus that is left out of the counts.
+The counts are of the training corpus. They are measured on the dev corpus. Without one, or if it is the training corpus
+itself, they are measured on a sample of the training corpus that is left out of the counts.
 """
 
 from __future__ import annotations
@@ -27,31 +27,33 @@ _UNIGRAM = "yardstick_unigram_loss"
 
 @dataclass(frozen=True)
 class Counted:
-    """Yardsticks of a run, and what follows from them; empty for a task without masks."""
+    """The yardsticks of a run; empty for a task without masks."""
 
     recipe: Recipe
-    """The run's."""
+    """Settings of the run that decide how long its plateau is."""
     figures: dict[str, float] = field(default_factory=dict)
-    """By their names in run.json."""
+    """Yardsticks by their names in run.json."""
     said: str = ""
-    """What they are of, a sentence."""
+    """A sentence about the counted and the measured text."""
 
     @property
     def watch(self) -> Callable[[Mapping[str, Any], float], str]:
-        """What looks at the lines of a run that is under way."""
+        """A function that returns a warning for a line of metrics if the run stays on the plateau, otherwise ""."""
         return Watch(self.figures[_UNIGRAM], self.recipe) if self.figures else lambda record, done: ""
 
     def values(self, records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-        """Return the yardsticks for run.json, and when a run with such records left the plateau, if it did."""
-        moment = left(records, self.figures[_UNIGRAM]) if self.figures else None
-        found = (
-            {} if moment is None else {f"plateau_left_{name}": moment[name] for name in ("step", "tokens", "seconds")}
+        """Return the yardsticks for run.json and, if the run left the plateau, the step, tokens and seconds of that."""
+        plateau_end = left(records, self.figures[_UNIGRAM]) if self.figures else None
+        plateau_figures = (
+            {}
+            if plateau_end is None
+            else {f"plateau_left_{name}": plateau_end[name] for name in ("step", "tokens", "seconds")}
         )
-        return {**self.figures, **found}
+        return {**self.figures, **plateau_figures}
 
 
 def recipe_of(bundle: Bundle, start: str | RandomStart, optimizer: OptimizerSettings, peak: float) -> Recipe:
-    """Collect the settings that decide how soon a run leaves the plateau."""
+    """Return the settings that decide how soon a run leaves the plateau."""
     random = isinstance(start, RandomStart)
     return Recipe(
         task=bundle.task.name,
@@ -65,47 +67,47 @@ def recipe_of(bundle: Bundle, start: str | RandomStart, optimizer: OptimizerSett
 
 
 def count(corpus: Corpus, dev: DevCorpus | None, bundle: Bundle, length: int, recipe: Recipe) -> Counted:
-    """Count tokens and their neighbours, and measure how far that gets.
+    """Count tokens and their neighbours, and measure the losses of predictions from these counts.
 
     Args:
-        corpus: what is trained on.
-        dev: what is measured on, if anything.
-        bundle: says the task, as it is at the end of the run, and the tokenizer.
+        corpus: the training corpus.
+        dev: the dev corpus, if there is one.
+        bundle: the model with the run's task and tokenizer.
         length: tokens of the longest sequence.
-        recipe: of the run.
+        recipe: settings of the run that decide how long its plateau is.
     """
     from bertie.corpus.pairs import count_pairs
     from bertie.data.yardsticks import measure, places_of
 
     if not bundle.task.fills_masks:
         return Counted(recipe)
-    held_out = dev is not None and not dev.holds(corpus)
-    if held_out:
+    has_dev = dev is not None and not dev.holds(corpus)
+    if has_dev:
         assert dev is not None
-        places, without = places_of(dev.alone, bundle.tokenizer), None
+        places, left_out = places_of(dev.alone, bundle.tokenizer), None
     else:
-        places, without = _sample(corpus, bundle, length)
-    if not len(places.tokens):  # such as of a task that draws causal batches only
+        places, left_out = _sample(corpus, bundle, length)
+    if not len(places.tokens):  # for example a task that draws only causal batches
         return Counted(recipe)
-    pairs = count_pairs(corpus, without=without)
+    pairs = count_pairs(corpus, without=left_out)
     figures = measure(pairs, places, bundle.tokenizer.special_ids).figures()
-    counted = int(pairs.tokens.sum())
-    part = "" if counted > 0.9 * corpus.num_tokens else f" of the corpus's {corpus.num_tokens:,}, evenly spread"
-    where = "dev" if held_out else "a sample of the training corpus that they leave out"
+    num_counted = int(pairs.tokens.sum())
+    part = "" if num_counted > 0.9 * corpus.num_tokens else f" of the corpus's {corpus.num_tokens:,}, evenly spread"
+    text_name = "dev" if has_dev else "a sample of the training corpus that is not counted"
     progress.note(
-        f"yardsticks, [MASK] guessed by counts: unigram {figures['yardstick_unigram_loss']:.2f} "
-        f"({figures['yardstick_unigram_accuracy']:.1%} right), two neighbours "
+        f"yardsticks, loss at [MASK] of counts alone: unigram {figures['yardstick_unigram_loss']:.2f} "
+        f"({figures['yardstick_unigram_accuracy']:.1%} correct), two neighbours "
         f"{figures['yardstick_neighbours_loss']:.2f} ({figures['yardstick_neighbours_accuracy']:.1%})"
     )
-    said = (
-        f"The yardsticks are counts of {counted:,} tokens{part}, measured on {where}: of single tokens (unigram), and "
-        "of the tokens on both sides of a [MASK] (two neighbours)."
+    sentence = (
+        f"The yardsticks are counts of {num_counted:,} tokens{part}, measured on {text_name}: of single tokens "
+        "(unigram), and of the tokens on both sides of a [MASK] (two neighbours)."
     )
-    return Counted(recipe, figures, said)
+    return Counted(recipe, figures, sentence)
 
 
 def _sample(corpus: Corpus, bundle: Bundle, length: int) -> tuple[Places, tuple[Integers, Integers]]:
-    """Draw sequences of the training corpus, and say which of its tokens they hold."""
+    """Draw sequences of the training corpus; return their masked positions and the ranges of their tokens."""
     from bertie.data.instances import gather
     from bertie.data.sampler import Sampler
     from bertie.data.yardsticks import places_of, ranges_of

@@ -1,4 +1,4 @@
-"""Say what a pre-training run would reach in a given time on this machine, before it is begun."""
+"""Predict, before a pre-training run, which loss it will reach in a given time on this machine."""
 
 import shlex
 from pathlib import Path
@@ -36,26 +36,27 @@ def advise(
     device: str = "auto",
     threads: int | None = None,
 ) -> Report:
-    """Say what a pre-training run would reach in a given time on this machine, before it is begun.
+    """Predict, before a pre-training run, which loss it will reach in a given time on this machine.
 
-    Sizes of encoders are compared as `bertie pretrain` does, by their measured speed and a curve that was fitted to
-    runs on Wikipedia. The losses are those of masked words, each shown as [MASK].
+    Encoder sizes are compared as in `bertie pretrain`: by their measured speed, and by a curve fitted to runs on
+    Wikipedia. The losses are those of masked words, each shown as [MASK].
 
     Args:
         corpus: a prepared corpus.
-        budget: time to spend, such as 20m; give this or tokens.
-        tokens: tokens to train on.
-        dev: a second prepared corpus, to measure on; without it a sample of the first is left out of the counts.
-        from_: a trained model, a folder or hub id: should one go on from it, or begin anew?
-        model: the encoder; its size is what is asked for when not given.
-        length: tokens of the longest sequence.
-        dev_tokens: tokens of the dev corpus to measure on.
-        precision: auto is bf16 products on fp32 weights where the processor has bf16, else fp32.
+        budget: time to train, such as 20m; give this or tokens.
+        tokens: number of tokens to train on.
+        dev: a second prepared corpus, to measure on; without it, on a sample of the corpus.
+        from_: folder or hub id of a trained model; the advice says whether to continue from it or start from random
+            weights.
+        model: the encoder; its size is chosen when not given.
+        length: largest number of tokens in a sequence.
+        dev_tokens: number of tokens of the dev corpus to measure on.
+        precision: fp32, bf16 (bf16 products on fp32 weights), or auto: bf16 if the processor has it, else fp32.
         device: auto, cpu, cuda.
         threads: CPU threads; all cores when not given.
 
     Returns:
-        The sizes that were compared, the choice, what is expected of it and of twice the time, and what to type.
+        The compared sizes, the choice, its expected loss in this time and in twice the time, and the next command.
     """
     parameters: dict[str, Any] = {**locals(), "from_": None, "out": Path(), "resume": False}
     from bertie.corpus.shards import Corpus
@@ -64,36 +65,38 @@ def advise(
     from bertie.training.precision import resolve
 
     if from_ is not None and dev is None:
-        raise SettingsError(f"how good {from_} is already is measured on held-out text: give --dev, a prepared corpus")
-    if (usual := usual_task(model)) != MEASURED_TASK:
-        raise SettingsError(f"the curve is one of masked words, and {model.architecture} learns {usual}; leave it out")
+        raise SettingsError(f"the current loss of {from_} is measured on held-out text: give --dev, a prepared corpus")
+    if (default_task := usual_task(model)) != MEASURED_TASK:
+        raise SettingsError(
+            f"the curve is for {MEASURED_TASK}, but {model.architecture} learns {default_task}; choose another one"
+        )
     text = Corpus.open(corpus)
-    given = None if from_ is None else _given(from_, text, length)
+    trained = None if from_ is None else _read_model(from_, text, length)
     tokenizer = Tokenizer.load(text.tokenizer_path)
-    place = resolve_device(device)
-    open_ones = dict.fromkeys(("settings", "mask_rate", "max_masked", "batch_tokens", "steps", "epochs"))
-    parameters |= {**open_ones, "task": MEASURED_TASK, "training": TrainingSettings(), "threads": set_threads(threads)}
-    parameters |= {"precision": resolve(precision, place), "device": place.type}
+    hardware = resolve_device(device)
+    undecided = dict.fromkeys(("settings", "mask_rate", "max_masked", "batch_tokens", "steps", "epochs"))
+    parameters |= {**undecided, "task": MEASURED_TASK, "training": TrainingSettings(), "threads": set_threads(threads)}
+    parameters |= {"precision": resolve(precision, hardware), "device": hardware.type}
     recipe = complete(parameters, length)
     parameters["optimizer"] = with_optimizer(OptimizerSettings(), None, recipe.objective, Path(), resume=False)
-    dialled = dial(parameters, recipe, text, tokenizer, length, place)
+    dialled = dial(parameters, recipe, text, tokenizer, length, hardware)
     if dialled.rung is None or not isinstance(dialled.start, RandomStart):
-        raise SettingsError("nothing is known of what runs that begin as in the paper reach: leave --model.start out")
+        raise SettingsError("the curve doesn't hold for runs with --model.start paper; leave it out")
     bundle = dialled.start.draw(recipe.objective, seed=0)
-    held_out = None if dev is None else _held_out(dev, bundle, length, dev_tokens, place)
+    held_out = None if dev is None else _held_out(dev, bundle, length, dev_tokens, hardware)
     peak = peak_of(parameters["optimizer"], dialled.start, None)
-    counted = count(text, held_out, bundle, length, recipe_of(bundle, dialled.start, parameters["optimizer"], peak))
-    unigram = counted.figures.get("yardstick_unigram_loss", 0.0)
+    yardsticks = count(text, held_out, bundle, length, recipe_of(bundle, dialled.start, parameters["optimizer"], peak))
+    unigram = yardsticks.figures.get("yardstick_unigram_loss", 0.0)
     values: dict[str, Any] = {"size": dialled.model.size, "batch_tokens": dialled.batch_tokens}
     values["tokens"] = round(dialled.rung.tokens)
     values |= {"tokens_per_second": round(dialled.speed)} if dialled.speed is not None else {}
-    values |= {"learning_rate": peak, **dialled.expected(unigram), **counted.figures}
+    values |= {"learning_rate": peak, **dialled.expected(unigram), **yardsticks.figures}
     values["sizes"] = [_row(rung, unigram) for rung in dialled.looked_at]
-    goes_on = False
-    if given is not None and dev is not None:
-        loss = _loss(given, dev, length, dev_tokens, place)
+    continues = False
+    if trained is not None and dev is not None:
+        loss = _loss(trained, dev, length, dev_tokens, hardware)
         values["going_on"] = {"model": from_, "mask_loss": loss}
-        goes_on, values["advice"] = _advice(str(from_), loss, values.get("expected_mask_loss", unigram))
+        continues, values["advice"] = _advice(str(from_), loss, values.get("expected_mask_loss", unigram))
     flags = {
         "corpus": corpus,
         "dev": dev,
@@ -101,23 +104,25 @@ def advise(
         "tokens": tokens,
         "length": None if length == 128 else length,
     }
-    flags |= {"from": from_} if goes_on else {f"model.{name}": value for name, value in _said(model).items()}
+    flags |= (
+        {"from": from_} if continues else {f"model.{name}": value for name, value in _given_settings(model).items()}
+    )
     return Report(
-        title=f"What {budget or f'{tokens:,} tokens'} of pre-training would reach on {corpus}",
+        title=f"Expected result of {budget or f'{tokens:,} tokens'} of pre-training on {corpus}",
         values=values,
-        next_command=f"bertie pretrain {_typed(flags)} --out OUT",
+        next_command=f"bertie pretrain {_as_flags(flags)} --out OUT",
     )
 
 
 def _row(rung: Rung, unigram: float) -> dict[str, Any]:
-    """Say what a size would reach."""
+    """Return the expected result of a size as a row of the table."""
     weights, tokens = f"{rung.weights / 1e6:.2g} M", f"{rung.tokens / 1e6:,.3g} M"
     row = {"size": rung.size, "weights_in_blocks": weights, "tokens": tokens, "passes": round(rung.passes, 3)}
     return {**row, "expected_mask_loss": round(rung.left * unigram, 3) if rung.left < 1.0 else None}
 
 
 def _held_out(path: Path, bundle: "Bundle", length: int, num_tokens: int, device: "torch.device") -> "DevCorpus":
-    """Open a corpus to measure a model on."""
+    """Open a dev corpus to evaluate a model on."""
     from bertie.commands._held_out import DevCorpus
     from bertie.training.schedule import Stage
 
@@ -125,8 +130,8 @@ def _held_out(path: Path, bundle: "Bundle", length: int, num_tokens: int, device
     return DevCorpus(path, bundle, network, (Stage(length, 1.0),), num_tokens, device)
 
 
-def _given(source: str, corpus: "Corpus", length: int) -> "Bundle":
-    """Read a trained model under the head for masked words.
+def _read_model(source: str, corpus: "Corpus", length: int) -> "Bundle":
+    """Read a trained model with the head of its objective.
 
     Raises:
         DataError: it has another vocabulary than the corpus.
@@ -137,41 +142,51 @@ def _given(source: str, corpus: "Corpus", length: int) -> "Bundle":
     bundle = read(folder, task=objective(folder), settings={"max_length": length}, new_head=True)
     if bundle.tokenizer.fingerprint != corpus.tokenizer_fingerprint:
         raise DataError(
-            f"{source} has another vocabulary than {corpus.path}; prepare the text once more with --tokenizer {source}"
+            f"{source} has another vocabulary than {corpus.path}; prepare the corpus again with --tokenizer {source}"
         )
     return bundle
 
 
 def _loss(bundle: "Bundle", dev: Path, length: int, num_tokens: int, device: "torch.device") -> float | None:
-    """Measure a trained model on the held-out text; None where it has no head that guesses hidden words."""
+    """Return a trained model's loss on the held-out text; None if it has no head that predicts masked words."""
     if bundle.drawn or not bundle.task.fills_masks:
         return None
     return round(_held_out(dev, bundle, length, num_tokens, device).figures({})["mask_loss"], 4)
 
 
-def _advice(source: str, now: float | None, hoped: float) -> tuple[bool, str]:
-    """Compare a trained model's loss with what a new one is expected to reach; say whether to go on, and why."""
-    if now is None:
-        said = (
-            f"{source} has no head that guesses words, so that losses can't be compared. An encoder that was trained "
-            "on far more text than yours is usually the better start. Go on from it: a sentence encoder learns which "
-            "passages are of one document, any other masked words. --probe TABLE measures on labelled rows of yours "
-            "whether that pays"
+def _advice(source: str, current: float | None, expected: float) -> tuple[bool, str]:
+    """Compare a trained model's loss with the expected loss of a new one.
+
+    Returns:
+        Whether to continue from the trained model, and the advice in words.
+    """
+    if current is None:
+        text = (
+            f"{source} has no head that predicts words, so its loss can't be compared. An encoder that was trained on "
+            "far more text than yours is usually the better start, so continue from it: a sentence encoder learns "
+            "which passages belong to one document, other encoders learn masked words. pretrain --probe TABLE measures "
+            "the effect on your labelled rows"
         )
-        return True, said
-    if now < hoped:
-        return True, f"go on from {source}: it is at {now:.2f} already, a new one would reach {hoped:.2f}"
-    return False, f"begin anew: {source} is at {now:.2f}, a new one would reach {hoped:.2f} in that time"
+        return True, text
+    if current < expected:
+        return (
+            True,
+            f"continue from {source}: its loss is {current:.2f} already, a new model would reach {expected:.2f}",
+        )
+    return False, (
+        f"start from random weights: the loss of {source} is {current:.2f}, a new model would reach {expected:.2f} in "
+        "that time"
+    )
 
 
-def _said(model: ModelSettings) -> dict[str, Any]:
-    """Return the settings of a model that differ from what is taken when nothing is said."""
-    usual = ModelSettings()
-    return {name: value for name, value in vars(model).items() if value != getattr(usual, name)}
+def _given_settings(model: ModelSettings) -> dict[str, Any]:
+    """Return the model settings that differ from their defaults."""
+    defaults = ModelSettings()
+    return {name: value for name, value in vars(model).items() if value != getattr(defaults, name)}
 
 
-def _typed(flags: dict[str, Any]) -> str:
-    """Write flags as a user types them; those without a value are left out."""
+def _as_flags(flags: dict[str, Any]) -> str:
+    """Return flags as a user types them, without those that have no value."""
     return " ".join(
         f"--{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in flags.items() if value is not None
     )

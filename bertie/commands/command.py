@@ -1,14 +1,15 @@
-"""The contract of ``commands/``: what a command function looks like and what it returns.
+"""The contract of ``commands/``: the form of a command function and of its report.
 
 A command is a function named as its file, with typed parameters and a Google docstring::
 
     def show(path: Positional[Path]) -> Report: ...
 
-It raises only errors from ``bertie.errors`` for what the user can change, writes progress to stderr through
-``bertie.progress``, prints nothing on stdout, and returns a ``Report``. Printing is the work of ``bertie.cli``.
-A parameter is a str, int, float, bool, Path, a Literal, a tuple of these, any of them ``| None`` with None as default,
-or a frozen dataclass of such fields with a default; one that is typed without its name may be a str or such a
-dataclass, ``MODEL`` or ``--model.size 4/256``. The names config, json and quiet belong to the command line.
+It raises only errors from ``bertie.errors`` for problems that the user can solve, writes progress to stderr through
+``bertie.progress``, prints nothing on stdout, and returns a ``Report``, which ``bertie.cli`` prints.
+
+A parameter is a str, int, float, bool, Path, a Literal, a tuple of these, any of them ``| None`` with the default None,
+or a frozen dataclass of such fields with a default. A positional parameter may be a str or such a dataclass, ``MODEL``
+or ``--model.size 4/256``. The names config, json and quiet are reserved for the command line.
 """
 
 import json
@@ -26,44 +27,44 @@ UNBOUNDED_WIDTH = 100_000
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What a command found or made. Commands may subclass it to add properties, such as ``scores``."""
+    """The result of a command. Commands may subclass it to add properties, such as ``scores``."""
 
     title: str
     """One line above the table."""
 
     values: dict[str, Any] = field(default_factory=dict)
-    """Figures that JSON can hold; lists of dictionaries become tables of their own. ``--json`` prints exactly these."""
+    """Figures that JSON can hold; a list of dictionaries becomes a table. ``--json`` prints exactly these."""
 
     next_command: str | None = None
-    """The command to type next, printed on stderr; None when there is no natural one."""
+    """The command to type next, printed on stderr; None if there is no obvious one."""
 
     text: str | None = None
-    """Printed in place of the tables when set; ``--json`` doesn't look at it."""
+    """Printed instead of the tables if set; ``--json`` ignores it."""
 
     exit_code: int = 0
-    """What the program ends with after printing; 3 where the report itself says that the data can't be used."""
+    """The program's exit code after printing; 3 if the report says that the data can't be used."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the figures, ready for JSON."""
+        """Return the figures for JSON."""
         return self.values
 
     def as_table(self) -> dict[str, Any]:
-        """Return what the tables show, by row name.
+        """Return the values that the tables show, by row name.
 
-        Left out are remarks, which were said as warnings, and means that stand beside their spread.
+        Remarks are left out, because they were printed as warnings, and means if the table of their spread is shown.
         """
         hidden = {"remarks", *(["scores"] if "over_seeds" in self.values else [])}
         return {name: value for name, value in self.values.items() if name not in hidden}
 
     def as_json(self) -> str:
-        """Write the figures as one line of JSON; what is no finite number becomes null."""
+        """Return the figures as one line of JSON; infinities and NaN become null."""
         return json.dumps(_jsonable(self.as_dict()), ensure_ascii=False, allow_nan=False)
 
     def as_text(self, width: int = UNBOUNDED_WIDTH) -> str:
-        """Lay out what a person reads: the title, a table of figures, and a table for each list of records.
+        """Return the report as text: the title, a table of figures, and a table for each list of records.
 
         Args:
-            width: columns to stay within.
+            width: the largest number of columns.
         """
         from rich.console import Console
 
@@ -74,14 +75,14 @@ class Report:
         tables = [_two_columns(singles)] if singles else []
         tables += [_table_of(name, rows) for name, rows in records.items()]
         with console.capture() as capture:
-            for place, table in enumerate(tables):
-                console.print(*([""] if place else []), table, sep="\n")
+            for index, table in enumerate(tables):
+                console.print(*([""] if index else []), table, sep="\n")
         lines = [self.title, *capture.get().splitlines()]
         return "\n".join(line.rstrip() for line in lines).rstrip()
 
 
 def _split(values: dict[str, Any], prefix: str = "") -> tuple[dict[str, str], dict[str, list[dict[str, Any]]]]:
-    """Part figures into single ones, as text, and lists of records; groups are flattened to dotted names."""
+    """Split figures into single ones, as text, and lists of records; groups are flattened to dotted names."""
     singles: dict[str, str] = {}
     records: dict[str, list[dict[str, Any]]] = {}
     for name, value in values.items():
@@ -102,7 +103,7 @@ def _two_columns(singles: dict[str, str]) -> "Table":
 
     table = Table(show_header=False, box=None, padding=(0, 2))
     for name, value in singles.items():
-        # Text, not str: rich would read "[MASK]" as one of its own tags.
+        # Text, not str: rich would parse "[MASK]" as markup.
         table.add_row(Text(name.replace("_", " ")), Text(value))
     return table
 
@@ -146,6 +147,6 @@ def _jsonable(value: Any) -> Any:
         return [_jsonable(item) for item in value]
     if isinstance(value, Path):
         return str(value)
-    if hasattr(value, "tolist"):  # an array or a number of numpy's
+    if hasattr(value, "tolist"):  # a numpy array or number
         return _jsonable(value.tolist())
     return value

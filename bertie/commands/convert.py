@@ -1,6 +1,6 @@
-"""Turn a folder of old weights (`pytorch_model.bin`, old tensor names) into a model folder as written today.
+"""Convert a folder of old weights (`pytorch_model.bin`, old tensor names) to a current model folder.
 
-It changes no weight and draws none: a folder that lacks something is refused.
+No weight is changed or drawn: a folder that lacks weights is refused.
 """
 
 import shlex
@@ -26,26 +26,27 @@ def convert(
     part: str | None = None,
     settings: dict[str, Any] | None = None,
 ) -> Report:
-    """Turn a folder of old weights into a model folder as written today.
+    """Convert a folder of old weights to a current model folder.
 
-    A `.bin` file is a pickle; it is read by a process of its own that may make tensors only, with little memory and
-    little time. Of a training program's checkpoint the weights alone are taken.
+    A `.bin` file is a pickle. A separate process reads it; it may create only tensors, with limited memory and time.
+    From a training checkpoint only the weights are read.
 
     Args:
         source: folder or hub id of the model, with pytorch_model.bin (or one other pickle of weights) or
             model.safetensors.
         out: model folder to write; must not exist.
-        task: what the model is for; told from its config or its tensors when not given.
-        part: which weights are meant where a file holds several models: the name of their dictionary, or what their
-            tensors' names begin with, such as ema or student.
-        settings: of the task, instead of those that its config gives, such as labels=bad|good for LABEL_0 and LABEL_1.
+        task: the model's task; detected from its config or its tensors when not given.
+        part: the weights to convert from a file with several models: the name of their dictionary or the prefix of
+            their tensor names, such as ema or student.
+        settings: settings of the task that replace those of the config, such as labels=bad|good for LABEL_0 and
+            LABEL_1.
 
     Returns:
-        The task, the number of parameters, and what was left out.
+        The task, the number of parameters, and the tensors that were left out.
 
     Raises:
-        SettingsError: no such model, or `out` exists.
-        DataError: damaged weights, more than tensors in them, or a model that doesn't fit its config.
+        SettingsError: the model doesn't exist, or `out` exists.
+        DataError: the weights are damaged, hold other objects than tensors, or don't fit the config.
         ResourceError: reading took too much memory or time.
     """
     from bertie.formats import huggingface
@@ -67,7 +68,7 @@ def convert(
 
 
 def _as_safetensors(folder: Path, scratch: Path, part: str | None) -> tuple[Path, list[str]]:
-    """Return the folder itself when it holds all that is wanted as safetensors, else `scratch`, filled; and remarks."""
+    """Return the folder if its weights are safetensors already, else `scratch` with a converted copy; and notes."""
     from bertie.formats._folder import pickles, weights_of
     from bertie.formats._places import weight_files
     from bertie.formats._sentence_transformers import encoder_folder
@@ -80,10 +81,12 @@ def _as_safetensors(folder: Path, scratch: Path, part: str | None) -> tuple[Path
         return folder, []
     files = [] if ready else weight_files(encoder, "pytorch_model.bin") or pickles(encoder)
     if not files and not ready:
-        weights_of(encoder)  # says what is there instead
+        weights_of(encoder)  # raises an error that names the files found
     if len(files) > 1 and not (encoder / "pytorch_model.bin.index.json").is_file():
         listed = ", ".join(file.name for file in files)
-        raise SettingsError(f"{folder} holds {listed}; leave the one that is meant in it, as pytorch_model.bin")
+        raise SettingsError(
+            f"{folder} has several weight files: {listed}; keep only the one to convert, as pytorch_model.bin"
+        )
     for pattern in ("*.json", "*.txt", "README.md", "*/*.json", "*/*.txt"):
         for file in folder.glob(pattern):
             if file.is_file() and not file.name.endswith(".index.json"):
@@ -92,14 +95,14 @@ def _as_safetensors(folder: Path, scratch: Path, part: str | None) -> tuple[Path
                 shutil.copyfile(file, copy)
     weights, notes = scratch / encoder.relative_to(folder) / "model.safetensors", []
     if len(ready) > 1:
-        raise SettingsError(f"{folder} holds weights in {len(ready)} files, of which no --part can be taken")
+        raise SettingsError(f"{folder} has its weights in {len(ready)} files; --part needs a single file")
     if ready:
         shutil.copyfile(ready[0], weights)
     else:
-        progress.note(f"reading {', '.join(file.name for file in files)} in a process of its own")
+        progress.note(f"reading {', '.join(file.name for file in files)} in a separate process")
         notes = unpickle(files, weights, part=part)
     if part is not None and not keep_part(weights, part) and not any(f" {part!r}" in note for note in notes):
-        raise SettingsError(f"{folder} holds no weights named {part}, and no tensors named {part}.*")
+        raise SettingsError(f"{folder} has no weights named {part} and no tensors named {part}.*")
     return scratch, notes
 
 

@@ -1,4 +1,4 @@
-"""The whole life on real text, offline, in minutes: vocabulary, corpus, pre-training, what that buys, report."""
+"""Run all steps on real text, offline, in minutes: vocabulary, corpus, pre-training, fine-tuning, report."""
 
 import time
 from collections.abc import Mapping
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from bertie.reports.masked import MaskedSentence
 
 _LENGTH = 64
-_EVALUATE_EVERY = 300  # steps: some seconds
+_EVALUATE_EVERY = 300  # steps; they take some seconds
 _DEV_TOKENS = 40_000
-_HELD_OUT_EVERY = 20  # documents: one of them is kept from pre-training
+_HELD_OUT_EVERY = 20  # every 20th document is held out from pre-training
 
 
 def demo(
@@ -44,59 +44,61 @@ def demo(
     epochs: int | None = None,
     seeds: tuple[int, ...] = (1, 2, 3),
 ) -> Report:
-    """Show the whole life on real text, offline, in minutes: vocabulary, corpus, pre-training, what that buys, report.
+    """Run all steps on real text, offline, in minutes: vocabulary, corpus, pre-training, fine-tuning, report.
 
-    Without files of your own it reads news and sentences with marked names from installed pip packages, in English, or
-    with --language zh in Chinese.
-    What pre-training bought is measured with few labelled items: the same model from random weights, and a classical
-    way without a network, learn from the same ones, seed by seed.
+    Without files of your own, the demo reads news and sentences with marked names from installed pip packages, in
+    English, or in Chinese with --language zh.
+    It measures the benefit of pre-training with few labelled items: for each seed, the pre-trained model, the same
+    model with random weights, and a classical method without a network learn from the same items.
 
     Args:
-        language: of the demo's own text, en or zh.
+        language: language of the demo's own text, en or zh.
         corpus: text of your own to pre-train on.
         train: labelled table of your own: texts with labels, or words with tags.
-        dev: labelled table to measure on; goes with --train.
-        task: of your own tables; found by their form when not given.
-        out: folder for everything; out/demo, or out/demo-2 and so on, when not given.
-        vocab_size: pieces of the vocabulary.
-        size: of the encoder, layers/hidden.
+        dev: labelled table to measure on; required with --train.
+        task: task of your own tables; detected from their format when not given.
+        out: folder for all files; out/demo, or out/demo-2 and so on, when not given.
+        vocab_size: number of pieces in the vocabulary.
+        size: size of the encoder, layers/hidden.
         budget: time for pre-training.
-        labels: labelled items to learn from, drawn anew for each seed; all of your own table, 100 of the demo's, when
-            not given.
-        epochs: passes over them; as finetune chooses when not given.
-        seeds: such as 1,2,3 or 1-5: for each of them a draw of labelled items and a model of each way.
+        labels: number of labelled items to learn from, drawn separately for each seed; when not given, all of your own
+            table or 100 of the demo's.
+        epochs: passes over the labelled items; when not given, chosen as by finetune.
+        seeds: one or more seeds, such as 1,2,3 or 1-5; each draws its own labelled items and trains a model with each
+            method.
 
     Returns:
-        The figures that are in the report.
+        The figures of the report.
     """
     started, used = time.monotonic(), time.process_time()
     if (train is None) != (dev is None):
         raise SettingsError("--train and --dev go together")
     if task is not None and train is None:
-        raise SettingsError("--task goes with tables of your own, --train and --dev")
+        raise SettingsError("--task requires tables of your own; give --train and --dev, or leave it out")
     if language != "en" and corpus and train is not None:
-        raise SettingsError("--language chooses between the demo's own texts; with files of your own leave it out")
-    draws, folder = checked(seeds), _new_folder(out)
+        raise SettingsError("--language chooses among the demo's own texts; leave it out with files of your own")
+    checked_seeds, folder = checked(seeds), _new_folder(out)
     tables = None if train is None or dev is None else (train, dev)
-    files = gather(folder, corpus, tables, task=task, labels=labels, seeds=draws, language=language)
+    files = gather(folder, corpus, tables, task=task, labels=labels, seeds=checked_seeds, language=language)
     progress.note(f"1/5  vocabulary of {vocab_size:,} pieces")
     with progress.without_notes():
         train_tokenizer(tuple(str(path) for path in files.corpus), out=folder / "tokenizer", vocab_size=vocab_size)
     progress.note("2/5  corpus")
-    read, held_out = _prepare(folder, files)
+    corpus_read, held_out = _prepare(folder, files)
     progress.note(f"3/5  pre-training for {budget}")
     life = _pretrain(folder, held_out, size=size, budget=budget)
     progress.note(
-        f"4/5  {2 * len(seeds)} models from {files.num_labelled:,} labelled items: pre-trained and random weights"
+        f"4/5  fine-tuning {2 * len(seeds)} models, pre-trained and with random weights, on "
+        f"{files.num_labelled:,} labelled items"
     )
     scores, model = _finetune(folder, files, size=size, epochs=epochs)
-    progress.note("5/5  the classical way")
+    progress.note("5/5  the classical method")
     scores |= _classical(files)
     outcome = Outcome(
         folder=folder,
         files=files,
-        documents=read.num_documents,
-        tokens=read.num_tokens,
+        documents=corpus_read.num_documents,
+        tokens=corpus_read.num_tokens,
         life=life.values,
         scores=scores,
         model=model,
@@ -107,7 +109,7 @@ def demo(
 
 
 def _new_folder(out: Path | None) -> Path:
-    """Return the folder asked for, which must not exist, or the first free one of the default names."""
+    """Return `out`, which must not exist, or the first default folder that is free."""
     if out is not None:
         if out.exists():
             raise SettingsError(f"--out {out} exists; remove it or choose another folder")
@@ -119,17 +121,17 @@ def _new_folder(out: Path | None) -> Path:
 
 
 def _prepare(folder: Path, files: DemoFiles) -> "tuple[Corpus, Path | None]":
-    """Turn the text into corpora of token ids: one to read, and one of held-out documents if there are enough."""
+    """Prepare a corpus to train on and, if there are enough documents, one of held-out documents."""
     from bertie.corpus.prepare import prepare
 
     tokenizer, held_out = folder / "tokenizer", folder / "held-out"
     corpus = list(files.corpus)
     with progress.without_notes():
-        kept = partial(is_held_out, every=_HELD_OUT_EVERY)
-        read = prepare(corpus, tokenizer=tokenizer, out=folder / "corpus", take=lambda number: not kept(number))
+        is_kept = partial(is_held_out, every=_HELD_OUT_EVERY)
+        read = prepare(corpus, tokenizer=tokenizer, out=folder / "corpus", take=lambda number: not is_kept(number))
         if read.num_documents < _HELD_OUT_EVERY:
             return read, None
-        prepare(corpus, tokenizer=tokenizer, out=held_out, take=kept)
+        prepare(corpus, tokenizer=tokenizer, out=held_out, take=is_kept)
     return read, held_out
 
 
@@ -138,7 +140,7 @@ def _model(size: str) -> ModelSettings:
 
 
 def _pretrain(folder: Path, held_out: Path | None, *, size: str, budget: str) -> Report:
-    """Pre-train with what learned most in a few minutes (docs/measured/studies.md); hide single Chinese characters."""
+    """Pre-train with the settings that learned most in a few minutes (docs/measured/studies.md)."""
     return pretrain(
         corpus=folder / "corpus",
         dev=held_out,
@@ -158,20 +160,20 @@ def _pretrain(folder: Path, held_out: Path | None, *, size: str, budget: str) ->
 
 
 def _finetune(folder: Path, files: DemoFiles, *, size: str, epochs: int | None) -> tuple[dict[str, list[float]], Path]:
-    """Fine-tune from the encoder and from random weights, seed by seed on the same items.
+    """Fine-tune the encoder and random weights on the same items, for each seed.
 
     Returns:
-        The scores of both, and the first model that began from the encoder.
+        The scores of both, and the folder of the first model fine-tuned from the encoder.
     """
     scores: dict[str, list[float]] = {PRETRAINED: [], RANDOM: []}
     for seed, draw in files.draws:
-        for way, reached in scores.items():
-            begun = _model(size) if way == RANDOM else str(folder / "encoder" / "model")
-            out = folder / f"{way}-{seed}"
-            with progress.without_notes():  # six times the same
-                tuned = finetune(
-                    begun,
-                    tokenizer=folder / "tokenizer" if way == RANDOM else None,
+        for method, method_scores in scores.items():
+            start = _model(size) if method == RANDOM else str(folder / "encoder" / "model")
+            out = folder / f"{method}-{seed}"
+            with progress.without_notes():  # they would repeat for every model
+                finetuned = finetune(
+                    start,
+                    tokenizer=folder / "tokenizer" if method == RANDOM else None,
                     train=draw,
                     dev=files.dev_table,
                     out=out,
@@ -180,41 +182,43 @@ def _finetune(folder: Path, files: DemoFiles, *, size: str, epochs: int | None) 
                     length=_LENGTH,
                     seed=seed,
                 )
-            reached.append(tuned.scores[files.criterion])
-            progress.note(_said(way, seed, config.read(out), files.criterion, reached[-1]))
+            method_scores.append(finetuned.scores[files.criterion])
+            progress.note(_fine_tuning_note(method, seed, config.read(out), files.criterion, method_scores[-1]))
     return scores, folder / f"{PRETRAINED}-{files.draws[0][0]}" / "model"
 
 
-def _said(way: str, seed: int, settings: Mapping[str, Any], criterion: str, score: float) -> str:
-    """Say what a fine-tuning chose and reached."""
+def _fine_tuning_note(method: str, seed: int, settings: Mapping[str, Any], criterion: str, score: float) -> str:
+    """Return a note with the settings that a fine-tuning chose and its score."""
     from bertie.training.fitting import rate_in_words
 
     rate = rate_in_words(settings["learning_rate"])
     chosen = f"learning rate {rate}, batch {settings['batch_size']}, {settings['epochs']} epochs"
-    return f"     {way}, seed {seed}: {chosen}; {criterion} {score:.3f}"
+    return f"     {method}, seed {seed}: {chosen}; {criterion} {score:.3f}"
 
 
 def _classical(files: DemoFiles) -> dict[str, list[float]]:
-    """Measure the classical way on the same items; nothing where scikit-learn isn't installed."""
+    """Return the classical method's scores on the same items; no scores if scikit-learn isn't installed."""
     from bertie.inference.classical import fit, is_installed
     from bertie.tasks.task import read_items, task_class
 
     if not is_installed():
-        progress.warn("the classical way needs scikit-learn, so it is left out; type: pip install 'bertie[eval]'")
+        progress.warn(
+            "the classical method needs scikit-learn, so it is skipped; install it with: pip install 'bertie[eval]'"
+        )
         return {}
-    kind = task_class(files.task)
-    reached = []
+    task_type = task_class(files.task)
+    f_scores = []
     for _, draw in files.draws:
         with progress.without_notes():
-            items = read_items(kind, draw, labelled=True).items
-        task = kind(**kind.learn(items, {}))
-        found = task.score(fit(items)(files.dev), files.dev)
-        reached.append(round(found[files.criterion], 4))
-    return {CLASSICAL: reached}
+            items = read_items(task_type, draw, labelled=True).items
+        task = task_type(**task_type.learn(items, {}))
+        measured = task.score(fit(items)(files.dev), files.dev)
+        f_scores.append(round(measured[files.criterion], 4))
+    return {CLASSICAL: f_scores}
 
 
 def _masked(folder: Path, text: Path) -> "list[MaskedSentence]":
-    """Fill ten holes with random weights and with the encoder."""
+    """Predict the hidden tokens of ten sentences, with random weights and with the encoder."""
     import torch
 
     from bertie.corpus.shards import Corpus

@@ -1,4 +1,4 @@
-"""Measure a model on a table, or on a suite of minimal pairs: scores, and what it gets wrong."""
+"""Evaluate a model on a table or a suite of minimal pairs: scores, and the worst mistakes."""
 
 import shlex
 from collections.abc import Sequence
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from bertie.inference.evaluate import Evaluation
     from bertie.inference.predictor import Predictor
 
-_MAX_CLASSES = 12  # a wider confusion matrix is no table to look at; --json has it
+_MAX_CLASSES = 12  # a wider confusion matrix is unreadable; --json has it
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scores(Report):
-    """What a model reached."""
+    """The scores of a model."""
 
     @property
     def scores(self) -> dict[str, float]:
@@ -31,17 +31,17 @@ class Scores(Report):
         return dict(self.values["scores"])
 
     def as_table(self) -> dict[str, Any]:
-        """Leave out a confusion matrix too wide to read, texts too long to, and the many paradigms of a suite."""
-        shown = {name: value for name, value in self.values.items() if name != "paradigms"}
-        if len(shown.get("confusion", ())) > _MAX_CLASSES:
-            del shown["confusion"]
+        """Return the values for the tables, without a wide confusion matrix, long texts and a suite's paradigms."""
+        values = {name: value for name, value in self.values.items() if name != "paradigms"}
+        if len(values.get("confusion", ())) > _MAX_CLASSES:
+            del values["confusion"]
         for name in ("rows_model_better", "rows_against_better"):
-            if name in shown:
-                shown[name] = [{**row, "text": _short(row["text"])} for row in shown[name]]
-        if "differences" in shown or "over_seeds" in shown:
-            del shown["scores"]
-        worst = [{**row, "text": _short(row["text"])} for row in shown.pop("worst", ())]
-        return {**shown, "surest mistakes": worst} if worst else shown
+            if name in values:
+                values[name] = [{**row, "text": _short(row["text"])} for row in values[name]]
+        if "differences" in values or "over_seeds" in values:
+            del values["scores"]
+        worst = [{**row, "text": _short(row["text"])} for row in values.pop("worst", ())]
+        return {**values, "most confident mistakes": worst} if worst else values
 
 
 def evaluate(
@@ -66,49 +66,51 @@ def evaluate(
     seed: int = 0,
     report: Path | None = None,
 ) -> Scores:
-    """Measure a model on a table, or on a suite of minimal pairs: scores, and what it gets wrong.
+    """Evaluate a model on a table or a suite of minimal pairs: scores, and the worst mistakes.
 
     A masked LM needs no labels: tokens are masked at random, and its loss and accuracy on them are measured. --suite
-    measures what it knows of a language instead: how often it finds the acceptable one of two sentences likelier.
+    measures its knowledge of a language instead: how often it gives the acceptable one of two sentences the higher
+    probability.
 
-    --against compares it with another model on the same rows: the difference of their scores with a 95 % interval and a
-    paired test, and the rows on which they differ.
+    --against compares the model with another one on the same rows: the difference of their scores with a 95 % interval
+    and a paired test, and the rows on which they differ.
 
-    A folder that --seeds made stands for all of its models: their scores, mean, deviation and interval.
+    For a folder that --seeds made, all of its models are evaluated: their scores, mean, deviation and interval.
 
     Args:
         model: model folder or hub id.
-        file: .tsv, .csv, .jsonl or .parquet with texts and labels; or .txt, one text a line, for a masked LM.
-        against: a second model, of the same task and labels, to compare with.
-        suite: minimal pairs in place of a file: blimp (English) or zhoblimp (Chinese).
-        data: where the suite lies: a folder or tar of its .jsonl files, compressed or not.
-        limit: pairs of each of the suite's paradigms, for a quick look; all when not given.
-        scoring: what each piece of a suite's sentences is guessed from: all the others (masked) or those before it
-            (causal); what the model was made for when not given.
-        columns: what the columns hold, such as text=body,label=tag, and how a file is read that leaves it open, such
-            as header=no,delimiter=semicolon (docs/tasks.md); found out when not given.
-        task: what to do with the model; what it was made for when not given.
-        length: tokens of the longest text; what the model brings when not given.
-        truncation: cut longer texts, stop at them (error), or slide a window over them; what the model brings when
-            not given.
-        settings: further settings of the task, instead of those that the model brings, such as stride=32;
-            names in their order as labels=bad|good.
-        batch_tokens: tokens of a batch at most; fewer need less memory.
-        precision: how near the encoder's vectors come to fp32's: exact (within 1e-4), bf16 or int8 (a mean cosine of
-            0.9999 or 0.995 at least); exact, or what a folder was exported in, when not given.
-        backend: what runs the encoder: eager (torch), onnx or openvino; the fastest one that is installed, by a fixed
-            rule, when auto.
+        file: .tsv, .csv, .jsonl or .parquet file with texts and labels; for a masked LM also .txt, one text per line.
+        against: a second model with the same task and labels, to compare with.
+        suite: minimal pairs instead of a file: blimp (English) or zhoblimp (Chinese).
+        data: folder or tar with the suite's .jsonl files, compressed or not.
+        limit: number of pairs from each of the suite's paradigms, for a quick test; all when not given.
+        scoring: the context that predicts each piece of a suite's sentences: all other pieces (masked) or those before
+            it (causal); by default as the model was trained.
+        columns: roles of the columns, such as text=body,label=tag, and the format of an ambiguous file, such as
+            header=no,delimiter=semicolon (docs/tasks.md); detected when not given.
+        task: task of the model; the one it was trained for when not given.
+        length: largest number of tokens in a text; that of the model when not given.
+        truncation: what to do with longer texts: truncate, error (stop), or window (read them in overlapping windows);
+            that of the model when not given.
+        settings: further settings of the task that replace the model's, such as stride=32; give names in their order,
+            as labels=bad|good.
+        batch_tokens: largest number of tokens in a batch; a smaller number needs less memory.
+        precision: closeness of the encoder's vectors to fp32: exact (within 1e-4), bf16 or int8 (mean cosine at least
+            0.9999 or 0.995); by default exact, or the precision of an exported folder.
+        backend: what runs the encoder: eager (torch), onnx, openvino, or auto: the fastest installed one by a fixed
+            rule.
         device: auto, cpu, cuda.
         threads: CPU threads; all cores when not given.
-        seed: of the masks, and of the samples that --against draws.
-        report: HTML file to write: classes, calibration, worst errors, and examples drawn in their texts.
+        seed: seed of the masks, and of the samples that --against draws.
+        report: HTML file to write, with classes, calibration, the worst mistakes, and examples shown in their texts.
 
     Returns:
-        Scores, confusion matrix, figures of every class, and the worst mistakes; of a suite the accuracy on every
-        phenomenon and paradigm; of several seeds the scores of each and of all together.
+        Scores, confusion matrix, figures of each class, and the worst mistakes; for a suite the accuracy on each
+        phenomenon and paradigm; for several seeds the scores of each and their mean and spread.
 
     Raises:
-        SettingsError: neither a file nor a suite, settings of one with the other, or a report of several seeds.
+        SettingsError: there is neither a file nor a suite, settings of one are given with the other, or a report is
+            asked for several seeds.
     """
     parameters = dict(locals())
     _check_source(parameters)
@@ -135,31 +137,31 @@ def evaluate(
         predictor.task.admit(items, file)
     network = predictor.expect(len(items))
     with progress.bar("Evaluating", total=len(items), unit="texts") as bar:
-        found = measure(
+        evaluation = measure(
             network, predictor.task, items, predictor.tokenizer, max_tokens=batch_tokens, seed=seed, bar=bar
         )
-    shown = called(file)
-    values = {"model": model, "file": shown, "task": predictor.task.name, **_figures(found)}
+    file_name = called(file)
+    values = {"model": model, "file": file_name, "task": predictor.task.name, **_figures(evaluation)}
     if report is not None:
-        _write_report(report, predictor, items, found, parameters)
+        _write_report(report, predictor, items, evaluation, parameters)
         values["report"] = str(report)
-    return Scores(title=f"{predictor.task.name} by {model} on {shown}", values=values)
+    return Scores(title=f"{predictor.task.name} by {model} on {file_name}", values=values)
 
 
 def _each(models: Sequence[Path], parameters: dict[str, Any]) -> Scores:
-    """Measure the models of several seeds, one after the other."""
+    """Evaluate the models of several seeds one by one, and return their scores with mean and spread."""
     from bertie.metrics.spread import spread_of
 
     folder = parameters["model"]
     if parameters["report"] is not None:
-        raise SettingsError(f"{folder} is a folder of several seeds, and a report is of one model; name one of them")
-    found = []
+        raise SettingsError(f"{folder} has models of several seeds, but --report needs one model; name one of them")
+    results = []
     for number, model in enumerate(models, 1):
         progress.note(f"{model}, {number} of {len(models)}")
-        found.append(evaluate(**{**parameters, "model": str(model)}).values)
+        results.append(evaluate(**{**parameters, "model": str(model)}).values)
     shared = ("file", "task", "items", "suite", "scoring", "pairs")
-    common: dict[str, Any] = {name: found[0][name] for name in shared if name in found[0]}
-    scores = [{**({"loss": each["loss"]} if "loss" in each else {}), **each["scores"]} for each in found]
+    common: dict[str, Any] = {name: results[0][name] for name in shared if name in results[0]}
+    scores = [{**({"loss": each["loss"]} if "loss" in each else {}), **each["scores"]} for each in results]
     names = [name for name in scores[0] if all(name in each for each in scores)]
     spreads = {name: spread_of([each[name] for each in scores]) for name in names}
     rows = [{"model": str(model), **each} for model, each in zip(models, scores, strict=True)]
@@ -170,45 +172,50 @@ def _each(models: Sequence[Path], parameters: dict[str, Any]) -> Scores:
 
 
 def _check_source(parameters: dict[str, Any]) -> None:
-    """Refuse what says neither or both of a file and a suite."""
+    """Check that either a file or a suite is given, with fitting settings."""
     given = {name for name, value in parameters.items() if value is not None}
     if "suite" not in given:
-        if stray := given & {"data", "limit", "scoring"}:
-            raise SettingsError(f"--{min(stray)} is of a suite; name it, such as --suite blimp")
+        if misplaced := given & {"data", "limit", "scoring"}:
+            raise SettingsError(f"--{min(misplaced)} requires --suite, for example --suite blimp")
         if "file" not in given:
-            raise SettingsError("what to measure on? Give a FILE, or --suite blimp --data FOLDER")
-    elif stray := given & {"file", "columns", "against"}:
-        raise SettingsError(f"--suite is measured without {min(stray)}; leave one of the two out")
+            raise SettingsError("no data to evaluate on; give a FILE, or --suite blimp --data FOLDER")
+    elif misplaced := given & {"file", "columns", "against"}:
+        raise SettingsError(f"--suite can't be combined with {min(misplaced)}; leave out one of the two")
     elif "data" not in given:
         raise SettingsError(f"--suite {parameters['suite']} needs --data, the folder or tar of its .jsonl files")
 
 
 def _measure_suite(predictor: "Predictor", pairs: Sequence["MinimalPair"], parameters: dict[str, Any]) -> Scores:
-    """Measure on minimal pairs in place of a table."""
+    """Evaluate a model on minimal pairs."""
     from bertie.inference.suite import measure
     from bertie.reports.minimal_pairs import write
 
     model, suite, path = str(parameters["model"]), parameters["suite"], parameters["report"]
     predictor.expect(len(pairs))
     with progress.bar("Evaluating", total=len(pairs), unit="pairs") as bar:
-        found = measure(predictor, pairs, scoring=parameters["scoring"], bar=bar)
-    values = {"model": model, "suite": suite, **found.figures()}
+        result = measure(predictor, pairs, scoring=parameters["scoring"], bar=bar)
+    values = {"model": model, "suite": suite, **result.figures()}
     title = f"{suite} by {model}"
     if path is not None:
-        write(path, title, found, settings=config.render(command="evaluate", parameters=parameters))
+        write(path, title, result, settings=config.render(command="evaluate", parameters=parameters))
         values["report"] = str(path)
     return Scores(title=title, values=values)
 
 
 def _write_report(
-    path: Path, predictor: "Predictor", items: Sequence[Any], found: "Evaluation", parameters: dict[str, Any]
+    path: Path, predictor: "Predictor", items: Sequence[Any], evaluation: "Evaluation", parameters: dict[str, Any]
 ) -> None:
-    """Write what was found as a page."""
+    """Write the evaluation as a page."""
     from bertie.reports.parts import findings
     from bertie.reports.run import RunReport, write
 
     model, file = str(parameters["model"]), parameters["file"]
-    figures = {"loss": found.loss, "items": found.num_items, "items_cut": found.num_cut, **found.scores}
+    figures = {
+        "loss": evaluation.loss,
+        "items": evaluation.num_items,
+        "items_cut": evaluation.num_cut,
+        **evaluation.scores,
+    }
     write(
         path,
         RunReport(
@@ -217,38 +224,38 @@ def _write_report(
             summary={**figures, "task": predictor.task.name},
             command=shlex.join(["bertie", "evaluate", model, str(file), "--report", str(path)]),
             settings=config.render(command="evaluate", parameters=parameters),
-            findings=findings(found, predictor.task, items),
+            findings=findings(evaluation, predictor.task, items),
         ),
     )
 
 
-def _figures(found: "Evaluation") -> dict[str, Any]:
-    """Arrange an evaluation as tables."""
+def _figures(evaluation: "Evaluation") -> dict[str, Any]:
+    """Return an evaluation as figures and tables."""
     from bertie.inference.plain_text import sides
 
     values: dict[str, Any] = {
-        "items": found.num_items,
-        "items_cut": found.num_cut,
-        "loss": found.loss,
-        "scores": found.scores,
+        "items": evaluation.num_items,
+        "items_cut": evaluation.num_cut,
+        "loss": evaluation.loss,
+        "scores": evaluation.scores,
     }
-    if found.labels:
-        values["classes"] = [{"label": label, **found.per_class[label]} for label in found.labels]
-    if found.confusion:
+    if evaluation.labels:
+        values["classes"] = [{"label": label, **evaluation.per_class[label]} for label in evaluation.labels]
+    if evaluation.confusion:
         values["confusion"] = [
-            {"gold": label, **{f"guess {name}": count for name, count in zip(found.labels, row, strict=True)}}
-            for label, row in zip(found.labels, found.confusion, strict=True)
+            {"gold": label, **{f"guess {name}": count for name, count in zip(evaluation.labels, row, strict=True)}}
+            for label, row in zip(evaluation.labels, evaluation.confusion, strict=True)
         ]
-    if found.worst:
+    if evaluation.worst:
         values["worst"] = [
             {
-                "line": getattr(wrong.item, "line", 0) or wrong.number + 1,
-                "gold": wrong.gold,
-                "guess": wrong.guess,
-                "score": wrong.score,
-                **sides(wrong.item),
+                "line": getattr(mistake.item, "line", 0) or mistake.number + 1,
+                "gold": mistake.gold,
+                "guess": mistake.guess,
+                "score": mistake.score,
+                **sides(mistake.item),
             }
-            for wrong in found.worst
+            for mistake in evaluation.worst
         ]
     return values
 

@@ -1,4 +1,4 @@
-"""Freeze a model for use: an encoder as another program runs it, held against the original, in a folder of its own."""
+"""Export a model for another runtime, such as ONNX Runtime, and check it against the original."""
 
 import shlex
 from pathlib import Path
@@ -22,28 +22,29 @@ def export(
     texts: Path | None = None,
     threads: int | None = None,
 ) -> Report:
-    """Freeze a model for use: an encoder as another program runs it, held against the original, in a folder of its own.
+    """Export a model for another runtime, such as ONNX Runtime, and check it against the original.
 
-    The folder holds the encoder's graph, the head's weights, the tokenizer and the config; predict, evaluate and search
-    take it as they take a model folder. Real texts go through both models, and a graph that misses its class is not
-    kept. Other programs find input_ids, attention_mask and token_type_ids in encoder.onnx, and last_hidden_state.
+    The folder contains the encoder's graph, the head's weights, the tokenizer and the config. predict, evaluate and
+    search accept it like a model folder. Both models read the same texts, and the export fails if their vectors differ
+    more than the precision allows. For other programs, encoder.onnx has the inputs input_ids, attention_mask and
+    token_type_ids and the output last_hidden_state.
 
     Args:
         model: model folder or hub id.
         out: folder to write; must not exist.
         backend: what will run the encoder: onnx or openvino.
-        precision: how near its vectors must come to fp32's: exact (within 1e-4), bf16 or int8 (a mean cosine of 0.9999
-            or 0.995 at least).
-        task: what the model is for; what it was made for when not given.
-        texts: .txt file with texts to compare both models on, one a line; a dozen of our own when not given.
+        precision: required closeness of its vectors to fp32: exact (within 1e-4), bf16 or int8 (mean cosine at least
+            0.9999 or 0.995).
+        task: task of the model; the one it was trained for when not given.
+        texts: .txt file with texts for the comparison, one per line; a dozen built-in texts when not given.
         threads: CPU threads; all cores when not given.
 
     Returns:
-        The largest difference and the cosines between the vectors that both models give the texts, and the sizes.
+        The largest difference and the cosines between the vectors of both models, and the sizes.
 
     Raises:
-        SettingsError: `out` exists, the backend isn't installed or can't run the model, or misses the class.
-        DataError: no texts in the file.
+        SettingsError: `out` exists, the backend isn't installed or can't run the model, or the vectors differ too much.
+        DataError: the file has no texts.
     """
     from bertie.backends._choice import load_backend
     from bertie.backends._parity import TEXTS, hold
@@ -55,29 +56,29 @@ def export(
 
     if out.exists() or out.is_symlink():
         raise SettingsError(f"{out} exists already; remove it or choose another name")
-    chosen = load_backend(backend)
-    chosen.require()
+    backend_module = load_backend(backend)
+    backend_module.require()
     set_threads(threads)
     bundle = read(resolve(model), task=task)
-    chosen.admit(bundle, precision)
+    backend_module.admit(bundle, precision)
     lines = TEXTS if texts is None else _lines(texts)
     with atomic_folder(out) as folder:
-        exported.write(bundle, folder, backend=chosen.name, precision=precision)
-        chosen.freeze(bundle, folder, precision)
+        exported.write(bundle, folder, backend=backend_module.name, precision=precision)
+        backend_module.freeze(bundle, folder, precision)
         frozen = exported.read(folder, task=task)
-        found = hold(bundle, chosen.open(frozen, folder, precision), precision, lines)
+        parity = hold(bundle, backend_module.open(frozen, folder, precision), precision, lines)
         seal(folder)
     return Report(
         title=f"{bundle.task.name} exported to {out}",
         values={
             "model": model,
             "out": str(out),
-            "backend": chosen.name,
+            "backend": backend_module.name,
             "precision": precision,
-            "texts": found.num_texts,
-            "largest_difference": found.largest_difference,
-            "mean_cosine": found.mean_cosine,
-            "least_cosine": found.least_cosine,
+            "texts": parity.num_texts,
+            "largest_difference": parity.largest_difference,
+            "mean_cosine": parity.mean_cosine,
+            "least_cosine": parity.least_cosine,
             "megabytes": sum(file.stat().st_size for file in out.rglob("*") if file.is_file()) / 1e6,
         },
         next_command=f"bertie predict {shlex.quote(str(out))} {shlex.quote(TEXTS[1])}",
@@ -85,11 +86,11 @@ def export(
 
 
 def _lines(path: Path) -> "Sequence[str]":
-    """Read the texts to compare on."""
+    """Read the texts for the comparison."""
     from bertie.data.table import read_table
     from bertie.errors import DataError
 
-    found = [item.text for item in read_table(path).items if item.text.strip()]
-    if not found:
+    texts = [item.text for item in read_table(path).items if item.text.strip()]
+    if not texts:
         raise DataError(f"--texts {path} holds no text")
-    return found
+    return texts

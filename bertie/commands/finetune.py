@@ -1,4 +1,4 @@
-"""Fine-tune a model, pre-trained or of random weights, on labelled data."""
+"""Fine-tune a model, pre-trained or with random weights, on labelled data."""
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneReport(Report):
-    """What a fine-tuning run reached."""
+    """The results of a fine-tuning run."""
 
     @property
     def scores(self) -> dict[str, float]:
@@ -77,45 +77,47 @@ def finetune(
     resume: bool = False,
     accept_changes: bool = False,
 ) -> FinetuneReport:
-    """Fine-tune a model, pre-trained or of random weights, on labelled data.
+    """Fine-tune a model, pre-trained or with random weights, on labelled data.
 
     Args:
-        model: folder or hub id of a pre-trained model; or, by --model.size and its like, one of random weights.
-        train: file to learn from, in one of the task's forms (a .tsv, .csv, .jsonl of texts and labels, ...).
-        out: run folder; must not exist unless --resume.
-        task: what the model shall do; a file of bertie/tasks, or a class of yours as package.module:Class.
-        tokenizer: folder of the tokenizer, for a model of random weights.
-        dev: table to measure on; or a share of the training table to hold out for it, such as 20%.
-        train_limit: items to learn from at most; drawn from all over the table, the same ones whatever the seed.
-        dev_limit: items to measure on at most, drawn alike.
-        columns: what the columns hold, such as text=body,label=tag, and how a file is read that leaves it open, such
-            as header=no,delimiter=semicolon (docs/tasks.md); found out when not given.
-        steps: updates to do; give one of steps, epochs, budget.
-        epochs: passes over the training table; when none of the three is given, as many as suit the number of examples.
-        budget: time to spend, such as 10m.
-        batch_size: items of one update; 8 to 32 when not given: the more examples, the more.
-        length: tokens of the longest sequence; the task's own choice (128, for question answering 384) when not given.
-        truncation: what to do with longer items: cut them (and say how many), stop (error), or slide a window over
-            them; the task's own choice when not given.
-        stride: tokens from one window to the next; the task's own choice when not given.
+        model: folder or hub id of a pre-trained model; for random weights use --model.size and its sibling flags.
+        train: file to learn from, in one of the task's formats (.tsv, .csv or .jsonl with texts and labels, ...).
+        out: run folder; must not exist, except with --resume.
+        task: the task to learn; a file of bertie/tasks, or your own class as package.module:Class.
+        tokenizer: folder of the tokenizer, for a model with random weights.
+        dev: table to measure on, or a share of the training table to hold out, such as 20%.
+        train_limit: largest number of items to learn from; drawn from the whole table, the same items for every seed.
+        dev_limit: largest number of items to measure on, drawn in the same way.
+        columns: roles of the columns, such as text=body,label=tag, and the format of an ambiguous file, such as
+            header=no,delimiter=semicolon (docs/tasks.md); detected when not given.
+        steps: number of updates; give one of steps, epochs, budget.
+        epochs: passes over the training table; chosen by the number of examples when none of the three is given.
+        budget: time to train, such as 10m.
+        batch_size: items of one update; when not given 8 to 32, more for larger tables.
+        length: largest number of tokens in a sequence; the task's default (128, for question answering 384) when not
+            given.
+        truncation: what to do with longer items: truncate (and report how many), error (stop), or window (read them in
+            overlapping windows); the task's default when not given.
+        stride: tokens from the start of a window to the start of the next; the task's default when not given.
         settings: further settings of the task, such as label_smoothing=0.1,class_weights=balanced.
-        learning_rate: peak; when not given one that suits the size of the weights, the task and the number of examples,
-            which is said in a line and kept in config.toml.
+        learning_rate: peak of the learning rate; when not given, chosen by the size of the weights, the task and the
+            number of examples, reported in a note and written to config.toml.
         optimizer: how weights are updated.
         schedule: the learning rate over the run.
-        training: how the run is logged, evaluated and saved, and whether dev scores choose weights and end.
-        freeze: embeddings and so many blocks from below don't learn, and run without dropout; -1: all but the head.
-        freeze_cache: gigabytes of disk in `out` at most for what frozen layers make of the training table; 0: none.
-        lora: small updates that learn in place of the encoder's matrices.
-        distill: a teacher that is learned from beside the labels.
-        precision: auto is bf16 products on fp32 weights where the processor has bf16, else fp32.
+        training: how the run is logged, evaluated and saved, and whether dev scores select the weights or end the run.
+        freeze: number of blocks, from the lowest, that are frozen with the embeddings and run without dropout; -1
+            freezes all but the head.
+        freeze_cache: largest size, in gigabytes, of the cache in `out` for the outputs of frozen layers; 0 for none.
+        lora: small updates that are trained instead of the encoder's matrices.
+        distill: a teacher to learn from in addition to the labels.
+        precision: fp32, bf16 (bf16 products on fp32 weights), or auto: bf16 if the processor has it, else fp32.
         device: auto, cpu, cuda.
         threads: CPU threads; all cores when not given.
-        seed: of random weights, the new head and LoRA's updates, the order and dropout.
-        seeds: several, such as 1,2,3 or 1-5: a run for each in a folder of `out`, then mean, deviation and interval.
-        split_seed: of the share that --dev 20% holds out; when not given the run's seed, and 0 for all runs of --seeds.
-        resume: go on with the run in `out`.
-        accept_changes: with --resume: go on although settings, or files of the run, were changed since it began.
+        seed: seed of random weights, the new head, LoRA's updates, the order of items and dropout.
+        seeds: several, such as 1,2,3 or 1-5: one run for each in a subfolder of `out`, then mean, deviation, interval.
+        split_seed: seed of the share that --dev 20% holds out; when not given, the run's seed, or 0 with --seeds.
+        resume: continue the run in `out`.
+        accept_changes: with --resume: continue although settings or files of the run have changed since it started.
 
     Returns:
         Scores on the dev table.
@@ -132,49 +134,50 @@ def finetune(
     from bertie.training.trainable import choose
 
     if training.selects and dev is None:
-        raise SettingsError("training.best and training.patience go by the scores on a dev table; give one with --dev")
-    _refuse_pretraining(schedule)
+        raise SettingsError("training.best and training.patience need the scores on a dev table; give one with --dev")
+    _refuse_pretraining_settings(schedule)
     optimizer = parameters["optimizer"] = optimizer.chosen("adamw")
-    start, kind, limits = start_of(model, tokenizer), task_class(task), (train_limit, dev_limit)
+    start, task_type, limits = start_of(model, tokenizer), task_class(task), (train_limit, dev_limit)
     split = seed if split_seed is None else split_seed
-    tables = read_tables(kind, train, dev, out=out, columns=columns, limits=limits, seed=split)
+    tables = read_tables(task_type, train, dev, out=out, columns=columns, limits=limits, seed=split)
     table, dev_items = tables.train, tables.dev
-    wishes = {"max_length": length, "truncation": truncation, "stride": stride}
+    task_settings = {"max_length": length, "truncation": truncation, "stride": stride}
     parameters["model"] = getattr(start, "settings", model)
-    bundle = _start(start, kind, task, table, {**wishes, **(settings or {})}, seed=seed)
+    bundle = _start_bundle(start, task_type, task, table, {**task_settings, **(settings or {})}, seed=seed)
     if dev is not None:
         bundle.task.admit(dev_items, dev)
-    place = resolve_device(device)
-    chosen = resolve(precision, place)
-    parameters |= {"threads": set_threads(threads), "precision": chosen, "device": place.type, **tables.names}
+    hardware = resolve_device(device)
+    resolved = resolve(precision, hardware)
+    parameters |= {"threads": set_threads(threads), "precision": resolved, "device": hardware.type, **tables.names}
     horizon, epoch_steps, fit = horizon_of(bundle, len(table.items), parameters)
     parameters |= asdict(fit)
-    held_out = DevTable(bundle, dev_items, final=chosen == "fp32" and lora.rank == 0 and not training.best)
+    held_out = DevTable(bundle, dev_items, final=resolved == "fp32" and lora.rank == 0 and not training.best)
     network = choose(bundle.model, freeze=freeze, lora=lora, seed=seed)
     learner, lesson = taught(network, bundle, distill, seed=seed)
     with RunFolder.open(
         out, "finetune", parameters, resume=resume, data=fingerprint(table.items), settings_file=config
     ) as folder:
         if folder.finished:
-            progress.note(f"{out} is finished already; nothing was done")
+            progress.note(f"{out} is already finished; nothing to do")
             return _report(folder, folder.values, table.items[0])
         tables.keep(folder.path)
-        again = horizon.steps is None or horizon.steps > epoch_steps
-        known = _activations(network, bundle, table.items, folder, freeze_cache if again else 0.0, chosen, place)
+        # A single pass over the table would never read the cache.
+        gigabytes = freeze_cache if horizon.steps is None or horizon.steps > epoch_steps else 0.0
+        activations = _frozen_outputs(network, bundle, table.items, folder, gigabytes, resolved, hardware)
         sizes = {"batch_size": fit.batch_size, "micro_tokens": training.micro_tokens}
         job = Job(
             model=learner,
             task=lesson,
             feed=lambda done, state: table_feed(
-                table.items, bundle.task, bundle.tokenizer, **sizes, seed=seed, state=state, activations=known
+                table.items, bundle.task, bundle.tokenizer, **sizes, seed=seed, state=state, activations=activations
             ),
             horizon=horizon,
             peak=fit.learning_rate,
             optimizer=optimizer,
             schedule=schedule,
             training=training,
-            precision=chosen,
-            device=place,
+            precision=resolved,
+            device=hardware,
             seed=seed,
             evaluate=(lambda feed: held_out.figures()) if dev_items else None,
             epoch_steps=epoch_steps,
@@ -182,35 +185,42 @@ def finetune(
         return _report(folder, _finish(held_out, folder, run(job, folder), job), table.items[0])
 
 
-def _refuse_pretraining(schedule: ScheduleSettings) -> None:
-    """Refuse the parts of a schedule that are of no use for a table."""
+def _refuse_pretraining_settings(schedule: ScheduleSettings) -> None:
+    """Refuse settings of the schedule that only pre-training uses."""
     if schedule.batch_warmup > 0.0:
-        raise SettingsError("schedule.batch_warmup is pretrain's; here every batch has --batch-size texts")
+        raise SettingsError("schedule.batch_warmup is only for pretrain; leave it out here and use --batch-size")
     if schedule.random_positions is not None:
         raise SettingsError("schedule.random_positions is for the --stages of pretrain; leave it out here")
 
 
-def _start(
-    start: str | RandomStart, kind: "type[Task]", task: str, table: "Table[Any]", wishes: dict[str, Any], *, seed: int
+def _start_bundle(
+    start: str | RandomStart,
+    task_type: "type[Task]",
+    task: str,
+    table: "Table[Any]",
+    requested: dict[str, Any],
+    *,
+    seed: int,
 ) -> "Bundle":
-    """Read the pre-trained model, or draw one, and put a new head on it, with what the training table decides."""
+    """Read the pre-trained model, or draw random weights, with a new head that fits the training table."""
     from bertie.commands._reading import carried
     from bertie.formats._objective import make_task
     from bertie.formats.huggingface import read, resolve
     from bertie.tasks.task import parse_settings
 
-    given = parse_settings(kind, {name: value for name, value in wishes.items() if value is not None})
-    given.setdefault("max_length", getattr(kind, "max_length", 512))  # a finished model's own would be its positions
+    settings = parse_settings(task_type, {name: value for name, value in requested.items() if value is not None})
+    # Without a default here, a finished model would supply its number of positions.
+    settings.setdefault("max_length", getattr(task_type, "max_length", 512))
     try:
-        given |= kind.learn(table.items, given)
+        settings |= task_type.learn(table.items, settings)
     except (DataError, SettingsError) as error:
         raise type(error)(f"{table.path}: {error}") from error
     if isinstance(start, str):
-        bundle = read(resolve(start), task=task, settings=given, new_head=True, seed=seed)
-    elif given.get("decoder") == "copy":
+        bundle = read(resolve(start), task=task, settings=settings, new_head=True, seed=seed)
+    elif settings.get("decoder") == "copy":
         raise SettingsError("decoder=copy copies a pre-trained encoder's weights, and these are random; leave it out")
     else:
-        bundle = start.draw(make_task(task, {}, {}, start.shape.max_positions, given), seed=seed)
+        bundle = start.draw(make_task(task, {}, {}, start.shape.max_positions, settings), seed=seed)
     limit, longest = bundle.config.max_positions, getattr(bundle.task, "max_length", 0)
     if longest > limit:
         name = start if isinstance(start, str) else f"this {bundle.architecture} (--model.max-positions)"
@@ -220,7 +230,7 @@ def _start(
     return replace(bundle, extra={**origin(bundle), **carried(table.reading)})
 
 
-def _activations(
+def _frozen_outputs(
     network: "TaskModel",
     bundle: "Bundle",
     items: Any,
@@ -229,7 +239,10 @@ def _activations(
     precision: Literal["fp32", "bf16"],
     device: Any,
 ) -> "Activations | None":
-    """Work out what frozen layers make of the training table; None without such layers, or without room."""
+    """Compute the outputs of frozen layers for the training table; None without frozen layers or disk space for them.
+
+    `gigabytes` limits the disk space.
+    """
     from bertie.training.activations import remember
     from bertie.training.trainable import FrozenModel
 
@@ -248,7 +261,7 @@ def _activations(
 
 
 def _finish(dev: "DevTable", folder: "RunFolder", position: "Position", job: "Job") -> dict[str, Any]:
-    """Write the model and the report of a run that reached its end, and return its figures."""
+    """Measure a finished run, write its model and report, and return its figures."""
     from bertie.commands._finetuned import notes, remarks
     from bertie.commands._reading import carried, said
     from bertie.data.reading import learned
@@ -262,30 +275,30 @@ def _finish(dev: "DevTable", folder: "RunFolder", position: "Position", job: "Jo
 
     values: dict[str, Any] = {"folder": str(folder.path), "steps": position.step, "seconds": round(position.seconds, 1)}
     values |= position.chosen
-    shown = None
+    dev_findings = None
     merge(dev.bundle.model)
     if dev.items:
-        found, tuned = dev.conclude()
-        if tuned:  # a threshold, chosen on these very items: said, and stored with the model
+        evaluation, tuned = dev.conclude()
+        if tuned:  # such as a threshold, chosen on these dev items: reported, and stored with the model
             values["tuned_on_dev"] = tuned
-        values["scores"] = {name: round(score, 4) for name, score in found.scores.items()}
-        values["dev_items"] = found.num_items
-        values["dev_items_cut"] = found.num_cut
-        shown = findings(found, dev.bundle.task, dev.items)
+        values["scores"] = {name: round(score, 4) for name, score in evaluation.scores.items()}
+        values["dev_items"] = evaluation.num_items
+        values["dev_items_cut"] = evaluation.num_cut
+        dev_findings = findings(evaluation, dev.bundle.task, dev.items)
     records = read(folder.metrics)
     values |= remarks(job, position, records, dev)
     bundle = dev.bundle
     settings, command = folder.config.read_text(encoding="utf-8"), f"bertie run {folder.config}"
-    scores, given = values.get("scores", {}), config.read(folder.config)
+    scores, saved = values.get("scores", {}), config.read(folder.config)
     card = model_card(
         task=bundle.task.name,
         command=command,
         scores=scores,
         settings=settings,
         name=folder.path.name,
-        base_model="" if isinstance(given["model"], dict) or Path(given["model"]).exists() else given["model"],
-        dev_data=_dev_name(given) if dev.items else "",
-        seed=given["seed"],
+        base_model="" if isinstance(saved["model"], dict) or Path(saved["model"]).exists() else saved["model"],
+        dev_data=_dev_name(saved) if dev.items else "",
+        seed=saved["seed"],
         labels=getattr(bundle.task, "labels", ()),
         num_parameters=sum(value.numel() for value in bundle.model.parameters()),
         steps=position.step,
@@ -301,7 +314,7 @@ def _finish(dev: "DevTable", folder: "RunFolder", position: "Position", job: "Jo
             records=records,
             settings=settings,
             command=command,
-            findings=shown,
+            findings=dev_findings,
             notes=notes(values, said(bundle.extra)),
         ),
     )
@@ -309,18 +322,18 @@ def _finish(dev: "DevTable", folder: "RunFolder", position: "Position", job: "Jo
     return values
 
 
-def _dev_name(given: dict[str, Any]) -> str:
-    """Name the data of the dev scores for the card."""
-    held_out = str(given["dev"]).endswith("%")
-    return f"{given['dev']} of {Path(given['train']).name}, held out" if held_out else Path(given["dev"]).name
+def _dev_name(saved: dict[str, Any]) -> str:
+    """Return the name of the dev data for the model card."""
+    held_out = str(saved["dev"]).endswith("%")
+    return f"{saved['dev']} of {Path(saved['train']).name}, held out" if held_out else Path(saved["dev"]).name
 
 
 def _report(folder: "RunFolder", values: dict[str, Any], item: Any) -> FinetuneReport:
     from bertie.data.items import sides
 
-    pair = "" if sides(item)[1] is None else ' --pair "what goes with it"'
+    pair = "" if sides(item)[1] is None else ' --pair "the second text"'
     return FinetuneReport(
         title=f"Fine-tuned {folder.model}",
         values={**{name: value for name, value in values.items() if name != "reading"}, "report": str(folder.report)},
-        next_command=f'bertie predict {folder.model} "a text of yours"{pair}',
+        next_command=f'bertie predict {folder.model} "your text"{pair}',
     )

@@ -1,4 +1,4 @@
-"""Predict with a model: labels, fillings of [MASK], choices, vectors, for texts from arguments, stdin or a file."""
+"""Predict with a model: labels, tokens for [MASK], choices, vectors, for texts from arguments, stdin or a file."""
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -18,34 +18,34 @@ if TYPE_CHECKING:
     from bertie.inference.predictor import Predictor
     from bertie.tasks._prediction import Prediction
 
-_MANY = 200  # texts that are worth a progress bar
+_MANY = 200  # from this number of texts on, a progress bar is shown
 
 
 @dataclass(frozen=True, kw_only=True)
 class Predictions(Report):
-    """What a model said; `--json` prints one object a text and a line."""
+    """The predictions of a model; `--json` prints one JSON object per line and text."""
 
     items: Sequence[Any] = field(default_factory=tuple)
-    """What it was asked."""
+    """The items."""
     predictions: Sequence["Prediction | None"] = field(default_factory=tuple)
-    """Its answers, in the same order; None for an item of a file without any text."""
+    """Their predictions, in the same order; None for an item without text."""
     places: Sequence[dict[str, Any]] = field(default_factory=tuple)
-    """The line, and the id where there is one, of each item; empty for texts that were given as arguments."""
+    """The line of each item, and its id if it has one; empty for texts from arguments."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Return every text with its prediction, and with its place in the file it came from."""
+        """Return every text with its prediction and with its line in the file."""
         from bertie.inference.plain_text import records
 
-        found = records(self.items, self.predictions)
-        places = self.places or [{}] * len(found)
-        return {"predictions": [{**place, **one} for place, one in zip(places, found, strict=True)]}
+        rows = records(self.items, self.predictions)
+        places = self.places or [{}] * len(rows)
+        return {"predictions": [{**place, **one} for place, one in zip(places, rows, strict=True)]}
 
     def as_json(self) -> str:
-        """Write one line of JSON for each text."""
+        """Return one line of JSON for each text."""
         return "\n".join(Report(title="", values=values).as_json() for values in self.as_dict()["predictions"])
 
     def as_text(self, width: int = UNBOUNDED_WIDTH) -> str:
-        """Lay the predictions out as their form asks for."""
+        """Return the predictions as text, in a layout that suits the task."""
         from bertie.inference.plain_text import show
 
         return show(self.items, self.predictions, width)
@@ -74,48 +74,49 @@ def predict(
     device: str = "auto",
     threads: int | None = None,
 ) -> Predictions:
-    """Predict with a model: labels, fillings of [MASK], choices, vectors, for texts from arguments, stdin or a file.
+    """Predict with a model: labels, tokens for [MASK], choices, vectors, for texts from arguments, stdin or a file.
 
-    Without texts and file, standard input is read, one text a line; a tab parts the two texts of a pair, or a text and
-    its choices. --joint, --targets, --answer-length and --likelihood are for masked language models, one at a time.
+    Without texts and file, standard input is read, one text per line. A tab separates the two texts of a pair, or a
+    text and its choices. --joint, --targets, --answer-length and --likelihood are for masked language models; give only
+    one of them.
 
     Args:
         model: model folder or hub id.
-        texts: texts to predict for; a tab parts the two texts of a pair.
+        texts: texts to predict for; a tab separates the two texts of a pair.
         pair: second texts, one for each text; for multiple choice the choices of a single text.
-        file: .txt (one text a line), .tsv, .csv, .jsonl or .parquet to read the texts from.
-        columns: what the columns of the file hold, such as text=body,pair=title, and how it is read, such as
-            header=no,delimiter=semicolon; as the model's training file, or found out, when not given.
-        task: what to do with the model; what it was made for when not given.
-        top_k: guesses for each [MASK], or for all masks of a text together.
-        joint: fill all [MASK] of a text together instead of each on its own.
-        targets: answers to rank for the one [MASK] of each text, of any number of words, parted by commas.
+        file: .txt (one text per line), .tsv, .csv, .jsonl or .parquet file to read the texts from.
+        columns: roles of the file's columns, such as text=body,pair=title, and its format, such as
+            header=no,delimiter=semicolon; when not given, as in the model's training file, or detected.
+        task: task of the model; the one it was trained for when not given.
+        top_k: number of predictions for each [MASK], or for all masks of a text together.
+        joint: fill all [MASK] of a text together instead of each by itself.
+        targets: answers to rank for the one [MASK] of each text, of any number of words, separated by commas.
         answer_length: find whole answers of 1 to this many pieces for the one [MASK] of each text.
-        likelihood: score whole texts instead: log-likelihood (natural logarithm) and perplexity. A masked LM's is a
-            pseudo-log-likelihood; pieces to the right in the same word are hidden too.
-        scoring: what each piece is guessed from in a likelihood: all the others (masked) or those before it (causal);
-            what the model was made for when not given.
-        length: tokens of the longest text; what the model brings when not given.
-        truncation: cut longer texts, stop at them (error), or slide a window over them; what the model brings when
-            not given.
-        settings: further settings of the task, instead of those that the model brings, such as stride=32;
-            names in their order as labels=bad|good.
-        batch_tokens: tokens of a batch at most; fewer need less memory.
-        precision: how near the encoder's vectors come to fp32's: exact (within 1e-4), bf16 or int8 (a mean cosine of
-            0.9999 or 0.995 at least); exact, or what a folder was exported in, when not given.
-        backend: what runs the encoder: eager (torch), onnx or openvino; the fastest one that is installed, by a fixed
-            rule, when auto.
+        likelihood: score whole texts instead: log-likelihood (natural logarithm) and perplexity. For a masked LM it is
+            a pseudo-log-likelihood; pieces to the right in the same word are masked too.
+        scoring: the context that predicts each piece in a likelihood: all other pieces (masked) or those before it
+            (causal); by default as the model was trained.
+        length: largest number of tokens in a text; that of the model when not given.
+        truncation: what to do with longer texts: truncate, error (stop), or window (read them in overlapping windows);
+            that of the model when not given.
+        settings: further settings of the task that replace the model's, such as stride=32; give names in their order,
+            as labels=bad|good.
+        batch_tokens: largest number of tokens in a batch; a smaller number needs less memory.
+        precision: closeness of the encoder's vectors to fp32: exact (within 1e-4), bf16 or int8 (mean cosine at least
+            0.9999 or 0.995); by default exact, or the precision of an exported folder.
+        backend: what runs the encoder: eager (torch), onnx, openvino, or auto: the fastest installed one by a fixed
+            rule.
         device: auto, cpu, cuda.
         threads: CPU threads; all cores when not given.
 
     Returns:
-        One prediction a text, in their order.
+        One prediction for each text, in their order.
     """
     from bertie.inference.predictor import load
 
     if scoring is not None and not likelihood:
-        raise SettingsError("--scoring says how likelihoods are worked out; add --likelihood")
-    asked = _asked(
+        raise SettingsError("--scoring requires --likelihood; add it, or leave out --scoring")
+    answer = _answering_function(
         joint=joint,
         targets=targets,
         answer_length=answer_length,
@@ -123,23 +124,25 @@ def predict(
         scoring=scoring,
         top_k=top_k,
     )
-    wishes = {"top_k": top_k, "max_length": length, "truncation": truncation}
-    given = {**{name: value for name, value in wishes.items() if value is not None}, **(settings or {})}
-    running: dict[str, Any] = {"precision": precision, "backend": backend}
-    predictor = load(model, task=task, device=device, threads=threads, max_tokens=batch_tokens, **running, **given)
+    limits = {"top_k": top_k, "max_length": length, "truncation": truncation}
+    task_settings = {**{name: value for name, value in limits.items() if value is not None}, **(settings or {})}
+    options: dict[str, Any] = {"precision": precision, "backend": backend}
+    predictor = load(
+        model, task=task, device=device, threads=threads, max_tokens=batch_tokens, **options, **task_settings
+    )
     items, places = _items(texts, pair, file, columns, predictor)
     blank = [bool(places) and _is_blank(item) for item in items]
-    said = [item for item, nothing in zip(items, blank, strict=True) if not nothing]
-    predictor.expect(len(said))
-    many = len(said) >= _MANY
-    with progress.bar("Predicting", total=len(said), unit="texts") if many else nullcontext() as bar:
-        predictions = asked(predictor, said, bar=bar) if said else []
-    if len(said) < len(items):
-        predictions = _in_place(blank, places, predictions)
+    texts_left = [item for item, is_blank in zip(items, blank, strict=True) if not is_blank]
+    predictor.expect(len(texts_left))
+    shows_progress = len(texts_left) >= _MANY
+    with progress.bar("Predicting", total=len(texts_left), unit="texts") if shows_progress else nullcontext() as bar:
+        predictions = answer(predictor, texts_left, bar=bar) if texts_left else []
+    if len(texts_left) < len(items):
+        predictions = _with_nulls(blank, places, predictions)
     return Predictions(title=f"{predictor.task.name} by {model}", items=items, predictions=predictions, places=places)
 
 
-def _asked(
+def _answering_function(
     *,
     joint: bool,
     targets: Sequence[str],
@@ -148,18 +151,18 @@ def _asked(
     scoring: Literal["masked", "causal"] | None,
     top_k: int | None,
 ) -> Callable[..., list[Any]]:
-    """Return what answers the flags: a function of (predictor, items, bar=)."""
-    given = {
+    """Return the function of (predictor, items, bar=) that the flags ask for."""
+    flags = {
         "--joint": joint,
         "--targets": bool(targets),
         "--answer-length": answer_length is not None,
         "--likelihood": likelihood,
     }
-    chosen = [flag for flag, wanted in given.items() if wanted]
-    if len(chosen) > 1:
-        raise SettingsError(f"{' and '.join(chosen)} are different questions; ask one at a time")
+    chosen_flags = [flag for flag, wanted in flags.items() if wanted]
+    if len(chosen_flags) > 1:
+        raise SettingsError(f"{' and '.join(chosen_flags)} can't be combined; give one of them")
     if likelihood and top_k is not None:
-        raise SettingsError("--top-k goes with guesses, and --likelihood makes none; leave it out")
+        raise SettingsError("--top-k has no effect with --likelihood; leave it out")
     if likelihood:
         from bertie.inference.likelihood import pseudo_log_likelihood
 
@@ -172,7 +175,9 @@ def _asked(
         from bertie.inference.answers import rank_targets
 
         words = [word.strip() for target in targets for word in target.split(",")]
-        return lambda predictor, items, bar: [own[:top_k] for own in rank_targets(predictor, items, words, bar=bar)]
+        return lambda predictor, items, bar: [
+            ranked[:top_k] for ranked in rank_targets(predictor, items, words, bar=bar)
+        ]
     if answer_length is not None:
         from bertie.inference.answers import find_answers
 
@@ -187,7 +192,7 @@ def _items(
     columns: dict[str, str] | None,
     predictor: "Predictor",
 ) -> tuple[list[Any], list[dict[str, Any]]]:
-    """Gather the items from where they are, and their places in a file, which is read as the model's training file."""
+    """Return the items from arguments, stdin or a file, and their lines; a file is read like the training file."""
     from bertie.data.reading import learned
     from bertie.tasks.task import read_items
 
@@ -196,9 +201,9 @@ def _items(
         if texts or pair:
             raise SettingsError("give texts or --file, not both")
         items = list(read_items(task, file, columns=columns, like=learned(predictor.bundle.extra)).items)
-        return items, [_place(item) for item in items]
+        return items, [_item_position(item) for item in items]
     if columns is not None:
-        raise SettingsError("--columns goes with --file")
+        raise SettingsError("--columns requires --file")
     refuse_names((*texts, *pair))
     if pair and task.takes_choices:
         if len(texts) != 1:
@@ -206,42 +211,44 @@ def _items(
         return [Choice(texts[0], tuple(pair))], []
     if pair:
         if len(pair) != len(texts):
-            raise SettingsError(f"{len(texts)} texts and {len(pair)} second texts by --pair; give as many of both")
+            raise SettingsError(
+                f"{len(texts)} texts and {len(pair)} second texts by --pair; give the same number of both"
+            )
         return list(zip(texts, pair, strict=True)), []
-    piped = not texts
-    if piped:
+    from_stdin = not texts
+    if from_stdin:
         texts = lines_of_stdin('no texts: give them as arguments ("a text" "another"), by --file, or on standard input')
         refuse_table(texts)
-    items = [_parted(text, number, choices=task.takes_choices) for number, text in enumerate(texts, 1)]
-    return items, [{"line": number} for number in range(1, len(items) + 1)] if piped else []
+    items = [_split_text(text, number, choices=task.takes_choices) for number, text in enumerate(texts, 1)]
+    return items, [{"line": number} for number in range(1, len(items) + 1)] if from_stdin else []
 
 
-def _place(item: Any) -> dict[str, Any]:
-    """Say where an item stands in its file, for whoever joins predictions to its rows."""
-    place: dict[str, Any] = {"line": item.line} if getattr(item, "line", 0) else {}
-    return {**place, "id": item.id} if getattr(item, "id", "") else place
+def _item_position(item: Any) -> dict[str, Any]:
+    """Return an item's line and id in its file, by which users join predictions to rows."""
+    position: dict[str, Any] = {"line": item.line} if getattr(item, "line", 0) else {}
+    return {**position, "id": item.id} if getattr(item, "id", "") else position
 
 
 def _is_blank(item: Any) -> bool:
-    """Tell whether an item holds no text at all: an empty line, or a row with nothing in it."""
+    """Check whether an item has no text: an empty line, or a row with empty columns."""
     from bertie.inference.plain_text import sides
 
     return not any(part.strip() for part in sides(item).values())
 
 
-def _in_place(blank: Sequence[bool], places: Sequence[dict[str, Any]], found: Sequence[Any]) -> list[Any]:
-    """Put None where there was no text to predict for, and say so."""
+def _with_nulls(blank: Sequence[bool], places: Sequence[dict[str, Any]], predictions: Sequence[Any]) -> list[Any]:
+    """Return the predictions with None for items without text, and write a note about these."""
     first = places[blank.index(True)].get("line", blank.index(True) + 1)
     progress.note(f"{sum(blank):,} of {len(blank):,} have no text, the first in line {first}; their prediction is null")
-    following = iter(found)
-    return [None if nothing else next(following) for nothing in blank]
+    remaining = iter(predictions)
+    return [None if is_blank else next(remaining) for is_blank in blank]
 
 
-def _parted(text: str, number: int, *, choices: bool) -> Any:
-    """Part a pair at its tab, or a text and its choices at theirs."""
+def _split_text(text: str, number: int, *, choices: bool) -> Any:
+    """Split a pair, or a text and its choices, at the tabs."""
     parts = text.split("\t")
     if choices:
         return Choice(parts[0], tuple(parts[1:]))
     if len(parts) > 2:
-        raise DataError(f"text {number} holds {len(parts) - 1} tabs; one parts a pair, and a table is read by --file")
+        raise DataError(f"text {number} has {len(parts) - 1} tabs; a pair has one, and a table is read by --file")
     return (parts[0], parts[1]) if len(parts) == 2 else text

@@ -1,6 +1,6 @@
-"""Prepare a corpus: raw text to sentences of token ids that pre-training draws from.
+"""Prepare a corpus for pre-training: turn raw text into sentences of token ids.
 
-Composition only; the work is done in ``bertie.corpus``.
+The work is done in ``bertie.corpus``.
 """
 
 import shlex
@@ -39,20 +39,20 @@ def prepare_corpus(
     """Turn raw text into a corpus of sentences as token ids, ready for pretrain.
 
     Args:
-        files: .txt, .jsonl, .csv, .tsv and .parquet files, also with .gz, .xz or .zst behind; folders; glob patterns.
+        files: .txt, .jsonl, .csv, .tsv and .parquet files, also compressed as .gz, .xz or .zst; folders; glob patterns.
         tokenizer: folder or file of the tokenizer.
-        out: folder to make; must not exist.
-        language: en, zh or another language code; auto tells Chinese from the rest for each document.
-        sentences: split paragraphs into sentences; or line: each line is a sentence already.
-        documents: what parts documents in .txt files: blank-line, or file: each file is one document, and its blank
-            lines part paragraphs.
-        bad_utf8: stop at bytes that are not UTF-8; or replace each broken sequence and count it.
-        text_column: column of tables that holds the text; found by its name when not given.
-        words: mark Chinese words, so that pretrain can mask whole ones: auto, in Chinese documents, where rjieba is
-            installed; jieba, in documents of any language; none.
-        user_dictionary: file of Chinese words of your own, one a line, with a frequency behind it if you like.
-        processes: processes to work with; the result doesn't depend on it. One a processor, fewer for little text, when
-            not given.
+        out: folder to write; must not exist.
+        language: en, zh or another language code; auto detects Chinese in each document.
+        sentences: split (paragraphs are split into sentences) or line (each line is a sentence).
+        documents: what separates documents in .txt files: blank-line, or file (each file is one document, and blank
+            lines separate its paragraphs).
+        bad_utf8: stop at bytes that are not UTF-8, or replace each broken sequence and count it.
+        text_column: column of tables that holds the text; detected by its name when not given.
+        words: how to mark Chinese words, so that pretrain can mask whole words: auto (in Chinese documents, if rjieba
+            is installed), jieba (in documents of any language) or none.
+        user_dictionary: file with your own Chinese words, one per line, optionally followed by a frequency.
+        processes: number of processes, without effect on the result; one per core when not given, fewer for little
+            text.
 
     Returns:
         Counts, speed, and the share of next-sentence pairs that must be random.
@@ -71,11 +71,11 @@ def prepare_corpus(
     seconds = time.perf_counter() - started
     values = _figures(corpus, seconds)
     _warn(corpus, values, words)
-    place = shlex.quote(str(out))
+    quoted_out = shlex.quote(str(out))
     return Report(
         title=f"Corpus {out}",
         values=values,
-        next_command=f"bertie pretrain --corpus {place} --budget 20m --out out/model",
+        next_command=f"bertie pretrain --corpus {quoted_out} --budget 20m --out out/model",
     )
 
 
@@ -101,13 +101,13 @@ def _figures(corpus: Corpus, seconds: float) -> dict[str, Any]:
 
 
 def _random_next_share(corpus: Corpus) -> float | None:
-    """Return the share of pairs whose second part is random: half of the chunks, and all of one sentence."""
+    """Return the share of random pairs: half of the chunks, and all chunks of a single sentence; None without pairs."""
     from bertie.data.plan import pair_plan
 
     try:
         return float(pair_plan(corpus, seed=0, epoch=0, length=_PLAN_LENGTH).labels.mean())
     except DataError as error:
-        # The corpus still serves objectives without pairs.
+        # The corpus can still be used for objectives without pairs.
         progress.warn(str(error))
         return None
 
@@ -116,12 +116,12 @@ def _warn(corpus: Corpus, values: dict[str, Any], words: str) -> None:
     by_blank_line = corpus.manifest["settings"]["documents"] == "blank-line"
     share = values["one_sentence_document_share"]
     if share > _MANY_ONE_SENTENCE_DOCUMENTS:
-        hint = "; if each .txt file is one document, say --documents file" if by_blank_line else ""
-        progress.warn(f"{share:.0%} of the documents have a single sentence, which makes no true next pair{hint}")
+        hint = "; if each .txt file is one document, use --documents file" if by_blank_line else ""
+        progress.warn(f"{share:.0%} of the documents have a single sentence and so no true sentence pair{hint}")
     if values["unknown_rate"] > _MANY_UNKNOWN:
         progress.warn(f"{values['unknown_rate']:.1%} of the tokens are unknown: is this tokenizer for this language?")
     if words == "auto" and CHINESE in values["documents_by_language"] and not is_installed():
         progress.note(
-            "Chinese words are not marked, so whole-word masking will hide single characters; to mark them type: "
+            "Chinese words are not marked, so whole-word masking will mask single characters; to mark words run: "
             "pip install 'bertie[zh]', then prepare the corpus again"
         )

@@ -36,12 +36,12 @@ if TYPE_CHECKING:
     from bertie.training.schedule import Horizon, Stage
 
 
-def _as_first(parameters: Mapping[str, Any], settings: Mapping[str, Any], out: Path) -> dict[str, Any]:
-    """Let runs of further seeds choose and prepare nothing once more: they have what the first one has."""
+def _like_first_run(parameters: Mapping[str, Any], settings: Mapping[str, Any], out: Path) -> dict[str, Any]:
+    """Return parameters for the runs of further seeds: the choices and the prepared text of the first run."""
     return {**as_began(parameters, settings), **made_by(parameters, out)}
 
 
-@with_seeds(_as_first)
+@with_seeds(_like_first_run)
 def pretrain(
     files: Positional[tuple[str, ...]] = (),
     *,
@@ -82,57 +82,55 @@ def pretrain(
     """Pre-train an encoder on text or on a prepared corpus, from random weights or from an existing model.
 
     Args:
-        files: text files, folders or globs: a vocabulary is learned from them and a corpus prepared first, in
-            OUT/prepared.
-        corpus: in place of files, a folder that prepare-corpus made.
-        out: run folder; must not exist unless --resume.
-        model: the encoder, when it starts from random weights. Without a size it has the one that is expected to get
-            furthest in the time or with the tokens; dropout is 0, unless the text is read more than ten times or the
-            weights begin as in the paper.
-        from_: model folder or hub id to go on from; its vocabulary must be the corpus's.
-        add_words: with --from: how many whole words of the corpus that break into pieces the vocabulary gains, or a
-            file with a word a line.
-        dev: a second prepared corpus, to measure on; of files every fiftieth document is held out.
-        probe: with --from: a labelled table, of texts or pairs of texts with labels or numbers, or of words with tags.
-            At the end the model of --from and the new one are fine-tuned on up to 500 of its rows with three seeds and
-            compared on others; a budget doesn't hold the time for that.
-        vocab_size: of files: pieces to learn; 8,192 when not given.
-        task: the objective: masked_lm, pretraining (masked LM + next sentence, as in the paper), or another file of
-            bertie/tasks that learns from a corpus, or a class of yours as package.module:Class. When not given, what
-            the model of --from learned by, or what suits the architecture, which is masked_lm for most.
-        steps: updates to do; give one of steps, tokens, epochs, budget.
-        tokens: tokens to train on.
+        files: text files, folders or globs; a vocabulary and a corpus are made from them first, in OUT/prepared.
+        corpus: a folder that prepare-corpus wrote, instead of files.
+        out: run folder; must not exist, except with --resume.
+        model: the encoder, if it starts from random weights. Without a size, it gets the one with the lowest expected
+            loss. Dropout is 0 unless the text is read more than ten times or model.start is paper.
+        from_: model folder or hub id to continue from; its vocabulary must be the corpus's.
+        add_words: with --from: number of whole words to add to the vocabulary, chosen among the corpus's words of
+            several pieces; or a file with one word per line.
+        dev: a second prepared corpus, to measure on; from files, every fiftieth document is held out.
+        probe: with --from: a labelled table of texts or text pairs with labels or numbers, or of words with tags. At
+            the end, the model of --from and the new one are fine-tuned on up to 500 of its rows with three seeds and
+            compared on other rows. The budget doesn't include this time.
+        vocab_size: number of pieces to learn from files; 8,192 when not given.
+        task: the objective: masked_lm, pretraining (masked LM and next sentence, as in the paper), another file of
+            bertie/tasks that learns from a corpus, or your own class as package.module:Class. When not given, the
+            objective of the model of --from or the architecture's default, which is masked_lm for most.
+        steps: number of updates; give one of steps, tokens, epochs, budget.
+        tokens: number of tokens to train on.
         epochs: passes over the corpus.
-        budget: time to spend, such as 20m; the learning rate falls to zero by the clock.
-        length: tokens of the longest sequence.
-        stages: several lengths and their shares of the run, such as 128:90%,512:10%.
-        batch_tokens: tokens of one update at most; when not given 8,192, in short runs of tiny encoders 4,096, with
-            --from on a CPU 2,048.
-        learning_rate: peak; when not given that of the optimizer: muon 6e-3, less for models wider than 256 (with
-            model.start paper 4e-3), lamb 1e-2, 1e-3 for the others; with --from one that suits the size of the weights.
-        keep: with --from: share of the weights of that model in the one that is written, 0 for none; when not given 0.5
-            where an encoder gets a new head, else 0.
-        mask_rate: share of the tokens to guess; when not given 0.15, in masked_lm from random weights 0.3 falling to
+        budget: time to train, such as 20m; the learning rate falls to zero by the clock.
+        length: largest number of tokens in a sequence.
+        stages: several lengths with their shares of the run, such as 128:90%,512:10%.
+        batch_tokens: largest number of tokens in one update; when not given 8,192, in short runs of tiny encoders
+            4,096, with --from on a CPU 2,048.
+        learning_rate: peak of the learning rate; by default that of the optimizer: muon 6e-3, less for models wider
+            than 256 (with model.start paper 4e-3), lamb 1e-2, others 1e-3; with --from chosen by the size of weights.
+        keep: with --from: share of that model's weights in the written model, a weighted mean of both; when not given
+            0.5 if the encoder gets a new head, else 0.
+        mask_rate: share of the tokens to predict; by default 0.15, for masked_lm from random weights 0.3 falling to
             0.15.
-        max_masked: most tokens to guess in one sequence.
+        max_masked: largest number of tokens to predict in a sequence.
         settings: further settings of the task, such as masking=span,mask_rate_end=0.15.
-        dev_tokens: tokens of the dev corpus that an evaluation reads.
+        dev_tokens: number of tokens of the dev corpus that an evaluation reads.
         optimizer: how weights are updated.
         schedule: the learning rate over the run.
         training: how the run is logged, evaluated and saved.
-        distill: a teacher that is learned from beside the text; its logits are those of masked tokens.
-        precision: auto is bf16 products on fp32 weights where the processor has bf16, else fp32.
+        distill: a teacher to learn from in addition to the text, by its logits at masked tokens.
+        precision: fp32, bf16 (bf16 products on fp32 weights), or auto: bf16 if the processor has it, else fp32.
         device: auto, cpu, cuda.
         threads: CPU threads; all cores when not given.
-        seed: of weights, order, masks and dropout.
-        seeds: several, such as 1,2,3 or 1-5: a run for each in a folder of `out`, then mean, deviation and interval.
-        resume: go on with the run in `out`.
-        accept_changes: with --resume: go on although settings, or files of the run, were changed since it began.
+        seed: seed of random weights, the order of the text, masks and dropout.
+        seeds: several, such as 1,2,3 or 1-5: one run for each in a subfolder of `out`, then mean, deviation, interval.
+        resume: continue the run in `out`.
+        accept_changes: with --resume: continue although settings or files of the run have changed since it started.
 
     Returns:
         The run's figures.
     """
-    parameters = {**locals(), "files": files or None}  # runs from before there were files have none
+    parameters = {**locals(), "files": files or None}  # None, as in runs older than this parameter
     from bertie.nn.device import resolve_device, set_threads
     from bertie.training.feed import corpus_feed
     from bertie.training.precision import resolve
@@ -140,60 +138,60 @@ def pretrain(
     from bertie.training.runfolder import RunFolder
     from bertie.training.schedule import parse_stages
 
-    _check(training, schedule, steps, tokens, epochs, budget)
-    parts = parse_stages(stages, length=length)
-    longest = max(part.length for part in parts)
-    place = resolve_device(device)
-    parameters |= {"threads": set_threads(threads), "precision": resolve(precision, place), "device": place.type}
+    _check_settings(training, schedule, steps, tokens, epochs, budget)
+    stage_list = parse_stages(stages, length=length)
+    longest = max(part.length for part in stage_list)
+    hardware = resolve_device(device)
+    parameters |= {"threads": set_threads(threads), "precision": resolve(precision, hardware), "device": hardware.type}
     request = Request(files, corpus, dev, vocab_size=vocab_size, words=add_words, source=from_)
     recipe = complete(parameters, longest)
-    tried = Probe.read(probe, from_, out, resume=resume)
-    ready = prepared(request, out, resume=resume)
-    text, tokenizer, dev = ready.corpus, ready.tokenizer, ready.dev
+    probe_table = Probe.read(probe, from_, out, resume=resume)
+    prepared_text = prepared(request, out, resume=resume)
+    text, tokenizer, dev = prepared_text.corpus, prepared_text.tokenizer, prepared_text.dev
     recipe = fitted(recipe, parameters, text, longest)
     objective = recipe.objective
     optimizer = parameters["optimizer"] = with_optimizer(optimizer, from_, objective, out, resume=resume)
-    dialled = dial(parameters, recipe, text, tokenizer, longest, place)
+    dialled = dial(parameters, recipe, text, tokenizer, longest, hardware)
     start = dialled.start
     parameters |= {"task": recipe.task, "settings": recipe.settings or None, "batch_tokens": dialled.batch_tokens}
     parameters |= {"mask_rate": getattr(objective, "mask_rate", None), "model": dialled.model}
-    bundle = _start(objective, start, text, tokenizer, seed=seed, longest=longest, said=recipe.settings)
+    bundle = _start_bundle(objective, start, text, tokenizer, seed=seed, longest=longest, explicit=recipe.settings)
     objective = bundle.task
     network = _network(bundle, from_, text, seed=seed)
     if from_ is None:
         peak = peak_of(optimizer, start, learning_rate)
     else:
         peak = peak_for(bundle, optimizer, learning_rate, out, resume=resume)
-    schedule = parameters["schedule"] = _with_positions(schedule, parts, bundle)
+    schedule = parameters["schedule"] = _with_positions(schedule, stage_list, bundle)
     parameters["keep"] = kept_share(bundle, network, from_, keep, out, resume=resume)
-    parameters |= {"learning_rate": peak, "probe": None if tried is None else tried.path}
+    parameters |= {"learning_rate": peak, "probe": None if probe_table is None else probe_table.path}
     learner, lesson = taught(network, bundle, distill, seed=seed)
     size = dialled.batch_tokens
     horizon = _horizon(text, objective, steps, tokens, epochs, budget, seed=seed, length=longest, size=size)
-    kept: dict[str, Any] = {"data": text.fingerprint, "settings_file": config, "prepared": bool(files or add_words)}
-    with RunFolder.open(out, "pretrain", parameters, resume=resume, **kept) as folder:
+    facts: dict[str, Any] = {"data": text.fingerprint, "settings_file": config, "prepared": bool(files or add_words)}
+    with RunFolder.open(out, "pretrain", parameters, resume=resume, **facts) as folder:
         if folder.finished:
-            progress.note(f"{out} is finished already; nothing was done")
+            progress.note(f"{out} is already finished; nothing to do")
             return summary(folder, folder.values, objective)
-        held_out, dev = opened(dev, bundle, network, parts, dev_tokens, place, named=request.dev is not None)
+        held_out, dev = opened(dev, bundle, network, stage_list, dev_tokens, hardware, named=request.dev is not None)
         warn_of_single_characters(objective, tokenizer, text, None if held_out is None else held_out.corpus)
-        counted = count(text, held_out, bundle, longest, recipe_of(bundle, start, optimizer, peak))
-        hoped = expected(dialled, {} if held_out is None else counted.figures, folder)
-        sizes: dict[str, Any] = {"stages": parts, "batch_tokens": size, "micro_tokens": training.micro_tokens}
+        yardsticks = count(text, held_out, bundle, longest, recipe_of(bundle, start, optimizer, peak))
+        expected_losses = expected(dialled, {} if held_out is None else yardsticks.figures, folder)
+        sizes: dict[str, Any] = {"stages": stage_list, "batch_tokens": size, "micro_tokens": training.micro_tokens}
         feed = partial(corpus_feed, text, objective, tokenizer, **sizes, schedule=schedule, seed=seed)
-        job = _job(learner, lesson, feed, horizon, parameters, place, held_out, counted)
+        job = _job(learner, lesson, feed, horizon, parameters, hardware, held_out, yardsticks)
         begun = begin(start, network, bundle, text, folder, seed=seed)
-        begun = begun or warmed(bundle, network, text, job, parts[0].length, folder)
-        before = remembered(folder, guesses(bundle, text, dev, place, seed=seed)[1], begun)
-        onward = GoingOn.of(from_, bundle, network, text, held_out, parts, job, folder, tried)
+        begun = begun or warmed(bundle, network, text, job, stage_list[0].length, folder)
+        first_guesses = remembered(folder, guesses(bundle, text, dev, hardware, seed=seed)[1], begun)
+        onward = GoingOn.of(from_, bundle, network, text, held_out, stage_list, job, folder, probe_table)
         position = run(shortened(job, begun), folder)
-        masked = side_by_side(before, bundle, text, dev, place, seed=seed)
-        about: dict[str, Any] = {"stages": parts, "job": job, "begun": begun, "prepared": ready.said}
-        about |= {"expected": hoped, "onward": onward, "limits": {name: parameters[name] for name in LIMITS}}
-        return finish(bundle, network, folder, position, text, masked, counted, held_out=held_out, **about)
+        masked = side_by_side(first_guesses, bundle, text, dev, hardware, seed=seed)
+        about: dict[str, Any] = {"stages": stage_list, "job": job, "begun": begun, "prepared": prepared_text.said}
+        about |= {"expected": expected_losses, "onward": onward, "limits": {name: parameters[name] for name in LIMITS}}
+        return finish(bundle, network, folder, position, text, masked, yardsticks, held_out=held_out, **about)
 
 
-def _check(
+def _check_settings(
     training: TrainingSettings,
     schedule: ScheduleSettings,
     steps: int | None,
@@ -201,15 +199,15 @@ def _check(
     epochs: int | None,
     budget: str | None,
 ) -> None:
-    """Refuse settings that pre-training doesn't have, before any text is read."""
+    """Refuse settings that pre-training doesn't have, before reading any text."""
     from bertie.training.schedule import Horizon, parse_duration
 
     if training.selects or training.evaluate_each_epoch:
-        raise SettingsError("training.best, .patience and .evaluate_each_epoch are finetune's; pretrain goes by steps")
+        raise SettingsError("training.best, .patience and .evaluate_each_epoch are only for finetune; leave them out")
     if schedule.batch_warmup > 0.0 and epochs is not None:
         raise SettingsError("with schedule.batch_warmup the steps of an epoch are unknown; give --tokens or --budget")
     if epochs is None:
-        Horizon(steps, tokens, None if budget is None else parse_duration(budget))  # refuses what is none
+        Horizon(steps, tokens, None if budget is None else parse_duration(budget))  # raises if there is no valid length
     elif steps is not None or tokens is not None or budget is not None:
         raise SettingsError("give one of --steps, --tokens, --epochs and --budget, not several")
     elif epochs < 1:
@@ -222,11 +220,11 @@ def _job(
     feed: "Callable[..., Iterator[Draw]]",
     horizon: "Horizon",
     parameters: dict[str, Any],
-    place: Any,
+    hardware: Any,
     held_out: DevCorpus | None,
-    counted: Counted,
+    yardsticks: Counted,
 ) -> "Job":
-    """Put together what the run does, of settings that are all decided."""
+    """Build the run's job from its decided settings."""
     from bertie.training.run import Job
 
     return Job(
@@ -239,15 +237,15 @@ def _job(
         schedule=parameters["schedule"],
         training=parameters["training"],
         precision=parameters["precision"],
-        device=place,
+        device=hardware,
         seed=parameters["seed"],
         keep=parameters["keep"],
         evaluate=None if held_out is None else held_out.figures,
-        watch=counted.watch,
+        watch=yardsticks.watch,
     )
 
 
-def _start(
+def _start_bundle(
     objective: "Task",
     start: str | RandomStart,
     corpus: "Corpus",
@@ -255,30 +253,31 @@ def _start(
     *,
     seed: int,
     longest: int,
-    said: Mapping[str, Any],
+    explicit: Mapping[str, Any],
 ) -> "Bundle":
-    """Make the network: an existing model with the corpus's vocabulary, or random weights.
+    """Return the network to train: an existing model with the corpus's vocabulary, or random weights.
 
-    Settings of the objective that belong to a model are those of the existing one, unless they were `said`.
+    Settings of the objective that belong to a model come from the existing model, except those in `explicit`.
     """
     from bertie.formats.huggingface import read, resolve
     from bertie.tasks.task import task_name
 
     if isinstance(start, RandomStart):
         return start.draw(objective, seed=seed)
-    own = [name for name in objective.of_model if name not in said]
-    given = {each.name: getattr(objective, each.name) for each in fields(objective) if each.name not in own}  # type: ignore[arg-type]
-    bundle = read(resolve(start), task=task_name(objective), settings=given, new_head=True, seed=seed)
+    stored_names = [name for name in objective.of_model if name not in explicit]
+    names = [each.name for each in fields(objective) if each.name not in stored_names]  # type: ignore[arg-type]
+    settings = {name: getattr(objective, name) for name in names}
+    bundle = read(resolve(start), task=task_name(objective), settings=settings, new_head=True, seed=seed)
     bundle = _with_vocabulary(bundle, start, corpus, tokenizer)
     for line in bundle.notes:
         progress.note(line)
     if bundle.config.max_positions < longest:
         raise SettingsError(f"--length {longest} is more than the {bundle.config.max_positions} positions of {start}")
-    return replace(bundle, task=objective.adjusted({name: getattr(bundle.task, name) for name in own}))
+    return replace(bundle, task=objective.adjusted({name: getattr(bundle.task, name) for name in stored_names}))
 
 
 def _with_vocabulary(bundle: "Bundle", source: str, corpus: "Corpus", tokenizer: "Tokenizer") -> "Bundle":
-    """Return the model with the corpus's vocabulary: its own one, or that with whole words appended.
+    """Return the model with the corpus's vocabulary, which must be its own, with or without appended words.
 
     Raises:
         DataError: the corpus has another vocabulary.
@@ -292,19 +291,19 @@ def _with_vocabulary(bundle: "Bundle", source: str, corpus: "Corpus", tokenizer:
     if is_widened(tokenizer, bundle.tokenizer):
         return widen(bundle, tokenizer, count_pairs(corpus))
     raise DataError(
-        f"{source} has a vocabulary of {bundle.tokenizer.vocab_size} pieces and the corpus one of "
-        f"{tokenizer.vocab_size}, and they differ; prepare the corpus with --tokenizer {source}"
+        f"the vocabularies of {source} ({bundle.tokenizer.vocab_size} pieces) and of the corpus "
+        f"({tokenizer.vocab_size} pieces) differ; prepare the corpus with --tokenizer {source}"
     )
 
 
 def _with_positions(schedule: ScheduleSettings, stages: "Sequence[Stage]", bundle: "Bundle") -> ScheduleSettings:
-    """Decide whether sequences begin at random positions; nothing is decided where that makes no difference."""
+    """Decide whether sequences start at random positions; None if that makes no difference."""
     learned = getattr(bundle.model.encoder.embeddings, "position", None) is not None
     if learned and len({stage.length for stage in stages}) > 1:
         return replace(schedule, random_positions=schedule.random_positions is not False)
     if schedule.random_positions:
-        why = "the run has one length of sequences" if learned else f"{bundle.architecture} learns no positions"
-        raise SettingsError(f"schedule.random_positions has no effect: {why}; leave it out")
+        reason = "the run has one length of sequences" if learned else f"{bundle.architecture} learns no positions"
+        raise SettingsError(f"schedule.random_positions has no effect: {reason}; leave it out")
     return replace(schedule, random_positions=None)
 
 
@@ -320,7 +319,7 @@ def _horizon(
     length: int,
     size: int,
 ) -> "Horizon":
-    """Turn the four ways to say how long into a horizon; epochs become the steps they hold."""
+    """Return the run's length from the one setting given; epochs are converted to steps."""
     from bertie.data.sampler import Sampler
     from bertie.training.schedule import Horizon, parse_duration
 
@@ -331,7 +330,7 @@ def _horizon(
 
 
 def _network(bundle: "Bundle", source: str | None, corpus: "Corpus", *, seed: int) -> "TaskModel":
-    """Make the network that learns; helpers of learning go on from the folders beside the model's files, if any."""
+    """Return the network to train; its helper models continue from subfolders of the source model, if there are any."""
     from bertie.formats.huggingface import read, resolve
 
     network = bundle.task.network(bundle.model, seed=seed)
@@ -340,10 +339,12 @@ def _network(bundle: "Bundle", source: str | None, corpus: "Corpus", *, seed: in
     for name, (helper, _) in network.companions().items():
         folder = resolve(source) / name
         if not folder.is_dir():
-            progress.note(f"{source} has no {name} beside its files: a new one is drawn from seed {seed}")
+            progress.note(f"{source} has no subfolder {name}: a new {name} starts from random weights (seed {seed})")
             continue
-        found = _with_vocabulary(read(folder), str(folder), corpus, bundle.tokenizer)
-        if found.config != helper.encoder.config:
-            raise SettingsError(f"{folder} is of another shape than --settings ask for; give those it was made with")
-        helper.load_state_dict(found.model.state_dict())
+        stored = _with_vocabulary(read(folder), str(folder), corpus, bundle.tokenizer)
+        if stored.config != helper.encoder.config:
+            raise SettingsError(
+                f"{folder} has another shape than --settings ask for; give the settings it was trained with"
+            )
+        helper.load_state_dict(stored.model.state_dict())
     return network

@@ -1,6 +1,6 @@
-"""Repeat a run from the settings file it left.
+"""Repeat a run from its settings file.
 
-Only finds the command and hands it its settings; what runs is that command itself.
+This command reads the command and its settings from the file, and calls that command.
 """
 
 from pathlib import Path
@@ -13,10 +13,10 @@ from bertie.errors import SettingsError
 
 
 def run(file: Positional[Path], **overrides: Any) -> Report:
-    """Repeat a run from the settings file it left, with any of its settings changed.
+    """Repeat a run from its settings file, optionally with changed settings.
 
-    Every run writes a config.toml that repeats it. Flags after the file are those of the command that the file names
-    and win over it: bertie run out/mini/config.toml --out out/mini-again --seed 2
+    Every run writes a config.toml that repeats it. Flags after the file are flags of the command that the file names,
+    and replace its settings: bertie run out/mini/config.toml --out out/mini-again --seed 2
 
     Args:
         file: the config.toml of a run, or the folder that holds it.
@@ -26,7 +26,7 @@ def run(file: Positional[Path], **overrides: Any) -> Report:
         The report of that command.
 
     Raises:
-        SettingsError: the file isn't there, names no command, or holds a setting the command doesn't take.
+        SettingsError: the file doesn't exist, names no command, or has a setting that the command doesn't take.
     """
     name = command_of(file)
     function = getattr(registry.load("commands", name), name)
@@ -39,20 +39,20 @@ def run(file: Positional[Path], **overrides: Any) -> Report:
 
 
 def command_of(file: str | Path) -> str:
-    """Read which command a settings file belongs to.
+    """Read the command of a settings file.
 
     Args:
         file: the settings file, or the folder that holds it as ``config.toml``.
 
     Returns:
-        The command's name, as its file is named.
+        The command's name, with underscores.
 
     Raises:
-        SettingsError: the file isn't there, isn't TOML, or names no command that can be repeated.
+        SettingsError: the file doesn't exist, isn't TOML, or names no command that can be repeated.
     """
     command = config.read(file).get("command")
     if not isinstance(command, str):
-        raise SettingsError(f'{file}: names no command; begin it with a line such as command = "pretrain"')
+        raise SettingsError(f'{file}: names no command; add a first line such as command = "pretrain"')
     name = command.replace("-", "_")
     known = [choice for choice in registry.choices("commands") if choice != "run"]
     if name not in known:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 VOCAB_SIZE = 8192
 _SAMPLE_CHARACTERS = 1_000_000
-_LOOKED_AT = 1_000_000  # characters that decide whether vowel signs are kept
+_CHARACTERS_CHECKED = 1_000_000  # the first characters decide whether vowel signs are kept
 _MANY_SIGNS = 0.01
 
 
@@ -37,17 +37,17 @@ def train_tokenizer(
     Args:
         files: text files, folders or globs.
         out: folder for vocab.txt, tokenizer.json and their settings; must not exist.
-        vocab_size: pieces to learn, special ones counted; 8,192 unless given. The larger it is, the more of the time
-            guessing takes; BERT has 30,522.
-        lowercase: lower-case everything (bert-base-uncased) or not (cased).
-        strip_accents: drop accents; when not given, with lower-casing only, and not in scripts whose vowels are marks.
-        min_frequency: merges rarer than this are not made.
-        alphabet_limit: characters that may become pieces, commonest first.
+        vocab_size: number of pieces to learn, including special tokens; 8,192 by default. Predicting tokens takes more
+            time with a larger vocabulary; BERT has 30,522.
+        lowercase: lower-case all text (as bert-base-uncased) or not (as the cased models).
+        strip_accents: drop accents; by default only with lower-casing, and not in scripts whose vowels are marks.
+        min_frequency: lowest frequency of a merge.
+        alphabet_limit: largest number of characters that may become pieces, the most frequent first.
         bad_utf8: stop at bytes that are not UTF-8, or replace them.
-        text_column: column of tables that holds the text; found out when not given.
+        text_column: column of tables that holds the text; detected when not given.
 
     Returns:
-        What was learnt, and how well it covers a sample of the text.
+        The size of the vocabulary, and its coverage of a sample of the text.
     """
     from bertie.corpus.documents import read_documents
     from bertie.files.atomic import atomic_folder, sha256_file
@@ -74,13 +74,13 @@ def train_tokenizer(
                 yield paragraph
 
     with progress.bar("Reading", unit="million characters") as bar:
-        texts, head = paragraphs(), []
-        while counted < _LOOKED_AT and (text := next(texts, None)) is not None:
-            head.append(text)
+        texts, first_texts = paragraphs(), []
+        while counted < _CHARACTERS_CHECKED and (text := next(texts, None)) is not None:
+            first_texts.append(text)
         if strip_accents is None and lowercase and _keeps_signs(signs, counted):
             strip_accents = False
         tokenizer = train(
-            chain(head, texts),
+            chain(first_texts, texts),
             vocab_size=vocab_size,
             lowercase=lowercase,
             strip_accents=strip_accents,
@@ -90,7 +90,7 @@ def train_tokenizer(
     if signs and (lowercase if strip_accents is None else strip_accents):
         progress.warn(
             f"{signs:,} vowel signs of scripts such as Devanagari or Thai were dropped with the accents, so that "
-            "different words become one; --no-strip-accents keeps them"
+            "different words become the same; keep them with --no-strip-accents"
         )
     with atomic_folder(out) as folder:
         tokenizer.save(folder)
@@ -110,7 +110,7 @@ def train_tokenizer(
 
 
 def _coverage(tokenizer: "Tokenizer", sample: list[str]) -> dict[str, Any]:
-    """Measure how well a vocabulary covers a sample."""
+    """Return the pieces per word and the share of unknown tokens in a sample."""
     ids = tokenizer.encode_batch(sample)
     pieces = sum(len(row) for row in ids)
     words = sum(len(text.split()) for text in sample)
@@ -121,11 +121,11 @@ def _coverage(tokenizer: "Tokenizer", sample: list[str]) -> dict[str, Any]:
 
 
 def _keeps_signs(signs: int, characters: int) -> bool:
-    """Tell whether words would be lost with the accents, and say so."""
+    """Check whether the text has so many vowel signs that dropping them would lose words, and warn if it has."""
     if signs <= _MANY_SIGNS * characters:
         return False
     progress.warn(
-        f"{signs / characters:.0%} of the characters are vowel signs and other marks that words of this script need: "
-        "they are kept (--strip-accents drops them, and accents)"
+        f"{signs / characters:.0%} of the characters are vowel signs and other marks that words of this script need, "
+        "so they are kept; drop them, and accents, with --strip-accents"
     )
     return True

@@ -1,4 +1,4 @@
-"""The classical way, without a network: logistic regression on features that people wrote down.
+"""The classical method, without a network: logistic regression on hand-made features.
 
 It is what a model has to be better than. Words get their tags from themselves, their neighbours and their affixes.
 Texts get their labels from the TF-IDF weights of their words and pairs of words. Both look at lower-cased text, as an

@@ -153,7 +153,7 @@ def test_a_folder_in_use_and_another_corpus_are_refused(corpus: Path, encoder: P
     with pytest.raises(SettingsError, match="exists already"):
         bertie.pretrain(corpus=corpus, out=tmp_path / "run", **how)
     other = tmp_path / "run" / "prepared" / "corpus"
-    with pytest.raises(DataError, match="made of other text"):
+    with pytest.raises(DataError, match="made from other text"):
         bertie.pretrain(corpus=other, out=tmp_path / "run", resume=True, **how)
 
 

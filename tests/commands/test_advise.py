@@ -39,7 +39,7 @@ def test_a_model_that_guesses_words_is_measured(corpus: Path, tmp_path: Path) ->
     model = str(tmp_path / "run" / "model")
     found = bertie.advise(corpus=corpus, dev=corpus, tokens=10**9, length=32, from_=model)
     assert found.values["going_on"]["mask_loss"] > 0.0
-    assert found.values["advice"].startswith(("begin anew", "go on"))
+    assert found.values["advice"].startswith(("start from random weights", "continue"))
     goes_on = found.values["advice"].startswith("go on")
     assert found.next_command is not None and (f"--from {model}" in found.next_command) == goes_on
 
@@ -53,7 +53,7 @@ def test_a_model_without_such_a_head_is_said_to_have_none(corpus: Path, tmp_path
     )
     model = str(tmp_path / "tuned" / "model")
     found = bertie.advise(corpus=corpus, dev=corpus, tokens=1000, length=32, from_=model)
-    assert found.values["going_on"]["mask_loss"] is None and "has no head that guesses words" in found.values["advice"]
+    assert found.values["going_on"]["mask_loss"] is None and "has no head that predicts words" in found.values["advice"]
     assert found.next_command is not None and "--from" in found.next_command
 
 
@@ -67,7 +67,7 @@ def test_a_model_without_such_a_head_is_said_to_have_none(corpus: Path, tmp_path
         ({"tokens": 5, "from_": "model"}, "is measured on held-out text: give --dev"),
         ({"tokens": 5, "model": {"architecture": "electra"}}, "electra learns replaced_token"),
         ({"tokens": 5, "model": {"architecture": "transformer"}}, "it has no head for other tasks"),
-        ({"tokens": 5, "model": {"start": "paper"}}, "leave --model.start out"),
+        ({"tokens": 5, "model": {"start": "paper"}}, "with --model.start paper; leave it out"),
         ({"tokens": 5, "length": 1024}, "--length 1024 is more than"),
     ],
 )

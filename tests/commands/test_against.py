@@ -132,7 +132,7 @@ def test_a_better_model_is_called_better(folders: Any, tmp_path: Path, capsys: p
     low, high = -100 * row["interval_to"], -100 * row["interval_from"]
     assert f"95 % interval {low:.1f} to {high:.1f}, p < 0.001" in found["verdict"]
     same = bertie.evaluate(first, file, against=first)
-    assert same.values["verdict"].startswith("no difference can be told on these 60 rows: ")
+    assert same.values["verdict"].startswith("no significant difference on these 60 rows: ")
     assert same.values["differences"][0]["p"] == 1.0 and "model_better_on" not in same.values
 
 
@@ -183,7 +183,7 @@ def test_seeds_are_measured_one_by_one_and_together(
     assert both["accuracy"]["interval_from"] <= both["accuracy"]["mean"] <= both["accuracy"]["interval_to"]
     assert main(["evaluate", str(ours), str(file)]) == 0
     assert "seed-3" in (shown := capsys.readouterr().out) and "deviation" in shown
-    with pytest.raises(SettingsError, match="a report is of one model; name one of them"):
+    with pytest.raises(SettingsError, match="--report needs one model; name one of them"):
         bertie.evaluate(str(ours), file, report=tmp_path / "page.html")
 
 
@@ -203,10 +203,10 @@ def test_what_is_not_compared(folders: Any, tmp_path: Path, capsys: pytest.Captu
         bertie.evaluate(folders("film", 1), file, against=folders("other", 1))
     with pytest.raises(SettingsError, match=r"does classification and .*stars-1 does regression"):
         bertie.evaluate(folders("film", 1), file, against=folders("stars", 1))
-    with pytest.raises(SettingsError, match="pretraining is measured on what it hides itself"):
+    with pytest.raises(SettingsError, match="pretraining is evaluated on tokens that it masks itself"):
         bertie.evaluate(folders("cloze", 1), file, against=folders("cloze", 2))
     assert main(["evaluate", folders("film", 1), "--suite", "blimp", "--data", "x", "--against", "y"]) == 2
-    assert "--suite is measured without against" in capsys.readouterr().err
+    assert "--suite can't be combined with against" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("kind", ["names", "words", "answers"])

@@ -238,10 +238,10 @@ def test_raw_text_that_can_not_be_read(tmp_path: Path, capsys: pytest.CaptureFix
     ("words", "message"),
     [
         (["nowhere.txt"], "no such file"),
-        (["text.txt", "--dev", "text.txt"], "--dev goes with --task"),
+        (["text.txt", "--dev", "text.txt"], "--dev requires --task"),
         (["text.txt", "--columns", "label=a"], "raw text has one column"),
         (["text.txt", "--task", "clasification"], "did you mean 'classification'"),
-        (["text.txt", "--task", "classification", "--documents", "file"], "--documents goes with raw text"),
+        (["text.txt", "--task", "classification", "--documents", "file"], "--documents is for raw text"),
         (["text.txt", "--task", "classification", "--settings", "colour=red"], "no setting 'colour'"),
         (["text.txt", "--task", "classification", "--length", "3"], "must be at least 5"),
         (["nowhere.tsv", "--task", "classification"], "no such file"),

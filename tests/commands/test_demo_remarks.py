@@ -43,9 +43,9 @@ def _outcome(
 
 def test_a_gain_is_told_in_points() -> None:
     said = remark(_outcome({PRETRAINED: [0.4, 0.5], RANDOM: [0.3, 0.2], CLASSICAL: [0.35, 0.45]}))
-    assert said.startswith("F1 on 7 sentences that nothing learned from, after 5 labelled ones (2 seeds, each with")
+    assert said.startswith("F1 on 7 held-out sentences, after fine-tuning on 5 labelled ones (2 seeds, each with")
     assert "60 seconds of pre-training" in said
-    assert "20.0 points above random weights, 5.0 points above the classical way" in said
+    assert "20.0 points above random weights and 5.0 points above the classical method" in said
 
 
 def test_chinese_features_are_named() -> None:
@@ -55,14 +55,14 @@ def test_chinese_features_are_named() -> None:
 
 def test_a_loss_is_told_as_plainly() -> None:
     said = remark(_outcome({PRETRAINED: [0.4], RANDOM: [0.45], CLASSICAL: [0.6]}, drawn=50, task="classification"))
-    assert said.startswith("Accuracy on 7 texts")
-    assert "one seed, so nothing is known of the spread" in said
-    assert "5.0 points below random weights, 20.0 points below the classical way" in said
+    assert said.startswith("Accuracy on 7 held-out texts")
+    assert "one seed, so the spread is unknown" in said
+    assert "5.0 points below random weights and 20.0 points below the classical method" in said
 
 
 def test_what_does_not_hold_for_every_seed_may_be_chance() -> None:
     said = remark(_outcome({PRETRAINED: [0.4, 0.4], RANDOM: [0.3, 0.42]}))
-    assert "4.0 points above (not for every seed, so perhaps by chance) random weights" in said
+    assert "4.0 points above (not for every seed, so possibly by chance) random weights" in said
     assert "scikit-learn" in said
 
 

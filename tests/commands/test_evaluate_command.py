@@ -64,7 +64,7 @@ def test_json(folders: dict[str, str], table: str, capsys: pytest.CaptureFixture
 def test_text(folders: dict[str, str], table: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, folders["film"], table)
     assert code == 0
-    for word in ("scores.accuracy", "scores.macro f1", "confusion", "classes", "guess good", "surest mistakes"):
+    for word in ("scores.accuracy", "scores.macro f1", "confusion", "classes", "guess good", "most confident mistakes"):
         assert word in out
     assert "the cat " * 20 not in out
 

@@ -82,7 +82,7 @@ def test_a_run_with_a_share(
     words += ["--dev", "20%", "--steps", "2", "--batch-size", "4", "--threads", "1", "--seed", "3"]
     assert main([*words, "--out", str(out)]) == 0
     captured = capsys.readouterr()
-    assert "12 of 60 items are held out to measure on (20%, seed 3; stratified by label" in captured.err
+    assert "12 of 60 items are held out for evaluation (20%, seed 3; stratified by label" in captured.err
     split = json.loads((out / "split.json").read_text())
     assert split["share"] == "20%" and len(split["dev_lines"]) == 12 and min(split["dev_lines"]) > 1
     assert "20% of train.tsv, held out" in (out / "model" / "README.md").read_text()

@@ -103,7 +103,7 @@ def test_pairs(folders: dict[str, str], capsys: pytest.CaptureFixture[str]) -> N
     code, said = fail(capsys, folders["follows"], "alone")
     assert code == 3 and "text 1 has no second text" in said
     code, said = fail(capsys, folders["follows"], "a\tb\tc")
-    assert code == 3 and "holds 2 tabs" in said
+    assert code == 3 and "has 2 tabs" in said
 
 
 def test_standard_input(

@@ -126,7 +126,7 @@ def test_a_table_on_standard_input_is_refused(
 ) -> None:
     type_in(text)
     said = refusal(capsys, film)
-    assert "save it as a file and give --file; lines that are texts all the same go into a .txt" in said
+    assert "save it as a file and give --file; if its lines are texts after all, save them as .txt" in said
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def test_one_command_does_what_three_do(text: Path, tmp_path: Path) -> None:
     again = bertie.pretrain(out=tmp_path / "by-hand", **by_hand).values
     assert again["dev_loss"] == values["dev_loss"] and again["train_loss"] == values["train_loss"]
     report = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
-    assert "2 files of text became" in report and "2 documents were held out" in report
+    assert "2 text files have" in report and "2 documents were held out" in report
 
 
 def test_a_run_of_a_corpus_that_began_before_there_were_files_goes_on(
@@ -120,7 +120,7 @@ def test_a_single_document_held_out_does_not_stop_what_compares_documents(
     one = str(text / "part-0.txt")
     values = bertie.pretrain(**given(text, tmp_path / "run", files=(one,), task=task)).values
     assert "train_loss" in values and "dev_loss" not in values
-    assert "nothing is measured on the documents that were held out" in capsys.readouterr().err
+    assert "no dev figures, because the held-out documents" in capsys.readouterr().err
     made = tmp_path / "run" / "prepared"
     assert Corpus.open(made / "dev").num_documents == 1
     named: dict[str, Any] = {"corpus": made / "corpus", "dev": made / "dev", "model": MODEL, **RUN, "task": task}
@@ -156,7 +156,7 @@ def test_other_text_in_the_same_folder_is_refused(text: Path, tmp_path: Path) ->
     wishes = given(text, tmp_path / "run", steps=1)
     with pytest.raises(SettingsError, match="--length 9999 is more than"):
         bertie.pretrain(**{**wishes, "length": 9999})
-    with pytest.raises(DataError, match="made of other text or with other settings"):
+    with pytest.raises(DataError, match="made from other text or with other settings"):
         bertie.pretrain(**{**wishes, "vocab_size": 100})
     assert bertie.pretrain(**wishes).values["steps"] == 1
 

@@ -114,11 +114,11 @@ def test_an_index_keeps_the_vectors(
 ) -> None:
     words = [file, "the cat sat", "--index", str(tmp_path / "kept.npz"), "--json"]
     first, err = run(capsys, models[0], *words)
-    assert "6 vectors kept" in err and "Embedding" in err
+    assert "6 vectors stored" in err and "Embedding" in err
     again, err = run(capsys, models[0], *words)
     assert again == first and "Embedding" not in err
     _, err = run(capsys, models[1], *words)
-    assert "another model than when it was made" in err and "6 vectors kept" in err
+    assert "another model than when it was made" in err and "6 vectors stored" in err
     Path(file).write_text("the cat sat\nred fish\n", encoding="utf-8")
     shorter, err = run(capsys, models[1], *words)
     assert "another file than when it was made" in err and len(json.loads(shorter)["hits"]) == 2
@@ -151,7 +151,7 @@ def test_wrong_wishes(models: list[str], file: str, tmp_path: Path, capsys: pyte
         (2, "--top-k must be at least 1", (file, "a", "--top-k", "0")),
         (2, "an index is a .npz file", (file, "a", "--index", "kept")),
         (3, "a query is empty", (file, "a", " ")),
-        (3, "holds no text to search in", (str(tmp_path / "empty.txt"), "a")),
+        (3, "has no text to search in", (str(tmp_path / "empty.txt"), "a")),
         (2, "no such file", (str(tmp_path / "none.txt"), "a")),
     ):
         found = fail(capsys, models[0], *words)

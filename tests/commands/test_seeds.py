@@ -81,9 +81,9 @@ def test_a_run_a_seed_and_what_they_are_together(
     before = (out / "seed-1" / "run.json").read_bytes()
     assert main(["run", str(out), "--resume", "--seeds", "1-4", "--json"]) == 0
     printed = capsys.readouterr()
-    assert json.loads(printed.out)["seeds"] == [1, 2, 3, 4] and printed.err.count("is finished already") == 3
+    assert json.loads(printed.out)["seeds"] == [1, 2, 3, 4] and printed.err.count("is already finished") == 3
     assert (out / "seed-1" / "run.json").read_bytes() == before
-    with pytest.raises(SettingsError, match="exists already; go on with it by --resume"):
+    with pytest.raises(SettingsError, match="exists already; continue it with --resume"):
         bertie.finetune(**given, out=out, seeds=[1, 2])
     with pytest.raises(SettingsError, match="is a run of one seed"):
         bertie.finetune(**given, out=out / "seed-1", seeds=[1, 2], resume=True)
@@ -107,12 +107,14 @@ def test_a_signal_leaves_what_is_done_and_the_rest_goes_on(
             os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(run, "_evaluate", interrupt)
-    with pytest.raises(Interrupted, match=r"seed 7: SIGINT: saved at step \d; resume it with .*seed-7; or with all of"):
+    with pytest.raises(
+        Interrupted, match=r"seed 7: SIGINT: saved at step \d; resume it with .*seed-7; resume all seeds"
+    ):
         bertie.finetune(**given, out=out, seeds=[5, 7])
     monkeypatch.undo()
     assert [row["state"] for row in bertie.show(out).values["runs"]] == ["finished", "unfinished"]
     assert "--resume" in bertie.show(out).next_command
-    with pytest.raises(SettingsError, match="seed-7 is not finished; go on with: bertie run"):
+    with pytest.raises(SettingsError, match="seed-7 is not finished; finish it with: bertie run"):
         model_folders(out)
     assert main(["run", str(out), "--resume", "--quiet"]) == 0
     for seed in (5, 7):
@@ -135,7 +137,7 @@ def test_without_dev_the_training_loss_is_compared(given: dict[str, Any], tmp_pa
     del given["dev"]
     found = bertie.finetune(**given, out=tmp_path / "all", seeds=[1])
     assert [row["score"] for row in found.values["over_seeds"]] == ["train_loss"]
-    assert found.values["over_seeds"][0]["deviation"] is None and found.values["interval"] == "none of one seed"
+    assert found.values["over_seeds"][0]["deviation"] is None and found.values["interval"] == "none for one seed"
 
 
 def test_pretraining(prepare_sentences: Callable[..., Path], tmp_path: Path) -> None:
@@ -163,9 +165,9 @@ def test_a_mistake_leaves_no_folder(given: dict[str, Any], tmp_path: Path) -> No
         (["--seeds", "1,2", "--seed", "0"], "give seed or seeds, not both"),
         (["--seeds", "1,2,1"], "seeds has 1 twice"),
         (["--seeds", "-1"], "seeds has -1; a seed is a whole number from 0"),
-        (["--seeds", "one"], "'one' is no whole number and no range; write them as 1,2,3 or 1-5"),
+        (["--seeds", "one"], "'one' is neither a whole number nor a range; write them as 1,2,3 or 1-5"),
         (["--seeds", ""], "'' is no whole number"),
-        (["--seeds", "3-1"], "'3-1' is no range of numbers from a lower one"),
+        (["--seeds", "3-1"], "'3-1' is not a range from a lower number"),
         (["--seeds", "1,18446744073709551616"], "a seed is a whole number from 0 to"),
     ],
 )

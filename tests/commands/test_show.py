@@ -113,26 +113,26 @@ def test_tokenizers(tmp_path: Path) -> None:
 def test_nothing_to_show(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="no such file or folder"):
         show(tmp_path / "nowhere")
-    with pytest.raises(SettingsError, match=r"is no run \(config.toml\), no prepared corpus"):
+    with pytest.raises(SettingsError, match=r"is not a run \(config.toml\), a prepared corpus"):
         show(tmp_path)
 
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("config.json", b"{", "config.json: this is no valid JSON"),
+        ("config.json", b"{", "config.json: this is not valid JSON"),
         ("config.json", b"\xff\xfe\x00", "config.json: this is UTF-16"),
         ("config.json", b"[1]", "config.json: a JSON object was expected"),
         ("config.json", b"[" * 100_000, "config.json: nested too deeply"),
         ("manifest.json", b"null", "manifest.json: a JSON object was expected here; this is null"),
-        ("model.safetensors", b"", "model.safetensors: its header: this is no valid JSON"),
+        ("model.safetensors", b"", "model.safetensors: its header: this is not valid JSON"),
         ("model.safetensors", b"\xff" * 8, "its header claims"),
         ("model.safetensors", weights({"a": 3}), "without shape or type"),
         ("model.safetensors", weights({"a": {"shape": "x", "dtype": "F32"}}), "without shape or type"),
-        ("tokenizer.json", b'{"model": {"vocab": 3}}', "tokenizer.json: holds no vocabulary"),
-        ("tokenizer.json", b'{"model": {"vocab": {}}, "normalizer": [1]}', "tokenizer.json: holds no vocabulary"),
-        ("manifest.json", b'{"format": "bertie corpus", "files": [3]}', "how large each file is"),
-        ("manifest.json", b'{"format": "bertie corpus", "files": {"a": {}}}', "how large each file is"),
+        ("tokenizer.json", b'{"model": {"vocab": 3}}', "tokenizer.json: has no vocabulary"),
+        ("tokenizer.json", b'{"model": {"vocab": {}}, "normalizer": [1]}', "tokenizer.json: has no vocabulary"),
+        ("manifest.json", b'{"format": "bertie corpus", "files": [3]}', "the sizes of the files are missing"),
+        ("manifest.json", b'{"format": "bertie corpus", "files": {"a": {}}}', "the sizes of the files are missing"),
     ],
 )
 def test_broken_files(tmp_path: Path, name: str, content: bytes, message: str) -> None:
@@ -146,7 +146,7 @@ def test_broken_files(tmp_path: Path, name: str, content: bytes, message: str) -
 def test_a_broken_line_in_the_middle_is_named(tmp_path: Path) -> None:
     config.write(tmp_path / "config.toml", command="pretrain", parameters={})
     (tmp_path / "metrics.jsonl").write_text('{"kind": "train"}\n{"kind": \n{"kind": "train"}\n')
-    with pytest.raises(DataError, match=r"metrics.jsonl:2: this is no valid JSON"):
+    with pytest.raises(DataError, match=r"metrics.jsonl:2: this is not valid JSON"):
         show(tmp_path)
 
 
@@ -209,7 +209,7 @@ def test_checksums_that_are_no_list_can_be_written_anew(model: Path, capsys: pyt
 
 def test_only_a_models_changes_can_be_accepted_here(tmp_path: Path) -> None:
     (tmp_path / "vocab.txt").write_text("a\n")
-    with pytest.raises(SettingsError, match=r"is for model folders; .* is known by its tokenizer\.json"):
+    with pytest.raises(SettingsError, match=r"is only for model folders; .* has a tokenizer\.json"):
         show(tmp_path, accept_changes=True)
 
 

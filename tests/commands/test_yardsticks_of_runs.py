@@ -59,7 +59,7 @@ def test_dev_is_measured_with_masks_alone_and_counts_stand_beside(
     assert found["yardstick_neighbours_loss"] > 0.0 and 0.0 < found["yardstick_unigram_accuracy"] < 1.0
     for row in lines(tmp_path / "out", "dev"):
         assert row.keys() >= set(OF_MASKS)
-    assert "yardsticks, [MASK] guessed by counts: unigram" in capsys.readouterr().err
+    assert "yardsticks, loss at [MASK] of counts alone: unigram" in capsys.readouterr().err
     page = (tmp_path / "out" / "report.html").read_text()
     assert "measured on dev: of single tokens" in page and "two neighbours" in page
 
@@ -76,7 +76,7 @@ def test_without_a_dev_corpus_a_sample_is_left_out_of_the_counts(
     assert found["train_mask_loss"] > 0.0 and "train_mask_cosine" not in found
     page = (tmp_path / "out" / "report.html").read_text()
     total = json.loads((corpus / "manifest.json").read_text())["num_tokens"]
-    assert "measured on a sample of the training corpus that they leave out" in page
+    assert "measured on a sample of the training corpus that is not counted" in page
     counted = int(page.split("The yardsticks are counts of ")[1].split(" tokens")[0].replace(",", ""))
     assert 0.9 * total < counted < total
 

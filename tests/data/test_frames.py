@@ -221,7 +221,7 @@ def test_finetune_on_a_table_can_be_repeated_from_its_folder(
     assert set(report.scores) >= {"accuracy"}
     said = capsys.readouterr().err
     assert "train: 12 rows, text from column" in said and "bertie-" not in said
-    assert "out/run/train.jsonl: the table is kept here" in said
+    assert "out/run/train.jsonl: a copy of the table" in said
     settings = (tmp_path / "out/run/config.toml").read_text()
     assert 'train = "out/run/train.jsonl"' in settings and 'dev = "out/run/dev.jsonl"' in settings
     again = bertie.run("out/run", out="out/again")

@@ -51,8 +51,8 @@ def test_every_block_runs(tmp_path: Path) -> None:
     assert (tmp_path / "out/encoder/report.html").stat().st_size > 2000
     assert (tmp_path / "out/taste/model/model.safetensors").exists()
     assert re.search(r"FOOD +piece of bread +16-30", outputs["tasks.md"]) and "«corn»" in outputs["tasks.md"]
-    assert 'bertie predict out/alike/model "a text of yours" --pair "' in said["tasks.md"]
-    assert 'bertie predict out/tags/model "a text of yours"\n' in said["tasks.md"]
+    assert 'bertie predict out/alike/model "your text" --pair "' in said["tasks.md"]
+    assert 'bertie predict out/tags/model "your text"\n' in said["tasks.md"]
     records = [json.loads(line) for line in (tmp_path / "out/encoder/metrics.jsonl").read_text().splitlines()]
     dev = [record["loss"] for record in records if record["kind"] == "dev"]
     assert dev[-1] < dev[0] - 1.0

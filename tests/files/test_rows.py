@@ -103,7 +103,7 @@ def test_huge_fields(tmp_path: Path) -> None:
         ("a.csv", "id,text\n1\n", r"a\.csv:2: 1 fields"),
         ("a.csv", 'id,text\n1,a\n2,"never closed\n3,c\n', r"a\.csv:3: .*not valid CSV"),
         ("a.tsv", "id\ttext\n1\ta\tb\n", r"a\.tsv:2: 3 fields"),
-        ("a.jsonl", '{"text": "a"}\n{"text": \n', r"a\.jsonl:2: .*no valid JSON"),
+        ("a.jsonl", '{"text": "a"}\n{"text": \n', r"a\.jsonl:2: .*not valid JSON"),
         ("a.jsonl", "[" * 100_000 + "\n", r"a\.jsonl: nested too deeply"),
         ("a.jsonl", "9" * 5000 + "\n", r"a\.jsonl:1: a number has more than 300 digits"),
         ("a.jsonl", '"just text"\n', r"a\.jsonl:1: each line must be an object"),

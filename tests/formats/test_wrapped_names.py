@@ -212,5 +212,5 @@ def test_several_pickles_are_asked_about(tmp_path: Path) -> None:
     (folder / "model.safetensors").unlink()
     for name in ("best.pt", "last.pt"):
         torch.save(tensors, folder / name)
-    with pytest.raises(SettingsError, match=r"holds best\.pt, last\.pt; leave the one"):
+    with pytest.raises(SettingsError, match=r"has several weight files: best\.pt, last\.pt; keep only the one"):
         convert(str(folder), tmp_path / "new")

@@ -164,7 +164,7 @@ def test_every_form_of_a_suite(tmp_path: Path, form: str) -> None:
     [
         (b'{"sentence_good": "a"}\n', "a.jsonl:1: a pair is an object .*; here, sentence_bad is not a text"),
         (lines("x", 1) + b"\n[1]\n", "a.jsonl:3: a pair is an object"),
-        (b"{\n", "a.jsonl:1: this is no valid JSON"),
+        (b"{\n", "a.jsonl:1: this is not valid JSON"),
         (lines("x", 1, key="phenomenon"), "here, linguistics_term is not a text"),
         (b"\xff", "not UTF-8"),
         (b"", "holds no pair"),
@@ -240,9 +240,9 @@ def test_the_command(folders: tuple[str, str], tmp_path: Path, capsys: pytest.Ca
         (["--suite", "blmip", "--data", "."], "did you mean 'blimp'"),
         (["--suite", "blimp"], "needs --data"),
         (["--suite", "blimp", "--data", ".", "--limit", "0"], "--limit must be at least 1; got 0"),
-        (["dev.tsv", "--suite", "blimp", "--data", "."], "--suite is measured without file"),
-        (["dev.tsv", "--limit", "3"], "--limit is of a suite"),
-        ([], "what to measure on"),
+        (["dev.tsv", "--suite", "blimp", "--data", "."], "--suite can't be combined with file"),
+        (["dev.tsv", "--limit", "3"], "--limit requires --suite"),
+        ([], "no data to evaluate on"),
     ],
 )
 def test_what_does_not_go_together(

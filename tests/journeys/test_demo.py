@@ -60,14 +60,14 @@ def _run(files: tuple[Path, Path, Path], out: Path, **settings: Any) -> dict[str
 def test_the_whole_life_with_labels(tmp_path: Path) -> None:
     out = tmp_path / "out"
     values = _run(_write_opinions(tmp_path), out, epochs=12)
-    assert [row["way"] for row in values["ways"]] == ["pre-trained", "random weights", "classical way"]
+    assert [row["way"] for row in values["ways"]] == ["pre-trained", "random weights", "classical method"]
     assert all(len(row["seeds"]) == 1 and row["spread"] is None for row in values["ways"])
     assert values["accuracy_classical"] > 0.9  # one word decides
     assert max(values["accuracy_pretrained"], values["accuracy_random"]) > 0.7
-    assert "counts of the two pieces" in values["remarks"][0]
-    assert "TF-IDF" in values["remarks"][1] and "nothing is known of the spread" in values["remarks"][1]
+    assert "counts of the two neighbouring pieces" in values["remarks"][0]
+    assert "TF-IDF" in values["remarks"][1] and "the spread is unknown" in values["remarks"][1]
     page = (out / "report.html").read_text(encoding="utf-8")
-    for part in ("What pre-training bought", "By class", "Predictions for unlabelled texts", "bertie demo"):
+    for part in ("Effect of pre-training", "By class", "Predictions for unlabelled texts", "bertie demo"):
         assert part in page
     with pytest.raises(SettingsError, match="exists"):
         demo(out=out)
@@ -86,7 +86,7 @@ def test_the_whole_life_with_tags(tmp_path: Path) -> None:
     assert "word, neighbours, affixes" in values["remarks"][1]
     assert values["masks"] and all(row["sentence"].count("___") == 1 for row in values["masks"])
     page = (out / "report.html").read_text(encoding="utf-8")
-    for part in ("Masked words", "What pre-training bought", "classical way", "PER"):
+    for part in ("Masked words", "Effect of pre-training", "classical method", "PER"):
         assert part in page
 
 
@@ -101,7 +101,7 @@ def test_pairs_of_texts(tmp_path: Path) -> None:
     )
     assert "--pair" in str(report.next_command)
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
-    assert "Predictions for unlabelled texts" not in page and "What pre-training bought" in page
+    assert "Predictions for unlabelled texts" not in page and "Effect of pre-training" in page
 
 
 def test_held_out_text_is_never_read_in_training(tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ def test_wrong_settings_are_told_before_anything_is_read(tmp_path: Path) -> None
     out = tmp_path / "out"
     with pytest.raises(SettingsError, match="go together"):
         demo(out=out, train=train)
-    with pytest.raises(SettingsError, match="--task goes with"):
+    with pytest.raises(SettingsError, match="--task requires"):
         demo(out=out, task="tagging")
     with pytest.raises(SettingsError, match="--language chooses"):
         demo(out=out, language="zh", corpus=(train,), train=train, dev=dev)

@@ -94,5 +94,5 @@ def test_where_nothing_can_grow(feed: Feed, corpus: Path, tmp_path: Path) -> Non
         next(feed({}, batch_tokens=256))
     with pytest.raises(SettingsError, match="the steps of an epoch are unknown"):
         bertie.pretrain(corpus=corpus, out=tmp_path / "out", epochs=1, schedule=GROWING)
-    with pytest.raises(SettingsError, match=r"batch_warmup is pretrain's"):
+    with pytest.raises(SettingsError, match=r"batch_warmup is only for pretrain"):
         bertie.finetune("x", task="classification", train="x.tsv", out=tmp_path / "out", schedule=GROWING)

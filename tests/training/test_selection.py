@@ -119,7 +119,7 @@ def test_wishes_that_need_evaluations(wish: dict[str, Any], tmp_path: Path) -> N
     table = tmp_path / "train.tsv"
     table.write_text("text\tlabel\na\tx\nb\ty\n", encoding="utf-8")
     settings = {**wish, "evaluate_each_epoch": True}
-    with pytest.raises(SettingsError, match="go by the scores on a dev table; give one with --dev"):
+    with pytest.raises(SettingsError, match="need the scores on a dev table; give one with --dev"):
         bertie.finetune("nowhere", train=table, out=tmp_path / "run", training=settings)
     with pytest.raises(SettingsError, match=r"are finetune's"):
         bertie.pretrain(corpus=tmp_path, out=tmp_path / "run", training=settings)
