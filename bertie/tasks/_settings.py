@@ -1,4 +1,4 @@
-"""Settings of a task that were typed as text get the types of its fields; it is no choice among the tasks."""
+"""Private helper: convert a task's settings from text to the types of its fields."""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def parse_settings(kind: "type[Task]", given: Mapping[str, Any]) -> dict[str, Any]:
-    """Give settings that were typed as text the types of a task's fields.
+    """Convert settings from text to the types of a task's fields.
 
     Raises:
-        SettingsError: a setting that the task doesn't have, or a value that its field can't be.
+        SettingsError: the task has no such setting, or a value doesn't fit its field.
     """
     hints = get_type_hints(kind)
     names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
@@ -35,16 +35,19 @@ def parse_settings(kind: "type[Task]", given: Mapping[str, Any]) -> dict[str, An
             try:
                 parsed[name] = parse_json(value, f"{kind.name}.{name}")
             except DataError:
-                if "tuple" not in str(hints[name]):  # a word such as "balanced" is for `learn` to turn into numbers
+                if "tuple" not in str(hints[name]):  # `learn` turns a word such as "balanced" into numbers
                     raise SettingsError(f"{kind.name}.{name} can't be {value!r}") from None
     return parsed
 
 
 def _names(value: str, where: str) -> list[str]:
-    """Read a list that was typed: "a|b|c", or as JSON where a name holds a bar.
+    """Read a list from text: "a|b|c", or JSON, which names that contain "|" need.
+
+    >>> _names("a | b", "labels"), _names('["a|b", "c"]', "labels")
+    (['a', 'b'], ['a|b', 'c'])
 
     Raises:
-        SettingsError: broken JSON, or names that are no texts.
+        SettingsError: the JSON is invalid, or a name is not a text.
     """
     if not value.startswith("["):
         return [name.strip() for name in value.split("|")]
@@ -53,5 +56,5 @@ def _names(value: str, where: str) -> list[str]:
     except DataError as error:
         raise SettingsError(f'{where} can\'t be {value[:200]!r}; write a|b|c, or ["a", "b", "c"]') from error
     if not all(isinstance(name, str) for name in names):
-        raise SettingsError(f"{where} is a list of texts; got {value[:200]!r}")
+        raise SettingsError(f"{where} must be a list of texts; got {value[:200]!r}")
     return list(names)

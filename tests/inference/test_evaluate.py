@@ -143,5 +143,5 @@ def test_what_can_not_be_measured(build_model: Build, tiny_tokenizer: Any) -> No
     unseen = run([Text("a", label="good"), Text("b", label="great")])  # a mistake, whatever the model says
     assert unseen.per_class["great"]["support"] == 1 and unseen.scores["accuracy"] <= 0.5
     features = FeaturesTask()
-    with pytest.raises(SettingsError, match="neither trained nor measured"):
+    with pytest.raises(SettingsError, match="can't be trained or evaluated"):
         run(["a"], features, build_model(features))
