@@ -151,9 +151,9 @@ def test_numbers_without_a_known_range_are_scored_and_have_no_loss(build_model: 
 
 def test_single_texts_cannot_be_measured(build_model: Build, tiny_tokenizer: Any) -> None:
     task = Embedding()
-    with pytest.raises(DataError, match="embedding is measured on items with labels"):
+    with pytest.raises(DataError, match="evaluating embedding needs items with labels"):
         evaluate(build_model(task), task, ["a cat", "a dog"], tiny_tokenizer)
-    with pytest.raises(DataError, match="text 2 has no label, others have"):
+    with pytest.raises(DataError, match="text 2 has no label, but others have"):
         evaluate(build_model(task), task, [("a cat", "the cat"), "a dog"], tiny_tokenizer)
 
 
