@@ -19,7 +19,7 @@ from bertie.tasks.task import Judgement, Task
 
 RESAMPLES = 1000
 MOST_ROWS = 20
-"""Maximum of rows kept for each side, to look at."""
+"""Maximum number of rows kept for each side, to look at."""
 
 
 @dataclass(frozen=True)

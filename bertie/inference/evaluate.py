@@ -147,7 +147,7 @@ def evaluate(
         task: of the model.
         items: all with labels, or all without.
         tokenizer: of the model.
-        max_tokens: maximum of tokens in a batch.
+        max_tokens: maximum number of tokens in a batch.
         seed: of the masks, for items without labels.
         num_worst: number of mistakes to keep.
         bar: advanced by the number of items done.

@@ -60,7 +60,7 @@ def forward(
         task: encodes the items.
         items: any number; one window of some thousand items is in memory at a time.
         tokenizer: of the model.
-        max_tokens: maximum of tokens in a batch. A longer item is a batch by itself.
+        max_tokens: maximum number of tokens in a batch. A longer item is a batch by itself.
         draw_keys: returns the random streams that corrupt the items of the given numbers. None: no corruption.
 
     Yields:

@@ -169,7 +169,7 @@ def score_from_left(
         model: in evaluation mode, with a head that predicts the next token.
         pieces: B sequences of T tokens in all.
         tokenizer: of the model.
-        max_tokens: maximum of tokens in a batch.
+        max_tokens: maximum number of tokens in a batch.
 
     Returns:
         (T,) log-probabilities of the pieces; 0 for special tokens.
@@ -206,7 +206,7 @@ def score_pieces(
         pieces: B sequences of T tokens in all.
         tokenizer: of the model.
         within_word: whether pieces to the right in the same word are hidden too.
-        max_tokens: maximum of tokens in a batch.
+        max_tokens: maximum number of tokens in a batch.
 
     Returns:
         (T,) log-probabilities of the pieces; 0 for special tokens.

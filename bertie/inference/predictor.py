@@ -36,7 +36,7 @@ class Predictor:
 
     Args:
         bundle: model, task and tokenizer.
-        max_tokens: maximum of tokens in a batch. Fewer tokens need less memory.
+        max_tokens: maximum number of tokens in a batch. Fewer tokens need less memory.
         device: auto (the GPU if there is one), cpu, cuda, cuda:1.
         precision: agreement of the encoder's vectors with fp32: exact (to 1e-4), bf16 (mean cosine of 0.9999) or int8
             (0.995). The default is exact.
@@ -286,7 +286,7 @@ def load(
         task: name of the task. None: the task in the model's settings.
         device: auto, cpu, cuda, cuda:1.
         threads: number of CPU threads. None: torch's default.
-        max_tokens: maximum of tokens in a batch.
+        max_tokens: maximum number of tokens in a batch.
         precision: exact (within 1e-4 of fp32), bf16 or int8. The latter two are faster if the CPU has such products,
             with mean cosines to fp32's vectors of 0.9999 and 0.995. None: exact, or the precision of an export.
         backend: eager (torch), onnx or openvino. auto: the fastest installed one, by a fixed rule.

@@ -65,7 +65,7 @@ def nearest(vectors: NDArray[np.float32], queries: NDArray[np.float32], top_k: i
     Args:
         vectors: (N, H) of the texts.
         queries: (Q, H).
-        top_k: maximum of hits for each query.
+        top_k: maximum number of hits for each query.
 
     Raises:
         SettingsError: top_k is below 1.

@@ -127,7 +127,7 @@ class Candidates:
             )
 
     def null_of_item(self, item: int) -> float:
-        """Return the lowest score of "no answer" among an item's windows: that of the window surest of an answer."""
+        """Return the lowest score of "no answer" in an item's windows, as windows without the answer score it high."""
         return float(self.nulls[self.edges[item] : self.edges[item + 1]].min())
 
 
@@ -163,13 +163,14 @@ def find_candidates(outputs: Tensor, batch: Batch, *, n_best: int, max_answer: i
         rows = batch.rows.to(allowed.device)
         has_pair = torch.zeros(batch.num_items, dtype=torch.bool, device=allowed.device)
         has_pair[rows[allowed.flatten(1).any(1)]] = True
-        bare = ~has_pair[rows]  # (W,) windows of items without a valid pair
+        no_pair = ~has_pair[rows]  # (W,) windows of items without a valid pair
         in_context = all_owned.bool() & (all_begins >= 0) & (all_finishes > 0)
-        best, single = logits.sum(2).masked_fill(~in_context, -torch.inf)[bare].topk(indices.shape[1], dim=1)
-        scores[bare] = torch.diag_embed(best).masked_fill(
+        best, single = logits.sum(2).masked_fill(~in_context, -torch.inf)[no_pair].topk(indices.shape[1], dim=1)
+        scores[no_pair] = torch.diag_embed(best).masked_fill(
             ~torch.eye(best.shape[1], dtype=torch.bool, device=best.device), -torch.inf
         )
-        begins[bare], finishes[bare] = all_begins[bare].gather(1, single), all_finishes[bare].gather(1, single)
+        begins[no_pair] = all_begins[no_pair].gather(1, single)
+        finishes[no_pair] = all_finishes[no_pair].gather(1, single)
     scores = scores.flatten(1)
     return Candidates(
         scores.cpu().numpy(),

@@ -32,15 +32,15 @@ def has_labels(items: Sequence[Any]) -> bool:
     Raises:
         DataError: only some pairs have labels, or an item is not a pair.
     """
-    bare = [getattr(item, "label", None) is None for item in items]
+    unlabelled = [getattr(item, "label", None) is None for item in items]
     for number, item in enumerate(items, 1):
         where = f"line {item.line}" if getattr(item, "line", 0) else f"text {number}"
         if sides(item)[1] is None:
             raise DataError(f"{where} has no second text; training and evaluating embeddings needs pairs")
-        if bare[number - 1] != bare[0]:
-            has = "no" if bare[number - 1] else "a"
+        if unlabelled[number - 1] != unlabelled[0]:
+            has = "no" if unlabelled[number - 1] else "a"
             raise DataError(f"{where} has {has} label, unlike the first pair; label all pairs or none")
-    return not bare[0]
+    return not unlabelled[0]
 
 
 def value_of(label: Any, where: str) -> float:

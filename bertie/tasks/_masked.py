@@ -26,7 +26,7 @@ class Masked(Task):
     mask_rate: float = 0.15
     """Share of a sequence's tokens, [CLS] and [SEP] included, that are chosen."""
     max_masked: int | None = None
-    """Maximum of chosen tokens in one sequence. None: no maximum."""
+    """Maximum number of chosen tokens in one sequence. None: no limit."""
     masking: Literal["token", "word", "span"] = "token"
     """Unit of choice: token (single pieces), word (whole words; Chinese ones if the corpus marks them) or span."""
     mask_rate_end: float | None = None

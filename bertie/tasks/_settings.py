@@ -12,31 +12,31 @@ if TYPE_CHECKING:
     from bertie.tasks.task import Task
 
 
-def parse_settings(kind: "type[Task]", given: Mapping[str, Any]) -> dict[str, Any]:
+def parse_settings(task: "type[Task]", settings: Mapping[str, Any]) -> dict[str, Any]:
     """Convert settings from text to the types of a task's fields.
 
     Raises:
         SettingsError: the task has no such setting, or a value doesn't fit its field.
     """
-    hints = get_type_hints(kind)
-    names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    hints = get_type_hints(task)
+    names = {field.name for field in fields(task)}  # type: ignore[arg-type]
     parsed: dict[str, Any] = {}
-    for name, value in given.items():
+    for name, value in settings.items():
         if name not in names:
-            raise SettingsError(f"{kind.name} has no setting {name!r}; {registry.did_you_mean(name, names)}")
+            raise SettingsError(f"{task.name} has no setting {name!r}; {registry.did_you_mean(name, names)}")
         parsed[name] = value
         if get_origin(hints[name]) is Literal and value not in get_args(hints[name]):
-            raise SettingsError(f"{kind.name}.{name} is one of {', '.join(get_args(hints[name]))}; got {value!r}")
+            raise SettingsError(f"{task.name}.{name} must be one of {', '.join(get_args(hints[name]))}; got {value!r}")
         if isinstance(value, str) and str(hints[name]).startswith("tuple[str"):
-            parsed[name] = _names(value, f"{kind.name}.{name}")
+            parsed[name] = _names(value, f"{task.name}.{name}")
             continue
         takes_text = "str" in str(hints[name]) or "Literal" in str(hints[name])
         if isinstance(value, str) and not takes_text:
             try:
-                parsed[name] = parse_json(value, f"{kind.name}.{name}")
+                parsed[name] = parse_json(value, f"{task.name}.{name}")
             except DataError:
                 if "tuple" not in str(hints[name]):  # `learn` turns a word such as "balanced" into numbers
-                    raise SettingsError(f"{kind.name}.{name} can't be {value!r}") from None
+                    raise SettingsError(f"{task.name}.{name} can't be {value!r}") from None
     return parsed
 
 

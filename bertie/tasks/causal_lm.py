@@ -49,7 +49,7 @@ class CausalLM(Search, Task):
     truncation: Cut = "error"
     """What to do with a longer text: refuse it (error), or cut and count it (truncate). Prompts lose their start."""
     max_new_tokens: int = _NEW
-    """Maximum of new tokens, the end token included. If 32 is more than half of max_length, the default is half."""
+    """Maximum number of new tokens, the end token included. The default is 32, or half of max_length if less."""
 
     name: ClassVar[str] = "causal_lm"
     architecture: ClassVar[str] = "{}LMHeadModel"
@@ -167,11 +167,7 @@ class CausalLM(Search, Task):
 
 
 def perplexity(loss: float) -> float:
-    """Return e to the power of a mean loss. A loss above 700 counts as 700, because the result would overflow.
-
-    >>> perplexity(0.0)
-    1.0
-    """
+    """Return e to the power of a mean loss. A loss above 700 counts as 700, because the result would overflow."""
     return math.exp(min(loss, 700.0))
 
 

@@ -57,7 +57,7 @@ class Classification(Task):
     stride: int | None = None
     """Pieces from the start of one window to the next. None: half a window."""
     max_windows: int = 32
-    """Maximum of windows for one text. Pieces beyond them are cut and counted."""
+    """Maximum number of windows for one text. Pieces beyond them are cut and counted."""
     multi_label: bool = False
     """Whether an item may have any number of labels."""
     threshold: float = 0.5
@@ -206,7 +206,7 @@ class Classification(Task):
         return Verdict(", ".join(predicted), confidence, scores)
 
     def score(self, predictions: Sequence[Verdict], items: Sequence[Any]) -> dict[str, float]:
-        """Compute accuracy, macro F1 and, for two classes, Matthews' correlation; `multi_label` adds micro F1."""
+        """Compute accuracy and macro F1. Add Matthews' correlation for two classes, or micro F1 for `multi_label`."""
         if self.multi_label:
             return multi_label(self._gold_table(items), self._guess_table(predictions, items))
         guesses, gold = [guess.label for guess in predictions], [labels_of(item)[0] for item in items]

@@ -78,7 +78,7 @@ class Embedding(Task):
     stride: int | None = None
     """Pieces from the start of one window to the next. None: half a window."""
     max_windows: int = 32
-    """Maximum of windows for one text. Pieces beyond them are cut and counted."""
+    """Maximum number of windows for one text. Pieces beyond them are cut and counted."""
     objective: Literal["auto", "contrastive", "cosine"] = "auto"
     """Find each text's partner in the batch (contrastive), or predict a pair's label (cosine). auto: by the table."""
     scale: float = 20.0

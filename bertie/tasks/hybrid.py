@@ -55,7 +55,7 @@ class Hybrid(MaskedLM):
         return CausalLM(max_length=self.max_length, truncation=self.truncation).encode(items, tokenizer, keys)
 
     def draws_causal(self, keys: Keys) -> Any:
-        """Tell for each key whether a batch whose first key it is is causal."""
+        """Tell for each key whether it makes a batch causal if it is the batch's first key."""
         return uniform(stream(keys, _MODE)) < self.causal_rate
 
     def aspects(self) -> Sequence[Self]:

@@ -59,7 +59,7 @@ class MultipleChoice(Task):
     stride: int | None = None
     """Pieces from the start of one window to the next. None: half a window."""
     max_windows: int = 32
-    """Maximum of windows for one choice. Pieces beyond them are cut and counted."""
+    """Maximum number of windows for one choice. Pieces beyond them are cut and counted."""
 
     name: ClassVar[str] = "multiple_choice"
     architecture: ClassVar[str] = "{}ForMultipleChoice"

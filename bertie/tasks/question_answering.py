@@ -227,7 +227,7 @@ class QuestionAnswering(Task):
     def _marks(self, texts: Sequence[str], items: Sequence[Question]) -> Marks:
         """Return exact match and F1 (I, 2), by CMRC's rules for Chinese, else by SQuAD's.
 
-        The rules are those of SQuAD 2.0 if a question has no answer, else those of 1.1.
+        SQuAD's rules are those of version 2.0 if a question has no answer, else those of 1.1.
         """
         gold = [[answer.text for answer in item.label or ()] for item in items]
         if self._language(items) == "zh":

@@ -56,7 +56,7 @@ class Regression(Task):
     stride: int | None = None
     """Pieces from the start of one window to the next. None: half a window."""
     max_windows: int = 32
-    """Maximum of windows for one text. Pieces beyond them are cut and counted."""
+    """Maximum number of windows for one text. Pieces beyond them are cut and counted."""
 
     name: ClassVar[str] = "regression"
     architecture: ClassVar[str] = "{}ForSequenceClassification"

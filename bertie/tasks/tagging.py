@@ -76,7 +76,7 @@ class Tagging(Task):
     max_length: int = 128
     """Tokens of the longest sequence."""
     truncation: Truncation = "window"
-    """What to do with a longer text: refuse it (error), cut it (truncate; words that are cut get O) or window it."""
+    """What to do with longer text: refuse it (error), cut it (truncate; cut words get O), or read windows (window)."""
     stride: int | None = None
     """Pieces from the start of one window to the next. None: half a window."""
     label_all_pieces: bool = False
@@ -140,10 +140,11 @@ class Tagging(Task):
     def encode(self, items: Sequence[Any], tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
         """Pack texts.
 
-        `token.word` (T,) is the index in its item of the word whose first piece a token is. `token.tag` (T,), the
-        number of the word's tag, is present if every item has tags. Both are -1 for all other tokens. They are also -1
-        in all windows that show a piece but one, so that every word is predicted and learned once. A tag that the model
-        doesn't have is -1, so that no loss comes from it.
+        The first piece of a word holds its targets: `token.word` (T,), the index of the word in its item, and, if every
+        item has tags, `token.tag` (T,), the number of its tag. With `label_all_pieces` the later pieces hold
+        `token.tag` as well. Both are -1 for other tokens, and in all windows that show a piece but one, so that every
+        word is predicted and learned once. A tag that the model doesn't have is -1, so that no loss comes from it.
+        `token.reach` (T,) is present if a piece overlaps several words: the last word that the word's pieces overlap.
 
         Raises:
             DataError: an item is not a text, or its numbers of tags and words differ.

@@ -135,7 +135,7 @@ def test_choices(folders: dict[str, str], capsys: pytest.CaptureFixture[str], tm
         (("cloze", "a [MASK] [MASK]", "--answer-length", "2"), 3, "text 1 has 2 [MASK]"),
         (("cloze", "a [MASK]", "--targets", "cat,,dog"), 2, "target 2 is ''"),
         (("cloze", "a", "--joint"), 3, "text 1 has no [MASK] to fill"),
-        (("cloze", "a [MASK]", "--truncation", "window"), 2, "pretraining.truncation is one of error, truncate"),
+        (("cloze", "a [MASK]", "--truncation", "window"), 2, "pretraining.truncation must be one of error, truncate"),
     ],
 )
 def test_wishes_that_do_not_fit(
