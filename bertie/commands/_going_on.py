@@ -84,8 +84,8 @@ def kept_share(
 
     It is the given share, that of the resumed run, or a default. An encoder that gets a new head was trained for
     another task than predicting tokens, and loses some of that in the run. A mean of both weights is better than either
-    (docs/measured/results.md), so its default is one half. The default is 0 for an encoder that already predicts tokens, and
-    for two models that train together, because the other one is entirely new.
+    (docs/measured/results.md), so its default is one half. The default is 0 for an encoder that already predicts
+    tokens, and for two models that train together, because the other one is entirely new.
 
     Args:
         bundle: the model to continue from.

@@ -1,4 +1,4 @@
-"""Use a model: predict with any task in batches bounded by tokens, and evaluate against labels.
+"""Run trained models: predict with any task, in batches of limited tokens, and evaluate predictions by labels.
 
-Nothing here learns, and nothing here knows HTTP. A new task needs no change here.
+This package doesn't train models or serve HTTP. A new task needs no change here.
 """

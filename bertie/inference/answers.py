@@ -1,8 +1,8 @@
-"""Whole answers for the one [MASK] of a text, of any number of pieces: given ones ranked, or found by a search.
+"""Answers of any number of pieces for the single [MASK] of a text: rank given answers, or search for answers.
 
-An answer is put in place of the mask and each of its pieces is guessed from everything else, pieces to the right in
-the same word hidden (the rule of `likelihood`). The sum of these log-probabilities makes answers of different lengths
-comparable; their mean, which flatters long answers, stands beside it.
+An answer replaces the mask. Each of its pieces is then predicted from all other pieces, with the pieces to its right in
+the same word hidden (the rule of `likelihood`). Answers are ranked by the sum of these log-probabilities, which is
+comparable between lengths. Their mean is reported too, but it favours long answers.
 
 Shapes: V vocabulary.
 """
@@ -39,22 +39,22 @@ from bertie.tasks.task import texts
 from bertie.tokenizer.tokenizer import Tokenizer
 
 Pieces = tuple[int, ...]
-_WINDOW = 1024  # answers, over all texts, scored at a time
+_WINDOW = 1024  # answers scored at a time, counted over all texts
 
 
 @dataclass(frozen=True)
 class Answer(Prediction):
-    """One answer among several for the same mask."""
+    """One answer for a mask."""
 
     answer: str
     score: float
-    """Its probability among the answers it was compared with, by `sum`."""
+    """Probability among the answers of the same mask: the softmax of their `sum`."""
     sum: float
-    """Log-probability of its pieces together."""
+    """Sum of the log-probabilities of its pieces."""
     per_piece: float
-    """Their mean."""
+    """Mean of the log-probabilities of its pieces."""
     pieces: tuple[str, ...]
-    """[UNK] among them stands for what the vocabulary lacks."""
+    """Its pieces, with [UNK] for text that the vocabulary can't write."""
 
 
 def rank_targets(
@@ -66,42 +66,41 @@ def rank_targets(
         predictor: a masked LM.
         items: texts, or pairs of texts, with one [MASK] each.
         targets: answers, of any number of words.
-        bar: is advanced by the number of texts done.
+        bar: advanced by the number of texts done.
 
     Returns:
-        For each text all targets, likeliest first.
+        For each text all targets, most probable first.
 
     Raises:
-        SettingsError: a model of another kind, no target, an empty one, one given twice, or one that is too long.
-        DataError: a text with no mask or several, or too long for the longest target.
+        SettingsError: the model is not a masked LM; there is no target; a target is empty, given twice or too long.
+        DataError: a text has no mask or several masks, or is too long for the longest target.
     """
     require_masked_lm(predictor, "ranking targets")
-    cut, spaced = (
+    plain, spaced = (
         [tuple(ids) for ids in predictor.tokenizer.encode_batch([f"{space}{target}" for target in targets])]
         for space in ("", " ")
     )
-    for number, (target, ids) in enumerate(zip(targets, cut, strict=True)):
+    for number, (target, ids) in enumerate(zip(targets, plain, strict=True)):
         if not ids:
-            raise SettingsError(f"target {number + 1} is {target!r}, which holds no piece; give a word")
-        if ids in cut[:number]:
-            raise SettingsError(f"targets {targets[cut.index(ids)]!r} and {target!r} are the same to the model")
+            raise SettingsError(f"target {number + 1} is {target!r}, which has no pieces; give a word")
+        if ids in plain[:number]:
+            same = targets[plain.index(ids)]
+            raise SettingsError(f"targets {same!r} and {target!r} have the same pieces; remove one of them")
         if predictor.tokenizer.unknown in ids:
-            progress.warn(f"target {target!r} holds what the vocabulary lacks; it is scored as [UNK]")
-    if not cut:
-        raise SettingsError("there is no target to rank")
-    candidates = {"": list(zip(targets, cut, strict=True)), " ": list(zip(targets, spaced, strict=True))}
-    found: list[list[Answer]] = []
-    step = max(1, _WINDOW // len(cut))
+            progress.warn(f"target {target!r} has text that the vocabulary can't write; it is scored as [UNK]")
+    if not plain:
+        raise SettingsError("there is no target to rank; give at least one")
+    candidates = {"": list(zip(targets, plain, strict=True)), " ": list(zip(targets, spaced, strict=True))}
+    ranked: list[list[Answer]] = []
+    step = max(1, _WINDOW // len(plain))
     for first in range(0, len(items), step):
         window = items[first : first + step]
-        sequences, places = _holed(predictor, window, first, max(map(len, cut + spaced)))
-        pairs = zip(*_sides(window), strict=True)
-        found += _rank(
-            predictor, sequences, places, [candidates[space_before_mask(*both, predictor.tokenizer)] for both in pairs]
-        )
+        sequences, positions = _with_masks(predictor, window, first, max(map(len, plain + spaced)))
+        spaces = [space_before_mask(*both, predictor.tokenizer) for both in zip(*_sides(window), strict=True)]
+        ranked += _rank(predictor, sequences, positions, [candidates[space] for space in spaces])
         if bar is not None:
             bar.advance(len(window))
-    return found
+    return ranked
 
 
 def find_answers(
@@ -115,47 +114,47 @@ def find_answers(
 ) -> list[list[Answer]]:
     """Find answers of 1 to `max_pieces` pieces for the mask of each text, and rank them.
 
-    Each length is searched with `filling`'s beams. Only what the tokenizer would cut into these very pieces counts, so
-    an answer is never found twice, nor half a word taken for a whole one.
+    Each length is searched by the beam search of `filling`. An answer counts only if the tokenizer cuts its text into
+    the same pieces. So no answer is found twice, and a part of a word doesn't count as a word.
 
     Args:
         predictor: a masked LM.
         items: texts, or pairs of texts, with one [MASK] each.
-        max_pieces: of the longest answer.
-        top_k: answers wanted of a text; the task's `top_k` when None.
-        beams: answers of each length that are compared, `top_k` at least.
-        bar: is advanced by the number of texts done.
+        max_pieces: pieces of the longest answer.
+        top_k: number of answers for each text. None: the task's `top_k`.
+        beams: number of answers of each length that are compared, at least `top_k`.
+        bar: advanced by the number of texts done.
 
     Returns:
-        For each text its answers, likeliest first; none where the search found no whole word.
+        For each text its answers, most probable first; an empty list if the search found no whole word.
 
     Raises:
-        SettingsError: a model of another kind, or a number below 1.
-        DataError: a text with no mask or several, or too long for the longest answer.
+        SettingsError: the model is not a masked LM, or a number is below 1.
+        DataError: a text has no mask or several masks, or is too long for the longest answer.
     """
     require_masked_lm(predictor, "finding answers")
     task: Any = predictor.task
     tokenizer, wanted = predictor.tokenizer, task.top_k if top_k is None else top_k
     if min(max_pieces, wanted, beams) < 1:
         raise SettingsError(
-            f"answers have at least 1 piece, top_k and beams are at least 1; got {max_pieces}, {wanted} and {beams}"
+            f"answers need at least 1 piece, and top_k and beams at least 1; got {max_pieces}, {wanted} and {beams}"
         )
-    found: list[list[Answer]] = []
+    ranked: list[list[Answer]] = []
     step = max(1, _WINDOW // (max_pieces * max(beams, wanted)))
     for first in range(0, len(items), step):
         window = items[first : first + step]
-        sequences, places = _holed(predictor, window, first, max_pieces)
-        holes = [(tokenizer.mask,) * count for count in range(1, max_pieces + 1)]
-        widened = [_put(*both, hole) for both in zip(sequences, places, strict=True) for hole in holes]
-        ways = beam_search(predictor, widened, beams=max(beams, wanted))
+        sequences, positions = _with_masks(predictor, window, first, max_pieces)
+        runs = [(tokenizer.mask,) * count for count in range(1, max_pieces + 1)]
+        widened = [_replaced(*both, masks) for both in zip(sequences, positions, strict=True) for masks in runs]
+        fillings = beam_search(predictor, widened, beams=max(beams, wanted))
         candidates = [
-            _whole([ids for own in ways[row : row + max_pieces] for ids, _ in own], tokenizer)
-            for row in range(0, len(ways), max_pieces)
+            _whole([ids for group in fillings[row : row + max_pieces] for ids, _ in group], tokenizer)
+            for row in range(0, len(fillings), max_pieces)
         ]
-        found += [answers[:wanted] for answers in _rank(predictor, sequences, places, candidates)]
+        ranked += [answers[:wanted] for answers in _rank(predictor, sequences, positions, candidates)]
         if bar is not None:
             bar.advance(len(window))
-    return found
+    return ranked
 
 
 def _sides(items: Sequence[Any]) -> tuple[list[str], Sequence[str | None]]:
@@ -163,49 +162,51 @@ def _sides(items: Sequence[Any]) -> tuple[list[str], Sequence[str | None]]:
     return first, second or [None] * len(first)
 
 
-def _holed(predictor: Predictor, items: Sequence[Any], first: int, longest: int) -> tuple[list[Encoded], list[int]]:
-    """Encode texts, with room for the longest answer, and find the one mask of each."""
+def _with_masks(
+    predictor: Predictor, items: Sequence[Any], first: int, longest: int
+) -> tuple[list[Encoded], list[int]]:
+    """Encode texts, with room for the longest answer, and return the position of each one's single mask."""
     task: Any = predictor.task
     if longest > task.max_length - 4:
-        raise SettingsError(f"an answer of {longest} pieces leaves no room in {task.max_length} tokens")
+        raise SettingsError(f"an answer of {longest} pieces leaves no room for a text in {task.max_length} tokens")
     sequences = sequences_of(packed_texts(predictor, items, first=first, spare=longest - 1))
     masks = the_masks(sequences, items, predictor.tokenizer, first=first)
     with numbered(range(first, first + len(items)), items):
-        for number, own in enumerate(masks, 1):
-            if len(own) > 1:
-                raise DataError(f"text {number} has {len(own)} [MASK]; a whole answer takes the place of one")
-    return sequences, [int(own[0]) for own in masks]
+        for number, positions in enumerate(masks, 1):
+            if len(positions) > 1:
+                raise DataError(f"text {number} has {len(positions)} [MASK]; an answer replaces exactly one")
+    return sequences, [int(positions[0]) for positions in masks]
 
 
-def _put(sequence: Encoded, place: int, pieces: Pieces) -> Encoded:
-    """Replace the token at `place` by any number of pieces."""
+def _replaced(sequence: Encoded, position: int, pieces: Pieces) -> Encoded:
+    """Replace the token at `position` by any number of pieces."""
     tokens, segments = sequence
-    filled = np.concatenate([tokens[:place], np.asarray(pieces, np.int64), tokens[place + 1 :]])
-    return filled, np.insert(segments, place, [segments[place]] * (len(pieces) - 1))
+    filled = np.concatenate([tokens[:position], np.asarray(pieces, np.int64), tokens[position + 1 :]])
+    return filled, np.insert(segments, position, [segments[position]] * (len(pieces) - 1))
 
 
-def _whole(found: Sequence[Pieces], tokenizer: Tokenizer) -> list[tuple[str, Pieces]]:
-    """Keep the answers that the tokenizer cuts into the very pieces they were found as."""
-    words = [tokenizer.decode(ids) for ids in found]
-    again = tokenizer.encode_batch(words)
-    return [(word, ids) for word, ids, cut in zip(words, found, again, strict=True) if tuple(cut) == ids]
+def _whole(answers: Sequence[Pieces], tokenizer: Tokenizer) -> list[tuple[str, Pieces]]:
+    """Keep the answers whose text the tokenizer cuts into the same pieces."""
+    words = [tokenizer.decode(ids) for ids in answers]
+    encoded = tokenizer.encode_batch(words)
+    return [(word, ids) for word, ids, again in zip(words, answers, encoded, strict=True) if tuple(again) == ids]
 
 
 def _rank(
     predictor: Predictor,
     sequences: Sequence[Encoded],
-    places: Sequence[int],
+    positions: Sequence[int],
     candidates: Sequence[Sequence[tuple[str, Pieces]]],
 ) -> list[list[Answer]]:
-    """Score every candidate of every text and put the likeliest first."""
+    """Score the candidates of each text, and sort them, most probable first."""
     names = predictor.tokenizer.shown
     ranked = []
-    sums = _sums(predictor, sequences, places, [[ids for _, ids in own] for own in candidates])
-    for own, scores in zip(candidates, sums, strict=True):
-        shares = np.exp(scores - np.logaddexp.reduce(scores)) if len(own) else scores
+    all_sums = _sums(predictor, sequences, positions, [[ids for _, ids in group] for group in candidates])
+    for group, sums in zip(candidates, all_sums, strict=True):
+        probabilities = np.exp(sums - np.logaddexp.reduce(sums)) if len(group) else sums
         answers = [
-            Answer(word, float(share), float(score), float(score) / len(ids), tuple(names[piece] for piece in ids))
-            for (word, ids), score, share in zip(own, scores, shares, strict=True)
+            Answer(word, float(share), float(total), float(total) / len(ids), tuple(names[piece] for piece in ids))
+            for (word, ids), total, share in zip(group, sums, probabilities, strict=True)
         ]
         ranked.append(sorted(answers, key=lambda answer: -answer.sum))
     return ranked
@@ -214,33 +215,34 @@ def _rank(
 def _sums(
     predictor: Predictor,
     sequences: Sequence[Encoded],
-    places: Sequence[int],
+    positions: Sequence[int],
     candidates: Sequence[Sequence[Pieces]],
 ) -> list[NDArray[np.float64]]:
-    """Add up the log-probabilities of each candidate's pieces.
+    """Return the sum of the log-probabilities of each candidate's pieces.
 
-    Candidates that show the model the same sequence share one pass: all words of one piece do, and the first pieces of
-    all words of two.
+    Candidates that need the same input sequence share one pass: all words of one piece do, and the first pieces of
+    all words of two pieces.
     """
     tokenizer = predictor.tokenizer
-    sums = [np.zeros(len(own)) for own in candidates]
-    asked: dict[tuple[int, Pieces, int], list[tuple[int, int]]] = {}  # (text, what is shown, slot) -> (number, piece)
-    for row, own in enumerate(candidates):
-        for number, ids in enumerate(own):
-            for place, end in enumerate(word_ends(ids, tokenizer).tolist()):
-                shown = (*ids[:place], *(tokenizer.mask,) * (end - place), *ids[end:])
-                asked.setdefault((row, shown, place), []).append((number, ids[place]))
-    questions = list(asked)
-    lengths = [len(sequences[row][0]) + len(shown) - 1 for row, shown, _ in questions]
+    sums = [np.zeros(len(group)) for group in candidates]
+    # (text, pieces shown, slot among them) -> (candidate, piece to score) of all candidates that need this input
+    needed: dict[tuple[int, Pieces, int], list[tuple[int, int]]] = {}
+    for row, group in enumerate(candidates):
+        for number, ids in enumerate(group):
+            for slot, end in enumerate(word_ends(ids, tokenizer).tolist()):
+                shown = (*ids[:slot], *(tokenizer.mask,) * (end - slot), *ids[end:])
+                needed.setdefault((row, shown, slot), []).append((number, ids[slot]))
+    inputs = list(needed)
+    lengths = [len(sequences[row][0]) + len(shown) - 1 for row, shown, _ in inputs]
     for chosen in by_budget(lengths, predictor.max_tokens):
-        some = [questions[number] for number in chosen]
+        some = [inputs[number] for number in chosen]
         batch = pack(
-            [_put(sequences[row], places[row], shown) for row, shown, _ in some],
-            [[places[row] + place] for row, _, place in some],
+            [_replaced(sequences[row], positions[row], shown) for row, shown, _ in some],
+            [[positions[row] + slot] for row, _, slot in some],
         )
         with torch.inference_mode():
             for part, table in log_probabilities(predictor.model, batch):
-                for question, scores in zip(some[part], table, strict=True):
-                    numbers, pieces = (list(column) for column in zip(*asked[question], strict=True))
-                    np.add.at(sums[question[0]], numbers, scores[pieces].double().cpu().numpy())
+                for key, scores in zip(some[part], table, strict=True):
+                    numbers, pieces = (list(column) for column in zip(*needed[key], strict=True))
+                    np.add.at(sums[key[0]], numbers, scores[pieces].double().cpu().numpy())
     return sums

@@ -1,4 +1,4 @@
-"""Ten sentences of a corpus with one word hidden each: what a masked LM guesses, to look at before and after training.
+"""Ten sentences of a corpus with one hidden word each, to compare a masked LM's predictions before and after training.
 
 Shapes: V vocabulary.
 """
@@ -25,62 +25,64 @@ _SHORTEST, _LONGEST = 10, 32
 
 @dataclass(frozen=True)
 class Cloze:
-    """One sentence with a hole."""
+    """One sentence with a hidden word."""
 
     ids: tuple[int, ...]
     """Pieces between [CLS] and [SEP], one of them [MASK]."""
     place: int
     """Index of the [MASK] in `ids`."""
     answer: int
-    """The piece that was there."""
+    """The piece that is hidden."""
 
 
 def choose(corpus: Corpus, tokenizer: Tokenizer, *, seed: int, count: int = 10) -> list[Cloze]:
-    """Pick sentences of middling length from all over the corpus and hide one whole word of three letters or more.
+    """Choose random sentences of 10 to 32 pieces, and hide one word in each.
+
+    The word is one piece of at least three letters. A word in another script than ASCII may be shorter.
 
     Args:
         corpus: prepared text.
         tokenizer: of the corpus.
         seed: of the choice.
-        count: sentences wanted; fewer come back from a corpus that has fewer.
+        count: number of sentences; a small corpus may have fewer.
     """
     lengths = np.asarray(corpus.sentence_lengths)
     fitting = np.flatnonzero((lengths >= _SHORTEST) & (lengths <= _LONGEST))
-    found: list[Cloze] = []
+    clozes: list[Cloze] = []
     for number in permutation(seed, 0, len(fitting)):
         sentence = int(fitting[number])
         start, length = int(corpus.sentence_starts[sentence]), int(lengths[sentence])
         ids = corpus.gather(np.array([start]), np.array([length])).tolist()
         words, starts = [tokenizer.shown[token].strip() for token in ids], [*tokenizer.word_starts(ids), True]
-        places = [
-            place
-            for place, word in enumerate(words)
-            if word.isalpha() and (len(word) > 2 or not word.isascii()) and starts[place] and starts[place + 1]
+        suitable = [
+            index
+            for index, word in enumerate(words)
+            if word.isalpha() and (len(word) > 2 or not word.isascii()) and starts[index] and starts[index + 1]
         ]
-        if places:
-            place = places[sentence % len(places)]
-            holed = (*ids[:place], tokenizer.mask, *ids[place + 1 :])
-            found.append(Cloze(holed, place, ids[place]))
-        if len(found) == count:
+        if suitable:
+            index = suitable[sentence % len(suitable)]
+            masked = (*ids[:index], tokenizer.mask, *ids[index + 1 :])
+            clozes.append(Cloze(masked, index, ids[index]))
+        if len(clozes) == count:
             break
-    return found
+    return clozes
 
 
 @torch.inference_mode()
 def guess(
     model: nn.Module, clozes: Sequence[Cloze], tokenizer: Tokenizer, *, device: torch.device, top_k: int = 5
 ) -> list[list[tuple[str, float]]]:
-    """Fill every hole.
+    """Predict every hidden word.
 
     Args:
-        model: with a masked-LM head, alone or beside others.
-        clozes: what `choose` chose.
+        model: with a masked-LM head; it may have other heads too.
+        clozes: as `choose` returns them.
         tokenizer: of the model.
-        device: where the model is.
-        top_k: guesses a hole.
+        device: of the model.
+        top_k: number of predictions for each hidden word.
 
     Returns:
-        For each hole its best guesses, best first, with their probabilities.
+        For each hidden word the best predictions, best first, as (piece, probability).
     """
     if not clozes:
         return []
@@ -93,8 +95,8 @@ def guess(
     model.eval()
     outputs: Any = model(batch)
     logits: Logits = outputs if isinstance(outputs, Logits) else outputs.tokens
-    shares = logits.materialise().float().softmax(-1)  # (number of holes, V)
-    scores, ids = shares.topk(min(top_k, rule_out(shares, tokenizer, -1.0)), dim=1)
+    probabilities = logits.materialise().float().softmax(-1)  # (number of masks, V)
+    scores, ids = probabilities.topk(min(top_k, rule_out(probabilities, tokenizer, -1.0)), dim=1)
     return [
         [(tokenizer.shown[token], score) for token, score in zip(row, values, strict=True)]
         for row, values in zip(ids.tolist(), scores.tolist(), strict=True)

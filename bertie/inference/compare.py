@@ -1,7 +1,7 @@
-"""Compare two models, or several runs of each, on the same labelled rows: by how much, how surely, and on which rows.
+"""Compare two models, or several runs of each, on the same labelled rows: the difference, its certainty, and the rows.
 
-A task may have a method `rescorer(predictions, items)` that returns a function from places to what `score` says of the
-rows there, faster than scoring them anew.
+A task may have a method `rescorer(predictions, items)`. It returns a function from row indices to the scores of these
+rows, which is faster than calling `score` for each sample of rows.
 """
 
 from __future__ import annotations
@@ -19,65 +19,66 @@ from bertie.tasks.task import Judgement, Task
 
 RESAMPLES = 1000
 MOST_ROWS = 20
-"""Rows of either kind that are kept to look at."""
+"""Maximum number of rows kept for each side, to look at."""
 
 
 @dataclass(frozen=True)
 class Side:
-    """What one of the two said, by one run or several."""
+    """The predictions of one of the two models, by one or several runs."""
 
     name: str
     task: Task
     predictions: Sequence[Sequence[Any]]
-    """Of each run one a row."""
+    """For each run, one prediction for each row."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row on which the two differ."""
+    """A row on which one model is better than the other."""
 
     number: int
-    """Its place among the items, from 0."""
+    """Index among the items, from 0."""
     gold: str
     first: str
-    """The first model's answer in words; of several runs the one most often given."""
+    """The first model's prediction as text; with several runs, the most frequent one."""
     second: str
     gain: float
-    """The first model's credit less the second's."""
+    """The first model's credit minus the second's."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What was found."""
+    """The result of a comparison."""
 
     main: str
-    """The score that says which model is better."""
+    """The score that decides which model is better."""
     differences: dict[str, Difference]
-    """Of every score, over the rows."""
+    """Difference of each score, over the rows."""
     over_runs: Difference | None = None
-    """Of the main score over the runs, where both sides have several."""
+    """Difference of the main score over the runs; None unless both sides have several."""
     first_alone: list[Row] = field(default_factory=list)
-    """Rows that the first model answers better, the clearest first."""
+    """Rows on which the first model is better, the largest gain first."""
     second_alone: list[Row] = field(default_factory=list)
     num_first: int = 0
-    """Rows that the first model answers better, in all."""
+    """Number of all rows on which the first model is better."""
     num_second: int = 0
 
     @property
     def told(self) -> bool:
-        """Whether the two can be told apart on these rows and, where there are several runs, over the runs too."""
+        """Whether the main score differs significantly over the rows and, with several runs, over the runs too."""
         return self.differences[self.main].told and (self.over_runs is None or self.over_runs.told)
 
 
 def check_alike(first: Task, second: Task, names: tuple[str, str]) -> None:
-    """Refuse models that can't be compared.
+    """Check that two models have the same task and the same labels.
 
     Raises:
-        SettingsError: other tasks, or other labels.
+        SettingsError: they haven't.
     """
     if type(first) is not type(second):
         raise SettingsError(
-            f"{names[0]} does {first.name} and {names[1]} does {second.name}: only models of one task can be compared"
+            f"the task of {names[0]} is {first.name}, that of {names[1]} {second.name}: only models of one task can be "
+            "compared"
         )
     for key in ("labels", "multi_label"):
         ours, theirs = getattr(first, key, None), getattr(second, key, None)
@@ -85,7 +86,7 @@ def check_alike(first: Task, second: Task, names: tuple[str, str]) -> None:
             ours, theirs = tuple(sorted(ours)), tuple(sorted(theirs))
         if ours != theirs:
             raise SettingsError(
-                f"{names[0]} has {key} {_listed(ours)} and {names[1]} {_listed(theirs)}: only models of the same "
+                f"{names[0]} has {key} {_listed(ours)}, {names[1]} has {_listed(theirs)}: only models with the same "
                 "labels can be compared"
             )
 
@@ -93,73 +94,73 @@ def check_alike(first: Task, second: Task, names: tuple[str, str]) -> None:
 def compare(
     first: Side, second: Side, items: Sequence[Any], *, seed: int = 0, step: Callable[[], None] = lambda: None
 ) -> Comparison:
-    """Compare what two sides said of labelled rows.
+    """Compare the predictions of two sides for labelled rows.
 
     Args:
-        first: the one that is asked about.
-        second: the one it is held against.
+        first: the side of interest.
+        second: the side it is compared with.
         items: the rows.
-        seed: of the samples of rows.
-        step: is called after each of `RESAMPLES` samples.
+        seed: of the bootstrap samples.
+        step: called after each of the `RESAMPLES` samples.
 
     Raises:
-        DataError: rows that aren't scored one by one.
+        DataError: the task has no score of labelled rows.
     """
     ours, theirs = ([_scorer(side.task, run, items) for run in side.predictions] for side in (first, second))
     differences = bootstrap(ours, theirs, len(items), seed=seed, resamples=RESAMPLES, step=step)
     if not differences:
-        raise DataError(f"{first.task.name} has no score of labelled rows, so there is nothing to compare")
+        raise DataError(f"{first.task.name} has no score of labelled rows, so models can't be compared by it")
     criterion = first.task.criterion
     main = criterion if criterion in differences else next(iter(differences))
     judged = [[_judged(side.task, run, items) for run in side.predictions] for side in (first, second)]
     are_judged = all(run for side in judged for run in side)
     over_runs = None
     if len(ours) == len(theirs) == 1:
-        worth = [[one.credit for one in side[0]] for side in judged]
-        if are_judged and _is_right_or_wrong(worth[0], worth[1], differences[main]):
-            differences = {**differences, main: mcnemar(worth[0], worth[1])}
+        marks = [[one.credit for one in side[0]] for side in judged]
+        if are_judged and _is_accuracy(marks[0], marks[1], differences[main]):
+            differences = {**differences, main: mcnemar(marks[0], marks[1])}
     elif min(len(ours), len(theirs)) > 1:
-        places = np.arange(len(items))
-        over_runs = welch([scorer(places)[main] for scorer in ours], [scorer(places)[main] for scorer in theirs])
+        every = np.arange(len(items))
+        over_runs = welch([scorer(every)[main] for scorer in ours], [scorer(every)[main] for scorer in theirs])
     better, worse = _rows(judged[0], judged[1]) if are_judged else ([], [])
     return Comparison(main, differences, over_runs, better[:MOST_ROWS], worse[:MOST_ROWS], len(better), len(worse))
 
 
 def _scorer(task: Task, predictions: Sequence[Any], items: Sequence[Any]) -> Scorer:
-    """Return what scores the rows at some places."""
-    if faster := getattr(task, "rescorer", None):
-        found: Scorer | None = faster(predictions, items)
-        if found is not None:
-            return found
-    return lambda places: task.score([predictions[place] for place in places], [items[place] for place in places])
+    """Return a function that scores the rows at given indices."""
+    if make := getattr(task, "rescorer", None):
+        rescorer: Scorer | None = make(predictions, items)
+        if rescorer is not None:
+            return rescorer
+    return lambda indices: task.score([predictions[index] for index in indices], [items[index] for index in indices])
 
 
 def _judged(task: Task, predictions: Sequence[Any], items: Sequence[Any]) -> list[Judgement]:
-    """Judge every row; nothing for a task that judges none."""
-    found = [task.judge(*both) for both in zip(predictions, items, strict=True)]
-    return [one for one in found if one is not None] if all(one is not None for one in found) else []
+    """Return the judgement of each row; an empty list if the task doesn't judge every row."""
+    judgements = [task.judge(*both) for both in zip(predictions, items, strict=True)]
+    return [one for one in judgements if one is not None] if all(one is not None for one in judgements) else []
 
 
-def _is_right_or_wrong(first: Sequence[float], second: Sequence[float], main: Difference) -> bool:
-    """Tell whether the main score is the share of right answers."""
+def _is_accuracy(first: Sequence[float], second: Sequence[float], main: Difference) -> bool:
+    """Tell whether the main score is the accuracy: every credit is 0 or 1, and the score is their mean."""
     means = sum(first) / len(first), sum(second) / len(second)
     same = abs(means[0] - main.first) < 1e-9 and abs(means[1] - main.second) < 1e-9
     return same and {*first, *second} <= {0.0, 1.0}
 
 
 def _rows(first: Sequence[Sequence[Judgement]], second: Sequence[Sequence[Judgement]]) -> tuple[list[Row], list[Row]]:
-    """Return the rows that the first side answers better, and those of the second."""
+    """Return the rows on which the first side is better, and those on which the second is."""
     found = []
     for number in range(len(first[0])):
         ours, theirs = [run[number] for run in first], [run[number] for run in second]
         gain = sum(one.credit for one in ours) / len(ours) - sum(one.credit for one in theirs) / len(theirs)
         if gain:
-            found.append(Row(number, ours[0].gold, _most_said(ours), _most_said(theirs), gain))
-    found.sort(key=lambda row: -abs(row.gain))  # stable: equal ones stay in the file's order
+            found.append(Row(number, ours[0].gold, _most_frequent(ours), _most_frequent(theirs), gain))
+    found.sort(key=lambda row: -abs(row.gain))  # stable: equal gains stay in the order of the file
     return [row for row in found if row.gain > 0], [row for row in found if row.gain < 0]
 
 
-def _most_said(judged: Sequence[Judgement]) -> str:
+def _most_frequent(judged: Sequence[Judgement]) -> str:
     return Counter(one.guess for one in judged).most_common(1)[0][0]
 
 

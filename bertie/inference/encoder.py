@@ -1,4 +1,4 @@
-"""An encoder for a user's own torch module: with its pooler, and taking padded tensors."""
+"""Open a trained encoder as a torch module with padded inputs, for use in other models."""
 
 from pathlib import Path
 from typing import Any
@@ -10,20 +10,20 @@ from bertie.formats.huggingface import read, resolve
 def encoder(path: str | Path) -> Any:
     """Open the encoder of a model folder as a plain ``torch.nn.Module``.
 
-    It is called as those of transformers are, ``encoder(input_ids, attention_mask=..., token_type_ids=...)``, and gives
-    ``last_hidden_state`` (B, S, H) and, where the folder has a pooler, ``pooler_output`` (B, H). A packed
-    ``bertie.batch.Batch`` is taken too. It comes in evaluation mode; ``train()`` switches dropout on.
+    It is called like the encoders of transformers, ``encoder(input_ids, attention_mask=..., token_type_ids=...)``. It
+    returns ``last_hidden_state`` (B, S, H) and, if the folder has a pooler, ``pooler_output`` (B, H). It also takes a
+    packed ``bertie.batch.Batch``. It is in evaluation mode; ``train()`` switches dropout on.
 
     Args:
         path: a local model folder, or a hub id such as ``bert-base-uncased``.
 
     Raises:
-        SettingsError: no such folder or model.
-        DataError: the folder holds no model we can read.
+        SettingsError: there is no such folder or model.
+        DataError: bertie can't read the folder's model.
     """
     bundle = read(resolve(path), task="features")
     for line in bundle.notes:
         progress.note(line)
     module, head = bundle.model.encoder, bundle.model.head
-    module.pooler = head.pooler  # the head is left behind, and a pooler that learns must be a part of what is kept
+    module.pooler = head.pooler  # only the encoder is returned, and training must reach the pooler
     return module.eval()

@@ -1,6 +1,6 @@
-"""Measure a model: on labelled items by its task's score, on ready batches by its task's loss.
+"""Evaluate a model: on labelled items by its task's score, on batches by its task's loss.
 
-Streaming: predictions are kept, outputs and logits are not. How scores look is the affair of commands and reports.
+Predictions are kept; outputs and logits are not, so that memory stays small. Commands and reports format the scores.
 
 Shapes: B sequences.
 """
@@ -28,49 +28,49 @@ from bertie.tokenizer.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class Mistake:
-    """An item that was answered wrongly, or not quite rightly."""
+    """An item whose prediction is wrong or partly wrong."""
 
     number: int
-    """Its place among the items, from 0."""
+    """Index among the items, from 0."""
     item: Any
     prediction: Any
     gold: str
-    """The right answer in words."""
+    """The label as text."""
     guess: str
-    """The answer it got."""
+    """The prediction as text."""
     score: float
-    """How sure the model was of its guess, 0 to 1."""
+    """Confidence of the model in its prediction, 0 to 1."""
     credit: float = 0.0
-    """What the guess was worth, below 1."""
+    """How right the prediction is, from 0 to below 1."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a model reached on some items."""
+    """The results of a model on some items."""
 
     scores: dict[str, float]
-    """The task's scores; the figures of its loss where it has none, and for items without labels."""
+    """The task's scores. For a task without scores, or items without labels, the figures of the loss."""
     loss: float | None
-    """Mean loss; None where the items have no labels for it."""
+    """Mean loss; None if the items' labels don't allow one."""
     num_items: int
     num_cut: int = 0
-    """Items that truncation made shorter."""
+    """Number of items that were truncated."""
     predictions: list[Any] = field(default_factory=list)
-    """One an item, in their order; empty for items without labels."""
+    """One prediction for each item, in the same order. Empty for items without labels."""
     labels: tuple[str, ...] = ()
-    """Names of the classes; empty for a task without."""
+    """Names of the classes; empty for a task without classes."""
     confusion: list[list[int]] = field(default_factory=list)
-    """Row = gold label, column = guess, in the order of `labels`."""
+    """Counts by label (row) and prediction (column), in the order of `labels`."""
     per_class: dict[str, dict[str, float]] = field(default_factory=dict)
-    """Precision, recall, F1 and support of every label."""
+    """Precision, recall, F1 and support of each label."""
     worst: list[Mistake] = field(default_factory=list)
-    """Mistakes the model was surest of and that were most wrong, worst first."""
+    """Mistakes with high confidence and low credit, worst first."""
     certainty: list[tuple[float, float, int]] = field(default_factory=list)
-    """Items by how sure the model was, in tenths: (mean score, mean credit, items), empty tenths left out."""
+    """(mean confidence, mean credit, number of items) for each tenth of confidence that has items."""
 
 
 class _Tally:
-    """Adds up losses and figures over batches; each is divided once, by its own count."""
+    """Sums of losses and figures over batches. Each sum is divided once, by its own count."""
 
     def __init__(self) -> None:
         self.sums: dict[str, tuple[float, float]] = {}
@@ -81,7 +81,7 @@ class _Tally:
             self.weights[name] = term.weight
             self._add(f"{name}_loss", float(term.sum), term.count)
         for name, (value, count) in loss.figures.items():
-            if (number := float(count)) > 0.0:  # a mean over nothing is no figure
+            if (number := float(count)) > 0.0:  # without a count there is no mean
                 self._add(name, float(value), number)
 
     def _add(self, name: str, value: float, count: float) -> None:
@@ -89,7 +89,7 @@ class _Tally:
         self.sums[name] = (before[0] + value, before[1] + count)
 
     def means(self) -> dict[str, float]:
-        """Return `loss`, `<term>_loss` where there are several terms, and the figures."""
+        """Return `loss`, a `<term>_loss` for each of several terms, and the figures."""
         means = {name: value / (count or 1.0) for name, (value, count) in self.sums.items()}
         total = {"loss": sum(weight * means[f"{name}_loss"] for name, weight in self.weights.items())}
         if len(self.weights) == 1:
@@ -100,28 +100,28 @@ class _Tally:
 def evaluate_batches(
     model: nn.Module, task: Task, batches: Iterable[Batch], *, device: torch.device | None = None
 ) -> dict[str, float]:
-    """Measure the loss on ready batches, such as those of a dev corpus.
+    """Measure the loss on batches, such as those of a dev corpus.
 
     Args:
-        model: put into evaluation mode and back.
-        task: whose loss is measured.
+        model: put into evaluation mode, and back afterwards.
+        task: its loss is measured.
         batches: with targets.
-        device: where the batches go; where the model is when None.
+        device: device for the batches. None: the model's device.
 
     Returns:
-        `loss`, `<term>_loss` each when there are several terms, and the task's figures, all as means over everything.
+        `loss`, a `<term>_loss` for each of several terms, and the task's figures. All are means over all batches.
 
     Raises:
-        DataError: no batches.
+        DataError: there are no batches.
     """
-    place = device or next(model.parameters()).device
+    target = device or next(model.parameters()).device
     tally = _Tally()
     with resting(model), torch.inference_mode():
         for batch in batches:
-            moved = batch.to(place)
+            moved = batch.to(target)
             tally.add(task.loss(model(moved), moved))
     if not tally.weights:
-        raise DataError("nothing to evaluate on: there is no batch")
+        raise DataError("there are no batches to evaluate on")
     means = tally.means()
     return {**means, **task.derived(means)}
 
@@ -137,25 +137,25 @@ def evaluate(
     num_worst: int = 10,
     bar: progress.Bar | None = None,
 ) -> Evaluation:
-    """Measure a model on items.
+    """Evaluate a model on items.
 
-    Labelled items are predicted and scored. Items without labels serve the tasks that make their own: tokens are masked
-    by streams of `seed` and the item's number, and the loss and its figures are the scores.
+    Labelled items are predicted and scored. Items without labels are for tasks that make their own targets: tokens are
+    masked by random streams of `seed` and the item's number, and the scores are the figures of the loss.
 
     Args:
-        model: put into evaluation mode and back.
-        task: what is measured.
-        items: with labels, all of them, or without.
+        model: put into evaluation mode, and back afterwards.
+        task: of the model.
+        items: all with labels, or all without.
         tokenizer: of the model.
-        max_tokens: tokens of a batch at most.
-        seed: of the masks, where items have no labels.
-        num_worst: mistakes to keep.
-        bar: is advanced by the number of items done.
+        max_tokens: maximum number of tokens in a batch.
+        seed: of the masks, for items without labels.
+        num_worst: number of mistakes to keep.
+        bar: advanced by the number of items done.
 
     Raises:
-        DataError: no items, an item that can't be used, some with labels and some without, or none where the task
-            needs them.
-        SettingsError: a task that can't be measured.
+        DataError: there are no items; an item can't be used; only some items have labels; or none has and the task
+            needs labels.
+        SettingsError: the task can't be evaluated.
     """
     labelled = _are_labelled(task, items)
     predictions: list[Any] = [None] * len(items) if labelled else []
@@ -185,16 +185,16 @@ def evaluate(
 
 
 def rejudge(found: Evaluation, task: Task, items: Sequence[Any], *, num_worst: int = 10) -> Evaluation | None:
-    """Say what a measurement would have found with other thresholds, where its predictions tell.
+    """Update an evaluation to a task's new thresholds, without running the model again.
 
     Args:
-        found: of the same items and the same model, under the task as it was.
-        task: as it is now.
-        items: what was measured.
-        num_worst: mistakes to keep.
+        found: of the same items and the same model, under the old thresholds.
+        task: with the new thresholds.
+        items: the evaluated items.
+        num_worst: number of mistakes to keep.
 
     Returns:
-        What `evaluate` would return; None where the items must go through the model again.
+        The result that `evaluate` would return. None if the items must go through the model again.
     """
     predictions = task.revise(found.predictions)
     if predictions is None:
@@ -212,10 +212,10 @@ def _parts(
     max_tokens: int,
     draw_keys: Callable[[range], Keys] | None,
 ) -> Iterator[tuple[bool, Part]]:
-    """Run the items; where the task makes the targets and draws between objectives, all of them by each in turn.
+    """Run the items. Without labels, run all items once for each of the task's objectives.
 
     Yields:
-        Whether these items come for the first time, and their part.
+        Whether the objective is the first one, and a part of the items.
     """
     for number, aspect in enumerate((task,) if draw_keys is None else task.aspects()):
         for part in forward(model, aspect, items, tokenizer, max_tokens=max_tokens, draw_keys=draw_keys):
@@ -223,13 +223,13 @@ def _parts(
 
 
 def _measure(task: Task, part: Part, tally: _Tally, *, labelled: bool) -> None:
-    """Add a batch's loss; labelled items may lack what the loss needs, others may not."""
+    """Add a batch's loss. Labelled items may lack targets that it needs, and are then left out; others may not."""
     try:
         tally.add(task.loss(part.outputs, part.batch))
     except KeyError as error:
         if not labelled:
             raise DataError(
-                f"{task.name} is measured on items with labels, and these have none; name the column that holds them"
+                f"evaluating {task.name} needs items with labels, and these have none; name the column that holds them"
             ) from error
 
 
@@ -238,23 +238,23 @@ def _keys(seed: int, numbers: range) -> Keys:
 
 
 def _are_labelled(task: Task, items: Sequence[Any]) -> bool:
-    """Tell whether all items have labels (or what else the task scores by), or none."""
+    """Tell whether all items have labels (or other targets that the task is scored by), or none has."""
     if not len(items):
-        raise DataError("nothing to evaluate on: there is no item")
-    bare = [number for number, item in enumerate(items) if not task.has_gold(item)]
-    if bare and len(bare) < len(items):
-        raise DataError(f"text {bare[0] + 1} has no label, others have; label all of them or none")
-    return not bare
+        raise DataError("there are no items to evaluate on")
+    unlabelled = [number for number, item in enumerate(items) if not task.has_gold(item)]
+    if unlabelled and len(unlabelled) < len(items):
+        raise DataError(f"text {unlabelled[0] + 1} has no label, but others have; label all of them or none")
+    return not unlabelled
 
 
 def _judge(task: Task, items: Sequence[Any], predictions: Sequence[Any], num_worst: int) -> dict[str, Any]:
-    """Work out per-class scores, the worst mistakes, calibration, and the confusion of a task that gives one label."""
+    """Compute per-class scores, the worst mistakes, calibration, and the confusion of a task with single labels."""
     judgements = [task.judge(*both) for both in zip(predictions, items, strict=True)]
-    found = [(number, judged) for number, judged in enumerate(judgements) if judged is not None]
-    worst = sorted(((number, judged) for number, judged in found if judged.credit < 1.0), key=_badness)[:num_worst]
+    entries = [(number, judged) for number, judged in enumerate(judgements) if judged is not None]
+    worst = sorted(((number, judged) for number, judged in entries if judged.credit < 1.0), key=_badness)[:num_worst]
     classes = task.per_class(predictions, items)
-    one_label = set(classes) >= {text for _, judged in found for text in (judged.gold, judged.guess)}
-    gold, guesses = [judged.gold for _, judged in found], [judged.guess for _, judged in found]
+    one_label = set(classes) >= {text for _, judged in entries for text in (judged.gold, judged.guess)}
+    gold, guesses = [judged.gold for _, judged in entries], [judged.guess for _, judged in entries]
     return {
         "labels": tuple(classes),
         "per_class": classes,
@@ -263,12 +263,12 @@ def _judge(task: Task, items: Sequence[Any], predictions: Sequence[Any], num_wor
             Mistake(number, items[number], predictions[number], judged.gold, judged.guess, judged.score, judged.credit)
             for number, judged in worst
         ],
-        "certainty": _by_certainty([judged for _, judged in found]),
+        "certainty": _by_certainty([judged for _, judged in entries]),
     }
 
 
-def _badness(numbered: tuple[int, Judgement]) -> float:
-    return -numbered[1].score * (1.0 - numbered[1].credit)
+def _badness(entry: tuple[int, Judgement]) -> float:
+    return -entry[1].score * (1.0 - entry[1].credit)
 
 
 def _by_certainty(judgements: Sequence[Judgement]) -> list[tuple[float, float, int]]:
@@ -283,7 +283,7 @@ def _by_certainty(judgements: Sequence[Judgement]) -> list[tuple[float, float, i
 
 @contextmanager
 def resting(model: nn.Module) -> Iterator[None]:
-    """Switch dropout off for a while."""
+    """Put a model into evaluation mode within the context, and back afterwards."""
     before = model.training
     model.eval()
     try:

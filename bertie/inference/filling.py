@@ -1,8 +1,8 @@
-"""Several [MASK]s of a text filled together: a beam search over their joint probability.
+"""Fill several [MASK]s of a text together, by a beam search over their joint probability.
 
-Each step fills one mask, the one that the model is surest of, and what is filled is seen by the next step. The order
-depends on nothing but what is filled so far, so the product of these probabilities is itself one: over all fillings of
-a text it adds up to what the model gives to pieces that are no special tokens.
+Each step fills the mask with the most confident prediction, and the next step sees the filled piece. The order depends
+only on the pieces filled so far, so the product of the step probabilities is the probability of a filling. Over all
+fillings of a text it adds up to the probability that the model gives to pieces other than special tokens.
 
 Shapes: S tokens of one sequence, M slots, K guesses, V vocabulary.
 """
@@ -45,23 +45,23 @@ class Filling(Prediction):
     """One way to fill all masks of a text."""
 
     tokens: tuple[str, ...]
-    """The piece of each mask, in the order of the text."""
+    """The piece for each mask, in the order of the text."""
     score: float
-    """The probability of them together."""
+    """Joint probability of the pieces."""
     token_ids: tuple[int, ...]
-    """Their places in the vocabulary."""
+    """Ids of the pieces in the vocabulary."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Beam:
-    """A sequence, some masks of which are filled."""
+    """A sequence with some of its masks filled."""
 
     tokens: Ids
     """(S,)."""
     segments: Ids
     """(S,)."""
     score: float = 0.0
-    """Log-probability of what is filled."""
+    """Log-probability of the filled pieces."""
 
 
 def fill_jointly(
@@ -76,17 +76,17 @@ def fill_jointly(
 
     Args:
         predictor: a masked LM.
-        items: texts, or pairs of texts, each with one [MASK] at least.
-        top_k: fillings wanted of a text; the task's `top_k` when None.
-        beams: partial fillings of a text kept at each step, `top_k` at least.
-        bar: is advanced by the number of texts done.
+        items: texts, or pairs of texts, each with at least one [MASK].
+        top_k: number of fillings for each text. None: the task's `top_k`.
+        beams: number of partial fillings of a text kept at each step, at least `top_k`.
+        bar: advanced by the number of texts done.
 
     Returns:
-        For each text its fillings, likeliest first.
+        For each text its fillings, most probable first.
 
     Raises:
-        SettingsError: a model of another kind.
-        DataError: a text without a mask, or too long.
+        SettingsError: the model is not a masked LM, or a number is below 1.
+        DataError: a text has no mask or is too long.
     """
     require_masked_lm(predictor, "filling masks")
     task: Any = predictor.task
@@ -94,18 +94,18 @@ def fill_jointly(
     if wanted < 1 or beams < 1:
         raise SettingsError(f"top_k and beams must be at least 1; got {wanted} and {beams}")
     names = predictor.tokenizer.shown
-    found: list[list[Filling]] = []
+    fillings: list[list[Filling]] = []
     for first in range(0, len(items), _WINDOW):
         window = items[first : first + _WINDOW]
         sequences = sequences_of(packed_texts(predictor, window, first=first))
         the_masks(sequences, window, predictor.tokenizer, first=first)
         for ways in beam_search(predictor, sequences, beams=max(beams, wanted)):
-            found.append(
+            fillings.append(
                 [Filling(tuple(names[piece] for piece in ids), math.exp(score), ids) for ids, score in ways[:wanted]]
             )
         if bar is not None:
             bar.advance(len(window))
-    return found
+    return fillings
 
 
 def beam_search(
@@ -116,58 +116,58 @@ def beam_search(
     Args:
         predictor: a masked LM.
         sequences: with [MASK]s.
-        beams: partial fillings kept of each.
+        beams: number of partial fillings kept for each sequence.
 
     Returns:
-        For each sequence at most `beams` ways, likeliest first: a piece for each mask, and their log-probability.
+        For each sequence at most `beams` fillings, most probable first: a piece for each mask, and the log-probability.
     """
     mask = predictor.tokenizer.mask
     alive = [[_Beam(tokens, segments)] for tokens, segments in sequences]
-    places = [np.flatnonzero(tokens == mask) for tokens, _ in sequences]
-    for step in range(max(map(len, places), default=0)):
-        open_beams = [(row, beam) for row, own in enumerate(alive) if step < len(places[row]) for beam in own]
+    positions = [np.flatnonzero(tokens == mask) for tokens, _ in sequences]
+    for step in range(max(map(len, positions), default=0)):
+        open_beams = [(row, beam) for row, kept in enumerate(alive) if step < len(positions[row]) for beam in kept]
         grown: dict[int, list[tuple[float, _Beam, int, int]]] = {row: [] for row, _ in open_beams}
         for chosen in by_budget([len(beam.tokens) for _, beam in open_beams], predictor.max_tokens):
             some = [open_beams[number] for number in chosen]
             guesses = _guesses(predictor, [beam for _, beam in some], beams)
-            for (row, beam), (place, pieces, scores) in zip(some, guesses, strict=True):
+            for (row, beam), (position, pieces, scores) in zip(some, guesses, strict=True):
                 for piece, score in zip(pieces.tolist(), scores.tolist(), strict=True):
-                    grown[row].append((beam.score + score, beam, place, piece))
-        for row, ways in grown.items():  # only what is kept gets a copy of its sequence
+                    grown[row].append((beam.score + score, beam, position, piece))
+        for row, ways in grown.items():  # copy the sequences of the kept beams only
             best = heapq.nlargest(beams, ways, key=lambda way: way[0])
-            alive[row] = [_filled(beam, place, piece, score) for score, beam, place, piece in best]
+            alive[row] = [_filled(beam, position, piece, score) for score, beam, position, piece in best]
     return [
-        [(tuple(beam.tokens[own].tolist()), beam.score) for beam in ways]
-        for own, ways in zip(places, alive, strict=True)
+        [(tuple(beam.tokens[masks].tolist()), beam.score) for beam in kept]
+        for masks, kept in zip(positions, alive, strict=True)
     ]
 
 
 def _guesses(
     predictor: Predictor, beams: Sequence[_Beam], count: int
 ) -> Iterator[tuple[int, Ids, NDArray[np.float64]]]:
-    """Find the mask of each beam that the model is surest of: its place, the best pieces (K,) and their scores (K,)."""
+    """Yield the mask of each beam with the most confident prediction: position, best pieces (K,), scores (K,)."""
     tokenizer = predictor.tokenizer
-    places = [np.flatnonzero(beam.tokens == tokenizer.mask) for beam in beams]
-    batch = pack([(beam.tokens, beam.segments) for beam in beams], places)
+    positions = [np.flatnonzero(beam.tokens == tokenizer.mask) for beam in beams]
+    batch = pack([(beam.tokens, beam.segments) for beam in beams], positions)
     special = list(tokenizer.special_ids)
     kept = min(count, tokenizer.vocab_size - len(tokenizer.gaps) - len(special))
     scores, pieces = [], []
     with torch.inference_mode():
         for _, table in log_probabilities(predictor.model, batch):
-            table[:, special] = -math.inf  # a hole filled with another hole would be no filling
+            table[:, special] = -math.inf  # [MASK] would not fill a mask
             rule_out(table, tokenizer, -math.inf)
             best, ids = table.topk(kept, dim=1)
             scores.append(best.double().cpu().numpy())
             pieces.append(ids.cpu().numpy())
     all_scores, all_pieces = np.concatenate(scores), np.concatenate(pieces)  # (M, K)
     first = 0
-    for own in places:
-        surest = first + int(all_scores[first : first + len(own), 0].argmax())
-        yield int(own[surest - first]), all_pieces[surest], all_scores[surest]
-        first += len(own)
+    for masks in positions:
+        best_mask = first + int(all_scores[first : first + len(masks), 0].argmax())
+        yield int(masks[best_mask - first]), all_pieces[best_mask], all_scores[best_mask]
+        first += len(masks)
 
 
-def _filled(beam: _Beam, place: int, piece: int, score: float) -> _Beam:
+def _filled(beam: _Beam, position: int, piece: int, score: float) -> _Beam:
     tokens = beam.tokens.copy()
-    tokens[place] = piece
+    tokens[position] = piece
     return _Beam(tokens, beam.segments, score)

@@ -1,8 +1,7 @@
-"""Run a model over a stream of items, in batches of at most so many tokens and of sequences of like length.
+"""Run a model over a stream of items, in batches of limited tokens and of items of similar length.
 
-A window of items is encoded at once, by the task itself, and its sequences are then shared out: nothing is tokenised
-twice, and a batch for use is bit for bit the batch that learning would see. What becomes of the outputs is decided by
-`predictor.py` and `evaluate.py`.
+The task encodes a window of items at once, and the sequences are then divided into batches. So each text is tokenized
+once, and a batch equals bit for bit the one that training would see. `predictor.py` and `evaluate.py` use the outputs.
 """
 
 from __future__ import annotations
@@ -23,25 +22,26 @@ from bertie.nn.device import give_memory_back
 from bertie.tasks.task import Keys, Task, TaskModel
 from bertie.tokenizer.tokenizer import Tokenizer
 
-MAX_TOKENS = 4096  # twice as many need twice the memory for activations
-# A window holds so many items or characters: enough to find neighbours of like length, little enough to keep.
+MAX_TOKENS = 4096  # the memory for activations is proportional to it
+# Maximum of a window: enough items of similar length for a batch, but few enough to hold in memory.
 WINDOW_ITEMS = 4096
 WINDOW_CHARACTERS = 1 << 20
-# Memory is given back once in so many tokens: at every batch it costs a tenth of the time, as what comes next is fresh.
+# Memory is returned to the system once in so many tokens. Doing it after every batch would cost a tenth of the time,
+# because the next batch would have to ask the system for memory again.
 _TRIM_TOKENS = 8 * MAX_TOKENS
 
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """A batch that went through the model."""
+    """A batch with its outputs."""
 
     numbers: list[int]
-    """Places of its items in the stream, from 0."""
+    """Indices of its items in the stream, from 0."""
     items: list[Any]
     batch: Batch
-    """On the model's device; its `rows` count within `items`."""
+    """On the model's device. Its `rows` are indices of `items`."""
     outputs: Any
-    """Of the task's head."""
+    """Outputs of the task's head."""
 
 
 def forward(
@@ -53,21 +53,21 @@ def forward(
     max_tokens: int = MAX_TOKENS,
     draw_keys: Callable[[range], Keys] | None = None,
 ) -> Iterator[Part]:
-    """Encode and run items, window by window, the longest of a window first.
+    """Encode and run items, window by window, the longest items of a window first.
 
     Args:
         model: in evaluation mode.
         task: encodes the items.
-        items: of any number; one window of some thousands is held at a time.
+        items: any number; one window of some thousand items is in memory at a time.
         tokenizer: of the model.
-        max_tokens: tokens of a batch at most; an item that has more makes a batch of its own.
-        draw_keys: gives the streams of corruption for the items of those numbers; None for no corruption.
+        max_tokens: maximum number of tokens in a batch. A longer item is a batch by itself.
+        draw_keys: returns the random streams that corrupt the items of the given numbers. None: no corruption.
 
     Yields:
-        Every item once; outputs are inference tensors, to be used under `torch.inference_mode`.
+        Batches that hold every item once. Outputs are inference tensors, for use under `torch.inference_mode`.
 
     Raises:
-        DataError: an item that can't be encoded, by its number in the stream.
+        DataError: an item can't be encoded (the message names its number in the stream), or outputs are not finite.
     """
     device = next(model.parameters()).device
     done = untrimmed = 0
@@ -75,7 +75,7 @@ def forward(
         numbers = range(done, done + len(window))
         with numbered(numbers, window):
             whole = task.encode(window, tokenizer, None if draw_keys is None else draw_keys(numbers))
-        for places, share in _shares(whole, len(window), max_tokens):
+        for indices, share in _shares(whole, len(window), max_tokens):
             batch = share.to(device)
             untrimmed += batch.num_tokens
             if device.type == "cpu" and untrimmed >= _TRIM_TOKENS:
@@ -84,16 +84,16 @@ def forward(
             with torch.inference_mode():
                 outputs = _outputs(model, batch, max_tokens)
             _check_finite(outputs)
-            yield Part([done + place for place in places], [window[place] for place in places], batch, outputs)
+            yield Part([done + index for index in indices], [window[index] for index in indices], batch, outputs)
         done += len(window)
 
 
 def _outputs(model: nn.Module, batch: Batch, max_tokens: int) -> Any:
-    """Run the model; an item of more tokens than a batch holds goes through the encoder in parts."""
+    """Run the model. An item with more than `max_tokens` tokens goes through the encoder in parts."""
     if batch.num_tokens <= max_tokens or not isinstance(model, TaskModel):
         return model(batch)
     parts = batch.split(max_tokens, whole_items=False)
-    if getattr(model.head, "token_by_token", False):  # hidden states of a very long text are large, its outputs small
+    if getattr(model.head, "token_by_token", False):  # then the large hidden vectors of a long text need not be kept
         outputs = model(parts[0])
         whole, done = outputs.new_empty(batch.num_tokens, *outputs.shape[1:]), 0
         for number, part in enumerate(parts):
@@ -105,10 +105,12 @@ def _outputs(model: nn.Module, batch: Batch, max_tokens: int) -> Any:
 
 
 def _check_finite(outputs: Any) -> None:
-    """Refuse outputs that are no numbers: scores made of them would look like scores.
+    """Check that outputs hold no NaN or plus infinity, as scores computed from them would look valid.
+
+    Minus infinity is allowed: heads give it to choices that are ruled out.
 
     Raises:
-        DataError: NaN or plus infinity; minus infinity is what a head writes where nothing may be chosen.
+        DataError: an output is NaN or plus infinity.
     """
     if isinstance(outputs, Mapping):
         outputs = tuple(outputs.values())
@@ -117,28 +119,28 @@ def _check_finite(outputs: Any) -> None:
             _check_finite(part)
     elif isinstance(outputs, torch.Tensor) and outputs.is_floating_point() and not bool((outputs < torch.inf).all()):
         raise DataError(
-            "the model's outputs are no numbers (NaN or infinite): its weights are too large for this precision, or "
-            "were damaged by training; try --precision exact, or an earlier checkpoint"
+            "the model's outputs are NaN or infinite: its weights are too large for this precision, or training "
+            "damaged them; try --precision exact, or an earlier checkpoint"
         )
 
 
 @contextmanager
 def numbered(numbers: Sequence[int], items: Sequence[Any]) -> Iterator[None]:
-    """Let an error about "text 3", which counts within a batch, name its place in the stream and its line in a file."""
+    """Renumber errors: "text 3" of a batch becomes its number in the stream, with its line in the file if known."""
     try:
         yield
     except DataError as error:
-        found = re.match(r"text (\d+)\b", str(error))
-        if found is None or int(found[1]) > len(numbers):
+        match = re.match(r"text (\d+)\b", str(error))
+        if match is None or int(match[1]) > len(numbers):
             raise
-        place = int(found[1]) - 1
-        line = getattr(items[place], "line", 0)
-        where = f"text {numbers[place] + 1}{f' (line {line})' if line else ''}"
-        raise DataError(f"{where}{str(error)[found.end() :]}") from error
+        index = int(match[1]) - 1
+        line = getattr(items[index], "line", 0)
+        where = f"text {numbers[index] + 1}{f' (line {line})' if line else ''}"
+        raise DataError(f"{where}{str(error)[match.end() :]}") from error
 
 
 def _windows(items: Iterable[Any]) -> Iterator[list[Any]]:
-    """Cut a stream into lists of at most `WINDOW_ITEMS` items and about `WINDOW_CHARACTERS` characters."""
+    """Split a stream into lists of at most `WINDOW_ITEMS` items and about `WINDOW_CHARACTERS` characters."""
     window: list[Any] = []
     characters = 0
     for item in items:
@@ -160,7 +162,7 @@ def _characters(item: Any) -> int:
 
 
 def _shares(whole: Batch, num_items: int, max_tokens: int) -> Iterator[tuple[list[int], Batch]]:
-    """Share a window's sequences out, longest items first, all sequences of an item together."""
+    """Divide a window's sequences into batches, longest items first. All sequences of an item stay together."""
     if num_items == 1:
         yield [0], whole
         return

@@ -1,8 +1,8 @@
-"""[MASK] alone: a masked LM measured where every chosen token is hidden, and whether it says the same everywhere.
+"""Measure a masked LM with every chosen token shown as [MASK], and how similar its predictions are.
 
-Training shows a tenth of the chosen tokens as they are, and those are easily guessed. A network that has learned
-nothing but that seems to be right at a seventh of all places; with every one of them hidden it guesses the commonest
-token. So a dev corpus is measured a second time, at the same places, each shown as [MASK].
+Training shows a tenth of the chosen tokens as they are, and these are easy to predict. A network that has learned only
+to copy them seems to be right at a seventh of all slots. With every chosen token hidden it predicts the most frequent
+token. So a dev corpus is measured a second time, with the same slots, each shown as [MASK].
 
 Shapes: M chosen tokens, H hidden.
 """
@@ -24,28 +24,28 @@ from bertie.tokenizer.tokenizer import Tokenizer
 
 
 def hidden(batches: Iterable[Batch], task: Task, tokenizer: Tokenizer) -> list[Batch]:
-    """Take the batches of a task whose masks are filled, every chosen token hidden; none of a task without masks."""
+    """Return the masked batches with every chosen token shown as [MASK]; an empty list for a task without masks."""
     return [hide(batch, tokenizer.mask) for batch in batches if not batch.causal] if task.fills_masks else []
 
 
 def hide(batch: Batch, mask_id: int) -> Batch:
     """Show every chosen token of a batch as [MASK]."""
-    targets = {name: values for name, values in batch.targets.items() if name != "slot.as_mask"}  # here all of them are
+    targets = {name: values for name, values in batch.targets.items() if name != "slot.as_mask"}  # all are masked now
     return replace(batch, tokens=batch.tokens.index_fill(0, batch.targets["slot.position"], mask_id), targets=targets)
 
 
 def measure_masks(model: nn.Module, batches: Iterable[Batch], *, device: torch.device) -> dict[str, float]:
-    """Measure a network on batches that `hide` made, under a task that fills masks.
+    """Measure a network on batches from `hide`.
 
     Args:
-        model: put into evaluation mode and back.
+        model: with a task that fills masks; put into evaluation mode, and back afterwards.
         batches: with chosen tokens.
-        device: where the batches go.
+        device: device for the batches.
 
     Returns:
-        `mask_loss` and `mask_accuracy`, means over all chosen tokens; and `mask_cosine`, the mean cosine between what
-        the network makes of two different places, just before the output matrix: near 1 it says the same everywhere.
-        Nothing where no token was chosen.
+        `mask_loss` and `mask_accuracy`, means over all chosen tokens, and `mask_cosine`, the mean cosine between the
+        vectors of two slots before the output matrix. Near 1 means the same prediction everywhere. Empty without chosen
+        tokens.
     """
     loss, right = (torch.zeros((), dtype=torch.float64, device=device) for _ in range(2))
     direction, count = torch.zeros((), dtype=torch.float64, device=device), 0
@@ -58,9 +58,9 @@ def measure_masks(model: nn.Module, batches: Iterable[Batch], *, device: torch.d
             loss, right = loss + total.double(), right + hits.sum().double()
             direction = direction + normalize(logits.hidden.float(), dim=1).double().sum(0)
             count += len(hits)
-    if count == 0:  # a text of nothing but special tokens
+    if count == 0:  # the texts have special tokens only
         return {}
-    # Of unit vectors the squared length of the sum is M, from each with itself, and the cosines of all other pairs.
+    # The squared length of a sum of M unit vectors is M plus the cosines of all ordered pairs of different vectors.
     pairs = max(1, count * (count - 1))
     cosine = (float(direction.square().sum()) - count) / pairs
     return {"mask_loss": float(loss) / count, "mask_accuracy": float(right) / count, "mask_cosine": cosine}

@@ -1,7 +1,7 @@
-"""What predictions look like on a terminal and as JSON.
+"""Format predictions for the terminal and as JSON.
 
-By their form, not by their task: guesses for masks, a label with its probability, spans of the text, vectors, or
-whatever fields they have. Nothing here predicts or prints.
+The format depends on the fields of a prediction, not on its task: pieces for masks, a label with its probability, spans
+of the text, vectors, or any other fields. This module doesn't predict or print.
 """
 
 from __future__ import annotations
@@ -14,54 +14,54 @@ from typing import Any
 from bertie.data import items
 from bertie.tasks._prediction import plain
 
-_BAR = 24  # columns of a probability of 1
-_NUMBERS = 6  # of a vector that are shown
+_BAR = 24  # columns of the bar for a probability of 1
+_NUMBERS = 6  # numbers shown of a vector
 
 
 def record(item: Any, prediction: Any) -> dict[str, Any]:
-    """Return an item and its prediction as JSON can hold them, on one level.
+    """Return an item and its prediction as one flat dictionary that JSON can hold.
 
-    Guesses for masks stand under `masks`, one list for each mask; `fillings` are of all masks of a text together, and
-    `answers` are whole ones for its only mask.
+    Predictions for masks are under `masks`, one list for each mask; joint ones for all masks of a text under
+    `fillings`; and whole answers for a single mask under `answers`.
     """
     if isinstance(prediction, list):
         joint = "answers" if _holds(prediction, "answer") else "fillings" if _holds(prediction, "tokens") else None
         return {**sides(item), **({joint: plain(prediction)} if joint else {"masks": plain(_masks(prediction))})}
     parts = plain(prediction)
-    if hasattr(prediction, "null_score"):  # its own `text` is the answer
+    if hasattr(prediction, "null_score"):  # its `text` is the answer, not the item's text
         question, context = items.sides(item)
         return {"question": question, "context": context, **parts}
     return {**sides(item), **(parts if isinstance(parts, dict) else {"prediction": parts})}
 
 
 def records(items: Sequence[Any], predictions: Sequence[Any]) -> list[dict[str, Any]]:
-    """Return all items with their predictions, as `record` does one; what has no prediction has null for each part."""
-    found = [
+    """Return the `record` of each item. An item without a prediction has None in each field of the prediction."""
+    rows = [
         sides(item) if prediction is None else record(item, prediction)
         for item, prediction in zip(items, predictions, strict=True)
     ]
-    parts = next((one for one, prediction in zip(found, predictions, strict=True) if prediction is not None), {})
+    parts = next((row for row, prediction in zip(rows, predictions, strict=True) if prediction is not None), {})
     empty = dict.fromkeys(parts)
-    return [{**empty, **one} if prediction is None else one for one, prediction in zip(found, predictions, strict=True)]
+    return [{**empty, **row} if prediction is None else row for row, prediction in zip(rows, predictions, strict=True)]
 
 
 def sides(item: Any) -> dict[str, str]:
-    """Return the text of an item, and of a pair the second one."""
+    """Return the text of an item, and the second text of a pair."""
     text, pair = items.sides(item)
     return {"text": text} if pair is None else {"text": text, "pair": pair}
 
 
 def show(items: Sequence[Any], predictions: Sequence[Any], width: int) -> str:
-    """Lay predictions out for people.
+    """Format predictions for the terminal.
 
     Args:
-        items: what was predicted for.
-        predictions: one an item.
-        width: columns; texts beside a label are cut to it.
+        items: the items of the predictions.
+        predictions: one for each item; None for an item without a prediction, which is left out.
+        width: columns of the terminal; texts next to a label are cut to fit.
     """
-    said = [both for both in zip(items, predictions, strict=True) if both[1] is not None]
-    if len(said) < len(items):  # their lines stand in JSON; people see what there is
-        return show([item for item, _ in said], [prediction for _, prediction in said], width)
+    present = [both for both in zip(items, predictions, strict=True) if both[1] is not None]
+    if len(present) < len(items):
+        return show([item for item, _ in present], [prediction for _, prediction in present], width)
     if predictions and hasattr(predictions[0], "perplexity"):
         return _likelihoods(items, predictions, width)
     if predictions and hasattr(predictions[0], "null_score"):
@@ -72,7 +72,7 @@ def show(items: Sequence[Any], predictions: Sequence[Any], width: int) -> str:
         return _labels(items, predictions, width)
     if predictions and all(hasattr(prediction, "similarity") for prediction in predictions):
         return _numbers("similarity", items, predictions, width)
-    if predictions and all(is_dataclass(said) and [*_fields(said)] == ["value"] for said in predictions):
+    if predictions and all(is_dataclass(one) and [*_fields(one)] == ["value"] for one in predictions):
         return _numbers("value", items, predictions, width)
     blocks = []
     for item, prediction in zip(items, predictions, strict=True):
@@ -86,7 +86,7 @@ def show(items: Sequence[Any], predictions: Sequence[Any], width: int) -> str:
         elif hasattr(prediction, "spans"):
             lines = _spans(prediction)
         elif hasattr(prediction, "target"):
-            lines = _written(prediction)
+            lines = _generated(prediction)
         else:
             parts = _fields(prediction) if is_dataclass(prediction) else {"prediction": prediction}
             lines = [f"  {name}: {value}" for name, value in parts.items()]
@@ -95,7 +95,7 @@ def show(items: Sequence[Any], predictions: Sequence[Any], width: int) -> str:
 
 
 def _labels(items: Sequence[Any], predictions: Sequence[Any], width: int) -> str:
-    """One line an item: label, probability, text."""
+    """Return one line for each item: label, probability, text."""
     column = max((_columns(prediction.label) for prediction in predictions), default=0)
     lines = []
     for item, prediction in zip(items, predictions, strict=True):
@@ -105,16 +105,16 @@ def _labels(items: Sequence[Any], predictions: Sequence[Any], width: int) -> str
 
 
 def _likelihoods(items: Sequence[Any], predictions: Sequence[Any], width: int) -> str:
-    """One line an item: sum and mean of its log-probabilities, perplexity, text."""
+    """Return one line for each item: sum and mean of its log-probabilities, perplexity, text."""
     lines = [f"{'sum':>10}  {'per piece':>9}  {'perplexity':>10}"]
-    for item, found in zip(items, predictions, strict=True):
-        front = f"{found.sum:>10.3f}  {found.per_piece:>9.3f}  {found.perplexity:>10.4g}  "
+    for item, likelihood in zip(items, predictions, strict=True):
+        front = f"{likelihood.sum:>10.3f}  {likelihood.per_piece:>9.3f}  {likelihood.perplexity:>10.4g}  "
         lines.append(front + _cut(_printable(_joined(item)), max(20, width - _columns(front))))
     return "\n".join(lines)
 
 
 def _numbers(name: str, items: Sequence[Any], predictions: Sequence[Any], width: int) -> str:
-    """One line an item: its number (of a pair how alike the two are), and its text or both texts."""
+    """Return one line for each item: its number, or the similarity of a pair, then its text or both texts."""
     fronts = [f"{getattr(prediction, name): .4f}  " for prediction in predictions]
     return "\n".join(
         front + _cut(_printable(_joined(item)), max(20, width - len(front)))
@@ -123,12 +123,12 @@ def _numbers(name: str, items: Sequence[Any], predictions: Sequence[Any], width:
 
 
 def show_hits(query: str, hits: Sequence[Mapping[str, Any]], width: int) -> str:
-    """Lay out what a search found: under the query one line a hit with score, line number and text.
+    """Format the results of a search: the query, then one line for each hit with score, line number and text.
 
     Args:
-        query: what was looked for.
-        hits: score, line and text of each.
-        width: columns; texts are cut to it.
+        query: text of the query.
+        hits: score, line and text of each hit.
+        width: columns of the terminal; texts are cut to fit.
     """
     column = max([4, *(len(f"{hit['line']:,}") for hit in hits)])
     lines = [_printable(query), f"   score  {'line':>{column}}  text"]
@@ -139,7 +139,7 @@ def show_hits(query: str, hits: Sequence[Mapping[str, Any]], width: int) -> str:
 
 
 def _guesses(masks: list[list[Any]]) -> list[str]:
-    """One line a guess, with a bar as long as its probability; masks are numbered when there are several."""
+    """Return one line for each predicted piece, with a bar for its probability. Several masks are numbered."""
     column = max((_columns(_words(guess)) for guesses in masks for guess in guesses), default=0)
     lines = []
     for number, guesses in enumerate(masks, 1):
@@ -150,7 +150,7 @@ def _guesses(masks: list[list[Any]]) -> list[str]:
 
 
 def _choices(item: Any, prediction: Any) -> str:
-    """A text and one line a choice, likeliest first."""
+    """Return the text and one line for each choice, most probable first."""
     choices = [_printable(choice) for choice in item.choices]
     column = max(map(_columns, choices))
     ranked = sorted(zip(choices, prediction.scores, strict=True), key=lambda both: -both[1])
@@ -162,12 +162,12 @@ def _barred(words: str, score: float, column: int, more: str = "") -> str:
 
 
 def _sums(guess: Any) -> str:
-    """Return the logarithms of a whole answer: of all its pieces, and of one on average."""
+    """Return the log-probabilities of a whole answer: of all its pieces, and their mean."""
     return f"sum {guess.sum:8.3f}  per piece {guess.per_piece:7.3f}  " if hasattr(guess, "per_piece") else ""
 
 
 def _words(guess: Any) -> str:
-    """Return what a guess puts into a mask, or into all masks of a text."""
+    """Return the text that a prediction puts into one mask, or into all masks of a text."""
     if hasattr(guess, "answer"):
         return _printable(guess.answer)
     return " … ".join(guess.tokens) if hasattr(guess, "tokens") else str(guess.token)
@@ -178,7 +178,7 @@ def _holds(prediction: list[Any], name: str) -> bool:
 
 
 def _spans(prediction: Any) -> list[str]:
-    """One line a span: label, text, its characters, probability; tags that are no spans stand beside their words."""
+    """Return one line for each span: label, text, characters, probability. Without spans return words with tags."""
     if not prediction.spans:
         tagged = [f"{word}/{tag}" for word, tag in zip(prediction.words, prediction.tags, strict=True) if tag != "O"]
         return [f"  {_printable(' '.join(tagged))}" if tagged else "  nothing found"]
@@ -186,12 +186,12 @@ def _spans(prediction: Any) -> list[str]:
         (_printable(span.label), _printable(span.text), f"{span.start}-{span.end}", f"{span.score:.4f}")
         for span in prediction.spans
     ]
-    widths = [max(_columns(row[place]) for row in rows) for place in range(len(rows[0]))]
+    widths = [max(_columns(row[column]) for row in rows) for column in range(len(rows[0]))]
     return ["  " + "  ".join(_padded(*cell) for cell in zip(row, widths, strict=True)) for row in rows]
 
 
 def _answer(item: Any, reply: Any, width: int) -> str:
-    """The question, its answer with probability and characters, and the answer between what stands around it."""
+    """Return the question, the answer with probability and characters, and the answer in its context."""
     question, context = items.sides(item)
     if not reply.text:
         return f"{_printable(question)}\n  (no answer)  {reply.score:.4f}"
@@ -208,14 +208,14 @@ def _answer(item: Any, reply: Any, width: int) -> str:
     )
 
 
-def _written(prediction: Any) -> list[str]:
-    """One line a text, with its score in front; the best one says where it did not come to its end."""
+def _generated(prediction: Any) -> list[str]:
+    """Return one line for each text, with its score first. A best text that did not end is followed by "…"."""
     first, *others = (f"  {one.score:.4f}  {_printable(one.target)}" for one in (prediction, *prediction.others))
     return [first + ("" if prediction.ended else " …"), *others]
 
 
 def _vectors(prediction: Any) -> list[str]:
-    """Shapes and first numbers."""
+    """Return the shape and the first numbers of each vector."""
     lines = []
     for name in ("hidden", "pooled", "vector"):
         values = getattr(prediction, name, None)
@@ -226,7 +226,7 @@ def _vectors(prediction: Any) -> list[str]:
 
 
 def _masks(prediction: list[Any]) -> list[list[Any]]:
-    """Return the guesses of each mask; an item with a single mask has its guesses without a list around them."""
+    """Return the predictions for each mask. An item with a single mask has no outer list."""
     return prediction if prediction and isinstance(prediction[0], list) else [prediction]
 
 
@@ -235,17 +235,21 @@ def _joined(item: Any) -> str:
 
 
 def _fields(value: Any) -> dict[str, Any]:
-    """Return what a prediction shows; a field without repr is for whoever works on with it."""
+    """Return the fields that are shown: those with repr."""
     return {part.name: getattr(value, part.name) for part in fields(value) if part.repr}
 
 
 def _printable(text: str) -> str:
-    """Write what a terminal would obey rather than show as spaces."""
+    """Replace characters that control the terminal by spaces."""
     return "".join(character if character.isprintable() else " " for character in text)
 
 
 def _columns(text: str) -> int:
-    """Count the columns of a terminal that a text takes; Chinese characters take two."""
+    """Count the columns that a text takes on a terminal. Chinese characters take two.
+
+    >>> _columns("北京 2008")
+    9
+    """
     return sum(
         0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
         for character in text
@@ -257,12 +261,12 @@ def _padded(text: str, columns: int) -> str:
 
 
 def _cut(text: str, columns: int) -> str:
-    """Shorten a text to so many columns."""
+    """Shorten a text to at most `columns` columns."""
     if _columns(text) <= columns:
         return text
     used = 0
-    for place, character in enumerate(text):
+    for index, character in enumerate(text):
         used += _columns(character)
         if used > columns - 1:
-            return text[:place] + "…"
+            return text[:index] + "…"
     return text

@@ -1,7 +1,7 @@
-"""Use a model: items in, predictions out in the same order, whatever the task.
+"""Predict with a model of any task: one prediction for each item, in the same order.
 
-What a prediction is and how texts become tensors is the task's affair; models come from `formats/`, and `backends/`
-run them. Nothing here looks at labels (`evaluate.py`) or knows a terminal (`plain_text.py`).
+The task encodes items and decodes predictions, `formats/` reads models, and `backends/` runs them. Labels are used in
+`evaluate.py` only. `plain_text.py` formats predictions for the terminal.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ P = TypeVar("P", default=Prediction)
 
 
 class Predictor(Generic[P]):
-    """Apply a model to texts, pairs of texts, or whatever its task takes.
+    """Predict for texts, pairs of texts, or other items of the model's task.
 
     Args:
         bundle: model, task and tokenizer.
-        max_tokens: tokens of a batch at most; fewer need less memory.
+        max_tokens: maximum number of tokens in a batch. Fewer tokens need less memory.
         device: auto (the GPU if there is one), cpu, cuda, cuda:1.
-        precision: how near the encoder's vectors come to fp32's: exact (1e-4), bf16 (a mean cosine of 0.9999) or int8
-            (0.995); a lower class than exact is never taken unasked.
-        backend: what runs the encoder; by the rule of `backends/` when auto.
-        folder: where the frozen encoder of an exported bundle lies.
+        precision: agreement of the encoder's vectors with fp32: exact (to 1e-4), bf16 (mean cosine of 0.9999) or int8
+            (0.995). The default is exact.
+        backend: program that runs the encoder. auto: by the rules of `backends/`.
+        folder: folder of an exported model, whose encoder is frozen.
 
     Raises:
-        SettingsError: a backend that isn't installed or can't run this model, or one that misses its class.
+        SettingsError: the backend isn't installed, can't run this model, or misses the precision.
     """
 
     def __init__(
@@ -68,10 +68,10 @@ class Predictor(Generic[P]):
             raise SettingsError(f"--precision must be one of {', '.join(LIMITS)}; got {precision!r}")
         self.max_tokens, self.precision = max_tokens, precision
         self._network: TaskModel | None = None
-        self._case: Case | None = None  # for which the network was chosen; None where it was named
-        self._said = ""
+        self._case: Case | None = None  # the case that the network was chosen for; None if the user named the backend
+        self._description = ""
         self._process = os.getpid()
-        self._wishes: dict[str, Any] = {
+        self._settings: dict[str, Any] = {
             "max_tokens": max_tokens,
             "device": device,
             "precision": precision,
@@ -85,30 +85,30 @@ class Predictor(Generic[P]):
         self.bundle, self.task, self.tokenizer = bundle, bundle.task, bundle.tokenizer
         self._begin()
         self.num_cut = 0
-        """Items that truncation made shorter so far."""
+        """Number of items truncated so far."""
 
     def _begin(self) -> None:
-        """Take the network that was asked for by name, if any was."""
-        folder, backend = self._wishes["folder"], self._wishes["backend"]
+        """Set the network if the folder or the user names the backend."""
+        folder, backend = self._settings["folder"], self._settings["backend"]
         if folder is not None:
-            model = _thaw(self.bundle, folder, self._wishes["device"], self.precision, backend)
+            model = _open_exported(self.bundle, folder, self._settings["device"], self.precision, backend)
             self.bundle = replace(self.bundle, model=model)
-            self._take(model, f"{exported.facts(self.bundle)['backend']}, {self.precision}, as exported")
+            self._set_network(model, f"{exported.facts(self.bundle)['backend']}, {self.precision}, as exported")
         elif backend != "auto":
             self._run_by(load_backend(backend), self.precision, "as asked")
 
     @property
     def model(self) -> TaskModel:
-        """The network as it is run: the bundle's own, or its encoder by another backend or in another class."""
+        """The network in use: the bundle's model, or one whose encoder another backend or precision runs."""
         return self.expect(1) if self._network is None or self._process != os.getpid() else self._network
 
     def expect(self, num_items: int | None) -> TaskModel:
-        """Choose what runs the model by the number of items that come next, where no backend was named.
+        """Choose the backend for the next items, unless the user named one.
 
-        What was chosen for many items stays for few.
+        A backend chosen for many items is kept for few.
 
         Args:
-            num_items: how many; None when unknown, which counts as many.
+            num_items: number of items. None: unknown, which counts as many.
         """
         if self._process != os.getpid():
             self._renew()
@@ -124,36 +124,36 @@ class Predictor(Generic[P]):
         return self._network
 
     def _renew(self) -> None:
-        """Build the network again in a forked process, where the threads of another program's network are gone."""
+        """Build the network again in a forked process, which doesn't have the threads of the old network."""
         say_forked()
-        # Taking the old network down would wait for threads that the fork left behind, so it is never taken down.
+        # Deleting the old network would wait for threads that the fork left behind, so its memory is never freed.
         for old in (self._network, self.bundle):
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(old))
-        self._process, self._network, self._case, self._said = os.getpid(), None, None, ""
+        self._process, self._network, self._case, self._description = os.getpid(), None, None, ""
         self._begin()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle as the model's folder and the settings; with its weights where they came from none, or changed."""
-        kept = {"task": self.task, "num_cut": self.num_cut}
+        """Pickle the settings with the model's folder, or with the weights if they have no folder or have changed."""
+        state = {"task": self.task, "num_cut": self.num_cut}
         if self._source is not None and self._source[2] == _version(self.bundle):
-            return _opened, (self._source[0], {**self._source[1], "max_tokens": self.max_tokens}), kept
-        return _remade, (self.bundle, {**self._wishes, "max_tokens": self.max_tokens}), kept
+            return _opened, (self._source[0], {**self._source[1], "max_tokens": self.max_tokens}), state
+        return _remade, (self.bundle, {**self._settings, "max_tokens": self.max_tokens}), state
 
     def _run_by(self, backend: Backend, precision: Precision, reason: str) -> None:
-        """Let a backend run the model, and hold what it does in a class below fp32 against fp32 itself."""
+        """Run the model by a backend. A precision below exact is checked against fp32."""
         if self.device.type != "cpu" and backend.name != "eager":
             raise SettingsError(f"--backend {backend.name} runs on the CPU; give --device cpu, or --backend eager")
-        said = f"{backend.name}, {precision}"
-        if said == self._said:
+        description = f"{backend.name}, {precision}"
+        if description == self._description:
             return
         network = backend.prepare(self.bundle, precision)
         if precision != "exact":
             hold(self.bundle, network, precision)
-        self._take(network, said, reason)
+        self._set_network(network, description, reason)
 
-    def _take(self, network: TaskModel, said: str, reason: str = "") -> None:
-        self._network, self._said = network, said
-        progress.note(f"the encoder is run by {said}{f' ({reason})' if reason else ''}")
+    def _set_network(self, network: TaskModel, description: str, reason: str = "") -> None:
+        self._network, self._description = network, description
+        progress.note(f"the encoder is run by {description}{f' ({reason})' if reason else ''}")
 
     @overload
     def predict(  # type: ignore[overload-overlap]  # a string is one text, and no sequence of letters
@@ -171,52 +171,52 @@ class Predictor(Generic[P]):
         """Predict for one item, or for many.
 
         Args:
-            items: a text, a pair of texts (a tuple) or another single item of the task, or a row with named parts such
-                as {"question": ..., "context": ...}; or a list or stream of items; or a table (pandas, polars, Arrow,
-                `datasets`, a list of dictionaries), whose columns are found as those of a file are.
-            columns: what the columns of a table hold, such as {"text": "body"}; found out when None.
-            bar: is advanced by the number of items done.
+            items: one item: a text, a pair of texts (a tuple), another item of the task, or a row with named parts such
+                as {"question": ..., "context": ...}. Or many: a list or stream of items, or a table (pandas, polars,
+                Arrow, `datasets`, a list of dictionaries). The roles of a table's columns are detected as in a file.
+            columns: column names of a table by role, such as {"text": "body"}. None: detect them.
+            bar: advanced by the number of items done.
 
         Returns:
-            The prediction of a single item; a list in the order of the items, or of the table's rows, for many.
+            The prediction for one item, or a list of predictions in the order of the items or rows.
 
         Raises:
-            DataError: an item that can't be used, by its number.
+            DataError: an item can't be used; the message names its number.
         """
         if is_table(items):
             return list(self.stream(items_of(items, self._read, columns), bar=bar))
         if is_row(items):
             return next(self.stream(items_of([items], self._read, columns), bar=bar))
         if columns is not None:
-            raise SettingsError("columns are those of a table; texts in a list have none")
+            raise SettingsError("columns need a table; a list of texts has no columns")
         items = as_texts(items)
-        # A tuple is a pair, that is one item; what can't be gone through is one item of some task's own kind.
+        # A tuple is a pair, which is one item. An object that is not iterable is one item of the task.
         if isinstance(items, str | bytes | tuple | Mapping) or not isinstance(items, Iterable):
             return next(self.stream([items], bar=bar))
         return list(self.stream(items, bar=bar))
 
     def _read(self, path: Path, *, columns: Mapping[str, str] | None) -> Table[Any]:
-        """Read a file as the model's training file was read."""
+        """Read a file in the same way as the model's training file."""
         return read_items(self.task, path, columns=columns, like=learned(self.bundle.extra))
 
     def stream(self, items: Iterable[Any], *, bar: progress.Bar | None = None) -> Iterator[P]:
-        """Predict for a stream of any length in its order, holding some thousand items at a time.
+        """Predict for a stream of any length, in order, with some thousand items in memory at a time.
 
         Args:
             items: as in `predict`.
-            bar: is advanced by the number of items done.
+            bar: advanced by the number of items done.
 
         Yields:
-            One prediction an item.
+            One prediction for each item.
 
         Raises:
-            DataError: an item that can't be used, by its number.
+            DataError: an item can't be used; the message names its number.
         """
         waiting: dict[int, Any] = {}
         following = 0
         self.expect(len(items) if isinstance(items, Sized) else None)
-        bare = (_without_label(item) for item in items)
-        for part in forward(self.model, self.task, bare, self.tokenizer, max_tokens=self.max_tokens):
+        unlabelled = (_without_label(item) for item in items)
+        for part in forward(self.model, self.task, unlabelled, self.tokenizer, max_tokens=self.max_tokens):
             with torch.inference_mode(), numbered(part.numbers, part.items):
                 decoded = self.task.decode(part.outputs, part.batch, part.items, self.tokenizer)
             self.count_cut(part.batch.targets.get("sequence.cut"))
@@ -228,12 +228,12 @@ class Predictor(Generic[P]):
                 following += 1
 
     def count_cut(self, cut: torch.Tensor | None) -> None:
-        """Count cut items and warn of the first; a warning a call would drown a loop over single texts."""
+        """Count truncated items, and warn at the first one only: a loop over single texts would warn each time."""
         num_cut = 0 if cut is None else int((cut > 0).sum())
         if num_cut and not self.num_cut:
             progress.warn(
                 f"texts longer than {getattr(self.task, 'max_length', 'the model takes')} tokens are cut; "
-                "num_cut counts them, and truncation='error' stops instead"
+                "num_cut counts them; set truncation='error' to refuse them instead"
             )
         self.num_cut += num_cut
 
@@ -248,41 +248,41 @@ class Predictor(Generic[P]):
         )
 
 
-def _opened(folder: Path, wishes: dict[str, Any]) -> Predictor[Any]:
-    """Load a pickled predictor's model again."""
-    return load(folder, **wishes)
+def _opened(folder: Path, settings: dict[str, Any]) -> Predictor[Any]:
+    """Unpickle a predictor whose model is in a folder."""
+    return load(folder, **settings)
 
 
-def _remade(bundle: Bundle, wishes: dict[str, Any]) -> Predictor[Any]:
-    """Make a predictor of a pickled model."""
-    return Predictor(bundle, **wishes)
+def _remade(bundle: Bundle, settings: dict[str, Any]) -> Predictor[Any]:
+    """Unpickle a predictor with a pickled model."""
+    return Predictor(bundle, **settings)
 
 
 def _version(bundle: Bundle) -> int:
-    """Count the changes in place that were made to the weights."""
+    """Return a number that grows with every change of the weights in place."""
     return sum(value._version for value in bundle.model.parameters())
 
 
 def _without_label(item: Any) -> Any:
-    """Take off the label that a table gave an item: predicting doesn't look at it."""
+    """Return an item without its label, which prediction doesn't use."""
     return item if getattr(item, "label", None) is None else replace(item, label=None)
 
 
-def _thaw(bundle: Bundle, folder: Path, device: str, precision: Precision, backend: str) -> TaskModel:
-    """Open an exported folder's encoder, and refuse settings that differ from those of the export.
+def _open_exported(bundle: Bundle, folder: Path, device: str, precision: Precision, backend: str) -> TaskModel:
+    """Open the encoder of an exported folder.
 
     Raises:
-        SettingsError: another backend, class or device is asked for.
+        SettingsError: backend, precision or device differ from those of the export.
     """
     facts = exported.facts(bundle)
     for name, asked in (("backend", backend), ("precision", precision)):
         if asked not in ("auto", facts[name]):
             raise SettingsError(f"{folder} was exported with --{name} {facts[name]}, not {asked}; export it again")
     if device not in ("auto", "cpu"):
-        raise SettingsError(f"{folder} was exported for the CPU; --device {device} needs the folder it was made from")
-    own = load_backend(facts["backend"])
-    own.require()
-    return own.open(bundle, folder, precision)
+        raise SettingsError(f"{folder} was exported for the CPU; for --device {device} use the original model folder")
+    exporter = load_backend(facts["backend"])
+    exporter.require()
+    return exporter.open(bundle, folder, precision)
 
 
 def load(
@@ -296,37 +296,37 @@ def load(
     backend: str = "auto",
     **settings: Any,
 ) -> Predictor[Any]:
-    """Open a model folder or hub id, ready to predict.
+    """Open a model folder or hub id for prediction.
 
     Args:
         path: a local model folder, or a hub id such as ``bert-base-uncased``.
-        task: what to do with it; inferred from the model's own settings when None.
+        task: name of the task. None: the task in the model's settings.
         device: auto, cpu, cuda, cuda:1.
-        threads: CPU threads; torch's own number when None.
-        max_tokens: tokens of a batch at most.
-        precision: exact (within 1e-4 of fp32), bf16 or int8 (faster where the CPU has such products; mean cosines of
-            0.9999 and 0.995 with fp32's vectors); when None exact, or what a folder was exported in.
-        backend: eager (torch), onnx or openvino; the fastest that is installed, by a fixed rule, when auto.
-        **settings: of the task, instead of those that the model brings (max_length, truncation, top_k, ...).
+        threads: number of CPU threads. None: torch's default.
+        max_tokens: maximum number of tokens in a batch.
+        precision: exact (within 1e-4 of fp32), bf16 or int8. The latter two are faster if the CPU has such products,
+            with mean cosines to fp32's vectors of 0.9999 and 0.995. None: exact, or the precision of an export.
+        backend: eager (torch), onnx or openvino. auto: the fastest installed one, by a fixed rule.
+        **settings: of the task, in place of the model's (max_length, truncation, top_k, ...).
 
     Raises:
-        SettingsError: no such folder or model, an unknown task or setting, a task that the model has no head for.
-        DataError: the folder holds no model we can read.
+        SettingsError: there is no such folder, model, task or setting, or the model has no head for the task.
+        DataError: bertie can't read the folder's model.
     """
-    resolve_device(device)  # a wrong name should not wait for a large model
+    resolve_device(device)  # refuse a wrong name before reading a large model
     if backend != "auto":
         load_backend(backend).require()
     folder = resolve(path)
     frozen = exported.is_exported(folder)
     open_folder = exported.read if frozen else read
-    bundle = open_folder(folder, task=task, settings=settings)  # text such as "32" gets its field's type there
+    bundle = open_folder(folder, task=task, settings=settings)  # converts settings from text, such as "32"
     length = getattr(bundle.task, "max_length", 0)
     if length > bundle.config.max_positions:
         raise SettingsError(f"max_length {length} is more than the {bundle.config.max_positions} positions of {path}")
     for line in bundle.notes:
         progress.note(line)
     set_threads(threads)
-    made = Predictor(
+    predictor = Predictor(
         bundle,
         max_tokens=max_tokens,
         device=device,
@@ -334,6 +334,6 @@ def load(
         backend=backend,
         folder=folder if frozen else None,
     )
-    wishes = {"task": task, "device": device, "threads": threads, "precision": precision, "backend": backend}
-    made._source = folder.absolute(), {**wishes, **settings}, _version(made.bundle)
-    return made
+    arguments = {"task": task, "device": device, "threads": threads, "precision": precision, "backend": backend}
+    predictor._source = folder.absolute(), {**arguments, **settings}, _version(predictor.bundle)
+    return predictor

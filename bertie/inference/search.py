@@ -1,7 +1,7 @@
-"""Semantic search: the texts nearest in meaning to a query, exactly, by the cosine of their vectors.
+"""Semantic search: find the texts most similar in meaning to a query, by the cosine of their vectors.
 
-All texts are compared with every query, in blocks, so that memory holds the vectors and little else. An index file
-keeps the vectors for the next time, and knows of which model and which file they are.
+The search is exact: every text is compared with every query. It works in blocks, so that memory holds little more than
+the vectors. An index file stores the vectors for later searches, and records their model and their file.
 
 Shapes: N texts, Q queries, H hidden.
 """
@@ -34,24 +34,24 @@ _FORM = "bertie search index 1"
 
 @dataclass(frozen=True)
 class Hit:
-    """A text that was found."""
+    """A text found by a search."""
 
     score: float
-    """Cosine of its vector and the query's."""
+    """Cosine of its vector with the query's."""
     number: int
-    """Its place among the texts, from 0."""
+    """Index among the texts, from 0."""
 
 
 def embed(predictor: Predictor[Any], texts: Sequence[str], *, bar: progress.Bar | None = None) -> NDArray[np.float32]:
-    """Give each text its vector of length 1.
+    """Return the vectors of texts, scaled to length 1.
 
     Args:
-        predictor: of an `Embedding`.
+        predictor: with the task `Embedding`.
         texts: any number.
-        bar: is advanced by the number of texts done.
+        bar: advanced by the number of texts done.
 
     Returns:
-        (N, H).
+        (N, H) vectors.
     """
     vectors = np.empty((len(texts), predictor.bundle.config.hidden_size), np.float32)
     for number, prediction in enumerate(predictor.stream(texts, bar=bar)):
@@ -60,15 +60,15 @@ def embed(predictor: Predictor[Any], texts: Sequence[str], *, bar: progress.Bar 
 
 
 def nearest(vectors: NDArray[np.float32], queries: NDArray[np.float32], top_k: int) -> list[list[Hit]]:
-    """Find the texts of the largest dot products, the first in order on ties.
+    """Return the texts with the largest dot products for each query, best first. On ties the earlier text comes first.
 
     Args:
-        vectors: (N, H).
+        vectors: (N, H) of the texts.
         queries: (Q, H).
-        top_k: hits for each query at most.
+        top_k: maximum number of hits for each query.
 
     Raises:
-        SettingsError: top_k below 1.
+        SettingsError: top_k is below 1.
     """
     if top_k < 1:
         raise SettingsError(f"top_k must be at least 1; got {top_k}")
@@ -92,7 +92,7 @@ def nearest(vectors: NDArray[np.float32], queries: NDArray[np.float32], top_k: i
 def _best(
     old_scores: NDArray[Any], old_numbers: NDArray[Any], scores: NDArray[Any], numbers: NDArray[Any], top_k: int
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Merge a block into the best so far, best first."""
+    """Merge the scores of a block into the best scores so far, best first."""
     scores, numbers = np.concatenate([old_scores, scores]), np.concatenate([old_numbers, numbers])
     kept = np.arange(len(scores))
     if len(scores) > top_k:
@@ -102,7 +102,7 @@ def _best(
 
 
 def fingerprint(predictor: Predictor) -> str:
-    """Hash all that a vector depends on beside its text: weights, tokenizer, the task, its settings, the precision."""
+    """Return a hash of weights, tokenizer, task, settings and precision: all that decides a text's vector."""
     digest = hashlib.sha256(f"{predictor.task!r} {predictor.precision} {predictor.tokenizer.fingerprint}".encode())
     for name, value in sorted(predictor.bundle.model.state_dict().items()):
         digest.update(f"{name} {tuple(value.shape)}".encode())
@@ -111,10 +111,14 @@ def fingerprint(predictor: Predictor) -> str:
 
 
 def origin_of(predictor: Predictor, file: Path, columns: Mapping[str, str] | None) -> dict[str, str]:
-    """Say which vectors an index holds: of which model, which file and which of its columns."""
+    """Return the origin of an index's vectors: hashes of model and file, and the columns of the file.
+
+    Raises:
+        SettingsError: the model's task is not embedding.
+    """
     task = predictor.task
     if not isinstance(task, Embedding):
-        raise SettingsError(f"search compares vectors of the task embedding; this model is loaded for {task.name}")
+        raise SettingsError(f"search needs a model with the task embedding; this model is loaded for {task.name}")
     return {
         "form": _FORM,
         "model": fingerprint(predictor),
@@ -124,34 +128,34 @@ def origin_of(predictor: Predictor, file: Path, columns: Mapping[str, str] | Non
 
 
 def read_index(path: Path, origin: Mapping[str, str]) -> NDArray[np.float32] | None:
-    """Read the vectors of an index; None when there is no file, or when it is of another model or text.
+    """Read the vectors of an index. Return None if there is no file, or if its origin is another one.
 
     Args:
         path: the index.
-        origin: what it must be of.
+        origin: the origin that the vectors must have.
 
     Raises:
-        DataError: a file that is no index, or a damaged one.
+        DataError: the file is not an index, or is damaged.
     """
     if not path.exists():
         return None
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            found, vectors = parse_json(str(stored["origin"]), str(path)), stored["vectors"]
+            known, vectors = parse_json(str(stored["origin"]), str(path)), stored["vectors"]
     except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path} is no search index, or is damaged; remove it, or name another file") from error
-    if not isinstance(found, dict) or found.get("form") != _FORM or vectors.ndim != 2 or vectors.dtype != np.float32:
-        raise DataError(f"{path} is no search index of this version of bertie; remove it, or name another file")
-    changed = [name for name, value in origin.items() if found.get(name) != value]
+        raise DataError(f"{path} is not a search index, or is damaged; remove it, or name another file") from error
+    if not isinstance(known, dict) or known.get("form") != _FORM or vectors.ndim != 2 or vectors.dtype != np.float32:
+        raise DataError(f"{path} is not a search index of this version of bertie; remove it, or name another file")
+    changed = [name for name, value in origin.items() if known.get(name) != value]
     if changed:
-        progress.note(f"{path}: another {' and '.join(changed)} than when it was made; the texts are embedded again")
+        progress.note(f"{path}: changed since it was made: {', '.join(changed)}; the texts are embedded again")
         return None
     kept: NDArray[np.float32] = vectors
     return kept
 
 
 def write_index(path: Path, origin: Mapping[str, str], vectors: NDArray[np.float32]) -> None:
-    """Write an index whole or not at all."""
+    """Write an index completely, or leave the old file unchanged."""
     content = io.BytesIO()
     np.savez(content, origin=np.array(json.dumps(dict(origin))), vectors=vectors)
     write_bytes(path, content.getvalue())

@@ -1,4 +1,4 @@
-"""What a masked LM says at chosen places of sequences, in batches of bounded size and a few hundred rows at a time.
+"""Run a language model at chosen positions of sequences, in batches of limited tokens and a few hundred rows at a time.
 
 Shapes: T tokens, B sequences, M slots, N any number of sequences, V vocabulary.
 """
@@ -27,37 +27,37 @@ Ids = NDArray[np.int64]
 Encoded = tuple[Ids, Ids]
 """Tokens and segments of one sequence."""
 
-_ROWS = 512  # slots scored at a time: bounds their table of scores at 512 x V
+_ROWS = 512  # slots scored at a time, to limit their table of scores to 512 x V
 
 
 def require_masked_lm(predictor: Predictor, purpose: str) -> None:
-    """Refuse a model that guesses no tokens.
+    """Check that a model predicts masked tokens.
 
     Args:
         predictor: the model.
-        purpose: what it was asked for, to open the message with.
+        purpose: the start of the error message.
 
     Raises:
-        SettingsError: its task is another one.
+        SettingsError: the model's task doesn't fill masks.
     """
     if not predictor.task.fills_masks:
         raise SettingsError(
-            f"{purpose} needs a masked language model, and this one is opened for {predictor.task.name}; open it with "
-            "the task masked_lm if it has such a head"
+            f"{purpose} needs a masked language model, but this model is opened for {predictor.task.name}; open it "
+            "with the task masked_lm if it has such a head"
         )
 
 
 def packed_texts(predictor: Predictor, items: Sequence[Any], *, first: int = 0, spare: int = 0) -> Pieces:
-    """Encode texts, or pairs of texts, as the model's own task would; what is cut is counted and said.
+    """Encode texts, or pairs of texts, as the model's task does. Truncated texts are counted, with a warning.
 
     Args:
         predictor: the model.
         items: texts.
-        first: place of the first one in the stream, for errors.
-        spare: tokens to leave free in the longest sequence.
+        first: index of the first text in the stream, for errors.
+        spare: number of tokens to leave free in the longest sequence.
 
     Raises:
-        DataError: a text that can't be used, by its number and line.
+        DataError: a text can't be used; the message names its number and line.
     """
     task: Any = predictor.task
     with numbered(range(first, first + len(items)), items):
@@ -68,38 +68,38 @@ def packed_texts(predictor: Predictor, items: Sequence[Any], *, first: int = 0, 
 
 
 def sequences_of(pieces: Pieces) -> list[Encoded]:
-    """Take packed texts apart."""
+    """Split packed texts into single sequences."""
     edges = pieces.offsets[1:-1]
     return list(zip(np.split(pieces.tokens, edges), np.split(pieces.segments, edges), strict=True))
 
 
 def the_masks(sequences: Sequence[Encoded], items: Sequence[Any], tokenizer: Tokenizer, *, first: int = 0) -> list[Ids]:
-    """Find the [MASK]s of every text: their places within it.
+    """Return the positions of the [MASK]s in each text.
 
     Raises:
-        DataError: a text without one.
+        DataError: a text has no [MASK].
     """
-    places = [np.flatnonzero(tokens == tokenizer.mask) for tokens, _ in sequences]
+    positions = [np.flatnonzero(tokens == tokenizer.mask) for tokens, _ in sequences]
     with numbered(range(first, first + len(items)), items):
-        for number, found in enumerate(places, 1):
-            if not len(found):
+        for number, masks in enumerate(positions, 1):
+            if not len(masks):
                 mask = tokenizer.tokens[tokenizer.mask]
                 raise DataError(f"text {number} has no {mask} to fill: {texts([items[number - 1]])[0][0][:80]!r}")
-    return places
+    return positions
 
 
 def word_ends(tokens: ArrayLike, tokenizer: Tokenizer) -> Ids:
-    """Return for each piece the place after the last piece of its word: (T,)."""
+    """Return for each piece the index after the last piece of its word, (T,)."""
     ids = np.asarray(tokens).tolist()
     begins = np.flatnonzero(tokenizer.word_starts(ids)).tolist()
     edges = np.array([*begins, len(ids)], np.int64)
     return edges[np.searchsorted(begins, np.arange(len(ids)), side="right")]
 
 
-def pack(sequences: Sequence[Encoded], places: Sequence[ArrayLike]) -> Batch:
-    """Put sequences one after another, with slots at `places` of each, counted within it."""
+def pack(sequences: Sequence[Encoded], positions: Sequence[ArrayLike]) -> Batch:
+    """Pack sequences, with slots at the `positions` of each sequence."""
     offsets = np.cumsum([0, *(len(tokens) for tokens, _ in sequences)])
-    slots = [start + np.asarray(own, np.int64) for start, own in zip(offsets[:-1], places, strict=True)]
+    slots = [start + np.asarray(within, np.int64) for start, within in zip(offsets[:-1], positions, strict=True)]
     return Batch.pack(
         np.concatenate([tokens for tokens, _ in sequences]),
         np.concatenate([segments for _, segments in sequences]),
@@ -109,7 +109,11 @@ def pack(sequences: Sequence[Encoded], places: Sequence[ArrayLike]) -> Batch:
 
 
 def by_budget(lengths: ArrayLike, max_tokens: int) -> Iterator[Ids]:
-    """Share N sequences out to batches of at most `max_tokens` tokens, the longest first (one of them at least)."""
+    """Divide N sequences into batches of at most `max_tokens` tokens, or of one longer sequence, longest first.
+
+    >>> [indices.tolist() for indices in by_budget([3, 9, 2, 4], max_tokens=8)]
+    [[1], [3, 0], [2]]
+    """
     sizes = np.asarray(lengths, np.int64)
     order = np.argsort(-sizes, kind="stable")
     filled = np.cumsum(sizes[order])
@@ -122,10 +126,10 @@ def by_budget(lengths: ArrayLike, max_tokens: int) -> Iterator[Ids]:
 
 
 def log_probabilities(model: nn.Module, batch: Batch) -> Iterator[tuple[slice, Tensor]]:
-    """Run a masked LM, alone or beside other heads; to be called under `torch.inference_mode`.
+    """Run a language model, whose head may have other outputs too. Call it under `torch.inference_mode`.
 
     Yields:
-        Which of the batch's M slots, and their log-probabilities (rows, V), the caller's own to change.
+        A slice of the batch's M slots, and their log-probabilities (rows, V), which the caller may change.
     """
     outputs: Any = model(batch.to(next(model.parameters()).device))
     logits: Logits = outputs if isinstance(outputs, Logits) else outputs.tokens

@@ -1,8 +1,8 @@
-"""Measure what a model knows of a language: how often it finds the acceptable sentence of a minimal pair likelier.
+"""Measure a model's knowledge of a language: how often it prefers the acceptable sentence of a minimal pair.
 
-A masked language model scores a sentence by its pseudo-log-likelihood with the within-word rule, a causal one by its
-log-likelihood, the end left out in both (`likelihood.py`). How sentences are scored is the business of
-`sentence_scores` alone; everything else here is about pairs.
+The preferred sentence is the one with the higher score. A masked language model's score is the pseudo-log-likelihood
+with the within-word rule, a causal model's the log-likelihood. Both leave out the end token (`likelihood.py`). Only
+`sentence_scores` depends on the kind of model.
 
 Shapes: T tokens, B sentences, P pairs.
 """
@@ -26,40 +26,40 @@ from bertie.inference.slots import packed_texts
 from bertie.metrics.minimal_pairs import by_group, preferred
 from bertie.tokenizer.pieces import Pieces
 
-_WINDOW = 512  # pairs scored at a time: some hundred thousand tokens, enough to find neighbours of like length
+_WINDOW = 512  # pairs scored at a time: some hundred thousand tokens, enough sentences of similar length for batches
 
 
 @dataclass(frozen=True)
 class Row:
-    """A paradigm, or a phenomenon."""
+    """The accuracy on one paradigm or phenomenon."""
 
     name: str
     accuracy: float
     num_pairs: int
     phenomenon: str = ""
-    """Of a paradigm."""
+    """The phenomenon of a paradigm; empty for a phenomenon."""
 
 
 @dataclass(frozen=True)
 class SuiteScores:
-    """How a model did on a suite."""
+    """The results of a model on a suite."""
 
     accuracy: float
-    """Over all pairs; a tie is wrong."""
+    """Accuracy over all pairs. A tie counts as wrong."""
     num_pairs: int
     num_ties: int
-    """Pairs whose sentences scored alike, nearly always because they are the same pieces."""
+    """Pairs whose two scores are equal, nearly always because both sentences have the same pieces."""
     num_unknown: int
-    """Sentences that hold what the vocabulary lacks."""
+    """Sentences with text that the vocabulary can't write."""
     phenomena: tuple[Row, ...]
-    """By name."""
+    """Sorted by name."""
     paradigms: tuple[Row, ...]
-    """By phenomenon and name."""
+    """Sorted by phenomenon and name."""
     seconds: float
     scoring: Scoring = "masked"
 
     def figures(self) -> dict[str, Any]:
-        """Return everything as JSON can hold it."""
+        """Return all results as a dictionary that JSON can hold."""
         return {
             "scoring": self.scoring,
             "pairs": self.num_pairs,
@@ -84,17 +84,17 @@ def measure(
     scoring: Scoring | None = None,
     bar: progress.Bar | None = None,
 ) -> SuiteScores:
-    """Score both sentences of every pair.
+    """Evaluate a model on minimal pairs.
 
     Args:
-        predictor: a language model, masked, causal or both.
-        pairs: in any order; at least one.
-        scoring: what each piece is guessed from; what the model was made for when None.
-        bar: is advanced by the number of pairs done.
+        predictor: a language model: masked, causal or both.
+        pairs: at least one, in any order.
+        scoring: how each piece is predicted. None: as the model was trained, masked first.
+        bar: advanced by the number of pairs done.
 
     Raises:
-        SettingsError: a model of another kind.
-        DataError: a sentence that is too long, empty, or holds [MASK].
+        SettingsError: the model is not a language model, or wasn't trained for this scoring.
+        DataError: a sentence is too long or empty, or holds [MASK].
     """
     way = scoring_of(predictor, "a suite of minimal pairs", scoring)
     start = time.monotonic()
@@ -104,17 +104,17 @@ def measure(
         window = pairs[first : first + _WINDOW]
         pieces = _encode(predictor, window)
         num_unknown += len(set(_sentence_of(pieces, pieces.tokens == predictor.tokenizer.unknown).tolist()))
-        found = sentence_scores(predictor, pieces, way).reshape(-1, 2)
-        # The same pieces in two batches may differ in the last bit, which would decide a tie by chance.
+        part = sentence_scores(predictor, pieces, way).reshape(-1, 2)
+        # Scores of the same pieces in two batches may differ in the last bit, which would break a tie by chance.
         same = _same_pieces(pieces)
-        found[same, 1] = found[same, 0]
-        scores[first : first + len(window)] = found
+        part[same, 1] = part[same, 0]
+        scores[first : first + len(window)] = part
         if bar is not None:
             bar.advance(len(window))
     if num_unknown:
         progress.warn(
-            f"{num_unknown} of {2 * len(pairs)} sentences hold what the vocabulary lacks; it is scored as "
-            f"{predictor.tokenizer.tokens[predictor.tokenizer.unknown]}"
+            f"{num_unknown} of {2 * len(pairs)} sentences have words that the vocabulary can't write; they are scored "
+            f"as {predictor.tokenizer.tokens[predictor.tokenizer.unknown]}"
         )
     right = preferred(scores[:, 0], scores[:, 1])
     phenomena = by_group(right, [pair.phenomenon for pair in pairs])
@@ -132,27 +132,27 @@ def measure(
 
 
 def sentence_scores(predictor: Predictor, pieces: Pieces, scoring: Scoring = "masked") -> NDArray[np.float64]:
-    """Say how likely a model finds whole sentences.
+    """Return the log-likelihoods of sentences.
 
     Args:
-        predictor: a language model that has learned to guess in this way.
+        predictor: a language model that has learned this scoring.
         pieces: B sentences of T tokens in all.
-        scoring: what each piece is guessed from.
+        scoring: how each piece is predicted.
 
     Returns:
-        (B,) natural logarithms: the sum over the pieces of each sentence.
+        (B,) sums of the natural log-probabilities of each sentence's pieces.
     """
     scores = piece_scores(predictor, pieces, scoring=scoring)  # (T,)
     return np.add.reduceat(scores, pieces.offsets[:-1])
 
 
 def _encode(predictor: Predictor, pairs: Sequence[MinimalPair]) -> Pieces:
-    """Encode the good and the bad sentence of each pair, one after the other, and refuse what has no likelihood."""
+    """Encode the good and the bad sentence of each pair, one after the other. Refuse empty and masked sentences."""
     sentences = [sentence for pair in pairs for sentence in (pair.good, pair.bad)]
     try:
         pieces = packed_texts(predictor, sentences)
     except DataError:
-        for pair in pairs:  # the error counts within the window; say which line it is
+        for pair in pairs:  # find the pair, so that the error names its line and not its number in the window
             try:
                 packed_texts(predictor, [pair.good, pair.bad])
             except DataError as error:
@@ -163,18 +163,18 @@ def _encode(predictor: Predictor, pairs: Sequence[MinimalPair]) -> Pieces:
     for wrong, what in ((masked, "holds [MASK]"), (np.flatnonzero(num_scored == 0), "is empty")):
         if len(wrong):
             pair = pairs[int(wrong[0]) // 2]
-            raise DataError(f"{pair.file}:{pair.line}: a sentence {what}; only a whole sentence has a likelihood")
+            raise DataError(f"{pair.file}:{pair.line}: a sentence {what}; give text without masks for both sentences")
     return pieces
 
 
 def _sentence_of(pieces: Pieces, chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Return which sentence each of the chosen tokens (T,) belongs to."""
-    places: NDArray[np.int64] = np.searchsorted(pieces.offsets, np.flatnonzero(chosen), side="right") - 1
-    return places
+    """Return the sentence of each chosen token of (T,)."""
+    sentences: NDArray[np.int64] = np.searchsorted(pieces.offsets, np.flatnonzero(chosen), side="right") - 1
+    return sentences
 
 
 def _same_pieces(pieces: Pieces) -> NDArray[np.bool_]:
-    """Tell which pairs have two sentences of the very same pieces: (P,)."""
+    """Tell for each pair whether both sentences have the same pieces, (P,)."""
     sentences = np.split(pieces.tokens, pieces.offsets[1:-1])
     pairs = zip(sentences[::2], sentences[1::2], strict=True)
     return np.array([np.array_equal(good, bad) for good, bad in pairs])

@@ -1,6 +1,6 @@
-"""From the logits of a question's windows to its answers; part of `question_answering`, and no choice among the tasks.
+"""Private helper of `question_answering`: find a question's answers in the logits of its windows.
 
-Shapes: W windows of a batch, S longest sequence, K starts (and as many ends) tried a window, T tokens.
+Shapes: W windows of a batch, S longest sequence, K starts (and as many ends) tried in a window, T tokens.
 """
 
 from __future__ import annotations
@@ -20,24 +20,26 @@ from bertie.tasks._prediction import Prediction
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A possible answer; one without text means that there is none."""
+    """A possible answer. An empty text means "no answer"."""
 
     text: str
     score: float
-    """Its probability among all that were kept."""
+    """Probability among the answers that were kept."""
     start: int
-    """First character in the context; -1 where there is no answer."""
+    """Index of the first character in the context; -1 for "no answer"."""
     end: int
-    """The character after its last one."""
+    """Index after the last character; -1 for "no answer"."""
 
 
 class Spans(Sequence[Span]):
-    """Possible answers of one question, made when they are looked at: predictions of a large table must stay small.
+    """The possible answers of one question.
+
+    Each `Span` is made when it is read, so that the predictions of a large table stay small.
 
     Args:
-        context: what the characters count in.
-        edges: (n, 2) first character of each and the one after its last; -1 for "there is no answer".
-        scores: (n,) their probabilities.
+        context: the text that `edges` index.
+        edges: (n, 2) index of each answer's first character and the index after its last; -1 for "no answer".
+        scores: (n,) probabilities.
     """
 
     __slots__ = ("_context", "_edges", "_scores")
@@ -49,14 +51,14 @@ class Spans(Sequence[Span]):
         return len(self._scores)
 
     @overload
-    def __getitem__(self, place: int) -> Span: ...
+    def __getitem__(self, index: int) -> Span: ...
     @overload
-    def __getitem__(self, place: slice) -> list[Span]: ...
-    def __getitem__(self, place: int | slice) -> Span | list[Span]:
-        if isinstance(place, slice):
-            return [self[number] for number in range(*place.indices(len(self)))]
-        start, end = self._edges[place].tolist()
-        return Span(self._context[start:end] if start >= 0 else "", float(self._scores[place]), start, end)
+    def __getitem__(self, index: slice) -> list[Span]: ...
+    def __getitem__(self, index: int | slice) -> Span | list[Span]:
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        start, end = self._edges[index].tolist()
+        return Span(self._context[start:end] if start >= 0 else "", float(self._scores[index]), start, end)
 
     def __repr__(self) -> str:
         return repr(list(self))
@@ -64,23 +66,23 @@ class Spans(Sequence[Span]):
 
 @dataclass(frozen=True)
 class Reply(Prediction):
-    """What was said of one question."""
+    """The prediction for one question."""
 
     text: str
-    """The answer, as it stands in the context; empty for "there is none"."""
+    """The answer, a substring of the context; empty for "no answer"."""
     score: float
-    """Its probability among those of `n_best`."""
+    """Probability among the answers of `n_best`."""
     start: int
-    """First character in the context; -1 where there is no answer."""
+    """Index of the first character in the context; -1 for "no answer"."""
     end: int
-    """The character after its last one."""
+    """Index after the last character; -1 for "no answer"."""
     null_score: float
-    """Logits for "there is no answer" less those for the best answer; infinite where no answer was possible."""
+    """Logit sum of "no answer" minus that of the best answer; infinite if no span was possible."""
     n_best: Sequence[Span]
-    """The likeliest answers, the best first; "no answer" among them where the model may say so."""
+    """The most probable answers, best first. They include "no answer" if the model may give it."""
 
     def under(self, threshold: float | None) -> Reply | None:
-        """Choose again with a threshold on `null_score`; None where `n_best` lacks what would be chosen."""
+        """Return the prediction under another threshold on `null_score`; None if `n_best` lacks its answer."""
         chosen = choose(self.n_best, self.null_score, threshold)
         if chosen is None:
             return None
@@ -88,86 +90,87 @@ class Reply(Prediction):
 
 
 def choose(spans: Sequence[Span], null_score: float, threshold: float | None) -> Span | None:
-    """Take the best answer, or "there is none" where that is the only one or `null_score` is above the threshold."""
-    says_none = null_score == np.inf or (threshold is not None and null_score > threshold)
-    return next((span for span in spans if (span.text == "") == says_none), None)
+    """Return the best answer, or "no answer" if no span was possible or `null_score` is above the threshold."""
+    is_null = null_score == np.inf or (threshold is not None and null_score > threshold)
+    return next((span for span in spans if (span.text == "") == is_null), None)
 
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """Spans of every window, in no order of merit, with the logits for "no answer"."""
+    """The unsorted spans of every window, and the scores of "no answer"."""
 
     scores: NDArray[np.float32]
-    """(W, K x K) start logit + end logit; -inf for what is no span."""
+    """(W, K x K) start logit + end logit; -inf for a pair that is not a valid span."""
     begins: NDArray[np.int32]
-    """(W, K) first character of the piece at each start."""
+    """(W, K) index of the first character of the piece at each start."""
     finishes: NDArray[np.int32]
-    """(W, K) the character after the piece at each end."""
+    """(W, K) index after the last character of the piece at each end."""
     nulls: NDArray[np.float32]
     """(W,) start logit + end logit of [CLS]."""
     edges: NDArray[np.int64]
-    """(items + 1,) where the windows of each item begin."""
+    """(items + 1,) index of each item's first window."""
 
     def of_item(self, item: int) -> Iterator[tuple[float, int, int]]:
-        """Yield (score, begin, finish) of an item's spans, the best first; the earlier window's on ties."""
+        """Yield (score, begin, finish) of an item's spans, best first. On ties the earlier window comes first."""
         first, end = self.edges[item], self.edges[item + 1]
         scores = self.scores[first:end].ravel()
         size = self.begins.shape[1]
-        for place in np.argsort(-scores, kind="stable"):
-            if scores[place] == -np.inf:
+        for index in np.argsort(-scores, kind="stable"):
+            if scores[index] == -np.inf:
                 return
-            window, pair = divmod(int(place), size * size)
+            window, pair = divmod(int(index), size * size)
             start, stop = divmod(pair, size)
             yield (
-                float(scores[place]),
+                float(scores[index]),
                 int(self.begins[first + window, start]),
                 int(self.finishes[first + window, stop]),
             )
 
     def null_of_item(self, item: int) -> float:
-        """Return the least logits for "no answer": a window that shows the answer knows better than the others."""
+        """Return the lowest score of "no answer" in an item's windows, as windows without the answer score it high."""
         return float(self.nulls[self.edges[item] : self.edges[item + 1]].min())
 
 
 def find_candidates(outputs: Tensor, batch: Batch, *, n_best: int, max_answer: int, always: bool = False) -> Candidates:
     """Pair each window's best starts with its best ends.
 
-    As in the original code the best are sought among all tokens, and pairs are left out that touch anything but the
-    context, that start at a piece which another window shows with more context, that end before they start, or that
-    are too long.
+    As in the original code, the best starts and ends are taken from all tokens. A pair is invalid if it starts or ends
+    outside the context, starts at a piece that another window shows with more context, ends before it starts, or is
+    too long.
 
     Args:
         outputs: (T, 2) logits of starts and ends.
         batch: with `token.begin`, `token.finish` and `token.owned`.
-        n_best: starts and ends tried in each window, K at most.
+        n_best: number of starts and ends tried in each window. K is this or the longest sequence, if that is shorter.
         max_answer: pieces of the longest answer.
-        always: whether an item of which no pair is left gets single pieces of its context, so that it has an answer.
+        always: whether an item without a valid pair gets single pieces of its context, so that it has an answer.
     """
     targets = batch.targets
     logits = batch.unpack(outputs.float(), padding=-torch.inf)  # (W, S, 2)
-    values, places = logits.topk(min(n_best, batch.max_length), dim=1)  # (W, K, 2)
+    values, indices = logits.topk(min(n_best, batch.max_length), dim=1)  # (W, K, 2)
     all_begins = batch.unpack(targets["token.begin"], padding=-1)  # (W, S)
     all_finishes = batch.unpack(targets["token.finish"], padding=-1)
     all_owned = batch.unpack(targets["token.owned"], padding=0)
-    begins = all_begins.gather(1, places[..., 0])  # (W, K)
-    finishes = all_finishes.gather(1, places[..., 1])
-    owned = all_owned.gather(1, places[..., 0])
-    reach = places[:, None, :, 1] - places[:, :, None, 0]  # (W, K, K) start x end
-    allowed = (reach >= 0) & (reach < max_answer)
+    begins = all_begins.gather(1, indices[..., 0])  # (W, K)
+    finishes = all_finishes.gather(1, indices[..., 1])
+    owned = all_owned.gather(1, indices[..., 0])
+    distance = indices[:, None, :, 1] - indices[:, :, None, 0]  # (W, K, K) start x end
+    allowed = (distance >= 0) & (distance < max_answer)
     allowed &= (owned & (begins >= 0))[:, :, None] & (finishes > 0)[:, None, :]
     scores = values[:, :, None, 0] + values[:, None, :, 1]
     scores = scores.masked_fill(~allowed, -torch.inf)
     if always:
         rows = batch.rows.to(allowed.device)
-        found = torch.zeros(batch.num_items, dtype=torch.bool, device=allowed.device)
-        found[rows[allowed.flatten(1).any(1)]] = True
-        bare = ~found[rows]  # (W,) windows of items without a pair
-        free = all_owned.bool() & (all_begins >= 0) & (all_finishes > 0)
-        best, single = logits.sum(2).masked_fill(~free, -torch.inf)[bare].topk(places.shape[1], dim=1)
-        scores[bare] = torch.diag_embed(best).masked_fill(
+        has_pair = torch.zeros(batch.num_items, dtype=torch.bool, device=allowed.device)
+        has_pair[rows[allowed.flatten(1).any(1)]] = True
+        no_pair = ~has_pair[rows]  # (W,) windows of items without a valid pair
+        in_context = all_owned.bool() & (all_begins >= 0) & (all_finishes > 0)
+        best, single = logits.sum(2).masked_fill(~in_context, -torch.inf)[no_pair].topk(indices.shape[1], dim=1)
+        scores[no_pair] = torch.diag_embed(best).masked_fill(
             ~torch.eye(best.shape[1], dtype=torch.bool, device=best.device), -torch.inf
         )
-        begins[bare], finishes[bare] = all_begins[bare].gather(1, single), all_finishes[bare].gather(1, single)
+        begins[no_pair] = all_begins[no_pair].gather(1, single)
+        finishes[no_pair] = all_finishes[no_pair].gather(1, single)
     scores = scores.flatten(1)
     return Candidates(
         scores.cpu().numpy(),
@@ -183,10 +186,10 @@ def reply(candidates: Candidates, item: int, context: str, *, n_best: int, thres
 
     Args:
         candidates: of the item's batch.
-        item: its number there.
-        context: what the characters count in.
-        n_best: answers kept, each text once.
-        threshold: `Reply.null_score` above which the answer is "there is none"; None: never, where a span is possible.
+        item: index of the item in the batch.
+        context: the text that the candidates index.
+        n_best: number of answers kept, each text once.
+        threshold: `Reply.null_score` above which the answer is "no answer". None: only if no span is possible.
     """
     kept: dict[str, tuple[float, int, int]] = {}
     for score, begin, finish in candidates.of_item(item):
@@ -204,9 +207,9 @@ def reply(candidates: Candidates, item: int, context: str, *, n_best: int, thres
         return Reply("", 0.0, -1, -1, null_score, [])
     ranked = sorted(kept.values(), key=lambda entry: -entry[0])
     logits = np.array([score for score, _, _ in ranked])
-    shares = np.exp(logits - logits.max())
+    weights = np.exp(logits - logits.max())
     edges = np.array([entry[1:] for entry in ranked], np.int32)
-    spans = Spans(context, edges, (shares / shares.sum()).astype(np.float32))
+    spans = Spans(context, edges, (weights / weights.sum()).astype(np.float32))
     chosen = choose(spans, null_score, threshold)
-    assert chosen is not None, "whatever may be chosen was kept"
+    assert chosen is not None, "the best span or the empty one was kept"
     return Reply(chosen.text, chosen.score, chosen.start, chosen.end, float(null_score), spans)

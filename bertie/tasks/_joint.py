@@ -1,4 +1,4 @@
-"""What objectives share that learn something beside masked words: one half is `masked_lm`, and so is their use."""
+"""Base class of the objectives that combine the masked LM with a second loss. After training they fill masks."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from bertie.tokenizer.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class Joint(Masked):
-    """A task whose outputs have `tokens`, the logits of masked words, among others."""
+    """A task whose outputs include `tokens`, the logits of the masked tokens."""
 
     top_k: int = 5
-    """Guesses a mask when filling."""
+    """Number of predictions for each mask when filling."""
 
     needs_labels: ClassVar[bool] = False
     fills_masks: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        _ = self.masked_lm  # which checks the settings of both
+        _ = self.masked_lm  # checks the settings
 
     @property
     def masked_lm(self) -> MaskedLM:
-        """The first half, with these settings."""
+        """The masked LM with these settings."""
         return MaskedLM(**self.masking_settings, top_k=self.top_k)
 
     def decode(
         self, outputs: Any, batch: Batch, items: Sequence[Any], tokenizer: Tokenizer
     ) -> list[list[Fill] | list[list[Fill]]]:
-        """Fill the masks; a pre-trained model is used for that."""
+        """Fill the masks."""
         return self.masked_lm.decode(outputs.tokens, batch, items, tokenizer)
 
     def score(self, predictions: Sequence[Any], items: Sequence[Any]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""What `embedding` asks of its items: whether pairs have numbers, which, and which texts are equal."""
+"""Private helper of `embedding`: read the labels of pairs, and find equal texts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bertie.errors import DataError
 
 
 def identities(laid: Windows) -> NDArray[np.int64]:
-    """Return a number for each sequence, (B,), that is equal for equal texts (as far as they are shown)."""
+    """Return a hash of each sequence's text, (B,). Texts that differ only in cut pieces have equal hashes."""
     edges = laid.pieces.offsets[np.searchsorted(laid.rows, np.arange(laid.rows[-1] + 2))]
     hashes = [
         hashlib.blake2b(laid.pieces.tokens[start:end].tobytes(), digest_size=8).digest()
@@ -27,27 +27,27 @@ def identities(laid: Windows) -> NDArray[np.int64]:
 
 
 def has_labels(items: Sequence[Any]) -> bool:
-    """Tell whether pairs have labels, all of them, or none.
+    """Tell whether all pairs have labels (True) or none has (False).
 
     Raises:
-        DataError: some have and some have not, or an item that is no pair.
+        DataError: only some pairs have labels, or an item is not a pair.
     """
-    bare = [getattr(item, "label", None) is None for item in items]
+    unlabelled = [getattr(item, "label", None) is None for item in items]
     for number, item in enumerate(items, 1):
         where = f"line {item.line}" if getattr(item, "line", 0) else f"text {number}"
         if sides(item)[1] is None:
-            raise DataError(f"{where} has no second text; embedding learns from and is measured on pairs")
-        if bare[number - 1] != bare[0]:
-            has = "no" if bare[number - 1] else "a"
+            raise DataError(f"{where} has no second text; training and evaluating embeddings needs pairs")
+        if unlabelled[number - 1] != unlabelled[0]:
+            has = "no" if unlabelled[number - 1] else "a"
             raise DataError(f"{where} has {has} label, unlike the first pair; label all pairs or none")
-    return not bare[0]
+    return not unlabelled[0]
 
 
 def value_of(label: Any, where: str) -> float:
     """Read a label as a number.
 
     Raises:
-        DataError: it is none; the message says `where`.
+        DataError: the label is not a finite number; the message begins with `where`.
     """
     try:
         value = float(label)
@@ -55,6 +55,6 @@ def value_of(label: Any, where: str) -> float:
         value = math.nan
     if not math.isfinite(value):
         raise DataError(
-            f"{where} has label {label!r}; embedding takes numbers, or pairs that belong together and no label"
+            f"{where} has label {label!r}; embedding takes numbers as labels, or matching pairs without labels"
         )
     return value

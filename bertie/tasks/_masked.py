@@ -1,4 +1,4 @@
-"""What the objectives that mask tokens have in common: which are chosen, how many at which point of a run, and figures.
+"""Base class of the objectives that mask tokens: which tokens they choose, the mask rate over a run, and figures.
 
 Shapes: M slots.
 """
@@ -22,15 +22,15 @@ class Masked(Task):
     max_length: int = 512
     """Tokens of the longest sequence."""
     truncation: Cut = "error"
-    """What to do with a longer text."""
+    """What to do with a longer text: refuse it (error), or cut and count it (truncate)."""
     mask_rate: float = 0.15
-    """Share of a sequence's tokens, [CLS] and [SEP] counted, that are chosen."""
+    """Share of a sequence's tokens, [CLS] and [SEP] included, that are chosen."""
     max_masked: int | None = None
-    """Most tokens chosen in one sequence; no cap when None."""
+    """Maximum number of chosen tokens in one sequence. None: no limit."""
     masking: Literal["token", "word", "span"] = "token"
-    """What is chosen: token (single pieces), word (whole words; Chinese ones if the corpus has them), span (words)."""
+    """Unit of choice: token (single pieces), word (whole words; Chinese ones if the corpus marks them) or span."""
     mask_rate_end: float | None = None
-    """Share at the end of a pre-training run, to which `mask_rate` goes in a straight line; the same when None."""
+    """Mask rate at the end of a pre-training run; it changes linearly from `mask_rate`. None: it stays the same."""
 
     def __post_init__(self) -> None:
         check_length(self.max_length)
@@ -42,7 +42,7 @@ class Masked(Task):
             raise SettingsError(f"max_masked must be at least 1; got {self.max_masked}")
 
     def at(self, done: float) -> Self:
-        """Return the task with the mask rate of this point of the run."""
+        """Return the task with the mask rate at this point of the run."""
         if self.mask_rate_end is None:
             return self
         rate = self.mask_rate + (self.mask_rate_end - self.mask_rate) * min(max(done, 0.0), 1.0)
@@ -50,20 +50,20 @@ class Masked(Task):
 
     @property
     def masking_settings(self) -> dict[str, Any]:
-        """The settings above, for a task that is a part of this one."""
+        """The settings of this class, for building another task with the same masking."""
         return {each.name: getattr(self, each.name) for each in fields(Masked)}
 
 
 def mask_figures(losses: Tensor, right: Tensor, batch: Batch) -> dict[str, tuple[Tensor, float | Tensor]]:
-    """Return loss and accuracy at the slots that are shown as [MASK], the kept and the random ones left out.
+    """Return loss and accuracy over the chosen tokens that are shown as [MASK].
 
-    A kept token is easily guessed, it is there to be seen: with a tenth of them a model that has learned nothing yet
-    seems to be right at a seventh of all slots.
+    Chosen tokens that are shown as they are or as random tokens are left out. A visible token is easy to predict: with
+    a tenth of them, an untrained model already seems to be right at a seventh of all slots.
 
     Args:
         losses: (M,).
-        right: (M,) 1 where the best guess is right, else 0.
-        batch: that was guessed; one without `slot.as_mask` has no such figures.
+        right: (M,) 1 if the best prediction is correct, else 0.
+        batch: its `slot.as_mask` marks these tokens. Without it the result is empty.
     """
     if "slot.as_mask" not in batch.targets:
         return {}

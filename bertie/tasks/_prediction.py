@@ -1,4 +1,4 @@
-"""What predictions have in common: fields by name or by key, and a plain form that JSON can hold."""
+"""Base class of predictions: fields are also dictionary keys, and convert to JSON."""
 
 from __future__ import annotations
 
@@ -9,49 +9,52 @@ from typing import Any
 
 import numpy as np
 
-_DIGITS = 7  # of a vector's numbers in JSON: fp32 has no more
+_DIGITS = 7  # decimals of a vector's numbers in JSON, as many as fp32 has
 
 
 class Prediction(dict[str, Any]):
-    """Base of the frozen dataclasses that models answer with.
+    """Base class of predictions, which are frozen dataclasses.
 
-    It is a dictionary of its fields as well, because `json.dumps` writes nothing else: `said["label"]` is `said.label`.
-    Keys give the fields as they are, and `items`, `values` and `as_dict` give arrays as lists of numbers.
+    A prediction is also a dictionary of its fields, because `json.dumps` takes dictionaries: `prediction["label"]` is
+    `prediction.label`. A key returns the field itself. `items`, `values` and `as_dict` return arrays as lists.
     """
 
     def __post_init__(self) -> None:
-        """Fill the dictionary; a field without repr is for whoever works on with it, and isn't written."""
+        """Fill the dictionary. Fields with `repr=False` are left out: they are for further computation only."""
         for part in fields(self):  # type: ignore[arg-type]
             if part.repr:
                 self[part.name] = getattr(self, part.name)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON can hold them: lists for arrays, None for what is no finite number."""
+        """Return the fields as JSON can hold them: arrays as lists, infinite numbers and NaN as None."""
         return {name: plain(value) for name, value in super().items()}
 
     def items(self) -> ItemsView[str, Any]:  # type: ignore[override]
-        """Return what `as_dict` has."""
+        """Return the items of `as_dict`."""
         return self.as_dict().items()
 
     def values(self) -> ValuesView[Any]:  # type: ignore[override]
-        """Return what `as_dict` has."""
+        """Return the values of `as_dict`."""
         return self.as_dict().values()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Copy and pickle by the fields alone."""
+        """Copy and pickle the fields only, not the dictionary."""
         return type(self), tuple(getattr(self, part.name) for part in fields(self))  # type: ignore[arg-type]
 
-    # Dataclasses bring their own equality; one without it is equal to itself only, as its arrays can't be compared so.
+    # A dataclass with eq=True defines its own equality. One with eq=False holds arrays, so it is equal to itself only.
     __eq__ = object.__eq__
     __ne__ = object.__ne__
     __hash__ = object.__hash__  # type: ignore[assignment]
 
 
 def plain(value: Any) -> Any:
-    """Turn predictions and arrays, alone or in lists and dictionaries, into what JSON can hold.
+    """Convert predictions and arrays, also inside lists and dictionaries, to values that JSON can hold.
+
+    >>> plain({"score": np.float32(0.5), "vector": np.array([1.0, 2.0]), "loss": math.nan})
+    {'score': 0.5, 'vector': [1.0, 2.0], 'loss': None}
 
     Args:
-        value: a prediction, a list of them, or a part of one.
+        value: a prediction, a list of predictions, or a part of one.
     """
     if isinstance(value, np.ndarray):
         return plain(value.astype(np.float64).round(_DIGITS).tolist())

@@ -1,6 +1,6 @@
-"""Rows of a model's vocabulary that have no piece: padding up to a round number, and gaps between the ids.
+"""Private helper: rows of a model's embedding table without a token, from rounding its size up or gaps between ids.
 
-Such a row takes part in the softmax, as in other programs, and is never the answer. It is no choice among the tasks.
+Such a row takes part in the softmax, as in other programs, but is never predicted.
 
 Shapes: R rows, V vocabulary.
 """
@@ -11,15 +11,15 @@ from bertie.tokenizer.tokenizer import Tokenizer
 
 
 def rule_out(scores: Tensor, tokenizer: Tokenizer, value: float) -> int:
-    """Give what has no piece in (R, V) scores the worst value, in place.
+    """Set the scores (R, V) of ids without a token to `value`, in place.
 
     Args:
-        scores: of each entry of the model's vocabulary.
-        tokenizer: of the model, perhaps of fewer pieces than the model has rows.
-        value: what nothing else is below.
+        scores: one column for each id of the model.
+        tokenizer: of the model; it may have fewer tokens than the model has ids.
+        value: below every other score.
 
     Returns:
-        How many entries have a piece.
+        Number of ids that have a token.
     """
     size = min(tokenizer.vocab_size, scores.shape[1])
     scores[:, size:] = value

@@ -1,4 +1,4 @@
-"""Settings of a task that were typed as text get the types of its fields; it is no choice among the tasks."""
+"""Private helper: convert a task's settings from text to the types of its fields."""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -12,39 +12,42 @@ if TYPE_CHECKING:
     from bertie.tasks.task import Task
 
 
-def parse_settings(kind: "type[Task]", given: Mapping[str, Any]) -> dict[str, Any]:
-    """Give settings that were typed as text the types of a task's fields.
+def parse_settings(task: "type[Task]", settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Convert settings from text to the types of a task's fields.
 
     Raises:
-        SettingsError: a setting that the task doesn't have, or a value that its field can't be.
+        SettingsError: the task has no such setting, or a value doesn't fit its field.
     """
-    hints = get_type_hints(kind)
-    names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    hints = get_type_hints(task)
+    names = {field.name for field in fields(task)}  # type: ignore[arg-type]
     parsed: dict[str, Any] = {}
-    for name, value in given.items():
+    for name, value in settings.items():
         if name not in names:
-            raise SettingsError(f"{kind.name} has no setting {name!r}; {registry.did_you_mean(name, names)}")
+            raise SettingsError(f"{task.name} has no setting {name!r}; {registry.did_you_mean(name, names)}")
         parsed[name] = value
         if get_origin(hints[name]) is Literal and value not in get_args(hints[name]):
-            raise SettingsError(f"{kind.name}.{name} is one of {', '.join(get_args(hints[name]))}; got {value!r}")
+            raise SettingsError(f"{task.name}.{name} must be one of {', '.join(get_args(hints[name]))}; got {value!r}")
         if isinstance(value, str) and str(hints[name]).startswith("tuple[str"):
-            parsed[name] = _names(value, f"{kind.name}.{name}")
+            parsed[name] = _names(value, f"{task.name}.{name}")
             continue
         takes_text = "str" in str(hints[name]) or "Literal" in str(hints[name])
         if isinstance(value, str) and not takes_text:
             try:
-                parsed[name] = parse_json(value, f"{kind.name}.{name}")
+                parsed[name] = parse_json(value, f"{task.name}.{name}")
             except DataError:
-                if "tuple" not in str(hints[name]):  # a word such as "balanced" is for `learn` to turn into numbers
-                    raise SettingsError(f"{kind.name}.{name} can't be {value!r}") from None
+                if "tuple" not in str(hints[name]):  # `learn` turns a word such as "balanced" into numbers
+                    raise SettingsError(f"{task.name}.{name} can't be {value!r}") from None
     return parsed
 
 
 def _names(value: str, where: str) -> list[str]:
-    """Read a list that was typed: "a|b|c", or as JSON where a name holds a bar.
+    """Read a list from text: "a|b|c", or JSON, which names that contain "|" need.
+
+    >>> _names("a | b", "labels"), _names('["a|b", "c"]', "labels")
+    (['a', 'b'], ['a|b', 'c'])
 
     Raises:
-        SettingsError: broken JSON, or names that are no texts.
+        SettingsError: the JSON is invalid, or a name is not a text.
     """
     if not value.startswith("["):
         return [name.strip() for name in value.split("|")]
@@ -53,5 +56,5 @@ def _names(value: str, where: str) -> list[str]:
     except DataError as error:
         raise SettingsError(f'{where} can\'t be {value[:200]!r}; write a|b|c, or ["a", "b", "c"]') from error
     if not all(isinstance(name, str) for name in names):
-        raise SettingsError(f"{where} is a list of texts; got {value[:200]!r}")
+        raise SettingsError(f"{where} must be a list of texts; got {value[:200]!r}")
     return list(names)

@@ -1,8 +1,8 @@
-"""Which pieces of a text belong to which of its words.
+"""Private helper of `tagging`: assign the pieces of a text to its words.
 
-BERT's tokenizer cuts where words end, so that words can be encoded one by one, and each different one once. Others look
-beyond a word (its first piece holds the space before it, an added token has two words): they see the whole text, as in
-any other program, and pieces are given to words by their characters.
+BERT's tokenizer cuts at the ends of words, so each distinct word is encoded once, by itself. Other tokenizers look
+beyond a word: its first piece may hold the space before it, and an added token may span two words. They get the whole
+text, as in other programs, and pieces are assigned to words by their characters.
 
 Shapes: P pieces of all texts, W words of all texts.
 """
@@ -25,33 +25,33 @@ NOTHING = -1
 
 @dataclass(frozen=True)
 class WordPieces:
-    """Pieces of texts that are cut into words."""
+    """The pieces of texts that are split into words."""
 
     ids: list[list[int]]
-    """Of each text."""
+    """Piece ids of each text."""
     words: Places
-    """(P,) the place in its text of the word that a piece belongs to; -1 for none."""
+    """(P,) index of the piece's word in its text; -1 for a piece outside all words."""
     numbers: Places
-    """(P,) the place among all words; -1 for none."""
+    """(P,) index of the piece's word among the words of all texts; -1 for a piece outside all words."""
     is_first: NDArray[np.bool_]
     """(P,) whether a piece is the first of its word."""
     reach: Places
-    """(P,) the last word, by its place in its text, that the pieces of a piece's word reach into."""
+    """(P,) index in its text of the last word that any piece of the piece's word overlaps."""
 
 
 def encode(sentences: Sequence[Words], tokenizer: Tokenizer) -> WordPieces:
-    """Encode texts.
+    """Encode texts and assign their pieces to words.
 
     Args:
-        sentences: texts cut into words.
+        sentences: texts split into words.
         tokenizer: of the model.
 
     Raises:
-        DataError: a text that the tokenizer can't take, by its number.
+        DataError: the tokenizer can't encode a text; the message names its number.
     """
     one_by_one = tokenizer.is_plain and tokenizer.settings["handle_chinese_chars"]
     ids, owners, ends = (_by_words if one_by_one else _as_wholes)(sentences, tokenizer)
-    words = np.fromiter((place for row in owners for place in row), np.int64)
+    words = np.fromiter((word for row in owners for word in row), np.int64)
     counts = np.array([len(sentence.words) for sentence in sentences], np.int64)
     base = np.repeat(np.cumsum(counts) - counts, [len(row) for row in ids])
     numbers = np.where(words == NOTHING, NOTHING, base + words)
@@ -67,31 +67,39 @@ def encode(sentences: Sequence[Words], tokenizer: Tokenizer) -> WordPieces:
 def _by_words(
     sentences: Sequence[Words], tokenizer: Tokenizer
 ) -> tuple[list[list[int]], list[list[int]], list[list[int]]]:
-    """Encode each different word once; return the pieces of each text, and twice the word of each."""
+    """Encode each distinct word once.
+
+    Returns:
+        The pieces of each text, and for each piece the first and the last word that it overlaps (the same word).
+    """
     distinct = list(dict.fromkeys(word for sentence in sentences for word in sentence.words))
     try:
         ids = dict(zip(distinct, tokenizer.encode_batch(distinct), strict=True))
     except DataError as error:
         raise _of_its_text(error, distinct, sentences) from error
     pieces = [[piece for word in sentence.words for piece in ids[word]] for sentence in sentences]
-    owners = [[place for place, word in enumerate(sentence.words) for _ in ids[word]] for sentence in sentences]
+    owners = [[index for index, word in enumerate(sentence.words) for _ in ids[word]] for sentence in sentences]
     return pieces, owners, owners
 
 
 def _of_its_text(error: DataError, words: Sequence[str], sentences: Sequence[Words]) -> DataError:
-    """Let an error about word 7 of `words`, which calls it "text 7", name the text that holds the word."""
-    found = re.match(r"text (\d+)\b", str(error))
-    if found is None:
+    """Return an error that names the text with the word, instead of the number of the word in `words`."""
+    match = re.match(r"text (\d+)\b", str(error))
+    if match is None:
         return error
-    word = words[int(found[1]) - 1]
+    word = words[int(match[1]) - 1]
     number = next(number for number, sentence in enumerate(sentences, 1) if word in sentence.words)
-    return DataError(f"text {number}{str(error)[found.end() :]}")
+    return DataError(f"text {number}{str(error)[match.end() :]}")
 
 
 def _as_wholes(
     sentences: Sequence[Words], tokenizer: Tokenizer
 ) -> tuple[list[list[int]], list[list[int]], list[list[int]]]:
-    """Encode whole texts; return the pieces of each, and the first and last word that each piece has part in."""
+    """Encode whole texts.
+
+    Returns:
+        The pieces of each text, and for each piece the first and the last word that it overlaps.
+    """
     pieces, owners, ends = [], [], []
     encoded = tokenizer.encode_batch_aligned([whole_text(sentence) for sentence in sentences])
     for sentence, (ids, spans) in zip(sentences, encoded, strict=True):
@@ -99,12 +107,12 @@ def _as_wholes(
         starts = [start for start, _ in offsets]
         first, last = [], []
         for start, end in spans:
-            place = bisect_right(starts, start) - 1
-            if place < 0 or start >= offsets[place][1]:
-                place += 1  # it begins before the word, at a space
-            inside = place < len(starts) and starts[place] < max(end, start + 1)
-            first.append(place if inside else NOTHING)
-            last.append(max(place, bisect_left(starts, end) - 1) if inside else NOTHING)
+            word = bisect_right(starts, start) - 1
+            if word < 0 or start >= offsets[word][1]:
+                word += 1  # the piece begins at a space before its word
+            inside = word < len(starts) and starts[word] < max(end, start + 1)
+            first.append(word if inside else NOTHING)
+            last.append(max(word, bisect_left(starts, end) - 1) if inside else NOTHING)
         pieces.append(list(ids))
         owners.append(first)
         ends.append(last)

@@ -1,8 +1,7 @@
-"""Causal language model: guess every token from those before it; go on with texts when used.
+"""Causal language model: predict every token from those before it; continue prompts after training.
 
-Learned from a corpus: of a sequence [CLS] a b [SEP] each token but the first is guessed, at the place before it, by a
-network in which no token sees what comes after it. Used by search, as `generation` is: a text is gone on with until
-[SEP] or for `max_new_tokens`.
+Training: in a sequence [CLS] a b [SEP] of a corpus, the output at each position predicts the next token. No token
+attends to later ones. Prediction: a search, as in `generation`, continues a prompt until [SEP] or for `max_new_tokens`.
 
 Shapes: T tokens, B sequences, M slots, H hidden, V vocabulary.
 """
@@ -32,25 +31,25 @@ _NEW = 32
 
 
 class Outcome(NamedTuple):
-    """What the network made of a batch: what learning needs, and what writing goes on by."""
+    """Outputs of the network: the logits for training, the rest for generating text."""
 
     tokens: Logits | None
-    """Of the M slots; None for texts to go on with."""
+    """Logits of the M slots; None for prompts."""
     memory: Tensor
-    """(T, H)."""
+    """(T, H) hidden vectors."""
     writer: Continuation
 
 
 @dataclass(frozen=True)
 class CausalLM(Search, Task):
-    """Guess what comes next, and go on with texts by the search whose settings are among these."""
+    """Predict the next token, and continue prompts by search. The settings of the search are among these."""
 
     max_length: int = 512
-    """Tokens of the longest sequence; of a text that is gone on with, what is written included."""
+    """Tokens of the longest sequence; for a prompt, the new tokens are included."""
     truncation: Cut = "error"
-    """What to do with a longer text: stop, or cut it; one that is gone on with loses its beginning."""
+    """What to do with a longer text: refuse it (error), or cut and count it (truncate). Prompts lose their start."""
     max_new_tokens: int = _NEW
-    """Tokens to write at most, the end included; where 32 would fill more than half of max_length, half of it."""
+    """Maximum number of new tokens, the end token included. The default is 32, or half of max_length if less."""
 
     name: ClassVar[str] = "causal_lm"
     architecture: ClassVar[str] = "{}LMHeadModel"
@@ -62,22 +61,22 @@ class CausalLM(Search, Task):
         check_length(self.max_length)
         if self.max_new_tokens == _NEW and self.max_length < 2 * _NEW:
             object.__setattr__(self, "max_new_tokens", max(self.min_new_tokens, self.max_length // 2))
-        super().__post_init__()  # refuses what doesn't go together
+        super().__post_init__()  # checks the settings of the search
 
     def encode(self, items: Instances | Sequence[Any], tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
-        """Pack sequences to learn from or to measure on, or texts to go on with.
+        """Pack sequences for training or evaluation, or prompts to continue.
 
         Args:
             items: instances drawn from a corpus, or texts.
-            tokenizer: whose pieces these are.
-            keys: given with texts, these are to be measured; nothing is drawn from them.
+            tokenizer: of the model.
+            keys: with texts, any keys mean that the texts are to be evaluated; without keys they are prompts.
 
         Returns:
-            A causal batch with `slot.position` (M,), every place but the first of a sequence, and `slot.token` (M,),
-            the piece there. Texts without `keys` have neither, and no [SEP] at the end.
+            A causal batch. `slot.position` (M,) holds all positions but the first of each sequence, `slot.token` (M,)
+            the pieces there. Prompts have neither, and no [SEP] at the end.
 
         Raises:
-            DataError: a text that is too long under `error`, or a pair to go on with.
+            DataError: a text is too long under `error`, or a prompt is a pair.
         """
         targets: dict[str, Any] = {}
         if isinstance(items, Instances):
@@ -93,24 +92,24 @@ class CausalLM(Search, Task):
         return replace(Batch.pack(tokens, segments, offsets, targets=targets), causal=True)
 
     def _beginnings(self, items: Sequence[Any], tokenizer: Tokenizer) -> Batch:
-        """Pack texts to go on with: [CLS] and as many of the last pieces as leave room for what is written."""
+        """Pack prompts: [CLS] and the last pieces of each, so many that the new tokens fit behind them."""
         room = self.max_length - self.max_new_tokens - 1
         if room < 1:
             raise SettingsError(
-                f"max_new_tokens {self.max_new_tokens} leaves no room for a text in max_length {self.max_length}; "
-                "lower the one or raise the other"
+                f"max_new_tokens {self.max_new_tokens} leaves no room for a prompt in max_length {self.max_length}; "
+                "lower max_new_tokens or raise max_length"
             )
         first, second = texts(items)
         if second is not None:
             number = next(number for number, pair in enumerate(second, 1) if pair is not None)
-            raise DataError(f"text {number} is a pair; what is gone on with is one text")
+            raise DataError(f"text {number} is a pair; a prompt is a single text")
         whole = tokenizer.encode_batch(first)
         cut = np.array([max(0, len(pieces) - room) for pieces in whole])
         if self.truncation == "error" and cut.any():
             number = int(cut.argmax())
             raise DataError(
-                f"text {number + 1} has {len(whole[number])} pieces, and {self.max_new_tokens} tokens may be written: "
-                f"more than max_length {self.max_length}; shorten it, lower max_new_tokens, or ask for truncation"
+                f"text {number + 1} has {len(whole[number])} pieces and may get {self.max_new_tokens} new tokens, more "
+                f"than max_length {self.max_length}; shorten it, lower max_new_tokens, or set truncation=truncate"
             )
         kept = [[tokenizer.start, *pieces[max(0, len(pieces) - room) :]] for pieces in whole]
         tokens = np.concatenate(kept)
@@ -119,32 +118,32 @@ class CausalLM(Search, Task):
         return replace(batch, causal=True)
 
     def head(self, encoder: Any) -> CausalLMHead:
-        """Make the head on the encoder's own token logits.
+        """Make the head, with the encoder's token logits.
 
         Raises:
-            SettingsError: an encoder that can't go on with texts.
+            SettingsError: the encoder can't continue texts.
         """
         if not hasattr(encoder, "continuation"):
-            raise SettingsError(f"{type(encoder).__name__} can't go on with texts; take a bert or a causal")
+            raise SettingsError(f"{type(encoder).__name__} can't continue texts; use the architecture bert or causal")
         return CausalLMHead(encoder)
 
     def counts(self, batch: Batch) -> dict[str, float]:
-        """Count the guessed tokens."""
+        """Count the predicted tokens."""
         return {"causal": float(len(batch.targets["slot.token"]))}
 
     def loss(self, outputs: Outcome, batch: Batch) -> Loss:
-        """Cross-entropy of every token but [CLS]."""
-        said, count = batch.targets["slot.token"], self.counts(batch)["causal"]
-        assert outputs.tokens is not None  # there are slots
-        total, correct = outputs.tokens.cross_entropy(said)
+        """Return the cross-entropy of every token but [CLS]."""
+        target, count = batch.targets["slot.token"], self.counts(batch)["causal"]
+        assert outputs.tokens is not None  # training batches have slots
+        total, correct = outputs.tokens.cross_entropy(target)
         return Loss({"causal": Term(1.0, total, count)}, {"causal_accuracy": (correct, count)})
 
     def derived(self, means: Mapping[str, float]) -> dict[str, float]:
-        """Work out the perplexity of a token."""
+        """Compute the perplexity of a token."""
         return {"perplexity": perplexity(means["loss"])}
 
     def decode(self, outputs: Outcome, batch: Batch, items: Sequence[Any], tokenizer: Tokenizer) -> list[Generated]:
-        """Go on with the texts."""
+        """Continue the prompts."""
         lasts = batch.tokens[batch.offsets[1:].long() - 1]
         written = write(
             outputs.writer,
@@ -159,24 +158,24 @@ class CausalLM(Search, Task):
         return generated(written, tokenizer)
 
     def has_gold(self, item: Any) -> bool:
-        """Tell that there is no right way to go on; texts are measured by how likely they are."""
+        """Return False: a continuation has no label. Evaluation measures the probability of texts instead."""
         return False
 
     def score(self, predictions: Sequence[Any], items: Sequence[Any]) -> dict[str, float]:
-        """Score nothing: the loss is the measure."""
+        """Return no scores: evaluation uses the loss."""
         return {}
 
 
 def perplexity(loss: float) -> float:
-    """Return e to the power of a mean loss; of one above 700 that of 700, as larger numbers overflow."""
+    """Return e to the power of a mean loss. A loss above 700 counts as 700, because the result would overflow."""
     return math.exp(min(loss, 700.0))
 
 
 class NextTokenHead(nn.Module):
-    """Token logits at the places before the batch's slots, where what stands in the slots is guessed.
+    """Token logits for the slots, computed from the hidden vectors one position before them.
 
     Args:
-        token_logits: the encoder's stem.
+        token_logits: the encoder's token logits.
     """
 
     def __init__(self, token_logits: nn.Module) -> None:
@@ -184,16 +183,16 @@ class NextTokenHead(nn.Module):
         self.token_logits = token_logits
 
     def forward(self, hidden: Tensor, batch: Batch, noise: Noise | None) -> Any:
-        """Map (T, H) to the logits of M slots; none of them is the first of its sequence."""
+        """Map (T, H) to the logits of M slots. No slot may be the first position of its sequence."""
         logits: Logits = self.token_logits(hidden[batch.targets["slot.position"] - 1])  # (M, H) -> Logits
         return logits
 
 
 class CausalLMHead(NextTokenHead):
-    """The same, beside what writes.
+    """A `NextTokenHead` that also continues prompts.
 
     Args:
-        encoder: of whose layers and stem it is made.
+        encoder: provides the blocks and the token logits.
     """
 
     def __init__(self, encoder: Any) -> None:
@@ -201,7 +200,7 @@ class CausalLMHead(NextTokenHead):
         self.writer: Continuation = encoder.continuation(self.token_logits)
 
     def forward(self, hidden: Tensor, batch: Batch, noise: Noise | None) -> Outcome:
-        """Guess what stands in the slots, if there are any."""
+        """Return the logits of the slots, if the batch has any, and the parts that continue prompts."""
         tokens = super().forward(hidden, batch, noise) if "slot.position" in batch.targets else None
         return Outcome(tokens, hidden, self.writer)
 

@@ -1,7 +1,7 @@
 """Classification of a text or of a pair of texts: one label each, or any number of them (BERT, 4.1).
 
-Labels are strings and travel with the model. Dropout and one linear layer stand on the pooled first token; a long text
-in several windows has the mean of their logits.
+Labels are strings and are stored with the model. The head pools the first token and applies dropout and one linear
+layer. The logits of a long text are the mean over its windows.
 
 Shapes: T tokens, B sequences, I items, C classes, H hidden.
 """
@@ -29,19 +29,19 @@ from bertie.tasks._prediction import Prediction
 from bertie.tasks.task import Judgement, Keys, Loss, Task, Term, check_length, encoded_texts
 from bertie.tokenizer.tokenizer import Tokenizer
 
-_UNKNOWN = -1  # of an item whose label is none of the model's
+_UNKNOWN = -1  # target of an item whose label the model doesn't have
 
 
 @dataclass(frozen=True)
 class Verdict(Prediction):
-    """What was said of one item."""
+    """The prediction for one item."""
 
     label: str
-    """The likeliest label; of several, the ones above the threshold joined by commas."""
+    """The most probable label. With `multi_label`, all labels that reach the threshold, joined by commas."""
     score: float
-    """Its probability; of several labels, the probability of all these decisions together."""
+    """Probability of the label. With `multi_label`, the product of the probabilities of all yes or no decisions."""
     scores: dict[str, float]
-    """Probability of every label."""
+    """Probability of each label."""
 
 
 @dataclass(frozen=True)
@@ -53,17 +53,17 @@ class Classification(Task):
     max_length: int = 128
     """Tokens of the longest sequence."""
     truncation: Truncation = "truncate"
-    """What to do with a longer one: stop (error), cut it (counted and reported), or slide a window over it."""
+    """What to do with a longer item: refuse it (error), cut and count it (truncate), or read it in windows (window)."""
     stride: int | None = None
-    """Pieces from one window to the next; half a window when None."""
+    """Pieces from the start of one window to the next. None: half a window."""
     max_windows: int = 32
-    """Windows of one text at most; what they don't reach is cut, and counted."""
+    """Maximum number of windows for one text. Pieces beyond them are cut and counted."""
     multi_label: bool = False
     """Whether an item may have any number of labels."""
     threshold: float = 0.5
-    """Probability from which on a label is given, with `multi_label`; chosen on the dev table after training."""
+    """With `multi_label`, the probability from which on a label is predicted. Chosen on the dev set after training."""
     class_weights: tuple[float, ...] = ()
-    """What the loss of each class is multiplied with; all alike when empty."""
+    """Factor of each class in the loss. Empty: all classes weigh the same."""
     label_smoothing: float = 0.0
     """Share of the target probability that is spread over all labels."""
 
@@ -75,8 +75,8 @@ class Classification(Task):
         if len(set(self.labels)) < len(self.labels):
             name = next(label for label in self.labels if self.labels.count(label) > 1)
             raise SettingsError(
-                f"labels has {name!r} twice, so two classes would have the same name; give each its own, in their "
-                f"order: --settings {shlex.quote('labels=' + '|'.join(_apart(self.labels)))}"
+                f"labels has {name!r} twice, so two classes would have the same name; give each a distinct name, in "
+                f"this order: --settings {shlex.quote('labels=' + '|'.join(_distinct(self.labels)))}"
             )
         if not 0.0 <= self.label_smoothing < 1.0:
             raise SettingsError(f"label_smoothing must be from 0 to below 1; got {self.label_smoothing}")
@@ -87,13 +87,13 @@ class Classification(Task):
 
     @classmethod
     def learn(cls, items: Sequence[Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Name the labels, and weigh the classes where `class_weights` is "balanced" (total / (C x occurrences))."""
+        """Return the labels, and class weights total / (C x occurrences) if `class_weights` is "balanced"."""
         many = settings.get("multi_label", any(isinstance(item.label, tuple) for item in items))
-        found = label_names(items, many=many)
-        tell_alike(found)
-        labels = tuple(settings.get("labels") or found)  # the user's own, in the user's order
-        if strange := [name for name in found if name not in labels]:
-            raise DataError(f"the label {strange[0]!r} is none of those in --settings, which are {', '.join(labels)}")
+        names = label_names(items, many=many)
+        tell_alike(names)
+        labels = tuple(settings.get("labels") or names)  # the user's labels keep the user's order
+        if unknown := [name for name in names if name not in labels]:
+            raise DataError(f"the label {unknown[0]!r} is not among those of --settings, which are {', '.join(labels)}")
         if len(labels) < 2 and not many:
             raise SettingsError(f"every row has the label {labels[0]!r}; {cls.name} needs two or more")
         if not labels:
@@ -105,22 +105,23 @@ class Classification(Task):
         return learned
 
     def foreign(self) -> dict[str, Any]:
-        """Tell transformers which loss and activation go with the head."""
+        """Return the problem type, from which transformers chooses loss and activation."""
         return {"problem_type": f"{'multi' if self.multi_label else 'single'}_label_classification"}
 
     def admit(self, items: Sequence[Any], path: Path) -> None:
-        """Count labels that the model was not trained on, which it can only get wrong.
+        """Warn of labels that the model doesn't have: each of them counts as a mistake.
 
         Raises:
-            DataError: it was trained on none of them.
+            DataError: the model has none of the table's labels.
         """
-        found = ((label, item.line) for item in items for label in labels_of(item, many=self.multi_label))
-        tell_unseen(found, self.labels, path)
+        occurrences = ((label, item.line) for item in items for label in labels_of(item, many=self.multi_label))
+        tell_unseen(occurrences, self.labels, path)
 
     def encode(self, items: Sequence[Any], tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
-        """Pack texts or pairs, with `item.label` when every item has one: (I,) numbers, or (I, C) of 0 and 1.
+        """Pack texts or pairs.
 
-        A label that the model doesn't know is -1, or among several left out: nothing is learned from it.
+        If every item has a label, `item.label` holds class numbers (I,) or, with `multi_label`, 0 and 1 (I, C). A label
+        that the model doesn't have becomes -1, or is left out with `multi_label`, so that no loss comes from it.
         """
         laid = lay_out(
             *encoded_texts(items, tokenizer),
@@ -137,26 +138,26 @@ class Classification(Task):
         return Batch.pack(pieces.tokens, pieces.segments, pieces.offsets, rows=laid.rows, targets=targets)
 
     def _numbers(self, item: Any) -> list[int]:
-        """Return the places of an item's labels among the classes; those of other labels are left out."""
-        given = labels_of(item, many=self.multi_label)
-        return [self.labels.index(label) for label in given if label in self.labels]
+        """Return the class numbers of an item's labels, without labels that the model doesn't have."""
+        labels = labels_of(item, many=self.multi_label)
+        return [self.labels.index(label) for label in labels if label in self.labels]
 
     def _target(self, numbers: list[list[int]]) -> Any:
         if not self.multi_label:
-            return [places[0] if places else _UNKNOWN for places in numbers]
+            return [classes[0] if classes else _UNKNOWN for classes in numbers]
         table = np.zeros((len(numbers), len(self.labels)), np.float32)
-        for row, places in enumerate(numbers):
-            table[row, places] = 1.0
+        for row, classes in enumerate(numbers):
+            table[row, classes] = 1.0
         return table
 
     def head(self, encoder: Any) -> ClassificationHead:
-        """Make the head on the encoder's own pooler."""
+        """Make the head, with the encoder's pooler."""
         return ClassificationHead(
             encoder.pool(), encoder.classifier_dropout(), encoder.config.hidden_size, len(self.labels)
         )
 
     def counts(self, batch: Batch) -> dict[str, float]:
-        """Count the items; with class weights, the sum of their weights, so that the loss is a weighted mean."""
+        """Count the items. With class weights, return the sum of the items' weights, for a weighted mean."""
         if self.multi_label:
             return {"classification": float(batch.num_items)}
         gold = batch.targets["item.label"]
@@ -165,7 +166,7 @@ class Classification(Task):
         return {"classification": float(weights)}
 
     def loss(self, outputs: Tensor, batch: Batch) -> Loss:
-        """Cross-entropy over the labels; with several labels, the mean over the classes of binary cross-entropy."""
+        """Return the cross-entropy. With `multi_label`, it is the binary cross-entropy averaged over the classes."""
         gold, scores = batch.targets["item.label"], batch.item_means(outputs.float())
         weights = scores.new_tensor(self.class_weights) if self.class_weights else None
         if self.multi_label:
@@ -187,25 +188,25 @@ class Classification(Task):
         return Loss(terms, {"accuracy": (right.sum(), float(batch.num_items))})
 
     def decode(self, outputs: Tensor, batch: Batch, items: Sequence[Any], tokenizer: Tokenizer) -> list[Verdict]:
-        """Name the likeliest label of each item, or all that reach the threshold."""
+        """Return the most probable label of each item; with `multi_label`, all labels that reach the threshold."""
         scores = batch.item_means(outputs.float())
         if not self.multi_label:
             rows = scores.softmax(1).tolist()
             best = [max(range(len(row)), key=row.__getitem__) for row in rows]
             return [
-                Verdict(self.labels[place], row[place], dict(zip(self.labels, row, strict=True)))
-                for place, row in zip(best, rows, strict=True)
+                Verdict(self.labels[index], row[index], dict(zip(self.labels, row, strict=True)))
+                for index, row in zip(best, rows, strict=True)
             ]
-        return [self._several(dict(zip(self.labels, row, strict=True))) for row in scores.sigmoid().tolist()]
+        return [self._multi_label(dict(zip(self.labels, row, strict=True))) for row in scores.sigmoid().tolist()]
 
-    def _several(self, shares: dict[str, float]) -> Verdict:
-        """Give all labels that reach the threshold."""
-        given = [label for label, share in shares.items() if share >= self.threshold]
-        sure = float(np.prod([share if share >= self.threshold else 1.0 - share for share in shares.values()]))
-        return Verdict(", ".join(given), sure, shares)
+    def _multi_label(self, scores: dict[str, float]) -> Verdict:
+        """Return the prediction with all labels that reach the threshold."""
+        predicted = [label for label, score in scores.items() if score >= self.threshold]
+        confidence = float(np.prod([score if score >= self.threshold else 1.0 - score for score in scores.values()]))
+        return Verdict(", ".join(predicted), confidence, scores)
 
     def score(self, predictions: Sequence[Verdict], items: Sequence[Any]) -> dict[str, float]:
-        """Work out accuracy and macro F1, of two classes Matthews' correlation; of several labels micro F1 too."""
+        """Compute accuracy and macro F1. Add Matthews' correlation for two classes, or micro F1 for `multi_label`."""
         if self.multi_label:
             return multi_label(self._gold_table(items), self._guess_table(predictions, items))
         guesses, gold = [guess.label for guess in predictions], [labels_of(item)[0] for item in items]
@@ -213,25 +214,25 @@ class Classification(Task):
         return {**scores, "matthews": matthews(gold, guesses)} if len(self.labels) == 2 else scores
 
     def tune(self, predictions: Sequence[Verdict], items: Sequence[Any]) -> dict[str, Any]:
-        """Choose the threshold of the best micro F1 on the dev table, for items with several labels."""
+        """With `multi_label`, choose the threshold of the best micro F1 on the dev set."""
         if not self.multi_label:
             return {}
-        shares = np.array([[guess.scores[label] for label in self.labels] for guess in predictions])
-        return {"threshold": best_threshold(self._gold_table(items)[:, : len(self.labels)], shares)}
+        scores = np.array([[guess.scores[label] for label in self.labels] for guess in predictions])
+        return {"threshold": best_threshold(self._gold_table(items)[:, : len(self.labels)], scores)}
 
     def revise(self, predictions: Sequence[Verdict]) -> list[Verdict]:
-        """Hold the labels' probabilities against the threshold as it is now."""
-        return [self._several(guess.scores) for guess in predictions] if self.multi_label else list(predictions)
+        """Compare the labels' probabilities with the new threshold."""
+        return [self._multi_label(guess.scores) for guess in predictions] if self.multi_label else list(predictions)
 
     def judge(self, prediction: Verdict, item: Any) -> Judgement:
         """Compare labels."""
-        given = labels_of(item, many=self.multi_label)
-        known = [label for label in self.labels if label in given]
-        gold = ", ".join([*known, *(label for label in given if label not in known)])
+        labels = labels_of(item, many=self.multi_label)
+        known = [label for label in self.labels if label in labels]
+        gold = ", ".join([*known, *(label for label in labels if label not in known)])
         return Judgement(gold, prediction.label, float(gold == prediction.label), prediction.score)
 
     def per_class(self, predictions: Sequence[Verdict], items: Sequence[Any]) -> dict[str, dict[str, float]]:
-        """Measure every label."""
+        """Measure each label, including those that the model doesn't have."""
         names = (*self.labels, *self._unseen(items))
         if not self.multi_label:
             gold = [labels_of(item)[0] for item in items]
@@ -239,38 +240,42 @@ class Classification(Task):
         tables = self._gold_table(items), self._guess_table(predictions, items)
         gold_rows, guess_rows = (np.where(table, "yes", "no").T.tolist() for table in tables)
         return {
-            label: per_class(there, said, ("no", "yes"))["yes"]
-            for label, there, said in zip(names, gold_rows, guess_rows, strict=True)
+            label: per_class(gold, guess, ("no", "yes"))["yes"]
+            for label, gold, guess in zip(names, gold_rows, guess_rows, strict=True)
         }
 
     def _unseen(self, items: Sequence[Any]) -> tuple[str, ...]:
-        """List the items' labels that the model doesn't know."""
+        """Return the items' labels that the model doesn't have."""
         return tuple(name for name in label_names(items, many=self.multi_label) if name not in self.labels)
 
     def _gold_table(self, items: Sequence[Any]) -> Any:
-        """(I, C + unseen) booleans."""
+        """Return which item has which label: (I, C + unseen) booleans."""
         names = self._unseen(items)
         unseen = [[name in labels_of(item, many=True) for name in names] for item in items]
         known = self._target([self._numbers(item) for item in items]).astype(bool)
         return np.concatenate([known, np.array(unseen, bool).reshape(len(items), -1)], axis=1)
 
     def _guess_table(self, predictions: Sequence[Verdict], items: Sequence[Any]) -> Any:
-        """(I, C + unseen) booleans; a label that the model doesn't know is never given."""
-        shares = np.array([[guess.scores[label] for label in self.labels] for guess in predictions])
-        given = shares.reshape(len(predictions), len(self.labels)) >= self.threshold
-        return np.pad(given, ((0, 0), (0, len(self._unseen(items)))))
+        """Return which item is predicted which label: (I, C + unseen) booleans, False for unseen labels."""
+        scores = np.array([[guess.scores[label] for label in self.labels] for guess in predictions])
+        predicted = scores.reshape(len(predictions), len(self.labels)) >= self.threshold
+        return np.pad(predicted, ((0, 0), (0, len(self._unseen(items)))))
 
 
-def _apart(labels: Sequence[str]) -> list[str]:
-    """Return names that differ: a further one of a name gets its place behind it."""
-    return [name if name not in labels[:place] else f"{name}_{place}" for place, name in enumerate(labels)]
+def _distinct(labels: Sequence[str]) -> list[str]:
+    """Return distinct names: a repeated one gets its index.
+
+    >>> _distinct(["good", "bad", "good"])
+    ['good', 'bad', 'good_2']
+    """
+    return [name if name not in labels[:index] else f"{name}_{index}" for index, name in enumerate(labels)]
 
 
 class ClassificationHead(nn.Module):
-    """Pool, drop, project.
+    """Pooler, dropout and a linear layer.
 
     Args:
-        pooler: the encoder's stem.
+        pooler: the encoder's pooler.
         dropout: the encoder's dropout before a head.
         hidden_size: H.
         num_labels: C.

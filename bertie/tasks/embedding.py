@@ -1,12 +1,11 @@
-"""Embeddings: one vector a text, so that texts of like meaning lie close to one another (Reimers and Gurevych 2019).
+"""Embeddings: one vector for each text, so that texts of similar meaning are close (Reimers and Gurevych 2019).
 
-A vector is the mean (or the first, or the largest values) of a text's hidden vectors; there is nothing else to learn
-than the encoder. Pairs that belong together teach it by telling each text's own partner from all others of the batch
-(InfoNCE), pairs with a number by the squared error of the cosine. Without any pairs it learns from a corpus: passages
-of one document belong together (Giorgi et al. 2021, DeCLUTR; Izacard et al. 2022, Contriever).
+A vector is the mean of a text's hidden vectors, or that of [CLS], or their maximum. Only the encoder learns. Matching
+pairs train it to find the partner of each text among all texts of the batch (InfoNCE). Pairs with numbers train it by
+the squared error of the cosine. Without pairs it learns from a corpus, where passages of one document match (Giorgi et
+al. 2021, DeCLUTR; Izacard et al. 2022, Contriever).
 
-A long text in several windows is pooled as one: a piece that several windows show counts once, and [CLS] and [SEP] once
-a text.
+A long text in several windows is pooled as one text. A piece in several windows counts once, and so do [CLS] and [SEP].
 
 Shapes: T tokens, B sequences, I items, H hidden, N texts (one or two of an item, and its negatives), C candidates.
 """
@@ -40,13 +39,13 @@ from bertie.tasks._prediction import Prediction
 from bertie.tasks.task import Judgement, Keys, Loss, Task, Term, check_length, encoded_texts
 from bertie.tokenizer.tokenizer import Tokenizer
 
-# The texts of an item: its text, the other one of its pair, and what follows are negatives.
+# Numbers of the texts of an item: its first text, the second text of its pair, and from 2 on its negatives.
 _TEXT, _PAIR, _NEGATIVE = 0, 1, 2
 
 
 @dataclass(frozen=True, eq=False)
 class Vector(Prediction):
-    """Where one text lies."""
+    """The vector of one text."""
 
     vector: NDArray[np.float32]
     """(H,), of length 1 unless the task says otherwise."""
@@ -54,42 +53,42 @@ class Vector(Prediction):
 
 @dataclass(frozen=True, eq=False)
 class Similarity(Prediction):
-    """How alike the two texts of a pair are."""
+    """The similarity of the two texts of a pair."""
 
     similarity: float
     """Cosine of the angle between their vectors, -1 to 1."""
     value: float | None
-    """The same on the scale of the numbers the model learned from; None when it learned from none."""
+    """The similarity on the scale of the training labels; None for a model that learned without labels."""
     vectors: NDArray[np.float32] = field(repr=False)
-    """(2, H), for whoever compares them with others."""
+    """(2, H) both vectors, for comparison with other texts."""
 
 
 @dataclass(frozen=True)
 class Embedding(Task):
-    """Give each text a vector, and each pair of texts the likeness of its two vectors."""
+    """Map each text to a vector, and each pair of texts to the cosine of its two vectors."""
 
     pooling: Pooling = "mean"
-    """What becomes of a text's hidden vectors: their mean, that of [CLS], or the largest value of each coordinate."""
+    """How to pool a text's hidden vectors: their mean, that of [CLS] (cls), or the maximum of each coordinate (max)."""
     normalize: bool = True
     """Whether vectors are scaled to length 1."""
     max_length: int = 128
     """Tokens of the longest sequence."""
     truncation: Truncation = "truncate"
-    """What to do with a longer text: stop (error), cut it (counted and reported), or pool windows of it together."""
+    """What to do with a longer text: refuse it (error), cut and count it (truncate), or pool its windows (window)."""
     stride: int | None = None
-    """Pieces from one window to the next; half a window when None."""
+    """Pieces from the start of one window to the next. None: half a window."""
     max_windows: int = 32
-    """Windows of one text at most; what they don't reach is cut, and counted."""
+    """Maximum number of windows for one text. Pieces beyond them are cut and counted."""
     objective: Literal["auto", "contrastive", "cosine"] = "auto"
-    """Tell a text's own pair from the others of its batch, or give a pair its number; auto asks the training table."""
+    """Find each text's partner in the batch (contrastive), or predict a pair's label (cosine). auto: by the table."""
     scale: float = 20.0
-    """What cosines are multiplied with before the softmax (an inverse temperature)."""
+    """Factor of the cosines before the softmax (an inverse temperature)."""
     symmetric: bool = True
-    """Whether each pair must also tell its own text from the others."""
+    """Whether each second text must also find its first text in the batch."""
     label_range: tuple[float, float] | None = None
-    """The training table's smallest and largest number, which the cosines 0 and 1 stand for."""
+    """Smallest and largest label of the training set. They correspond to the cosines 0 and 1."""
     pooler: bool = False
-    """Whether the model has BERT's pooler: no vector uses it, but other programs expect it in the folder."""
+    """Whether the model has BERT's pooler. bertie doesn't use it here, but other programs expect it in the folder."""
 
     name: ClassVar[str] = "embedding"
     architecture: ClassVar[str] = "{}Model"
@@ -104,46 +103,50 @@ class Embedding(Task):
         if not self.scale > 0:
             raise SettingsError(f"scale must be above 0; got {self.scale}")
         if self.label_range is not None and not self.label_range[0] < self.label_range[1]:
-            raise SettingsError(f"label_range must be two rising numbers; got {self.label_range}")
+            raise SettingsError(f"label_range must be two numbers, the smaller first; got {self.label_range}")
 
     @property
     def whole_batch(self) -> bool:  # type: ignore[override]
-        """Whether a step can't be split: the negatives of a text are the others of its batch."""
+        """Whether a step can't be split, because the negatives of a text are the other texts of its batch."""
         return self.objective != "cosine"
 
     @property
     def criterion(self) -> str:  # type: ignore[override]
-        """The score of the objective."""
+        """The score that fits the objective."""
         return "spearman" if self.objective == "cosine" else "mean_reciprocal_rank"
 
     @classmethod
     def read(cls, path: str | Path, *, labelled: bool = False, **how: Any) -> Table[Any]:
-        """Read a table; to learn from or measure on it needs pairs, whose labels (numbers) may be absent."""
+        """Read a table. For training and evaluation it must hold pairs, with or without numbers as labels.
+
+        Raises:
+            DataError: `labelled` is True and no column holds second texts.
+        """
         table = with_points(read_table(path, **how))
         if labelled and "pair" not in table.mapping:
             raise DataError(
-                f"{path}: no column holds the second texts of pairs; say which by --columns text=NAME,pair=NAME. Text "
-                "alone teaches as well: bertie pretrain TEXT --from MODEL --task embedding"
+                f"{path}: no column holds the second texts of pairs; name it by --columns text=NAME,pair=NAME. To "
+                "learn from plain text without pairs: bertie pretrain TEXT --from MODEL --task embedding"
             )
         return table
 
     @classmethod
     def learn(cls, items: Sequence[Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Choose the objective by whether pairs have numbers, and measure the range of these.
+        """Choose the objective: cosine if the pairs have labels, else contrastive. Return the labels' range as well.
 
         Raises:
-            DataError: texts without a partner, labels that are no numbers, or all the same one, or only on some rows.
-            SettingsError: an objective that the table doesn't serve.
+            DataError: a text has no partner; only some pairs have labels; a label is not a number; all are equal.
+            SettingsError: the table doesn't suit the objective in `settings`.
         """
-        wish = settings.get("objective", "auto")
+        objective = settings.get("objective", "auto")
         if not has_labels(items):
-            if wish == "cosine":
-                raise SettingsError("objective=cosine learns a number for each pair, and no column holds labels")
+            if objective == "cosine":
+                raise SettingsError("objective=cosine needs a number for each pair, but no column holds labels")
             return {"objective": "contrastive"}
-        if wish == "contrastive":
+        if objective == "contrastive":
             raise SettingsError(
-                "objective=contrastive learns from pairs that belong together, and these have labels; leave the "
-                "label out by --columns text=NAME,pair=NAME if every pair is such a one"
+                "objective=contrastive learns from matching pairs without labels, but these have labels; if every "
+                "pair matches, leave the labels out by --columns text=NAME,pair=NAME"
             )
         values = [value_of(item.label, f"line {item.line}") for item in items]
         if min(values) == max(values):
@@ -151,7 +154,7 @@ class Embedding(Task):
         return {"objective": "cosine", "label_range": settings.get("label_range") or (min(values), max(values))}
 
     def admit(self, items: Sequence[Any], path: Path) -> None:
-        """Refuse texts without a partner, and labels that are no numbers."""
+        """Check that every text has a partner and that labels, if any, are numbers."""
         try:
             labelled = has_labels(items)
         except DataError as error:
@@ -160,15 +163,16 @@ class Embedding(Task):
             value_of(item.label, f"{path}:{item.line}")
 
     def has_gold(self, item: Any) -> bool:
-        """Tell whether an item is a pair: a text's own partner is what it should find."""
+        """Tell whether an item is a pair. Its second text is the one that the first should find."""
         return sides(item)[1] is not None
 
     def encode(self, items: Instances | Sequence[Any], tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
-        """Pack the texts of each item one after another, each a sequence or several windows; or passages of a corpus.
+        """Pack the texts of each item one after another, each as a sequence or as windows; or passages of a corpus.
 
-        Targets: `sequence.side` (B,) 0 for the text, 1 for its pair, 2.. for negatives; `token.share` (T,) what a
-        token counts in the mean; `item.value` (I,) 0 to 1 where all items have labels, and where none has one,
-        `sequence.text` (B,), equal for equal texts. Passages have `sequence.document` (B,), what each is from.
+        Targets of items: `sequence.side` (B,), 0 for the first text, 1 for the second, from 2 on for negatives;
+        `token.share` (T,), the weight of a token in the mean; `item.value` (I,), 0 to 1, if all items have labels;
+        `sequence.text` (B,), equal for equal texts, if no item has a label. The only target of passages is
+        `sequence.document` (B,), the document of each.
         """
         if isinstance(items, Instances):
             assert items.documents is not None
@@ -198,35 +202,35 @@ class Embedding(Task):
         return Batch.pack(laid.pieces.tokens, laid.pieces.segments, laid.pieces.offsets, rows=rows, targets=targets)
 
     def _texts(self, items: Sequence[Any], tokenizer: Tokenizer) -> tuple[NDArray[np.int64], list[list[int]]]:
-        """List all texts, item by item: (item, side) of each, (N, 2), and its pieces."""
+        """Return (item, side) of all texts, (N, 2), and their pieces, item by item."""
         first, second = encoded_texts(items, tokenizer)
         columns: list[Sequence[list[int] | None]] = [first, second]
-        known = [
+        negatives = [
             () if pair is None else getattr(item, "negatives", ()) for item, pair in zip(items, second, strict=True)
         ]
-        for place in range(max(map(len, known))):
-            encoded = tokenizer.encode_batch([texts[place] if place < len(texts) else "" for texts in known])
-            columns.append([ids if place < len(texts) else None for ids, texts in zip(encoded, known, strict=True)])
+        for index in range(max(map(len, negatives))):
+            encoded = tokenizer.encode_batch([texts[index] if index < len(texts) else "" for texts in negatives])
+            columns.append([ids if index < len(texts) else None for ids, texts in zip(encoded, negatives, strict=True)])
         owners = [
             (row, side) for row in range(len(items)) for side, column in enumerate(columns) if column[row] is not None
         ]
         pieces = [columns[side][row] or [] for row, side in owners]
-        for (row, _), ids in zip(owners, pieces, strict=True):  # lay_out would count texts, not items
+        for (row, _), ids in zip(owners, pieces, strict=True):  # lay_out would name the text, not the item
             if self.truncation == "error" and len(ids) + 2 > self.max_length:
                 raise DataError(
-                    f"text {row + 1} has {len(ids) + 2} tokens, more than {self.max_length}; shorten it, or ask for "
-                    "truncation"
+                    f"text {row + 1} has {len(ids) + 2} tokens, more than {self.max_length}; shorten it, or set "
+                    "truncation=truncate"
                 )
         return np.array(owners, np.int64), pieces
 
     def _scaled(self, values: Any) -> Any:
-        """Map labels to cosines."""
+        """Map labels to cosines, from `label_range` to 0 and 1."""
         assert self.label_range is not None
         low, high = self.label_range
         return (values - low) / (high - low)
 
     def head(self, encoder: Any) -> EmbeddingHead:
-        """Make the pooling; BERT's own pooler only comes along."""
+        """Make the pooling. BERT's pooler is only kept for saving."""
         pooling = TextPooling(self.pooling, normalized=self.normalize)
         return EmbeddingHead(pooling, encoder.pool("features") if self.pooler else None)
 
@@ -236,7 +240,7 @@ class Embedding(Task):
         return {"embedding": float(batch.num_items if documents is None else len(first_of_pairs(documents)))}
 
     def loss(self, outputs: Tensor, batch: Batch) -> Loss:
-        """Squared error of the cosine where the batch has numbers, else the contrastive loss over all its pairs."""
+        """Return the squared error of the cosine if the batch has labels, else the contrastive loss of its pairs."""
         if "sequence.document" in batch.targets:
             total, right, count = contrast_of_passages(
                 outputs, batch.targets["sequence.document"], scale=self.scale, symmetric=self.symmetric
@@ -264,23 +268,23 @@ class Embedding(Task):
     def decode(
         self, outputs: Tensor, batch: Batch, items: Sequence[Any], tokenizer: Tokenizer
     ) -> list[Vector | Similarity]:
-        """Hand out vectors: of a text its own, of a pair how alike the two are."""
+        """Return the vector of each text, or the similarity of each pair."""
         heads = text_heads(batch)
         owners = zip(batch.rows[heads].tolist(), batch.targets["sequence.side"][heads].tolist(), strict=True)
-        found: list[dict[int, NDArray[np.float32]]] = [{} for _ in items]
+        by_side: list[dict[int, NDArray[np.float32]]] = [{} for _ in items]
         for (row, side), vector in zip(owners, outputs.float().cpu().numpy(), strict=True):
-            found[row][side] = vector
-        return [self._pair(one) if _PAIR in one else Vector(one[_TEXT].copy()) for one in found]
+            by_side[row][side] = vector
+        return [self._pair(one) if _PAIR in one else Vector(one[_TEXT].copy()) for one in by_side]
 
-    def _pair(self, found: Mapping[int, NDArray[np.float32]]) -> Similarity:
-        vectors = np.stack([found[_TEXT], found[_PAIR]])
+    def _pair(self, by_side: Mapping[int, NDArray[np.float32]]) -> Similarity:
+        vectors = np.stack([by_side[_TEXT], by_side[_PAIR]])
         first, second = unit(vectors.astype(np.float64))
         cosine = float(np.clip(first @ second, -1.0, 1.0))
         low, high = self.label_range or (0.0, 0.0)
         return Similarity(cosine, low + cosine * (high - low) if self.label_range else None, vectors)
 
     def score(self, predictions: Sequence[Similarity], items: Sequence[Any]) -> dict[str, float]:
-        """Correlate cosines with the labels; without labels, let each text find its pair among the pairs of all."""
+        """Correlate cosines with the labels. Without labels, rank each text's partner among all second texts."""
         if has_labels(items):
             gold = [value_of(item.label, f"text {number}") for number, item in enumerate(items, 1)]
             guesses = [guess.similarity for guess in predictions]
@@ -295,7 +299,7 @@ class Embedding(Task):
         return {"accuracy_at_1": accuracy_at_1(ranks), "mean_reciprocal_rank": mean_reciprocal_rank(ranks)}
 
     def judge(self, prediction: Similarity, item: Any) -> Judgement | None:
-        """Give a pair with a number credit by the distance of the cosine."""
+        """Compare the cosine with the label. Pairs without a label have no judgement."""
         if getattr(item, "label", None) is None or prediction.value is None:
             return None
         gold = value_of(item.label, "the label")
@@ -307,8 +311,8 @@ class EmbeddingHead(nn.Module):
     """Pool the hidden vectors of each text.
 
     Args:
-        pooling: from hidden vectors to one a text.
-        pooler: BERT's own, which is kept as it is.
+        pooling: maps hidden vectors to one vector for each text.
+        pooler: BERT's pooler, frozen and unused, or None.
     """
 
     def __init__(self, pooling: TextPooling, pooler: nn.Module | None) -> None:

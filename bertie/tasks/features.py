@@ -1,4 +1,4 @@
-"""The encoder's own vectors, for whoever wants to build on them: no loss, nothing to learn.
+"""The encoder's hidden vectors, as features for other programs. This task has no loss and can't be trained.
 
 Shapes: S tokens of one sequence, H hidden, B sequences.
 """
@@ -27,11 +27,11 @@ class Features(Prediction):
     """Vectors of one item."""
 
     tokens: list[str]
-    """The S pieces, [CLS] and [SEP] among them."""
+    """The S tokens, [CLS] and [SEP] included."""
     hidden: NDArray[np.float32]
-    """(S, H), the last hidden states."""
+    """(S, H), the hidden vectors of the last block."""
     pooled: NDArray[np.float32] | None
-    """(H,), what the pooler makes of the first token; None for a model without a pooler."""
+    """(H,), the pooler's output for the first token; None for a model without a pooler."""
 
 
 class Outputs(NamedTuple):
@@ -45,12 +45,12 @@ class Outputs(NamedTuple):
 
 @dataclass(frozen=True)
 class FeaturesTask(Task):
-    """Give the last hidden states."""
+    """Return the hidden vectors of the last block."""
 
     max_length: int = 512
     """Tokens of the longest sequence."""
     truncation: Cut = "error"
-    """What to do with a longer text."""
+    """What to do with a longer text: refuse it (error), or cut and count it (truncate)."""
     pooler: bool = True
     """Whether the model has a pooler."""
 
@@ -72,23 +72,23 @@ class FeaturesTask(Task):
         return FeaturesHead(encoder.pool("features") if self.pooler else None)
 
     def counts(self, batch: Batch) -> dict[str, float]:
-        """Say that there is nothing to learn.
+        """Raise an error: this task has no loss.
 
         Raises:
             SettingsError: always.
         """
-        raise SettingsError("features has no loss: it can be neither trained nor measured; choose another --task")
+        raise SettingsError("features has no loss, so it can't be trained or evaluated; choose another --task")
 
     def loss(self, outputs: Outputs, batch: Batch) -> Loss:
-        """Say that there is nothing to learn.
+        """Raise an error: this task has no loss.
 
         Raises:
             SettingsError: always.
         """
-        raise SettingsError("features has no loss: it can be neither trained nor measured; choose another --task")
+        raise SettingsError("features has no loss, so it can't be trained or evaluated; choose another --task")
 
     def decode(self, outputs: Outputs, batch: Batch, items: Sequence[Any], tokenizer: Tokenizer) -> list[Features]:
-        """Cut the flat vectors into items."""
+        """Split the packed vectors into those of each item."""
         edges, ids = batch.offsets.tolist(), batch.tokens.tolist()
         hidden = outputs.hidden.float().cpu().numpy()
         pooled = None if outputs.pooled is None else outputs.pooled.float().cpu().numpy()
@@ -102,15 +102,15 @@ class FeaturesTask(Task):
         ]
 
     def score(self, predictions: Sequence[Features], items: Sequence[Any]) -> dict[str, float]:
-        """Score nothing: vectors are neither right nor wrong."""
+        """Return no scores: vectors can't be right or wrong."""
         return {}
 
 
 class FeaturesHead(nn.Module):
-    """The pooler, or nothing.
+    """Pass the hidden vectors on, and pool them if the model has a pooler.
 
     Args:
-        pooler: the encoder's stem, None for a model without one.
+        pooler: the encoder's pooler, or None.
     """
 
     def __init__(self, pooler: nn.Module | None) -> None:
@@ -118,7 +118,7 @@ class FeaturesHead(nn.Module):
         self.pooler = pooler
 
     def forward(self, hidden: Tensor, batch: Batch, noise: Noise | None) -> Outputs:
-        """Hand the hidden vectors on, (T, H) and (B, H)."""
+        """Return the hidden vectors (T, H) and the pooled vectors (B, H)."""
         return Outputs(hidden, None if self.pooler is None else self.pooler(hidden, batch))
 
 

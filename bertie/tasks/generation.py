@@ -1,7 +1,7 @@
-"""Generation: write a text from a text, such as a title, a summary, an answer; an encoder under a decoder.
+"""Generation: write a text from a text, such as a title, a summary or an answer, by an encoder and a decoder.
 
-Learned by teacher forcing: the decoder sees the right text and says after each token what comes next. Used by search:
-greedy, beams or samples, as the settings say. Start and end of a text are [CLS] and [SEP].
+Training is teacher forcing: the decoder reads the target and predicts the next token after each one. Prediction is a
+search: greedy, with beams, or by sampling, depending on the settings. A text starts with [CLS] and ends with [SEP].
 
 Shapes: T tokens, B sequences, H hidden, V vocabulary.
 """
@@ -35,54 +35,54 @@ from bertie.tokenizer.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class Alternative(Prediction):
-    """A further text that was written for an item."""
+    """A further text generated for an item."""
 
     target: str
     score: float
-    """Geometric mean of its tokens' probabilities."""
+    """Geometric mean of the probabilities of its tokens, the end token included."""
 
 
 @dataclass(frozen=True)
 class Generated(Prediction):
-    """What was written for one item."""
+    """The text generated for one item."""
 
     target: str
     """The best text."""
     score: float
-    """Geometric mean of its tokens' probabilities, the end among them."""
+    """Geometric mean of the probabilities of its tokens, the end token included."""
     ended: bool
-    """Whether it came to its end within `max_new_tokens`."""
+    """Whether the model ended the text within `max_new_tokens`."""
     others: tuple[Alternative, ...] = ()
-    """With `num_texts` above 1 the next best, the best of them first."""
+    """With `num_texts` above 1, the next best texts, best first."""
 
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What the network made of a batch: what learning needs, and what writing goes on from."""
+    """Outputs of the network: the logits for training, the rest for generating text."""
 
     logits: Logits | None
-    """Of every token of the targets; None for a batch without."""
+    """Logits of each token of the targets; None for a batch without targets."""
     memory: Tensor
-    """(T, H), the source's hidden vectors."""
+    """(T, H) hidden vectors of the sources."""
     decoder: Decoder
 
 
 @dataclass(frozen=True)
 class Generation(Search, Task):
-    """Write a text from each text, or pair of texts, by the search whose settings are among these."""
+    """Write a text from each text, or pair of texts, by search. The settings of the search are among these."""
 
     max_length: int = 512
     """Tokens of the longest source."""
     max_target: int = 64
-    """Tokens of the longest text to learn from, its start included."""
+    """Tokens of the longest target in training, the start token included."""
     truncation: Cut = "truncate"
-    """What to do with longer ones: cut them (counted and reported) or stop (error)."""
+    """What to do with longer sources and targets: cut and count them (truncate), or refuse them (error)."""
     label_smoothing: float = 0.1
     """Share of the target probability that is spread over the vocabulary."""
     shared: bool = False
-    """Whether a decoder that is put on an encoder shares its weights, attention to the source excepted."""
+    """Whether a new decoder shares the encoder's weights, except for its attention to the source."""
     decoder: Literal["copy", "random"] = "copy"
-    """What a decoder that is put on a pre-trained encoder begins with: a copy of that encoder's weights, or random."""
+    """First weights of a new decoder on a pre-trained encoder: a copy of the encoder's weights, or random weights."""
 
     name: ClassVar[str] = "generation"
     architecture: ClassVar[str] = "{}Model"
@@ -96,8 +96,8 @@ class Generation(Search, Task):
         if not 0.0 <= self.label_smoothing < 1.0:
             raise SettingsError(f"label_smoothing must be from 0 to below 1; got {self.label_smoothing}")
         if self.decoder not in ("copy", "random") or (self.shared and self.decoder == "random"):
-            raise SettingsError(f"decoder is copy or random, and copy where weights are shared; got {self.decoder!r}")
-        super().__post_init__()  # refuses what doesn't go together
+            raise SettingsError(f"decoder must be copy or random, and copy if shared is set; got {self.decoder!r}")
+        super().__post_init__()  # checks the settings of the search
 
     @classmethod
     def read(
@@ -108,28 +108,28 @@ class Generation(Search, Task):
         labelled: bool = False,
         like: Reading | None = None,
     ) -> Table[Text]:
-        """Read sources and targets; see `data/sources.py` for the forms."""
+        """Read sources and targets, in a format of `data/sources.py`."""
         return read_sources(path, columns=columns, labelled=labelled, like=like)
 
     @classmethod
     def learn(cls, items: Sequence[Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Learn nothing: a table decides no setting."""
+        """Return no settings: none depends on the table."""
         return {}
 
     def encode(self, items: Sequence[Any], tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
-        """Pack the sources.
+        """Pack the sources and the targets.
 
         Args:
-            items: texts or pairs, with what is to be written as labels.
+            items: texts or pairs; their labels are the targets.
             tokenizer: of the model.
-            keys: nothing is corrupted.
+            keys: unused.
 
         Returns:
-            The sources. When every item has a label, `target` holds what the decoder reads, [CLS] and the pieces, and
-            as its `token.next` (T,) what it is to say, the pieces and [SEP]; without [SEP] where a target is cut.
+            The sources. If every item has a label, `target` holds the input of the decoder, [CLS] and the pieces. Its
+            `token.next` (T,) holds the tokens to predict, the pieces and [SEP]. A target that is cut has no [SEP].
 
         Raises:
-            DataError: a longer text under `error`, or a label that is no text.
+            DataError: a text is too long under `error`, or a label is not a text.
         """
         first, second = texts(items)
         pieces = tokenizer.pack(first, second, max_length=self.max_length, truncation=self.truncation)
@@ -142,29 +142,29 @@ class Generation(Search, Task):
         return replace(batch, target=target)
 
     def _target(self, labels: Sequence[str], tokenizer: Tokenizer) -> tuple[Batch, NDArray[np.int64]]:
-        """Pack what the decoder reads, and count the pieces (B,) that were cut off."""
+        """Pack the targets, and count the pieces cut off each of them, (B,)."""
         whole = [[tokenizer.start, *pieces, tokenizer.separator] for pieces in tokenizer.encode_batch(labels)]
         cut = np.array([max(0, len(tokens) - 1 - self.max_target) for tokens in whole], np.int64)
         if self.truncation == "error" and cut.any():
             number = int(cut.argmax())
             raise DataError(
                 f"text {number + 1} has a target of {len(whole[number]) - 1} tokens, more than {self.max_target}; "
-                "raise max_target, shorten it, or ask for truncation"
+                "raise max_target, shorten it, or set truncation=truncate"
             )
         kept = [tokens[: self.max_target + 1] for tokens in whole]
-        read = np.concatenate([tokens[:-1] for tokens in kept])
-        said = np.concatenate([tokens[1:] for tokens in kept])
+        inputs = np.concatenate([tokens[:-1] for tokens in kept])
+        following = np.concatenate([tokens[1:] for tokens in kept])
         offsets = np.cumsum([0, *(len(tokens) - 1 for tokens in kept)])
-        return Batch.pack(read, np.zeros_like(read), offsets, targets={"token.next": said}), cut
+        return Batch.pack(inputs, np.zeros_like(inputs), offsets, targets={"token.next": following}), cut
 
     def head(self, encoder: Any) -> GenerationHead:
         """Make the decoder.
 
         Raises:
-            SettingsError: an encoder without one, or texts longer than it takes.
+            SettingsError: the encoder has no decoder, or a text may be longer than the decoder takes.
         """
         if not hasattr(encoder, "decoder"):
-            raise SettingsError(f"{type(encoder).__name__} has no decoder, and generation needs one")
+            raise SettingsError(f"{type(encoder).__name__} has no decoder, which generation needs")
         decoder = encoder.decoder()
         for name in ("max_target", "max_new_tokens"):
             if getattr(self, name) > decoder.max_positions:
@@ -178,14 +178,14 @@ class Generation(Search, Task):
         return {"generation": float(_target_of(batch).num_tokens)}
 
     def loss(self, outputs: Outcome, batch: Batch) -> Loss:
-        """Cross-entropy of every target token, smoothed."""
-        said, count = _target_of(batch).targets["token.next"], self.counts(batch)["generation"]
+        """Return the cross-entropy of the target tokens, with label smoothing."""
+        following, count = _target_of(batch).targets["token.next"], self.counts(batch)["generation"]
         assert outputs.logits is not None
-        total, correct = outputs.logits.cross_entropy(said, label_smoothing=self.label_smoothing)
+        total, correct = outputs.logits.cross_entropy(following, label_smoothing=self.label_smoothing)
         return Loss({"generation": Term(1.0, total, count)}, {"token_accuracy": (correct, count)})
 
     def decode(self, outputs: Outcome, batch: Batch, items: Sequence[Any], tokenizer: Tokenizer) -> list[Generated]:
-        """Search for the texts."""
+        """Search for the best text of each item."""
         decoder, memory = outputs.decoder, outputs.memory
         written = write(
             decoder,
@@ -200,7 +200,7 @@ class Generation(Search, Task):
         return generated(written, tokenizer)
 
     def score(self, predictions: Sequence[Generated], items: Sequence[Any]) -> dict[str, float]:
-        """Work out exact match and chrF, and BLEU and ROUGE-L where their packages are installed."""
+        """Compute exact match and chrF, and BLEU and ROUGE-L if their packages are installed."""
         gold, guesses = [str(item.label) for item in items], [guess.target for guess in predictions]
         return {
             "exact_match": exact_match(gold, guesses),
@@ -215,7 +215,7 @@ class Generation(Search, Task):
 
 
 def generated(written: Sequence[Sequence[Written]], tokenizer: Tokenizer) -> list[Generated]:
-    """Turn what was written for each item, the best first, into predictions."""
+    """Return the prediction for each item from its written texts, best first."""
     predictions = []
     for best, *others in written:
         more = tuple(Alternative(tokenizer.decode(text.tokens), math.exp(text.log_probability)) for text in others)
@@ -224,18 +224,18 @@ def generated(written: Sequence[Sequence[Written]], tokenizer: Tokenizer) -> lis
 
 
 def _texts_of(labels: Sequence[Any]) -> list[str]:
-    """Refuse labels that are no texts, such as several of an item."""
+    """Return the labels, and check that each is a single text."""
     for number, label in enumerate(labels, 1):
         if not isinstance(label, str):
-            raise DataError(f"text {number} is to become {label!r:.60}; a target is one text")
+            raise DataError(f"text {number} has the target {label!r:.60}; a target must be a single text")
     return list(labels)
 
 
 def _target_of(batch: Batch) -> Batch:
-    """Return the decoder's side.
+    """Return the targets of a batch.
 
     Raises:
-        KeyError: there is none, for items without labels.
+        KeyError: it has none, because its items have no labels.
     """
     if batch.target is None:
         raise KeyError("target")
@@ -243,10 +243,10 @@ def _target_of(batch: Batch) -> Batch:
 
 
 class GenerationHead(nn.Module):
-    """The decoder.
+    """The decoder of a sequence-to-sequence model.
 
     Args:
-        decoder: the encoder's stem.
+        decoder: made by the encoder.
     """
 
     def __init__(self, decoder: Decoder) -> None:
@@ -254,7 +254,7 @@ class GenerationHead(nn.Module):
         self.decoder = decoder
 
     def forward(self, hidden: Tensor, batch: Batch, noise: Noise | None) -> Outcome:
-        """Read the targets, if there are any."""
+        """Return the logits of the targets, if the batch has any, and what the search needs."""
         logits = None if batch.target is None else self.decoder(hidden, batch, batch.target, noise)
         return Outcome(logits, hidden, self.decoder)
 

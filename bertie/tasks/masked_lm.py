@@ -1,12 +1,13 @@
-"""Masked language model: guess chosen tokens from both sides (BERT, 3.1, task 1); fill [MASK] when used.
+"""Masked language model: predict chosen tokens from both sides (BERT, 3.1, task 1); fill [MASK] after training.
 
-Exactly min(cap, max(1, round(rate x length))) tokens of a sequence are chosen, 80 % shown as [MASK], 10 % as a random
-piece, 10 % as they are. Special tokens are neither chosen nor drawn (the original draws from the whole vocabulary).
-Logits exist only for the chosen tokens. Chosen are single pieces, whole words or spans of words; their share may fall
-in the course of a run (30 to 15 %: Wettig et al. 2023 on high rates, Ankner et al. 2024 on falling ones).
+In each sequence exactly min(cap, max(1, round(rate x length))) tokens are chosen: 80 % are shown as [MASK], 10 % as a
+random piece, 10 % as they are. Special tokens are neither chosen nor drawn as random pieces (the original draws from
+the whole vocabulary). Logits are computed for the chosen tokens only. The unit of choice is a piece, a word or a span
+of words. The mask rate may fall during a run (30 to 15 %: Wettig et al. 2023 on high rates, Ankner et al. 2024 on
+falling ones).
 
-A corpus is cut into sequences of one document each, or packed over the ends of documents with a [SEP] at each (RoBERTa,
-4.2, FULL-SENTENCES).
+A corpus is cut into sequences of one document each, or into full sequences across documents, with a [SEP] at the end
+of each document (RoBERTa, 4.2, FULL-SENTENCES).
 
 Shapes: T tokens, B sequences, M slots, H hidden, V vocabulary.
 """
@@ -34,29 +35,29 @@ from bertie.tasks.task import Keys, Loss, Term, texts
 from bertie.tokenizer.edges import word_edges
 from bertie.tokenizer.tokenizer import Tokenizer
 
-_ROWS = 512  # masks decoded at a time: bounds their table of scores at 512 x V
+_ROWS = 512  # masks decoded at a time, to limit the table of scores to 512 x V
 
 
 @dataclass(frozen=True)
 class Fill(Prediction):
-    """One guess for one [MASK]."""
+    """One prediction for one [MASK]."""
 
     token: str
-    """The piece guessed."""
+    """The predicted piece."""
     score: float
     """Its probability."""
     token_id: int
-    """Its place in the vocabulary."""
+    """Its id in the vocabulary."""
 
 
 @dataclass(frozen=True)
 class MaskedLM(Masked):
-    """Guess masked tokens."""
+    """Predict masked tokens."""
 
     top_k: int = 5
-    """Guesses a mask when filling."""
+    """Number of predictions for each mask when filling."""
     across_documents: bool = False
-    """Whether a sequence of a corpus goes on with the next document, behind a [SEP], until it is full."""
+    """Whether a sequence of a corpus continues with the next document, after a [SEP], until it is full."""
 
     name: ClassVar[str] = "masked_lm"
     architecture: ClassVar[str] = "{}ForMaskedLM"
@@ -70,24 +71,24 @@ class MaskedLM(Masked):
             raise SettingsError(f"top_k must be at least 1; got {self.top_k}")
 
     def corpus_plan(self) -> str:
-        """Name the plan: texts of one document each, or full sequences across documents."""
+        """Return the plan: `texts` (sequences of one document each) or `full` (sequences across documents)."""
         return "full" if self.across_documents else self.plan
 
     def encode(self, items: Instances | Sequence[Any], tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
-        """Corrupt by `keys`, or make a slot of every [MASK] that the texts hold.
+        """Choose and hide tokens by `keys`, or make each [MASK] in the texts a slot.
 
         Args:
             items: instances drawn from a corpus, or texts.
-            tokenizer: whose pieces these are.
-            keys: (B,) streams of the masks; None leaves the tokens as they are.
+            tokenizer: of the model.
+            keys: (B,) random streams of the masks; None leaves the tokens as they are.
 
         Returns:
-            A batch with `slot.position` (M,) and `slot.token` (M,), the piece that was there. With `keys` there is also
-            `slot.as_mask` (M,), whether a slot is shown as [MASK]. Texts without `keys` have `slot.token` only where
-            each has a label, which is then what its masks hide.
+            A batch with `slot.position` (M,) and `slot.token` (M,), the original pieces there. With `keys` it also has
+            `slot.as_mask` (M,), whether a slot is shown as [MASK]. Without `keys`, `slot.token` is present only if each
+            text has a label: the pieces that its masks hide.
 
         Raises:
-            DataError: a label that has not one piece for each mask.
+            DataError: a label doesn't have exactly one piece for each mask.
         """
         targets: dict[str, Any] = {}
         if isinstance(items, Instances):
@@ -124,13 +125,16 @@ class MaskedLM(Masked):
         return Batch.pack(tokens, segments, offsets, targets=targets)
 
     def head(self, encoder: Any) -> MaskedLMHead:
-        """Make the head on the encoder's own token logits.
+        """Make the head, with the encoder's token logits.
 
         Raises:
-            SettingsError: an encoder that sees what is to the left only.
+            SettingsError: the encoder attends to the left only.
         """
         if getattr(encoder, "left_to_right", False):
-            raise SettingsError(f"a causal model sees no token to the right, which {self.name} needs; take a bert")
+            raise SettingsError(
+                f"{self.name} predicts tokens from both sides, and a causal model attends to the left only; use the "
+                "architecture bert"
+            )
         return MaskedLMHead(encoder.token_logits())
 
     def counts(self, batch: Batch) -> dict[str, float]:
@@ -138,7 +142,7 @@ class MaskedLM(Masked):
         return {"mlm": float(len(batch.targets["slot.token"]))}
 
     def loss(self, outputs: Logits, batch: Batch) -> Loss:
-        """Cross-entropy over the whole vocabulary at the chosen tokens."""
+        """Return the cross-entropy over the whole vocabulary at the chosen tokens."""
         count = self.counts(batch)["mlm"]
         total, losses, right = outputs.cross_entropy_of_rows(batch.targets["slot.token"])
         figures = {"mlm_accuracy": (right.sum(), count), **mask_figures(losses, right, batch)}
@@ -147,13 +151,13 @@ class MaskedLM(Masked):
     def decode(
         self, outputs: Logits, batch: Batch, items: Sequence[Any], tokenizer: Tokenizer
     ) -> list[list[Fill] | list[list[Fill]]]:
-        """Guess every mask on its own.
+        """Predict each mask separately.
 
         Returns:
-            For each item the `top_k` best guesses, best first; a list of such lists when it has several masks.
+            For each item the `top_k` best predictions, best first; a list of such lists if it has several masks.
 
         Raises:
-            DataError: an item without a mask.
+            DataError: an item has no mask.
         """
         sequence = torch.searchsorted(batch.offsets.long(), batch.targets["slot.position"], right=True) - 1
         rows = batch.rows[sequence]
@@ -167,21 +171,21 @@ class MaskedLM(Masked):
                 guesses[row].append(
                     [Fill(tokenizer.shown[token], score, token) for score, token in zip(values, tokens, strict=True)]
                 )
-        for number, found in enumerate(guesses):
-            if not found:
+        for number, by_mask in enumerate(guesses):
+            if not by_mask:
                 mask = tokenizer.tokens[tokenizer.mask]
                 raise DataError(f"text {number + 1} has no {mask} to fill: {texts([items[number]])[0][0][:80]!r}")
-        return [found[0] if len(found) == 1 else found for found in guesses]
+        return [by_mask[0] if len(by_mask) == 1 else by_mask for by_mask in guesses]
 
     def score(self, predictions: Sequence[Any], items: Sequence[Any]) -> dict[str, float]:
-        """Score nothing further: `mlm_accuracy` of the loss compares best guesses with what the masks hide."""
+        """Return no scores: `mlm_accuracy` of the loss already compares the best predictions with the hidden pieces."""
         return {}
 
 
 def space_before_mask(text: str, pair: str | None, tokenizer: Tokenizer) -> str:
-    """Return the space that stands before the first mask, if one does.
+    """Return a space if one precedes the first mask, else an empty text.
 
-    Byte-level pieces carry the space before them, and their mask takes it away: what it hides begins with it.
+    Byte-level pieces include the space before them. Their mask replaces it too, so the hidden piece begins with it.
     """
     mask = tokenizer.tokens[tokenizer.mask]
     whole = text if mask in text or pair is None else pair
@@ -189,13 +193,13 @@ def space_before_mask(text: str, pair: str | None, tokenizer: Tokenizer) -> str:
 
 
 def _hidden_pieces(labels: Sequence[str], counts: Sequence[int], tokenizer: Tokenizer) -> list[int]:
-    """Cut labels into the pieces that the masks of their texts hide."""
+    """Tokenize labels into the pieces that the masks of their texts hide."""
     encoded = tokenizer.encode_batch(labels)
     for number, (label, pieces, count) in enumerate(zip(labels, encoded, counts, strict=True), 1):
         if len(pieces) != count:
             raise DataError(
-                f"text {number} has {count} [MASK] and its label {label.strip()!r} {len(pieces)} pieces; "
-                "give one [MASK] for each piece"
+                f"text {number} has {count} [MASK], but its label {label.strip()!r} has {len(pieces)} pieces; "
+                "write one [MASK] for each piece"
             )
     return [piece for pieces in encoded for piece in pieces]
 
@@ -204,7 +208,7 @@ class MaskedLMHead(nn.Module):
     """Token logits at the batch's slots.
 
     Args:
-        token_logits: the encoder's stem.
+        token_logits: the encoder's token logits.
     """
 
     def __init__(self, token_logits: nn.Module) -> None:

@@ -1,8 +1,8 @@
-"""Multiple choice: which of several endings, answers or sentences goes with a text (SWAG; BERT, 4.4).
+"""Multiple choice: which of several endings, answers or sentences fits a text (SWAG; BERT, 4.4).
 
-Each choice is a sequence of its own, [CLS] text [SEP] lead choice [SEP], with one score from dropout and a linear layer
-on the pooled first token; the scores of an item's choices, of any number, compete in one softmax. A long text slides
-behind its choice: the mean over its windows is the choice's score.
+Each choice makes one sequence, [CLS] text [SEP] lead choice [SEP]. Pooling, dropout and a linear layer give it one
+score. A softmax runs over the scores of an item's choices, of which there may be any number. A long text is split into
+windows, each with the whole choice; the choice's score is the mean over its windows.
 
 Shapes: T tokens, B sequences, I items, W most choices of an item, H hidden.
 """
@@ -36,30 +36,30 @@ from bertie.tokenizer.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class Chosen(Prediction):
-    """What was chosen for one item."""
+    """The prediction for one item."""
 
     label: str
-    """Number of the choice, from 0."""
+    """Number of the predicted choice, from 0."""
     choice: str
-    """Its text."""
+    """Text of the predicted choice."""
     score: float
-    """Its probability among the choices of the item."""
+    """Its probability among the item's choices."""
     scores: tuple[float, ...]
-    """Probability of every choice, in their order."""
+    """Probability of each choice, in their order."""
 
 
 @dataclass(frozen=True)
 class MultipleChoice(Task):
-    """Choose among several ways to go on from a text."""
+    """Predict which of several choices fits a text."""
 
     max_length: int = 128
-    """Tokens of the longest sequence, which is text and one choice."""
+    """Tokens of the longest sequence, which holds the text and one choice."""
     truncation: Truncation = "truncate"
-    """What to do with a longer one: stop (error), cut it (counted and reported), or slide a window over it."""
+    """What to do with a longer item: refuse it (error), cut and count it (truncate), or read it in windows (window)."""
     stride: int | None = None
-    """Pieces from one window to the next; half a window when None."""
+    """Pieces from the start of one window to the next. None: half a window."""
     max_windows: int = 32
-    """Windows of one choice at most; what they don't reach is cut, and counted."""
+    """Maximum number of windows for one choice. Pieces beyond them are cut and counted."""
 
     name: ClassVar[str] = "multiple_choice"
     architecture: ClassVar[str] = "{}ForMultipleChoice"
@@ -77,41 +77,41 @@ class MultipleChoice(Task):
         labelled: bool = False,
         like: Reading | None = None,
     ) -> Table[Choice]:
-        """Read a table of texts with choices; see `data/choices.py` for its forms."""
-        table = read_alike(lambda said: read_choices(path, columns=said, labelled=labelled), columns, like)
+        """Read a table of texts with choices, in a format of `data/choices.py`."""
+        table = read_alike(lambda names: read_choices(path, columns=names, labelled=labelled), columns, like)
         warn_of_differences(like, table.reading, labelled=labelled)
         return table
 
     @classmethod
     def learn(cls, items: Sequence[Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Learn nothing: a table decides no setting."""
+        """Return no settings: none depends on the table."""
         return {}
 
     def admit(self, items: Sequence[Any], path: Path) -> None:
-        """Refuse labels that are no choice's number."""
+        """Check that every label is the number of a choice."""
         for item in items:
             _right(item, f"{path}:{item.line}:")
 
     def encode(self, items: Sequence[Any], tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
-        """Pack every choice behind its text.
+        """Pack each choice after its text.
 
         Args:
             items: texts with choices.
             tokenizer: of the model.
-            keys: nothing is corrupted.
+            keys: unused.
 
         Returns:
             A batch with `sequence.choice` (B,), the number of the choice within its item, and `item.label` (I,), the
-            number of the right one, when every item has it.
+            number of the right choice, if every item has a label.
 
         Raises:
-            DataError: an item with fewer than two choices, or a label that is no choice's number.
+            DataError: an item has fewer than two choices, or a label is not the number of a choice.
         """
         _check(items)
         numbers = np.array([len(item.choices) for item in items])
-        owners = np.repeat(np.arange(len(items)), numbers)  # the item of every choice
+        owners = np.repeat(np.arange(len(items)), numbers)  # the item of each choice
         texts = tokenizer.encode_batch([item.text for item in items])
-        endings = tokenizer.encode_batch(
+        endings = tokenizer.encode_batch(  # without a lead no space: a byte-level tokenizer would encode it
             [f"{item.lead} {ending}" if item.lead else ending for item in items for ending in item.choices]
         )
         laid = lay_out(
@@ -125,7 +125,7 @@ class MultipleChoice(Task):
         )
         rows = owners[laid.rows]
         cut = np.bincount(rows, weights=laid.pieces.truncated).astype(np.int64)[rows]
-        cut[1:][rows[1:] == rows[:-1]] = 0  # counted on an item's first sequence
+        cut[1:][rows[1:] == rows[:-1]] = 0  # only an item's first sequence has its count
         first_choice = np.cumsum(numbers) - numbers
         targets: dict[str, Any] = {"sequence.cut": cut, "sequence.choice": laid.rows - first_choice[rows]}
         if all(item.label is not None for item in items):
@@ -133,7 +133,7 @@ class MultipleChoice(Task):
         return Batch.pack(laid.pieces.tokens, laid.pieces.segments, laid.pieces.offsets, rows=rows, targets=targets)
 
     def head(self, encoder: Any) -> MultipleChoiceHead:
-        """Make the head on the encoder's own pooler."""
+        """Make the head, with the encoder's pooler."""
         return MultipleChoiceHead(encoder.pool("choice"), encoder.classifier_dropout(), encoder.config.hidden_size)
 
     def counts(self, batch: Batch) -> dict[str, float]:
@@ -141,14 +141,14 @@ class MultipleChoice(Task):
         return {"multiple_choice": float(batch.num_items)}
 
     def loss(self, outputs: Tensor, batch: Batch) -> Loss:
-        """Cross-entropy over each item's choices."""
+        """Return the cross-entropy over each item's choices."""
         scores, gold = choice_table(outputs, batch), batch.targets["item.label"]
         total, count = cross_entropy(scores, gold, reduction="sum"), float(batch.num_items)
         right = (scores.argmax(1) == gold).sum()
         return Loss({"multiple_choice": Term(1.0, total, count)}, {"accuracy": (right, count)})
 
     def decode(self, outputs: Tensor, batch: Batch, items: Sequence[Any], tokenizer: Tokenizer) -> list[Chosen]:
-        """Choose the likeliest choice of each item."""
+        """Return the most probable choice of each item."""
         chosen = []
         for row, item in zip(choice_table(outputs, batch).softmax(1).tolist(), items, strict=True):
             scores = tuple(row[: len(item.choices)])
@@ -157,7 +157,7 @@ class MultipleChoice(Task):
         return chosen
 
     def score(self, predictions: Sequence[Chosen], items: Sequence[Any]) -> dict[str, float]:
-        """Measure the share of right choices."""
+        """Compute the accuracy."""
         return {"accuracy": accuracy([str(item.label) for item in items], [guess.label for guess in predictions])}
 
     def judge(self, prediction: Chosen, item: Any) -> Judgement:
@@ -167,17 +167,12 @@ class MultipleChoice(Task):
 
 
 def _check(items: Sequence[Any]) -> None:
-    """Refuse what is no text with choices."""
+    """Check that every item is a text with two or more choices."""
     for number, item in enumerate(items, 1):
         if not isinstance(item, Choice):
             raise DataError(f"text {number} is {reprlib.repr(item)}; multiple_choice takes texts with choices (Choice)")
         if len(item.choices) < 2:
             raise DataError(f"text {number} has {len(item.choices)} choices; an item needs two or more")
-
-
-def _ending(item: Choice, choice: str) -> str:
-    """Return what stands behind the text; a byte-level tokenizer would see a space before it."""
-    return f"{item.lead} {choice}" if item.lead else choice
 
 
 def _right(item: Choice, where: str) -> int:
@@ -190,20 +185,20 @@ def _right(item: Choice, where: str) -> int:
 
 
 def choice_table(outputs: Tensor, batch: Batch) -> Tensor:
-    """Lay scores of sequences (B,) out as choices (I, W): the mean over windows, -inf where an item has no more."""
-    places = (batch.rows, batch.targets["sequence.choice"])
-    shape = (batch.num_items, int(places[1].max()) + 1)
+    """Arrange scores of sequences (B,) by item and choice (I, W): means over windows, -inf after the last choice."""
+    indices = (batch.rows, batch.targets["sequence.choice"])
+    shape = (batch.num_items, int(indices[1].max()) + 1)
     scores = outputs.float()
-    sums = scores.new_zeros(shape).index_put(places, scores, accumulate=True)
-    counts = scores.new_zeros(shape).index_put(places, torch.ones_like(scores), accumulate=True)
+    sums = scores.new_zeros(shape).index_put(indices, scores, accumulate=True)
+    counts = scores.new_zeros(shape).index_put(indices, torch.ones_like(scores), accumulate=True)
     return (sums / counts.clamp(min=1.0)).masked_fill(counts == 0, -torch.inf)
 
 
 class MultipleChoiceHead(nn.Module):
-    """Pool, drop, project to one score.
+    """Pooler, dropout and a linear layer with one output.
 
     Args:
-        pooler: the encoder's stem.
+        pooler: the encoder's pooler.
         dropout: the encoder's dropout before a head.
         hidden_size: H.
     """

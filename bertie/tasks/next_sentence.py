@@ -1,6 +1,6 @@
 """Next sentence prediction (BERT, 3.1, task 2): does B follow A, or does it come from elsewhere?
 
-Labels as in the original code: 0 = B follows A, 1 = B is random; their names travel with every prediction.
+Labels are those of the original code: 0 = B follows A, 1 = B is random. Predictions have their names.
 
 Shapes: T tokens, B sequences, H hidden.
 """
@@ -29,24 +29,24 @@ LABELS = ("is_next", "random")
 
 @dataclass(frozen=True)
 class Follows(Prediction):
-    """What was said of one pair."""
+    """The prediction for one pair."""
 
     label: str
     """is_next or random."""
     score: float
     """Probability of that label."""
     scores: dict[str, float]
-    """Probability of both."""
+    """Probabilities of both labels."""
 
 
 @dataclass(frozen=True)
 class NextSentence(Task):
-    """Tell whether the second text follows the first."""
+    """Predict whether the second text follows the first."""
 
     max_length: int = 512
     """Tokens of the longest pair."""
     truncation: Cut = "error"
-    """What to do with a longer pair."""
+    """What to do with a longer pair: refuse it (error), or cut and count it (truncate)."""
 
     name: ClassVar[str] = "next_sentence"
     architecture: ClassVar[str] = "{}ForNextSentencePrediction"
@@ -55,10 +55,10 @@ class NextSentence(Task):
         check_length(self.max_length)
 
     def encode(self, items: Instances | Sequence[Any], tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
-        """Pack instances, whose labels come along, or pairs of texts.
+        """Pack instances, which have labels, or pairs of texts.
 
         Raises:
-            DataError: a text without a second one, or a label that is neither of the two.
+            DataError: an item has no second text, or its label is neither of the two.
         """
         if isinstance(items, Instances):
             labels = {"sequence.label": items.labels}
@@ -67,18 +67,18 @@ class NextSentence(Task):
         if second is None or None in second:
             alone = 0 if second is None else second.index(None)
             raise DataError(f"text {alone + 1} has no second text; next_sentence takes pairs")
-        given = [getattr(item, "label", None) for item in items]
+        names = [getattr(item, "label", None) for item in items]
         pieces = tokenizer.pack(first, second, max_length=self.max_length, truncation=self.truncation)
         targets: dict[str, Any] = {"sequence.cut": pieces.truncated}
-        if None not in given:
-            targets["sequence.label"] = [_number(str(label), f"text {number}") for number, label in enumerate(given, 1)]
+        if None not in names:
+            targets["sequence.label"] = [_number(str(label), f"text {number}") for number, label in enumerate(names, 1)]
         return Batch.pack(pieces.tokens, pieces.segments, pieces.offsets, targets=targets)
 
     def head(self, encoder: Any) -> NextSentenceHead:
-        """Make the head on the encoder's own pooler."""
+        """Make the head, with the encoder's pooler."""
         pooler = encoder.pool("next_sentence")
         if pooler is None:
-            raise SettingsError(f"{type(encoder).__name__} has no head for the next sentence; take the task masked_lm")
+            raise SettingsError(f"{type(encoder).__name__} has no next sentence head; use the task masked_lm")
         return NextSentenceHead(pooler, encoder.config.hidden_size)
 
     def counts(self, batch: Batch) -> dict[str, float]:
@@ -86,24 +86,24 @@ class NextSentence(Task):
         return {"nsp": float(len(batch))}
 
     def loss(self, outputs: Tensor, batch: Batch) -> Loss:
-        """Cross-entropy over the two labels."""
+        """Return the cross-entropy over the two labels."""
         labels, scores = batch.targets["sequence.label"], outputs.float()
         total = cross_entropy(scores, labels, reduction="sum")
         correct = (scores.argmax(1) == labels).sum()
         return Loss({"nsp": Term(1.0, total, len(batch))}, {"nsp_accuracy": (correct, len(batch))})
 
     def decode(self, outputs: Tensor, batch: Batch, items: Sequence[Any], tokenizer: Tokenizer) -> list[Follows]:
-        """Name the likelier label of each pair, and give the probabilities of both."""
+        """Return the more probable label of each pair, with the probabilities of both."""
         rows = [dict(zip(LABELS, row, strict=True)) for row in outputs.float().softmax(1).tolist()]
-        likelier = [max(LABELS, key=row.__getitem__) for row in rows]
-        return [Follows(label, row[label], row) for label, row in zip(likelier, rows, strict=True)]
+        best = [max(LABELS, key=row.__getitem__) for row in rows]
+        return [Follows(label, row[label], row) for label, row in zip(best, rows, strict=True)]
 
     def score(self, predictions: Sequence[Follows], items: Sequence[Any]) -> dict[str, float]:
-        """Measure the share of right labels."""
+        """Compute the accuracy."""
         return {"accuracy": accuracy(_gold(items), [guess.label for guess in predictions])}
 
     def admit(self, items: Sequence[Any], path: Path) -> None:
-        """Refuse labels that are neither of the two."""
+        """Check that every label is one of the two."""
         for item in items:
             _number(str(item.label), f"{path}:{item.line}:")
 
@@ -122,7 +122,7 @@ def _gold(items: Sequence[Any]) -> list[str]:
 
 
 def _number(label: str, where: str) -> int:
-    """Return what a label stands for."""
+    """Return the number of a label, which is given by name or number."""
     if label in LABELS:
         return LABELS.index(label)
     if label in ("0", "1"):
@@ -131,10 +131,10 @@ def _number(label: str, where: str) -> int:
 
 
 class NextSentenceHead(nn.Module):
-    """Two logits from the pooled vector.
+    """Pooler and a linear layer with two outputs.
 
     Args:
-        pooler: the encoder's stem.
+        pooler: the encoder's pooler.
         hidden_size: H.
     """
 

@@ -1,9 +1,9 @@
-"""Masked LM plus passages: tell the other passage of a document from those of other documents (Giorgi et al. 2021).
+"""Masked LM plus passages: find the other passage of the same document in the batch (Giorgi et al. 2021).
 
-A masked LM learns what stands next to what; the mean of its hidden vectors says little about what a text is about. Two
-passages of one document are about the same, so their means are drawn together and those of other documents pushed
-apart (InfoNCE). Both objectives look at the same masked tokens, so that the second one costs next to nothing. The
-contrast has no weights of its own: what is written is a masked language model.
+A masked LM learns which tokens occur together, but the mean of its hidden vectors tells little about a text's topic.
+Two passages of one document have the same topic, so the loss makes their means similar, and means of different
+documents different (InfoNCE). Both losses use the same forward pass over the masked tokens, so the second one costs
+almost no time. It adds no weights: the saved model is a masked language model.
 
 Shapes: T tokens, B sequences, M slots, P pairs, H hidden.
 """
@@ -29,22 +29,22 @@ from bertie.tokenizer.tokenizer import Tokenizer
 
 
 class Outputs(NamedTuple):
-    """What the head gives."""
+    """Outputs of the head."""
 
     tokens: Logits
     """Logits of the M slots."""
     passages: Tensor
-    """(B, H) mean hidden vector of each sequence, in fp32."""
+    """(B, H) mean of the hidden vectors of each sequence, in fp32."""
 
 
 @dataclass(frozen=True)
 class Passages(Joint):
-    """Guess masked tokens, and which passages are of one document."""
+    """Predict masked tokens, and which passages are from the same document."""
 
     contrast: float = 1.0
-    """Weight of the passages beside the masked tokens."""
+    """Weight of the passage loss; that of the masked LM is 1."""
     scale: float = 20.0
-    """What cosines are multiplied with before the softmax (an inverse temperature)."""
+    """Factor of the cosines before the softmax (an inverse temperature)."""
 
     name: ClassVar[str] = "passages"
     architecture: ClassVar[str] = "{}ForMaskedLM"
@@ -58,25 +58,25 @@ class Passages(Joint):
                 raise SettingsError(f"{name} must be above 0; got {getattr(self, name)}")
 
     def encode(self, items: Any, tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
-        """Corrupt as masked_lm does; of a corpus `sequence.document` (B,) says which document a sequence is from."""
+        """Mask tokens as masked_lm does. For a corpus, `sequence.document` (B,) is the document of each sequence."""
         batch = self.masked_lm.encode(items, tokenizer, keys)
         if not isinstance(items, Instances) or items.documents is None:
             return batch
         return replace(batch, targets={**batch.targets, "sequence.document": torch.from_numpy(items.documents)})
 
     def head(self, encoder: Any) -> PassagesHead:
-        """Make the head of masked_lm, and the mean."""
+        """Make the head of masked_lm with a mean pooling."""
         return PassagesHead(self.masked_lm.head(encoder).token_logits)
 
     def counts(self, batch: Batch) -> dict[str, float]:
-        """Count chosen tokens and pairs of passages."""
+        """Count the chosen tokens and the pairs of passages."""
         counts = self.masked_lm.counts(batch)
         if "sequence.document" not in batch.targets:
             return counts
         return {**counts, "passages": float(len(first_of_pairs(batch.targets["sequence.document"])))}
 
     def loss(self, outputs: Outputs, batch: Batch) -> Loss:
-        """Both terms; texts from elsewhere than a corpus have no documents and the first one only."""
+        """Return both terms. Texts that are not from a corpus have no documents, and only the masked LM's term."""
         masked = self.masked_lm.loss(outputs.tokens, batch)
         if "sequence.document" not in batch.targets:
             return masked
@@ -90,7 +90,7 @@ class PassagesHead(nn.Module):
     """Token logits at the slots, and the mean of each sequence.
 
     Args:
-        token_logits: stem of masked_lm.
+        token_logits: from the head of masked_lm.
     """
 
     def __init__(self, token_logits: nn.Module) -> None:

@@ -1,6 +1,6 @@
-"""BERT's pre-training: masked LM plus next sentence, their means added (BERT, 3.1).
+"""BERT's pre-training: masked LM plus next sentence prediction, their mean losses added (BERT, 3.1).
 
-It holds no objective of its own: it arranges `masked_lm` and `next_sentence` on one forward pass.
+It combines the tasks `masked_lm` and `next_sentence` in one forward pass.
 
 Shapes: T tokens, B sequences, M slots, H hidden.
 """
@@ -22,17 +22,17 @@ from bertie.tokenizer.tokenizer import Tokenizer
 
 
 class Outputs(NamedTuple):
-    """What the two heads say."""
+    """Outputs of the two heads."""
 
     tokens: Logits
     """Logits of the M slots."""
     next_sentence: Tensor
-    """(B, 2)."""
+    """(B, 2) logits."""
 
 
 @dataclass(frozen=True)
 class Pretraining(Joint):
-    """Guess masked tokens and whether the second text follows the first."""
+    """Predict masked tokens, and whether the second text follows the first."""
 
     name: ClassVar[str] = "pretraining"
     architecture: ClassVar[str] = "{}ForPreTraining"
@@ -40,11 +40,11 @@ class Pretraining(Joint):
 
     @property
     def next_sentence(self) -> NextSentence:
-        """The second half."""
+        """The next sentence task with these settings."""
         return NextSentence(self.max_length, self.truncation)
 
     def encode(self, items: Any, tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
-        """Corrupt as masked_lm does; the labels of next_sentence come along when the items have them."""
+        """Mask tokens as masked_lm does, and add the labels of next_sentence if the items have them."""
         batch = self.masked_lm.encode(items, tokenizer, keys)
         if not hasattr(items, "labels"):
             return batch
@@ -52,17 +52,17 @@ class Pretraining(Joint):
         return replace(batch, targets={**batch.targets, **labels})
 
     def head(self, encoder: Any) -> PretrainingHead:
-        """Put both heads side by side."""
+        """Make the heads of both tasks."""
         masked, following = self.masked_lm.head(encoder), self.next_sentence.head(encoder)
         return PretrainingHead(masked.token_logits, following.pooler, following.next_sentence)
 
     def counts(self, batch: Batch) -> dict[str, float]:
-        """Count chosen tokens and pairs."""
+        """Count the chosen tokens and the pairs."""
         pairs = self.next_sentence.counts(batch) if "sequence.label" in batch.targets else {}
         return {**self.masked_lm.counts(batch), **pairs}
 
     def loss(self, outputs: Outputs, batch: Batch) -> Loss:
-        """Both terms, each with weight 1; texts from elsewhere than a corpus have no labels and the first one only."""
+        """Return both terms, each with weight 1. Texts that are not from a corpus have only the masked LM's term."""
         masked = self.masked_lm.loss(outputs.tokens, batch)
         if "sequence.label" not in batch.targets:
             return masked
@@ -71,12 +71,12 @@ class Pretraining(Joint):
 
 
 class PretrainingHead(nn.Module):
-    """The stems of both tasks under one roof, as in BertForPreTraining.
+    """The heads of both tasks in one module, as in BertForPreTraining.
 
     Args:
-        token_logits: stem of masked_lm.
-        pooler: stem of next_sentence.
-        next_sentence: (H, 2) linear layer.
+        token_logits: from the head of masked_lm.
+        pooler: from the head of next_sentence.
+        next_sentence: linear layer from H to 2.
     """
 
     def __init__(self, token_logits: nn.Module, pooler: nn.Module, next_sentence: nn.Module) -> None:

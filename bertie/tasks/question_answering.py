@@ -1,10 +1,10 @@
-"""Extractive question answering: where in a context the answer stands, or that there is none (BERT, 4.2 and 4.3).
+"""Extractive question answering: find the answer in a context, or tell that it has none (BERT, 4.2 and 4.3).
 
-One linear layer scores every token as start and as end of the answer. A long context is seen through windows; in those
-that don't show the answer [CLS] is right, as it is for questions without an answer. Answers are runs of the context's
-own characters, from the first of one piece to the last of another: where the original code rebuilds a text from pieces
-and looks for it in the context again, nothing is rebuilt here, so that Chinese needs no spaces and no sign is lost. An
-answer may begin or end inside a word, where the model says so.
+One linear layer scores every token as start and as end of the answer. A long context is split into windows. In a window
+without the answer [CLS] is the target, as it is for questions without an answer. An answer is a substring of the
+context, from the first character of its first piece to the last character of its last piece, so it may begin or end
+inside a word. The original code joins the pieces and searches the context for the result. Taking the substring instead
+keeps all characters and works for Chinese, which has no spaces.
 
 Shapes: T tokens, B sequences (windows), I items, H hidden.
 """
@@ -36,7 +36,7 @@ from bertie.tasks.task import Judgement, Keys, Loss, Task, Term, check_length
 from bertie.tokenizer.tokenizer import Tokenizer
 
 NO_ANSWER = "(no answer)"
-_CHINESE_SHARE = 0.3  # of a text's characters, from which on it counts as Chinese; English has next to none
+_CHINESE_SHARE = 0.3  # a text with more Chinese characters than this share is Chinese; English has almost none
 
 
 @dataclass(frozen=True)
@@ -46,19 +46,19 @@ class QuestionAnswering(Task):
     max_length: int = 384
     """Tokens of the longest sequence."""
     truncation: Truncation = "window"
-    """What to do with a longer context: slide a window over it, cut it (counted and reported), or stop (error)."""
+    """What to do with a longer item: read it in windows (window), cut and count it (truncate), or refuse it (error)."""
     stride: int | None = 128
-    """Pieces from one window to the next; half a window when None."""
+    """Pieces from the start of one window to the next. None: half a window."""
     max_query: int = 64
-    """Pieces of the longest question; longer ones are cut at the end, and counted."""
+    """Pieces of the longest question. The end of a longer one is cut, and counted."""
     max_answer: int = 30
     """Pieces of the longest answer."""
     n_best: int = 20
-    """Starts and ends tried in each window, and answers kept of each question."""
+    """Number of starts and ends tried in each window, and of answers kept for each question."""
     null_threshold: float | None = None
-    """Score of "there is no answer" above which that is the answer, chosen on the dev table; None: always answer."""
+    """Score of "no answer" above which it is the prediction. Chosen on the dev set. None: always predict an answer."""
     language: Literal["auto", "en", "zh"] = "auto"
-    """Whose scores count, SQuAD's for en or CMRC 2018's for zh; auto looks at the contexts."""
+    """Language of the scoring rules: those of SQuAD (en) or CMRC 2018 (zh). auto: by the contexts."""
 
     name: ClassVar[str] = "question_answering"
     architecture: ClassVar[str] = "{}ForQuestionAnswering"
@@ -82,17 +82,17 @@ class QuestionAnswering(Task):
         labelled: bool = False,
         like: Reading | None = None,
     ) -> Table[Question]:
-        """Read questions: SQuAD and CMRC files, or tables with question, context and answers."""
-        table = read_alike(lambda said: read_questions(path, columns=said, labelled=labelled), columns, like)
+        """Read questions from SQuAD and CMRC files, or from tables with question, context and answers."""
+        table = read_alike(lambda names: read_questions(path, columns=names, labelled=labelled), columns, like)
         warn_of_differences(like, table.reading, labelled=labelled)
         return table
 
     @classmethod
     def learn(cls, items: Sequence[Question], settings: Mapping[str, Any]) -> dict[str, Any]:
-        """See whether the model must be able to say that there is no answer, and which language it learns.
+        """Return a null threshold of 0 if some questions have no answer, and the language of the contexts.
 
         Raises:
-            DataError: no question has an answer that stands in its context.
+            DataError: no question has an answer at a known position in its context.
         """
         if not any(answer.start >= 0 for item in items for answer in item.label or ()):
             raise DataError(f"none of {len(items)} questions has an answer in its context; there is nothing to learn")
@@ -104,39 +104,39 @@ class QuestionAnswering(Task):
         return learned
 
     def admit(self, items: Sequence[Question], path: Path) -> None:
-        """Say so when a table has questions without an answer and the model always answers."""
+        """Warn if a table has questions without an answer and the model always predicts one."""
         without = sum(item.label == () for item in items)
         if without and self.null_threshold is None:
             progress.warn(
-                f"{path}: {without:,} of {len(items):,} questions have no answer, and this model always gives one; "
-                "set null_threshold to a number, such as 0, to let it say that there is none"
+                f"{path}: {without:,} of {len(items):,} questions have no answer, but this model always predicts one; "
+                'set null_threshold to a number, such as 0, so that it can predict "no answer"'
             )
 
     def encode(self, items: Sequence[Any], tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
-        """Pack questions and windows of their contexts.
+        """Pack questions with windows of their contexts.
 
-        Targets that decoding needs: `token.begin` and `token.finish` (T,), the characters of the context that a piece
-        stands for, -1 elsewhere; `token.owned` (T,), whether no other window shows the piece with more context. When
-        every item is labelled also `sequence.start` and `sequence.end` (B,), the places of the answer's first and last
-        piece, 0 where the window doesn't show it whole, -1 where nothing is known of its place. Of several answers the
-        first that has a place counts.
+        Targets for decoding: `token.begin` and `token.finish` (T,), the first character of a piece in the context and
+        the index after its last, -1 for other tokens; `token.owned` (T,), whether no other window shows the piece with
+        more context. If every item has a label also `sequence.start` and `sequence.end` (B,), the positions of the
+        first and the last piece of the answer: 0 if the window doesn't show it whole, -1 if its position in the context
+        is unknown. If an item has several answers, the first one with a known position is used.
 
         Raises:
-            DataError: an item that is no question with a context.
+            DataError: an item is not a question with a context.
         """
         questions = [as_question(item, number) for number, item in enumerate(items, 1)]
-        asked = tokenizer.encode_batch([question.text for question in questions])
+        question_ids = tokenizer.encode_batch([question.text for question in questions])
         contexts = list(dict.fromkeys(question.context for question in questions))
         try:
             aligned = tokenizer.encode_batch_aligned(contexts)
         except DataError:
-            tokenizer.encode_batch([question.context for question in questions])  # names the item, not its context
+            tokenizer.encode_batch([question.context for question in questions])  # its error names the item
             raise
         numbers = {context: number for number, context in enumerate(contexts)}
-        which = np.array([numbers[question.context] for question in questions], np.int64)  # (I,)
+        context_of = np.array([numbers[question.context] for question in questions], np.int64)  # (I,)
         laid = lay_out(
-            [ids[: self.max_query] for ids in asked],
-            [aligned[number][0] for number in which],
+            [ids[: self.max_query] for ids in question_ids],
+            [aligned[number][0] for number in context_of],
             tokenizer,
             max_length=self.max_length,
             truncation=self.truncation,
@@ -144,11 +144,11 @@ class QuestionAnswering(Task):
             slide="second",
         )
         edges = [np.array(offsets, np.int32).reshape(-1, 2) for _, offsets in aligned]
-        targets = _alignment(laid, which, edges)
-        targets["sequence.cut"] = laid.pieces.truncated + _questions_cut(laid, asked, self.max_query)
+        targets = _alignment(laid, context_of, edges)
+        targets["sequence.cut"] = laid.pieces.truncated + _questions_cut(laid, question_ids, self.max_query)
         if all(question.label is not None for question in questions):
             targets |= _answers(
-                laid, [_places(item, edges[number]) for item, number in zip(questions, which, strict=True)]
+                laid, [_answer_pieces(item, edges[number]) for item, number in zip(questions, context_of, strict=True)]
             )
         return Batch.pack(
             laid.pieces.tokens, laid.pieces.segments, laid.pieces.offsets, rows=laid.rows, targets=targets
@@ -159,11 +159,11 @@ class QuestionAnswering(Task):
         return SpanHead(encoder.token_stem("answers"), encoder.config.hidden_size)
 
     def counts(self, batch: Batch) -> dict[str, float]:
-        """Count the windows whose answer is known."""
+        """Count the windows with a known target."""
         return {self.name: float((batch.targets["sequence.start"] >= 0).sum())}
 
     def loss(self, outputs: Tensor, batch: Batch) -> Loss:
-        """Mean of the cross-entropies of start and end, each over all tokens of a window."""
+        """Return the mean of the cross-entropies of start and end, each over all tokens of a window."""
         gold = torch.stack([batch.targets["sequence.start"], batch.targets["sequence.end"]], 1)  # (B, 2)
         known = gold[:, 0] >= 0
         logits = batch.unpack(outputs.float(), padding=-torch.inf)  # (B, S, 2)
@@ -174,58 +174,61 @@ class QuestionAnswering(Task):
         return Loss({self.name: Term(1.0, losses[known].sum(), count)}, {"span_accuracy": (hits.sum(), count)})
 
     def decode(self, outputs: Tensor, batch: Batch, items: Sequence[Any], tokenizer: Tokenizer) -> list[Reply]:
-        """Answer each question from all of its windows."""
+        """Return the best answer of each question over all of its windows."""
         always = self.null_threshold is None
-        found = find_candidates(outputs, batch, n_best=self.n_best, max_answer=self.max_answer, always=always)
+        candidates = find_candidates(outputs, batch, n_best=self.n_best, max_answer=self.max_answer, always=always)
         contexts = [as_question(item, number).context for number, item in enumerate(items, 1)]
         return [
-            reply(found, number, context, n_best=self.n_best, threshold=self.null_threshold)
+            reply(candidates, number, context, n_best=self.n_best, threshold=self.null_threshold)
             for number, context in enumerate(contexts)
         ]
 
     def score(self, predictions: Sequence[Reply], items: Sequence[Question]) -> dict[str, float]:
-        """Work out exact match and F1, of tables with unanswerable questions also F1 apart for these and the others."""
+        """Compute exact match and F1. With unanswerable questions, also compute F1 of these and of the others."""
         scores: dict[str, float] = self.rescorer(predictions, items)(np.arange(len(items)))
         return scores
 
     def rescorer(self, predictions: Sequence[Reply], items: Sequence[Question]) -> Any:
-        """Return what `score` says of the questions at some places, which may come several times."""
+        """Return a function that computes `score` for the questions at given indices, which may repeat."""
         marks = self._marks([guess.text for guess in predictions], items)
-        there = np.array([bool(item.label) for item in items])
+        has_answer = np.array([bool(item.label) for item in items])
         names = ("exact_match", "f1", "has_answer_f1", "no_answer_f1")
 
-        def score(places: NDArray[np.int64]) -> dict[str, float]:
-            scores = answer_scores(marks[places], there[places].tolist())
+        def score(indices: NDArray[np.int64]) -> dict[str, float]:
+            scores = answer_scores(marks[indices], has_answer[indices].tolist())
             return {name: scores[name] for name in names if name in scores}
 
         return score
 
     def tune(self, predictions: Sequence[Reply], items: Sequence[Question]) -> dict[str, Any]:
-        """Choose the threshold of the best F1 on the dev table, where some of its questions have no answer."""
-        there = [bool(item.label) for item in items]
-        if all(there) or not any(there):
+        """Choose the threshold of the best F1 on the dev set, if only some of its questions have an answer."""
+        has_answer = [bool(item.label) for item in items]
+        if all(has_answer) or not any(has_answer):
             return {}
         texts = [next((span.text for span in guess.n_best if span.text), "") for guess in predictions]
         nulls = [guess.null_score for guess in predictions]
-        marks, said = self._marks(texts, items)[:, 1], [bool(text) for text in texts]
-        _, threshold = best_threshold(marks, said, there, nulls, nothing=min(nulls) - 1.0)
-        # Half-way to the next score, so that a last digit that comes out otherwise elsewhere turns no answer over.
+        marks, answered = self._marks(texts, items)[:, 1], [bool(text) for text in texts]
+        _, threshold = best_threshold(marks, answered, has_answer, nulls, nothing=min(nulls) - 1.0)
+        # Half-way to the next score, so that rounding differences on another machine change no answer.
         above = [null for null in nulls if threshold < null < np.inf]
         return {"null_threshold": (threshold + min(above)) / 2 if above else threshold}
 
     def revise(self, predictions: Sequence[Reply]) -> list[Reply] | None:
-        """Choose again by the threshold as it is now; None where "no answer" was not among the answers kept."""
+        """Choose again by the present threshold. None if the predictions lack an answer that it chooses."""
         revised = [guess.under(self.null_threshold) for guess in predictions]
         return None if any(guess is None for guess in revised) else revised  # type: ignore[return-value]
 
     def judge(self, prediction: Reply, item: Question) -> Judgement:
-        """Give the answer's F1 as credit."""
+        """Compare answers. The credit is the F1."""
         gold = " | ".join(dict.fromkeys(answer.text for answer in item.label or ())) or NO_ANSWER
         credit = float(self._marks([prediction.text], [item])[0, 1])
         return Judgement(gold, prediction.text or NO_ANSWER, credit, prediction.score)
 
     def _marks(self, texts: Sequence[str], items: Sequence[Question]) -> Marks:
-        """Return exact match and F1 (I, 2): CMRC's for Chinese, SQuAD's else, 2.0 where a question has no answer."""
+        """Return exact match and F1 (I, 2), by CMRC's rules for Chinese, else by SQuAD's.
+
+        SQuAD's rules are those of version 2.0 if a question has no answer, else those of 1.1.
+        """
         gold = [[answer.text for answer in item.label or ()] for item in items]
         if self._language(items) == "zh":
             pairs = [cmrc(*both) for both in zip(texts, gold, strict=True)]
@@ -239,10 +242,10 @@ class QuestionAnswering(Task):
 
 
 def as_question(item: Any, number: int) -> Question:
-    """Return an item of any form that is a question with its context.
+    """Convert an item to a question with its context.
 
     Raises:
-        DataError: something else, by its number.
+        DataError: the item is something else; the message names its number.
     """
     if isinstance(item, Question):
         return item
@@ -252,12 +255,12 @@ def as_question(item: Any, number: int) -> Question:
         return Question(*item)
     raise DataError(
         f"text {number} is {item!r:.60}; give a question with its context: a tuple of both, a Text with a pair, or a "
-        "Question, which alone may have answers"
+        "Question, the only form with answers"
     )
 
 
 def language_of(items: Sequence[Question]) -> Literal["en", "zh"]:
-    """Tell by the share of Chinese characters in the contexts which language's scores count."""
+    """Return the language of the contexts, decided by their share of Chinese characters."""
     letters = chinese = 0
     for context in dict.fromkeys(item.context for item in items):
         letters += sum(not character.isspace() for character in context)
@@ -265,16 +268,16 @@ def language_of(items: Sequence[Question]) -> Literal["en", "zh"]:
     return "zh" if chinese > _CHINESE_SHARE * letters else "en"
 
 
-def _alignment(laid: Windows, which: NDArray[np.int64], edges: Sequence[NDArray[np.int32]]) -> dict[str, Any]:
-    """Say of every token which characters it stands for and whether this window owns it.
+def _alignment(laid: Windows, context_of: NDArray[np.int64], edges: Sequence[NDArray[np.int32]]) -> dict[str, Any]:
+    """Return for each token its characters in the context, and whether its window owns it.
 
     Args:
         laid: B windows of I items.
-        which: (I,) the number of each item's context.
-        edges: first character of each piece and the one after its last, context by context.
+        context_of: (I,) the number of each item's context.
+        edges: for each context, the index of each piece's first character and the index after its last.
     """
     before = np.concatenate([[0], np.cumsum([len(part) for part in edges])])
-    shift = before[which[laid.rows]] + laid.starts - (np.cumsum(laid.counts) - laid.counts)  # (B,)
+    shift = before[context_of[laid.rows]] + laid.starts - (np.cumsum(laid.counts) - laid.counts)  # (B,)
     shown, source = laid.shown, np.repeat(shift, laid.counts) + np.arange(int(laid.counts.sum()))
     characters = np.concatenate(edges)[source]
     length = len(laid.pieces.tokens)
@@ -284,47 +287,47 @@ def _alignment(laid: Windows, which: NDArray[np.int64], edges: Sequence[NDArray[
     return {"token.begin": begin, "token.finish": finish, "token.owned": owned}
 
 
-def _questions_cut(laid: Windows, asked: Sequence[Sequence[int]], max_query: int) -> NDArray[np.int64]:
-    """Count on each item's first window what its question lost, (B,)."""
-    lost = np.array([max(0, len(ids) - max_query) for ids in asked], np.int64)
-    return np.where(np.diff(laid.rows, prepend=-1) != 0, lost[laid.rows], 0)
+def _questions_cut(laid: Windows, questions: Sequence[Sequence[int]], max_query: int) -> NDArray[np.int64]:
+    """Return the number of pieces cut off each question, given at its first window, (B,)."""
+    cut = np.array([max(0, len(ids) - max_query) for ids in questions], np.int64)
+    return np.where(np.diff(laid.rows, prepend=-1) != 0, cut[laid.rows], 0)
 
 
-def _places(item: Question, edges: NDArray[np.int32]) -> tuple[int, int]:
-    """Return the first and the last piece of a question's answer within its context.
+def _answer_pieces(item: Question, edges: NDArray[np.int32]) -> tuple[int, int]:
+    """Return the indices of the answer's first and last piece among the pieces of the context.
 
-    (-1, -1) for one without an answer, (-2, -2) where no answer has a place.
+    (-1, -1) for a question without an answer, (-2, -2) if no answer has a known position.
     """
     for answer in item.label or ():
         if answer.start >= 0:
             first = int(np.searchsorted(edges[:, 1], answer.start, side="right"))
             last = int(np.searchsorted(edges[:, 0], answer.start + len(answer.text), side="left")) - 1
-            if first <= last:  # an answer of mere spaces has no piece
+            if first <= last:  # an answer of spaces only has no piece
                 return first, last
     return (-2, -2) if item.label else (-1, -1)
 
 
-def _answers(laid: Windows, places: Sequence[tuple[int, int]]) -> dict[str, Any]:
-    """Turn places in contexts (I) into places in windows (B)."""
-    first, last = np.array(places, np.int64)[laid.rows].T  # (B,)
+def _answers(laid: Windows, pieces: Sequence[tuple[int, int]]) -> dict[str, Any]:
+    """Convert the answers' piece indices in contexts (I) to positions in windows (B)."""
+    first, last = np.array(pieces, np.int64)[laid.rows].T  # (B,)
     inside = (first >= laid.starts) & (last < laid.starts + laid.counts)
-    nothing = np.where(first == -2, -1, 0)
+    outside = np.where(first == -2, -1, 0)  # no target, or [CLS]
     return {
-        "sequence.start": np.where(inside, laid.places + first - laid.starts, nothing),
-        "sequence.end": np.where(inside, laid.places + last - laid.starts, nothing),
+        "sequence.start": np.where(inside, laid.places + first - laid.starts, outside),
+        "sequence.end": np.where(inside, laid.places + last - laid.starts, outside),
     }
 
 
 class SpanHead(nn.Module):
-    """Two scores a token: how well an answer starts there, and how well it ends there.
+    """A linear layer with two scores for each token: start and end of the answer.
 
     Args:
-        stem: what the encoder has before it.
+        stem: the encoder's layer below it.
         hidden_size: H.
     """
 
     token_by_token = True
-    """Every output depends on its own token's hidden state alone."""
+    """Each output depends on its own token's hidden vector only."""
 
     def __init__(self, stem: nn.Module, hidden_size: int) -> None:
         super().__init__()

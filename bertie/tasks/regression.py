@@ -1,8 +1,8 @@
-"""Regression: a number for a text or a pair of texts, such as how alike two sentences are (STS-B).
+"""Regression: a number for a text or a pair of texts, such as the similarity of two sentences (STS-B).
 
-Dropout and one linear layer with a single output stand on the pooled first token, trained by the squared error. The
-head learns standardised numbers, whatever the table's scale; stored weights give the table's own, here and in any other
-program.
+The head pools the first token and applies dropout and a linear layer with one output. The loss is the squared error.
+The head learns standardised numbers, whatever the scale of the table. The saved weights give numbers on the table's
+scale, here and in other programs.
 
 Shapes: T tokens, B sequences, I items, H hidden.
 """
@@ -29,34 +29,34 @@ from bertie.tasks._prediction import Prediction
 from bertie.tasks.task import Judgement, Keys, Loss, Task, Term, check_length, encoded_texts
 from bertie.tokenizer.tokenizer import Tokenizer
 
-_LARGEST = 1e30  # what 32-bit weights can give, with room for squares of what is left after standardising
+_LARGEST = 1e30  # limit of labels: fp32 weights can give it, and squares of standardised errors don't overflow
 
 
 @dataclass(frozen=True)
 class Estimate(Prediction):
-    """The number given to one item."""
+    """The prediction for one item."""
 
     value: float
 
 
 @dataclass(frozen=True)
 class Regression(Task):
-    """Give each text, or pair of texts, a number."""
+    """Predict a number for each text, or pair of texts."""
 
     center: float = 0.0
-    """Mean of the training table's numbers."""
+    """Mean of the training labels."""
     spread: float = 1.0
-    """Their standard deviation, rounded to a power of two, so that scaling loses no digit."""
+    """Standard deviation of the training labels, rounded to a power of two, so that scaling loses no precision."""
     activation: Literal["none", "sigmoid"] = "none"
-    """What is done to the number in the end; sigmoid puts it between 0 and 1, as cross-encoders do."""
+    """Function applied to the head's output. sigmoid maps it to 0 to 1, as cross-encoders do."""
     max_length: int = 128
     """Tokens of the longest sequence."""
     truncation: Truncation = "truncate"
-    """What to do with a longer one: stop (error), cut it (counted and reported), or slide a window over it."""
+    """What to do with a longer item: refuse it (error), cut and count it (truncate), or read it in windows (window)."""
     stride: int | None = None
-    """Pieces from one window to the next; half a window when None."""
+    """Pieces from the start of one window to the next. None: half a window."""
     max_windows: int = 32
-    """Windows of one text at most; what they don't reach is cut, and counted."""
+    """Maximum number of windows for one text. Pieces beyond them are cut and counted."""
 
     name: ClassVar[str] = "regression"
     architecture: ClassVar[str] = "{}ForSequenceClassification"
@@ -74,15 +74,15 @@ class Regression(Task):
         labelled: bool = False,
         like: Reading | None = None,
     ) -> Table[Any]:
-        """Read a table whose labels are numbers; they may have decimal commas."""
+        """Read a table whose labels are numbers, with decimal points or commas."""
         return with_points(super().read(path, columns=columns, labelled=labelled, like=like))
 
     @classmethod
     def learn(cls, items: Sequence[Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Measure mean and spread of the labels.
+        """Compute mean and standard deviation of the labels. With a sigmoid, labels are not standardised.
 
         Raises:
-            DataError: labels that are no numbers, or all the same one.
+            DataError: a label is not a number, or all labels are equal.
         """
         values = [_value(item.label, f"line {item.line}") for item in items]
         if settings.get("activation") == "sigmoid":
@@ -94,19 +94,19 @@ class Regression(Task):
         return {"center": center, "spread": 2.0 ** round(math.log2(spread)), "activation": "none"}
 
     def foreign(self) -> dict[str, Any]:
-        """Tell transformers that the single output is a number; sentence-transformers, that a sigmoid goes over it."""
+        """Return the problem type for transformers, and the sigmoid, if any, for sentence-transformers."""
         names = {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}
         if self.activation == "none":
             return {"problem_type": "regression", **names}
         return {**names, "sentence_transformers": {"activation_fn": "torch.nn.modules.activation.Sigmoid"}}
 
     def admit(self, items: Sequence[Any], path: Path) -> None:
-        """Refuse labels that are no numbers."""
+        """Check that every label is a number."""
         for item in items:
             _value(item.label, f"{path}:{item.line}")
 
     def encode(self, items: Sequence[Any], tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
-        """Pack texts or pairs, with `item.value` (I,) when every item has a label."""
+        """Pack texts or pairs, with `item.value` (I,) if every item has a label."""
         laid = lay_out(
             *encoded_texts(items, tokenizer),
             tokenizer,
@@ -123,7 +123,7 @@ class Regression(Task):
         return Batch.pack(pieces.tokens, pieces.segments, pieces.offsets, rows=laid.rows, targets=targets)
 
     def head(self, encoder: Any) -> RegressionHead:
-        """Make the head on the encoder's own pooler."""
+        """Make the head, with the encoder's pooler."""
         return RegressionHead(
             encoder.pool(), encoder.classifier_dropout(), encoder.config.hidden_size, self.center, self.spread
         )
@@ -133,20 +133,20 @@ class Regression(Task):
         return {"regression": float(batch.num_items)}
 
     def loss(self, outputs: Tensor, batch: Batch) -> Loss:
-        """Squared error on the standardised scale; about 1 is what the mean alone would reach."""
+        """Return the squared error on the standardised scale. Predicting the mean gives a loss of about 1."""
         guesses = self._active(batch.item_means(outputs.float()))
         errors = ((guesses - batch.targets["item.value"]) / self.spread).square()
         return Loss({"regression": Term(1.0, errors.sum(), float(batch.num_items))})
 
     def decode(self, outputs: Tensor, batch: Batch, items: Sequence[Any], tokenizer: Tokenizer) -> list[Estimate]:
-        """Read the numbers off."""
+        """Return the number of each item, the mean over its windows."""
         return [Estimate(value) for value in self._active(batch.item_means(outputs.float())).tolist()]
 
     def _active(self, values: Tensor) -> Tensor:
         return values.sigmoid() if self.activation == "sigmoid" else values
 
     def score(self, predictions: Sequence[Estimate], items: Sequence[Any]) -> dict[str, float]:
-        """Work out both correlations and the squared error, on the table's own scale."""
+        """Compute both correlations and the mean squared error, on the scale of the table."""
         gold = [_value(item.label, f"text {number}") for number, item in enumerate(items, 1)]
         guesses = [guess.value for guess in predictions]
         return {
@@ -156,7 +156,7 @@ class Regression(Task):
         }
 
     def judge(self, prediction: Estimate, item: Any) -> Judgement:
-        """Give credit by the distance in spreads."""
+        """Compare numbers. The credit falls with their distance, measured in standard deviations."""
         gold = _value(item.label, "the label")
         distance = abs(prediction.value - gold) / self.spread
         return Judgement(f"{gold:g}", f"{prediction.value:.3g}", math.exp(-distance), 1.0 - math.exp(-distance))
@@ -167,20 +167,20 @@ def _value(label: Any, where: str) -> float:
         value = float(label)
     except (TypeError, ValueError):
         value = math.nan
-    if not abs(value) < _LARGEST or "_" in str(label):  # Python reads 1_0 as ten
-        raise DataError(f"{where} has label {label!r}; regression needs numbers, below {_LARGEST:g}")
+    if not abs(value) < _LARGEST or "_" in str(label):  # float() reads 1_0 as ten
+        raise DataError(f"{where} has label {label!r}; regression needs numbers below {_LARGEST:g}")
     return value
 
 
 class RegressionHead(nn.Module):
-    """Pool, drop, project to one number.
+    """Pooler, dropout and a linear layer with one output.
 
     Args:
-        pooler: the encoder's stem.
+        pooler: the encoder's pooler.
         dropout: the encoder's dropout before a head.
         hidden_size: H.
-        center: what a projection of 0 means.
-        spread: what a projection of 1 means more than that.
+        center: number that an output of 0 stands for.
+        spread: difference of numbers that a difference of 1 stands for.
     """
 
     def __init__(self, pooler: nn.Module, dropout: nn.Module, hidden_size: int, center: float, spread: float) -> None:
@@ -195,12 +195,12 @@ class RegressionHead(nn.Module):
 
 
 class Standardised(nn.Linear):
-    """A projection to one number whose parameters learn on a standardised scale and are stored on the true one.
+    """A linear layer with one output that learns on a standardised scale and is saved on the true scale.
 
     Args:
         hidden_size: H.
-        center: added after the product.
-        spread: multiplied after it.
+        center: added to the scaled output.
+        spread: factor of the output.
     """
 
     def __init__(self, hidden_size: int, center: float, spread: float) -> None:

@@ -1,12 +1,12 @@
-"""Replaced-token detection: tell of every token whether it was there or was put there (ELECTRA, Clark et al. 2020, 2).
+"""Replaced-token detection: predict for every token whether it was replaced (ELECTRA, Clark et al. 2020, 2).
 
-A small masked LM, the generator, sees every chosen token as [MASK] and fills the holes with pieces drawn from its
-guesses; the encoder, the discriminator, sees the filled text. Both learn at once: the generator to guess, by 1 x its
-masked-LM loss, the discriminator to detect, by 50 x its loss over all tokens. A drawn piece that happens to be right
-counts as the text's own. No gradient goes through the draw. The original code leaves 15 % of the chosen tokens
-unmasked, which the paper does not.
+A small masked LM, the generator, sees every chosen token as [MASK] and fills the masks with pieces drawn from its
+predictions. The encoder, the discriminator, sees the filled text. Both learn together: the loss is 1 x the generator's
+masked-LM loss plus 50 x the discriminator's loss over all tokens. A drawn piece that equals the original one counts as
+original. No gradient goes through the draw. The paper masks all chosen tokens, as bertie does; the original code
+leaves 15 % of them unmasked.
 
-Only the discriminator is used afterwards; the generator is a companion, a masked LM in a folder of its own.
+After training only the discriminator is used. The generator is saved in a separate folder, as a masked LM.
 
 Shapes: T tokens, B sequences, M slots (chosen tokens), H hidden, V vocabulary.
 """
@@ -34,51 +34,51 @@ from bertie.tasks.masked_lm import MaskedLM
 from bertie.tasks.task import Keys, Loss, Task, TaskModel, Term, texts
 from bertie.tokenizer.tokenizer import Tokenizer
 
-_DRAW = 0xE1EC  # what the streams of the draws from the generator are for
-_ROWS = 512  # slots drawn at a time: bounds their table of probabilities at 512 x V
+_DRAW = 0xE1EC  # random stream of the draws from the generator
+_ROWS = 512  # slots drawn at a time, to limit the table of probabilities to 512 x V
 
 
 @dataclass(frozen=True)
 class Piece(Prediction):
-    """What is thought of one piece of a text."""
+    """The prediction for one piece of a text."""
 
     token: str
     """The piece."""
     replaced: float
-    """Probability that another one stood there."""
+    """Probability that the piece was replaced."""
 
 
 @dataclass(frozen=True)
 class Detection(Prediction):
-    """What is thought of a text."""
+    """The prediction for one text."""
 
     pieces: tuple[Piece, ...]
-    """All of it but special ones."""
+    """All pieces, without special tokens."""
 
 
 class Outputs(NamedTuple):
-    """What generator and discriminator say of a batch with chosen tokens."""
+    """Outputs of generator and discriminator for a batch with chosen tokens."""
 
     generator: Logits
     """Logits of the M slots."""
     drawn: Tensor
-    """(M,) the pieces that the discriminator saw there."""
+    """(M,) pieces that the discriminator saw at the slots."""
     scores: Tensor
-    """(T,) the higher, the likelier replaced."""
+    """(T,) logits of "replaced"."""
 
 
 @dataclass(frozen=True)
 class ReplacedToken(Masked):
-    """Tell replaced tokens from the text's own."""
+    """Distinguish replaced tokens from original ones."""
 
     across_documents: bool = False
-    """Whether a sequence of a corpus goes on with the next document, behind a [SEP], until it is full."""
+    """Whether a sequence of a corpus continues with the next document, after a [SEP], until it is full."""
     generator_share: float = 0.25
-    """The generator's hidden size, heads and feed-forward width as a share of the discriminator's."""
+    """The generator's hidden size, attention heads and feed-forward width as a share of the discriminator's."""
     temperature: float = 1.0
-    """What the generator's logits are divided by before a piece is drawn: above 1 for likelier mistakes."""
+    """Divisor of the generator's logits before a piece is drawn. Above 1, wrong pieces are more probable."""
     detection_weight: float = 50.0
-    """What the discriminator's loss is multiplied with beside the generator's."""
+    """Weight of the discriminator's loss; that of the generator's is 1."""
 
     name: ClassVar[str] = "replaced_token"
     architecture: ClassVar[str] = "{}ForPreTraining"
@@ -96,18 +96,18 @@ class ReplacedToken(Masked):
 
     @property
     def masked_lm(self) -> MaskedLM:
-        """What the generator learns."""
+        """The generator's task."""
         return MaskedLM(**self.masking_settings, across_documents=self.across_documents)
 
     def corpus_plan(self) -> str:
-        """Name the generator's plan."""
+        """Return the generator's plan."""
         return self.masked_lm.corpus_plan()
 
     def encode(self, items: Any, tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
-        """Choose tokens by `keys` and show each as [MASK], for the generator to fill; without keys, pack texts as is.
+        """Choose tokens by `keys` and show each as [MASK], for the generator to fill. Without keys, pack texts as is.
 
-        With keys there are `slot.position` (M,), `slot.token` (M,), the piece that was there, and `slot.draw` (M,), the
-        number in [0, 1) by which a piece is drawn from the generator's guesses.
+        With keys the batch has `slot.position` (M,), `slot.token` (M,), the original piece there, and `slot.draw` (M,),
+        a random number in [0, 1) by which a piece is drawn from the generator's predictions.
         """
         if keys is None:
             first, second = texts(items)
@@ -117,9 +117,9 @@ class ReplacedToken(Masked):
         batch = self.masked_lm.encode(items, tokenizer, keys)
         slots = batch.targets["slot.position"]
         sequence = torch.searchsorted(batch.offsets.long(), slots, right=True) - 1
-        own = stream(keys[sequence.numpy()], _DRAW, batch.positions[slots].numpy())
-        draws = np.floor(uniform(own) * 2.0**24) * 2.0**-24  # what fp32 holds exactly, so that none is rounded to 1
-        kept = {name: values for name, values in batch.targets.items() if name != "slot.as_mask"}  # all of them are
+        streams = stream(keys[sequence.numpy()], _DRAW, batch.positions[slots].numpy())
+        draws = np.floor(uniform(streams) * 2.0**24) * 2.0**-24  # exact in fp32, so that none is rounded to 1
+        kept = {name: values for name, values in batch.targets.items() if name != "slot.as_mask"}  # all are masked
         return replace(
             batch,
             tokens=batch.tokens.index_fill(0, slots, tokenizer.mask),
@@ -130,80 +130,80 @@ class ReplacedToken(Masked):
         """Make the discriminator's head.
 
         Raises:
-            SettingsError: an encoder without one.
+            SettingsError: the encoder has no discriminator.
         """
         if not hasattr(encoder, "discriminator"):
             raise SettingsError(
-                f"replaced_token needs an encoder that has a discriminator, as electra has (--model.architecture "
+                f"replaced_token needs an architecture with a discriminator, such as electra (--model.architecture "
                 f"electra); {encoder.config.KIND} has none"
             )
         return ReplacedTokenHead(encoder.discriminator())
 
     def network(self, model: TaskModel, *, seed: int) -> TaskModel:
-        """Put a new generator in front of the discriminator."""
+        """Return generator and discriminator as one network. The generator gets random weights."""
         encoder: Any = model.encoder
         small = encoder.generator(self.generator_share)
         generator = TaskModel(small, self.masked_lm.head(small))
         initialize(
             generator,
             deviation=encoder.config.initializer_range,
-            generator=torch.Generator().manual_seed(seed + 3),  # the streams below are the encoder's, head's and LoRA's
+            generator=torch.Generator().manual_seed(seed + 3),  # smaller ones seed encoder, head and LoRA
             kept=encoder.parameters(),
         )
         return ReplacedTokenModel(model, generator, self)
 
     def counts(self, batch: Batch) -> dict[str, float]:
-        """Count the chosen tokens and all tokens."""
+        """Count the chosen tokens, and all tokens."""
         return {**self.masked_lm.counts(batch), "detection": float(batch.num_tokens)}
 
     def loss(self, outputs: Outputs, batch: Batch) -> Loss:
         """Add the generator's masked-LM loss and the discriminator's binary cross-entropy over all tokens.
 
-        `detection_recall` is the share of the replaced tokens that were found: most tokens are the text's own, so that
-        accuracy alone says little.
+        `detection_recall` is the share of the replaced tokens that are detected. Most tokens are original, so the
+        accuracy alone tells little.
 
         Raises:
-            SettingsError: outputs of a discriminator alone.
+            SettingsError: the outputs are those of a discriminator without a generator.
         """
         if not isinstance(outputs, Outputs):
             raise SettingsError(
-                "replaced_token is measured with the generator that pre-training has; by itself a discriminator "
-                "can be used (predict) or fine-tuned"
+                "evaluating replaced_token needs the generator, which only a pre-training run has; a discriminator "
+                "alone can predict or be fine-tuned"
             )
-        guessed = self.masked_lm.loss(outputs.generator, batch)
+        masked = self.masked_lm.loss(outputs.generator, batch)
         slots, scores = batch.targets["slot.position"], outputs.scores.float()
         replaced = torch.zeros_like(batch.tokens, dtype=torch.bool)
         replaced[slots] = outputs.drawn != batch.targets["slot.token"]
         total = binary_cross_entropy_with_logits(scores, replaced.float(), reduction="sum")
-        found, count = scores.detach() > 0.0, float(batch.num_tokens)
+        detected, count = scores.detach() > 0.0, float(batch.num_tokens)
         return Loss(
-            {**guessed.terms, "detection": Term(self.detection_weight, total, count)},
+            {**masked.terms, "detection": Term(self.detection_weight, total, count)},
             {
-                **guessed.figures,
-                "detection_accuracy": ((found == replaced).sum(), count),
-                "detection_recall": ((found & replaced).sum(), float(replaced.sum())),
+                **masked.figures,
+                "detection_accuracy": ((detected == replaced).sum(), count),
+                "detection_recall": ((detected & replaced).sum(), float(replaced.sum())),
             },
         )
 
     def decode(self, outputs: Tensor, batch: Batch, items: Sequence[Any], tokenizer: Tokenizer) -> list[Detection]:
-        """Give every piece of an item, special ones left out, the probability that it was put there."""
+        """Return the probability of "replaced" for each piece of an item, without special tokens."""
         scores, tokens = outputs.float().sigmoid().tolist(), batch.tokens.tolist()
-        found: list[list[Piece]] = [[] for _ in items]
+        by_item: list[list[Piece]] = [[] for _ in items]
         edges, special = batch.offsets.tolist(), set(tokenizer.special_ids)
         for row, begin, end in zip(batch.rows.tolist(), edges, edges[1:], strict=False):
-            found[row] += [
-                Piece(tokenizer.shown[tokens[place]], scores[place])
-                for place in range(begin, end)
-                if tokens[place] not in special
+            by_item[row] += [
+                Piece(tokenizer.shown[tokens[index]], scores[index])
+                for index in range(begin, end)
+                if tokens[index] not in special
             ]
-        return [Detection(tuple(pieces)) for pieces in found]
+        return [Detection(tuple(pieces)) for pieces in by_item]
 
     def has_gold(self, item: Any) -> bool:
-        """Tell that nothing is scored by labels: what was replaced is drawn."""
+        """Return False: items have no labels, as the replaced tokens are drawn."""
         return False
 
     def score(self, predictions: Sequence[Any], items: Sequence[Any]) -> dict[str, float]:
-        """Score nothing further than the figures of the loss."""
+        """Return no scores beyond the figures of the loss."""
         return {}
 
 
@@ -211,7 +211,7 @@ class ReplacedTokenHead(nn.Module):
     """The discriminator's head.
 
     Args:
-        discriminator: the encoder's stem.
+        discriminator: layers made by the encoder.
     """
 
     token_by_token = True
@@ -227,12 +227,12 @@ class ReplacedTokenHead(nn.Module):
 
 
 class ReplacedTokenModel(TaskModel):
-    """Generator and discriminator; it shares the parts of the discriminator that it is made from.
+    """Generator and discriminator in one network. Its encoder and head are those of `model`.
 
     Args:
         model: the discriminator.
-        generator: a masked LM on the discriminator's embeddings.
-        task: how pieces are drawn.
+        generator: a masked LM with the discriminator's embeddings.
+        task: holds the temperature of the draws.
     """
 
     def __init__(self, model: TaskModel, generator: TaskModel, task: ReplacedToken) -> None:
@@ -245,16 +245,16 @@ class ReplacedTokenModel(TaskModel):
         return {"generator": (self.generator, self.task.masked_lm)}
 
     def forward(self, batch: Batch, noise: Noise | None = None) -> Any:
-        """Let the generator fill the slots and the discriminator look at it; a batch without slots is only looked at.
+        """Fill the slots by the generator, and score the filled text by the discriminator.
 
         Returns:
-            `Outputs`; for a batch without slots the discriminator's (T,) scores.
+            `Outputs`. For a batch without slots, the discriminator's scores (T,) of the batch as it is.
         """
         if self.training and noise is None:
             noise = Noise.draw()
         if "slot.draw" not in batch.targets:
             return super().forward(batch, noise)
-        # The dropout sites of both networks have the same numbers.
+        # The dropout sites of both networks have the same numbers, so the generator gets another key.
         guesses = self.generator(batch, None if noise is None else Noise(mix64(noise.key, 1)))
         drawn = sample(guesses, batch.targets["slot.draw"], self.task.temperature)
         filled = replace(batch, tokens=batch.tokens.index_copy(0, batch.targets["slot.position"], drawn))
@@ -263,13 +263,14 @@ class ReplacedTokenModel(TaskModel):
 
 @torch.no_grad()
 def sample(guesses: Logits, draws: Tensor, temperature: float) -> Tensor:
-    """Draw a piece a row from softmax(logits / temperature), by the distribution's inverse.
+    """Draw one piece for each row from softmax(logits / temperature), by inverting the cumulative distribution.
 
-    It has the distribution of the original's largest of logit + Gumbel noise, from one number a row and not V.
+    The original takes the maximum of logit + Gumbel noise. This has the same distribution, but needs one random number
+    for each row instead of V.
 
     Args:
-        guesses: of M rows.
-        draws: (M,) in [0, 1).
+        guesses: logits of M rows.
+        draws: (M,) random numbers in [0, 1).
         temperature: above 0.
 
     Returns:

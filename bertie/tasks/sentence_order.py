@@ -1,10 +1,10 @@
-"""ALBERT's pre-training: masked LM plus sentence order prediction, their means added (Lan et al. 2019, 3.1).
+"""ALBERT's pre-training: masked LM plus sentence order prediction, their mean losses added (Lan et al. 2019, 3.1).
 
-Two consecutive segments, of which every second pair is exchanged: 0 = in their order, 1 = exchanged. It holds no
-objective of its own: it arranges `masked_lm` and the two logits of `next_sentence` on one forward pass. A sequence
-without a second segment has no order and serves the masked LM alone.
+A and B are consecutive segments, swapped at random in half of the pairs: 0 = in order, 1 = swapped. The task combines
+`masked_lm` with the two logits of `next_sentence` in one forward pass. A sequence without a second segment has no
+order and is used by the masked LM only.
 
-Deviation, said aloud: the original drops out a tenth of the pooled vector before the two logits.
+Deviation: the original applies dropout of 0.1 to the pooled vector before the two logits.
 
 Shapes: T tokens, B sequences, M slots, H hidden.
 """
@@ -27,32 +27,32 @@ _NONE = -1  # label of a sequence without a second segment
 
 @dataclass(frozen=True)
 class SentenceOrder(Pretraining):
-    """Guess masked tokens and whether two segments are in their order."""
+    """Predict masked tokens, and whether two segments are in order."""
 
     name: ClassVar[str] = "sentence_order"
     plan: ClassVar[str] = "order"
 
     def head(self, encoder: Any) -> PretrainingHead:
-        """Put both heads side by side.
+        """Make the heads of both objectives.
 
         Raises:
-            SettingsError: an architecture whose pre-training has no such head.
+            SettingsError: the architecture has no head for sentence order.
         """
         pooler = encoder.pool("sentence_order")
         if pooler is None:
-            raise SettingsError(f"{type(encoder).__name__} has no head for sentence order; take the task masked_lm")
+            raise SettingsError(f"{type(encoder).__name__} has no sentence order head; use the task masked_lm")
         tokens = self.masked_lm.head(encoder).token_logits
         return PretrainingHead(tokens, pooler, nn.Linear(encoder.config.hidden_size, 2))
 
     def counts(self, batch: Batch) -> dict[str, float]:
-        """Count chosen tokens, and sequences that have an order."""
+        """Count the chosen tokens, and the sequences with two segments."""
         masked = self.masked_lm.counts(batch)
         if "sequence.label" not in batch.targets:
             return masked
         return {**masked, "sop": float((batch.targets["sequence.label"] != _NONE).sum())}
 
     def loss(self, outputs: Outputs, batch: Batch) -> Loss:
-        """Both terms, each with weight 1; texts from elsewhere than a corpus have no labels and the first one only."""
+        """Return both terms, each with weight 1. Texts that are not from a corpus have only the masked LM's term."""
         masked = self.masked_lm.loss(outputs.tokens, batch)
         if "sequence.label" not in batch.targets:
             return masked

@@ -1,7 +1,8 @@
-"""Tagging: a tag for each word of a text, such as the entity it belongs to or its part of speech (BERT, 5.3).
+"""Tagging: a tag for each word of a text, such as its entity type or its part of speech (BERT, 5.3).
 
-Dropout and one linear layer stand on every token. A word is decided by its first piece, as in the paper, in the window
-where that has most context; entities are read off the tags by the CoNLL rules and come out with their characters.
+The head applies dropout and one linear layer to every token. A word's first piece decides its tag, as in the paper, in
+the window where this piece has most context. The CoNLL rules turn tags into entities, which are returned with their
+positions in the text.
 
 Shapes: T tokens, B sequences, W words of all items, P pieces of all words, C tags, H hidden.
 """
@@ -43,43 +44,43 @@ class Span(Prediction):
     """An entity in a text."""
 
     label: str
-    """Its type."""
+    """The type of the entity."""
     text: str
     start: int
-    """First character in the whole text."""
+    """Index of its first character in the whole text."""
     end: int
-    """The character after its last."""
+    """Index after its last character."""
     score: float
-    """Mean probability of its words' tags."""
+    """Mean probability of the tags of its words."""
 
 
 @dataclass(frozen=True)
 class Tagged(Prediction):
-    """What was said of one text."""
+    """The prediction for one text."""
 
     words: tuple[str, ...]
     tags: tuple[str, ...]
-    """One a word; of entities always as IOB2 has them."""
+    """One tag for each word. Entities are always in IOB2."""
     spans: tuple[Span, ...]
-    """The entities; empty where tags are no entities."""
+    """The entities; empty if the tags don't mark entities."""
     score: float
-    """Mean probability of all words' tags."""
+    """Mean probability of the tags of all words."""
 
 
 @dataclass(frozen=True)
 class Tagging(Task):
-    """Give each word of a text one of several tags."""
+    """Predict one of several tags for each word of a text."""
 
     labels: tuple[str, ...] = ()
     """Tags in the order of the logits."""
     max_length: int = 128
     """Tokens of the longest sequence."""
     truncation: Truncation = "window"
-    """What to do with a longer text: stop (error), cut it (its last words are O; counted), or slide a window on it."""
+    """What to do with longer text: refuse it (error), cut it (truncate; cut words get O), or read windows (window)."""
     stride: int | None = None
-    """Pieces from one window to the next; half a window when None."""
+    """Pieces from the start of one window to the next. None: half a window."""
     label_all_pieces: bool = False
-    """Whether the pieces of a word after its first learn its tag too; what a word gets is decided by the first."""
+    """Whether all pieces of a word learn its tag. Its first piece alone decides the predicted tag."""
     label_smoothing: float = 0.0
     """Share of the target probability that is spread over all tags."""
 
@@ -94,28 +95,28 @@ class Tagging(Task):
 
     @property
     def scheme(self) -> Scheme:
-        """How tags say where entities are."""
+        """How the model's tags mark entities."""
         return scheme_of(self.labels)
 
     @property
     def finds_entities(self) -> bool:
-        """Whether the tags are positions in entities or their types, not labels of single words."""
+        """Whether the tags mark entities, by positions or types. Otherwise they are labels of single words."""
         return self.scheme != "words"
 
     @classmethod
     def read(cls, path: str | Path, *, labelled: bool = False, like: Reading | None = None, **how: Any) -> Table[Words]:
         """Read CoNLL columns, lists of words and tags, or texts with spans."""
         columns = how.pop("columns", None)
-        table = read_alike(lambda said: read_words(path, columns=said, labelled=labelled, **how), columns, like)
+        table = read_alike(lambda names: read_words(path, columns=names, labelled=labelled, **how), columns, like)
         warn_of_differences(like, table.reading, labelled=labelled)
         return table
 
     @classmethod
     def learn(cls, items: Sequence[Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Name the tags: O, then B and I of every type by the alphabet; or, without entities, all that occur.
+        """Return the tags: O, then B and I of every type, in alphabetical order; without entities, all tags.
 
         Raises:
-            DataError: no word has a tag that tells it from others.
+            DataError: all words have the same tag.
         """
         names = {tag for item in items for tag in item.label}
         inside = names - {OUTSIDE}
@@ -127,78 +128,79 @@ class Tagging(Task):
         return {"labels": tuple(sorted(names, key=lambda tag: (tag != OUTSIDE, tag)))}
 
     def admit(self, items: Sequence[Any], path: Path) -> None:
-        """Count tags that the model was not trained on, which it can only get wrong.
+        """Warn of tags that the model doesn't have: each of them counts as a mistake.
 
         Raises:
-            DataError: it was trained on none of them.
+            DataError: the model has none of the table's tags.
         """
         known = {tag for item in items for tag in item.label if own_tag(tag, self.labels) is not None}
-        found = ((tag, item.line) for item in items for tag in item.label if tag != OUTSIDE)
-        tell_unseen(found, [*self.labels, *sorted(known - {*self.labels})], path, what="tag")
+        occurrences = ((tag, item.line) for item in items for tag in item.label if tag != OUTSIDE)
+        tell_unseen(occurrences, [*self.labels, *sorted(known - {*self.labels})], path, what="tag")
 
     def encode(self, items: Sequence[Any], tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
-        """Pack texts, with `token.word` (T,), the place in its item of the word whose first piece a token is.
+        """Pack texts.
 
-        `token.tag` (T,), its number, is there when every item has tags; both are -1 elsewhere, and in all windows but
-        one of those that show a piece, so that every word is decided and learned once.
-
-        A tag that the model doesn't know is -1 too: nothing is learned from it.
+        The first piece of a word holds its targets: `token.word` (T,), the index of the word in its item, and, if every
+        item has tags, `token.tag` (T,), the number of its tag. With `label_all_pieces` the later pieces hold
+        `token.tag` as well. Both are -1 for other tokens, and in all windows that show a piece but one, so that every
+        word is predicted and learned once. A tag that the model doesn't have is -1, so that no loss comes from it.
+        `token.reach` (T,) is present if a piece overlaps several words: the last word that the word's pieces overlap.
 
         Raises:
-            DataError: an item that is no text, or another number of tags than of words.
+            DataError: an item is not a text, or its numbers of tags and words differ.
         """
         sentences = [_as_words(item, number) for number, item in enumerate(items, 1)]
-        found = encode(sentences, tokenizer)
+        encoded = encode(sentences, tokenizer)
         laid = lay_out(
-            found.ids,
-            [None] * len(found.ids),
+            encoded.ids,
+            [None] * len(encoded.ids),
             tokenizer,
             max_length=self.max_length,
             truncation=self.truncation,
             stride=self.stride,
         )
-        words = np.where(found.is_first, found.words, NOTHING)  # (P,)
-        targets = {"sequence.cut": laid.pieces.truncated, "token.word": _along_tokens(words, found.ids, laid)}
-        if (found.reach > found.words).any():
-            targets["token.reach"] = _along_tokens(found.reach, found.ids, laid)
+        words = np.where(encoded.is_first, encoded.words, NOTHING)  # (P,)
+        targets = {"sequence.cut": laid.pieces.truncated, "token.word": _along_tokens(words, encoded.ids, laid)}
+        if (encoded.reach > encoded.words).any():
+            targets["token.reach"] = _along_tokens(encoded.reach, encoded.ids, laid)
         if all(sentence.label is not None for sentence in sentences):
-            first, later = (np.append(tags, NOTHING) for tags in self._numbers(sentences))  # (W+1,), -1 the last
-            rest = later[found.numbers] if self.label_all_pieces else NOTHING
-            tags = np.where(found.is_first, first[found.numbers], rest)
-            targets["token.tag"] = _along_tokens(tags, found.ids, laid)
+            first, later = (np.append(tags, NOTHING) for tags in self._numbers(sentences))  # (W+1,), the last is -1
+            rest = later[encoded.numbers] if self.label_all_pieces else NOTHING
+            tags = np.where(encoded.is_first, first[encoded.numbers], rest)
+            targets["token.tag"] = _along_tokens(tags, encoded.ids, laid)
         return Batch.pack(
             laid.pieces.tokens, laid.pieces.segments, laid.pieces.offsets, rows=laid.rows, targets=targets
         )
 
     def _numbers(self, sentences: Sequence[Words]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the numbers of all words' tags, and of the tags that go on within these words: I-X after B-X."""
-        place = {label: number for number, label in enumerate(self.labels)}
-        given = {tag for sentence in sentences for tag in sentence.label or ()}
-        own = {tag: own_tag(tag, self.labels) for tag in given}
-        numbers = {tag: NOTHING if name is None else place[name] for tag, name in own.items()}
-        inner = {tag: place.get(f"I-{tag[2:]}", number) for tag, number in numbers.items() if tag.startswith("B-")}
+        """Return the tag numbers of all words' first pieces and of their later pieces: I-X after B-X."""
+        number_of = {label: number for number, label in enumerate(self.labels)}
+        distinct = {tag for sentence in sentences for tag in sentence.label or ()}
+        names = {tag: own_tag(tag, self.labels) for tag in distinct}
+        numbers = {tag: NOTHING if name is None else number_of[name] for tag, name in names.items()}
+        inner = {tag: number_of.get(f"I-{tag[2:]}", number) for tag, number in numbers.items() if tag.startswith("B-")}
         tags = [tag for sentence in sentences for tag in sentence.label or ()]
         first, later = [numbers[tag] for tag in tags], [inner.get(tag, numbers[tag]) for tag in tags]
         return np.array(first, np.int64), np.array(later, np.int64)
 
     def head(self, encoder: Any) -> TaggingHead:
-        """Make the head; it has no pooler."""
+        """Make the head, which has no pooler."""
         return TaggingHead(encoder.token_stem("tags"), encoder.config.hidden_size, len(self.labels))
 
     def counts(self, batch: Batch) -> dict[str, float]:
-        """Count the tokens with a tag."""
+        """Count the tokens that have a tag."""
         return {"tagging": float((batch.targets["token.tag"] != NOTHING).sum())}
 
     def loss(self, outputs: Tensor, batch: Batch) -> Loss:
-        """Cross-entropy over the tags of the tokens that have one."""
+        """Return the cross-entropy of the tokens that have a tag."""
         gold, scores = batch.targets["token.tag"], outputs.float()
         total = cross_entropy(scores, gold, reduction="sum", ignore_index=NOTHING, label_smoothing=self.label_smoothing)
         count = self.counts(batch)["tagging"]
-        right = (scores.argmax(1) == gold).sum()  # no argmax is -1
+        right = (scores.argmax(1) == gold).sum()  # never equal where gold is -1
         return Loss({"tagging": Term(1.0, total, count)}, {"accuracy": (right, count)})
 
     def decode(self, outputs: Tensor, batch: Batch, items: Sequence[Any], tokenizer: Tokenizer) -> list[Tagged]:
-        """Tag every word, and read the entities off. A word without pieces, or one that was cut off, is O."""
+        """Return the tags and entities of each text. A word without pieces, or one that was cut off, gets O."""
         words = batch.targets["token.word"]
         picked = (words != NOTHING).nonzero().flatten()
         best = outputs[picked].float().softmax(1).max(1)
@@ -214,30 +216,30 @@ class Tagging(Task):
             reach = batch.targets["token.reach"][picked].tolist()
             for row, word, last in zip(rows, words[picked].tolist(), reach, strict=True):
                 for inner in range(word + 1, last + 1):
-                    if not scores[row][inner]:  # a word without a piece of its own goes on with the one before
-                        tags[row][inner], scores[row][inner] = self._going_on(tags[row][word]), scores[row][word]
+                    if not scores[row][inner]:  # its piece is that of the word before, so its tag continues that word's
+                        tags[row][inner], scores[row][inner] = self._continued(tags[row][word]), scores[row][word]
         return [self._tagged(*parts) for parts in zip(sentences, tags, scores, strict=True)]
 
-    def _going_on(self, tag: str) -> str:
-        """Return the tag of what stands inside a word of this tag."""
+    def _continued(self, tag: str) -> str:
+        """Return the tag that continues a tag: I-X for B-X, if the model has it, else the tag itself."""
         inner = f"I-{tag[2:]}" if tag.startswith("B-") else tag
         return inner if inner in self.labels else tag
 
     def _tagged(self, sentence: Words, tags: Sequence[str], scores: Sequence[float]) -> Tagged:
-        decided = [score for score in scores if score > 0.0]
-        certainty = sum(decided) / len(decided) if decided else 1.0
+        predicted = [score for score in scores if score > 0.0]
+        confidence = sum(predicted) / len(predicted) if predicted else 1.0
         if not self.finds_entities:
-            return Tagged(sentence.words, tuple(tags), (), certainty)
+            return Tagged(sentence.words, tuple(tags), (), confidence)
         text, offsets = whole_text(sentence), word_offsets(sentence)
         found = entities(positioned(tags, self.scheme))
         spans = []
         for label, first, end in found:
             start, stop = offsets[first][0], offsets[end - 1][1]
             spans.append(Span(label, text[start:stop], start, stop, sum(scores[first:end]) / (end - first)))
-        return Tagged(sentence.words, iob2(found, len(tags)), tuple(spans), certainty)
+        return Tagged(sentence.words, iob2(found, len(tags)), tuple(spans), confidence)
 
     def score(self, predictions: Sequence[Tagged], items: Sequence[Any]) -> dict[str, float]:
-        """Score entities by the CoNLL rules; other tags by accuracy and `f1`, the mean F1 of all tags."""
+        """Score entities by the CoNLL rules. Score other tags by accuracy and `f1`, the mean F1 of all tags."""
         gold, guesses = self._gold(items), [guess.tags for guess in predictions]
         if self.finds_entities:
             return entity_scores(gold, guesses)
@@ -245,31 +247,33 @@ class Tagging(Task):
         return {"f1": macro_f1(flat_gold, flat_guesses), "accuracy": accuracy(flat_gold, flat_guesses)}
 
     def rescorer(self, predictions: Sequence[Tagged], items: Sequence[Any]) -> Any:
-        """Return what `score` says of the texts at some places, which may come several times."""
-        count = entity_rescorer if self.finds_entities else tag_rescorer
-        return count(self._gold(items), [guess.tags for guess in predictions])
+        """Return a function that computes `score` for the texts at given indices, which may repeat."""
+        rescorer = entity_rescorer if self.finds_entities else tag_rescorer
+        return rescorer(self._gold(items), [guess.tags for guess in predictions])
 
     def _gold(self, items: Sequence[Any]) -> list[tuple[str, ...]]:
-        """Return the right tags, with positions where the model's own lack them."""
+        """Return the items' tags, with positions added if the model's tags have none."""
         return [positioned(item.label, self.scheme) for item in items]
 
     def judge(self, prediction: Tagged, item: Any) -> Judgement:
-        """Compare the entities of a text, by their F1; or its tags, by the share of right ones."""
+        """Compare the entities of a text, with their F1 as credit, or its tags, with their accuracy as credit."""
         if self.finds_entities:
-            (said,) = self._gold([item])
-            there = set(entities(said)) | set(entities(prediction.tags))
-            credit = entity_scores([said], [prediction.tags])["f1"] if there else 1.0
-            return Judgement(_entities_of(item, said), _entities_of(item, prediction.tags), credit, prediction.score)
+            (gold_tags,) = self._gold([item])
+            any_entity = entities(gold_tags) or entities(prediction.tags)
+            credit = entity_scores([gold_tags], [prediction.tags])["f1"] if any_entity else 1.0
+            return Judgement(
+                _entities_of(item, gold_tags), _entities_of(item, prediction.tags), credit, prediction.score
+            )
         gold, guess = [], []
-        for word, tag, guessed in zip(item.words, item.label, prediction.tags, strict=True):
-            if tag != guessed:
+        for word, tag, predicted in zip(item.words, item.label, prediction.tags, strict=True):
+            if tag != predicted:
                 gold.append(f"{word}/{tag}")
-                guess.append(f"{word}/{guessed}")
+                guess.append(f"{word}/{predicted}")
         credit = accuracy(item.label, prediction.tags) if item.words else 1.0
         return Judgement(", ".join(gold), ", ".join(guess), credit, prediction.score)
 
     def per_class(self, predictions: Sequence[Tagged], items: Sequence[Any]) -> dict[str, dict[str, float]]:
-        """Measure every type of entity, or every tag."""
+        """Measure each entity type, or each tag."""
         gold, guesses = self._gold(items), [guess.tags for guess in predictions]
         if self.finds_entities:
             return entity_scores_by_type(gold, guesses)
@@ -278,13 +282,13 @@ class Tagging(Task):
 
 
 def _as_words(item: Any, number: int) -> Words:
-    """Take an item's words, or cut a text into words."""
+    """Return an item's words; a text is split into words."""
     if isinstance(item, str):
         return cut_words(item)
     if isinstance(item, Text) and item.pair is None and item.label is None:
         return replace(cut_words(item.text), line=item.line)
     if not isinstance(item, Words):
-        raise DataError(f"text {number} is {item!r:.60}; tagging takes one string, or Words with one tag a word")
+        raise DataError(f"text {number} is {item!r:.60}; tagging takes a string, or Words with one tag for each word")
     if item.label is not None and len(item.label) != len(item.words):
         raise DataError(f"text {number} has {len(item.label)} tags for {len(item.words)} words")
     if item.offsets and len(item.offsets) != len(item.words):
@@ -293,7 +297,7 @@ def _as_words(item: Any, number: int) -> Words:
 
 
 def _along_tokens(values: NDArray[np.int64], pieces: Sequence[Sequence[int]], laid: Windows) -> NDArray[np.int64]:
-    """Put the value of each piece (P,) at the token that it is in the window that it belongs to: (T,)."""
+    """Return the value of each token's piece, (T,), from values of pieces (P,); -1 if another window owns the piece."""
     edges = np.concatenate([[0], np.cumsum([len(ids) for ids in pieces])])
     before = np.cumsum(laid.counts) - laid.counts
     shown = np.repeat(edges[laid.rows] + laid.starts - before, laid.counts) + np.arange(int(laid.counts.sum()))
@@ -308,17 +312,17 @@ def _flat(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _entities_of(item: Words, tags: Sequence[str]) -> str:
-    """Write entities for people: "PER Angela Merkel, LOC Paris"."""
+    """Return a list of the entities, such as "PER Angela Merkel, LOC Paris"."""
     text, offsets = whole_text(item), word_offsets(item)
-    found = [f"{label} {text[offsets[first][0] : offsets[end - 1][1]]}" for label, first, end in entities(tags)]
-    return ", ".join(found) or "nothing"
+    names = [f"{label} {text[offsets[first][0] : offsets[end - 1][1]]}" for label, first, end in entities(tags)]
+    return ", ".join(names) or "no entities"
 
 
 class TaggingHead(nn.Module):
-    """Drop, project.
+    """The encoder's dropout and a linear layer.
 
     Args:
-        stem: the encoder's, with its dropout.
+        stem: the encoder's layer below it, with its dropout.
         hidden_size: H.
         num_labels: C.
     """

@@ -1,9 +1,9 @@
 """The contract of `tasks/`: encode, head, loss, decode, score.
 
-Pre-training, fine-tuning, evaluation, prediction and serving differ only in which of the five verbs they use. A task is
-a frozen dataclass derived from `Task`; its fields are its settings, and the file named as the task holds `TASK`, the
-class. The road is the same for learning and for use up to the head's outputs: then `loss` to the left, `decode` to the
-right. Around the verbs stand a few questions that most tasks answer as `Task` itself does.
+Pre-training, fine-tuning, evaluation, prediction and serving differ only in which of these five methods they call. A
+task is a frozen dataclass that derives from `Task`. Its fields are its settings. The file named after the task assigns
+the class to `TASK`. Training and prediction share `encode` and the network. Training then calls `loss`, prediction
+calls `decode`. `Task` implements the other methods in the way that suits most tasks.
 
 Shapes: T tokens, B sequences, H hidden.
 """
@@ -39,30 +39,30 @@ Keys = NDArray[np.uint64]
 
 @dataclass(frozen=True, eq=False)
 class Term:
-    """One part of a loss, not yet divided."""
+    """One part of a loss, before division by its count."""
 
     weight: float
-    """What the mean is multiplied with in the total."""
+    """Factor of the mean in the total loss."""
     sum: Tensor
-    """Scalar, summed over `count` things, carrying gradients."""
+    """Scalar sum over `count` items or tokens, with gradients."""
     count: float
-    """How many things were summed."""
+    """Number of items or tokens in the sum."""
 
 
 @dataclass(frozen=True, eq=False)
 class Loss:
-    """Named terms, and figures to report beside them.
+    """Named terms of a loss, and further figures to report.
 
-    Every term is divided once, by its own count over all micro-batches (and processes) of a step; averaging averages
-    would weigh a short micro-batch as much as a long one.
+    Each term is divided once, by its count over all micro-batches (and processes) of a step. A mean of the
+    micro-batches' means would give a short micro-batch as much weight as a long one.
     """
 
     terms: dict[str, Term]
     figures: dict[str, tuple[Tensor, float | Tensor]] = field(default_factory=dict)
-    """name: (sum, count), such as the number of right guesses; a count that is worked out on the device is a tensor."""
+    """name: (sum, count), such as the number of correct predictions. A count computed on the device is a tensor."""
 
     def total(self, counts: Mapping[str, float]) -> Tensor:
-        """Add the terms, each divided by its global count (0 counts as 1: its sum is 0 too)."""
+        """Add the terms, each divided by its global count. A count of 0 is replaced by 1, as its sum is 0 too."""
         parts = [term.weight * term.sum / max(counts[name], 1.0) for name, term in self.terms.items()]
         total = parts[0]
         for part in parts[1:]:
@@ -72,66 +72,67 @@ class Loss:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What a prediction is worth beside the right answer, for whoever wants to look at mistakes."""
+    """A prediction compared with its label, for listing a model's mistakes."""
 
     gold: str
-    """The right answer in words."""
+    """The label as text."""
     guess: str
-    """The prediction in words."""
+    """The prediction as text."""
     credit: float
-    """1 for right, 0 for wrong, or in between."""
+    """1 for a correct prediction, 0 for a wrong one, or a value between for a partly correct one."""
     score: float
-    """How sure the model was, 0 to 1."""
+    """Confidence of the model, 0 to 1."""
 
 
 class Task(ABC):
-    """What every task defines. Settings are the fields of the frozen dataclass that derives from it."""
+    """Base class of all tasks. A task's settings are the fields of its frozen dataclass."""
 
     name: ClassVar[str]
-    """The file's name, the word a user types; a third party's own word in classes that have no file here."""
+    """Name of the task's file, which users type. A third party's class may have any name."""
     architecture: ClassVar[str]
-    """Name of the class that loads it in transformers, with {} for the encoder's ("{}ForMaskedLM")."""
+    """Class that loads the model in transformers, with {} for the encoder's name ("{}ForMaskedLM")."""
     needs_labels: ClassVar[bool] = True
-    """Whether it is measured on labelled items; others make their own targets."""
+    """Whether evaluation needs labelled items. Tasks without labels make their own targets."""
     writes: ClassVar[bool] = False
-    """Whether labels are texts that it learns to write, and any text may be one."""
+    """Whether the model learns to write its labels, which may be any text."""
     whole_batch: ClassVar[bool] = False
-    """Whether the loss compares items of a batch with one another, so that a step must not be split."""
+    """Whether the loss compares the items of a batch with one another, so that a step must not be split."""
     criterion: ClassVar[str] = "accuracy"
-    """The score, the higher the better, by which one model is preferred to another."""
+    """Score by which models are compared. Higher is better."""
     takes_choices: ClassVar[bool] = False
-    """Whether an item is a text and any number of further ones to choose from."""
+    """Whether an item is a text with any number of choices."""
     plan: ClassVar[str] = ""
-    """How a corpus is cut for it in pre-training, one of `bertie.data.sampler.PLANS`; empty: it learns from no corpus.
+    """How pre-training cuts a corpus for this task, one of `bertie.data.sampler.PLANS`. Empty: no pre-training.
 
-    Such a task has a field `max_length`, and its `encode` takes `bertie.data.instances.Instances`.
+    A task with a plan has a field `max_length`, and its `encode` takes `bertie.data.instances.Instances`.
     """
     of_model: ClassVar[tuple[str, ...]] = ()
-    """Settings that belong to a trained model: pre-training that goes on from one takes them over."""
+    """Settings that belong to a trained model. Continued pre-training takes them from the model."""
     fills_masks: ClassVar[bool] = False
-    """Whether it guesses the pieces at `slot.position`: the outputs of its head, or their `tokens`, are `Logits`."""
+    """Whether it predicts the pieces at `slot.position`: the outputs of its head, or their `tokens`, are `Logits`."""
     left_to_right: ClassVar[bool] = False
-    """Whether it guesses those pieces from what stands before them in causal batches, and so can score whole texts."""
+    """Whether it predicts the pieces of causal batches from those before them, and so can score whole texts."""
 
     @abstractmethod
     def encode(self, items: Any, tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
-        """Turn items into a batch; `keys` (B,) are the streams corruption is drawn from, None for none.
+        """Turn items into a batch.
 
-        Targets that need an item's label are there only when every item has one. `sequence.cut` (B,) counts the pieces
-        that were cut off an item, on its first sequence.
+        `keys` (B,) seed the random streams of the corruption; None leaves the items as they are. Targets that need an
+        item's label are present only if every item has one. `sequence.cut` (B,) is the number of pieces cut off an
+        item, given at its first sequence.
         """
 
     @abstractmethod
     def head(self, encoder: Any) -> nn.Module:
-        """Make the module from (hidden (T, H), batch, noise) to outputs, from the encoder's own stems.
+        """Make the module that maps (hidden (T, H), batch, noise) to outputs, from layers that the encoder provides.
 
-        A head whose outputs are one row a token, each from that token's vector alone, may say so by an attribute
-        `token_by_token = True`: an item too long for one pass then goes through encoder and head in parts.
+        A head that computes one output row for each token, from this token's hidden vector alone, may set the
+        attribute `token_by_token = True`. An item too long for one pass then goes through encoder and head in parts.
         """
 
     @abstractmethod
     def counts(self, batch: Batch) -> dict[str, float]:
-        """Count what each term of the loss sums over; known before any forward pass."""
+        """Count the items or tokens that each term of the loss sums over, before any forward pass."""
 
     @abstractmethod
     def loss(self, outputs: Any, batch: Batch) -> Loss:
@@ -139,11 +140,11 @@ class Task(ABC):
 
     @abstractmethod
     def decode(self, outputs: Any, batch: Batch, items: Sequence[Any], tokenizer: Tokenizer) -> list[Any]:
-        """Turn outputs into one prediction an item; `batch.rows` says whose sequence is whose."""
+        """Turn outputs into one prediction for each item. `batch.rows` maps sequences to items."""
 
     @abstractmethod
     def score(self, predictions: Sequence[Any], items: Sequence[Any]) -> dict[str, float]:
-        """Compare predictions with the items' gold answers."""
+        """Compare predictions with the items' labels."""
 
     @classmethod
     def read(
@@ -154,74 +155,74 @@ class Task(ABC):
         labelled: bool = False,
         like: Reading | None = None,
     ) -> Table[Any]:
-        """Read a file of this task's kind of items; a table of texts, or pairs of texts, unless a task says otherwise.
+        """Read a file of this task's items. The default reads a table of texts or pairs of texts.
 
-        A task of your own may leave out `like`.
+        A third-party task may leave out `like`.
 
         Args:
             path: the file.
-            columns: part of an item to column name; found out when None.
+            columns: column name of each role. None: detect the roles.
             labelled: whether every item needs a label.
-            like: how the model's training file was read; this one is read alike, or the difference is said.
+            like: how the model's training file was read. This file is read the same way; differences are reported.
         """
         return read_table(path, columns=columns, labelled=labelled, like=like)
 
     @classmethod
     def learn(cls, items: Sequence[Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the settings that a training table decides, such as the names of the labels.
+        """Return the settings that follow from a training table, such as the names of the labels.
 
         Args:
-            items: the training table, labelled.
-            settings: what the user has set; these win.
+            items: the labelled items of the training table.
+            settings: the user's settings, which take precedence.
 
         Raises:
-            SettingsError: this task can't be learned from a table.
-            DataError: a table with nothing to learn.
+            SettingsError: this task can't be fine-tuned on a table.
+            DataError: the table gives the model no target to learn.
         """
         raise SettingsError(f"--task {cls.name} is not fine-tuned on a table; pretrain learns it from a corpus")
 
     def foreign(self) -> dict[str, Any]:
-        """Return what config.json has to say of this task to other programs, such as `problem_type`."""
+        """Return entries of config.json that other programs need for this task, such as `problem_type`."""
         return {}
 
     def has_gold(self, item: Any) -> bool:
-        """Tell whether a prediction for this item can be scored: by its label, unless the task knows better."""
+        """Tell whether a prediction for this item can be scored. By default it can if the item has a label."""
         return getattr(item, "label", None) is not None
 
     def admit(self, items: Sequence[Any], path: Path) -> None:
-        """Refuse a labelled table that can't be measured on, such as one with labels the model doesn't know.
+        """Check that the model can be evaluated on a labelled table; for example, that it knows the labels.
 
         Raises:
-            DataError: what is wrong and where.
+            DataError: it can't; the message names the problem and the line.
         """
         del items, path
 
     def tune(self, predictions: Sequence[Any], items: Sequence[Any]) -> dict[str, Any]:
-        """Return settings of `decode` that are better for these predictions (a threshold); they travel with the model.
+        """Return better settings for `decode`, such as a threshold. They are stored with the model.
 
         Args:
-            predictions: for a dev table, decoded with the settings as they are.
-            items: of that table.
+            predictions: of the dev set, decoded with the present settings.
+            items: of the dev set.
         """
         del predictions, items
         return {}
 
     def revise(self, predictions: Sequence[Any]) -> list[Any] | None:
-        """Return what this task says where it said `predictions` with other settings of `tune`'s kind.
+        """Return predictions updated to the settings that `tune` chose after they were decoded.
 
-        None: that can't be told from them, and the items must go through the model again.
+        None: they hold too little for that, and the items must go through the model again.
         """
         del predictions
         return None
 
     def corpus_plan(self) -> str:
-        """Name how a corpus is cut for this task as it is set: `plan`, unless one of its settings says otherwise."""
+        """Return the name of the corpus plan under this task's settings: `plan`, unless a setting changes it."""
         return self.plan
 
     def at(self, done: float) -> Self:
-        """Return the task as it is at a point of a pre-training run, such as with the mask rate of that point.
+        """Return the task with the settings of one point of a pre-training run, such as the mask rate there.
 
-        Measuring on a dev corpus goes by the task as it is at the end.
+        Evaluation on a dev corpus uses the settings of the end of the run.
 
         Args:
             done: fraction of the run that is done, 0 to 1.
@@ -230,36 +231,36 @@ class Task(ABC):
         return self
 
     def aspects(self) -> Sequence[Task]:
-        """Return the tasks that are measured, each on all there is: this one, unless it draws between objectives."""
+        """Return the tasks to evaluate, each on the whole dev corpus: one for each objective that a run draws from."""
         return (self,)
 
     def derived(self, means: Mapping[str, float]) -> dict[str, float]:
-        """Return figures of a measurement that follow from its means and are none themselves, such as a perplexity."""
+        """Compute figures that follow from means and are not means themselves, such as the perplexity."""
         del means
         return {}
 
     def network(self, model: TaskModel, *, seed: int) -> TaskModel:
-        """Return the network that learns: `model` itself, or one of its parts and those of a helper that learns too.
+        """Return the network to train: `model`, or a network that shares its layers and adds a helper model.
 
         Args:
-            model: the encoder under this task's head, which is what is written and used.
-            seed: of the helper's first weights.
+            model: the encoder with this task's head, which is saved and used after training.
+            seed: of the helper's random weights.
         """
         del seed
         return model
 
     def adjusted(self, settings: Mapping[str, Any]) -> Self:
-        """Return this task with some of its settings changed."""
+        """Return this task with the given settings changed."""
         changed: Self = replace(self, **settings)  # type: ignore[type-var]
         return changed
 
     def judge(self, prediction: Any, item: Any) -> Judgement | None:
-        """Compare one prediction with its item's label; None for a task without right and wrong."""
+        """Compare one prediction with its item's label. None for a task whose predictions can't be wrong."""
         del prediction, item
         return None
 
     def per_class(self, predictions: Sequence[Any], items: Sequence[Any]) -> dict[str, dict[str, float]]:
-        """Return precision, recall, f1 and support of every class; empty for a task without classes."""
+        """Return precision, recall, f1 and support of each class. Empty for a task without classes."""
         del predictions, items
         return {}
 
@@ -272,40 +273,40 @@ def read_items(
     labelled: bool = False,
     like: Reading | None = None,
 ) -> Table[Any]:
-    """Let a task read a file, as the model's training file was read where the task can do that."""
-    known = inspect.signature(kind.read).parameters.values()
-    follows = any(one.name == "like" or one.kind is one.VAR_KEYWORD for one in known)
-    return kind.read(path, columns=columns, labelled=labelled, **({"like": like} if follows else {}))
+    """Read a file by `kind.read`, and pass `like` on if that method takes it."""
+    parameters = inspect.signature(kind.read).parameters.values()
+    takes_like = any(one.name == "like" or one.kind is one.VAR_KEYWORD for one in parameters)
+    return kind.read(path, columns=columns, labelled=labelled, **({"like": like} if takes_like else {}))
 
 
 def task_class(name: str) -> type[Task]:
-    """Find a task by the word a user types: a file here, or a third party's class as `package.module:Class`.
+    """Return a task's class by name: a file of `bertie/tasks`, or a third party's class as `package.module:Class`.
 
     Raises:
-        SettingsError: there is none of that name.
+        SettingsError: no task has this name.
     """
     if ":" not in name:
-        found: type[Task] = registry.load("tasks", name).TASK
-        return found
-    kind = registry.load_foreign(name)
-    if not (isinstance(kind, type) and issubclass(kind, Task)):
-        raise SettingsError(f"{name} is no task: a task is a class that derives from bertie.Task")
-    return kind
+        builtin: type[Task] = registry.load("tasks", name).TASK
+        return builtin
+    foreign = registry.load_foreign(name)
+    if not (isinstance(foreign, type) and issubclass(foreign, Task)):
+        raise SettingsError(f"{name} is not a task: a task is a class that derives from bertie.Task")
+    return foreign
 
 
 def task_name(task: Task) -> str:
-    """Return the word by which `task_class` finds a task's class again."""
+    """Return the name under which `task_class` finds the task's class."""
     kind = type(task)
-    own = kind.__module__ == f"bertie.tasks.{kind.name}"
-    return kind.name if own else f"{kind.__module__}:{kind.__qualname__}"
+    is_builtin = kind.__module__ == f"bertie.tasks.{kind.name}"
+    return kind.name if is_builtin else f"{kind.__module__}:{kind.__qualname__}"
 
 
 class TaskModel(nn.Module):
-    """An encoder under a task's head: the whole network.
+    """The whole network: an encoder with a task's head.
 
     Args:
         encoder: a module of `models/`.
-        head: what the task's `head(encoder)` made.
+        head: the module that the task's `head(encoder)` returned.
     """
 
     def __init__(self, encoder: nn.Module, head: nn.Module) -> None:
@@ -320,25 +321,25 @@ class TaskModel(nn.Module):
         return self.head(self.encoder(batch, noise), batch, noise)
 
     def companions(self) -> dict[str, tuple[TaskModel, Task]]:
-        """Return the helpers of learning that are models of use too, by the name of the folder each is written to."""
+        """Return helper models that are saved as well, as folder name: (model, task)."""
         return {}
 
 
 def check_length(max_length: int) -> None:
-    """Refuse a length that leaves no room for a pair of texts.
+    """Check that a sequence of this length has room for a pair of texts.
 
     Raises:
-        SettingsError: it is too short.
+        SettingsError: it has not.
     """
     if max_length < 5:
         raise SettingsError(f"max_length must be at least 5, for [CLS] a [SEP] b [SEP]; got {max_length}")
 
 
 def encoded_texts(items: Sequence[Any], tokenizer: Tokenizer) -> tuple[list[list[int]], list[list[int] | None]]:
-    """Encode what `texts` splits: the pieces of the first and of the second texts, None where there is no second.
+    """Return the pieces of the items' first and second texts, with None for an item without a second text.
 
     Raises:
-        DataError: an item that is no text, or a text with a lone surrogate.
+        DataError: an item is not a text, or a text has a lone surrogate.
     """
     first, second = texts(items)
     if second is None:

@@ -131,11 +131,11 @@ def test_choices(folders: dict[str, str], capsys: pytest.CaptureFixture[str], tm
         (("choose", "a\tb\tc", "--joint"), 2, "filling masks needs a masked language model"),
         (("cloze", "a [MASK]", "--joint", "--targets", "cat"), 2, "--joint and --targets can't be combined"),
         (("cloze", "a", "--likelihood", "--top-k", "2"), 2, "--top-k has no effect with --likelihood"),
-        (("cloze", "a [MASK]", "--answer-length", "0"), 2, "answers have at least 1 piece"),
+        (("cloze", "a [MASK]", "--answer-length", "0"), 2, "answers need at least 1 piece"),
         (("cloze", "a [MASK] [MASK]", "--answer-length", "2"), 3, "text 1 has 2 [MASK]"),
         (("cloze", "a [MASK]", "--targets", "cat,,dog"), 2, "target 2 is ''"),
         (("cloze", "a", "--joint"), 3, "text 1 has no [MASK] to fill"),
-        (("cloze", "a [MASK]", "--truncation", "window"), 2, "pretraining.truncation is one of error, truncate"),
+        (("cloze", "a [MASK]", "--truncation", "window"), 2, "pretraining.truncation must be one of error, truncate"),
     ],
 )
 def test_wishes_that_do_not_fit(

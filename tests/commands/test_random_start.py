@@ -129,7 +129,7 @@ def test_a_decoder_over_a_pretrained_encoder_is_a_copy_or_random(room: Path, tmp
             isinstance(made.task, Generation) and made.task.decoder == choice and own.data_ptr() != decoder.data_ptr()
         )
     assert same == {"copy": True, "random": False}
-    with pytest.raises(SettingsError, match="copy where weights are shared"):
+    with pytest.raises(SettingsError, match="copy if shared is set"):
         Generation(decoder="random", shared=True)
 
 

@@ -118,12 +118,12 @@ def test_an_index_keeps_the_vectors(
     again, err = run(capsys, models[0], *words)
     assert again == first and "Embedding" not in err
     _, err = run(capsys, models[1], *words)
-    assert "another model than when it was made" in err and "6 vectors stored" in err
+    assert "changed since it was made: model" in err and "6 vectors stored" in err
     Path(file).write_text("the cat sat\nred fish\n", encoding="utf-8")
     shorter, err = run(capsys, models[1], *words)
-    assert "another file than when it was made" in err and len(json.loads(shorter)["hits"]) == 2
+    assert "changed since it was made: file" in err and len(json.loads(shorter)["hits"]) == 2
     _, err = run(capsys, models[1], *words, "--length", "6")
-    assert "another model than" in err  # cut elsewhere, a text has another vector
+    assert "changed since it was made: model" in err  # cut elsewhere, a text has another vector
 
 
 @pytest.mark.parametrize("content", [b"", b"mine", b"PK\x03\x04", b"\x93NUMPY", "pickled", "other", "array"])
@@ -142,7 +142,7 @@ def test_what_is_no_index_is_left_alone(
         np.savez(place, origin=np.array(json.dumps({"form": "another"})), vectors=np.zeros((6, 32), np.float32))
     before = place.read_bytes()
     code, said = fail(capsys, models[0], file, "a cat", "--index", str(place))
-    assert code == 3 and f"{place} is no search index" in said and place.read_bytes() == before
+    assert code == 3 and f"{place} is not a search index" in said and place.read_bytes() == before
 
 
 def test_wrong_wishes(models: list[str], file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

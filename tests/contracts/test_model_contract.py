@@ -198,5 +198,5 @@ def learn(made: Any, objective: Any, batch: Batch) -> None:
 
 @pytest.mark.parametrize("name", [name for name in ENCODERS if name != "bert"])
 def test_next_sentences_are_berts_alone(name: str, tiny_tokenizer: Any) -> None:
-    with pytest.raises(SettingsError, match="no head for the next sentence"):
+    with pytest.raises(SettingsError, match="no next sentence head"):
         NextSentence().head(shape(name, tiny_tokenizer).build())

@@ -144,7 +144,7 @@ def test_a_single_column_with_holes(film: Predictor) -> None:
         film.predict(["the cat", None])
     with pytest.raises(DataError, match=r"texts are one column; got an array of shape \(1, 2\)"):
         film.predict(np.array([["a", "b"]]))
-    with pytest.raises(SettingsError, match="columns are those of a table"):
+    with pytest.raises(SettingsError, match="columns need a table"):
         film.predict(TEXTS, columns={"text": "body"})
     assert as_texts("the cat") == "the cat"
 

@@ -77,7 +77,7 @@ def test_config_that_is_none(content: bytes, message: str, folder: Path) -> None
         ({"vocab_size": 44}, "45 tokens, but the model only 44"),
         ({"hidden_dropout_prob": 3}, "hidden_dropout_prob"),
         ({"layer_norm_eps": "small"}, "layer_norm_eps"),
-        ({"is_decoder": True}, "sees no token to the right"),
+        ({"is_decoder": True}, "a causal model attends to the left only"),
         ({"is_decoder": True, "add_cross_attention": True}, "is_decoder"),
         ({"add_cross_attention": True}, "add_cross_attention"),
         ({"bertie": 3}, "bertie"),

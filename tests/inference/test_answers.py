@@ -117,7 +117,7 @@ def test_what_the_vocabulary_lacks_is_said(masked: Make, monkeypatch: pytest.Mon
     said: list[str] = []
     monkeypatch.setattr(progress, "warn", said.append)
     (found,) = rank_targets(masked(), ["[MASK]"], ["cat", "☃"])
-    assert said == ["target '☃' holds what the vocabulary lacks; it is scored as [UNK]"]
+    assert said == ["target '☃' has text that the vocabulary can't write; it is scored as [UNK]"]
     assert {answer.answer: answer.pieces for answer in found}["☃"] == ("[UNK]",)
 
 
@@ -125,10 +125,10 @@ def test_what_the_vocabulary_lacks_is_said(masked: Make, monkeypatch: pytest.Mon
     ("texts", "targets", "error", "match"),
     [
         (["[MASK]"], [], SettingsError, "there is no target"),
-        (["[MASK]"], ["cat", " "], SettingsError, "target 2 is ' ', which holds no piece"),
-        (["[MASK]"], ["cat", "Cat"], SettingsError, "targets 'cat' and 'Cat' are the same"),
-        (["[MASK]"], ["cat " * 40], SettingsError, "an answer of 40 pieces leaves no room in 32 tokens"),
-        (["[MASK]", "a [MASK] [MASK]"], ["cat"], DataError, r"text 2 has 2 .MASK.; a whole answer takes"),
+        (["[MASK]"], ["cat", " "], SettingsError, "target 2 is ' ', which has no pieces"),
+        (["[MASK]"], ["cat", "Cat"], SettingsError, "targets 'cat' and 'Cat' have the same pieces"),
+        (["[MASK]"], ["cat " * 40], SettingsError, "an answer of 40 pieces leaves no room for a text in 32 tokens"),
+        (["[MASK]", "a [MASK] [MASK]"], ["cat"], DataError, r"text 2 has 2 .MASK.; an answer replaces"),
         (["[MASK]", Text("cat", line=7)], ["cat"], DataError, r"text 2 \(line 7\) has no .MASK. to fill"),
         (["[MASK]" + " a" * 28], ["old dog and cat"], DataError, "text 1 has 31 tokens, more than 28"),
     ],

@@ -82,7 +82,7 @@ def test_each_model_has_a_way_of_its_own(tiny_tokenizer: Any) -> None:
     for kind, way in ways.items():
         assert suite.measure(predictor(tiny_tokenizer, kind(max_length=64)), pairs).scoring == way
     for kind, other in {CausalLM: "masked", MaskedLM: "causal"}.items():
-        with pytest.raises(SettingsError, match=f"scoring {other} is none of {kind.name}"):
+        with pytest.raises(SettingsError, match=f"{kind.name} models can't do {other} scoring"):
             suite.measure(predictor(tiny_tokenizer, kind(max_length=64)), pairs, scoring=other)  # type: ignore[arg-type]
 
 

@@ -52,7 +52,7 @@ def test_a_single_term_has_no_second_name(build_model: Build, tiny_tokenizer: An
 
 
 def test_no_batches(build_model: Build) -> None:
-    with pytest.raises(DataError, match="there is no batch"):
+    with pytest.raises(DataError, match="there are no batches"):
         evaluate_batches(build_model(TASK), TASK, [])
 
 
@@ -134,14 +134,14 @@ def test_what_can_not_be_measured(build_model: Build, tiny_tokenizer: Any) -> No
     def run(items: list[Any], task: Any = TASK, used: Any = model) -> Evaluation:
         return evaluate(used, task, items, tiny_tokenizer)
 
-    with pytest.raises(DataError, match="there is no item"):
+    with pytest.raises(DataError, match="there are no items"):
         run([])
-    with pytest.raises(DataError, match="text 2 has no label, others have"):
+    with pytest.raises(DataError, match="text 2 has no label, but others have"):
         run([Text("a", label="good"), Text("b")])
-    with pytest.raises(DataError, match="classification is measured on items with labels"):
+    with pytest.raises(DataError, match="evaluating classification needs items with labels"):
         run(["a", "b"])
     unseen = run([Text("a", label="good"), Text("b", label="great")])  # a mistake, whatever the model says
     assert unseen.per_class["great"]["support"] == 1 and unseen.scores["accuracy"] <= 0.5
     features = FeaturesTask()
-    with pytest.raises(SettingsError, match="neither trained nor measured"):
+    with pytest.raises(SettingsError, match="can't be trained or evaluated"):
         run(["a"], features, build_model(features))

@@ -116,5 +116,5 @@ def test_outputs_that_are_no_numbers_are_no_predictions(
     list(forward(model, TASK, ["the cat"], tiny_tokenizer))
     with torch.no_grad():
         next(model.head.parameters()).fill_(value)
-    with pytest.raises(DataError, match=r"outputs are no numbers \(NaN or infinite\)"):
+    with pytest.raises(DataError, match="outputs are NaN or infinite"):
         list(forward(model, TASK, ["the cat"], tiny_tokenizer))

@@ -100,7 +100,7 @@ def test_windows_of_texts_and_labels(masked: Make, monkeypatch: pytest.MonkeyPat
     predictor = masked()
     found = pseudo_log_likelihood(predictor, [Text("the cat", label="x"), "a", "the cat"])
     assert found[0].scores == pytest.approx(found[2].scores, abs=1e-5)
-    with pytest.raises(DataError, match=r"text 4 \(line 9\) holds .MASK.; only a whole text"):
+    with pytest.raises(DataError, match=r"text 4 \(line 9\) holds .MASK.; a likelihood needs"):
         pseudo_log_likelihood(predictor, ["a", "b", "c", Text("the [MASK]", line=9)])
 
 
@@ -117,7 +117,7 @@ def test_what_is_missing_or_cut_is_said(masked: Make, monkeypatch: pytest.Monkey
     found = pseudo_log_likelihood(predictor, ["☃ cat", "the cat sat in the house"])
     assert found[0].pieces == ("[UNK]", "cat") and found[1].pieces == ("the", "cat", "sat", "in")
     assert "longer than 6 tokens are cut" in said[0] and predictor.num_cut == 1
-    assert said[1].startswith("1 of 2 texts hold what the vocabulary lacks")
+    assert said[1].startswith("1 of 2 texts have words that the vocabulary can't write")
     with pytest.raises(DataError, match="text 2 has 6 tokens, more than 5"):
         pseudo_log_likelihood(masked(MaskedLM(max_length=5)), ["cat", "the cat sat ."])
 

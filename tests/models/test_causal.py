@@ -72,12 +72,12 @@ def test_causal_travels_with_a_batch() -> None:
 def test_what_needs_both_sides_is_refused(tiny_tokenizer: Any) -> None:
     shape = CausalConfig.over(replace(BERT, vocab_size=tiny_tokenizer.vocab_size))
     for task in (MaskedLM(), Hybrid()):
-        with pytest.raises(SettingsError, match=f"no token to the right, which {task.name} needs"):
+        with pytest.raises(SettingsError, match=f"{task.name} predicts tokens from both sides, and a causal model"):
             new(shape, task, tiny_tokenizer, 0, architecture="causal")
     with pytest.raises(SettingsError, match="no vector of a whole text"):
         new(shape, Classification(labels=("a", "b")), tiny_tokenizer, 0, architecture="causal")
     modern = replace(MODERN, vocab_size=tiny_tokenizer.vocab_size)
-    with pytest.raises(SettingsError, match="can't go on with texts"):
+    with pytest.raises(SettingsError, match="can't continue texts"):
         new(modern, CausalLM(), tiny_tokenizer, 0, architecture="modernbert")
 
 

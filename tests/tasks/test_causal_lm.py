@@ -79,14 +79,14 @@ def test_long_texts(tiny_tokenizer: Any) -> None:
     task = CausalLM(max_length=12, max_new_tokens=6)
     kept = task.encode(["the cat sat in it"], tiny_tokenizer)
     assert kept.num_tokens == 6  # with the six that may be written there are twelve
-    with pytest.raises(DataError, match=r"text 2 has 6 pieces, and 6 tokens may be written: more than max_length 12"):
+    with pytest.raises(DataError, match=r"text 2 has 6 pieces and may get 6 new tokens, more than max_length 12"):
         task.encode(["good", "the cat sat in it ."], tiny_tokenizer)
     cut = task.adjusted({"truncation": "truncate"}).encode(["good", "the cat sat in it ."], tiny_tokenizer)
     assert tiny_tokenizer.decode(cut.tokens.tolist()[2:]) == "cat sat in it."
     assert cut.targets["sequence.cut"].tolist() == [0, 1]
     with pytest.raises(DataError, match="text 2 is a pair"):
         task.encode(["good", ("a", "b")], tiny_tokenizer)
-    with pytest.raises(SettingsError, match="max_new_tokens 11 leaves no room for a text in max_length 12"):
+    with pytest.raises(SettingsError, match="max_new_tokens 11 leaves no room for a prompt in max_length 12"):
         task.adjusted({"max_new_tokens": 11}).encode(["good"], tiny_tokenizer)
 
 
@@ -100,5 +100,5 @@ def test_short_sequences_leave_room_for_a_text(tiny_tokenizer: Any) -> None:
 
 
 def test_an_encoder_that_cannot_write_is_refused() -> None:
-    with pytest.raises(SettingsError, match="can't go on with texts"):
+    with pytest.raises(SettingsError, match="can't continue texts"):
         CausalLM().head(torch.nn.Identity())

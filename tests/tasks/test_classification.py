@@ -133,7 +133,7 @@ def test_several_labels_at_once(tiny_tokenizer: Any) -> None:
 def test_labels_by_the_users_word() -> None:
     items = [Text("cat", label="good"), Text("dog", label="bad")]
     assert Classification.learn(items, {"labels": ["good", "bad", "never"]})["labels"] == ("good", "bad", "never")
-    with pytest.raises(DataError, match="the label 'bad' is none of those in --settings, which are good, fair"):
+    with pytest.raises(DataError, match="the label 'bad' is not among those of --settings, which are good, fair"):
         Classification.learn(items, {"labels": ["good", "fair"]})
 
 

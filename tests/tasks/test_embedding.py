@@ -151,9 +151,9 @@ def test_numbers_without_a_known_range_are_scored_and_have_no_loss(build_model: 
 
 def test_single_texts_cannot_be_measured(build_model: Build, tiny_tokenizer: Any) -> None:
     task = Embedding()
-    with pytest.raises(DataError, match="embedding is measured on items with labels"):
+    with pytest.raises(DataError, match="evaluating embedding needs items with labels"):
         evaluate(build_model(task), task, ["a cat", "a dog"], tiny_tokenizer)
-    with pytest.raises(DataError, match="text 2 has no label, others have"):
+    with pytest.raises(DataError, match="text 2 has no label, but others have"):
         evaluate(build_model(task), task, [("a cat", "the cat"), "a dog"], tiny_tokenizer)
 
 
@@ -163,7 +163,7 @@ def test_what_a_table_decides() -> None:
     assert Embedding.learn(numbers, {"label_range": (0.0, 5.0)})["label_range"] == (0.0, 5.0)
     assert Embedding.learn(PAIRS, {"objective": "contrastive"}) == {"objective": "contrastive"}
     for objective, items, said in (
-        ("contrastive", numbers, "leave the label out"),
+        ("contrastive", numbers, "leave the labels out"),
         ("cosine", PAIRS, "no column holds labels"),
     ):
         with pytest.raises(SettingsError, match=said):
@@ -206,7 +206,7 @@ def test_tables(tmp_path: Path) -> None:
         ({"pooling": "sum"}, "pooling must be one of mean, cls, max"),
         ({"objective": "triplet"}, "objective must be one of"),
         ({"scale": 0.0}, "scale must be above 0"),
-        ({"label_range": (3.0, 3.0)}, "label_range must be two rising numbers"),
+        ({"label_range": (3.0, 3.0)}, "label_range must be two numbers, the smaller first"),
     ],
 )
 def test_settings(settings: dict[str, Any], said: str) -> None:

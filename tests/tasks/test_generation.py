@@ -47,7 +47,7 @@ def test_the_decoder_reads_the_text_and_says_what_follows(tiny_tokenizer: Any) -
 def test_without_all_labels_there_is_no_target(tiny_tokenizer: Any) -> None:
     assert Generation().encode(["a cat", ("a dog", "a bird")], tiny_tokenizer).target is None
     assert Generation().encode([ITEMS[0], Text("a dog")], tiny_tokenizer).target is None
-    with pytest.raises(DataError, match="text 1 is to become"):
+    with pytest.raises(DataError, match="text 1 has the target"):
         Generation().encode([Text("a", label=("b", "c"))], tiny_tokenizer)
 
 

@@ -68,7 +68,7 @@ def test_masks_of_texts_are_slots_and_labels_what_they_hide(tiny_tokenizer: Any)
 
 
 def test_a_label_that_does_not_fit_its_masks(tiny_tokenizer: Any) -> None:
-    with pytest.raises(DataError, match=r"text 2 has 1 .MASK. and its label 'sats' 2 pieces"):
+    with pytest.raises(DataError, match=r"text 2 has 1 .MASK., but its label 'sats' has 2 pieces"):
         MaskedLM().encode([Text("[MASK]", label="cat"), Text("a [MASK]", label="sats")], tiny_tokenizer)
 
 

@@ -201,7 +201,7 @@ def test_hostile_texts(build_model: Callable[..., TaskModel], tiny_tokenizer: An
         model.predict([("a", "b"), ("a", "b"), ("a", "\ud800")])
     with pytest.raises(DataError, match="text 2 is 'who'; give a question with its context"):
         model.predict([("a", "b"), "who"])
-    with pytest.raises(DataError, match="a Question, which alone may have answers"):
+    with pytest.raises(DataError, match="a Question, the only form with answers"):
         TASK.encode([Text("a", "b", "c")], tiny_tokenizer)
 
 
@@ -236,7 +236,7 @@ def test_what_a_table_decides() -> None:
 
 def test_a_model_that_always_answers_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     TASK.admit([question("dog"), question(None)], Path("dev.json"))
-    assert "dev.json: 1 of 2 questions have no answer, and this model always gives one" in capsys.readouterr().err
+    assert "dev.json: 1 of 2 questions have no answer, but this model always predicts one" in capsys.readouterr().err
     QuestionAnswering(null_threshold=0.0).admit([question(None)], Path("dev.json"))
     assert capsys.readouterr().err == ""
 

@@ -68,7 +68,7 @@ def test_texts_have_masks_only(build_model: Callable[..., TaskModel], tiny_token
 
 def test_encoders_without_such_a_head() -> None:
     assert TASK.head(BertConfig.sized("2/32", vocab_size=50).build())
-    with pytest.raises(SettingsError, match="Roberta has no head for sentence order; take the task masked_lm"):
+    with pytest.raises(SettingsError, match="Roberta has no sentence order head; use the task masked_lm"):
         TASK.head(RobertaConfig.sized("2/32", vocab_size=50).build())
 
 

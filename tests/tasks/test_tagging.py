@@ -202,7 +202,7 @@ def test_bare_positions() -> None:
     [
         (Words(("a", "b"), ("O",)), "text 2 has 1 tags for 2 words"),
         (Words(("a", "b"), None, 0, "a b", ((0, 1),)), "text 2 has 1 offsets for 2 words"),
-        (("a", "b"), "text 2 is .*tagging takes one string, or Words"),
+        (("a", "b"), "text 2 is .*tagging takes a string, or Words"),
         (Text("a", label="x"), "text 2 is "),
         (Words(("a", "\ud800")), "text 2 holds a lone surrogate"),
     ],
@@ -226,7 +226,7 @@ def test_scores_of_entities() -> None:
     assert (judged.gold, judged.guess, judged.score) == ("PER Ann Lee, LOC Rome", "PER Ann Lee", 0.8)
     assert judged.credit == pytest.approx(2 / 3)
     nothing = TASK.judge(told[1], items[1])
-    assert (nothing.gold, nothing.guess, nothing.credit) == ("nothing", "nothing", 1.0)
+    assert (nothing.gold, nothing.guess, nothing.credit) == ("no entities", "no entities", 1.0)
 
 
 def test_labels_of_words(tiny_tokenizer: Any) -> None:

@@ -49,5 +49,5 @@ def test_the_network_uses_one_noise_for_encoder_and_head(
 
 def test_a_setting_with_few_choices_takes_no_other() -> None:
     assert parse_settings(Classification, {"truncation": "window"}) == {"truncation": "window"}
-    with pytest.raises(SettingsError, match=r"masked_lm.truncation is one of error, truncate; got 'window'"):
+    with pytest.raises(SettingsError, match=r"masked_lm.truncation must be one of error, truncate; got 'window'"):
         parse_settings(MaskedLM, {"truncation": "window"})
