@@ -38,7 +38,7 @@ def yardsticks(summary: Summary) -> str:
         table(("method", "loss", "accuracy"), cells, numbers=[1]),
         remark=" ".join(
             [
-                "All chosen tokens are shown as [MASK]. Training shows a tenth of them unchanged; those are easy to predict.",
+                "All chosen tokens are shown as [MASK]. Training shows a tenth unchanged, as easy targets.",
                 *([f"The run {left}."] if (left := moment(summary)) else []),
                 *([expected] if (expected := _expected(summary)) else []),
             ]
