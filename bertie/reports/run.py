@@ -195,7 +195,7 @@ def _about_curves(run: RunReport) -> str:
         return ""
     parts = ["Faint lines show logged values, bold lines a running mean; its last value is above the chart."]
     if changes(run.records):
-        parts.append("Dashed vertical lines mark a change of sequence length, in tokens; dev values use the longest.")
+        parts.append("A label such as 128 → 512 marks a new sequence length, in tokens; dev values use the longest.")
     if any("mlm_loss" in row for row in run.records):
         parts.append("MLM: masked language model; NSP: next sentence prediction.")
     if any("mask_loss" in row for row in run.records):

@@ -38,7 +38,7 @@ def yardsticks(summary: Summary) -> str:
         table(("method", "loss", "accuracy"), cells, numbers=[1]),
         remark=" ".join(
             [
-                "All chosen tokens are shown as [MASK]. In training, a tenth are shown unchanged and easy to predict.",
+                "All chosen tokens are shown as [MASK]. In training, a tenth is unchanged and easy to predict.",
                 *([f"The run {left}."] if (left := moment(summary)) else []),
                 *([expected] if (expected := _expected(summary)) else []),
             ]
