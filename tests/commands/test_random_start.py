@@ -150,7 +150,7 @@ def test_a_decoder_over_a_pretrained_encoder_is_a_copy_or_random(room: Path, tmp
             "shared needs an encoder and a decoder of one shape",
         ),
         ("--model.architecture causal --model.size 1/32 --task generation", "a decoder-only model reads no source"),
-        ("--model.architecture seq2seq --model.size 1/32 --task generation", "puts a decoder over a bert"),
+        ("--model.architecture seq2seq --model.size 1/32 --task generation", "adds a decoder to a bert"),
         ("--model.size 1/32 --model.max-positions 8", "--length 16 is more than the 8 positions of this bert"),
         ("somewhere", "has a tokenizer of its own"),
         ("somewhere --model.size 1/32", r"give MODEL \('somewhere'\) or flags --model.*, not both"),
