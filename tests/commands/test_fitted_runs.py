@@ -52,7 +52,7 @@ def test_numbers_are_said_recorded_and_repeated(
     monkeypatch.setattr(fitting, "_RANDOM", 0.01)
     monkeypatch.setattr(fitting, "_MOST_EPOCHS", 3)
     assert finetune(room, tmp_path / "one", "--resume") == 0
-    assert "finished already" in capsys.readouterr().err
+    assert "already finished" in capsys.readouterr().err
     assert cli.main(["run", str(tmp_path / "one"), "--out", str(tmp_path / "two")]) == 0
     assert "random weights of width" not in capsys.readouterr().err
     assert numbers(tmp_path / "two") == said

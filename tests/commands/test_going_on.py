@@ -64,7 +64,7 @@ def test_a_new_head_learns_alone_before_the_first_step(wishes: dict[str, Any]) -
     bias, tokens = found.model.head.token_logits.bias, found.tokenizer  # type: ignore[union-attr]
     common, absent = tokens.encode_batch(["cat", "北"])
     assert bias[common[0]] > bias[absent[0]] + 2.0
-    said = "learned alone"
+    said = "trained alone"
     assert said in (wishes["out"] / "report.html").read_text(encoding="utf-8")
     assert said in (wishes["out"] / "model" / "README.md").read_text(encoding="utf-8")
 
@@ -115,7 +115,7 @@ def test_what_is_written_is_a_mean_with_the_given_weights(wishes: dict[str, Any]
     assert losses == sorted(set(losses))
     assert config.read(tmp_path / "half")["keep"] == 0.5
     page = (tmp_path / "half" / "report.html").read_text(encoding="utf-8")
-    assert "a mean of weights: 50% of those given" in page
+    assert "a mean of weights: 50% from the source" in page
     further = {**wishes, "from_": str(tmp_path / "half" / "model"), "out": tmp_path / "further"}
     bertie.pretrain(**further)
     assert config.read(tmp_path / "further")["keep"] == 0.0

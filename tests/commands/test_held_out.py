@@ -61,7 +61,7 @@ def test_numbers_and_tags_are_drawn_from_alike() -> None:
 
 @pytest.mark.parametrize("items", [table(1), [Text("the same", label="a")] * 9])
 def test_too_few_texts(items: list[Text]) -> None:
-    with pytest.raises(DataError, match="too few to hold 20% out; give another share, or a table with --dev"):
+    with pytest.raises(DataError, match="too few to hold out 20%; give another share, or a table with --dev"):
         hold_out(items, 0.2, seed=0)
 
 

@@ -147,7 +147,7 @@ def test_teachers_that_do_not_fit(
     bertie.finetune(teacher, train=table, out=tmp_path / "labelled", steps=1, threads=1)
     renamed = tmp_path / "renamed.tsv"
     renamed.write_text(table.read_text(encoding="utf-8").replace("\tno", "\tperhaps"), encoding="utf-8")
-    with pytest.raises(DataError, match="has labels no, yes, the training table perhaps, yes"):
+    with pytest.raises(DataError, match="has labels no, yes, but the training table has perhaps, yes"):
         bertie.finetune(
             teacher, train=renamed, out=tmp_path / "out", distill=DistillSettings(str(tmp_path / "labelled/model"))
         )

@@ -141,8 +141,8 @@ def test_few_documents_are_all_learned_from(tmp_path: Path) -> None:
     [
         ({"corpus": Path("somewhere")}, "not both"),
         ({"files": ()}, "either text files"),
-        ({"dev": Path("somewhere")}, "goes with --corpus"),
-        ({"files": (), "corpus": Path("somewhere")}, "leave --vocab-size out"),
+        ({"dev": Path("somewhere")}, "needs --corpus"),
+        ({"files": (), "corpus": Path("somewhere")}, "leave out --vocab-size"),
         ({"files": ("no-such-file.txt",)}, r"no-such-file\.txt"),
     ],
 )

@@ -127,7 +127,7 @@ def test_tables_that_python_holds(given: dict[str, Any], tmp_path: Path) -> None
     assert len((out / "train.jsonl").read_text().splitlines()) == 60
     assert main(["run", str(out), "--resume", "--quiet"]) == 0
     bertie.finetune(**given, out=out, seeds=[1, 2], resume=True)
-    with pytest.raises(SettingsError, match="another table than"):
+    with pytest.raises(SettingsError, match="differs from"):
         bertie.finetune(**{**given, "train": rows[:50]}, out=out, seeds=[1, 2], resume=True)
 
 
@@ -164,7 +164,7 @@ def test_a_mistake_leaves_no_folder(given: dict[str, Any], tmp_path: Path) -> No
         (["--seeds", "1,2,1"], "seeds has 1 twice"),
         (["--seeds", "-1"], "seeds has -1; a seed is a whole number from 0"),
         (["--seeds", "one"], "'one' is neither a whole number nor a range; write them as 1,2,3 or 1-5"),
-        (["--seeds", ""], "'' is no whole number"),
+        (["--seeds", ""], "'' is neither a whole number"),
         (["--seeds", "3-1"], "'3-1' is not a range from a lower number"),
         (["--seeds", "1,18446744073709551616"], "a seed is a whole number from 0 to"),
     ],
