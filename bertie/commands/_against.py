@@ -212,21 +212,12 @@ def _short(first: str, second: str) -> tuple[str, str]:
     return first, second
 
 
-def _write_report(
-    parameters: Mapping[str, Any], comparison: Comparison, values: Mapping[str, Any], items: Sequence[Any]
-) -> None:
-    """Write the comparison as a page."""
-    from bertie.inference.compare import MOST_ROWS
-    from bertie.inference.plain_text import sides
+def _score_cells(result: Comparison) -> list[list[str]]:
+    """Return the rows of the report's table of scores, as text."""
     from bertie.reports.figures import name_of
-    from bertie.reports.run import Rows, RunReport, write
 
-    first, second = values["model"], values["against"]
-    differences = [
-        *comparison.differences.items(),
-        *([] if comparison.over_runs is None else [(comparison.main, comparison.over_runs)]),
-    ]
-    scores = [
+    over_seeds = [] if result.over_runs is None else [(result.main, result.over_runs)]
+    return [
         [
             name_of(name),
             *(_number_format(name)(value) for value in (one.first, one.second)),
@@ -235,8 +226,20 @@ def _write_report(
             _p(one.p).removeprefix("= "),
             one.test,
         ]
-        for name, one in differences
+        for name, one in [*result.differences.items(), *over_seeds]
     ]
+
+
+def _write_report(
+    parameters: Mapping[str, Any], result: Comparison, values: Mapping[str, Any], items: Sequence[Any]
+) -> None:
+    """Write the comparison as a page."""
+    from bertie.inference.compare import MOST_ROWS
+    from bertie.inference.plain_text import sides
+    from bertie.reports.figures import name_of
+    from bertie.reports.run import Rows, RunReport, write
+
+    first, second = values["model"], values["against"]
 
     def lines(rows: Sequence[Row]) -> list[list[str]]:
         texts = [(row, "  |  ".join(map(str, sides(items[row.number]).values()))) for row in rows]
@@ -244,44 +247,41 @@ def _write_report(
 
     first_name, second_name = _short(first, second)
     head = ("text", "right", first_name, second_name)
-    lead, write_score = comparison.differences[comparison.main], _number_format(comparison.main)
-    remark = f"At most {MOST_ROWS} rows are listed, the largest differences first."
+    lead, write_score = result.differences[result.main], _number_format(result.main)
+    more = f"At most {MOST_ROWS} rows are listed, the largest differences first."
     write(
         parameters["report"],
         RunReport(
             title=f"{first_name} against {second_name}",
             kind="against",
             summary={
-                "difference": f"{write_score(lead.difference, sign=True)}{_unit(comparison.main)}",
+                "difference": f"{write_score(lead.difference, sign=True)}{_unit(result.main)}",
                 "model": write_score(lead.first),
                 "against": write_score(lead.second),
                 "rows": len(items),
             },
             about={
                 "difference": f"95 % interval {write_score(lead.low)} to {write_score(lead.high)}, p {_p(lead.p)}",
-                "model": f"{name_of(comparison.main)} of {first}",
-                "against": f"{name_of(comparison.main)} of {second}",
-                "rows": f"{comparison.num_first:,} better by the model, {comparison.num_second:,} by the other",
+                "model": f"{name_of(result.main)} of {first}",
+                "against": f"{name_of(result.main)} of {second}",
+                "rows": f"{result.num_first:,} better by the model, {result.num_second:,} by the other",
             },
             tables=[
                 Rows(
                     "Scores",
                     ("score", "model", "against", "difference", "95 % interval", "p", "test"),
-                    scores,
+                    _score_cells(result),
                     remark=f"{values['verdict'][:1].upper()}{values['verdict'][1:]}.",
                     numbers=(1, 2, 3, 4, 5),
                 ),
                 Rows(
-                    f"Better by {first_name}: {comparison.num_first:,} rows",
-                    head,
-                    lines(comparison.first_alone),
-                    remark=remark,
+                    f"Better by {first_name}: {result.num_first:,} rows", head, lines(result.first_alone), remark=more
                 ),
                 Rows(
-                    f"Better by {second_name}: {comparison.num_second:,} rows",
+                    f"Better by {second_name}: {result.num_second:,} rows",
                     head,
-                    lines(comparison.second_alone),
-                    remark=remark,
+                    lines(result.second_alone),
+                    remark=more,
                 ),
             ],
             settings=config.render(command="evaluate", parameters=parameters),

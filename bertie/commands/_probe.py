@@ -171,7 +171,7 @@ class Probe:
                     scores[time][str(seed)] = self._score(folder, model, time, seed, limits)
                     folder.keep(_SCORES_KEY, scores)
                 progress.note(f"probe, {time}, seed {seed}: {self.criterion} {scores[time][str(seed)]:.3f}")
-        return self._comparison(source, *([scores[time][str(seed)] for seed in SEEDS] for time in _TIMES))
+        return self._compared(source, *([scores[time][str(seed)] for seed in SEEDS] for time in _TIMES))
 
     def _score(self, folder: RunFolder, model: str, time: str, seed: int, limits: Mapping[str, Any]) -> float:
         """Fine-tune one encoder and return its score; the folder of the fine-tuning is removed."""
@@ -208,7 +208,7 @@ class Probe:
         shutil.rmtree(out, ignore_errors=True)
         return finetuned.scores[self.criterion]
 
-    def _comparison(self, source: str, before: Sequence[float], after: Sequence[float]) -> Bought:
+    def _compared(self, source: str, before: Sequence[float], after: Sequence[float]) -> Bought:
         """Compare the scores: an encoder is better if the difference is clear and has the same sign for all seeds."""
         from bertie.commands._going_on import Bought
         from bertie.metrics.spread import spread_of

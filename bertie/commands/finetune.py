@@ -161,7 +161,6 @@ def finetune(
             progress.note(f"{out} is already finished; nothing to do")
             return _report(folder, folder.values, table.items[0])
         tables.keep(folder.path)
-        # A single pass over the table would never read the cache.
         gigabytes = freeze_cache if horizon.steps is None or horizon.steps > epoch_steps else 0.0
         activations = _frozen_outputs(network, bundle, table.items, folder, gigabytes, resolved, hardware)
         sizes = {"batch_size": fit.batch_size, "micro_tokens": training.micro_tokens}
@@ -241,7 +240,7 @@ def _frozen_outputs(
 ) -> "Activations | None":
     """Compute the outputs of frozen layers for the training table; None without frozen layers or disk space for them.
 
-    `gigabytes` limits the disk space.
+    `gigabytes` limits the disk space. It is 0 for a run of one epoch, which would read no output again.
     """
     from bertie.training.activations import remember
     from bertie.training.trainable import FrozenModel

@@ -128,7 +128,7 @@ def test_two_encoders_are_asked_about(tmp_path: Path) -> None:
         huggingface.read(folder)
     convert(str(folder), tmp_path / "new", part="teacher")
     assert torch.equal(load_file(tmp_path / "new" / "model.safetensors")[WORDS], teacher[WORDS])
-    with pytest.raises(SettingsError, match=r"no weights named pupil, and no tensors named pupil\.\*"):
+    with pytest.raises(SettingsError, match=r"no weights named pupil and no tensors named pupil\.\*"):
         convert(str(folder), tmp_path / "other", part="pupil")
 
 

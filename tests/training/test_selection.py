@@ -121,7 +121,7 @@ def test_wishes_that_need_evaluations(wish: dict[str, Any], tmp_path: Path) -> N
     settings = {**wish, "evaluate_each_epoch": True}
     with pytest.raises(SettingsError, match="need the scores on a dev table; give one with --dev"):
         bertie.finetune("nowhere", train=table, out=tmp_path / "run", training=settings)
-    with pytest.raises(SettingsError, match=r"are finetune's"):
+    with pytest.raises(SettingsError, match=r"are only for finetune"):
         bertie.pretrain(corpus=tmp_path, out=tmp_path / "run", training=settings)
     assert not (tmp_path / "run").exists()
 
