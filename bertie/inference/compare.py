@@ -150,14 +150,14 @@ def _is_accuracy(first: Sequence[float], second: Sequence[float], main: Differen
 
 def _rows(first: Sequence[Sequence[Judgement]], second: Sequence[Sequence[Judgement]]) -> tuple[list[Row], list[Row]]:
     """Return the rows on which the first side is better, and those on which the second is."""
-    found = []
+    rows = []
     for number in range(len(first[0])):
         ours, theirs = [run[number] for run in first], [run[number] for run in second]
         gain = sum(one.credit for one in ours) / len(ours) - sum(one.credit for one in theirs) / len(theirs)
         if gain:
-            found.append(Row(number, ours[0].gold, _most_frequent(ours), _most_frequent(theirs), gain))
-    found.sort(key=lambda row: -abs(row.gain))  # stable: equal gains stay in the order of the file
-    return [row for row in found if row.gain > 0], [row for row in found if row.gain < 0]
+            rows.append(Row(number, ours[0].gold, _most_frequent(ours), _most_frequent(theirs), gain))
+    rows.sort(key=lambda row: -abs(row.gain))  # stable: equal gains stay in the order of the file
+    return [row for row in rows if row.gain > 0], [row for row in rows if row.gain < 0]
 
 
 def _most_frequent(judged: Sequence[Judgement]) -> str:

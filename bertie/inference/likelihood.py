@@ -81,13 +81,13 @@ def pseudo_log_likelihood(
         SettingsError: the model is not a language model, or wasn't trained for this scoring.
         DataError: a text is too long, or holds [MASK].
     """
-    way = scoring_of(predictor, "a likelihood", scoring)
+    chosen_scoring = scoring_of(predictor, "a likelihood", scoring)
     likelihoods: list[Likelihood] = []
     for first in range(0, len(items), _WINDOW):
         window = items[first : first + _WINDOW]
         pieces = packed_texts(predictor, window, first=first)
         _check(pieces, window, predictor.tokenizer, first)
-        scores = piece_scores(predictor, pieces, scoring=way, within_word=within_word)
+        scores = piece_scores(predictor, pieces, scoring=chosen_scoring, within_word=within_word)
         scored = scorable(pieces.tokens, predictor.tokenizer)
         for start, end in zip(pieces.offsets[:-1], pieces.offsets[1:], strict=True):
             indices = np.flatnonzero(scored[start:end]) + start
@@ -136,7 +136,7 @@ def scoring_of(predictor: Predictor, purpose: str, asked: Scoring | None) -> Sco
         asked: the user's choice, or None.
 
     Raises:
-        SettingsError: the model is not a language model, or can't predict in the way that is asked for.
+        SettingsError: the model is not a language model, or can't predict as asked.
     """
     task = predictor.task
     if not task.left_to_right:
@@ -185,9 +185,9 @@ def score_from_left(
         tokens = batch.tokens[batch.targets["slot.position"]]
         indices = np.concatenate([pieces.offsets[row] + within for row, within in zip(rows, positions, strict=True)])
         with torch.inference_mode():
-            for some, table in log_probabilities(model, batch):
-                gathered = table.gather(1, tokens[some, None].to(table.device))
-                scores[indices[some]] = gathered[:, 0].cpu().numpy()
+            for part, table in log_probabilities(model, batch):
+                gathered = table.gather(1, tokens[part, None].to(table.device))
+                scores[indices[part]] = gathered[:, 0].cpu().numpy()
     return scores
 
 
@@ -219,9 +219,9 @@ def score_pieces(
         batch = _hidden(pieces, indices[chosen], ends[chosen], tokenizer.mask)
         tokens = torch.from_numpy(pieces.tokens[indices[chosen]])
         with torch.inference_mode():
-            for some, table in log_probabilities(model, batch):
-                gathered = table.gather(1, tokens[some, None].to(table.device))
-                scores[indices[chosen[some]]] = gathered[:, 0].cpu().numpy()
+            for part, table in log_probabilities(model, batch):
+                gathered = table.gather(1, tokens[part, None].to(table.device))
+                scores[indices[chosen[part]]] = gathered[:, 0].cpu().numpy()
     return scores
 
 

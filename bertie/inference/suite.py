@@ -96,7 +96,7 @@ def measure(
         SettingsError: the model is not a language model, or wasn't trained for this scoring.
         DataError: a sentence is too long or empty, or holds [MASK].
     """
-    way = scoring_of(predictor, "a suite of minimal pairs", scoring)
+    chosen_scoring = scoring_of(predictor, "a suite of minimal pairs", scoring)
     start = time.monotonic()
     scores = np.zeros((len(pairs), 2))  # good, bad
     num_unknown = 0
@@ -104,7 +104,7 @@ def measure(
         window = pairs[first : first + _WINDOW]
         pieces = _encode(predictor, window)
         num_unknown += len(set(_sentence_of(pieces, pieces.tokens == predictor.tokenizer.unknown).tolist()))
-        part = sentence_scores(predictor, pieces, way).reshape(-1, 2)
+        part = sentence_scores(predictor, pieces, chosen_scoring).reshape(-1, 2)
         # Scores of the same pieces in two batches may differ in the last bit, which would break a tie by chance.
         same = _same_pieces(pieces)
         part[same, 1] = part[same, 0]
@@ -127,7 +127,7 @@ def measure(
         phenomena=tuple(Row(name, *figures) for name, figures in sorted(phenomena.items())),
         paradigms=tuple(Row(name, *figures, phenomenon) for (phenomenon, name), figures in sorted(paradigms.items())),
         seconds=time.monotonic() - start,
-        scoring=way,
+        scoring=chosen_scoring,
     )
 
 

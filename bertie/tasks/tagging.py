@@ -226,17 +226,17 @@ class Tagging(Task):
         return inner if inner in self.labels else tag
 
     def _tagged(self, sentence: Words, tags: Sequence[str], scores: Sequence[float]) -> Tagged:
-        predicted = [score for score in scores if score > 0.0]
-        confidence = sum(predicted) / len(predicted) if predicted else 1.0
+        known = [score for score in scores if score > 0.0]  # words without pieces have none
+        confidence = sum(known) / len(known) if known else 1.0
         if not self.finds_entities:
             return Tagged(sentence.words, tuple(tags), (), confidence)
         text, offsets = whole_text(sentence), word_offsets(sentence)
-        found = entities(positioned(tags, self.scheme))
+        predicted_entities = entities(positioned(tags, self.scheme))
         spans = []
-        for label, first, end in found:
+        for label, first, end in predicted_entities:
             start, stop = offsets[first][0], offsets[end - 1][1]
             spans.append(Span(label, text[start:stop], start, stop, sum(scores[first:end]) / (end - first)))
-        return Tagged(sentence.words, iob2(found, len(tags)), tuple(spans), confidence)
+        return Tagged(sentence.words, iob2(predicted_entities, len(tags)), tuple(spans), confidence)
 
     def score(self, predictions: Sequence[Tagged], items: Sequence[Any]) -> dict[str, float]:
         """Score entities by the CoNLL rules. Score other tags by accuracy and `f1`, the mean F1 of all tags."""
