@@ -288,13 +288,13 @@ def our_steps(model: Any, task: Any, batches: "list[Batch]", device: str = "cpu"
     """Train with bertie's loop, and yield each step's number of tokens."""
     import torch
 
-    from bertie.training.loop import Draw, train
+    from bertie.training.loop import StepBatches, train
     from bertie.training.optimizer import build
     from bertie.training.settings import OptimizerSettings
 
     target = torch.device(device)
     optimizer = build(model.to(target), OptimizerSettings("adamw"))
-    draws = (Draw([batches[number % len(batches)]]) for number in range(1 << 30))
+    draws = (StepBatches([batches[number % len(batches)]]) for number in range(1 << 30))
     precision: Any = "bf16" if in_bf16(device) else "fp32"
     arguments: dict[str, Any] = {"clip_norm": 1.0, "precision": precision, "device": target, "seed": 0}
     for step in train(model, task, draws, optimizer=optimizer, rate=lambda number: 1e-4, **arguments):

@@ -10,7 +10,7 @@ from bertie.commands.command import Report
 from bertie.commands.evaluate import Scores
 from bertie.commands.finetune import FinetuneReport
 from bertie.commands.predict import Predictions
-from bertie.commands.search import Found
+from bertie.commands.search import SearchResults
 from bertie.inference.predictor import Predictor as Predictor
 from bertie.models._padded import TakesPadded
 from bertie.tasks._answers import Reply
@@ -397,7 +397,7 @@ def search(
     backend: str = ...,
     device: str = ...,
     threads: int | None = ...,
-) -> Found: ...
+) -> SearchResults: ...
 def show(path: StrPath, *, accept_changes: bool = ...) -> Report: ...
 def train_tokenizer(
     files: Sequence[str],

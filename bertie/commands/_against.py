@@ -109,7 +109,7 @@ def _evaluate_both(parameters: Mapping[str, Any]) -> tuple[Side, Side, Sequence[
             if first_task is None:
                 items, first_task = _read_items(predictor, parameters), predictor.task
             check_alike(first_task, predictor.task, (str(parameters["model"]), str(model)))
-            predictor.task.admit(items, parameters["file"])
+            predictor.task.check_items(items, parameters["file"])
             predictions.append(_predictions(predictor, items, parameters, str(model)))
         sides.append(Side(str(name), predictor.task, predictions))
     return sides[0], sides[1], items

@@ -14,7 +14,7 @@ from bertie.training.settings import PEAK_FROM_NEIGHBOURS, PEAKS, OptimizerSetti
 if TYPE_CHECKING:
     from bertie.corpus.shards import Corpus
     from bertie.formats.format import Bundle
-    from bertie.starts.start import Begun
+    from bertie.starts.start import StartReport
     from bertie.tasks.task import Task, TaskModel
     from bertie.training.runfolder import RunFolder
 
@@ -89,7 +89,7 @@ def begin(
     folder: RunFolder,
     *,
     seed: int,
-) -> Begun | None:
+) -> StartReport | None:
     """Set the first weights of a run, unless it continues from a checkpoint, and return the record of that start.
 
     Args:
@@ -100,20 +100,20 @@ def begin(
         folder: the run folder.
         seed: the run's seed.
     """
-    from bertie.starts.start import Begun
+    from bertie.starts.start import StartReport
     from bertie.training import checkpoint
 
     if isinstance(start, str) or start.settings.start is None:
         return None
     name = start.settings.start
     if checkpoint.exists(folder.checkpoints):
-        return Begun(**(folder.kept(_START_KEY) or {"name": name}))
-    begun: Begun = registry.load("starts", name).begin(network, bundle.task, corpus, bundle.tokenizer, seed=seed)
+        return StartReport(**(folder.kept(_START_KEY) or {"name": name}))
+    begun: StartReport = registry.load("starts", name).begin(network, bundle.task, corpus, bundle.tokenizer, seed=seed)
     folder.keep(_START_KEY, vars(begun))
     return begun
 
 
-def remembered(folder: RunFolder, guesses: Guesses, begun: Begun | None) -> Guesses:
+def remembered(folder: RunFolder, guesses: Guesses, begun: StartReport | None) -> Guesses:
     """Return the model's predictions before the first step: the current ones, or those recorded when the run started.
 
     Args:

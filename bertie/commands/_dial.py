@@ -201,15 +201,15 @@ def dial(
         DataError: the record of the resumed run is damaged.
     """
     from bertie.training.runfolder import settings_of
-    from bertie.training.schedule import Horizon, parse_duration
+    from bertie.training.schedule import RunLength, parse_duration
 
     seconds = None if parameters["budget"] is None else parse_duration(parameters["budget"])
     if parameters["epochs"] is None:
-        Horizon(parameters["steps"], parameters["tokens"], seconds)  # raises if they are invalid
+        RunLength(parameters["steps"], parameters["tokens"], seconds)  # raises if they are invalid
     out, resume = Path(parameters["out"]), parameters["resume"]
     default_batch = recipe.batch_tokens or max(USUAL_BATCH, longest)
     if parameters["from_"] is not None:
-        further = further_batch(parameters, longest, whole_batch=recipe.objective.whole_batch)
+        further = further_batch(parameters, longest, compares_items=recipe.objective.compares_items)
         return Dialled(start=parameters["from_"], model=recipe.model, batch_tokens=recipe.batch_tokens or further)
     model = with_start(recipe.model, out, resume=resume)
     is_measured = recipe.task == MEASURED_TASK and model.start == MEASURED_START
@@ -274,7 +274,7 @@ def turn(model: ModelSettings, batch_tokens: int | None, amount: Amount, bench: 
     rung = best(looked_at)
     chosen_model = _with_dropout(replace(model, size=rung.size), dropout_of(rung.passes))
     start = _random_start(chosen_model, bench.tokenizer, bench.length)
-    size = batch_of(rung.tokens, rung.weights, whole_batch=bench.task.whole_batch)
+    size = batch_of(rung.tokens, rung.weights, compares_items=bench.task.compares_items)
     return Dialled(
         start=start,
         model=start.settings,

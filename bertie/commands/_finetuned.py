@@ -9,10 +9,10 @@ from bertie import progress
 
 if TYPE_CHECKING:
     from bertie.commands._dev import DevTable
-    from bertie.training.run import Job, Position
+    from bertie.training.run import RunSpec, RunState
 
 
-def remarks(job: Job, position: Position, records: Sequence[Mapping[str, Any]], dev: DevTable) -> dict[str, Any]:
+def remarks(job: RunSpec, position: RunState, records: Sequence[Mapping[str, Any]], dev: DevTable) -> dict[str, Any]:
     """Write warnings about a finished run to stderr, and return them for the run's figures.
 
     Args:

@@ -11,13 +11,13 @@ from bertie.errors import SettingsError
 
 if TYPE_CHECKING:
     from bertie.formats.format import Bundle
-    from bertie.training.fitting import Encoder, Fit, Given, Lesson
-    from bertie.training.schedule import Horizon
+    from bertie.training.fitting import EncoderFacts, Fit, TaskProfile, UserSettings
+    from bertie.training.schedule import RunLength
 
 _CHOICES = ("learning_rate", "batch_size", "epochs")
 
 
-def horizon_of(bundle: Bundle, num_items: int, parameters: dict[str, Any]) -> tuple[Horizon, int, Fit]:
+def horizon_of(bundle: Bundle, num_items: int, parameters: dict[str, Any]) -> tuple[RunLength, int, Fit]:
     """Choose the settings that aren't given, and return the run's length.
 
     Args:
@@ -32,7 +32,7 @@ def horizon_of(bundle: Bundle, num_items: int, parameters: dict[str, Any]) -> tu
         SettingsError: an invalid batch size, length or time, or several of --steps, --epochs and --budget.
         DataError: the resumed run has a damaged run.json.
     """
-    from bertie.training.schedule import Horizon, parse_duration
+    from bertie.training.schedule import RunLength, parse_duration
 
     batch_size, epochs, steps, budget = (parameters[name] for name in ("batch_size", "epochs", "steps", "budget"))
     if batch_size is not None and batch_size < 1:
@@ -43,10 +43,10 @@ def horizon_of(bundle: Bundle, num_items: int, parameters: dict[str, Any]) -> tu
         raise SettingsError(f"--epochs must be at least 1; got {epochs}")
     seconds = None if budget is None else parse_duration(budget)
     if steps is not None or budget is not None:
-        Horizon(steps, None, seconds)  # raises if they are invalid
+        RunLength(steps, None, seconds)  # raises if they are invalid
     fit = _fitted(bundle, num_items, parameters)
     epoch_steps = -(-num_items // fit.batch_size)
-    return Horizon(steps if fit.epochs is None else fit.epochs * epoch_steps, None, seconds), epoch_steps, fit
+    return RunLength(steps if fit.epochs is None else fit.epochs * epoch_steps, None, seconds), epoch_steps, fit
 
 
 def origin(bundle: Bundle) -> dict[str, Any]:
@@ -67,9 +67,11 @@ def _fitted(bundle: Bundle, num_items: int, parameters: dict[str, Any]) -> Fit:
     Raises:
         DataError: the resumed run has a damaged run.json.
     """
-    from bertie.training.fitting import Given, fit, inspect
+    from bertie.training.fitting import UserSettings, fit, inspect
 
-    given = Given(**{name: parameters[name] for name in (*_CHOICES, "steps")}, budget=parameters["budget"] is not None)
+    given = UserSettings(
+        **{name: parameters[name] for name in (*_CHOICES, "steps")}, budget=parameters["budget"] is not None
+    )
     lesson = _lesson(bundle, num_items, parameters)
     encoder = inspect(bundle.model, tokens=bundle.extra.get("tokens"))
     if not isinstance(parameters["model"], str):
@@ -83,17 +85,17 @@ def _fitted(bundle: Bundle, num_items: int, parameters: dict[str, Any]) -> Fit:
     return chosen
 
 
-def _lesson(bundle: Bundle, num_items: int, parameters: dict[str, Any]) -> Lesson:
+def _lesson(bundle: Bundle, num_items: int, parameters: dict[str, Any]) -> TaskProfile:
     """Return the properties of the task and the run that the rules depend on."""
     from bertie.tasks.tagging import Tagging
-    from bertie.training.fitting import Lesson
+    from bertie.training.fitting import TaskProfile
 
     task = bundle.task
-    return Lesson(
+    return TaskProfile(
         num_items=num_items,
         tags=isinstance(task, Tagging),
-        writes=task.writes,
-        large_batch=task.whole_batch or not task.needs_labels,
+        generates_text=task.generates_text,
+        large_batch=task.compares_items or not task.needs_labels,
         lora=parameters["lora"].rank > 0,
         head_only=parameters["freeze"] == -1,
         optimizer=parameters["optimizer"].name,
@@ -108,7 +110,7 @@ def _earlier_settings(out: Path) -> dict[str, Any] | None:
     return dict(read(file)["settings"]) if file.exists() else None
 
 
-def _with_earlier(given: Given, earlier: dict[str, Any]) -> Given:
+def _with_earlier(given: UserSettings, earlier: dict[str, Any]) -> UserSettings:
     """Add the choices of the resumed run to the given values."""
     timed = given.steps is not None or given.budget
     kept = {
@@ -121,7 +123,7 @@ def _with_earlier(given: Given, earlier: dict[str, Any]) -> Given:
     return replace(given, **kept)
 
 
-def _choice_note(chosen: Fit, given: Given, encoder: Encoder, lesson: Lesson) -> str:
+def _choice_note(chosen: Fit, given: UserSettings, encoder: EncoderFacts, lesson: TaskProfile) -> str:
     """Return a note with the choices and their reasons; empty if all values were given."""
     from bertie.training.fitting import rate_in_words
 

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from bertie.corpus.shards import Corpus
     from bertie.formats.format import Bundle
     from bertie.reports.run import Comparison
-    from bertie.starts.start import Begun
+    from bertie.starts.start import StartReport
     from bertie.tasks.task import TaskModel
-    from bertie.training.run import Job
+    from bertie.training.run import RunSpec
     from bertie.training.runfolder import RunFolder
     from bertie.training.schedule import Stage
     from bertie.training.settings import OptimizerSettings
@@ -32,7 +32,7 @@ _PROBE_LENGTH = 128  # largest number of tokens of a row
 _MANY_TOKENS, _LONG = 50_000_000, 4 * 3600.0  # tokens and seconds of a long run
 
 
-def further_batch(parameters: Mapping[str, Any], longest: int, *, whole_batch: bool) -> int:
+def further_batch(parameters: Mapping[str, Any], longest: int, *, compares_items: bool) -> int:
     """Choose the tokens of an update: on a CPU a quarter of the usual number, because many small steps learn more.
 
     The usual number remains for long runs, which have enough updates, for a GPU, which needs large batches, and for
@@ -41,14 +41,14 @@ def further_batch(parameters: Mapping[str, Any], longest: int, *, whole_batch: b
     Args:
         parameters: the parameters of pretrain.
         longest: tokens of the longest sequence.
-        whole_batch: whether the objective compares the sequences of a batch.
+        compares_items: whether the objective compares the sequences of a batch.
     """
     from bertie.training.scaling import USUAL_BATCH
     from bertie.training.schedule import parse_duration
 
     seconds = 0.0 if parameters["budget"] is None else parse_duration(parameters["budget"])
     is_long = (parameters["tokens"] or 0) >= _MANY_TOKENS or seconds >= _LONG
-    is_large = is_long or whole_batch or parameters["device"] != "cpu"
+    is_large = is_long or compares_items or parameters["device"] != "cpu"
     return max(longest, USUAL_BATCH if is_large else USUAL_BATCH // 4)
 
 
@@ -71,7 +71,7 @@ def peak_for(bundle: Bundle, optimizer: OptimizerSettings, given: float | None, 
     if isinstance(earlier_rate := earlier.get("learning_rate"), float):
         return earlier_rate
     encoder = inspect(bundle.model)
-    guesses = bundle.task.fills_masks or not bundle.task.whole_batch
+    guesses = bundle.task.fills_masks or not bundle.task.compares_items
     rate = further_rate(encoder, optimizer.name, guesses=guesses)
     progress.note(f"learning rate {rate_in_words(rate)}, to continue from {encoder}; set another with --learning-rate")
     return rate
@@ -113,8 +113,8 @@ def kept_share(
 
 
 def warmed(
-    bundle: Bundle, network: TaskModel, corpus: Corpus, job: Job, length: int, folder: RunFolder
-) -> Begun | None:
+    bundle: Bundle, network: TaskModel, corpus: Corpus, job: RunSpec, length: int, folder: RunFolder
+) -> StartReport | None:
     """Train a new head alone, unless the run continues from a checkpoint, and return the record of it.
 
     A run that is interrupted before its first checkpoint repeats the same number of steps, even if a budget set it.
@@ -127,13 +127,13 @@ def warmed(
         length: largest number of tokens in a sequence of the first stage.
         folder: the run folder.
     """
-    from bertie.starts.start import Begun
+    from bertie.starts.start import StartReport
     from bertie.training import checkpoint
     from bertie.training.new_head import STEPS, warm
 
     record = folder.kept(_HEAD_KEY)
     if checkpoint.exists(folder.checkpoints):
-        return None if record is None else Begun(**record)
+        return None if record is None else StartReport(**record)
     if not bundle.drawn or network is not bundle.model:  # models that train together can't train alone
         return None
     earlier_steps, budget = record is not None and record["steps"], job.horizon.seconds
@@ -152,12 +152,12 @@ def warmed(
         f"trained alone for {result.steps} steps of {result.tokens:,} tokens before the first step of the run."
     )
     progress.note(f"new head trained alone: {result.steps} steps in {result.seconds:.0f} s, loss {result.loss:.2f}")
-    begun = Begun("", sentence, steps=result.steps, seconds=round(result.seconds, 1))
+    begun = StartReport("", sentence, steps=result.steps, seconds=round(result.seconds, 1))
     folder.keep(_HEAD_KEY, vars(begun))
     return begun
 
 
-def shortened(job: Job, begun: Begun | None) -> Job:
+def shortened(job: RunSpec, begun: StartReport | None) -> RunSpec:
     """Return the job with its budget reduced by the time of training the head alone, at most by half."""
     budget = job.horizon.seconds
     if begun is None or budget is None or not begun.seconds:
@@ -201,7 +201,7 @@ class GoingOn:
         corpus: Corpus,
         held_out: DevCorpus | None,
         stages: Sequence[Stage],
-        job: Job,
+        job: RunSpec,
         folder: RunFolder,
         probe: Probe | None,
     ) -> GoingOn | None:

@@ -124,7 +124,7 @@ class DevCorpus:
         drawn = [draw_instances(sampler, step, self._tokenizer) for step in range(count)]
         return [
             aspect.encode(instances, self._tokenizer, instances.keys)
-            for aspect in self._task.aspects()
+            for aspect in self._task.objectives()
             for instances in drawn
         ]
 

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from bertie.commands._held_out import DevCorpus
     from bertie.corpus.shards import Corpus
     from bertie.formats.format import Bundle
-    from bertie.starts.start import Begun
+    from bertie.starts.start import StartReport
     from bertie.tasks.task import Task, TaskModel
-    from bertie.training.run import Job, Position
+    from bertie.training.run import RunSpec, RunState
     from bertie.training.runfolder import RunFolder
     from bertie.training.schedule import Stage
 
@@ -31,14 +31,14 @@ def finish(
     bundle: "Bundle",
     network: "TaskModel",
     folder: "RunFolder",
-    position: "Position",
+    position: "RunState",
     data: "Corpus",
     masked: Any,
     counted: Counted,
     *,
     stages: "Sequence[Stage]",
-    job: "Job",
-    begun: "Begun | None" = None,
+    job: "RunSpec",
+    begun: "StartReport | None" = None,
     prepared: str = "",
     expected: Mapping[str, float] | None = None,
     onward: GoingOn | None = None,
@@ -97,10 +97,10 @@ def _write_model(
     bundle: "Bundle",
     network: "TaskModel",
     folder: "RunFolder",
-    position: "Position",
+    position: "RunState",
     data: "Corpus",
     values: Mapping[str, Any],
-    begun: "Begun | None",
+    begun: "StartReport | None",
 ) -> None:
     """Write the model with its card, and its helper models in subfolders."""
     from bertie.formats.huggingface import write
@@ -130,10 +130,10 @@ def _write_model(
 
 def _remarks(
     values: dict[str, Any],
-    position: "Position",
+    position: "RunState",
     records: list[dict[str, Any]],
     stages: "Sequence[Stage]",
-    job: "Job",
+    job: "RunSpec",
     counted: Counted,
     bought: Sequence[str],
     *,
@@ -153,13 +153,13 @@ def _remarks(
     return lines
 
 
-def _start_figures(begun: "Begun") -> dict[str, Any]:
+def _start_figures(begun: "StartReport") -> dict[str, Any]:
     """Return the non-zero figures of the run's start."""
     figures = {"start": begun.name, "counted_tokens": begun.tokens, "head_steps": begun.steps}
     return {name: value for name, value in figures.items() if value}
 
 
-def _position_notes(bundle: "Bundle", stages: "Sequence[Stage]", job: "Job", *, new: bool) -> list[str]:
+def _position_notes(bundle: "Bundle", stages: "Sequence[Stage]", job: "RunSpec", *, new: bool) -> list[str]:
     """Return notes about the positions that were trained; empty for an encoder without learned positions."""
     if getattr(bundle.model.encoder.embeddings, "position", None) is None:
         return []
@@ -203,7 +203,7 @@ def _sequence_notes(task: Any, data: "Corpus") -> tuple[dict[str, float], list[s
     return {name: round(share, 4)}, [f"{share:.1%} {note}"]
 
 
-def _figures(folder: "RunFolder", records: list[dict[str, Any]], position: "Position") -> dict[str, Any]:
+def _figures(folder: "RunFolder", records: list[dict[str, Any]], position: "RunState") -> dict[str, Any]:
     """Return the run's length and its last training and dev figures."""
     last: dict[str, Any] = {
         kind: next((row for row in reversed(records) if row["kind"] == kind), {}) for kind in ("train", "dev")

@@ -112,7 +112,7 @@ class Probe:
         for draw in draws:  # report errors before the run rather than after it
             with progress.without_notes():
                 objective = task_type(**task_type.learn(draw, settings))
-                objective.admit(dev, table)
+                objective.check_items(dev, table)
         return cls(
             table=table.name,
             path=str(out / _FOLDER / "table.jsonl") if is_written(table) else str(table),

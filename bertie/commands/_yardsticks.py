@@ -119,5 +119,5 @@ def _sample(corpus: Corpus, bundle: Bundle, length: int) -> tuple[Places, tuple[
     epoch, chosen = sampler.instances(0)
     plan = sampler.plan(epoch)
     drawn = gather(corpus, plan, chosen, bundle.tokenizer, seed=0, epoch=epoch)
-    batches = [aspect.encode(drawn, bundle.tokenizer, drawn.keys) for aspect in task.aspects()]
+    batches = [aspect.encode(drawn, bundle.tokenizer, drawn.keys) for aspect in task.objectives()]
     return places_of(hidden(batches, task, bundle.tokenizer), bundle.tokenizer), ranges_of(plan, chosen)

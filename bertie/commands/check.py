@@ -115,13 +115,13 @@ def _check_text(
 ) -> CheckReport:
     """Check raw text."""
     from bertie.corpus.advice import advise
-    from bertie.corpus.encoding import Encoder
+    from bertie.corpus.encoding import TextEncoder
     from bertie.corpus.survey import survey
 
     if unknown := sorted((columns or {}).keys() - {"text"}):
         raise SettingsError(f"--columns {unknown[0]}: raw text has one column, text; labelled data needs --task")
     column = (columns or {}).get("text")
-    encoder = None if tokenizer is None else Encoder(tokenizer)
+    encoder = None if tokenizer is None else TextEncoder(tokenizer)
     text_survey = survey(list(files), separator=documents, text_column=column, encoder=encoder)
     share = _random_share(text_survey, length)
     # Other commands for raw text have the flag --text-column instead.
@@ -239,7 +239,7 @@ def _survey_file(
         if table.reading is not None and table.reading.num_left_out:
             survey.figures["left_out"] = {one.reason: one.count for one in table.reading.left_out}
         survey.findings += survey_texts(items, path)
-        if kind.writes:
+        if kind.generates_text:
             max_target = given.get("max_target", getattr(kind, "max_target", limit))
             survey.add(survey_targets(items, path, tokenizer=tokenizer, limit=max_target))
         elif kind.needs_labels:
@@ -321,7 +321,7 @@ def _admit(task: "Task", dev: _FileSurvey) -> None:
     """Check that the task can be evaluated on the dev items."""
     with progress.collected() as warnings:
         try:
-            task.admit(dev.items, dev.path)
+            task.check_items(dev.items, dev.path)
         except (DataError, SettingsError) as error:
             dev.add_error(error)
     dev.findings += _as_findings(warnings, dev.path)

@@ -134,7 +134,7 @@ def evaluate(
     table = read_items(predictor.task, file, columns=columns, labelled=needs_labels, like=like)
     items = table.items
     if predictor.task.needs_labels:
-        predictor.task.admit(items, file)
+        predictor.task.check_items(items, file)
     network = predictor.expect(len(items))
     with progress.bar("Evaluating", total=len(items), unit="texts") as bar:
         evaluation = measure(

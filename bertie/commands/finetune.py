@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from bertie.formats.format import Bundle
     from bertie.tasks.task import Task, TaskModel
     from bertie.training.activations import Activations
-    from bertie.training.run import Job, Position
+    from bertie.training.run import RunSpec, RunState
     from bertie.training.runfolder import RunFolder
 
 
@@ -129,7 +129,7 @@ def finetune(
     from bertie.tasks.task import task_class
     from bertie.training.feed import table_feed
     from bertie.training.precision import resolve
-    from bertie.training.run import Job, run
+    from bertie.training.run import RunSpec, run
     from bertie.training.runfolder import RunFolder
     from bertie.training.trainable import choose
 
@@ -145,7 +145,7 @@ def finetune(
     parameters["model"] = getattr(start, "settings", model)
     bundle = _start_bundle(start, task_type, task, table, {**task_settings, **(settings or {})}, seed=seed)
     if dev is not None:
-        bundle.task.admit(dev_items, dev)
+        bundle.task.check_items(dev_items, dev)
     hardware = resolve_device(device)
     resolved = resolve(precision, hardware)
     parameters |= {"threads": set_threads(threads), "precision": resolved, "device": hardware.type, **tables.names}
@@ -164,7 +164,7 @@ def finetune(
         gigabytes = freeze_cache if horizon.steps is None or horizon.steps > epoch_steps else 0.0
         activations = _frozen_outputs(network, bundle, table.items, folder, gigabytes, resolved, hardware)
         sizes = {"batch_size": fit.batch_size, "micro_tokens": training.micro_tokens}
-        job = Job(
+        job = RunSpec(
             model=learner,
             task=lesson,
             feed=lambda done, state: table_feed(
@@ -259,7 +259,7 @@ def _frozen_outputs(
     )
 
 
-def _finish(dev: "DevTable", folder: "RunFolder", position: "Position", job: "Job") -> dict[str, Any]:
+def _finish(dev: "DevTable", folder: "RunFolder", position: "RunState", job: "RunSpec") -> dict[str, Any]:
     """Measure a finished run, write its model and report, and return its figures."""
     from bertie.commands._finetuned import notes, remarks
     from bertie.commands._reading import carried, said

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from bertie.formats.format import Bundle
     from bertie.tasks.task import Task, TaskModel
     from bertie.tokenizer.tokenizer import Tokenizer
-    from bertie.training.loop import Draw
-    from bertie.training.run import Job
-    from bertie.training.schedule import Horizon, Stage
+    from bertie.training.loop import StepBatches
+    from bertie.training.run import RunSpec
+    from bertie.training.schedule import RunLength, Stage
 
 
 def _like_first_run(parameters: Mapping[str, Any], settings: Mapping[str, Any], out: Path) -> dict[str, Any]:
@@ -200,14 +200,14 @@ def _check_settings(
     budget: str | None,
 ) -> None:
     """Refuse settings that pre-training doesn't have, before reading any text."""
-    from bertie.training.schedule import Horizon, parse_duration
+    from bertie.training.schedule import RunLength, parse_duration
 
     if training.selects or training.evaluate_each_epoch:
         raise SettingsError("training.best, .patience and .evaluate_each_epoch are only for finetune; leave them out")
     if schedule.batch_warmup > 0.0 and epochs is not None:
         raise SettingsError("with schedule.batch_warmup the steps of an epoch are unknown; give --tokens or --budget")
-    if epochs is None:
-        Horizon(steps, tokens, None if budget is None else parse_duration(budget))  # raises if there is no valid length
+    if epochs is None:  # RunLength refuses to be without one length, or to have several
+        RunLength(steps, tokens, None if budget is None else parse_duration(budget))
     elif steps is not None or tokens is not None or budget is not None:
         raise SettingsError("give one of --steps, --tokens, --epochs and --budget, not several")
     elif epochs < 1:
@@ -217,17 +217,17 @@ def _check_settings(
 def _job(
     learner: "TaskModel",
     lesson: "Task",
-    feed: "Callable[..., Iterator[Draw]]",
-    horizon: "Horizon",
+    feed: "Callable[..., Iterator[StepBatches]]",
+    horizon: "RunLength",
     parameters: dict[str, Any],
     hardware: Any,
     held_out: DevCorpus | None,
     yardsticks: Counted,
-) -> "Job":
+) -> "RunSpec":
     """Build the run's job from its decided settings."""
-    from bertie.training.run import Job
+    from bertie.training.run import RunSpec
 
-    return Job(
+    return RunSpec(
         model=learner,
         task=lesson,
         feed=lambda done, state: feed(progress=done, state=state),
@@ -264,7 +264,7 @@ def _start_bundle(
 
     if isinstance(start, RandomStart):
         return start.draw(objective, seed=seed)
-    stored_names = [name for name in objective.of_model if name not in explicit]
+    stored_names = [name for name in objective.model_settings if name not in explicit]
     names = [each.name for each in fields(objective) if each.name not in stored_names]  # type: ignore[arg-type]
     settings = {name: getattr(objective, name) for name in names}
     bundle = read(resolve(start), task=task_name(objective), settings=settings, new_head=True, seed=seed)
@@ -318,15 +318,15 @@ def _horizon(
     seed: int,
     length: int,
     size: int,
-) -> "Horizon":
+) -> "RunLength":
     """Return the run's length from the one setting given; epochs are converted to steps."""
     from bertie.data.sampler import Sampler
-    from bertie.training.schedule import Horizon, parse_duration
+    from bertie.training.schedule import RunLength, parse_duration
 
     if epochs is not None:
         sampler = Sampler(corpus, seed=seed, length=length, batch_tokens=size, plan=objective.corpus_plan())
         steps = sum(sampler.num_batches(epoch) for epoch in range(epochs))
-    return Horizon(steps, tokens, None if budget is None else parse_duration(budget))
+    return RunLength(steps, tokens, None if budget is None else parse_duration(budget))
 
 
 def _network(bundle: "Bundle", source: str | None, corpus: "Corpus", *, seed: int) -> "TaskModel":

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found(Report):
+class SearchResults(Report):
     """The results of a search; ``--json`` prints one JSON object per line and query."""
 
     queries: Sequence[str] = field(default_factory=tuple)
@@ -61,7 +61,7 @@ def search(
     backend: str = "auto",
     device: str = "auto",
     threads: int | None = None,
-) -> Found:
+) -> SearchResults:
     """Find the texts of a file that are nearest in meaning to a query.
 
     Every text is compared with the query by the cosine of their vectors. Without queries, standard input is read, one
@@ -111,7 +111,7 @@ def search(
     )
     lines, texts = _texts(file, columns, predictor)
     results = nearest(_vectors(predictor, file, texts, index, columns), embed(predictor, query_texts), top_k)
-    return Found(
+    return SearchResults(
         title=f"{called(file)}, searched by {model}",
         queries=query_texts,
         hits=[

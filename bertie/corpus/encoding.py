@@ -44,7 +44,7 @@ _PROBE = (
 )
 
 
-class Encoder:
+class TextEncoder:
     """An encoder of sentences for one tokenizer, with a cache of words."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:

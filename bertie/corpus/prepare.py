@@ -18,7 +18,7 @@ import numpy as np
 
 from bertie import progress
 from bertie.corpus.documents import Document, Tally, read_documents
-from bertie.corpus.encoding import Encoder
+from bertie.corpus.encoding import TextEncoder
 from bertie.corpus.plain_text import Separator
 from bertie.corpus.segmentation import (
     Segmentation,
@@ -29,7 +29,7 @@ from bertie.corpus.segmentation import (
     warn_of_unfound,
 )
 from bertie.corpus.sentences import AUTO, CHINESE, Mode, check_language, detect_language, split
-from bertie.corpus.shards import TOKENIZER_FOLDER, Block, Corpus, CorpusWriter
+from bertie.corpus.shards import TOKENIZER_FOLDER, Corpus, CorpusWriter, TokenBlock
 from bertie.errors import DataError, ResourceError, SettingsError
 from bertie.files.atomic import atomic_folder
 from bertie.files.compression import COMPRESSIONS
@@ -86,7 +86,7 @@ class _Chunk:
 class _Encoded:
     """A chunk as ids, with its counts."""
 
-    block: Block
+    block: TokenBlock
     num_unknown: int
     num_text_bytes: int
     unsplit: list[str]
@@ -303,7 +303,7 @@ class _Encode:
         else:
             tokens, lengths = encoder.encode(sentences)
         num_kept = np.concatenate([[0], np.cumsum(lengths > 0)])
-        block = Block(
+        block = TokenBlock(
             tokens=tokens,
             sentence_lengths=lengths[lengths > 0],
             num_sentences=np.diff(num_kept[[0, *ends]]),
@@ -321,9 +321,9 @@ class _Encode:
 
 
 @lru_cache(maxsize=1)
-def _encoder(tokenizer: str) -> Encoder:
+def _encoder(tokenizer: str) -> TextEncoder:
     # Kept as long as the process, with its cache of words.
-    return Encoder(Tokenizer.load(tokenizer))
+    return TextEncoder(Tokenizer.load(tokenizer))
 
 
 def _check_space(files: list[Path], folder: Path, out: Path) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertie import progress
-from bertie.corpus.shards import TOKENIZER_FOLDER, Block, Corpus, CorpusWriter, Integers
+from bertie.corpus.shards import TOKENIZER_FOLDER, Corpus, CorpusWriter, Integers, TokenBlock
 from bertie.corpus.spread import parts
 from bertie.files.atomic import atomic_folder
 from bertie.tokenizer.tokenizer import Tokenizer
@@ -94,7 +94,7 @@ def respell(corpus: Corpus, tokenizer: Tokenizer, wider: Tokenizer, out: Path) -
                 ids, sizes, goes_on = respelled(tokens, lengths, marked)
                 num_sentences, continues = _documents(corpus, first, last)
                 writer.append(
-                    Block(
+                    TokenBlock(
                         tokens=ids,
                         sentence_lengths=sizes,
                         num_sentences=num_sentences,

@@ -51,7 +51,7 @@ def token_dtype(vocab_size: int) -> np.dtype[Any]:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Block:
+class TokenBlock:
     """Some documents, or parts of documents, as token ids."""
 
     tokens: npt.NDArray[Any]
@@ -98,7 +98,7 @@ class CorpusWriter:
             self.close()
             raise
 
-    def append(self, block: Block) -> None:
+    def append(self, block: TokenBlock) -> None:
         """Append some documents; documents without a sentence are not stored."""
         self._word_bits.append(block.goes_on, len(block.tokens))
         self._files[TOKENS].write(block.tokens.astype(self._dtype, copy=False))

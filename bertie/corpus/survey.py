@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from bertie import progress
 from bertie.corpus.documents import Document, Tally, read_documents
-from bertie.corpus.encoding import Encoder
+from bertie.corpus.encoding import TextEncoder
 from bertie.corpus.findings import Finding, places
 from bertie.corpus.plain_text import Separator
 from bertie.corpus.sentences import CHINESE, detect_language, split
@@ -125,7 +125,7 @@ def survey(
     *,
     separator: Separator = "blank-line",
     text_column: str | None = None,
-    encoder: Encoder | None = None,
+    encoder: TextEncoder | None = None,
 ) -> CorpusSurvey:
     """Read raw text from beginning to end, and count its content.
 
@@ -173,7 +173,7 @@ def survey(
 class _Reader:
     """A counter of documents."""
 
-    encoder: Encoder | None
+    encoder: TextEncoder | None
     counts: Counts = field(default_factory=Counts)
 
     def __post_init__(self) -> None:

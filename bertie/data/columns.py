@@ -29,7 +29,7 @@ _LABEL_WORDS = {
 
 
 @dataclass(frozen=True)
-class Guess:
+class GuessedColumns:
     """The roles that columns seem to have."""
 
     mapping: dict[str, int]
@@ -40,7 +40,7 @@ class Guess:
     """Why the label column is ambiguous; empty if it isn't, or if no column looks like a label."""
 
 
-def guess(rows: Sequence[Row], header: Sequence[str], *, lone: bool = True) -> Guess:
+def guess(rows: Sequence[Row], header: Sequence[str], *, lone: bool = True) -> GuessedColumns:
     """Guess the roles of columns from the first rows.
 
     Args:
@@ -51,7 +51,7 @@ def guess(rows: Sequence[Row], header: Sequence[str], *, lone: bool = True) -> G
     sample = [fields for _, fields in rows[:_SAMPLE_ROWS]]
     columns = range(len(header))
     if not sample or not header:
-        return Guess({})
+        return GuessedColumns({})
     lengths = [sum(len(fields[column]) for fields in sample) / len(sample) for column in columns]
     values = [{fields[column] for fields in sample} for column in columns]
     numbers = [column for column in columns if all(_is_number(value) for value in values[column])]
@@ -65,7 +65,7 @@ def guess(rows: Sequence[Row], header: Sequence[str], *, lone: bool = True) -> G
         if len(rivals) > 1 or not single or len(sample) < _FEWEST_ROWS:
             named = rivals if len(rivals) > 1 else words
             listed = ", ".join(header[column] for column in named[:_SHOWN]) + (", ..." if named[_SHOWN:] else "")
-            return Guess({}, text_doubt=f"the columns {listed} may all hold the text")
+            return GuessedColumns({}, text_doubt=f"the columns {listed} may all hold the text")
         longest = rivals[0] if rivals else single[0]
     repeated = [
         column
@@ -84,7 +84,7 @@ def guess(rows: Sequence[Row], header: Sequence[str], *, lone: bool = True) -> G
         texts = [longest]
     if len(texts) > 2:
         listed = ", ".join(header[column] for column in texts[:_SHOWN]) + (", ..." if texts[_SHOWN:] else "")
-        return Guess({}, text_doubt=f"the columns {listed} all read like texts")
+        return GuessedColumns({}, text_doubt=f"the columns {listed} all read like texts")
     mapping = {"text": texts[0], "pair": texts[1]} if len(texts) == 2 else {"text": longest}
     labels = [column for column in repeated if column not in mapping.values()]
     likely = labels if len(labels) == 1 else [column for column in labels if _are_labels(values[column])]
@@ -95,12 +95,12 @@ def guess(rows: Sequence[Row], header: Sequence[str], *, lone: bool = True) -> G
         ]
         rivals = [column for column in others if "" not in values[column] and _are_labels(values[column])]
         if not rivals:
-            return Guess({**mapping, "label": likely[0]})
+            return GuessedColumns({**mapping, "label": likely[0]})
         labels = sorted([*labels, *rivals])
     listed = ", ".join(
         f"{header[column]} ({len(values[column])} values such as {min(values[column])!r})" for column in labels
     )
-    return Guess(mapping, label_doubt=f"several columns may hold the label: {listed}" if labels else "")
+    return GuessedColumns(mapping, label_doubt=f"several columns may hold the label: {listed}" if labels else "")
 
 
 def _is_number(value: str) -> bool:

@@ -18,7 +18,7 @@ from bertie.data.conll_lines import Grid, cut_lines, is_filled, splitter
 from bertie.data.entities import OUTSIDE, Tags, is_positioned
 from bertie.data.items import Words
 from bertie.data.sentence_ends import break_at, end_column
-from bertie.data.word_columns import Choice, choose, is_bracketed, kinds_of
+from bertie.data.word_columns import ColumnChoice, choose, is_bracketed, kinds_of
 from bertie.errors import DataError, SettingsError
 from bertie.registry import did_you_mean
 
@@ -125,7 +125,7 @@ def _join_by_column(grid: Grid, fixed: dict[str, int]) -> None:
         grid.remarks.append("one sentence, because no blank line or column separates sentences")
 
 
-def _roles(grid: Grid, fixed: Mapping[str, int], *, labelled: bool) -> Choice:
+def _roles(grid: Grid, fixed: Mapping[str, int], *, labelled: bool) -> ColumnChoice:
     """Find the columns of words and tags.
 
     Raises:
@@ -134,7 +134,7 @@ def _roles(grid: Grid, fixed: Mapping[str, int], *, labelled: bool) -> Choice:
     if grid.form in ("CoNLL-U", "CoNLL-2012"):
         choice = (conll_u_roles if grid.form == "CoNLL-U" else conll_2012_roles)(grid.sentences)
         if "tags" in fixed:
-            choice = Choice(choice.words, fixed["tags"])
+            choice = ColumnChoice(choice.words, fixed["tags"])
         elif choice.doubt and labelled:
             raise DataError(f"{grid.file}: {choice.doubt}")
         return replace(choice, words=fixed.get("words", choice.words))
@@ -149,7 +149,7 @@ def _roles(grid: Grid, fixed: Mapping[str, int], *, labelled: bool) -> Choice:
     choice = choose(narrowed, [names[column] for column in columns], narrowed_roles, nested_last=nested_last)
     if choice.doubt and (choice.words < 0 or labelled):
         raise _ambiguous(grid, choice.doubt)
-    return Choice(
+    return ColumnChoice(
         columns[choice.words], columns[choice.tags] if choice.tags >= 0 else -1, choice.doubt, choice.left_out
     )
 
@@ -160,7 +160,7 @@ def _ambiguous(grid: Grid, doubt: str) -> DataError:
     )
 
 
-def _tags(grid: Grid, choice: Choice) -> list[Tags | None]:
+def _tags(grid: Grid, choice: ColumnChoice) -> list[Tags | None]:
     """Return the tags of each sentence: the original ones, or IOB2 for tags in brackets and in MISC."""
     if choice.tags < 0:
         return [None] * len(grid.sentences)
@@ -189,7 +189,7 @@ def _is_tag(part: str) -> bool:
     return part == OUTSIDE or is_positioned(part)
 
 
-def _remarks(grid: Grid, choice: Choice) -> list[str]:
+def _remarks(grid: Grid, choice: ColumnChoice) -> list[str]:
     counted = {"documents": grid.num_documents, "comments left out": len(grid.comments)}
     remarks = [grid.form] if grid.form else []
     remarks += [f"{count:,} {what}" for what, count in counted.items() if count]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from bertie.data.entities import OUTSIDE, Tags, iob2, is_positioned
-from bertie.data.word_columns import Choice, Row
+from bertie.data.word_columns import ColumnChoice, Row
 from bertie.errors import DataError
 from bertie.metrics.entities import Entity
 
@@ -19,7 +19,7 @@ CONLL_2012: Final = (
 _OPENED = re.compile(r"\(([^()*\s]+)")
 
 
-def conll_u_roles(sentences: Sequence[Sequence[Row]]) -> Choice:
+def conll_u_roles(sentences: Sequence[Sequence[Row]]) -> ColumnChoice:
     """Take the tags from UPOS, from XPOS if UPOS is empty, or from entities in MISC if both are."""
     filled = {
         name: any(fields[CONLL_U.index(name)] != "_" for rows in sentences for _, fields in rows)
@@ -30,20 +30,20 @@ def conll_u_roles(sentences: Sequence[Sequence[Row]]) -> Choice:
     candidates = [name for name in ("upos", "xpos") if filled[name]] + [f"misc.{key}" for key in keys]
     if keys and len(candidates) > 1:
         flags = " or ".join(f"--columns words=form,tags={name}" for name in candidates)
-        return Choice(words, doubt=f"this CoNLL-U has tags in several columns; choose one: {flags}")
+        return ColumnChoice(words, doubt=f"this CoNLL-U has tags in several columns; choose one: {flags}")
     if keys:
-        return Choice(words, misc, key=candidates[0])
+        return ColumnChoice(words, misc, key=candidates[0])
     if not candidates:
-        return Choice(words)
+        return ColumnChoice(words)
     others = "XPOS, dependencies and features can be tags too: --columns tags=xpos and so on"
-    return Choice(words, CONLL_U.index(candidates[0]), left_out=others if len(candidates) > 1 else "")
+    return ColumnChoice(words, CONLL_U.index(candidates[0]), left_out=others if len(candidates) > 1 else "")
 
 
-def conll_2012_roles(sentences: Sequence[Sequence[Row]]) -> Choice:
+def conll_2012_roles(sentences: Sequence[Sequence[Row]]) -> ColumnChoice:
     """Take the tags from the entity column, or from the parts of speech if it is empty."""
     words, pos, ner = (CONLL_2012.index(name) for name in ("word", "pos", "ner"))
     filled = any(fields[ner] not in ("*", "-") for rows in sentences for _, fields in rows)
-    return Choice(words, ner if filled else pos)
+    return ColumnChoice(words, ner if filled else pos)
 
 
 def _features(value: str) -> dict[str, str]:

@@ -32,7 +32,7 @@ _VECTOR_TEXT = re.compile(r"[01](?:\.0)?([,; ])\s*[01](?:\.0)?(?:\1\s*[01](?:\.0
 
 
 @dataclass(frozen=True)
-class Found:
+class TableLabels:
     """The labels of a table, and their form."""
 
     labels: list[Labels]
@@ -40,7 +40,7 @@ class Found:
     """Form for the reading plan; empty if each row has one label."""
 
 
-def read_labels(values: Sequence[Any], where: Where, name: str, options: Mapping[str, str]) -> Found:
+def read_labels(values: Sequence[Any], where: Where, name: str, options: Mapping[str, str]) -> TableLabels:
     """Read the labels of all rows.
 
     Args:
@@ -72,7 +72,7 @@ def read_labels(values: Sequence[Any], where: Where, name: str, options: Mapping
     return _by_signs(texts, where, name)
 
 
-def hot_columns(rows: Sequence[Sequence[Any]], names: Sequence[str], where: Where) -> Found:
+def hot_columns(rows: Sequence[Sequence[Any]], names: Sequence[str], where: Where) -> TableLabels:
     """Read labels with one column each, which is 1 in the rows that have the label.
 
     Raises:
@@ -85,7 +85,7 @@ def hot_columns(rows: Sequence[Sequence[Any]], names: Sequence[str], where: Wher
             index = switched.index(None)
             raise DataError(f"{where(number)}: {names[index]!r} holds {values[index]!r:.{_SHOWN}}; it must be 0 or 1")
         labels.append(tuple(name for name, is_set in zip(names, switched, strict=True) if is_set))
-    return Found(labels, f"{SEVERAL} (0 or 1 in {len(names)} columns)")
+    return TableLabels(labels, f"{SEVERAL} (0 or 1 in {len(names)} columns)")
 
 
 def switch(value: Any) -> bool | None:
@@ -94,7 +94,7 @@ def switch(value: Any) -> bool | None:
     return True if text in _YES else False if text in _NO else None
 
 
-def decimal_commas(labels: Sequence[Labels], where: Where) -> Found | None:
+def decimal_commas(labels: Sequence[Labels], where: Where) -> TableLabels | None:
     """Read numbers with decimal commas, such as 1,5, if all labels are numbers; return None if none has a comma.
 
     Raises:
@@ -115,7 +115,7 @@ def decimal_commas(labels: Sequence[Labels], where: Where) -> Found | None:
             f"{where(texts.index(with_comma[0]))} has label {with_comma[0]!r}: its comma may separate thousands or "
             "decimals; write the numbers without it, or with a point"
         )
-    return Found([text.replace(",", ".") for text in texts], "numbers with decimal commas")
+    return TableLabels([text.replace(",", ".") for text in texts], "numbers with decimal commas")
 
 
 def _text(value: Any, where: str, name: str) -> str:
@@ -132,7 +132,7 @@ def _text(value: Any, where: str, name: str) -> str:
     return "" if value is None else str(value).strip()
 
 
-def _listed(values: Sequence[Any], where: Where, name: str, options: Mapping[str, str]) -> Found:
+def _listed(values: Sequence[Any], where: Where, name: str, options: Mapping[str, str]) -> TableLabels:
     """Read labels that are lists."""
     rows: list[list[Any]] = []
     for number, value in enumerate(values):
@@ -145,7 +145,9 @@ def _listed(values: Sequence[Any], where: Where, name: str, options: Mapping[str
     return _lists(rows, where, name, options)
 
 
-def _lists(rows: Sequence[Sequence[Any]], where: Where, name: str, options: Mapping[str, str], form: str = "") -> Found:
+def _lists(
+    rows: Sequence[Sequence[Any]], where: Where, name: str, options: Mapping[str, str], form: str = ""
+) -> TableLabels:
     sizes = {len(parts) for parts in rows if parts}
     if len(sizes) == 1 and sizes != {1} and all(switch(part) is not None for parts in rows for part in parts):
         return _vectors(rows, where, name, options)
@@ -159,11 +161,11 @@ def _lists(rows: Sequence[Sequence[Any]], where: Where, name: str, options: Mapp
             )
         labels.append(tuple(str(part).strip() for part in parts))
     if labels and all(isinstance(label, tuple) and len(label) == 1 for label in labels):
-        return Found([label[0] if label else "" for label in labels])  # one label in each list
-    return Found(labels, f"{SEVERAL}{form}")
+        return TableLabels([label[0] if label else "" for label in labels])  # one label in each list
+    return TableLabels(labels, f"{SEVERAL}{form}")
 
 
-def _vectors(rows: Sequence[Sequence[Any]], where: Where, name: str, options: Mapping[str, str]) -> Found:
+def _vectors(rows: Sequence[Sequence[Any]], where: Where, name: str, options: Mapping[str, str]) -> TableLabels:
     """Read lists of 0 and 1, whose elements the user must name."""
     size = max(map(len, rows))
     names = [part.strip() for part in options.get("names", "").split("+") if part.strip()]
@@ -178,10 +180,10 @@ def _vectors(rows: Sequence[Sequence[Any]], where: Where, name: str, options: Ma
             f"{where(0)}: {name!r} has {size} values in a row, but names={'+'.join(names)} gives {len(names)} names"
         )
     columns = hot_columns([parts or [0] * size for parts in rows], names, where)
-    return Found(columns.labels, f"{SEVERAL} (vectors of 0 and 1)")
+    return TableLabels(columns.labels, f"{SEVERAL} (vectors of 0 and 1)")
 
 
-def _listed_as_text(texts: Sequence[str], where: Where, name: str, options: Mapping[str, str]) -> Found:
+def _listed_as_text(texts: Sequence[str], where: Where, name: str, options: Mapping[str, str]) -> TableLabels:
     """Read lists written as text, in the notation of JSON, Python or numpy."""
     rows = []
     for number, text in enumerate(texts):
@@ -218,15 +220,15 @@ def _unquoted(part: str) -> Any:
         return part  # a bare word, as in [billing, building]
 
 
-def _split(texts: Sequence[str], sign: str) -> Found:
+def _split(texts: Sequence[str], sign: str) -> TableLabels:
     """Split labels at the separator that the user sets."""
     if not sign:
-        return Found(list(texts))
+        return TableLabels(list(texts))
     labels: list[Labels] = [tuple(part.strip() for part in text.split(sign) if part.strip()) for text in texts]
-    return Found(labels, f"{SEVERAL} (separated by {sign!r})")
+    return TableLabels(labels, f"{SEVERAL} (separated by {sign!r})")
 
 
-def _by_signs(texts: Sequence[str], where: Where, name: str) -> Found:
+def _by_signs(texts: Sequence[str], where: Where, name: str) -> TableLabels:
     """Split labels at | or ; if the parts occur as labels themselves; otherwise each text is one label."""
     for word in ("bar", "semicolon"):
         sign = SEPARATORS[word]
@@ -243,4 +245,4 @@ def _by_signs(texts: Sequence[str], where: Where, name: str) -> Found:
                 f"{where(holding[0])}: {name!r} holds {texts[holding[0]]!r:.{_SHOWN}}: one label or several? Set "
                 f"--columns text=NAME,label={name},separator={word} for several, separator=none for one"
             )
-    return Found(list(texts))
+    return TableLabels(list(texts))

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bertie.data.columns import Guess, guess, reads_like_language
+from bertie.data.columns import GuessedColumns, guess, reads_like_language
 from bertie.data.label_forms import switch
 from bertie.errors import DataError, SettingsError
 from bertie.files.delimited import OPTIONS
@@ -271,7 +271,7 @@ def _by_content(
     text_free = plain if "text" not in known else [known["text"], *plain]
     columns = {name: [_as_text(value) for value in sample.column(name)] for name in text_free}
     rows = [(number, list(values)) for number, values in enumerate(zip(*columns.values(), strict=True), 1)]
-    guessed: Guess = guess(rows, text_free, lone="text" not in known)
+    guessed: GuessedColumns = guess(rows, text_free, lone="text" not in known)
     if "text" not in known:
         if guessed.text_doubt:
             raise DataError(f"{file}: {guessed.text_doubt}; {_WAYS}")
@@ -297,7 +297,7 @@ def _by_content(
 
 
 def _label_by_content(
-    file: Any, sample: Sample, known: Mapping[str, str], guessed: Guess, names: Sequence[str]
+    file: Any, sample: Sample, known: Mapping[str, str], guessed: GuessedColumns, names: Sequence[str]
 ) -> dict[str, str]:
     """Find the label by content among the columns that have no role yet."""
     switches = [name for name in _switches(sample) if name in names and name not in known.values()]

@@ -16,7 +16,7 @@ from bertie.data.following import followed, hints, refuse_other_order, warn_of_d
 from bertie.data.gold import accepted, answers_of, with_labels
 from bertie.data.hub import is_dataset, open_dataset
 from bertie.data.items import Table, Text
-from bertie.data.label_forms import Found, Labels, decimal_commas, hot_columns, read_labels
+from bertie.data.label_forms import Labels, TableLabels, decimal_commas, hot_columns, read_labels
 from bertie.data.reading import LeftOut, Reading, shown_row
 from bertie.data.roles import (
     NEGATIVES,
@@ -274,7 +274,7 @@ def _even_rows(
     return kept, [left] if short else []
 
 
-def _labels(file: Path, loaded: _Loaded, options: Mapping[str, str], *, written: bool) -> Found:
+def _labels(file: Path, loaded: _Loaded, options: Mapping[str, str], *, written: bool) -> TableLabels:
     """Read the labels in the form that the table uses."""
     name = loaded.reading.columns.get("label")
 
@@ -282,13 +282,13 @@ def _labels(file: Path, loaded: _Loaded, options: Mapping[str, str], *, written:
         return f"{file}:{loaded.rows[number][0]}"
 
     if name is None:
-        return Found([None] * len(loaded.rows))
+        return TableLabels([None] * len(loaded.rows))
     parts = parts_of("label", name, loaded.names)
     if len(parts) > 1:
         return hot_columns(list(zip(*map(loaded.values, parts), strict=True)), parts, where)
     values = loaded.values(name)
     if written:
-        return Found([_text(value, where(number), name).strip() for number, value in enumerate(values)])
+        return TableLabels([_text(value, where(number), name).strip() for number, value in enumerate(values)])
     return read_labels(values, where, name, options)
 
 

@@ -37,7 +37,7 @@ _SHOWN = 3  # values of a column that a message lists
 
 
 @dataclass(frozen=True)
-class Choice:
+class ColumnChoice:
     """The columns of words and tags."""
 
     words: int = -1
@@ -112,7 +112,7 @@ def _counts_words(sentences: Sequence[Sequence[str]]) -> bool:
 
 def choose(
     sentences: Sequence[Sequence[Row]], names: Sequence[str], fixed: Mapping[str, int], *, nested_last: bool = False
-) -> Choice:
+) -> ColumnChoice:
     """Find the columns of words and tags.
 
     Args:
@@ -123,16 +123,16 @@ def choose(
     """
     width = len(names)
     if width == 1:
-        return Choice(words=0)
+        return ColumnChoice(words=0)
     if {"words", "tags"} <= set(fixed):
-        return Choice(fixed["words"], fixed["tags"])
+        return ColumnChoice(fixed["words"], fixed["tags"])
     kinds = kinds_of(sentences, width)
     named = _by_name(names, fixed)
     if isinstance(named, str):
-        return Choice(doubt=named)
+        return ColumnChoice(doubt=named)
     known = {**named, **fixed}
     if "words" in known and "tags" in known:
-        return Choice(known["words"], known["tags"])
+        return ColumnChoice(known["words"], known["tags"])
     tags, doubt, left_out = known.get("tags", -1), "", ""
     if tags < 0:
         tags, doubt, left_out = _tags_by_kind(sentences, names, kinds, known.get("words", -1), nested_last=nested_last)
@@ -140,10 +140,10 @@ def choose(
     if words < 0:
         words, unclear = _words(sentences, names, kinds, tags)
         if unclear:
-            return Choice(doubt=unclear)
+            return ColumnChoice(doubt=unclear)
     if tags < 0 and not doubt:
         tags, doubt = _labels(sentences, names, kinds, words)
-    return Choice(words, tags, doubt, left_out)
+    return ColumnChoice(words, tags, doubt, left_out)
 
 
 def _by_name(names: Sequence[str], fixed: Mapping[str, int]) -> dict[str, int] | str:

@@ -43,7 +43,7 @@ _WINDOW = 1024  # answers scored at a time, counted over all texts
 
 
 @dataclass(frozen=True)
-class Answer(Prediction):
+class ScoredAnswer(Prediction):
     """One answer for a mask."""
 
     answer: str
@@ -59,7 +59,7 @@ class Answer(Prediction):
 
 def rank_targets(
     predictor: Predictor, items: Sequence[Any], targets: Sequence[str], *, bar: progress.Bar | None = None
-) -> list[list[Answer]]:
+) -> list[list[ScoredAnswer]]:
     """Rank given answers for the mask of each text.
 
     Args:
@@ -91,7 +91,7 @@ def rank_targets(
     if not plain:
         raise SettingsError("there is no target to rank; give at least one")
     candidates = {"": list(zip(targets, plain, strict=True)), " ": list(zip(targets, spaced, strict=True))}
-    ranked: list[list[Answer]] = []
+    ranked: list[list[ScoredAnswer]] = []
     step = max(1, _WINDOW // len(plain))
     for first in range(0, len(items), step):
         window = items[first : first + step]
@@ -111,7 +111,7 @@ def find_answers(
     top_k: int | None = None,
     beams: int = BEAMS,
     bar: progress.Bar | None = None,
-) -> list[list[Answer]]:
+) -> list[list[ScoredAnswer]]:
     """Find answers of 1 to `max_pieces` pieces for the mask of each text, and rank them.
 
     Each length is searched by the beam search of `filling`. An answer counts only if the tokenizer cuts its text into
@@ -139,7 +139,7 @@ def find_answers(
         raise SettingsError(
             f"answers need at least 1 piece, and top_k and beams at least 1; got {max_pieces}, {wanted} and {beams}"
         )
-    ranked: list[list[Answer]] = []
+    ranked: list[list[ScoredAnswer]] = []
     step = max(1, _WINDOW // (max_pieces * max(beams, wanted)))
     for first in range(0, len(items), step):
         window = items[first : first + step]
@@ -197,7 +197,7 @@ def _rank(
     sequences: Sequence[Encoded],
     positions: Sequence[int],
     candidates: Sequence[Sequence[tuple[str, Pieces]]],
-) -> list[list[Answer]]:
+) -> list[list[ScoredAnswer]]:
     """Score the candidates of each text, and sort them, most probable first."""
     names = predictor.tokenizer.shown
     ranked = []
@@ -205,7 +205,9 @@ def _rank(
     for group, sums in zip(candidates, all_sums, strict=True):
         probabilities = np.exp(sums - np.logaddexp.reduce(sums)) if len(group) else sums
         answers = [
-            Answer(word, float(share), float(total), float(total) / len(ids), tuple(names[piece] for piece in ids))
+            ScoredAnswer(
+                word, float(share), float(total), float(total) / len(ids), tuple(names[piece] for piece in ids)
+            )
             for (word, ids), total, share in zip(group, sums, probabilities, strict=True)
         ]
         ranked.append(sorted(answers, key=lambda answer: -answer.sum))

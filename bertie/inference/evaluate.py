@@ -196,7 +196,7 @@ def rejudge(found: Evaluation, task: Task, items: Sequence[Any], *, num_worst: i
     Returns:
         The result that `evaluate` would return. None if the items must go through the model again.
     """
-    predictions = task.revise(found.predictions)
+    predictions = task.redecode(found.predictions)
     if predictions is None:
         return None
     judged = _judge(task, items, predictions, num_worst)
@@ -217,7 +217,7 @@ def _parts(
     Yields:
         Whether the objective is the first one, and a part of the items.
     """
-    for number, aspect in enumerate((task,) if draw_keys is None else task.aspects()):
+    for number, aspect in enumerate((task,) if draw_keys is None else task.objectives()):
         for part in forward(model, aspect, items, tokenizer, max_tokens=max_tokens, draw_keys=draw_keys):
             yield number == 0, part
 

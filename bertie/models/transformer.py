@@ -25,7 +25,7 @@ from bertie.nn.attention import Layout
 from bertie.nn.block import Block
 from bertie.nn.decoder import Decoder, DecoderBlock
 from bertie.nn.dropout import Dropout, Noise
-from bertie.nn.embeddings import Table, lookup
+from bertie.nn.embeddings import EmbeddingTable, lookup
 from bertie.nn.initialize import initialize
 from bertie.nn.positions import sinusoids
 from bertie.nn.projection import Logits
@@ -166,7 +166,7 @@ class ScaledEmbeddings(nn.Module):
 
     def __init__(self, config: TransformerConfig, word: nn.Parameter, *, site: int) -> None:
         super().__init__()
-        self.word = Table(1, 1)
+        self.word = EmbeddingTable(1, 1)
         self.word.weight = word
         self.dropout = Dropout(config.dropout, site=site)
         self.register_buffer("sinusoids", sinusoids(config.max_positions, config.hidden_size), persistent=False)

@@ -58,7 +58,7 @@ torch.library.register_autograd("bertie::lookup", _differentiate, setup_context=
 lookup = torch.ops.bertie.lookup.default
 
 
-class Table(nn.Module):
+class EmbeddingTable(nn.Module):
     """A learned table of vectors, without the padding row of `nn.Embedding`.
 
     Args:
@@ -111,9 +111,9 @@ class Embeddings(nn.Module):
         super().__init__()
         size = hidden_size if embedding_size is None else embedding_size
         self.max_positions, self.first_position, self.tells_segments = max_positions, first_position, tells_segments
-        self.word = Table(vocab_size, size)
-        self.position = Table(first_position + max_positions, size) if learns_positions else None
-        self.segment = Table(num_segments, size) if num_segments else None
+        self.word = EmbeddingTable(vocab_size, size)
+        self.position = EmbeddingTable(first_position + max_positions, size) if learns_positions else None
+        self.segment = EmbeddingTable(num_segments, size) if num_segments else None
         self.norm = nn.LayerNorm(size, eps=layer_norm_eps)
         self.dropout = Dropout(dropout, site=site)
         self.project = None if embedding_size is None else Linear(size, hidden_size)
@@ -170,7 +170,7 @@ class WordEmbeddings(nn.Module):
     ) -> None:
         super().__init__()
         self.max_positions = max_positions
-        self.word = Table(vocab_size, hidden_size)
+        self.word = EmbeddingTable(vocab_size, hidden_size)
         self.norm = nn.LayerNorm(hidden_size, eps=layer_norm_eps, bias=False)
         self.dropout = Dropout(dropout, site=site)
 
@@ -206,7 +206,7 @@ def _position_rows(batch: Batch, first: int) -> Tensor:
     return torch.where(padding, first - 1, batch.positions - earlier + first)
 
 
-def _out_of_range(batch: Batch, words: Table, segments: Table | None) -> DataError:
+def _out_of_range(batch: Batch, words: EmbeddingTable, segments: EmbeddingTable | None) -> DataError:
     """Return the error for a batch with ids outside the tables."""
     rows = words.weight.shape[0]
     if unknown := sorted({number for number in batch.tokens.tolist() if not 0 <= number < rows}):

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from bertie.nn.attention import Layout, attend
 from bertie.nn.block import Block, SelfAttention
 from bertie.nn.dropout import Dropout, Noise
-from bertie.nn.embeddings import Table
+from bertie.nn.embeddings import EmbeddingTable
 from bertie.nn.grouped_attention import Bias
 
 _FARTHEST = 128  # distance from which on T5's buckets are the last
@@ -143,7 +143,7 @@ class RelativeVectors(nn.Module):
     def __init__(self, span: int, hidden_size: int, *, farthest: int | None, layer_norm_eps: float) -> None:
         super().__init__()
         self.span, self.farthest = span, farthest
-        self.table = Table(2 * span, hidden_size)
+        self.table = EmbeddingTable(2 * span, hidden_size)
         self.norm = nn.LayerNorm(hidden_size, eps=layer_norm_eps)
 
     def forward(self) -> Tensor:

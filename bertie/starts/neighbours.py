@@ -21,7 +21,7 @@ from bertie.corpus.shards import Corpus
 from bertie.starts._counts import Pieces, count_pieces
 from bertie.starts._outputs import set_outputs
 from bertie.starts._vectors import word_vectors
-from bertie.starts.start import Begun
+from bertie.starts.start import StartReport
 from bertie.tasks.task import Task, TaskModel
 from bertie.tokenizer.tokenizer import Tokenizer
 
@@ -31,7 +31,7 @@ _STRONGER = 5.0
 _STREAM = 4  # added to the run's seed; encoder, head, LoRA and helpers use smaller numbers
 
 
-def begin(network: TaskModel, task: Task, corpus: Corpus, tokenizer: Tokenizer, *, seed: int) -> Begun:
+def begin(network: TaskModel, task: Task, corpus: Corpus, tokenizer: Tokenizer, *, seed: int) -> StartReport:
     """Point attention heads at neighbours, and set word vectors and output biases from the corpus's counts."""
     started = time.monotonic()
     pieces = count_pieces(corpus)
@@ -56,7 +56,7 @@ def begin(network: TaskModel, task: Task, corpus: Corpus, tokenizer: Tokenizer, 
         "Attention heads start at neighbours, word vectors and output bias at counts of "
         f"{pieces.tokens:,}{share} tokens."
     )
-    return Begun("neighbours", summary, pieces.tokens)
+    return StartReport("neighbours", summary, pieces.tokens)
 
 
 def offsets_of(task: Task, encoder: Any) -> tuple[int, ...]:

@@ -2,7 +2,8 @@
 
 Each other file here is one start. It has `READS_CORPUS`, which says whether it reads the training corpus, and
 `begin(network, task, corpus, tokenizer, seed=...)`, which changes a network's random weights in place and returns a
-`Begun`. The same arguments give the same weights. A resumed run takes its weights from a checkpoint and calls no start.
+`StartReport`. The same arguments give the same weights. A resumed run takes its weights from a checkpoint and calls no
+start.
 
 Code for one architecture is in that architecture's file in `models/`: an encoder whose attention heads can start at
 neighbours has a method `begin_at_neighbours(offsets, generator)`.
@@ -22,7 +23,7 @@ DEFAULT = "neighbours"
 
 
 @dataclass(frozen=True)
-class Begun:
+class StartReport:
     """What a start did, for the run's report and the model card."""
 
     name: str
@@ -43,7 +44,7 @@ class Start(Protocol):
     READS_CORPUS: bool
     """Whether `begin` reads the corpus."""
 
-    def begin(self, network: TaskModel, task: Task, corpus: Corpus, tokenizer: Tokenizer, *, seed: int) -> Begun:
+    def begin(self, network: TaskModel, task: Task, corpus: Corpus, tokenizer: Tokenizer, *, seed: int) -> StartReport:
         """Change the random weights of a network in place.
 
         Args:

@@ -19,7 +19,7 @@ from bertie.tasks._prediction import Prediction
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class AnswerSpan:
     """A possible answer. An empty text means "no answer"."""
 
     text: str
@@ -31,10 +31,10 @@ class Span:
     """Index after the last character; -1 for "no answer"."""
 
 
-class Spans(Sequence[Span]):
+class Spans(Sequence[AnswerSpan]):
     """The possible answers of one question.
 
-    Each `Span` is made when it is read, so that the predictions of a large table stay small.
+    Each `AnswerSpan` is made when it is read, so that the predictions of a large table stay small.
 
     Args:
         context: the text that `edges` index.
@@ -51,14 +51,14 @@ class Spans(Sequence[Span]):
         return len(self._scores)
 
     @overload
-    def __getitem__(self, index: int) -> Span: ...
+    def __getitem__(self, index: int) -> AnswerSpan: ...
     @overload
-    def __getitem__(self, index: slice) -> list[Span]: ...
-    def __getitem__(self, index: int | slice) -> Span | list[Span]:
+    def __getitem__(self, index: slice) -> list[AnswerSpan]: ...
+    def __getitem__(self, index: int | slice) -> AnswerSpan | list[AnswerSpan]:
         if isinstance(index, slice):
             return [self[number] for number in range(*index.indices(len(self)))]
         start, end = self._edges[index].tolist()
-        return Span(self._context[start:end] if start >= 0 else "", float(self._scores[index]), start, end)
+        return AnswerSpan(self._context[start:end] if start >= 0 else "", float(self._scores[index]), start, end)
 
     def __repr__(self) -> str:
         return repr(list(self))
@@ -78,7 +78,7 @@ class Reply(Prediction):
     """Index after the last character; -1 for "no answer"."""
     null_score: float
     """Logit sum of "no answer" minus that of the best answer; infinite if no span was possible."""
-    n_best: Sequence[Span]
+    n_best: Sequence[AnswerSpan]
     """The most probable answers, best first. They include "no answer" if the model may give it."""
 
     def under(self, threshold: float | None) -> Reply | None:
@@ -89,7 +89,7 @@ class Reply(Prediction):
         return replace(self, text=chosen.text, score=chosen.score, start=chosen.start, end=chosen.end)
 
 
-def choose(spans: Sequence[Span], null_score: float, threshold: float | None) -> Span | None:
+def choose(spans: Sequence[AnswerSpan], null_score: float, threshold: float | None) -> AnswerSpan | None:
     """Return the best answer, or "no answer" if no span was possible or `null_score` is above the threshold."""
     is_null = null_score == np.inf or (threshold is not None and null_score > threshold)
     return next((span for span in spans if (span.text == "") == is_null), None)

@@ -108,7 +108,7 @@ class Classification(Task):
         """Return the problem type, from which transformers chooses loss and activation."""
         return {"problem_type": f"{'multi' if self.multi_label else 'single'}_label_classification"}
 
-    def admit(self, items: Sequence[Any], path: Path) -> None:
+    def check_items(self, items: Sequence[Any], path: Path) -> None:
         """Warn of labels that the model doesn't have: each of them counts as a mistake.
 
         Raises:
@@ -220,7 +220,7 @@ class Classification(Task):
         scores = np.array([[guess.scores[label] for label in self.labels] for guess in predictions])
         return {"threshold": best_threshold(self._gold_table(items)[:, : len(self.labels)], scores)}
 
-    def revise(self, predictions: Sequence[Verdict]) -> list[Verdict]:
+    def redecode(self, predictions: Sequence[Verdict]) -> list[Verdict]:
         """Compare the labels' probabilities with the new threshold."""
         return [self._multi_label(guess.scores) for guess in predictions] if self.multi_label else list(predictions)
 

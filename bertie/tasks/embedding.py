@@ -93,7 +93,7 @@ class Embedding(Task):
     name: ClassVar[str] = "embedding"
     architecture: ClassVar[str] = "{}Model"
     plan: ClassVar[str] = "passages"
-    of_model: ClassVar[tuple[str, ...]] = ("pooling", "normalize", "pooler")
+    model_settings: ClassVar[tuple[str, ...]] = ("pooling", "normalize", "pooler")
 
     def __post_init__(self) -> None:
         check_length(self.max_length)
@@ -106,7 +106,7 @@ class Embedding(Task):
             raise SettingsError(f"label_range must be two numbers, the smaller first; got {self.label_range}")
 
     @property
-    def whole_batch(self) -> bool:  # type: ignore[override]
+    def compares_items(self) -> bool:  # type: ignore[override]
         """Whether a step can't be split, because the negatives of a text are the other texts of its batch."""
         return self.objective != "cosine"
 
@@ -153,7 +153,7 @@ class Embedding(Task):
             raise DataError(f"every row has the label {values[0]:g}; there is nothing to learn")
         return {"objective": "cosine", "label_range": settings.get("label_range") or (min(values), max(values))}
 
-    def admit(self, items: Sequence[Any], path: Path) -> None:
+    def check_items(self, items: Sequence[Any], path: Path) -> None:
         """Check that every text has a partner and that labels, if any, are numbers."""
         try:
             labelled = has_labels(items)

@@ -34,7 +34,7 @@ class Features(Prediction):
     """(H,), the pooler's output for the first token; None for a model without a pooler."""
 
 
-class Outputs(NamedTuple):
+class FeatureOutputs(NamedTuple):
     """Vectors of a batch."""
 
     hidden: Tensor
@@ -79,7 +79,7 @@ class FeaturesTask(Task):
         """
         raise SettingsError("features has no loss, so it can't be trained or evaluated; choose another --task")
 
-    def loss(self, outputs: Outputs, batch: Batch) -> Loss:
+    def loss(self, outputs: FeatureOutputs, batch: Batch) -> Loss:
         """Raise an error: this task has no loss.
 
         Raises:
@@ -87,7 +87,9 @@ class FeaturesTask(Task):
         """
         raise SettingsError("features has no loss, so it can't be trained or evaluated; choose another --task")
 
-    def decode(self, outputs: Outputs, batch: Batch, items: Sequence[Any], tokenizer: Tokenizer) -> list[Features]:
+    def decode(
+        self, outputs: FeatureOutputs, batch: Batch, items: Sequence[Any], tokenizer: Tokenizer
+    ) -> list[Features]:
         """Split the packed vectors into those of each item."""
         edges, ids = batch.offsets.tolist(), batch.tokens.tolist()
         hidden = outputs.hidden.float().cpu().numpy()
@@ -117,9 +119,9 @@ class FeaturesHead(nn.Module):
         super().__init__()
         self.pooler = pooler
 
-    def forward(self, hidden: Tensor, batch: Batch, noise: Noise | None) -> Outputs:
+    def forward(self, hidden: Tensor, batch: Batch, noise: Noise | None) -> FeatureOutputs:
         """Return the hidden vectors (T, H) and the pooled vectors (B, H)."""
-        return Outputs(hidden, None if self.pooler is None else self.pooler(hidden, batch))
+        return FeatureOutputs(hidden, None if self.pooler is None else self.pooler(hidden, batch))
 
 
 TASK = FeaturesTask

@@ -86,7 +86,7 @@ class Generation(Search, Task):
 
     name: ClassVar[str] = "generation"
     architecture: ClassVar[str] = "{}Model"
-    writes: ClassVar[bool] = True
+    generates_text: ClassVar[bool] = True
     criterion: ClassVar[str] = "chrf"
 
     def __post_init__(self) -> None:

@@ -58,7 +58,7 @@ class Hybrid(MaskedLM):
         """Tell for each key whether it makes a batch causal if it is the batch's first key."""
         return uniform(stream(keys, _MODE)) < self.causal_rate
 
-    def aspects(self) -> Sequence[Self]:
+    def objectives(self) -> Sequence[Self]:
         """Return the task with masked batches only and with causal batches only; itself if it has one kind only."""
         if self.causal_rate in (0.0, 1.0):
             return (self,)

@@ -87,7 +87,7 @@ class MultipleChoice(Task):
         """Return no settings: none depends on the table."""
         return {}
 
-    def admit(self, items: Sequence[Any], path: Path) -> None:
+    def check_items(self, items: Sequence[Any], path: Path) -> None:
         """Check that every label is the number of a choice."""
         for item in items:
             _right(item, f"{path}:{item.line}:")

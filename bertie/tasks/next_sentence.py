@@ -102,7 +102,7 @@ class NextSentence(Task):
         """Compute the accuracy."""
         return {"accuracy": accuracy(_gold(items), [guess.label for guess in predictions])}
 
-    def admit(self, items: Sequence[Any], path: Path) -> None:
+    def check_items(self, items: Sequence[Any], path: Path) -> None:
         """Check that every label is one of the two."""
         for item in items:
             _number(str(item.label), f"{path}:{item.line}:")

@@ -28,7 +28,7 @@ from bertie.tasks.task import Keys, Loss, Term
 from bertie.tokenizer.tokenizer import Tokenizer
 
 
-class Outputs(NamedTuple):
+class PassageOutputs(NamedTuple):
     """Outputs of the head."""
 
     tokens: Logits
@@ -48,7 +48,7 @@ class Passages(Joint):
 
     name: ClassVar[str] = "passages"
     architecture: ClassVar[str] = "{}ForMaskedLM"
-    whole_batch: ClassVar[bool] = True
+    compares_items: ClassVar[bool] = True
     plan: ClassVar[str] = "passages"
 
     def __post_init__(self) -> None:
@@ -75,7 +75,7 @@ class Passages(Joint):
             return counts
         return {**counts, "passages": float(len(first_of_pairs(batch.targets["sequence.document"])))}
 
-    def loss(self, outputs: Outputs, batch: Batch) -> Loss:
+    def loss(self, outputs: PassageOutputs, batch: Batch) -> Loss:
         """Return both terms. Texts that are not from a corpus have no documents, and only the masked LM's term."""
         masked = self.masked_lm.loss(outputs.tokens, batch)
         if "sequence.document" not in batch.targets:
@@ -98,9 +98,9 @@ class PassagesHead(nn.Module):
         self.token_logits = token_logits
         self.pooling = TextPooling("mean", normalized=False)
 
-    def forward(self, hidden: Tensor, batch: Batch, noise: Noise | None) -> Outputs:
+    def forward(self, hidden: Tensor, batch: Batch, noise: Noise | None) -> PassageOutputs:
         """Map (T, H) to logits and means."""
-        return Outputs(self.token_logits(hidden[batch.targets["slot.position"]]), self.pooling(hidden, batch))
+        return PassageOutputs(self.token_logits(hidden[batch.targets["slot.position"]]), self.pooling(hidden, batch))
 
 
 TASK = Passages

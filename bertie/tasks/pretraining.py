@@ -21,7 +21,7 @@ from bertie.tasks.task import Keys, Loss
 from bertie.tokenizer.tokenizer import Tokenizer
 
 
-class Outputs(NamedTuple):
+class PretrainingOutputs(NamedTuple):
     """Outputs of the two heads."""
 
     tokens: Logits
@@ -61,7 +61,7 @@ class Pretraining(Joint):
         pairs = self.next_sentence.counts(batch) if "sequence.label" in batch.targets else {}
         return {**self.masked_lm.counts(batch), **pairs}
 
-    def loss(self, outputs: Outputs, batch: Batch) -> Loss:
+    def loss(self, outputs: PretrainingOutputs, batch: Batch) -> Loss:
         """Return both terms, each with weight 1. Texts that are not from a corpus have only the masked LM's term."""
         masked = self.masked_lm.loss(outputs.tokens, batch)
         if "sequence.label" not in batch.targets:
@@ -83,10 +83,10 @@ class PretrainingHead(nn.Module):
         super().__init__()
         self.token_logits, self.pooler, self.next_sentence = token_logits, pooler, next_sentence
 
-    def forward(self, hidden: Tensor, batch: Batch, noise: Noise | None) -> Outputs:
+    def forward(self, hidden: Tensor, batch: Batch, noise: Noise | None) -> PretrainingOutputs:
         """Map (T, H) to the outputs of both heads."""
         tokens = self.token_logits(hidden[batch.targets["slot.position"]])
-        return Outputs(tokens, self.next_sentence(self.pooler(hidden, batch)))
+        return PretrainingOutputs(tokens, self.next_sentence(self.pooler(hidden, batch)))
 
 
 TASK = Pretraining

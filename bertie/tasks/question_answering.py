@@ -103,7 +103,7 @@ class QuestionAnswering(Task):
             learned["language"] = language_of(items)
         return learned
 
-    def admit(self, items: Sequence[Question], path: Path) -> None:
+    def check_items(self, items: Sequence[Question], path: Path) -> None:
         """Warn if a table has questions without an answer and the model always predicts one."""
         without = sum(item.label == () for item in items)
         if without and self.null_threshold is None:
@@ -213,7 +213,7 @@ class QuestionAnswering(Task):
         above = [null for null in nulls if threshold < null < np.inf]
         return {"null_threshold": (threshold + min(above)) / 2 if above else threshold}
 
-    def revise(self, predictions: Sequence[Reply]) -> list[Reply] | None:
+    def redecode(self, predictions: Sequence[Reply]) -> list[Reply] | None:
         """Choose again by the present threshold. None if the predictions lack an answer that it chooses."""
         revised = [guess.under(self.null_threshold) for guess in predictions]
         return None if any(guess is None for guess in revised) else revised  # type: ignore[return-value]

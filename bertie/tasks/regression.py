@@ -100,7 +100,7 @@ class Regression(Task):
             return {"problem_type": "regression", **names}
         return {**names, "sentence_transformers": {"activation_fn": "torch.nn.modules.activation.Sigmoid"}}
 
-    def admit(self, items: Sequence[Any], path: Path) -> None:
+    def check_items(self, items: Sequence[Any], path: Path) -> None:
         """Check that every label is a number."""
         for item in items:
             _value(item.label, f"{path}:{item.line}")

@@ -56,7 +56,7 @@ class Detection(Prediction):
     """All pieces, without special tokens."""
 
 
-class Outputs(NamedTuple):
+class ReplacedTokenOutputs(NamedTuple):
     """Outputs of generator and discriminator for a batch with chosen tokens."""
 
     generator: Logits
@@ -156,7 +156,7 @@ class ReplacedToken(Masked):
         """Count the chosen tokens, and all tokens."""
         return {**self.masked_lm.counts(batch), "detection": float(batch.num_tokens)}
 
-    def loss(self, outputs: Outputs, batch: Batch) -> Loss:
+    def loss(self, outputs: ReplacedTokenOutputs, batch: Batch) -> Loss:
         """Add the generator's masked-LM loss and the discriminator's binary cross-entropy over all tokens.
 
         `detection_recall` is the share of the replaced tokens that are detected. Most tokens are original, so the
@@ -165,7 +165,7 @@ class ReplacedToken(Masked):
         Raises:
             SettingsError: the outputs are those of a discriminator without a generator.
         """
-        if not isinstance(outputs, Outputs):
+        if not isinstance(outputs, ReplacedTokenOutputs):
             raise SettingsError(
                 "evaluating replaced_token needs the generator, which only a pre-training run has; a discriminator "
                 "alone can predict or be fine-tuned"
@@ -248,7 +248,7 @@ class ReplacedTokenModel(TaskModel):
         """Fill the slots by the generator, and score the filled text by the discriminator.
 
         Returns:
-            `Outputs`. For a batch without slots, the discriminator's scores (T,) of the batch as it is.
+            `ReplacedTokenOutputs`. For a batch without slots, the discriminator's scores (T,) of the batch as it is.
         """
         if self.training and noise is None:
             noise = Noise.draw()
@@ -258,7 +258,7 @@ class ReplacedTokenModel(TaskModel):
         guesses = self.generator(batch, None if noise is None else Noise(mix64(noise.key, 1)))
         drawn = sample(guesses, batch.targets["slot.draw"], self.task.temperature)
         filled = replace(batch, tokens=batch.tokens.index_copy(0, batch.targets["slot.position"], drawn))
-        return Outputs(guesses, drawn, super().forward(filled, noise))
+        return ReplacedTokenOutputs(guesses, drawn, super().forward(filled, noise))
 
 
 @torch.no_grad()

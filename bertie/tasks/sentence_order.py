@@ -19,7 +19,7 @@ from torch.nn.functional import cross_entropy
 
 from bertie.batch import Batch
 from bertie.errors import SettingsError
-from bertie.tasks.pretraining import Outputs, Pretraining, PretrainingHead
+from bertie.tasks.pretraining import Pretraining, PretrainingHead, PretrainingOutputs
 from bertie.tasks.task import Loss, Term
 
 _NONE = -1  # label of a sequence without a second segment
@@ -51,7 +51,7 @@ class SentenceOrder(Pretraining):
             return masked
         return {**masked, "sop": float((batch.targets["sequence.label"] != _NONE).sum())}
 
-    def loss(self, outputs: Outputs, batch: Batch) -> Loss:
+    def loss(self, outputs: PretrainingOutputs, batch: Batch) -> Loss:
         """Return both terms, each with weight 1. Texts that are not from a corpus have only the masked LM's term."""
         masked = self.masked_lm.loss(outputs.tokens, batch)
         if "sequence.label" not in batch.targets:

@@ -127,7 +127,7 @@ class Tagging(Task):
             raise DataError(f"every word has the tag {min(names, default=OUTSIDE)!r}; there is nothing to learn")
         return {"labels": tuple(sorted(names, key=lambda tag: (tag != OUTSIDE, tag)))}
 
-    def admit(self, items: Sequence[Any], path: Path) -> None:
+    def check_items(self, items: Sequence[Any], path: Path) -> None:
         """Warn of tags that the model doesn't have: each of them counts as a mistake.
 
         Raises:

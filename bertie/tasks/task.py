@@ -93,9 +93,9 @@ class Task(ABC):
     """Class that loads the model in transformers, with {} for the encoder's name ("{}ForMaskedLM")."""
     needs_labels: ClassVar[bool] = True
     """Whether evaluation needs labelled items. Tasks without labels make their own targets."""
-    writes: ClassVar[bool] = False
+    generates_text: ClassVar[bool] = False
     """Whether the model learns to write its labels, which may be any text."""
-    whole_batch: ClassVar[bool] = False
+    compares_items: ClassVar[bool] = False
     """Whether the loss compares the items of a batch with one another, so that a step must not be split."""
     criterion: ClassVar[str] = "accuracy"
     """Score by which models are compared. Higher is better."""
@@ -106,7 +106,7 @@ class Task(ABC):
 
     A task with a plan has a field `max_length`, and its `encode` takes `bertie.data.instances.Instances`.
     """
-    of_model: ClassVar[tuple[str, ...]] = ()
+    model_settings: ClassVar[tuple[str, ...]] = ()
     """Settings that belong to a trained model. Continued pre-training takes them from the model."""
     fills_masks: ClassVar[bool] = False
     """Whether it predicts the pieces at `slot.position`: the outputs of its head, or their `tokens`, are `Logits`."""
@@ -189,7 +189,7 @@ class Task(ABC):
         """Tell whether a prediction for this item can be scored. By default it can if the item has a label."""
         return getattr(item, "label", None) is not None
 
-    def admit(self, items: Sequence[Any], path: Path) -> None:
+    def check_items(self, items: Sequence[Any], path: Path) -> None:
         """Check that the model can be evaluated on a labelled table; for example, that it knows the labels.
 
         Raises:
@@ -207,7 +207,7 @@ class Task(ABC):
         del predictions, items
         return {}
 
-    def revise(self, predictions: Sequence[Any]) -> list[Any] | None:
+    def redecode(self, predictions: Sequence[Any]) -> list[Any] | None:
         """Return predictions updated to the settings that `tune` chose after they were decoded.
 
         None: they hold too little for that, and the items must go through the model again.
@@ -230,7 +230,7 @@ class Task(ABC):
         del done
         return self
 
-    def aspects(self) -> Sequence[Task]:
+    def objectives(self) -> Sequence[Task]:
         """Return the tasks to evaluate, each on the whole dev corpus: one for each objective that a run draws from."""
         return (self,)
 

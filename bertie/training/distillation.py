@@ -179,7 +179,7 @@ class Distilled(Task):
     architecture: ClassVar[str] = "{}Model"
 
     def __post_init__(self) -> None:
-        for name in ("name", "architecture", "needs_labels", "whole_batch", "criterion", "takes_choices"):
+        for name in ("name", "architecture", "needs_labels", "compares_items", "criterion", "takes_choices"):
             object.__setattr__(self, name, getattr(self.task, name))
 
     def encode(self, items: Any, tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:

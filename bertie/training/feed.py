@@ -23,7 +23,7 @@ from bertie.errors import SettingsError
 from bertie.tasks.task import Task
 from bertie.tokenizer.tokenizer import Tokenizer
 from bertie.training.activations import Activations
-from bertie.training.loop import Draw
+from bertie.training.loop import StepBatches
 from bertie.training.schedule import BATCH_PARTS, Stage, batch_parts, stage_at
 from bertie.training.settings import ScheduleSettings
 
@@ -45,7 +45,7 @@ def corpus_feed(
     progress: Progress,
     state: dict[str, Any],
     schedule: ScheduleSettings = STEADY,
-) -> Iterator[Draw]:
+) -> Iterator[StepBatches]:
     """Yield the draws of pre-training without end, continuing from `state`, or from the start if it is empty.
 
     Args:
@@ -96,8 +96,8 @@ def corpus_feed(
         if varies:
             after["length"] = stages[number].length
         epoch, index = samplers[number].locate(stage_step - 1)
-        micro = [batch] if task.whole_batch else batch.split(micro_tokens)
-        yield Draw(micro, after, f"epoch {epoch}, batch {index}, stage {number}")
+        micro = [batch] if task.compares_items else batch.split(micro_tokens)
+        yield StepBatches(micro, after, f"epoch {epoch}, batch {index}, stage {number}")
 
 
 def table_feed(
@@ -110,7 +110,7 @@ def table_feed(
     seed: int,
     state: dict[str, Any],
     activations: Activations | None = None,
-) -> Iterator[Draw]:
+) -> Iterator[StepBatches]:
     """Yield the draws of fine-tuning without end, in a new order each epoch. The last batch of an epoch may be smaller.
 
     Args:
@@ -139,8 +139,8 @@ def table_feed(
         if activations is not None:
             batch = activations.attach(batch, chosen)
         step += 1
-        parts = [batch] if task.whole_batch else batch.split(micro_tokens)
-        yield Draw(parts, {"step": step}, f"epoch {epoch}, batch {index}")
+        parts = [batch] if task.compares_items else batch.split(micro_tokens)
+        yield StepBatches(parts, {"step": step}, f"epoch {epoch}, batch {index}")
 
 
 class _Truncation:

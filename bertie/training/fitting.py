@@ -41,7 +41,7 @@ _NICE = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0, 10.0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Encoder:
+class EncoderFacts:
     """The encoder that a run begins with."""
 
     rms: float
@@ -63,14 +63,14 @@ class Encoder:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lesson:
+class TaskProfile:
     """The task of a run, and how it is learned."""
 
     num_items: int
     """Examples in the training table."""
     tags: bool = False
     """Whether each word of an example has a target of its norm_ids."""
-    writes: bool = False
+    generates_text: bool = False
     """Whether a new decoder learns to generate text."""
     large_batch: bool = False
     """Whether the loss compares the items of a batch, or is a pre-training objective."""
@@ -82,7 +82,7 @@ class Lesson:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Given:
+class UserSettings:
     """The user's settings; None lets `fit` choose."""
 
     learning_rate: float | None = None
@@ -94,7 +94,7 @@ class Given:
     """Whether a time sets the length of the run, in place of epochs."""
 
 
-NOTHING = Given()
+NOTHING = UserSettings()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +107,7 @@ class Fit:
     """None if steps or a budget set the length of the run."""
 
 
-def inspect(model: nn.Module, *, tokens: Any = None) -> Encoder:
+def inspect(model: nn.Module, *, tokens: Any = None) -> EncoderFacts:
     """Measure the weights of an encoder, with or without a head.
 
     Args:
@@ -118,7 +118,7 @@ def inspect(model: nn.Module, *, tokens: Any = None) -> Encoder:
     count = sum(value.numel() for value in matrices)
     total = sum(float(torch.linalg.vector_norm(value.float())) ** 2 for value in matrices)
     known = tokens if isinstance(tokens, int) and not isinstance(tokens, bool) and tokens > 0 else None
-    return Encoder(
+    return EncoderFacts(
         rms=math.sqrt(total / count) if count and math.isfinite(total) else 0.0,
         width=min((min(value.shape) for value in matrices), default=0),
         num_weights=count,
@@ -140,7 +140,7 @@ def _is_untouched(model: nn.Module) -> bool:
     return float(moved.square().mean().sqrt()) < _UNTRAINED
 
 
-def fit(encoder: Encoder, lesson: Lesson, given: Given = NOTHING) -> Fit:
+def fit(encoder: EncoderFacts, lesson: TaskProfile, given: UserSettings = NOTHING) -> Fit:
     """Choose the settings that the user left open.
 
     The rate depends on the number of steps. For half the steps that `fit` would choose, it is higher by sqrt(2). The
@@ -164,7 +164,7 @@ def fit(encoder: Encoder, lesson: Lesson, given: Given = NOTHING) -> Fit:
     return Fit(learning_rate=rate, batch_size=size, epochs=epochs)
 
 
-def further_rate(encoder: Encoder, optimizer: str, *, guesses: bool) -> float:
+def further_rate(encoder: EncoderFacts, optimizer: str, *, guesses: bool) -> float:
     """Choose the peak of the learning rate for continued pre-training.
 
     It is a share of RMS / width as in fine-tuning, but four times as high: every batch has some thousand targets, and
@@ -183,11 +183,11 @@ def further_rate(encoder: Encoder, optimizer: str, *, guesses: bool) -> float:
     return _nice(rate * PEAKS[optimizer] / PEAKS["adamw"])
 
 
-def _rate(encoder: Encoder, lesson: Lesson) -> float:
+def _rate(encoder: EncoderFacts, lesson: TaskProfile) -> float:
     """Return the peak of the learning rate for the usual number of steps."""
     if not encoder.width:
         rate = 5e-5
-    elif encoder.trained and not lesson.writes:
+    elif encoder.trained and not lesson.generates_text:
         rate = _SHARE * encoder.rms / encoder.width * (_TAGS_FACTOR if lesson.tags else 1.0)
         if encoder.num_weights < _SMALL:
             rate *= _SMALL_TAGS if lesson.tags else _SMALL_TEXTS
@@ -200,13 +200,13 @@ def _rate(encoder: Encoder, lesson: Lesson) -> float:
     return min(_HIGHEST, max(_LOWEST, rate)) * PEAKS[lesson.optimizer] / PEAKS["adamw"]
 
 
-def _batch(lesson: Lesson) -> int:
+def _batch(lesson: TaskProfile) -> int:
     if lesson.large_batch:
         return _LARGE_BATCH
     return next((size for limit, size in _BATCHES if lesson.num_items <= limit), _LARGE_BATCH)
 
 
-def _epochs(encoder: Encoder, lesson: Lesson) -> int:
+def _epochs(encoder: EncoderFacts, lesson: TaskProfile) -> int:
     """Return the number of epochs: fewer, the more examples there are and the more work an epoch is."""
     least = _USUAL_EPOCHS if lesson.num_items < _MANY else _FEWEST_EPOCHS
     if lesson.large_batch:

@@ -23,7 +23,7 @@ from bertie.training.precision import compute
 
 
 @dataclass(frozen=True)
-class Draw:
+class StepBatches:
     """The micro-batches of one step, and the state of the feed after them."""
 
     batches: list[Batch]
@@ -53,7 +53,7 @@ class Step:
 def train(
     model: nn.Module,
     task: Task,
-    draws: Iterable[Draw],
+    draws: Iterable[StepBatches],
     *,
     optimizer: torch.optim.Optimizer,
     rate: Callable[[int], float],
@@ -108,7 +108,7 @@ def train(
 def _accumulate(
     model: nn.Module,
     task: Task,
-    draw: Draw,
+    draw: StepBatches,
     *,
     number: int,
     precision: Literal["fp32", "bf16"],

@@ -30,7 +30,7 @@ from bertie.tasks.task import Task
 
 
 @dataclass(frozen=True)
-class Kind:
+class LogitsReader:
     """How to read the outputs of a kind of task."""
 
     rows: Callable[[Any, Any, Batch], Logits | Tensor]
@@ -56,29 +56,31 @@ def _of_answers(task: QuestionAnswering, outputs: Tensor, batch: Batch) -> Tenso
     return batch.unpack(outputs.float(), padding=-torch.inf).transpose(1, 2).flatten(0, 1)
 
 
-_MASKS = Kind(_of_masks, lambda task, batch: float(len(batch.targets["slot.token"])))
-_KINDS: dict[type[Task], Kind] = {
-    Classification: Kind(
+_MASKS = LogitsReader(_of_masks, lambda task, batch: float(len(batch.targets["slot.token"])))
+_KINDS: dict[type[Task], LogitsReader] = {
+    Classification: LogitsReader(
         _of_labels, lambda task, batch: float(batch.num_items * (len(task.labels) if task.multi_label else 1))
     ),
-    Generation: Kind(lambda task, outputs, batch: outputs.logits, lambda task, batch: task.counts(batch)["generation"]),
-    MultipleChoice: Kind(
+    Generation: LogitsReader(
+        lambda task, outputs, batch: outputs.logits, lambda task, batch: task.counts(batch)["generation"]
+    ),
+    MultipleChoice: LogitsReader(
         lambda task, outputs, batch: choice_table(outputs, batch), lambda task, batch: float(batch.num_items)
     ),
-    NextSentence: Kind(lambda task, outputs, batch: outputs, lambda task, batch: float(len(batch))),
-    QuestionAnswering: Kind(_of_answers, lambda task, batch: 2.0 * len(batch)),
-    Regression: Kind(
+    NextSentence: LogitsReader(lambda task, outputs, batch: outputs, lambda task, batch: float(len(batch))),
+    QuestionAnswering: LogitsReader(_of_answers, lambda task, batch: 2.0 * len(batch)),
+    Regression: LogitsReader(
         lambda task, outputs, batch: batch.item_means(outputs.float())[:, None] / task.spread,
         lambda task, batch: float(batch.num_items),
     ),
-    Tagging: Kind(
+    Tagging: LogitsReader(
         lambda task, outputs, batch: outputs[batch.targets["token.tag"] >= 0],
         lambda task, batch: task.counts(batch)["tagging"],
     ),
 }
 
 
-def kind_of(task: Task) -> Kind:
+def kind_of(task: Task) -> LogitsReader:
     """Return how to read the outputs of a task.
 
     Raises:

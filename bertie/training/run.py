@@ -26,24 +26,24 @@ from bertie.training.average import Average
 from bertie.training.feed import Progress
 from bertie.training.interrupt import Stop, interrupts
 from bertie.training.journal import Journal
-from bertie.training.loop import Draw, Step, train
+from bertie.training.loop import Step, StepBatches, train
 from bertie.training.optimizer import build, frozen_digest, restore_tensors, state_tensors
 from bertie.training.precision import compute
 from bertie.training.runfolder import RunFolder
-from bertie.training.schedule import Horizon, learning_rate
+from bertie.training.schedule import RunLength, learning_rate
 from bertie.training.selection import Selection
 from bertie.training.settings import OptimizerSettings, ScheduleSettings, TrainingSettings
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
+class RunSpec:
     """The model, task, data and settings of a run."""
 
     model: nn.Module
     task: Task
-    feed: Callable[[Progress, dict[str, Any]], Iterator[Draw]]
+    feed: Callable[[Progress, dict[str, Any]], Iterator[StepBatches]]
     """Yields draws without end, starting from a state."""
-    horizon: Horizon
+    horizon: RunLength
     peak: float
     """Learning rate at the end of the warm-up."""
     optimizer: OptimizerSettings
@@ -68,7 +68,7 @@ class Job:
 
 
 @dataclass
-class Position:
+class RunState:
     """The state of a run."""
 
     step: int = 0
@@ -95,7 +95,7 @@ class _Clock:
         return self._before + time.monotonic() - self._start
 
 
-def run(job: Job, folder: RunFolder) -> Position:
+def run(job: RunSpec, folder: RunFolder) -> RunState:
     """Train to the end of the run, resuming from the newest valid checkpoint if there is one.
 
     Args:
@@ -160,14 +160,14 @@ def run(job: Job, folder: RunFolder) -> Position:
     return position
 
 
-def _shown(job: Job, position: Position, figures: Mapping[str, Any]) -> dict[str, str]:
+def _shown(job: RunSpec, position: RunState, figures: Mapping[str, Any]) -> dict[str, str]:
     """Return what the progress bar shows: the step, if the bar counts something else, the loss and the speed."""
     shown = {} if job.horizon.unit == "steps" else {"step": f"{position.step:,}"}
     speed = figures.get("tokens_per_second")
     return {**shown, "loss": f"{figures['loss']:.3f}", **({"tokens_per_second": f"{speed:,.0f}"} if speed else {})}
 
 
-def _steps(job: Job, optimizer: torch.optim.Optimizer, position: Position, clock: _Clock) -> Iterator[Step]:
+def _steps(job: RunSpec, optimizer: torch.optim.Optimizer, position: RunState, clock: _Clock) -> Iterator[Step]:
     """Draw batches and train; yield no step if the run is done already."""
 
     def fraction(step: int, tokens: int) -> float:
@@ -201,20 +201,20 @@ def _due(step: int, every: int | None) -> bool:
     return every is not None and every > 0 and step % every == 0
 
 
-def _evaluation_due(job: Job, step: int) -> bool:
+def _evaluation_due(job: RunSpec, step: int) -> bool:
     return _due(step, job.training.evaluate_every) or (job.training.evaluate_each_epoch and _due(step, job.epoch_steps))
 
 
 def _restore(
-    job: Job, optimizer: torch.optim.Optimizer, average: Average, selection: Selection, folder: RunFolder
-) -> Position:
+    job: RunSpec, optimizer: torch.optim.Optimizer, average: Average, selection: Selection, folder: RunFolder
+) -> RunState:
     """Load the newest valid checkpoint and cut the journal back to it."""
     newest = checkpoint.load_newest(folder.checkpoints)
     if newest is not None:
         _check_journal(folder, newest.state.get("journal", ""))
     journals.cut(folder.metrics, step=-1 if newest is None else newest.step)
     if newest is None:
-        return Position()
+        return RunState()
     state = newest.state
     if state["frozen"] != job.frozen:
         raise DataError(
@@ -231,7 +231,7 @@ def _restore(
     selection.restore(state["selection"], newest.tensors)
     torch.set_rng_state(newest.tensors["random.torch"])
     progress.note(f"resuming after step {newest.step}, {state['seconds']:.0f} s into the run")
-    return Position(newest.step, state["tokens"], state["seconds"], state["feed"], state["window"])
+    return RunState(newest.step, state["tokens"], state["seconds"], state["feed"], state["window"])
 
 
 def _check_journal(folder: RunFolder, sums: str) -> None:
@@ -245,13 +245,13 @@ def _check_journal(folder: RunFolder, sums: str) -> None:
 
 
 def _save(
-    job: Job,
+    job: RunSpec,
     optimizer: torch.optim.Optimizer,
     average: Average,
     selection: Selection,
     folder: RunFolder,
     journal: Journal,
-    position: Position,
+    position: RunState,
     clock: _Clock,
 ) -> bool:
     """Write a checkpoint and return whether that worked. On a full disk, warn and continue the run."""
@@ -281,7 +281,7 @@ def _save(
     return True
 
 
-def _log(job: Job, journal: Journal, position: Position, step: Step, clock: _Clock) -> dict[str, Any]:
+def _log(job: RunSpec, journal: Journal, position: RunState, step: Step, clock: _Clock) -> dict[str, Any]:
     """Write one line with the mean of each figure over the steps since the last line that have it."""
     seconds = clock()
     collected: dict[str, list[float]] = {}
@@ -311,7 +311,7 @@ def _log(job: Job, journal: Journal, position: Position, step: Step, clock: _Clo
 
 
 def _evaluate(
-    job: Job, average: Average, selection: Selection, journal: Journal, position: Position, clock: _Clock
+    job: RunSpec, average: Average, selection: Selection, journal: Journal, position: RunState, clock: _Clock
 ) -> None:
     """Measure the dev set, log the figures and compare them with earlier ones."""
     assert job.evaluate is not None

@@ -131,15 +131,15 @@ def best(rungs: Iterable[Rung]) -> Rung:
     return min(rungs, key=lambda rung: (rung.left, rung.weights))
 
 
-def batch_of(tokens: float, weights: int, *, whole_batch: bool) -> int:
+def batch_of(tokens: float, weights: int, *, compares_items: bool) -> int:
     """Choose the tokens of an update: fewer if a small encoder would have few updates.
 
     Args:
         tokens: tokens of the run.
         weights: weights in the encoder's blocks. Larger encoders don't gain by small updates, and are slower.
-        whole_batch: whether the objective compares the sequences of a batch with one another, and so needs many.
+        compares_items: whether the objective compares the sequences of a batch with one another, and so needs many.
     """
-    is_small = tokens < _FEW_STEPS * USUAL_BATCH and weights < _SMALL_ENCODER and not whole_batch
+    is_small = tokens < _FEW_STEPS * USUAL_BATCH and weights < _SMALL_ENCODER and not compares_items
     return _SMALL_BATCH if is_small else USUAL_BATCH
 
 

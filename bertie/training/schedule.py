@@ -47,7 +47,7 @@ def batch_parts(fraction: float, settings: ScheduleSettings) -> int:
 
 
 @dataclass(frozen=True)
-class Horizon:
+class RunLength:
     """The end of a run: exactly one of the three is set."""
 
     steps: int | None = None

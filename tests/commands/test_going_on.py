@@ -182,12 +182,12 @@ def test_the_batch_is_small_for_runs_of_minutes_alone(wishes: dict[str, Any]) ->
     bertie.pretrain(**{**wishes, "steps": 1})
     assert config.read(wishes["out"])["batch_tokens"] == 2048
     given: dict[str, Any] = {"tokens": None, "budget": None, "device": "cpu"}
-    assert further_batch({**given, "budget": "10m"}, 128, whole_batch=False) == 2048
-    assert further_batch({**given, "budget": "5h"}, 128, whole_batch=False) == 8192
-    assert further_batch({**given, "tokens": 10**8}, 128, whole_batch=False) == 8192
-    assert further_batch({**given, "device": "cuda", "budget": "10m"}, 128, whole_batch=False) == 8192
-    assert further_batch({**given, "budget": "10m"}, 4096, whole_batch=False) == 4096
-    assert further_batch({**given, "budget": "10m"}, 128, whole_batch=True) == 8192
+    assert further_batch({**given, "budget": "10m"}, 128, compares_items=False) == 2048
+    assert further_batch({**given, "budget": "5h"}, 128, compares_items=False) == 8192
+    assert further_batch({**given, "tokens": 10**8}, 128, compares_items=False) == 8192
+    assert further_batch({**given, "device": "cuda", "budget": "10m"}, 128, compares_items=False) == 8192
+    assert further_batch({**given, "budget": "10m"}, 4096, compares_items=False) == 4096
+    assert further_batch({**given, "budget": "10m"}, 128, compares_items=True) == 8192
 
 
 def test_a_sentence_encoder_goes_on_to_embed_as_it_did(

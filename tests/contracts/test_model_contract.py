@@ -31,7 +31,7 @@ from bertie.tasks.question_answering import QuestionAnswering
 from bertie.tasks.regression import Regression
 from bertie.tasks.tagging import Tagging
 from bertie.tasks.task import Text
-from bertie.training.loop import Draw, train
+from bertie.training.loop import StepBatches, train
 
 # Models that write, and the pairs of an encoder and a decoder, have tests of their own.
 WRITERS = {"causal", "seq2seq", "transformer"}
@@ -183,7 +183,7 @@ def learn(made: Any, objective: Any, batch: Batch) -> None:
     steps = train(
         model,
         objective,
-        (Draw([batch]) for _ in range(12)),
+        (StepBatches([batch]) for _ in range(12)),
         optimizer=torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.0),
         rate=lambda step: 3e-3,
         clip_norm=1.0,

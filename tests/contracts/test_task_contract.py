@@ -270,7 +270,7 @@ def test_counts_are_those_of_the_loss(build_model: Callable[..., TaskModel], tin
         assert float(value) >= 0 and (float(value) <= count or key.endswith("_loss"))
 
 
-@pytest.mark.parametrize("name", [name for name in LEARNING if not EXAMPLES[name].task.whole_batch])
+@pytest.mark.parametrize("name", [name for name in LEARNING if not EXAMPLES[name].task.compares_items])
 @pytest.mark.parametrize("max_tokens", [1, 60])
 def test_unequal_micro_batches_add_up_to_the_whole(
     build_model: Callable[..., TaskModel], tiny_tokenizer: Any, name: str, max_tokens: int

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bertie.corpus.advice import advise
-from bertie.corpus.encoding import Encoder
+from bertie.corpus.encoding import TextEncoder
 from bertie.corpus.findings import Finding, places, verdict
 from bertie.corpus.survey import CorpusSurvey, broken_bytes, survey
 from bertie.errors import SettingsError
@@ -112,7 +112,7 @@ def test_rows_without_text_are_empty_documents(tmp_path: Path) -> None:
 
 
 def test_pieces_by_a_tokenizer(tmp_path: Path, vocabulary: Path) -> None:
-    encoder = Encoder(Tokenizer.load(vocabulary))
+    encoder = TextEncoder(Tokenizer.load(vocabulary))
     found = survey([write(tmp_path, "a.txt", "The cat sat.", "Ω Ω cat. dog")], encoder=encoder)
     assert found.counts.unknown == 2 and found.counts.pieces == 4 + 5
     assert found.sentence_starts.tolist() == [0, 4, 8, 9]

@@ -13,14 +13,14 @@ from tokenizers import Tokenizer as RustTokenizer
 
 from bertie.corpus import encoding, remembered
 from bertie.corpus.documents import read_documents
-from bertie.corpus.encoding import Encoder
+from bertie.corpus.encoding import TextEncoder
 from bertie.corpus.sentences import split
 from bertie.errors import DataError
 from bertie.tokenizer import nano
 from bertie.tokenizer.tokenizer import Tokenizer
 
 
-def by_sentence(encoder: Encoder, sentences: list[str]) -> list[list[int]]:
+def by_sentence(encoder: TextEncoder, sentences: list[str]) -> list[list[int]]:
     tokens, lengths = encoder.encode(sentences)
     ends = np.concatenate([[0], np.cumsum(lengths)])
     assert ends[-1] == len(tokens)
@@ -28,25 +28,25 @@ def by_sentence(encoder: Encoder, sentences: list[str]) -> list[list[int]]:
     return [tokens[start:end].tolist() for start, end in pairwise(ends)]
 
 
-def by_words(tokenizer: Tokenizer) -> Encoder:
+def by_words(tokenizer: Tokenizer) -> TextEncoder:
     """Make an encoder that remembers words, whatever else is installed."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(nano, "load", lambda tokenizer: None)
-        return Encoder(tokenizer)
+        return TextEncoder(tokenizer)
 
 
 @pytest.fixture(scope="module", params=["words", "nanotoken"])
-def encoder(vocabulary: Path, request: pytest.FixtureRequest) -> Encoder:
+def encoder(vocabulary: Path, request: pytest.FixtureRequest) -> TextEncoder:
     tokenizer = Tokenizer.load(vocabulary)
     if request.param == "words":
         return by_words(tokenizer)
     pytest.importorskip("nanotoken")
-    encoder = Encoder(tokenizer)
+    encoder = TextEncoder(tokenizer)
     assert encoder._fast is not None
     return encoder
 
 
-def test_a_bert_tokenizer_goes_by_words(encoder: Encoder) -> None:
+def test_a_bert_tokenizer_goes_by_words(encoder: TextEncoder) -> None:
     assert encoder._by_words
     sentences = ["the cats sat,  on the mat.", "", "的一是cat在。", " ", "\x00", "cat"]
     assert by_sentence(encoder, sentences) == encoder.tokenizer.encode_batch(sentences)
@@ -60,12 +60,12 @@ HOSTILE = st.text(
 
 @settings(max_examples=300, deadline=None)
 @given(sentences=st.lists(st.one_of(st.text(st.characters(exclude_categories=("Cs",)), max_size=40), HOSTILE)))
-def test_equals_whole_sentences(encoder: Encoder, sentences: list[str]) -> None:
+def test_equals_whole_sentences(encoder: TextEncoder, sentences: list[str]) -> None:
     assume(not any("[" in sentence for sentence in sentences))  # special tokens have a test of their own
     assert by_sentence(encoder, sentences) == encoder.tokenizer.encode_batch(sentences)
 
 
-def test_special_tokens_in_text_are_text(encoder: Encoder) -> None:
+def test_special_tokens_in_text_are_text(encoder: TextEncoder) -> None:
     tokenizer = encoder.tokenizer
     sentences = ["a [SEP] b", "[CLS][MASK]cat[PAD]", "[UNK] [SEP", "[[SEP]]"]
     assert tokenizer.separator in tokenizer.encode_batch(sentences)[0]
@@ -153,17 +153,17 @@ def test_a_fast_tokenizer_that_errs_is_found_out(
 ) -> None:
     monkeypatch.setattr(nano, "load", Wrong)
     tokenizer = Tokenizer.load(vocabulary)
-    encoder = Encoder(tokenizer)
+    encoder = TextEncoder(tokenizer)
     assert by_sentence(encoder, ["a cat", "the dog sat"]) == tokenizer.encode_batch(["a cat", "the dog sat"])
     with pytest.raises(DataError, match="pip uninstall nanotoken"):
         encoder.encode(["a cat", "on the mat"])
     monkeypatch.setattr(encoding, "_PROBE", ("on a mat",))
-    encoder = Encoder(tokenizer)
+    encoder = TextEncoder(tokenizer)
     assert "it is not used" in capsys.readouterr().err
     assert by_sentence(encoder, ["on the mat"]) == tokenizer.encode_batch(["on the mat"])
 
 
-def test_a_lone_surrogate_is_named_and_leaves_nothing_behind(encoder: Encoder) -> None:
+def test_a_lone_surrogate_is_named_and_leaves_nothing_behind(encoder: TextEncoder) -> None:
     with pytest.raises(DataError, match="surrogate"):
         encoder.encode(["brand new words", "\ud800"])
     sentences = ["brand new words"]
@@ -194,7 +194,7 @@ def test_a_fast_tokenizer_that_panics_is_left(
         def encode(self, texts: list[str]) -> None:
             raise Panic("byte 3")
 
-    encoder = Encoder(Tokenizer.load(vocabulary))
+    encoder = TextEncoder(Tokenizer.load(vocabulary))
     expected = encoder._encode_whole(["a cat", "a dog"])
     monkeypatch.setattr(encoder, "_fast", Failing())
     for _ in range(2):

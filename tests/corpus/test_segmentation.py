@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tokenizers import ByteLevelBPETokenizer
 
 from bertie.corpus import segmentation
-from bertie.corpus.encoding import Encoder
+from bertie.corpus.encoding import TextEncoder
 from bertie.corpus.segmentation import Segmenter, UserDictionary, has_words, is_chinese
 from bertie.errors import DataError, SettingsError
 from bertie.tokenizer.tokenizer import Tokenizer
@@ -72,7 +72,9 @@ def byte_level(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     return Tokenizer.load(folder)
 
 
-def goes_on(encoder: Encoder, segmenter: Segmenter, texts: list[str], chosen: list[bool] | None = None) -> list[str]:
+def goes_on(
+    encoder: TextEncoder, segmenter: Segmenter, texts: list[str], chosen: list[bool] | None = None
+) -> list[str]:
     """Write each text's pieces, with a bar before those that begin a word."""
     ids, lengths, flags = encoder.encode_with_words(texts, segmenter, chosen or [True] * len(texts))
     assert ids.tolist() == [piece for one in encoder.tokenizer.encode_batch(texts) for piece in one]
@@ -82,7 +84,7 @@ def goes_on(encoder: Encoder, segmenter: Segmenter, texts: list[str], chosen: li
 
 
 def test_words_meet_pieces(wordpiece: Tokenizer, cutting: Segmenter) -> None:
-    encoder = Encoder(wordpiece)
+    encoder = TextEncoder(wordpiece)
     texts = ["北京的一是", "abc bad ab. 北京", "", "龘京的cab在的", "在a京", "北\x00京 [SEP]的"]
     assert goes_on(encoder, cutting, texts[:3]) == ["|北京的|一是", "|a|##b|##c|b|##a|##d|a|##b|.|北京", ""]
     assert goes_on(encoder, cutting, texts[3:5]) == ["|[UNK]京的|c|##a|##b在的", "|在a|京"]
@@ -93,7 +95,7 @@ def test_words_meet_pieces(wordpiece: Tokenizer, cutting: Segmenter) -> None:
 
 
 def test_pieces_that_are_no_characters(byte_level: Tokenizer, cutting: Segmenter) -> None:
-    encoder = Encoder(byte_level)
+    encoder = TextEncoder(byte_level)
     assert not encoder._by_words
     for text in ("北京的一是", "cab 北京 bad的龘龘", "是的一在"):
         ((ids, offsets),) = byte_level.encode_batch_aligned([text])
@@ -119,7 +121,7 @@ def test_by_words_equals_by_offsets(texts: list[str]) -> None:
     tokenizer = Tokenizer.build([*pieces, *".,#!。", *"的一是在北京"], lowercase=True)
     segmenter = Segmenter.__new__(Segmenter)
     segmenter._jieba, segmenter._listed, segmenter._lines = Cutter(), frozenset(), {}
-    encoder = Encoder(tokenizer)
+    encoder = TextEncoder(tokenizer)
     assert encoder._by_words
     ids, lengths, flags = encoder.encode_with_words(texts, segmenter, [True] * len(texts))
     start = 0
@@ -137,7 +139,7 @@ def test_by_words_equals_by_offsets(texts: list[str]) -> None:
 def test_a_segmenter_that_fails(mode: str, wordpiece: Tokenizer, cutting: Segmenter) -> None:
     cutting._jieba.mode = mode
     uncut: list[str] = []
-    _, _, flags = Encoder(wordpiece).encode_with_words(["北京"], cutting, [True], uncut)
+    _, _, flags = TextEncoder(wordpiece).encode_with_words(["北京"], cutting, [True], uncut)
     assert not flags.any() and uncut == ["北京"]
 
 

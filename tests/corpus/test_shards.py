@@ -10,16 +10,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bertie.corpus import shards
-from bertie.corpus.shards import Block, Corpus, CorpusWriter, token_dtype
+from bertie.corpus.shards import Corpus, CorpusWriter, TokenBlock, token_dtype
 from bertie.errors import DataError, SettingsError
 
 Part = tuple[bool, list[list[int]]]
 
 
-def block(parts: list[Part]) -> Block:
+def block(parts: list[Part]) -> TokenBlock:
     """Make a block of (continues, sentences)."""
     sentences = [sentence for _, part in parts for sentence in part]
-    return Block(
+    return TokenBlock(
         tokens=np.array([token for sentence in sentences for token in sentence], np.uint32),
         sentence_lengths=np.array([len(sentence) for sentence in sentences], np.int64),
         num_sentences=np.array([len(part) for _, part in parts], np.int64),

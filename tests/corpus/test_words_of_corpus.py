@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from bertie.corpus import prepare as preparing
 from bertie.corpus import segmentation
 from bertie.corpus.prepare import PrepareSettings, prepare
-from bertie.corpus.shards import Block, Corpus, CorpusWriter
+from bertie.corpus.shards import Corpus, CorpusWriter, TokenBlock
 from bertie.errors import DataError, SettingsError
 
 ENGLISH = "The cat sat on the mat. The dog ran.\n\nA cat ran.\n"
@@ -29,7 +29,7 @@ def write(folder: Path, blocks: list[list[bool] | int]) -> Corpus:
         flags = None if isinstance(each, int) else np.array(each, bool)
         tokens, lengths = np.zeros(count, np.uint16), np.array([count])
         writer.append(
-            Block(
+            TokenBlock(
                 tokens=tokens,
                 sentence_lengths=lengths,
                 num_sentences=np.array([1]),

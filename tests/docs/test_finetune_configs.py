@@ -64,5 +64,5 @@ def test_its_columns_are_there(file: Path, test_data: Path) -> None:
     items = kind.read(path, columns=settings.get("columns"), labelled=True).items
     own = {"max_length": settings["length"], "truncation": settings["truncation"]}
     task = kind(**{**own, **kind.learn(items, own)})
-    task.admit(items, path)
+    task.check_items(items, path)
     assert len(items) >= 250

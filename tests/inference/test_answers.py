@@ -14,7 +14,7 @@ from bertie import progress
 from bertie.batch import Batch
 from bertie.errors import DataError, SettingsError
 from bertie.inference import answers
-from bertie.inference.answers import Answer, find_answers, rank_targets
+from bertie.inference.answers import ScoredAnswer, find_answers, rank_targets
 from bertie.inference.predictor import Predictor
 from bertie.tasks.classification import Classification
 from bertie.tasks.masked_lm import MaskedLM
@@ -109,7 +109,7 @@ def test_answers_found_are_whole_and_ranked_as_targets(masked: Make, monkeypatch
     assert [[one.answer for one in own] for own in apart] == [[one.answer for one in own] for own in found]
 
 
-def ids(predictor: Predictor, answer: Answer) -> tuple[int, ...]:
+def ids(predictor: Predictor, answer: ScoredAnswer) -> tuple[int, ...]:
     return tuple(predictor.tokenizer.token_id(piece) for piece in answer.pieces)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bertie.data.items import Choice
-from bertie.inference.answers import Answer
+from bertie.inference.answers import ScoredAnswer
 from bertie.inference.filling import Filling
 from bertie.inference.likelihood import Likelihood
 from bertie.inference.plain_text import record, show, show_hits, sides
@@ -98,7 +98,7 @@ def test_choices_stand_by_their_probability() -> None:
 
 def test_fillings_answers_and_likelihoods() -> None:
     filling = Filling(("cat", "猫"), 0.5, (7, 8))
-    answer = Answer("a cat", 1.0, -4.0, -2.0, ("a", "cat"))
+    answer = ScoredAnswer("a cat", 1.0, -4.0, -2.0, ("a", "cat"))
     assert record("m", [filling]) == {
         "text": "m",
         "fillings": [{"tokens": ["cat", "猫"], "score": 0.5, "token_ids": [7, 8]}],

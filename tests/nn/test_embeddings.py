@@ -7,13 +7,13 @@ import torch
 from torch import nn
 
 from bertie.batch import Batch
-from bertie.nn.embeddings import Embeddings, Table
+from bertie.nn.embeddings import Embeddings, EmbeddingTable
 
 ROWS, SIZE = 11, 6
 
 
-def tables() -> tuple[Table, nn.Embedding]:
-    ours, theirs = Table(ROWS, SIZE), nn.Embedding(ROWS, SIZE)
+def tables() -> tuple[EmbeddingTable, nn.Embedding]:
+    ours, theirs = EmbeddingTable(ROWS, SIZE), nn.Embedding(ROWS, SIZE)
     with torch.no_grad():
         ours.weight.copy_(theirs.weight)
     return ours, theirs
@@ -32,7 +32,7 @@ def test_lookup_and_gradient_equal_torch_own() -> None:
 
 
 def test_numeric_gradient() -> None:
-    table = Table(ROWS, SIZE).double()
+    table = EmbeddingTable(ROWS, SIZE).double()
     nn.init.normal_(table.weight)
     indices = torch.tensor([3, 3, 0, 10, 3])
     assert torch.autograd.gradcheck(lambda _: table(indices), (table.weight,))

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from bertie.corpus import shards, spread
-from bertie.corpus.shards import Block, Corpus, CorpusWriter
+from bertie.corpus.shards import Corpus, CorpusWriter, TokenBlock
 from bertie.starts import _counts as counts
 from bertie.starts._vectors import word_vectors
 
@@ -25,7 +25,7 @@ def written(folder: Path, documents: list[list[list[int]]], *, vocab_size: int =
     writer = CorpusWriter(folder, vocab_size=vocab_size)
     sentences = [sentence for document in documents for sentence in document]
     writer.append(
-        Block(
+        TokenBlock(
             tokens=np.concatenate([np.asarray(sentence, np.int64) for sentence in sentences]),
             sentence_lengths=np.array([len(sentence) for sentence in sentences]),
             num_sentences=np.array([len(document) for document in documents]),

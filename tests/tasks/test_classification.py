@@ -26,7 +26,7 @@ def test_labels_become_numbers_when_every_item_has_one(tiny_tokenizer: Any) -> N
 def test_a_label_that_training_did_not_show_is_a_mistake(tiny_tokenizer: Any) -> None:
     items = [Text("cat", label="good", line=1), Text("dog", label="great", line=2), Text("fish", label="bad", line=3)]
     with progress.collected() as said:
-        TASK.admit(items, Path("dev.tsv"))
+        TASK.check_items(items, Path("dev.tsv"))
     (warning,) = said
     assert "dev.tsv:2: the label 'great' (1 times) is unknown to the model" in warning
     batch = TASK.encode(items, tiny_tokenizer)
@@ -44,7 +44,7 @@ def test_a_label_that_training_did_not_show_is_a_mistake(tiny_tokenizer: Any) ->
     weighed = TASK.adjusted({"class_weights": (1.0, 2.0, 1.0)})
     assert weighed.counts(batch) == {"classification": 3.0}
     with pytest.raises(DataError, match="knows no label of this table"):
-        TASK.admit([Text("dog", label="great")], Path("dev.tsv"))
+        TASK.check_items([Text("dog", label="great")], Path("dev.tsv"))
 
 
 def test_one_of_several_labels_that_training_did_not_show(tiny_tokenizer: Any) -> None:
@@ -115,8 +115,8 @@ def test_several_labels_at_once(tiny_tokenizer: Any) -> None:
     tuned = task.tune(verdicts, items)["threshold"]
     assert 0.2689 < tuned < 0.5745  # 0.3 is worth taking too: micro F1 6/7 instead of 4/5
     moved = task.adjusted({"threshold": tuned})
-    assert moved.revise(verdicts) == moved.decode(outputs, batch, items, tiny_tokenizer)
-    assert moved.revise(verdicts)[0].label == "big, red"
+    assert moved.redecode(verdicts) == moved.decode(outputs, batch, items, tiny_tokenizer)
+    assert moved.redecode(verdicts)[0].label == "big, red"
     assert float(task.loss(outputs, batch).terms["classification"].sum) == pytest.approx(
         float(torch.nn.functional.binary_cross_entropy_with_logits(outputs, batch.targets["item.label"])) * 3
     )
@@ -126,7 +126,7 @@ def test_several_labels_at_once(tiny_tokenizer: Any) -> None:
         Classification.learn([Text("dog", label=())], {})
     one = Classification(labels=("blue", "red"))
     with pytest.raises(DataError, match="the label 'blue, red'"):
-        one.admit([Text("fish", label=("blue", "red"), line=4)], Path("dev.jsonl"))
+        one.check_items([Text("fish", label=("blue", "red"), line=4)], Path("dev.jsonl"))
     assert task.per_class(verdicts, items)["red"]["support"] == 1.0
 
 

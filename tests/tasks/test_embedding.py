@@ -136,8 +136,8 @@ def test_numbers_are_learned_by_the_cosine(build_model: Build, tiny_tokenizer: A
     assert set(found.scores) == {"pearson", "spearman"} and found.loss is not None
     one = found.predictions[0]
     assert one.value == pytest.approx(1.0 + 4.0 * one.similarity) and len(found.worst) == 4
-    assert not task.whole_batch and task.criterion == "spearman"
-    assert Embedding(objective="contrastive").whole_batch
+    assert not task.compares_items and task.criterion == "spearman"
+    assert Embedding(objective="contrastive").compares_items
     assert Embedding(objective="contrastive").criterion == "mean_reciprocal_rank"
 
 
@@ -178,7 +178,7 @@ def test_what_a_table_decides() -> None:
     with pytest.raises(DataError, match="every row has the label 2"):
         Embedding.learn([numbers[2]] * 2, {})
     with pytest.raises(DataError, match=r"a\.tsv: line 3 has no second text"):
-        Embedding().admit([numbers[0], Text("a", None, "3", 3)], Path("a.tsv"))
+        Embedding().check_items([numbers[0], Text("a", None, "3", 3)], Path("a.tsv"))
 
 
 def test_tables(tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def test_both_are_measured_on_everything(build_model: Callable[..., TaskModel], 
         assert found.scores[f"{kind}_loss"] == pytest.approx(one.loss, rel=1e-5)
     assert found.scores["perplexity"] == pytest.approx(math.exp(found.scores["causal_loss"]))
     assert found.num_items == len(TEXTS)
-    batches = [aspect.encode(drawn, tiny_tokenizer, drawn.keys) for aspect in task.aspects()]
+    batches = [aspect.encode(drawn, tiny_tokenizer, drawn.keys) for aspect in task.objectives()]
     figures = evaluate_batches(model, task, batches)
     of_masks = {"mask_loss", "mask_accuracy"}
     both = {"loss", "masked_loss", "causal_loss", "masked_accuracy", "causal_accuracy", "perplexity"}

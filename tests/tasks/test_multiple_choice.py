@@ -111,7 +111,7 @@ def test_bad_items(tiny_tokenizer: Any) -> None:
     with pytest.raises(DataError, match="text 1 has label '2'; its choices are numbered 0 to 1"):
         TASK.encode([wrong], tiny_tokenizer)
     with pytest.raises(DataError, match=r"dev.jsonl:5: has label '2'"):
-        TASK.admit([ITEMS[0], wrong], Path("dev.jsonl"))
+        TASK.check_items([ITEMS[0], wrong], Path("dev.jsonl"))
 
 
 def test_learn_and_evaluate(build_model: Callable[..., TaskModel], tiny_tokenizer: Any) -> None:

@@ -62,6 +62,6 @@ def test_judgements_and_figures_of_both_labels(tiny_tokenizer: Any) -> None:
 
 
 def test_a_table_of_other_labels_is_refused_by_its_line() -> None:
-    TASK.admit([Text("a", "b", "1", 2)], Path("dev.tsv"))
+    TASK.check_items([Text("a", "b", "1", 2)], Path("dev.tsv"))
     with pytest.raises(DataError, match=r"dev.tsv:3: has label 'yes'; a next_sentence label is"):
-        TASK.admit([Text("a", "b", "1", 2), Text("a", "b", "yes", 3)], Path("dev.tsv"))
+        TASK.check_items([Text("a", "b", "1", 2), Text("a", "b", "yes", 3)], Path("dev.tsv"))

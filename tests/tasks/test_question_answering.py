@@ -235,9 +235,9 @@ def test_what_a_table_decides() -> None:
 
 
 def test_a_model_that_always_answers_says_so(capsys: pytest.CaptureFixture[str]) -> None:
-    TASK.admit([question("dog"), question(None)], Path("dev.json"))
+    TASK.check_items([question("dog"), question(None)], Path("dev.json"))
     assert "dev.json: 1 of 2 questions have no answer, but this model always predicts one" in capsys.readouterr().err
-    QuestionAnswering(null_threshold=0.0).admit([question(None)], Path("dev.json"))
+    QuestionAnswering(null_threshold=0.0).check_items([question(None)], Path("dev.json"))
     assert capsys.readouterr().err == ""
 
 

@@ -19,7 +19,7 @@ from bertie.inference.predictor import Predictor
 from bertie.models.bert import BertConfig
 from bertie.nn.projection import Logits
 from bertie.tasks.masked_lm import MaskedLM
-from bertie.tasks.replaced_token import Outputs, ReplacedToken, ReplacedTokenModel, sample
+from bertie.tasks.replaced_token import ReplacedToken, ReplacedTokenModel, ReplacedTokenOutputs, sample
 from bertie.tasks.task import TaskModel
 
 TASK = ReplacedToken(max_length=64)
@@ -94,7 +94,7 @@ def test_a_right_piece_counts_as_the_texts_own(tiny_tokenizer: Any) -> None:
     drawn[::2] += 1
     scores = torch.randn(batch.num_tokens, generator=torch.Generator().manual_seed(0))
     guesses = Logits(torch.zeros(len(slots), 1), torch.zeros(99, 1), torch.zeros(99))
-    loss = TASK.loss(Outputs(guesses, drawn, scores), batch)
+    loss = TASK.loss(ReplacedTokenOutputs(guesses, drawn, scores), batch)
     gold = torch.zeros(batch.num_tokens)
     gold[slots[::2]] = 1.0
     assert loss.terms["detection"].weight == 50.0 and loss.terms["mlm"].weight == 1.0

@@ -142,12 +142,14 @@ def test_labels_are_learned() -> None:
 
 
 def test_tags_that_training_did_not_show_are_mistakes(tiny_tokenizer: Any) -> None:
-    TASK.admit([Words(("a",), ("I-LOC",), 3)], Path("dev.txt"))
+    TASK.check_items([Words(("a",), ("I-LOC",), 3)], Path("dev.txt"))
     strange = Words(("a", "b", "c"), ("B-ORG", "I-ORG", "B-ORG"), 7)
-    with pytest.raises(DataError, match=r"dev\.txt:7: the tag 'B-ORG' \(2 times\), 'I-ORG' \(1\) is none .*no tag of"):
-        TASK.admit([Words(("a",), ("O",), 3), strange], Path("dev.txt"))
+    with pytest.raises(
+        DataError, match=r"dev\.txt:7: the tag 'B-ORG' \(2 times\), 'I-ORG' \(1\) is unknown .*no tag of"
+    ):
+        TASK.check_items([Words(("a",), ("O",), 3), strange], Path("dev.txt"))
     with progress.collected() as said:
-        TASK.admit([Words(("a",), ("B-LOC",), 3), strange], Path("dev.txt"))
+        TASK.check_items([Words(("a",), ("B-LOC",), 3), strange], Path("dev.txt"))
     assert "each counts as a mistake" in next(iter(said))
     items = [Words(("a", "b"), ("B-LOC", "O")), Words(("a",), ("B-ORG",))]
     batch = TASK.encode(items, tiny_tokenizer)
@@ -178,7 +180,7 @@ def test_forms_of_tags_that_other_programs_learn(form: str, tiny_tokenizer: Any)
     task = Tagging(labels=labels, max_length=16)
     items = [Words(("the", "cat", "sat", "dog"), ("B-PER", "I-PER", "O", "B-LOC"), 1)]
     with progress.collected() as warned:
-        task.admit(items, Path("dev.txt"))
+        task.check_items(items, Path("dev.txt"))
     assert not list(warned)
     batch = task.encode(items, tiny_tokenizer)
     assert (batch.targets["token.tag"][batch.targets["token.word"] >= 0] >= 0).all()

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from bertie.tasks.task import TaskModel
     from bertie.training.activations import Activations
-    from bertie.training.run import Position
+    from bertie.training.run import RunState
 
 EVERY_THIRD = TrainingSettings(save_every=3, log_every=2)
 PLAIN, NO_LORA = OptimizerSettings(), LoraSettings()
@@ -44,7 +44,7 @@ class Outcome:
     weights: dict[str, Tensor]
     journal: list[dict[str, Any]]
     """Without what is a time."""
-    position: Position
+    position: RunState
     model: TaskModel
 
 
@@ -83,9 +83,9 @@ class AidedRun:
         from bertie.training.distillation import Distilled, DistilledModel
         from bertie.training.feed import table_feed
         from bertie.training.journal import read
-        from bertie.training.run import Job, run
+        from bertie.training.run import RunSpec, run
         from bertie.training.runfolder import RunFolder
-        from bertie.training.schedule import Horizon
+        from bertie.training.schedule import RunLength
         from bertie.training.trainable import choose
 
         task = Classification(labels=("no", "yes"), max_length=16, truncation="window")
@@ -110,11 +110,11 @@ class AidedRun:
                 return {"accuracy": self.scores[at[-1]]}
             return evaluate(model, task, self.dev, self.tokenizer).scores
 
-        job = Job(
+        job = RunSpec(
             model=learner[0],
             task=learner[1],
             feed=lambda done, state: feed(state),
-            horizon=Horizon(steps=12),
+            horizon=RunLength(steps=12),
             peak=2e-2,
             optimizer=self.optimizer,
             schedule=ScheduleSettings(),

@@ -16,7 +16,7 @@ from bertie.corpus.shards import Corpus
 from bertie.errors import SettingsError
 from bertie.tasks.pretraining import Pretraining
 from bertie.training.feed import corpus_feed
-from bertie.training.loop import Draw
+from bertie.training.loop import StepBatches
 from bertie.training.schedule import BATCH_PARTS, Stage, batch_parts
 from bertie.training.settings import ScheduleSettings
 
@@ -24,7 +24,7 @@ GROWING = ScheduleSettings(batch_warmup=0.5)
 SIZE, STEPS = 512, 40
 WORDS = ("film", "story", "day", "cat", "dog", "bird", "fish", "house", "river", "city", "good", "bad", "great")
 
-Feed = Callable[..., Iterator[Draw]]
+Feed = Callable[..., Iterator[StepBatches]]
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def corpus(prepare_sentences: Callable[..., Path]) -> Path:
 
 @pytest.fixture
 def feed(corpus: Path, tiny_tokenizer: Any) -> Feed:
-    def start(state: dict[str, Any], schedule: ScheduleSettings = GROWING, **more: Any) -> Iterator[Draw]:
+    def start(state: dict[str, Any], schedule: ScheduleSettings = GROWING, **more: Any) -> Iterator[StepBatches]:
         settings: dict[str, Any] = {"batch_tokens": SIZE, "stages": (Stage(48, 1.0),), "micro_tokens": 200, **more}
         return corpus_feed(
             Corpus.open(corpus),

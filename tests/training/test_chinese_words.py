@@ -116,4 +116,4 @@ def test_what_is_said_without_words(
         warn_of_single_characters(MaskedLM(masking=masking), tokenizer, corpora["characters"], corpora["english"])
         said = capsys.readouterr().err
         assert said.count("\n") == 1 and f"masking={masking}" in said and "pip install 'bertie[zh]'" in said
-        assert f"{Path('characters')} doesn't say" in said
+        assert f"{Path('characters')} (" in said and "isn't segmented into words" in said

@@ -100,7 +100,7 @@ def test_only_the_student_and_the_projection_learn(build_model: Build, tiny_toke
     assert torch.equal(first.teacher, second.teacher) and not torch.equal(first.student, second.student)
     task.loss(first, batch).total(task.counts(batch)).backward()  # type: ignore[no-untyped-call]
     assert {name for name, value in model.named_parameters() if value.grad is not None} == names | {"project.weight"}
-    for name in ("name", "criterion", "needs_labels", "whole_batch", "architecture"):
+    for name in ("name", "criterion", "needs_labels", "compares_items", "architecture"):
         assert getattr(task, name) == getattr(TASK, name)
 
 

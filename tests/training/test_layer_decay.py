@@ -15,7 +15,7 @@ from bertie.errors import SettingsError
 from bertie.tasks.classification import Classification
 from bertie.tasks.masked_lm import TASK as MASKED_LM
 from bertie.training.layers import depth, num_blocks, rate_scales
-from bertie.training.loop import Draw, train
+from bertie.training.loop import StepBatches, train
 from bertie.training.optimizer import build
 from bertie.training.settings import OptimizerSettings
 
@@ -63,7 +63,7 @@ def test_a_step_moves_weights_by_their_share(build_model: Callable[..., Any], ti
     model = build_model(TASK)
     before = {key: value.detach().clone() for key, value in model.named_parameters()}
     settings = OptimizerSettings(name, layer_decay=0.5, weight_decay=0.0, epsilon=1e-30)
-    draw = Draw([TASK.encode(ITEMS, tiny_tokenizer)])
+    draw = StepBatches([TASK.encode(ITEMS, tiny_tokenizer)])
     (step,) = train(
         model,
         TASK,

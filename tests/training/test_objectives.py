@@ -184,10 +184,13 @@ def test_a_task_of_ones_own(pretrain: Callable[..., Path], tmp_path: Path, monke
     ("settings", "message"),
     [
         ({"task": "pretrainig"}, "did you mean 'pretraining'"),
-        ({"task": "tagging"}, r"tagging learns from labelled items, .* takes .*masked_lm.*sentence_order"),
-        ({"task": "masked_lm", "settings": {"masking": "words"}}, r"masking is one of token, word, span; got 'words'"),
-        ({"task": "masked_lm", "settings": {"max_length": 64}}, r"max_length is --length here"),
-        ({"task": "masked_lm", "settings": {"mask_rate": 0.2}}, r"mask_rate is --mask-rate here"),
+        ({"task": "tagging"}, r"tagging learns from labelled items, .*masked_lm.*sentence_order"),
+        (
+            {"task": "masked_lm", "settings": {"masking": "words"}},
+            r"masking must be one of token, word, span; got 'words'",
+        ),
+        ({"task": "masked_lm", "settings": {"max_length": 64}}, r"max_length has a flag of its own; use --length"),
+        ({"task": "masked_lm", "settings": {"mask_rate": 0.2}}, r"mask_rate has a flag of its own; use --mask-rate"),
         (
             {"task": "pretraining", "settings": {"across_documents": True}},
             "pretraining has no setting 'across_documents'",

@@ -53,8 +53,12 @@ def test_tokens_decide_about_the_size() -> None:
 def test_a_batch_is_small_where_a_small_encoder_would_have_few_updates() -> None:
     tiny, mini = SIZES[0][1], SIZES[1][1]
     usual = scaling.USUAL_BATCH
-    assert scaling.batch_of(1e5, tiny, whole_batch=False) < scaling.batch_of(1e8, tiny, whole_batch=False) == usual
-    assert scaling.batch_of(1e5, mini, whole_batch=False) == scaling.batch_of(1e5, tiny, whole_batch=True) == usual
+    assert (
+        scaling.batch_of(1e5, tiny, compares_items=False) < scaling.batch_of(1e8, tiny, compares_items=False) == usual
+    )
+    assert (
+        scaling.batch_of(1e5, mini, compares_items=False) == scaling.batch_of(1e5, tiny, compares_items=True) == usual
+    )
 
 
 @pytest.mark.parametrize("tokens", [0.0, 5e6])

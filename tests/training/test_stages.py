@@ -20,7 +20,7 @@ from bertie.tasks.task import task_class
 from bertie.training import record
 from bertie.training.feed import corpus_feed
 from bertie.training.journal import read
-from bertie.training.loop import Draw
+from bertie.training.loop import StepBatches
 from bertie.training.schedule import Stage
 from bertie.training.settings import ScheduleSettings, TrainingSettings
 
@@ -31,7 +31,7 @@ RANDOM, USUAL = ScheduleSettings(random_positions=True), ScheduleSettings(random
 STEPS = 12
 TINY = {"size": "1/32", "num_heads": 2, "max_positions": 48}
 
-Feed = Callable[..., Iterator[Draw]]
+Feed = Callable[..., Iterator[StepBatches]]
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def feed(corpus: Path, tiny_tokenizer: Any) -> Feed:
     return start
 
 
-def batches(draws: Iterator[Draw], count: int = STEPS) -> list[Batch]:
+def batches(draws: Iterator[StepBatches], count: int = STEPS) -> list[Batch]:
     return [batch for draw in islice(draws, count) for batch in draw.batches]
 
 
