@@ -210,7 +210,7 @@ def planned(name: str) -> dict[str, str]:
     if not chosen:
         sys.exit(
             f"{name} has no planned runs"
-            + (f"; run {study.best_of} first" if study.best_of else "; add finished runs with: docs/studies.py add")
+            + (f"; run {study.best_of} first" if study.best_of else "; add finished runs: python docs/studies.py add")
         )
     return {label: f"{flags} {study.flags}" for label, flags in chosen.items()}
 

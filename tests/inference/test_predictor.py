@@ -184,7 +184,7 @@ def test_load_refuses_what_can_not_be(folder: Path) -> None:
         load(folder, max_length=500)
     with pytest.raises(SettingsError, match="unknown task"):
         load(folder, task="telling")
-    with pytest.raises(SettingsError, match="fine-tune it first"):
+    with pytest.raises(SettingsError, match="fine-tune the model first"):
         load(folder, task="classification")
     with pytest.raises(SettingsError, match="no such model folder"):
         load(folder / "nowhere")

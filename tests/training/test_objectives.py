@@ -187,7 +187,7 @@ def test_a_task_of_ones_own(pretrain: Callable[..., Path], tmp_path: Path, monke
         ({"task": "tagging"}, r"tagging learns from labelled items, .*masked_lm.*sentence_order"),
         (
             {"task": "masked_lm", "settings": {"masking": "words"}},
-            r"masking must be one of token, word, span; got 'words'",
+            r"must be one of token, word, span; got 'words'",
         ),
         ({"task": "masked_lm", "settings": {"max_length": 64}}, r"max_length has a flag of its own; use --length"),
         ({"task": "masked_lm", "settings": {"mask_rate": 0.2}}, r"mask_rate has a flag of its own; use --mask-rate"),
