@@ -123,7 +123,7 @@ def main() -> None:
     import torch
 
     from bertie import registry
-    from bertie.commands._random import ModelSettings, RandomStart
+    from bertie.commands._new_model import ModelSettings, RandomStart
     from bertie.corpus.shards import Corpus
     from bertie.tasks.pretraining import Pretraining
     from bertie.tokenizer.tokenizer import Tokenizer

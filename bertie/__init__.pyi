@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Literal, Protocol, overload
 
-from bertie.commands._random import ModelSettings
+from bertie.commands._new_model import ModelSettings
 from bertie.commands.check import CheckReport
 from bertie.commands.command import Report
 from bertie.commands.evaluate import Scores

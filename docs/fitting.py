@@ -144,7 +144,7 @@ def written(settings: Settings) -> str:
 def runner(starts: Mapping[str, str], randoms: Mapping[str, str], data: Path, out: Path, *, dev_limit: int) -> Measure:
     """Return a function that makes one run with `bertie.finetune` and measures it."""
     import bertie
-    from bertie.commands._random import ModelSettings
+    from bertie.commands._new_model import ModelSettings
 
     def measure(start: str, task: str, size: int, given: Settings, seed: int) -> Entry:
         name, columns = OTHER.get(task, (task, None))

@@ -206,3 +206,17 @@ def sha256(*parts: bytes) -> str:
     for part in parts:
         digest.update(part)
     return digest.hexdigest()
+
+
+def has_bf16() -> bool:
+    """Return whether the CPU has instructions for products of bf16."""
+    return _has("avx512_bf16") or _has("amx_bf16") or torch.cpu._is_amx_tile_supported()
+
+
+def has_int8() -> bool:
+    """Return whether the CPU has instructions for sums of products of 8-bit integers."""
+    return _has("avx512_vnni") or _has("avx_vnni") or torch.cpu._is_vnni_supported()
+
+
+def _has(flag: str) -> bool:
+    return bool(torch.cpu.get_capabilities().get(flag, False))

@@ -19,9 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from bertie import progress
-from bertie.backends._choice import has_bf16, has_int8
 from bertie.backends._fused import shared_copy, with_fused_layers
-from bertie.backends.backend import Backend, Precision, under_head
+from bertie.backends.backend import Backend, Precision, has_bf16, has_int8, under_head
 from bertie.batch import Batch
 from bertie.errors import SettingsError
 from bertie.formats.format import Bundle

@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bertie.backends._choice import has_bf16
 from bertie.backends.backend import (
     Backend,
     FrozenEncoder,
     Ids,
     Precision,
     check_hidden,
+    has_bf16,
     sha256,
     stored_graph,
     under_head,

@@ -58,7 +58,7 @@ def compare(parameters: Mapping[str, Any]) -> Compared:
         "runs": [len(side.predictions) for side in (first, second)],
         "score": comparison.main,
         "verdict": verdict(comparison, first.name, second.name, len(items)),
-        "told_apart": comparison.told,
+        "told_apart": comparison.is_significant,
         "scores": {name: each.first for name, each in comparison.differences.items()},
         "differences": [_score_row(name, each) for name, each in comparison.differences.items()],
     }
@@ -78,7 +78,7 @@ def compare(parameters: Mapping[str, Any]) -> Compared:
 def verdict(result: Comparison, first: str, second: str, num_rows: int) -> str:
     """Return in words whether one of the two models is better."""
     over_seeds, rows, format_number = result.over_runs, result.differences[result.main], _number_format(result.main)
-    is_first = rows.difference >= 0 or not result.told
+    is_first = rows.difference >= 0 or not result.is_significant
     better, worse, sign = (first, second, 1) if is_first else (second, first, -1)
 
     def interval(each: Difference) -> str:
@@ -88,9 +88,9 @@ def verdict(result: Comparison, first: str, second: str, num_rows: int) -> str:
     intervals = f"95 % interval {interval(rows)}"
     if over_seeds is not None:
         intervals += f" over rows; {interval(over_seeds)} over seeds"
-    amount = f"{format_number(sign * rows.difference, sign=not result.told)}{_unit(result.main)}"
+    amount = f"{format_number(sign * rows.difference, sign=not result.is_significant)}{_unit(result.main)}"
     lead = f"{amount} of {result.main.replace('_', ' ')}"
-    if result.told:
+    if result.is_significant:
         return f"{better} is better than {worse} by {lead} ({intervals})"
     return f"no significant difference on these {num_rows:,} rows: {first} minus {second} is {lead} ({intervals})"
 
@@ -170,7 +170,7 @@ def _score_row(name: str, each: Difference) -> dict[str, Any]:
 
 
 def _row_record(row: Row, items: Sequence[Any]) -> dict[str, Any]:
-    from bertie.inference.plain_text import sides
+    from bertie.inference.render import sides
 
     item = items[row.number]
     line = getattr(item, "line", 0) or row.number + 1
@@ -235,7 +235,7 @@ def _write_report(
 ) -> None:
     """Write the comparison as a page."""
     from bertie.inference.compare import MOST_ROWS
-    from bertie.inference.plain_text import sides
+    from bertie.inference.render import sides
     from bertie.reports.figures import name_of
     from bertie.reports.run import Rows, RunReport, write
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bertie import registry
-from bertie.commands._random import ModelSettings, RandomStart
+from bertie.commands._new_model import ModelSettings, RandomStart
 from bertie.training.settings import PEAK_FROM_NEIGHBOURS, PEAKS, OptimizerSettings
 
 if TYPE_CHECKING:

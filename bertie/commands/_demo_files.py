@@ -13,7 +13,7 @@ from bertie.errors import DataError, SettingsError
 from bertie.files.text import shorten
 
 if TYPE_CHECKING:
-    from bertie.data.embedded import Language
+    from bertie.data.demo_text import Language
     from bertie.data.items import Table
     from bertie.tasks.task import Task
 
@@ -93,7 +93,7 @@ def gather(
         raise SettingsError(f"--task {task}: the demo supports only {' and '.join(TASKS)}")
     tables_read = _tables(tables, task) if tables is not None else None  # report wrong files before copying any text
     if not corpus or tables_read is None:
-        from bertie.data.embedded import write_demo_text
+        from bertie.data.demo_text import write_demo_text
 
         text = write_demo_text(folder / "text", language)
         if tables_read is None:

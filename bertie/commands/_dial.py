@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from bertie import progress
 from bertie.commands._begin import with_start
 from bertie.commands._going_on import further_batch
-from bertie.commands._random import ModelSettings, RandomStart
+from bertie.commands._new_model import ModelSettings, RandomStart
 from bertie.commands._recipe import Recipe
 from bertie.errors import SettingsError
 from bertie.training.scaling import (

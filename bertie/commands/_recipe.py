@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertie import progress, registry
-from bertie.commands._random import ModelSettings
+from bertie.commands._new_model import ModelSettings
 from bertie.errors import SettingsError
 
 if TYPE_CHECKING:

@@ -32,7 +32,7 @@ def taught(
     if settings.teacher is None:
         return network, bundle.task
     from bertie.training.distillation import Distilled, DistilledModel
-    from bertie.training.opinions import kind_of
+    from bertie.training.teacher_logits import kind_of
 
     if network.companions():
         raise SettingsError(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from bertie import progress
 from bertie.commands._held_out import DevCorpus
-from bertie.commands._random import RandomStart
+from bertie.commands._new_model import RandomStart
 from bertie.training.plateau import Recipe, Watch, left
 from bertie.training.settings import OptimizerSettings
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from bertie.commands._begin import peak_of, with_optimizer
 from bertie.commands._dial import MEASURED_TASK, dial
-from bertie.commands._random import ModelSettings, RandomStart
+from bertie.commands._new_model import ModelSettings, RandomStart
 from bertie.commands._recipe import complete, usual_task
 from bertie.commands._yardsticks import count, recipe_of
 from bertie.commands.command import Report

@@ -10,7 +10,7 @@ from bertie import config, progress
 from bertie.commands._demo_files import DemoFiles, gather
 from bertie.commands._demo_report import CLASSICAL, PRETRAINED, RANDOM, Outcome, report
 from bertie.commands._held_out import is_held_out
-from bertie.commands._random import ModelSettings
+from bertie.commands._new_model import ModelSettings
 from bertie.commands._seeds import checked
 from bertie.commands.command import Report
 from bertie.commands.finetune import finetune

@@ -231,7 +231,7 @@ def _write_report(
 
 def _figures(evaluation: "Evaluation") -> dict[str, Any]:
     """Return an evaluation as figures and tables."""
-    from bertie.inference.plain_text import sides
+    from bertie.inference.render import sides
 
     values: dict[str, Any] = {
         "items": evaluation.num_items,

@@ -46,12 +46,12 @@ def export(
         SettingsError: `out` exists, the backend isn't installed or can't run the model, or the vectors differ too much.
         DataError: the file has no texts.
     """
-    from bertie.backends._choice import load_backend
-    from bertie.backends._parity import TEXTS, hold
     from bertie.files.atomic import atomic_folder
     from bertie.files.checksums import seal
     from bertie.formats import exported
     from bertie.formats.huggingface import read, resolve
+    from bertie.inference.choose_backend import load_backend
+    from bertie.inference.parity import TEXTS, hold
     from bertie.nn.device import set_threads
 
     if out.exists() or out.is_symlink():

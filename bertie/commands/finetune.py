@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from bertie import config, progress
 from bertie.commands._fitting import horizon_of, origin
-from bertie.commands._random import ModelSettings, RandomStart, start_of
+from bertie.commands._new_model import ModelSettings, RandomStart, start_of
 from bertie.commands._seeds import with_seeds
 from bertie.commands._teacher import taught
 from bertie.commands.command import Report

@@ -34,7 +34,7 @@ class Predictions(Report):
 
     def as_dict(self) -> dict[str, Any]:
         """Return every text with its prediction and with its line in the file."""
-        from bertie.inference.plain_text import records
+        from bertie.inference.render import records
 
         rows = records(self.items, self.predictions)
         places = self.places or [{}] * len(rows)
@@ -46,7 +46,7 @@ class Predictions(Report):
 
     def as_text(self, width: int = UNBOUNDED_WIDTH) -> str:
         """Return the predictions as text, in a layout that suits the task."""
-        from bertie.inference.plain_text import show
+        from bertie.inference.render import show
 
         return show(self.items, self.predictions, width)
 
@@ -231,7 +231,7 @@ def _item_position(item: Any) -> dict[str, Any]:
 
 def _is_blank(item: Any) -> bool:
     """Check whether an item has no text: an empty line, or a row with empty columns."""
-    from bertie.inference.plain_text import sides
+    from bertie.inference.render import sides
 
     return not any(part.strip() for part in sides(item).values())
 

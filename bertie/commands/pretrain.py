@@ -13,10 +13,10 @@ from bertie.commands._clozes import guesses, side_by_side
 from bertie.commands._dial import dial, expected
 from bertie.commands._going_on import GoingOn, kept_share, peak_for, shortened, warmed
 from bertie.commands._held_out import DevCorpus, opened
+from bertie.commands._new_model import ModelSettings, RandomStart
 from bertie.commands._prepared_text import Request, made_by, prepared
 from bertie.commands._pretrained import finish, summary
 from bertie.commands._probe import LIMITS, Probe
-from bertie.commands._random import ModelSettings, RandomStart
 from bertie.commands._recipe import as_began, complete, fitted
 from bertie.commands._seeds import with_seeds
 from bertie.commands._teacher import taught

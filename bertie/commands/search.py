@@ -37,7 +37,7 @@ class SearchResults(Report):
 
     def as_text(self, width: int = UNBOUNDED_WIDTH) -> str:
         """Return a small table for each query, as text."""
-        from bertie.inference.plain_text import show_hits
+        from bertie.inference.render import show_hits
 
         return "\n\n".join(show_hits(query, hits, width) for query, hits in self._pairs())
 

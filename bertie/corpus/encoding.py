@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bertie import progress
-from bertie.corpus.remembered import Encoded, Remembered
+from bertie.corpus.encoding_cache import Encoded, EncodingCache
 from bertie.corpus.segmentation import Segmenter, is_chinese
 from bertie.corpus.shards import Integers, token_dtype
 from bertie.errors import DataError
@@ -58,7 +58,7 @@ class TextEncoder:
         self._dtype = token_dtype(tokenizer.vocab_size)
         specials = [re.escape(tokenizer.tokens[number]) for number in tokenizer.special_ids]
         self._special = re.compile("|".join(specials))
-        self._units, self._words = Remembered(self._encode_units), Remembered(self._encode_words)
+        self._units, self._words = EncodingCache(self._encode_units), EncodingCache(self._encode_words)
         self._fast = self._load_fast()
 
     def encode(self, sentences: Sequence[str]) -> Encoded:

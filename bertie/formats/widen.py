@@ -24,7 +24,7 @@ from bertie.corpus.pairs import PairCounts
 from bertie.errors import SettingsError
 from bertie.formats.format import Bundle
 from bertie.nn.heads import TokenLogits
-from bertie.nn.stem import TokenStemLogits
+from bertie.nn.modernbert_heads import PredictionHeadLogits
 from bertie.tokenizer.tokenizer import Tokenizer
 
 _SIMILAR = 32  # pieces of nearly the same frequency that a new bias is the mean of
@@ -117,7 +117,7 @@ def _biases(model: nn.Module) -> list[nn.Parameter]:
 
 
 def _outputs(model: nn.Module) -> list[Any]:
-    return [part for part in model.modules() if isinstance(part, TokenLogits | TokenStemLogits)]
+    return [part for part in model.modules() if isinstance(part, TokenLogits | PredictionHeadLogits)]
 
 
 def _set_rows(table: nn.Parameter, first: int, rows: Tensor, size: int) -> None:

@@ -21,8 +21,7 @@ from bertie import progress
 from bertie.errors import DataError, SettingsError
 from bertie.inference.filling import BEAMS, beam_search
 from bertie.inference.forward import numbered
-from bertie.inference.predictor import Predictor
-from bertie.inference.slots import (
+from bertie.inference.masked_scores import (
     Encoded,
     by_budget,
     log_probabilities,
@@ -33,6 +32,7 @@ from bertie.inference.slots import (
     the_masks,
     word_ends,
 )
+from bertie.inference.predictor import Predictor
 from bertie.tasks._prediction import Prediction
 from bertie.tasks.masked_lm import space_before_mask
 from bertie.tasks.task import texts

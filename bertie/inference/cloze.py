@@ -16,7 +16,7 @@ from torch import nn
 from bertie.batch import Batch
 from bertie.corpus.shards import Corpus
 from bertie.data.random import permutation
-from bertie.nn.projection import Logits
+from bertie.nn.logits import Logits
 from bertie.tasks._rows import rule_out
 from bertie.tokenizer.tokenizer import Tokenizer
 

@@ -64,9 +64,9 @@ class Comparison:
     num_second: int = 0
 
     @property
-    def told(self) -> bool:
+    def is_significant(self) -> bool:
         """Whether the main score differs significantly over the rows and, with several runs, over the runs too."""
-        return self.differences[self.main].told and (self.over_runs is None or self.over_runs.told)
+        return self.differences[self.main].is_significant and (self.over_runs is None or self.over_runs.is_significant)
 
 
 def check_alike(first: Task, second: Task, names: tuple[str, str]) -> None:

@@ -65,7 +65,7 @@ class Evaluation:
     """Precision, recall, F1 and support of each label."""
     worst: list[Mistake] = field(default_factory=list)
     """Mistakes with high confidence and low credit, worst first."""
-    certainty: list[tuple[float, float, int]] = field(default_factory=list)
+    calibration: list[tuple[float, float, int]] = field(default_factory=list)
     """(mean confidence, mean credit, number of items) for each tenth of confidence that has items."""
 
 

@@ -21,8 +21,7 @@ from numpy.typing import NDArray
 
 from bertie import progress
 from bertie.errors import SettingsError
-from bertie.inference.predictor import Predictor
-from bertie.inference.slots import (
+from bertie.inference.masked_scores import (
     Encoded,
     Ids,
     by_budget,
@@ -33,6 +32,7 @@ from bertie.inference.slots import (
     sequences_of,
     the_masks,
 )
+from bertie.inference.predictor import Predictor
 from bertie.tasks._prediction import Prediction
 from bertie.tasks._rows import rule_out
 

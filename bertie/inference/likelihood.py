@@ -24,8 +24,7 @@ from bertie import progress
 from bertie.batch import Batch
 from bertie.errors import DataError, SettingsError
 from bertie.inference.forward import MAX_TOKENS, numbered
-from bertie.inference.predictor import Predictor
-from bertie.inference.slots import (
+from bertie.inference.masked_scores import (
     Ids,
     by_budget,
     log_probabilities,
@@ -35,6 +34,7 @@ from bertie.inference.slots import (
     sequences_of,
     word_ends,
 )
+from bertie.inference.predictor import Predictor
 from bertie.tasks._prediction import Prediction
 from bertie.tokenizer.pieces import Pieces
 from bertie.tokenizer.tokenizer import Tokenizer

@@ -18,7 +18,7 @@ from torch.nn.functional import normalize
 
 from bertie.batch import Batch
 from bertie.inference.evaluate import resting
-from bertie.nn.projection import Logits
+from bertie.nn.logits import Logits
 from bertie.tasks.task import Task
 from bertie.tokenizer.tokenizer import Tokenizer
 

@@ -17,8 +17,6 @@ import torch
 from typing_extensions import TypeVar
 
 from bertie import progress
-from bertie.backends._choice import MANY_ITEMS, Case, choose, load_backend
-from bertie.backends._parity import hold
 from bertie.backends.backend import LIMITS, Backend, Precision
 from bertie.data.frames import as_texts, is_row, is_table, items_of
 from bertie.data.items import Table
@@ -27,7 +25,9 @@ from bertie.errors import SettingsError
 from bertie.formats import exported
 from bertie.formats.format import Bundle
 from bertie.formats.huggingface import read, resolve
+from bertie.inference.choose_backend import MANY_ITEMS, Case, choose, load_backend
 from bertie.inference.forward import MAX_TOKENS, forward, numbered
+from bertie.inference.parity import hold
 from bertie.nn.device import resolve_device, say_forked, set_threads
 from bertie.tasks._prediction import Prediction
 from bertie.tasks.task import TaskModel, read_items

@@ -21,8 +21,8 @@ from bertie import progress
 from bertie.data.minimal_pairs import MinimalPair
 from bertie.errors import DataError
 from bertie.inference.likelihood import Scoring, piece_scores, scorable, scoring_of
+from bertie.inference.masked_scores import packed_texts
 from bertie.inference.predictor import Predictor
-from bertie.inference.slots import packed_texts
 from bertie.metrics.minimal_pairs import by_group, preferred
 from bertie.tokenizer.pieces import Pieces
 

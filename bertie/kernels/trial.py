@@ -1,8 +1,8 @@
 """Check built kernels in a child process, where a crash or a hang ends the child alone.
 
-The child runs `bertie/nn/proof.py`, which compares every function with its twin in torch. It prints its progress:
-`begin LIBRARY FUNCTION`, `passed LIBRARY`, `differs LIBRARY CLAUSE`. This file names the module as a string, because
-`kernels/` must not import `nn/`.
+The child runs `bertie/nn/kernel_checks.py`, which compares every function with its twin in torch. It prints its
+progress: `begin LIBRARY FUNCTION`, `passed LIBRARY`, `differs LIBRARY CLAUSE`. This file names the module as a string,
+because `kernels/` must not import `nn/`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from bertie.kernels.levels import OFF, SWITCH
 
 SECONDS = 120.0
 """Time limit of the child. Loading torch comes first; the checks then take a second or two."""
-_PROOF = "bertie.nn.proof"
+_PROOF = "bertie.nn.kernel_checks"
 _FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # never caused by a kernel
 
 

@@ -45,7 +45,7 @@ class Difference:
         return self.first - self.second
 
     @property
-    def told(self) -> bool:
+    def is_significant(self) -> bool:
         """Whether the difference is significant: p below 0.05, and 0 outside the interval."""
         return self.p < 1.0 - LEVEL and not self.low <= 0.0 <= self.high
 

@@ -28,7 +28,7 @@ from bertie.nn.embeddings import Embeddings
 from bertie.nn.feedforward import Activation, activation_function
 from bertie.nn.heads import Pooler, TokenLogits
 from bertie.nn.initialize import initialize
-from bertie.nn.neighbours import look_beside, mark_places
+from bertie.nn.neighbours import attend_to_neighbours, mark_positions
 from bertie.nn.rounding import pad_rows
 
 # name: (layers L, hidden H); there are H/64 heads and the intermediate size is 4H, as in all released sizes
@@ -258,7 +258,7 @@ class Bert(TakesPadded):
         """Draw the first weights from `seed`."""
         initialize(self, deviation=self.config.initializer_range, generator=torch.Generator().manual_seed(seed))
 
-    def begin_at_neighbours(self, offsets: Sequence[int], generator: torch.Generator) -> None:
+    def start_at_neighbours(self, offsets: Sequence[int], generator: torch.Generator) -> None:
         """Make heads of the lowest blocks attend to neighbours. The word vectors must already be set.
 
         Args:
@@ -268,14 +268,14 @@ class Bert(TakesPadded):
         embeddings: Any = self.embeddings
         attentions: Any = [block.attention for block in self.blocks]
         if self.owns_tables:
-            mark_places(embeddings, deviation=self.config.initializer_range)
-        look_beside(embeddings, attentions, offsets, generator)
+            mark_positions(embeddings, deviation=self.config.initializer_range)
+        attend_to_neighbours(embeddings, attentions, offsets, generator)
 
     def pool(self, use: Use = "classification") -> nn.Module | None:
         """Return a new pooler, a dense + tanh layer on the first token, the same for every use."""
         return Pooler(self.config.hidden_size)
 
-    def token_stem(self, use: TokenUse) -> Dropout:
+    def token_layers(self, use: TokenUse) -> Dropout:
         """Return the dropout before a task's layer on every token; answers have no dropout."""
         return self.classifier_dropout() if use == "tags" else Dropout(0.0, site=HEAD_SITE)
 

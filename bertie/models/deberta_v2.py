@@ -26,7 +26,7 @@ from bertie.nn.attention import Layout
 from bertie.nn.block import Block
 from bertie.nn.dropout import Dropout, Noise
 from bertie.nn.heads import ClassifierPooler
-from bertie.nn.neighbours import look_beside_by_distances
+from bertie.nn.neighbours import attend_to_neighbours_by_distances
 from bertie.nn.relative import DisentangledBlock, RelativeVectors
 from bertie.nn.rounding import pad_rows
 
@@ -147,7 +147,7 @@ class DebertaV2(Bert):
         return hidden[: batch.num_tokens]
 
     @torch.no_grad()
-    def begin_at_neighbours(self, offsets: Sequence[int], generator: torch.Generator) -> None:
+    def start_at_neighbours(self, offsets: Sequence[int], generator: torch.Generator) -> None:
         """Let heads of the lowest layers look at neighbours by the vectors of distances.
 
         Args:
@@ -155,7 +155,7 @@ class DebertaV2(Bert):
             generator: of what is drawn.
         """
         attentions: list[Any] = [block.attention for block in self.blocks]
-        look_beside_by_distances(self.relative, attentions, offsets, generator)
+        attend_to_neighbours_by_distances(self.relative, attentions, offsets, generator)
 
     def pool(self, use: Use = "classification") -> nn.Module | None:
         """Make a dense + GELU layer on the first token, with a dropout before; pre-training has none."""

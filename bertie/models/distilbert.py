@@ -92,7 +92,7 @@ class DistilBert(Bert):
             return None
         return ClassifierPooler(self.config.hidden_size, relu)
 
-    def token_stem(self, use: TokenUse) -> Dropout:
+    def token_layers(self, use: TokenUse) -> Dropout:
         """Return the dropout before a task's layer on every token."""
         return Dropout(self.config.dropout if use == "tags" else self._answer_rate, site=HEAD_SITE)
 

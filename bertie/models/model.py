@@ -19,7 +19,7 @@ from bertie import registry
 from bertie.batch import Batch
 from bertie.models._naming import Row, rename_from_foreign, rename_to_foreign
 from bertie.nn.dropout import Noise
-from bertie.nn.projection import Logits
+from bertie.nn.logits import Logits
 
 Use = Literal["classification", "choice", "features", "next_sentence", "sentence_order"]
 """The use of a pooled vector: labels and numbers, a choice among texts, features, or an objective of pre-training."""
@@ -89,7 +89,7 @@ class Encoder(Protocol):
     def pool(self, use: Use = "classification") -> nn.Module | None:
         """Return a new `Pooler` for a use; None if the architecture has none for one of the last three uses."""
 
-    def token_stem(self, use: TokenUse) -> nn.Module:
+    def token_layers(self, use: TokenUse) -> nn.Module:
         """Return new layers that run on every token before a task's last layer, from (T, H) and noise to (T, H)."""
 
     def token_logits(self) -> nn.Module:

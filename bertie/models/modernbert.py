@@ -24,11 +24,11 @@ from bertie.nn.attention import Layout
 from bertie.nn.dropout import Dropout, Noise
 from bertie.nn.embeddings import WordEmbeddings
 from bertie.nn.initialize import initialize
-from bertie.nn.neighbours import look_beside_by_rotation, mark_constant
+from bertie.nn.modernbert_heads import PredictionHeadLogits, PredictionHeadPooler, TokenPredictionHead
+from bertie.nn.neighbours import attend_to_neighbours_by_rotation, mark_constant
 from bertie.nn.prenorm import PreNormBlock
 from bertie.nn.rotary import angles
 from bertie.nn.rounding import pad_rows
-from bertie.nn.stem import StemPooler, TokenStem, TokenStemLogits
 
 # Settings of Hugging Face configs that have one supported value.
 _FIXED = {
@@ -263,7 +263,7 @@ class ModernBert(TakesPadded):
             if name.endswith(("attention.output.weight", "feedforward.down.weight")):
                 weight.mul_((2 * self.config.num_layers) ** -0.5)
 
-    def begin_at_neighbours(self, offsets: Sequence[int], generator: torch.Generator) -> None:
+    def start_at_neighbours(self, offsets: Sequence[int], generator: torch.Generator) -> None:
         """Make heads of the lowest blocks attend to neighbours. The word vectors must already be set.
 
         Args:
@@ -273,22 +273,22 @@ class ModernBert(TakesPadded):
         config = self.config
         numbers = range(config.num_layers)
         thetas = [config.local_theta if number % config.global_every else config.global_theta for number in numbers]
-        look_beside_by_rotation(self.blocks, thetas, offsets, mark_constant(self.embeddings), generator)
+        attend_to_neighbours_by_rotation(self.blocks, thetas, offsets, mark_constant(self.embeddings), generator)
 
     def pool(self, use: Use = "classification") -> nn.Module | None:
         """Return a new pooler on the first token or the mean; None for features and pre-training."""
         if use in ("features", "next_sentence", "sentence_order"):
             return None
-        return StemPooler(self.config.hidden_size, self.config.layer_norm_eps, self.config.pooling)
+        return PredictionHeadPooler(self.config.hidden_size, self.config.layer_norm_eps, self.config.pooling)
 
-    def token_stem(self, use: TokenUse) -> nn.Module:
+    def token_layers(self, use: TokenUse) -> nn.Module:
         """Return the stem on every token and the dropout after it."""
-        return TokenStem(self.config.hidden_size, self.config.layer_norm_eps, self.classifier_dropout())
+        return TokenPredictionHead(self.config.hidden_size, self.config.layer_norm_eps, self.classifier_dropout())
 
     def token_logits(self) -> nn.Module:
         """Return a new masked-LM head, tied to this encoder's word embeddings if the config says so."""
         table = output_matrix(self.embeddings.word.weight, self.config)
-        return TokenStemLogits(self.config.hidden_size, self.config.layer_norm_eps, table)
+        return PredictionHeadLogits(self.config.hidden_size, self.config.layer_norm_eps, table)
 
     def classifier_dropout(self) -> Dropout:
         """Return the dropout before a task's last layer."""

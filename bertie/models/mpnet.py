@@ -104,9 +104,9 @@ class MPNet(Bert):
         return hidden[: batch.num_tokens]
 
     @torch.no_grad()
-    def begin_at_neighbours(self, offsets: Sequence[int], generator: torch.Generator) -> None:
+    def start_at_neighbours(self, offsets: Sequence[int], generator: torch.Generator) -> None:
         """Let heads of the lowest layers look at neighbours, as in `Bert`; the bias starts without a preference."""
-        super().begin_at_neighbours(offsets, generator)
+        super().start_at_neighbours(offsets, generator)
         self.relative.weight.zero_()
 
     def pool(self, use: Use = "classification") -> nn.Module | None:

@@ -25,7 +25,7 @@ from bertie.nn.block import Block
 from bertie.nn.dropout import Dropout, Noise
 from bertie.nn.feedforward import activation_function
 from bertie.nn.heads import ClassifierPooler, Pooler
-from bertie.nn.neighbours import look_beside_by_biases
+from bertie.nn.neighbours import attend_to_neighbours_by_biases
 from bertie.nn.positions import BASE
 from bertie.nn.rotary import RotaryBlock, Turns
 from bertie.nn.rounding import pad_rows
@@ -117,7 +117,7 @@ class RoFormer(Bert):
         return hidden[: batch.num_tokens]
 
     @torch.no_grad()
-    def begin_at_neighbours(self, offsets: Sequence[int], generator: torch.Generator) -> None:
+    def start_at_neighbours(self, offsets: Sequence[int], generator: torch.Generator) -> None:
         """Make heads of the lowest blocks attend to neighbours. The word vectors must already be set.
 
         Args:
@@ -132,7 +132,7 @@ class RoFormer(Bert):
             weight = embeddings.project.weight
             deviation = weight.shape[1] ** -0.5
             nn.init.trunc_normal_(weight, 0.0, deviation, -2 * deviation, 2 * deviation, generator=generator)
-        look_beside_by_biases(attentions, BASE, offsets, generator)
+        attend_to_neighbours_by_biases(attentions, BASE, offsets, generator)
 
     def pool(self, use: Use = "classification") -> nn.Module | None:
         """Return a new dense layer on the first token; None for features and pre-training.

@@ -219,9 +219,9 @@ class EncoderDecoder(nn.Module):
         pooler: nn.Module | None = self._source[0].pool(use)
         return pooler
 
-    def token_stem(self, use: TokenUse) -> nn.Module:
+    def token_layers(self, use: TokenUse) -> nn.Module:
         """Return the encoder's layers that run on every token before a task's last layer."""
-        stem: nn.Module = self._source[0].token_stem(use)
+        stem: nn.Module = self._source[0].token_layers(use)
         return stem
 
     def token_logits(self) -> nn.Module:

@@ -27,8 +27,8 @@ from bertie.nn.decoder import Decoder, DecoderBlock
 from bertie.nn.dropout import Dropout, Noise
 from bertie.nn.embeddings import EmbeddingTable, lookup
 from bertie.nn.initialize import initialize
+from bertie.nn.logits import Logits
 from bertie.nn.positions import sinusoids
-from bertie.nn.projection import Logits
 from bertie.nn.rounding import pad_rows
 
 # name: (layers on each side, hidden H, heads, intermediate size, dropout)
@@ -259,7 +259,7 @@ class Transformer(TakesPadded):
         """
         raise SettingsError("architecture transformer is for --task generation; it has no head for other tasks")
 
-    token_stem = token_logits = classifier_dropout = pool
+    token_layers = token_logits = classifier_dropout = pool
 
 
 class TiedLogits(nn.Module):

@@ -21,7 +21,7 @@ from bertie.batch import Batch
 from bertie.nn.attention import Layout
 from bertie.nn.block import Block
 from bertie.nn.cache import Cache, LayerCache
-from bertie.nn.projection import Logits
+from bertie.nn.logits import Logits
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,7 +23,7 @@ from bertie.nn.cache import Cache, LayerCache
 from bertie.nn.dropout import Dropout, Noise
 from bertie.nn.feedforward import Activation, FeedForward
 from bertie.nn.linear import Linear
-from bertie.nn.projection import Logits
+from bertie.nn.logits import Logits
 from bertie.nn.residual import add_and_normalise
 from bertie.nn.rounding import pad_rows
 

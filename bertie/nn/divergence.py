@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from bertie.batch import Batch
-from bertie.nn.projection import Logits
+from bertie.nn.logits import Logits
 
 _ROWS = 512  # rows multiplied at a time: bounds the tables at 512 x V
 _CELLS = 1 << 23  # values of relations computed at a time

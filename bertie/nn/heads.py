@@ -14,7 +14,7 @@ from bertie.batch import Batch
 from bertie.nn.dropout import Dropout, Noise
 from bertie.nn.feedforward import Activation, activation_function
 from bertie.nn.linear import Linear
-from bertie.nn.projection import Logits
+from bertie.nn.logits import Logits
 from bertie.nn.rounding import pad_rows
 
 

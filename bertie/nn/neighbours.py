@@ -90,7 +90,7 @@ def frequencies(count: int) -> Tensor:
 
 
 @torch.no_grad()
-def mark_places(embeddings: Embeddings, *, deviation: float) -> None:
+def mark_positions(embeddings: Embeddings, *, deviation: float) -> None:
     """Write sines and cosines of the position into the last columns of the position table.
 
     Args:
@@ -111,13 +111,13 @@ def mark_places(embeddings: Embeddings, *, deviation: float) -> None:
 
 
 @torch.no_grad()
-def look_beside(
+def attend_to_neighbours(
     embeddings: Embeddings, attentions: Iterable[SelfAttention], offsets: Sequence[int], generator: torch.Generator
 ) -> None:
     """Make heads of the lowest blocks attend to neighbours, where positions are learned.
 
     Args:
-        embeddings: after `mark_places`. A projection in them is changed so that it passes the marks on.
+        embeddings: after `mark_positions`. A projection in them is changed so that it passes the marks on.
         attentions: of the blocks, from the lowest up.
         offsets: for each head of a block, how many positions to the right it attends; 0 keeps the head as it was drawn.
             Blocks with a single head take the offsets in turn.
@@ -161,7 +161,7 @@ def mark_constant(embeddings: WordEmbeddings) -> float:
 
 
 @torch.no_grad()
-def look_beside_by_rotation(
+def attend_to_neighbours_by_rotation(
     blocks: Iterable[Any], thetas: Sequence[float], offsets: Sequence[int], constant: float, generator: torch.Generator
 ) -> None:
     """Make heads of the lowest blocks attend to neighbours, where positions are rotary and there are no biases.
@@ -169,7 +169,7 @@ def look_beside_by_rotation(
     Args:
         blocks: with `attention` and `feedforward.down`, from the lowest up.
         thetas: their rotary bases.
-        offsets: as in `look_beside`.
+        offsets: as in `attend_to_neighbours`.
         constant: the value that `mark_constant` returned.
         generator: draws values and outputs.
     """
@@ -194,7 +194,7 @@ def look_beside_by_rotation(
 
 
 @torch.no_grad()
-def look_beside_by_biases(
+def attend_to_neighbours_by_biases(
     attentions: Iterable[RotaryAttention], theta: float, offsets: Sequence[int], generator: torch.Generator
 ) -> None:
     """Make heads of the lowest blocks attend to neighbours, where positions are rotary and projections have biases.
@@ -202,7 +202,7 @@ def look_beside_by_biases(
     Args:
         attentions: of the blocks, from the lowest up.
         theta: the rotary base.
-        offsets: as in `look_beside`.
+        offsets: as in `attend_to_neighbours`.
         generator: draws values and outputs.
     """
     for layer, attention in enumerate(attentions):
@@ -219,7 +219,7 @@ def look_beside_by_biases(
 
 
 @torch.no_grad()
-def look_beside_by_distances(
+def attend_to_neighbours_by_distances(
     relative: RelativeVectors, attentions: Iterable[SelfAttention], offsets: Sequence[int], generator: torch.Generator
 ) -> None:
     """Let heads of the lowest layers begin at neighbours, where the score of two tokens depends on their distance.
@@ -230,7 +230,7 @@ def look_beside_by_distances(
     Args:
         relative: the vectors; changed in place.
         attentions: of the layers from the lowest up.
-        offsets: as in `look_beside`.
+        offsets: as in `attend_to_neighbours`.
         generator: of the values and outputs.
     """
     table = relative.table.weight

@@ -16,7 +16,7 @@ from bertie.batch import Batch
 Pooling = Literal["mean", "cls", "max"]
 
 
-def text_heads(batch: Batch) -> Tensor:
+def first_sequences(batch: Batch) -> Tensor:
     """Return the index of each text's first sequence, (N,).
 
     An item may have several texts, and a text several windows. A text starts where `rows` or the target
@@ -45,7 +45,7 @@ class TextPooling(nn.Module):
 
     def forward(self, hidden: Tensor, batch: Batch) -> Tensor:
         """Map (T, H) to (N, H) in fp32."""
-        heads = text_heads(batch)
+        heads = first_sequences(batch)
         values, shares = hidden.float(), batch.targets.get("token.share")
         edges = torch.cat([batch.offsets[heads], batch.offsets[-1:]]).long()  # (N+1,) token indices
         if self.pooling == "cls":

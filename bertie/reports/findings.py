@@ -30,7 +30,7 @@ class Findings:
     """Row = gold label, column = prediction; empty if an item can have several labels or none."""
     per_class: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Precision, recall, f1 and support by label."""
-    certainty: Sequence[Tenth] = ()
+    calibration: Sequence[Tenth] = ()
     """Items by confidence, in tenths."""
     estimates: Sequence[tuple[float, float]] = ()
     """(gold, prediction) of every item, for a task that predicts numbers."""
@@ -46,7 +46,7 @@ def sections(found: Findings) -> list[str]:
     """Return all sections; those without content are empty."""
     return [
         by_class_section(found.labels, found.confusion, found.per_class),
-        calibration_section(found.certainty),
+        calibration_section(found.calibration),
         section("Predictions", scatter(found.estimates)),
         section(
             "Worst errors",

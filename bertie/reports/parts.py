@@ -47,7 +47,7 @@ def findings(found: Evaluation, task: Task, items: Sequence[Any]) -> Findings | 
         confusion=found.confusion,
         per_class=found.per_class,
         # Predicted numbers carry no confidence.
-        certainty=() if estimates else found.certainty,
+        calibration=() if estimates else found.calibration,
         estimates=estimates,
         worst=[
             Wrong(_text(wrong.item), wrong.gold, wrong.guess, None if estimates else wrong.score)

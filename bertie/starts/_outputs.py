@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from bertie.nn.heads import TokenLogits
-from bertie.nn.stem import TokenStemLogits
+from bertie.nn.modernbert_heads import PredictionHeadLogits
 from bertie.starts._counts import Pieces
 from bertie.tasks.task import Task, TaskModel
 from bertie.tokenizer.tokenizer import Tokenizer
@@ -44,7 +44,7 @@ def set_outputs(
     for model in models:
         encoder: Any = model.encoder
         for part in model.head.modules():
-            if not isinstance(part, TokenLogits | TokenStemLogits):
+            if not isinstance(part, TokenLogits | PredictionHeadLogits):
                 continue
             words = encoder.embeddings.word.weight
             if part.embedding is not words and (new is None or id(part.embedding) in new):

@@ -44,7 +44,7 @@ def begin(network: TaskModel, task: Task, corpus: Corpus, tokenizer: Tokenizer, 
         if id(table) not in tables:
             tables[id(table)] = table
             _fill(table, corpus, pieces, encoder.config.initializer_range, generator)
-        encoder.begin_at_neighbours(offsets_of(task, encoder), generator)
+        encoder.start_at_neighbours(offsets_of(task, encoder), generator)
     if len(models) > len(tables):
         _strengthen(network.encoder)
     set_outputs(models, pieces, task, tokenizer)

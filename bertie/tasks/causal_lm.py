@@ -21,7 +21,7 @@ from bertie.data.instances import Instances
 from bertie.errors import DataError, SettingsError
 from bertie.nn.continuation import Continuation
 from bertie.nn.dropout import Noise
-from bertie.nn.projection import Logits
+from bertie.nn.logits import Logits
 from bertie.nn.search import Search, write
 from bertie.tasks.generation import Generated, generated
 from bertie.tasks.task import Cut, Keys, Loss, Task, Term, check_length, texts

@@ -33,7 +33,7 @@ from bertie.metrics.regression import pearson, spearman
 from bertie.metrics.retrieval import accuracy_at_1, mean_reciprocal_rank, ranks_of_own, unit
 from bertie.nn.contrastive import contrast_of_passages, contrastive, first_of_pairs
 from bertie.nn.dropout import Noise
-from bertie.nn.pooling import Pooling, TextPooling, text_heads
+from bertie.nn.pooling import Pooling, TextPooling, first_sequences
 from bertie.tasks._likeness import has_labels, identities, value_of
 from bertie.tasks._prediction import Prediction
 from bertie.tasks.task import Judgement, Keys, Loss, Task, Term, check_length, encoded_texts
@@ -246,7 +246,7 @@ class Embedding(Task):
                 outputs, batch.targets["sequence.document"], scale=self.scale, symmetric=self.symmetric
             )
             return Loss({"embedding": Term(1.0, total, count)}, {"accuracy": (right, count)})
-        heads, count = text_heads(batch), float(batch.num_items)
+        heads, count = first_sequences(batch), float(batch.num_items)
         side = batch.targets["sequence.side"][heads]
         texts, pairs = outputs[side == _TEXT], outputs[side == _PAIR]  # (I, H)
         if len(pairs) < len(texts):
@@ -269,7 +269,7 @@ class Embedding(Task):
         self, outputs: Tensor, batch: Batch, items: Sequence[Any], tokenizer: Tokenizer
     ) -> list[Vector | Similarity]:
         """Return the vector of each text, or the similarity of each pair."""
-        heads = text_heads(batch)
+        heads = first_sequences(batch)
         owners = zip(batch.rows[heads].tolist(), batch.targets["sequence.side"][heads].tolist(), strict=True)
         by_side: list[dict[int, NDArray[np.float32]]] = [{} for _ in items]
         for (row, side), vector in zip(owners, outputs.float().cpu().numpy(), strict=True):

@@ -26,7 +26,7 @@ from bertie.errors import DataError, SettingsError
 from bertie.metrics.overlap import chrf, exact_match, further_scores, same_words
 from bertie.nn.decoder import Decoder
 from bertie.nn.dropout import Noise
-from bertie.nn.projection import Logits
+from bertie.nn.logits import Logits
 from bertie.nn.search import Search, Written, write
 from bertie.tasks._prediction import Prediction
 from bertie.tasks.task import Cut, Judgement, Keys, Loss, Task, Term, Text, check_length, texts

@@ -22,7 +22,7 @@ from bertie.batch import Batch
 from bertie.data.instances import Instances
 from bertie.data.random import stream, uniform
 from bertie.errors import SettingsError
-from bertie.nn.projection import Logits
+from bertie.nn.logits import Logits
 from bertie.tasks._masked import mask_figures
 from bertie.tasks.causal_lm import CausalLM, NextTokenHead, perplexity
 from bertie.tasks.masked_lm import MaskedLM

@@ -27,7 +27,7 @@ from bertie.data.instances import Instances
 from bertie.data.masking import choose_masked
 from bertie.errors import DataError, SettingsError
 from bertie.nn.dropout import Noise
-from bertie.nn.projection import Logits
+from bertie.nn.logits import Logits
 from bertie.tasks._masked import Masked, mask_figures
 from bertie.tasks._prediction import Prediction
 from bertie.tasks._rows import rule_out

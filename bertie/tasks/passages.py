@@ -21,8 +21,8 @@ from bertie.data.instances import Instances
 from bertie.errors import SettingsError
 from bertie.nn.contrastive import contrast_of_passages, first_of_pairs
 from bertie.nn.dropout import Noise
+from bertie.nn.logits import Logits
 from bertie.nn.pooling import TextPooling
-from bertie.nn.projection import Logits
 from bertie.tasks._joint import Joint
 from bertie.tasks.task import Keys, Loss, Term
 from bertie.tokenizer.tokenizer import Tokenizer

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from bertie.batch import Batch
 from bertie.nn.dropout import Noise
-from bertie.nn.projection import Logits
+from bertie.nn.logits import Logits
 from bertie.tasks._joint import Joint
 from bertie.tasks.next_sentence import NextSentence
 from bertie.tasks.task import Keys, Loss

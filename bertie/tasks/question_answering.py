@@ -156,7 +156,7 @@ class QuestionAnswering(Task):
 
     def head(self, encoder: Any) -> SpanHead:
         """Make the layer that scores starts and ends."""
-        return SpanHead(encoder.token_stem("answers"), encoder.config.hidden_size)
+        return SpanHead(encoder.token_layers("answers"), encoder.config.hidden_size)
 
     def counts(self, batch: Batch) -> dict[str, float]:
         """Count the windows with a known target."""

@@ -27,7 +27,7 @@ from bertie.data.random import stream, uniform
 from bertie.errors import SettingsError
 from bertie.nn.dropout import Noise, mix64
 from bertie.nn.initialize import initialize
-from bertie.nn.projection import Logits
+from bertie.nn.logits import Logits
 from bertie.tasks._masked import Masked
 from bertie.tasks._prediction import Prediction
 from bertie.tasks.masked_lm import MaskedLM

@@ -185,7 +185,7 @@ class Tagging(Task):
 
     def head(self, encoder: Any) -> TaggingHead:
         """Make the head, which has no pooler."""
-        return TaggingHead(encoder.token_stem("tags"), encoder.config.hidden_size, len(self.labels))
+        return TaggingHead(encoder.token_layers("tags"), encoder.config.hidden_size, len(self.labels))
 
     def counts(self, batch: Batch) -> dict[str, float]:
         """Count the tokens that have a tag."""

@@ -34,8 +34,8 @@ from bertie.nn.dropout import Noise
 from bertie.nn.initialize import initialize
 from bertie.tasks.task import Keys, Loss, Task, TaskModel, Term
 from bertie.tokenizer.tokenizer import Tokenizer
-from bertie.training.opinions import disagreement, num_opinions
 from bertie.training.settings import DistillSettings
+from bertie.training.teacher_logits import logits_loss, num_rows
 
 
 class Lesson(NamedTuple):
@@ -194,7 +194,7 @@ class Distilled(Task):
         """Count what each term of the loss is divided by: the task's counts, rows of logits, and tokens."""
         counts = self.task.counts(batch)
         if self.settings.logits > 0.0:
-            counts["distill_logits"] = num_opinions(self.task, batch)
+            counts["distill_logits"] = num_rows(self.task, batch)
         for name in ("hidden", "attention"):
             if getattr(self.settings, name) > 0.0:
                 counts[f"distill_{name}"] = float(batch.num_tokens)
@@ -210,7 +210,7 @@ class Distilled(Task):
             terms[f"distill_{name}"] = Term(weight, total, counts[f"distill_{name}"])
 
         if settings.logits > 0.0:
-            total = disagreement(self.task, outputs.student, outputs.teacher, batch, settings.temperature)
+            total = logits_loss(self.task, outputs.student, outputs.teacher, batch, settings.temperature)
             add("logits", settings.logits, total)
         if settings.hidden > 0.0:
             distances = [(mine.float() - theirs.float()).square().mean(1).sum() for mine, theirs in outputs.layers]

@@ -16,15 +16,15 @@ from hypothesis import strategies as st
 
 from bertie import progress, registry
 from bertie.backends import backend as room
-from bertie.backends._choice import load_backend
 from bertie.backends._fused import FusedLayers
-from bertie.backends._parity import compare, hold
 from bertie.backends.backend import FrozenEncoder, like_lengths
 from bertie.backends.eager import Int8Linear
 from bertie.backends.onnx import FILE
 from bertie.batch import Batch
 from bertie.errors import DataError, SettingsError
 from bertie.formats.format import Bundle
+from bertie.inference.choose_backend import load_backend
+from bertie.inference.parity import compare, hold
 from bertie.kernels import layer
 
 NAMES = registry.choices("backends")

@@ -10,7 +10,7 @@ import pytest
 
 import bertie
 from benchmarks import pretraining_peers
-from bertie.commands._random import ModelSettings
+from bertie.commands._new_model import ModelSettings
 from bertie.training.journal import read
 from bertie.training.settings import OptimizerSettings, TrainingSettings
 

@@ -11,7 +11,7 @@ import pytest
 
 import bertie
 from bertie.commands import _dev
-from bertie.commands._random import ModelSettings
+from bertie.commands._new_model import ModelSettings
 from bertie.errors import SettingsError
 from bertie.training.settings import LoraSettings, OptimizerSettings, TrainingSettings
 

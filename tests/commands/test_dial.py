@@ -10,7 +10,7 @@ import pytest
 
 import bertie
 from bertie.commands import _dial
-from bertie.commands._random import ModelSettings, RandomStart
+from bertie.commands._new_model import ModelSettings, RandomStart
 from bertie.errors import SettingsError
 from bertie.training import scaling
 

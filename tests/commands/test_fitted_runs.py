@@ -10,7 +10,7 @@ import pytest
 
 import bertie
 from bertie import cli, config
-from bertie.commands._random import ModelSettings
+from bertie.commands._new_model import ModelSettings
 from bertie.training import feed, fitting
 from bertie.training.settings import TrainingSettings
 

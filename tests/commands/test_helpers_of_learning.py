@@ -14,7 +14,7 @@ import transformers
 from safetensors.torch import load_file
 
 import bertie
-from bertie.commands._random import ModelSettings
+from bertie.commands._new_model import ModelSettings
 from bertie.errors import DataError, SettingsError
 from bertie.tasks.replaced_token import Detection
 from bertie.training.settings import DistillSettings, TrainingSettings

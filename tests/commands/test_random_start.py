@@ -11,7 +11,7 @@ import torch
 
 import bertie
 from bertie import cli, config, flags
-from bertie.commands._random import ModelSettings, RandomStart
+from bertie.commands._new_model import ModelSettings, RandomStart
 from bertie.commands.finetune import finetune as finetune_function
 from bertie.errors import SettingsError
 from bertie.formats import huggingface

@@ -66,11 +66,8 @@ def test_special_ids_are_the_tokenizers(kind: str, tiny_tokenizer: Any, tmp_path
 def test_a_decoder_over_a_bert_of_another_kind(kind: str, tiny_tokenizer: Any, tmp_path: Path) -> None:
     folder, pair = tmp_path / "encoder", tmp_path / "pair"
     huggingface.write(encoder(kind, tiny_tokenizer, MaskedLM(max_length=16)), folder)
-<<<<<<< HEAD
-    with pytest.raises(SettingsError, match=f"of kind {architecture(kind).model_type}.*--settings decoder=random"):
-=======
-    with pytest.raises(SettingsError, match=f"is a {kind}, and a decoder.*--settings decoder=random"):
->>>>>>> eng-g
+    kind_there = architecture(kind).model_type
+    with pytest.raises(SettingsError, match=f"is a {kind_there}, and a decoder.*--settings decoder=random"):
         huggingface.read(folder, task="generation", settings=LENGTHS, new_head=True)
     with pytest.raises(SettingsError, match="one shape"):
         encoder(kind, tiny_tokenizer, Generation(**LENGTHS, shared=True))

@@ -15,7 +15,7 @@ from bertie.batch import Batch
 from bertie.data.instances import Instances
 from bertie.data.random import stream
 from bertie.inference.mask_alone import hide, measure_masks
-from bertie.nn.projection import Logits
+from bertie.nn.logits import Logits
 from bertie.tasks.hybrid import Hybrid
 from bertie.tasks.masked_lm import MaskedLM
 from bertie.tasks.pretraining import Pretraining

@@ -12,7 +12,7 @@ from bertie.data.items import Choice
 from bertie.inference.answers import ScoredAnswer
 from bertie.inference.filling import Filling
 from bertie.inference.likelihood import Likelihood
-from bertie.inference.plain_text import record, show, show_hits, sides
+from bertie.inference.render import record, show, show_hits, sides
 from bertie.tasks.classification import Verdict
 from bertie.tasks.embedding import Similarity, Vector
 from bertie.tasks.features import Features

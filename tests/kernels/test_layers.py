@@ -13,7 +13,7 @@ from bertie.kernels import layer, library
 from bertie.kernels.layer import Element, Layers
 from bertie.nn.attention import Layout
 from bertie.nn.block import Block
-from bertie.nn.proof import draw_block, parts_of
+from bertie.nn.kernel_checks import draw_block, parts_of
 
 pytestmark = [
     pytest.mark.skipif(library.load("layer") is None, reason="no C++ compiler on this machine"),

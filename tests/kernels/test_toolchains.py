@@ -17,7 +17,7 @@ import pytest
 
 from bertie import child
 from bertie.kernels import build, levels, library, trial
-from bertie.nn import proof
+from bertie.nn import kernel_checks
 
 pytestmark = [
     pytest.mark.slow,
@@ -46,8 +46,8 @@ def troubles(libraries: dict[str, Path]) -> list[str]:
     attention = library.load("attention")
     assert attention is not None
     with library.lent({"attention": attention, **opened}):
-        checks = [check for name in opened for check in proof.CHECKS[name]()]
-        return [trouble for check in checks if (trouble := proof.trouble_of(check)) is not None]
+        checks = [check for name in opened for check in kernel_checks.CHECKS[name]()]
+        return [trouble for check in checks if (trouble := kernel_checks.trouble_of(check)) is not None]
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_another_openmp_runtime_serves_as_well(tmp_path: Path) -> None:
     """Some builds of torch bring LLVM's libomp: its functions are found among what torch needs, as GCC's are."""
     code = (
         "import ctypes, sys, torch; ctypes.CDLL(sys.argv[1]); torch._C.__file__ = sys.argv[1]\n"
-        "from bertie.nn import proof; proof.main(sys.argv[2:])\n"
+        "from bertie.nn import kernel_checks; kernel_checks.main(sys.argv[2:])\n"
         "assert 'libomp' in open('/proc/self/maps').read()"
     )
     places = [Path("/usr/lib"), Path("/lib"), Path(sys.prefix) / "lib"]

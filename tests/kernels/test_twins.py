@@ -19,7 +19,7 @@ from bertie.kernels.library import load
 from bertie.nn import grouped_attention
 from bertie.nn.dropout import Dropout, Noise
 from bertie.nn.gelu import gelu
-from bertie.nn.projection import Logits
+from bertie.nn.logits import Logits
 from bertie.nn.residual import add_and_normalise
 
 pytestmark = [

@@ -28,13 +28,14 @@ def test_mcnemar_by_hand() -> None:
     middle = 9 / 102
     reach = 1.959964 * ((17 / 102 - middle**2) / 102) ** 0.5
     assert (found.low, found.high) == pytest.approx((middle - reach, middle + reach), rel=1e-5)
-    assert found.told and found.low <= found.difference <= found.high
+    assert found.is_significant and found.low <= found.difference <= found.high
 
 
 @pytest.mark.parametrize("counts", [(50, 0, 0, 50), (0, 0, 0, 5), (5, 0, 0, 0), (0, 1, 1, 0), (40, 3, 0, 7)])
 def test_nothing_is_told_where_little_differs(counts: tuple[int, int, int, int]) -> None:
     found = mcnemar(*credits_of(*counts))
-    assert not found.told and found.low <= found.difference <= found.high and -1 <= found.low <= found.high <= 1
+    assert not found.is_significant
+    assert -1 <= found.low <= found.difference <= found.high <= 1
 
 
 @pytest.mark.parametrize("first", range(0, 40, 3))
@@ -73,7 +74,7 @@ def test_equal_models_are_rarely_told_apart() -> None:
     for number in range(60):
         a, b = (draw.random(120) < 0.7).astype(float), (draw.random(120) < 0.7).astype(float)
         found = bootstrap([mean_of(a.tolist())], [mean_of(b.tolist())], 120, seed=number, resamples=200)
-        told += found["mean"].told
+        told += found["mean"].is_significant
     assert told <= 8  # 3 are expected
 
 
@@ -88,18 +89,18 @@ def test_a_score_that_a_sample_lacks() -> None:
         return {"all": float(places.mean()), **({"some": 1.0} if 0 in places else {})}
 
     found = bootstrap([sometimes], [sometimes], 3, seed=0, resamples=100)
-    assert found["some"].p == 1.0 and not found["some"].told
+    assert found["some"].p == 1.0 and not found["some"].is_significant
     broken = bootstrap([lambda places: {"x": float("nan")}], [lambda places: {"x": 1.0}], 3, seed=0, resamples=10)
-    assert not broken["x"].told and broken["x"].p == 1.0
+    assert not broken["x"].is_significant and broken["x"].p == 1.0
 
 
 def test_welch_is_scipys() -> None:
     first, second = [0.81, 0.83, 0.82], [0.78, 0.79, 0.80, 0.77]
     found, known = welch(first, second), stats.ttest_ind(first, second, equal_var=False)
-    assert found.p == pytest.approx(known.pvalue) and found.told
+    assert found.p == pytest.approx(known.pvalue) and found.is_significant
     assert found.low <= found.difference <= found.high
-    assert welch([0.5, 0.5], [0.5, 0.5]).p == 1.0 and not welch([0.5, 0.5], [0.5, 0.5]).told
-    assert welch([0.6, 0.6], [0.5, 0.5]).told
+    assert welch([0.5, 0.5], [0.5, 0.5]).p == 1.0 and not welch([0.5, 0.5], [0.5, 0.5]).is_significant
+    assert welch([0.6, 0.6], [0.5, 0.5]).is_significant
 
 
 def test_without_scipy_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,6 +117,6 @@ def test_without_scipy_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_told_needs_both() -> None:
-    assert not Difference(0.6, 0.5, -0.01, 0.2, 0.04, "").told
-    assert not Difference(0.6, 0.5, 0.01, 0.2, 0.06, "").told
-    assert Difference(0.5, 0.6, -0.2, -0.01, 0.04, "").told
+    assert not Difference(0.6, 0.5, -0.01, 0.2, 0.04, "").is_significant
+    assert not Difference(0.6, 0.5, 0.01, 0.2, 0.06, "").is_significant
+    assert Difference(0.5, 0.6, -0.2, -0.01, 0.04, "").is_significant

@@ -36,7 +36,7 @@ def test_segments_and_pooler_are_not_there() -> None:
 
 def test_dropouts() -> None:
     encoder = SMALL.build()
-    rates = [encoder.classifier_dropout().rate, encoder.token_stem("tags").rate, encoder.token_stem("answers").rate]
+    rates = [encoder.classifier_dropout().rate, encoder.token_layers("tags").rate, encoder.token_layers("answers").rate]
     assert rates == [0.2, 0.3, 0.1]
 
 

@@ -67,7 +67,7 @@ def test_heads_that_begin_at_neighbours() -> None:
     encoder = replace(SMALL, hidden_size=64, embedding_size=32).build()
     encoder.initialize(0)
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
-    encoder.begin_at_neighbours((-1, 1, 0), torch.Generator().manual_seed(3))
+    encoder.start_at_neighbours((-1, 1, 0), torch.Generator().manual_seed(3))
     changed = {name for name, value in encoder.state_dict().items() if not torch.equal(value, before[name])}
     layers = {f"blocks.{number}.attention.{part}" for number in (0, 1) for part in ("qkv.weight", "output.weight")}
     biases = {f"blocks.{number}.attention.qkv.bias" for number in (0, 1)}

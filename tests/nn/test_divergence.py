@@ -10,7 +10,7 @@ from torch import Tensor
 
 from bertie.batch import Batch
 from bertie.nn.divergence import divergence, relation_divergence
-from bertie.nn.projection import Logits
+from bertie.nn.logits import Logits
 
 
 def draw(*shape: int, seed: int) -> Tensor:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from bertie.nn.attention import Layout, attention_weights
-from bertie.nn.neighbours import look_beside_by_biases, rotary_vectors
+from bertie.nn.neighbours import attend_to_neighbours_by_biases, rotary_vectors
 from bertie.nn.rotary import RotaryAttention, angles, rotate
 
 BASE = 10_000.0
@@ -24,7 +24,7 @@ def attention(size: int, heads: int, *, interleaved: bool = True) -> RotaryAtten
 @pytest.mark.parametrize("offset", [-1, 1, -2, 3])
 def test_a_head_looks_at_its_neighbour(size: int, offset: int, interleaved: bool) -> None:
     made = attention(size, 2, interleaved=interleaved)
-    look_beside_by_biases([made], BASE, (0, offset), torch.Generator().manual_seed(1))
+    attend_to_neighbours_by_biases([made], BASE, (0, offset), torch.Generator().manual_seed(1))
     query, key, _ = made.project(torch.randn(96, 2 * size))  # query and key matrices are 0 here
     turned = [rotate(part, angles(torch.arange(96), size, BASE), interleaved=interleaved) for part in (query, key)]
     edges = torch.tensor([0, 96], dtype=torch.int32)
@@ -36,7 +36,7 @@ def test_a_head_looks_at_its_neighbour(size: int, offset: int, interleaved: bool
 
 def test_layers_and_heads_take_turns() -> None:
     layers = [attention(32, 2) for _ in range(3)]
-    look_beside_by_biases(layers, BASE, (-1, 0), torch.Generator().manual_seed(1))
+    attend_to_neighbours_by_biases(layers, BASE, (-1, 0), torch.Generator().manual_seed(1))
     biases = [layer.qkv.bias.detach().view(3, 2, 32) for layer in layers]
     expected = [vector.view(2, 16).T.flatten() for vector in rotary_vectors(32, BASE, -1)]
     assert torch.equal(biases[0][0, 0], expected[0]) and torch.equal(biases[0][1, 0], expected[1])
@@ -47,5 +47,5 @@ def test_layers_and_heads_take_turns() -> None:
         for weight in (layer.qkv.weight[128:], layer.output.weight):
             assert 0.1 < float(weight.detach().std()) < 0.125
     single = [attention(32, 1) for _ in range(2)]
-    look_beside_by_biases(single, BASE, (-1, 1), torch.Generator().manual_seed(1))
+    attend_to_neighbours_by_biases(single, BASE, (-1, 1), torch.Generator().manual_seed(1))
     assert not torch.equal(single[0].qkv.bias, single[1].qkv.bias)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from bertie.batch import Batch
-from bertie.nn.pooling import Pooling, TextPooling, text_heads
+from bertie.nn.pooling import Pooling, TextPooling, first_sequences
 
 # Item 0: a text in two windows and its pair; item 1: one text; item 2: two texts.
 LENGTHS, ROWS, SIDES = [3, 4, 2, 5, 2, 3], [0, 0, 0, 1, 2, 2], [0, 0, 1, 0, 0, 1]
@@ -45,14 +45,14 @@ def test_every_text_has_its_vector(pooling: Pooling, normalized: bool) -> None:
 def test_without_targets_every_sequence_is_a_text() -> None:
     zeros = torch.zeros(19, dtype=torch.int64)
     bare = Batch.pack(zeros, zeros, OFFSETS)
-    assert text_heads(bare).tolist() == [0, 1, 2, 3, 4, 5]
+    assert first_sequences(bare).tolist() == [0, 1, 2, 3, 4, 5]
     found = TextPooling("mean", normalized=False)(HIDDEN, bare)
     torch.testing.assert_close(found[1], HIDDEN[3:7].mean(0))
 
 
 def test_gradients() -> None:
     values = HIDDEN.double().requires_grad_()
-    assert text_heads(batch()).tolist() == [0, 2, 3, 4, 5]
+    assert first_sequences(batch()).tolist() == [0, 2, 3, 4, 5]
     for pooling in ("mean", "cls", "max"):
         pooled = TextPooling(pooling, normalized=True)(values, batch(**{"token.share": SHARES}))  # type: ignore[arg-type]
         pooled[:, 0].sum().backward()

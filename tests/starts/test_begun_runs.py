@@ -14,7 +14,7 @@ import torch
 
 import bertie
 from bertie.commands import _dial as dial
-from bertie.commands._random import ModelSettings, RandomStart
+from bertie.commands._new_model import ModelSettings, RandomStart
 from bertie.corpus.shards import Corpus
 from bertie.errors import SettingsError
 from bertie.formats import huggingface

@@ -30,7 +30,7 @@ def begun(name: str, size: str, offsets: tuple[int, ...], **changes: Any) -> Any
     config = architecture(name).config.sized(size, vocab_size=VOCABULARY)
     encoder = replace(config, **{"dropout": 0.0, "max_positions": 64, **changes}).build()
     encoder.initialize(3)
-    encoder.begin_at_neighbours(offsets, torch.Generator().manual_seed(4))
+    encoder.start_at_neighbours(offsets, torch.Generator().manual_seed(4))
     return encoder.eval()
 
 
@@ -119,7 +119,7 @@ def test_a_generator_begins_on_tables_that_are_marked_already() -> None:
             torch.nn.init.normal_(value, 0.0, 0.02) if value.dim() > 1 else torch.nn.init.zeros_(value)
         block.attention_norm.weight.data.fill_(1.0)
         block.feedforward_norm.weight.data.fill_(1.0)
-    small.begin_at_neighbours((-1,), torch.Generator().manual_seed(6))
+    small.start_at_neighbours((-1,), torch.Generator().manual_seed(6))
     after = (encoder.embeddings.word.weight, encoder.embeddings.position.weight)
     assert all(map(torch.equal, before, after))
     weights = attention_of(small.eval())

@@ -12,7 +12,7 @@ import torch
 from bertie.data.instances import Instances
 from bertie.data.random import stream
 from bertie.errors import DataError
-from bertie.nn.projection import Logits
+from bertie.nn.logits import Logits
 from bertie.tasks import masked_lm
 from bertie.tasks.masked_lm import MaskedLM
 from bertie.tasks.task import TaskModel, Text

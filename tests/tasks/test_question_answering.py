@@ -17,8 +17,8 @@ from bertie.batch import Batch
 from bertie.data.items import Answer, Question, Text
 from bertie.errors import DataError, SettingsError
 from bertie.inference.evaluate import evaluate, rejudge
-from bertie.inference.plain_text import record, show
 from bertie.inference.predictor import Predictor
+from bertie.inference.render import record, show
 from bertie.tasks.question_answering import QuestionAnswering, Reply
 from bertie.tasks.task import TaskModel, parse_settings
 

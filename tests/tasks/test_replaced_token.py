@@ -14,10 +14,10 @@ from bertie.data.instances import Instances
 from bertie.data.random import stream
 from bertie.errors import SettingsError
 from bertie.formats.format import Bundle
-from bertie.inference.plain_text import record, show
 from bertie.inference.predictor import Predictor
+from bertie.inference.render import record, show
 from bertie.models.bert import BertConfig
-from bertie.nn.projection import Logits
+from bertie.nn.logits import Logits
 from bertie.tasks.masked_lm import MaskedLM
 from bertie.tasks.replaced_token import ReplacedToken, ReplacedTokenModel, ReplacedTokenOutputs, sample
 from bertie.tasks.task import TaskModel

@@ -17,7 +17,7 @@ from bertie import progress
 from bertie.data.entities import own_tag, positioned, scheme_of
 from bertie.data.items import Words
 from bertie.errors import DataError, SettingsError
-from bertie.inference.plain_text import record, show
+from bertie.inference.render import record, show
 from bertie.tasks.tagging import Span, Tagged, Tagging
 from bertie.tasks.task import TaskModel, Text
 
@@ -144,9 +144,7 @@ def test_labels_are_learned() -> None:
 def test_tags_that_training_did_not_show_are_mistakes(tiny_tokenizer: Any) -> None:
     TASK.check_items([Words(("a",), ("I-LOC",), 3)], Path("dev.txt"))
     strange = Words(("a", "b", "c"), ("B-ORG", "I-ORG", "B-ORG"), 7)
-    with pytest.raises(
-        DataError, match=r"dev\.txt:7: the tag 'B-ORG' \(2 times\), 'I-ORG' \(1\) is unknown"
-    ):
+    with pytest.raises(DataError, match=r"dev\.txt:7: the tag 'B-ORG' \(2 times\), 'I-ORG' \(1\) is unknown"):
         TASK.check_items([Words(("a",), ("O",), 3), strange], Path("dev.txt"))
     with progress.collected() as said:
         TASK.check_items([Words(("a",), ("B-LOC",), 3), strange], Path("dev.txt"))

@@ -121,7 +121,8 @@ def test_a_student_comes_near_its_teacher(build_model: Build, tiny_tokenizer: An
 
 @pytest.mark.parametrize("architecture", ["albert", "distilbert", "modernbert"])
 def test_teachers_of_any_architecture(build_model: Build, tiny_tokenizer: Any, architecture: str) -> None:
-    encoder: Any = load("models", architecture).ARCHITECTURE.config.sized("3/16", vocab_size=tiny_tokenizer.vocab_size).build()
+    config = load("models", architecture).ARCHITECTURE.config
+    encoder: Any = config.sized("3/16", vocab_size=tiny_tokenizer.vocab_size).build()
     encoder.initialize(0)
     teacher = TaskModel(encoder, TASK.head(encoder))
     initialize(teacher.head, deviation=0.1, generator=torch.Generator().manual_seed(0))

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import bertie
-from bertie.commands._random import ModelSettings
+from bertie.commands._new_model import ModelSettings
 from bertie.corpus.shards import Corpus
 from bertie.errors import SettingsError
 from bertie.tasks.masked_lm import MaskedLM

@@ -27,10 +27,11 @@ from bertie.kernels import layer as layer_kernel
 from bertie.kernels import levels, library
 from bertie.kernels import normalise as normalise_kernel
 from bertie.kernels.layer import Element, Layers, Parts
-from bertie.nn import grouped_attention, projection
+from bertie.nn import grouped_attention
 from bertie.nn.attention import Layout, attend
 from bertie.nn.block import Block
 from bertie.nn.dropout import Dropout, Noise
+from bertie.nn.logits import consume
 from bertie.nn.residual import add_and_normalise
 
 _HEADS = 2
@@ -163,7 +164,7 @@ def _cross_entropy_pairs(dtype: torch.dtype, size: int) -> list[Pair]:
 
     def work() -> list[Tensor]:
         rows, d_bias = drawn.clone(), torch.ones(size)
-        found = projection._consume(rows, bias, targets, d_bias)
+        found = consume(rows, bias, targets, d_bias)
         return [*found, rows, d_bias]
 
     slopes, column_sums = ((8e-3, 1e-5), (0.0, 0.3)) if dtype == torch.bfloat16 else ((0.0, 2e-6), (0.0, 1e-4))

@@ -18,7 +18,7 @@ from torch import Tensor
 from bertie.batch import Batch
 from bertie.errors import SettingsError
 from bertie.nn.divergence import divergence
-from bertie.nn.projection import Logits
+from bertie.nn.logits import Logits
 from bertie.tasks.classification import Classification
 from bertie.tasks.generation import Generation
 from bertie.tasks.multiple_choice import MultipleChoice, choice_table
@@ -97,12 +97,12 @@ def kind_of(task: Task) -> LogitsReader:
     )
 
 
-def num_opinions(task: Task, batch: Batch) -> float:
+def num_rows(task: Task, batch: Batch) -> float:
     """Count the rows of logits of a batch."""
     return kind_of(task).count(task, batch)
 
 
-def disagreement(task: Task, student: Any, teacher: Any, batch: Batch, temperature: float) -> Tensor:
+def logits_loss(task: Task, student: Any, teacher: Any, batch: Batch, temperature: float) -> Tensor:
     """Sum temperature^2 x KL(teacher || student) over the rows of a batch.
 
     For regression, sum the squared differences of the predicted numbers, divided by the spread of the labels.

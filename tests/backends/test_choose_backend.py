@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from bertie import progress
-from bertie.backends import _choice as room
-from bertie.backends._choice import MANY_ITEMS, RULE, Case, choose
-from bertie.backends._parity import compare
 from bertie.backends.backend import LIMITS, Backend
 from bertie.formats.format import Bundle
+from bertie.inference import choose_backend as room
+from bertie.inference.choose_backend import MANY_ITEMS, RULE, Case, choose
+from bertie.inference.parity import compare
 from bertie.inference.predictor import Predictor
 
 ORDER = list(LIMITS)  # from the strictest

@@ -10,32 +10,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-import torch
-
 from bertie import registry
 from bertie.kernels import layer
 
 if TYPE_CHECKING:
-    from bertie.backends.backend import Backend, Precision
+    from bertie.backends.backend import Backend, Precision, has_bf16, has_int8
     from bertie.formats.format import Bundle
 
 Case = Literal["few", "many"]
 MANY_ITEMS = 500
 """A call with at least this many items is `many`. Freezing takes a second or two, which fewer items don't win back."""
-
-
-def has_bf16() -> bool:
-    """Return whether the CPU has instructions for products of bf16."""
-    return _has("avx512_bf16") or _has("amx_bf16") or torch.cpu._is_amx_tile_supported()
-
-
-def has_int8() -> bool:
-    """Return whether the CPU has instructions for sums of products of 8-bit integers."""
-    return _has("avx512_vnni") or _has("avx_vnni") or torch.cpu._is_vnni_supported()
-
-
-def _has(flag: str) -> bool:
-    return bool(torch.cpu.get_capabilities().get(flag, False))
 
 
 @dataclass(frozen=True)

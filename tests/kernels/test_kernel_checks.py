@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from bertie.kernels import library
-from bertie.nn import proof
-from bertie.nn.proof import Check, Pair
+from bertie.nn import kernel_checks
+from bertie.nn.kernel_checks import Check, Pair
 
 needs_compiler = pytest.mark.skipif(library.load("attention") is None, reason="no C++ compiler on this machine")
 
@@ -16,11 +16,12 @@ needs_compiler = pytest.mark.skipif(library.load("attention") is None, reason="n
 @pytest.mark.parametrize("name", library.NAMES)
 def test_every_function_is_its_twin(name: str, level: str) -> None:
     assert library.load(name) is not None, library.describe()
-    assert [trouble for check in proof.CHECKS[name]() if (trouble := proof.trouble_of(check))] == []
+    assert [trouble for check in kernel_checks.CHECKS[name]() if (trouble := kernel_checks.trouble_of(check))] == []
 
 
 def test_every_library_has_checks() -> None:
-    assert set(proof.CHECKS) == set(library.NAMES) == {path.stem for path in library.build.SOURCES.glob("*.cpp")}
+    sources = {path.stem for path in library.build.SOURCES.glob("*.cpp")}
+    assert set(kernel_checks.CHECKS) == set(library.NAMES) == sources
 
 
 @pytest.mark.parametrize(
@@ -34,5 +35,5 @@ def test_every_library_has_checks() -> None:
 )
 def test_what_differs_is_said(found: torch.Tensor, said: str | None) -> None:
     pair = Pair(found, torch.tensor([1.0, 2.0]), relative=0.1)
-    trouble = proof.trouble_of(Check("it", lambda: [pair]))
+    trouble = kernel_checks.trouble_of(Check("it", lambda: [pair]))
     assert trouble is None if said is None else said in str(trouble)

@@ -16,11 +16,11 @@ from torch.nn.functional import gelu
 from bertie.batch import Batch
 from bertie.nn.dropout import Dropout, Noise
 from bertie.nn.linear import Linear
-from bertie.nn.projection import Logits
+from bertie.nn.logits import Logits
 from bertie.nn.rounding import pad_rows
 
 
-class Stem(nn.Module):
+class PredictionHead(nn.Module):
     """Dense, GELU, LayerNorm.
 
     Args:
@@ -39,7 +39,7 @@ class Stem(nn.Module):
         return values[: hidden.shape[0]]
 
 
-class TokenStem(Stem):
+class TokenPredictionHead(PredictionHead):
     """The stem on every token, followed by dropout.
 
     Args:
@@ -58,7 +58,7 @@ class TokenStem(Stem):
         return dropped
 
 
-class TokenStemLogits(Stem):
+class PredictionHeadLogits(PredictionHead):
     """The masked-LM head: the stem, then the word embeddings as output matrix, with a bias.
 
     Args:
@@ -77,7 +77,7 @@ class TokenStemLogits(Stem):
         return Logits(self.transformed(hidden), self.embedding, self.bias)
 
 
-class StemPooler(nn.Module):
+class PredictionHeadPooler(nn.Module):
     """The stem on one vector a sequence: the first token's or the mean.
 
     Args:
@@ -89,7 +89,7 @@ class StemPooler(nn.Module):
     def __init__(self, hidden_size: int, layer_norm_eps: float, pooling: Literal["cls", "mean"]) -> None:
         super().__init__()
         self.pooling = pooling
-        self.transform = Stem(hidden_size, layer_norm_eps)
+        self.transform = PredictionHead(hidden_size, layer_norm_eps)
 
     def forward(self, hidden: Tensor, batch: Batch, noise: Noise | None = None) -> Tensor:
         """Map (T, H) to (B, H)."""

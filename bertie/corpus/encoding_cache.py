@@ -17,7 +17,7 @@ Encoded = tuple[npt.NDArray[Any], Integers]
 """The concatenated ids of strings, and the number of ids of each string (int64)."""
 
 
-class Remembered:
+class EncodingCache:
     """An encoder with a cache of the strings that it has seen."""
 
     def __init__(self, encode: Callable[[list[str]], Encoded]) -> None:

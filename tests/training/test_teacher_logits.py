@@ -15,7 +15,7 @@ from bertie.data.items import Answer, Choice, Question, Text, Words
 from bertie.data.random import stream
 from bertie.errors import SettingsError
 from bertie.nn.divergence import divergence
-from bertie.nn.projection import Logits
+from bertie.nn.logits import Logits
 from bertie.tasks.classification import Classification
 from bertie.tasks.embedding import Embedding
 from bertie.tasks.generation import Generation
@@ -27,7 +27,7 @@ from bertie.tasks.question_answering import QuestionAnswering
 from bertie.tasks.regression import Regression
 from bertie.tasks.tagging import Tagging
 from bertie.tasks.task import TaskModel
-from bertie.training.opinions import disagreement, kind_of, num_opinions
+from bertie.training.teacher_logits import disagreement, kind_of, num_opinions
 
 TEXTS = ("the film was very good", "a poor story", "the old dog ran in the city , and the cat saw it", "not bad !")
 PAIRS = [(text, TEXTS[place - 1]) for place, text in enumerate(TEXTS)]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bertie.data.embedded import PACKAGES, Language, write_demo_text
+from bertie.data.demo_text import PACKAGES, Language, write_demo_text
 from bertie.data.items import Words, word_offsets
 from bertie.data.words import read_words
 from bertie.errors import DataError

@@ -109,7 +109,7 @@ class _CrossEntropy(torch.autograd.Function):
             chosen = targets[start : start + _MAX_ROWS]
             rows = pad_rows(hidden[start : start + _MAX_ROWS], step=64)
             logits = torch.mm(rows, weight.t(), out=_buffer(len(rows), weight))
-            row_losses, hits = _consume(logits[: len(chosen)], bias, chosen, d_bias if needs_gradient else None)
+            row_losses, hits = consume(logits[: len(chosen)], bias, chosen, d_bias if needs_gradient else None)
             losses[start : start + _MAX_ROWS], right[start : start + _MAX_ROWS] = row_losses, hits
             total += row_losses.sum()
             if needs_gradient:
@@ -128,7 +128,7 @@ class _CrossEntropy(torch.autograd.Function):
         return d_hidden * scale.to(d_hidden.dtype), d_weight * scale.to(d_weight.dtype), d_bias * scale, None
 
 
-def _consume(logits: Tensor, bias: Tensor, targets: Tensor, d_bias: Tensor | None) -> tuple[Tensor, Tensor]:
+def consume(logits: Tensor, bias: Tensor, targets: Tensor, d_bias: Tensor | None) -> tuple[Tensor, Tensor]:
     """Return the losses of `logits` (rows, V), and 1 for each row with the highest logit at the target, else 0.
 
     With `d_bias`, overwrite the logits with their gradient and add the gradient's column sums to `d_bias`.

@@ -18,7 +18,7 @@ from bertie.batch import Batch
 from bertie.errors import DataError, SettingsError
 from bertie.inference.forward import numbered
 from bertie.inference.predictor import Predictor
-from bertie.nn.projection import Logits
+from bertie.nn.logits import Logits
 from bertie.tasks.task import texts
 from bertie.tokenizer.pieces import Pieces
 from bertie.tokenizer.tokenizer import Tokenizer
