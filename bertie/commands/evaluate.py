@@ -41,7 +41,8 @@ class Scores(Report):
         if "differences" in values or "over_seeds" in values:
             del values["scores"]
         worst = [{**row, "text": _short(row["text"])} for row in values.pop("worst", ())]
-        return {**values, "most confident mistakes": worst} if worst else values
+        title = "most confident mistakes" if worst and "confidence" in worst[0] else "largest errors"
+        return {**values, title: worst} if worst else values
 
 
 def evaluate(
@@ -252,7 +253,7 @@ def _figures(evaluation: "Evaluation") -> dict[str, Any]:
                 "line": getattr(mistake.item, "line", 0) or mistake.number + 1,
                 "gold": mistake.gold,
                 "guess": mistake.guess,
-                "score": mistake.score,
+                **({} if mistake.confidence is None else {"confidence": mistake.confidence}),
                 **sides(mistake.item),
             }
             for mistake in evaluation.worst

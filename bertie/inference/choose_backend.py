@@ -1,4 +1,4 @@
-"""Private helper: choose a backend by a fixed rule, without timing.
+"""Choose a backend by a fixed rule, without timing.
 
 The rule is the table `RULE`. The first row that fits the precision, the number of items, the CPU, the installed
 packages and the model wins. The requested precision is a minimum: where a stricter one is faster, it is used.
@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from bertie import registry
+from bertie.backends.backend import has_bf16, has_int8
 from bertie.kernels import layer
 
 if TYPE_CHECKING:
-    from bertie.backends.backend import Backend, Precision, has_bf16, has_int8
+    from bertie.backends.backend import Backend, Precision
     from bertie.formats.format import Bundle
 
 Case = Literal["few", "many"]

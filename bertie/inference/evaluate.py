@@ -38,8 +38,8 @@ class Mistake:
     """The label as text."""
     guess: str
     """The prediction as text."""
-    score: float
-    """Confidence of the model in its prediction, 0 to 1."""
+    confidence: float | None
+    """The probability that the model gives its prediction; None for predicted numbers."""
     credit: float = 0.0
     """How right the prediction is, from 0 to below 1."""
 
@@ -64,7 +64,7 @@ class Evaluation:
     per_class: dict[str, dict[str, float]] = field(default_factory=dict)
     """Precision, recall, F1 and support of each label."""
     worst: list[Mistake] = field(default_factory=list)
-    """Mistakes with high confidence and low credit, worst first."""
+    """Mistakes with high confidence and low credit, or the largest errors of predicted numbers; worst first."""
     calibration: list[tuple[float, float, int]] = field(default_factory=list)
     """(mean confidence, mean credit, number of items) for each tenth of confidence that has items."""
 
@@ -260,23 +260,27 @@ def _judge(task: Task, items: Sequence[Any], predictions: Sequence[Any], num_wor
         "per_class": classes,
         "confusion": confusion(gold, guesses, tuple(classes)).tolist() if classes and one_label else [],
         "worst": [
-            Mistake(number, items[number], predictions[number], judged.gold, judged.guess, judged.score, judged.credit)
+            Mistake(
+                number, items[number], predictions[number], judged.gold, judged.guess, judged.confidence, judged.credit
+            )
             for number, judged in worst
         ],
-        "certainty": _by_certainty([judged for _, judged in entries]),
+        "calibration": _calibration([judged for _, judged in entries]),
     }
 
 
 def _badness(entry: tuple[int, Judgement]) -> float:
-    return -entry[1].score * (1.0 - entry[1].credit)
+    judged = entry[1]
+    return -(1.0 if judged.confidence is None else judged.confidence) * (1.0 - judged.credit)
 
 
-def _by_certainty(judgements: Sequence[Judgement]) -> list[tuple[float, float, int]]:
-    tenths: dict[int, list[Judgement]] = {}
+def _calibration(judgements: Sequence[Judgement]) -> list[tuple[float, float, int]]:
+    tenths: dict[int, list[tuple[float, float]]] = {}  # (confidence, credit)
     for judged in judgements:
-        tenths.setdefault(min(9, int(judged.score * 10)), []).append(judged)
+        if judged.confidence is not None:
+            tenths.setdefault(min(9, int(judged.confidence * 10)), []).append((judged.confidence, judged.credit))
     return [
-        (sum(one.score for one in group) / len(group), sum(one.credit for one in group) / len(group), len(group))
+        (sum(one for one, _ in group) / len(group), sum(credit for _, credit in group) / len(group), len(group))
         for _, group in sorted(tenths.items())
     ]
 

@@ -17,7 +17,7 @@ class Wrong:
     text: str
     gold: str
     guess: str
-    score: float | None = None
+    confidence: float | None = None
     """Confidence of the prediction, 0 to 1; None for a task without confidences."""
 
 
@@ -63,10 +63,10 @@ def sections(found: Findings) -> list[str]:
 
 
 def _table(worst: Sequence[Wrong]) -> str:
-    rows = [(text(one.text), chip(one.gold), chip(one.guess, wrong=True), one.score) for one in worst]
-    if all(score is None for *_, score in rows):
+    rows = [(text(one.text), chip(one.gold), chip(one.guess, wrong=True), one.confidence) for one in worst]
+    if all(confidence is None for *_, confidence in rows):
         return table(("text", "gold", "prediction"), [cells for *cells, _ in rows])
     return table(
         ("text", "gold", "prediction", "probability"),
-        [(*cells, "" if score is None else meter(score)) for *cells, score in rows],
+        [(*cells, "" if confidence is None else meter(confidence)) for *cells, confidence in rows],
     )

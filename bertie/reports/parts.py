@@ -46,15 +46,11 @@ def findings(found: Evaluation, task: Task, items: Sequence[Any]) -> Findings | 
         labels=found.labels,
         confusion=found.confusion,
         per_class=found.per_class,
-        # Predicted numbers carry no confidence.
-        calibration=() if estimates else found.calibration,
+        calibration=found.calibration,
         estimates=estimates,
-        worst=[
-            Wrong(_text(wrong.item), wrong.gold, wrong.guess, None if estimates else wrong.score)
-            for wrong in found.worst
-        ],
+        worst=[Wrong(_text(wrong.item), wrong.gold, wrong.guess, wrong.confidence) for wrong in found.worst],
         worst_drawn=[
-            _passage(wrong.item, wrong.prediction, Judgement(wrong.gold, wrong.guess, wrong.credit, wrong.score))
+            _passage(wrong.item, wrong.prediction, Judgement(wrong.gold, wrong.guess, wrong.credit, wrong.confidence))
             for wrong in (found.worst if drawable else ())
         ],
         examples=_examples(found, task, items) if drawable else (),
@@ -133,5 +129,5 @@ def _answered(item: Question, prediction: Any, judged: Judgement) -> Passage:
         gold=judged.gold,
         guess=judged.guess,
         right=right,
-        score=judged.score if math.isfinite(judged.score) else None,
+        confidence=judged.confidence if judged.confidence is not None and math.isfinite(judged.confidence) else None,
     )

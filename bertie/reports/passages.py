@@ -45,7 +45,7 @@ class Passage:
     """The predicted answer, shown below the text; left out if None."""
     right: bool = False
     """Whether the prediction is right."""
-    score: float | None = None
+    confidence: float | None = None
     """Confidence of the prediction, 0 to 1."""
 
 
@@ -65,8 +65,8 @@ def _passage(one: Passage) -> str:
         parts.append(f"<span>gold {chip(_shortened(one.gold))}</span>")
     if one.guess is not None:
         parts.append(f"<span>prediction {chip(_shortened(one.guess), wrong=not one.right)}</span>")
-    if one.score is not None:
-        parts.append(meter(one.score))
+    if one.confidence is not None:
+        parts.append(meter(one.confidence))
     below = f'<p class="verdict">{"".join(parts)}</p>' if parts else ""
     return f'<article class="passage">{above}<p dir="auto">{marked(one.text, one.marks)}</p>{below}</article>'
 

@@ -304,7 +304,7 @@ class Embedding(Task):
             return None
         gold = value_of(item.label, "the label")
         distance = min(1.0, abs(prediction.similarity - self._scaled(gold)))
-        return Judgement(f"{gold:g}", f"{prediction.value:.3g}", 1.0 - distance, distance)
+        return Judgement(f"{gold:g}", f"{prediction.value:.3g}", 1.0 - distance, None)
 
 
 class EmbeddingHead(nn.Module):

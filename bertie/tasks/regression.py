@@ -159,7 +159,7 @@ class Regression(Task):
         """Compare numbers. The credit falls with their distance, measured in standard deviations."""
         gold = _value(item.label, "the label")
         distance = abs(prediction.value - gold) / self.spread
-        return Judgement(f"{gold:g}", f"{prediction.value:.3g}", math.exp(-distance), 1.0 - math.exp(-distance))
+        return Judgement(f"{gold:g}", f"{prediction.value:.3g}", math.exp(-distance), None)
 
 
 def _value(label: Any, where: str) -> float:

@@ -80,8 +80,8 @@ class Judgement:
     """The prediction as text."""
     credit: float
     """1 for a correct prediction, 0 for a wrong one, or a value between for a partly correct one."""
-    score: float
-    """Confidence of the model, 0 to 1."""
+    confidence: float | None
+    """The probability that the model gives its prediction; None for a task that predicts numbers."""
 
 
 class Task(ABC):

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from bertie import progress
+from bertie.backends import backend
 from bertie.backends.backend import LIMITS, Backend
 from bertie.formats.format import Bundle
 from bertie.inference import choose_backend as room
@@ -26,7 +27,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
     def say(*, installed: bool, bf16: bool = False, int8: bool = False) -> None:
         monkeypatch.setattr(Backend, "missing", lambda self: "" if installed or not self.packages else self.packages[0])
-        monkeypatch.setattr(room, "_has", lambda flag: (bf16 and "bf16" in flag) or (int8 and "vnni" in flag))
+        monkeypatch.setattr(backend, "_has", lambda flag: (bf16 and "bf16" in flag) or (int8 and "vnni" in flag))
         monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
         monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: False)
 

@@ -117,6 +117,6 @@ def test_the_commands(tiny_tokenizer: Any, tmp_path: Path, capsys: pytest.Captur
         sums.append(json.loads(capsys.readouterr().out)["sum"])
     assert sums[0] == sums[1] != sums[2]
     assert main(["predict", str(tmp_path / "model"), "the [MASK]", "--scoring", "causal", "--quiet"]) == 2
-    assert "add --likelihood" in capsys.readouterr().err
+    assert "requires --likelihood; add it" in capsys.readouterr().err
     assert main(["predict", str(tmp_path / "model"), "the", "--task", "causal_lm", "--json", "--quiet"]) == 0
     assert {"text", "target", "score", "ended", "others"} == json.loads(capsys.readouterr().out).keys()

@@ -18,6 +18,7 @@ from bertie.tasks.features import FeaturesTask
 from bertie.tasks.masked_lm import MaskedLM
 from bertie.tasks.next_sentence import NextSentence
 from bertie.tasks.pretraining import Pretraining
+from bertie.tasks.regression import Regression
 from bertie.tasks.task import TaskModel, Text
 
 TASK = Classification(labels=("bad", "good"), max_length=16)
@@ -84,9 +85,18 @@ def test_worst_mistakes_come_first(build_model: Build, tiny_tokenizer: Any) -> N
         if guess.label != item.label
     ]
     assert len(wrong) > 4
-    assert [mistake.score for mistake in found.worst] == sorted((score for score, _ in wrong), reverse=True)[:4]
+    assert [mistake.confidence for mistake in found.worst] == sorted((score for score, _ in wrong), reverse=True)[:4]
     for mistake in found.worst:
         assert mistake.item is ITEMS[mistake.number] and mistake.gold == mistake.item.label != mistake.guess
+
+
+def test_numbers_have_no_confidence(build_model: Build, tiny_tokenizer: Any) -> None:
+    items = [Text(f"the cat {'sat ' * number}", label=str(number)) for number in range(6)]
+    task = Regression(center=2.0, spread=1.0, max_length=32)
+    found = evaluate(build_model(task, deviation=0.5), task, items, tiny_tokenizer, num_worst=3)
+    errors = [abs(guess.value - float(item.label)) for guess, item in zip(found.predictions, items, strict=True)]
+    assert found.calibration == [] and {mistake.confidence for mistake in found.worst} == {None}
+    assert [errors[mistake.number] for mistake in found.worst] == sorted(errors, reverse=True)[:3]
 
 
 def test_cut_items_are_counted(build_model: Build, tiny_tokenizer: Any) -> None:

@@ -24,7 +24,7 @@ class Judge:
 def evaluation(items: list[Any], predictions: list[Any], wrong: tuple[int, ...] = ()) -> Evaluation:
     worst = [Mistake(place, items[place], predictions[place], "g", "h", 0.8, 0.5) for place in wrong]
     return Evaluation(
-        {"f1": 0.5}, None, len(items), predictions=predictions, worst=worst, certainty=[(0.8, 0.5, len(items))]
+        {"f1": 0.5}, None, len(items), predictions=predictions, worst=worst, calibration=[(0.8, 0.5, len(items))]
     )
 
 
@@ -95,12 +95,12 @@ def test_an_answer_that_is_nowhere_is_said_and_not_drawn() -> None:
     assert found is not None and found.worst_drawn[0].marks == [] and found.worst_drawn[0].gold == "g"
 
 
-def test_numbers_have_no_calibration() -> None:
+def test_numbers_are_drawn_beside_the_right_ones() -> None:
     items = [Text("a", "b", "4.5", 1), Text("c", "d", "0", 2)]
     found = findings(evaluation(items, [Estimate(4.0), Estimate(1.0)], wrong=(1,)), Regression(), items)
     assert found is not None
-    assert found.estimates == [(4.5, 4.0), (0.0, 1.0)] and not found.certainty
-    assert found.worst[0].score is None and found.worst[0].text == "c  |  d"
+    assert found.estimates == [(4.5, 4.0), (0.0, 1.0)]
+    assert found.worst[0].text == "c  |  d"
 
 
 def test_examples_are_spread_over_the_data() -> None:

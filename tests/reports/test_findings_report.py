@@ -105,4 +105,4 @@ numbers = st.floats() | st.floats(-1, 2)
 def test_sound_for_any_figures(
     read_page: Read, tenths: list[tuple[float, float, int]], pairs: list[tuple[float, float]]
 ) -> None:
-    read_page(on_page(*sections(Findings(certainty=tenths, estimates=pairs))))
+    read_page(on_page(*sections(Findings(calibration=tenths, estimates=pairs))))

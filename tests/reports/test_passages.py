@@ -58,8 +58,8 @@ def test_far_apart_spans_are_two_excerpts() -> None:
 
 def test_a_question_with_its_verdict(read_page: Read) -> None:
     drawn = [
-        Passage(TEXT, [Mark(22, 28, "right")], "Where to?", "Berlin", "Berlin", right=True, score=0.75),
-        Passage(TEXT, [], "When?", "", "", score=0.5),
+        Passage(TEXT, [Mark(22, 28, "right")], "Where to?", "Berlin", "Berlin", right=True, confidence=0.75),
+        Passage(TEXT, [], "When?", "", "", confidence=0.5),
     ]
     first, second = read_page(passages(drawn)).all("article")
     assert first.all("h3")[0].text == "Where to?"
