@@ -78,11 +78,7 @@ def convert(folder: Path, table: Path, limit: int | None) -> int:
 
 
 def _answer(tokens: list[str], numbers: str) -> tuple[str, int] | None:
-    """Return the text and the first character of the span from the lowest to the highest index; None for no index.
-
-    >>> _answer(["Who", "wrote", "it", "?"], "1 2")
-    ('wrote it', 4)
-    """
+    """Return the text and the first character of the span from the lowest to the highest index; None for no index."""
     indices = [int(number) for number in numbers.split() if number.isdecimal()]
     if not indices:
         return None

@@ -133,11 +133,7 @@ def summary(entries: Sequence[Entry]) -> str:
 
 
 def written(settings: Settings) -> str:
-    """Return learning rate, batch size and epochs as text.
-
-    >>> written({"learning_rate": 1e-3, "batch_size": 8, "epochs": 20})
-    '1e-3, 8, 20 epochs'
-    """
+    """Return learning rate, batch size and epochs as text, such as "1e-3, 8, 20 epochs"."""
     return f"{rate_in_words(settings['learning_rate'])}, {settings['batch_size']:g}, {settings['epochs']:g} epochs"
 
 

@@ -66,11 +66,7 @@ class Shape:
 
 
 def below(weights: Weights, prefix: str) -> Weights:
-    """Return the weights whose names begin with `prefix`, without that prefix.
-
-    >>> list(below({"a.x": np.zeros(1), "b.y": np.ones(1)}, "b."))
-    ['y']
-    """
+    """Return the weights whose names begin with `prefix`, with the prefix removed from their names."""
     return {name[len(prefix) :]: value for name, value in weights.items() if name.startswith(prefix)}
 
 

@@ -75,7 +75,7 @@ def resolve(path_or_hub_id: str | Path, *, pickles: bool = False) -> Path:
 
 
 def weight_files(folder: Path, name: str) -> list[Path]:
-    """Return the file `name` of a folder, or the files of its index `name.index.json`; empty without either.
+    """Return the file `name` of a folder, or the files of its index NAME.index.json; empty without either.
 
     Raises:
         DataError: the index is not an index, or names files outside the folder.

@@ -99,7 +99,7 @@ def _read(folder: Path, task: str | None, settings: Mapping[str, Any] | None) ->
     with torch.device("meta"):
         encoder: Any = config.build()
         head = objective.head(encoder)
-    if set(head.state_dict()) != set(state):  # the head of another task
+    if set(head.state_dict()) != set(state):  # the head of another task, or one not trained for it
         raise SettingsError(f"{folder} was exported for another task than {name}; export the model with --task {name}")
     try:
         head.load_state_dict(state, assign=True)
