@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from dataclasses import replace
 from pathlib import Path
@@ -37,7 +38,7 @@ P = TypeVar("P", default=Prediction)
 
 
 class Predictor(Generic[P]):
-    """Predict for texts, pairs of texts, or other items of the model's task.
+    """Predict for texts, pairs of texts, or other items of the model's task. Several threads may share one.
 
     Args:
         bundle: model, task and tokenizer.
@@ -71,6 +72,7 @@ class Predictor(Generic[P]):
         self._case: Case | None = None  # the case that the network was chosen for; None if the user named the backend
         self._description = ""
         self._process = os.getpid()
+        self._lock = threading.RLock()
         self._settings: dict[str, Any] = {
             "max_tokens": max_tokens,
             "device": device,
@@ -112,6 +114,10 @@ class Predictor(Generic[P]):
         """
         if self._process != os.getpid():
             self._renew()
+        with self._lock:
+            return self._choose(num_items)
+
+    def _choose(self, num_items: int | None) -> TaskModel:
         case: Case = "few" if num_items is not None and num_items < MANY_ITEMS else "many"
         if self._network is None or (self._case == "few" and case == "many"):
             if self.device.type == "cpu":
@@ -126,6 +132,7 @@ class Predictor(Generic[P]):
     def _renew(self) -> None:
         """Build the network again in a forked process, which doesn't have the threads of the old network."""
         say_forked()
+        self._lock = threading.RLock()  # a thread that the fork left behind may hold the old one
         # Deleting the old network would wait for threads that the fork left behind, so its memory is never freed.
         for old in (self._network, self.bundle):
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(old))
@@ -230,12 +237,14 @@ class Predictor(Generic[P]):
     def count_cut(self, cut: torch.Tensor | None) -> None:
         """Count truncated items, and warn at the first one only: a loop over single texts would warn each time."""
         num_cut = 0 if cut is None else int((cut > 0).sum())
-        if num_cut and not self.num_cut:
+        with self._lock:
+            is_first = num_cut > 0 and self.num_cut == 0
+            self.num_cut += num_cut
+        if is_first:
             progress.warn(
                 f"texts longer than {getattr(self.task, 'max_length', 'the model takes')} tokens are cut; "
                 "num_cut counts them; set truncation='error' to refuse them instead"
             )
-        self.num_cut += num_cut
 
     def __repr__(self) -> str:
         encoder = type(self.bundle.model.encoder).__name__

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -98,6 +99,20 @@ def test_no_gradients_and_no_dropout(build_model: Callable[..., TaskModel], tiny
     predictor = Predictor(Bundle(model, SIMPLE, tiny_tokenizer, model.encoder.config), device="cpu")
     assert predictor.predict("the cat") == predictor.predict("the cat")
     assert not model.training and all(value.grad is None for value in model.parameters())
+
+
+def test_threads_share_a_predictor(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    texts = [f"the cat sat in the house {'of the old dog ' * (number % 4)}" for number in range(60)]
+    expected = make().predict(texts)
+    predictor = make()
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(predictor.predict, texts * 3))
+    for one, other in zip(found, expected * 3, strict=True):
+        assert one.label == other.label and one.score == pytest.approx(other.score, abs=1e-5)
+    alone = make()
+    alone.predict(texts)
+    assert predictor.num_cut == 3 * alone.num_cut > 0
+    assert capsys.readouterr().err.count("the encoder is run by") == 3  # once for each predictor
 
 
 def test_cut_texts_are_counted_and_said_once(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
