@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from bertie.kernels import layer as kernel
 from bertie.kernels.layer import Element, Parts
+from bertie.nn.abilities import CanContinue
 from bertie.nn.attention import Layout
 from bertie.nn.block import Block
 
@@ -26,8 +27,8 @@ def with_fused_layers(encoder: nn.Module, element: Element) -> nn.Module | None:
         return None
     copied = shared_copy(encoder)
     copied.blocks = nn.ModuleList([FusedLayers(kernel.Layers(supported, element))])
-    if hasattr(encoder, "continuation"):  # generation runs token by token, on the blocks in torch
-        copied.continuation = encoder.continuation
+    if isinstance(encoder, CanContinue):  # generation runs token by token, on the blocks in torch
+        setattr(copied, "continuation", encoder.continuation)  # noqa: B010 - torch types attributes as modules
     return copied.eval()
 
 

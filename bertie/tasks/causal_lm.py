@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from bertie.batch import Batch
 from bertie.data.instances import Instances
 from bertie.errors import DataError, SettingsError
+from bertie.nn.abilities import CanContinue
 from bertie.nn.continuation import Continuation
 from bertie.nn.dropout import Noise
 from bertie.nn.logits import Logits
@@ -123,7 +124,7 @@ class CausalLM(Search, Task):
         Raises:
             SettingsError: the encoder can't continue texts.
         """
-        if not hasattr(encoder, "continuation"):
+        if not isinstance(encoder, CanContinue):
             raise SettingsError(f"{type(encoder).__name__} can't continue texts; use the architecture bert or causal")
         return CausalLMHead(encoder)
 

@@ -24,6 +24,7 @@ from bertie.data.reading import Reading
 from bertie.data.sources import read_sources
 from bertie.errors import DataError, SettingsError
 from bertie.metrics.overlap import chrf, exact_match, further_scores, same_words
+from bertie.nn.abilities import HasDecoder
 from bertie.nn.decoder import Decoder
 from bertie.nn.dropout import Noise
 from bertie.nn.logits import Logits
@@ -163,7 +164,7 @@ class Generation(Search, Task):
         Raises:
             SettingsError: the encoder has no decoder, or a text may be longer than the decoder takes.
         """
-        if not hasattr(encoder, "decoder"):
+        if not isinstance(encoder, HasDecoder):
             raise SettingsError(f"{type(encoder).__name__} has no decoder, which generation needs")
         decoder = encoder.decoder()
         for name in ("max_target", "max_new_tokens"):

@@ -25,6 +25,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from bertie.batch import Batch
 from bertie.data.random import stream, uniform
 from bertie.errors import SettingsError
+from bertie.nn.abilities import HasDiscriminator
 from bertie.nn.dropout import Noise, mix64
 from bertie.nn.initialize import initialize
 from bertie.nn.logits import Logits
@@ -132,7 +133,7 @@ class ReplacedToken(Masked):
         Raises:
             SettingsError: the encoder has no discriminator.
         """
-        if not hasattr(encoder, "discriminator"):
+        if not isinstance(encoder, HasDiscriminator):
             raise SettingsError(
                 f"replaced_token needs an architecture with a discriminator, such as electra (--model.architecture "
                 f"electra); {encoder.config.KIND} has none"
