@@ -125,7 +125,7 @@ def prepared(request: Request, out: Path, *, resume: bool) -> Prepared:
     return Prepared(corpus, Tokenizer.load(corpus.tokenizer_path), dev if dev.exists() else None, stored["said"])
 
 
-def made_by(parameters: Mapping[str, Any], out: Path) -> dict[str, Any]:
+def reusing(parameters: Mapping[str, Any], out: Path) -> dict[str, Any]:
     """Return parameters of pretrain with which a further run uses the corpora that the run in `out` prepared.
 
     Args:

@@ -5,8 +5,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from bertie import progress
-from bertie.commands._going_on import Bought, GoingOn
-from bertie.commands._yardsticks import Counted
+from bertie.commands._continuing import ContinuedRun, Effect
+from bertie.commands._yardsticks import Yardsticks
 from bertie.commands.command import Report
 
 if TYPE_CHECKING:
@@ -34,14 +34,14 @@ def finish(
     position: "RunState",
     data: "Corpus",
     masked: Any,
-    counted: Counted,
+    counted: Yardsticks,
     *,
     stages: "Sequence[Stage]",
     job: "RunSpec",
     begun: "StartReport | None" = None,
     prepared: str = "",
     expected: Mapping[str, float] | None = None,
-    onward: GoingOn | None = None,
+    onward: ContinuedRun | None = None,
     held_out: "DevCorpus | None" = None,
     limits: Mapping[str, Any] | None = None,
 ) -> Report:
@@ -55,7 +55,7 @@ def finish(
     values["epochs"] = round(position.tokens / max(1, data.num_tokens), 4)
     values |= counted.values(records) | dict(expected or {})
     _write_model(bundle, network, folder, position, data, values, begun)
-    effect = Bought() if onward is None else onward.conclude(records, folder, bundle.config, limits or {})
+    effect = Effect() if onward is None else onward.conclude(records, folder, bundle.config, limits or {})
     values |= effect.values
     same_corpus = held_out is not None and held_out.holds(data)
     remark_lines = _remarks(values, position, records, stages, job, counted, effect.remarks, same_corpus=same_corpus)
@@ -134,7 +134,7 @@ def _remarks(
     records: list[dict[str, Any]],
     stages: "Sequence[Stage]",
     job: "RunSpec",
-    counted: Counted,
+    counted: Yardsticks,
     bought: Sequence[str],
     *,
     same_corpus: bool,

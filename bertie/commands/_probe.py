@@ -22,7 +22,7 @@ from bertie.commands._demo_files import task_of, write_items
 from bertie.errors import BertieError, DataError, Interrupted, SettingsError
 
 if TYPE_CHECKING:
-    from bertie.commands._going_on import Bought
+    from bertie.commands._continuing import Effect
     from bertie.training.runfolder import RunFolder
 
 SEEDS = (1, 2, 3)
@@ -148,7 +148,7 @@ class Probe:
         facts = {name: value for name, value in vars(self).items() if name not in ("draws", "dev", "copied")}
         write_text(folder_path / _FILE, json.dumps(facts) + "\n")
 
-    def conclude(self, folder: RunFolder, source: str, limits: Mapping[str, Any]) -> Bought:
+    def conclude(self, folder: RunFolder, source: str, limits: Mapping[str, Any]) -> Effect:
         """Fine-tune both encoders with each seed, except those already done, and compare their scores.
 
         Args:
@@ -208,9 +208,9 @@ class Probe:
         shutil.rmtree(out, ignore_errors=True)
         return finetuned.scores[self.criterion]
 
-    def _compared(self, source: str, before: Sequence[float], after: Sequence[float]) -> Bought:
+    def _compared(self, source: str, before: Sequence[float], after: Sequence[float]) -> Effect:
         """Compare the scores: an encoder is better if the difference is clear and has the same sign for all seeds."""
-        from bertie.commands._going_on import Bought
+        from bertie.commands._continuing import Effect
         from bertie.metrics.spread import spread_of
         from bertie.reports.figures import is_share
         from bertie.reports.run import Comparison
@@ -257,7 +257,7 @@ class Probe:
             remark=summary,
             unit="%" if is_share(self.criterion) else "",
         )
-        return Bought(values=values, said=(summary,), remarks=(remark,) if worse else (), comparisons=(chart,))
+        return Effect(values=values, said=(summary,), remarks=(remark,) if worse else (), comparisons=(chart,))
 
 
 def _read(table: Path) -> tuple[str, Sequence[Any]]:

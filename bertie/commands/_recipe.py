@@ -39,7 +39,7 @@ class Recipe:
     """Tokens of a batch; None if not chosen yet."""
 
 
-def complete(parameters: Mapping[str, Any], longest: int) -> Recipe:
+def choose_recipe(parameters: Mapping[str, Any], longest: int) -> Recipe:
     """Choose the parameters of pretrain that are not given.
 
     Args:
@@ -53,7 +53,7 @@ def complete(parameters: Mapping[str, Any], longest: int) -> Recipe:
     from bertie.training.runfolder import settings_of
 
     earlier = (settings_of(Path(parameters["out"])) if parameters["resume"] else None) or {}
-    merged = {**parameters, **as_began(parameters, earlier)} if earlier else dict(parameters)
+    merged = {**parameters, **earlier_choices(parameters, earlier)} if earlier else dict(parameters)
     model, source = merged["model"], merged["from_"]
     task = merged["task"] or (usual_task(model) if source is None else _stored_task(source))
     settings = dict(merged["settings"] or {})
@@ -65,11 +65,11 @@ def complete(parameters: Mapping[str, Any], longest: int) -> Recipe:
     return Recipe(task=task, settings=settings, model=model, objective=objective, batch_tokens=merged["batch_tokens"])
 
 
-def fitted(recipe: Recipe, parameters: Mapping[str, Any], corpus: Corpus, longest: int) -> Recipe:
+def fit_to_corpus(recipe: Recipe, parameters: Mapping[str, Any], corpus: Corpus, longest: int) -> Recipe:
     """Return a recipe that fits the corpus: masked LM if the default objective needs pairs that the corpus lacks.
 
     Args:
-        recipe: the recipe of `complete`.
+        recipe: the recipe of `choose_recipe`.
         parameters: the parameters of pretrain; a given task is kept.
         corpus: the training corpus.
         longest: tokens of the longest sequence.
@@ -85,10 +85,10 @@ def fitted(recipe: Recipe, parameters: Mapping[str, Any], corpus: Corpus, longes
         f"the objective is {_DEFAULT_TASK}, because {recipe.task} needs several documents, some with two or more "
         "sentences; in .txt files an empty line separates documents"
     )
-    return complete({**parameters, "task": _DEFAULT_TASK}, longest)
+    return choose_recipe({**parameters, "task": _DEFAULT_TASK}, longest)
 
 
-def as_began(parameters: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+def earlier_choices(parameters: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parameters of pretrain that an earlier run chose and this call leaves open.
 
     Args:

@@ -87,7 +87,7 @@ def each_seed(
     from bertie.training.runfolder import settings_of
 
     common = dict(parameters)
-    seeds, out = checked(common.pop("seeds")), Path(common["out"])
+    seeds, out = checked_seeds(common.pop("seeds")), Path(common["out"])
     del common["seed"]
     if str(common.get("dev") or "").endswith("%") and common.get("split_seed") is None:
         common["split_seed"] = 0  # all runs are evaluated on the same items
@@ -137,7 +137,7 @@ def model_folders(path: str | Path) -> list[Path]:
     return models
 
 
-def checked(seeds: Sequence[int]) -> tuple[int, ...]:
+def checked_seeds(seeds: Sequence[int]) -> tuple[int, ...]:
     """Return the seeds as a tuple, and refuse invalid ones."""
     if not seeds:
         raise SettingsError("seeds is empty; give some, such as --seeds 1,2,3")
@@ -251,7 +251,7 @@ def _combined(runs: Sequence[Run], out: Path, command: str, kind: type[Kind], ta
         "best": str(best.folder / "model"),
         "typical": str(typical.folder / "model"),
         "runs": [{"seed": run.seed, **{name: run.scores[name] for name in names}, **_cost(run.report)} for run in runs],
-        **averages(spreads, len(runs)),
+        **seed_statistics(spreads, len(runs)),
     }
     if remarks := [f"seed {run.seed}: {line}" for run in runs for line in run.report.values.get("remarks", ())]:
         values["remarks"] = remarks
@@ -266,7 +266,7 @@ def _combined(runs: Sequence[Run], out: Path, command: str, kind: type[Kind], ta
     return report
 
 
-def averages(spreads: Mapping[str, Spread], num_seeds: int) -> dict[str, Any]:
+def seed_statistics(spreads: Mapping[str, Spread], num_seeds: int) -> dict[str, Any]:
     """Return the figures of several seeds: the kind of interval, means by name, and a table of all statistics."""
     return {
         "interval": f"95 % of the mean, Student's t over {num_seeds} seeds" if num_seeds > 1 else "none for one seed",

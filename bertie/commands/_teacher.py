@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from bertie.tasks.task import Task, TaskModel
 
 
-def taught(
+def with_teacher(
     network: "TaskModel", bundle: "Bundle", settings: DistillSettings, *, seed: int
 ) -> tuple["TaskModel", "Task"]:
     """Combine the student with a teacher, if the settings name one.

@@ -26,7 +26,7 @@ _UNIGRAM = "yardstick_unigram_loss"
 
 
 @dataclass(frozen=True)
-class Counted:
+class Yardsticks:
     """The yardsticks of a run; empty for a task without masks."""
 
     recipe: Recipe
@@ -66,7 +66,9 @@ def recipe_of(bundle: Bundle, start: str | RandomStart, optimizer: OptimizerSett
     )
 
 
-def count(corpus: Corpus, dev: DevCorpus | None, bundle: Bundle, length: int, recipe: Recipe) -> Counted:
+def measure_yardsticks(
+    corpus: Corpus, dev: DevCorpus | None, bundle: Bundle, length: int, recipe: Recipe
+) -> Yardsticks:
     """Count tokens and their neighbours, and measure the losses of predictions from these counts.
 
     Args:
@@ -80,7 +82,7 @@ def count(corpus: Corpus, dev: DevCorpus | None, bundle: Bundle, length: int, re
     from bertie.data.yardsticks import measure, places_of
 
     if not bundle.task.fills_masks:
-        return Counted(recipe)
+        return Yardsticks(recipe)
     has_dev = dev is not None and not dev.holds(corpus)
     if has_dev:
         assert dev is not None
@@ -88,7 +90,7 @@ def count(corpus: Corpus, dev: DevCorpus | None, bundle: Bundle, length: int, re
     else:
         places, left_out = _sample(corpus, bundle, length)
     if not len(places.tokens):  # for example a task that draws only causal batches
-        return Counted(recipe)
+        return Yardsticks(recipe)
     pairs = count_pairs(corpus, without=left_out)
     figures = measure(pairs, places, bundle.tokenizer.special_ids).figures()
     num_counted = int(pairs.tokens.sum())
@@ -103,7 +105,7 @@ def count(corpus: Corpus, dev: DevCorpus | None, bundle: Bundle, length: int, re
         f"The yardsticks are counts of {num_counted:,} tokens{part}, measured on {text_name}: of single tokens "
         "(unigram), and of the tokens on both sides of a [MASK] (two neighbours)."
     )
-    return Counted(recipe, figures, sentence)
+    return Yardsticks(recipe, figures, sentence)
 
 
 def _sample(corpus: Corpus, bundle: Bundle, length: int) -> tuple[Places, tuple[Integers, Integers]]:

@@ -4,11 +4,11 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from bertie.commands._begin import peak_of, with_optimizer
-from bertie.commands._dial import MEASURED_TASK, dial
+from bertie.commands._first_weights import peak_of, with_optimizer
 from bertie.commands._new_model import ModelSettings, RandomStart
-from bertie.commands._recipe import complete, usual_task
-from bertie.commands._yardsticks import count, recipe_of
+from bertie.commands._recipe import choose_recipe, usual_task
+from bertie.commands._size_choice import MEASURED_TASK, choose_size
+from bertie.commands._yardsticks import measure_yardsticks, recipe_of
 from bertie.commands.command import Report
 from bertie.errors import DataError, SettingsError
 from bertie.training.scaling import Rung
@@ -77,15 +77,16 @@ def advise(
     undecided = dict.fromkeys(("settings", "mask_rate", "max_masked", "batch_tokens", "steps", "epochs"))
     parameters |= {**undecided, "task": MEASURED_TASK, "training": TrainingSettings(), "threads": set_threads(threads)}
     parameters |= {"precision": resolve(precision, hardware), "device": hardware.type}
-    recipe = complete(parameters, length)
+    recipe = choose_recipe(parameters, length)
     parameters["optimizer"] = with_optimizer(OptimizerSettings(), None, recipe.objective, Path(), resume=False)
-    dialled = dial(parameters, recipe, text, tokenizer, length, hardware)
+    dialled = choose_size(parameters, recipe, text, tokenizer, length, hardware)
     if dialled.rung is None or not isinstance(dialled.start, RandomStart):
         raise SettingsError("the curve doesn't hold for runs with --model.start paper; leave it out")
     bundle = dialled.start.draw(recipe.objective, seed=0)
     held_out = None if dev is None else _held_out(dev, bundle, length, dev_tokens, hardware)
     peak = peak_of(parameters["optimizer"], dialled.start, None)
-    yardsticks = count(text, held_out, bundle, length, recipe_of(bundle, dialled.start, parameters["optimizer"], peak))
+    counted = recipe_of(bundle, dialled.start, parameters["optimizer"], peak)
+    yardsticks = measure_yardsticks(text, held_out, bundle, length, counted)
     unigram = yardsticks.figures.get("yardstick_unigram_loss", 0.0)
     values: dict[str, Any] = {"size": dialled.model.size, "batch_tokens": dialled.batch_tokens}
     values["tokens"] = round(dialled.rung.tokens)

@@ -11,7 +11,7 @@ from bertie.commands._demo_files import DemoFiles, gather
 from bertie.commands._demo_report import CLASSICAL, PRETRAINED, RANDOM, Outcome, report
 from bertie.commands._held_out import is_held_out
 from bertie.commands._new_model import ModelSettings
-from bertie.commands._seeds import checked
+from bertie.commands._seeds import checked_seeds
 from bertie.commands.command import Report
 from bertie.commands.finetune import finetune
 from bertie.commands.pretrain import pretrain
@@ -77,9 +77,9 @@ def demo(
         raise SettingsError("--task requires tables of your own; give --train and --dev, or leave it out")
     if language != "en" and corpus and train is not None:
         raise SettingsError("--language chooses among the demo's own texts; leave it out with files of your own")
-    checked_seeds, folder = checked(seeds), _new_folder(out)
+    chosen_seeds, folder = checked_seeds(seeds), _new_folder(out)
     tables = None if train is None or dev is None else (train, dev)
-    files = gather(folder, corpus, tables, task=task, labels=labels, seeds=checked_seeds, language=language)
+    files = gather(folder, corpus, tables, task=task, labels=labels, seeds=chosen_seeds, language=language)
     progress.note(f"1/5  vocabulary of {vocab_size:,} pieces")
     with progress.without_notes():
         train_tokenizer(tuple(str(path) for path in files.corpus), out=folder / "tokenizer", vocab_size=vocab_size)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from bertie import config, progress
 from bertie.commands._against import compare, load_as_asked
-from bertie.commands._seeds import averages, model_folders
+from bertie.commands._seeds import model_folders, seed_statistics
 from bertie.commands.command import Report
 from bertie.config import Positional
 from bertie.errors import SettingsError
@@ -168,7 +168,7 @@ def _each(models: Sequence[Path], parameters: dict[str, Any]) -> Scores:
     rows = [{"model": str(model), **each} for model, each in zip(models, scores, strict=True)]
     return Scores(
         title=f"{len(models)} seeds of {folder} on {common.get('suite') or common['file']}",
-        values={"model": folder, **common, "runs": rows, **averages(spreads, len(models))},
+        values={"model": folder, **common, "runs": rows, **seed_statistics(spreads, len(models))},
     )
 
 

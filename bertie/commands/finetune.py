@@ -8,7 +8,7 @@ from bertie import config, progress
 from bertie.commands._fitting import horizon_of, origin
 from bertie.commands._new_model import ModelSettings, RandomStart, start_of
 from bertie.commands._seeds import with_seeds
-from bertie.commands._teacher import taught
+from bertie.commands._teacher import with_teacher
 from bertie.commands.command import Report
 from bertie.config import Positional
 from bertie.errors import DataError, SettingsError
@@ -153,7 +153,7 @@ def finetune(
     parameters |= asdict(fit)
     held_out = DevTable(bundle, dev_items, final=resolved == "fp32" and lora.rank == 0 and not training.best)
     network = choose(bundle.model, freeze=freeze, lora=lora, seed=seed)
-    learner, lesson = taught(network, bundle, distill, seed=seed)
+    learner, lesson = with_teacher(network, bundle, distill, seed=seed)
     with RunFolder.open(
         out, "finetune", parameters, resume=resume, data=fingerprint(table.items), settings_file=config
     ) as folder:

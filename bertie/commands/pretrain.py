@@ -7,20 +7,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from bertie import config, progress
-from bertie.commands._begin import begin, peak_of, remembered, with_optimizer
 from bertie.commands._chinese_words import warn_of_single_characters
 from bertie.commands._clozes import guesses, side_by_side
-from bertie.commands._dial import dial, expected
-from bertie.commands._going_on import GoingOn, kept_share, peak_for, shortened, warmed
+from bertie.commands._continuing import ContinuedRun, kept_share, peak_for, shortened, train_new_head
+from bertie.commands._first_weights import first_guesses, peak_of, set_first_weights, with_optimizer
 from bertie.commands._held_out import DevCorpus, opened
 from bertie.commands._new_model import ModelSettings, RandomStart
-from bertie.commands._prepared_text import Request, made_by, prepared
+from bertie.commands._prepared_text import Request, prepared, reusing
 from bertie.commands._pretrained import finish, summary
 from bertie.commands._probe import LIMITS, Probe
-from bertie.commands._recipe import as_began, complete, fitted
+from bertie.commands._recipe import choose_recipe, earlier_choices, fit_to_corpus
 from bertie.commands._seeds import with_seeds
-from bertie.commands._teacher import taught
-from bertie.commands._yardsticks import Counted, count, recipe_of
+from bertie.commands._size_choice import choose_size, expected
+from bertie.commands._teacher import with_teacher
+from bertie.commands._yardsticks import Yardsticks, measure_yardsticks, recipe_of
 from bertie.commands.command import Report
 from bertie.config import Positional
 from bertie.errors import DataError, SettingsError
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 def _like_first_run(parameters: Mapping[str, Any], settings: Mapping[str, Any], out: Path) -> dict[str, Any]:
     """Return parameters for the runs of further seeds: the choices and the prepared text of the first run."""
-    return {**as_began(parameters, settings), **made_by(parameters, out)}
+    return {**earlier_choices(parameters, settings), **reusing(parameters, out)}
 
 
 @with_seeds(_like_first_run)
@@ -144,14 +144,14 @@ def pretrain(
     hardware = resolve_device(device)
     parameters |= {"threads": set_threads(threads), "precision": resolve(precision, hardware), "device": hardware.type}
     request = Request(files, corpus, dev, vocab_size=vocab_size, words=add_words, source=from_)
-    recipe = complete(parameters, longest)
+    recipe = choose_recipe(parameters, longest)
     probe_table = Probe.read(probe, from_, out, resume=resume)
     prepared_text = prepared(request, out, resume=resume)
     text, tokenizer, dev = prepared_text.corpus, prepared_text.tokenizer, prepared_text.dev
-    recipe = fitted(recipe, parameters, text, longest)
+    recipe = fit_to_corpus(recipe, parameters, text, longest)
     objective = recipe.objective
     optimizer = parameters["optimizer"] = with_optimizer(optimizer, from_, objective, out, resume=resume)
-    dialled = dial(parameters, recipe, text, tokenizer, longest, hardware)
+    dialled = choose_size(parameters, recipe, text, tokenizer, longest, hardware)
     start = dialled.start
     parameters |= {"task": recipe.task, "settings": recipe.settings or None, "batch_tokens": dialled.batch_tokens}
     parameters |= {"mask_rate": getattr(objective, "mask_rate", None), "model": dialled.model}
@@ -165,7 +165,7 @@ def pretrain(
     schedule = parameters["schedule"] = _with_positions(schedule, stage_list, bundle)
     parameters["keep"] = kept_share(bundle, network, from_, keep, out, resume=resume)
     parameters |= {"learning_rate": peak, "probe": None if probe_table is None else probe_table.path}
-    learner, lesson = taught(network, bundle, distill, seed=seed)
+    learner, lesson = with_teacher(network, bundle, distill, seed=seed)
     size = dialled.batch_tokens
     horizon = _horizon(text, objective, steps, tokens, epochs, budget, seed=seed, length=longest, size=size)
     facts: dict[str, Any] = {"data": text.fingerprint, "settings_file": config, "prepared": bool(files or add_words)}
@@ -175,17 +175,17 @@ def pretrain(
             return summary(folder, folder.values, objective)
         held_out, dev = opened(dev, bundle, network, stage_list, dev_tokens, hardware, named=request.dev is not None)
         warn_of_single_characters(objective, tokenizer, text, None if held_out is None else held_out.corpus)
-        yardsticks = count(text, held_out, bundle, longest, recipe_of(bundle, start, optimizer, peak))
+        yardsticks = measure_yardsticks(text, held_out, bundle, longest, recipe_of(bundle, start, optimizer, peak))
         expected_losses = expected(dialled, {} if held_out is None else yardsticks.figures, folder)
         sizes: dict[str, Any] = {"stages": stage_list, "batch_tokens": size, "micro_tokens": training.micro_tokens}
         feed = partial(corpus_feed, text, objective, tokenizer, **sizes, schedule=schedule, seed=seed)
         job = _job(learner, lesson, feed, horizon, parameters, hardware, held_out, yardsticks)
-        begun = begin(start, network, bundle, text, folder, seed=seed)
-        begun = begun or warmed(bundle, network, text, job, stage_list[0].length, folder)
-        first_guesses = remembered(folder, guesses(bundle, text, dev, hardware, seed=seed)[1], begun)
-        onward = GoingOn.of(from_, bundle, network, text, held_out, stage_list, job, folder, probe_table)
+        begun = set_first_weights(start, network, bundle, text, folder, seed=seed)
+        begun = begun or train_new_head(bundle, network, text, job, stage_list[0].length, folder)
+        before = first_guesses(folder, guesses(bundle, text, dev, hardware, seed=seed)[1], begun)
+        onward = ContinuedRun.of(from_, bundle, network, text, held_out, stage_list, job, folder, probe_table)
         position = run(shortened(job, begun), folder)
-        masked = side_by_side(first_guesses, bundle, text, dev, hardware, seed=seed)
+        masked = side_by_side(before, bundle, text, dev, hardware, seed=seed)
         about: dict[str, Any] = {"stages": stage_list, "job": job, "begun": begun, "prepared": prepared_text.said}
         about |= {"expected": expected_losses, "onward": onward, "limits": {name: parameters[name] for name in LIMITS}}
         return finish(bundle, network, folder, position, text, masked, yardsticks, held_out=held_out, **about)
@@ -222,7 +222,7 @@ def _job(
     parameters: dict[str, Any],
     hardware: Any,
     held_out: DevCorpus | None,
-    yardsticks: Counted,
+    yardsticks: Yardsticks,
 ) -> "RunSpec":
     """Build the run's job from its decided settings."""
     from bertie.training.run import RunSpec

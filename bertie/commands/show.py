@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from bertie import config, progress
+from bertie.commands._integrity import corpus_files, model_files, run_files
 from bertie.commands._seeds import folder_of
-from bertie.commands._whole import corpus_files, model_files, run_files
 from bertie.commands.command import Report
 from bertie.config import Positional
 from bertie.errors import DataError, SettingsError

@@ -182,9 +182,9 @@ def test_the_verdict_needs_every_seed(
 ) -> None:
     probe = Probe.read(sentences(tmp_path / "t.tsv"), "given/model", tmp_path, resume=False)
     assert probe is not None
-    few = probe._comparison("given/model", before, after)
+    few = probe._compared("given/model", before, after)
     assert few.values["probe"] == "no clear difference" and not few.remarks  # of 8 rows
-    found = replace(probe, num_dev=1000)._comparison("given/model", before, after)
+    found = replace(probe, num_dev=1000)._compared("given/model", before, after)
     assert found.values["probe"] == verdict
     assert bool(found.remarks) == (verdict == "worse")
     assert all("given/model" in line for line in found.remarks)

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import bertie
-from bertie.commands import _dial as dial
+from bertie.commands import _size_choice
 from bertie.commands._new_model import ModelSettings, RandomStart
 from bertie.corpus.shards import Corpus
 from bertie.errors import SettingsError
@@ -193,7 +193,7 @@ def test_a_run_from_before_there_were_starts_goes_on_as_it_began(
     wishes: dict[str, Any] = {"corpus": corpus, "out": tmp_path / "run", "model": size, "steps": 5, **RUN}
     wishes["mask_rate"] = 0.15
     with monkeypatch.context() as patch:
-        patch.setattr(dial, "with_start", lambda model, out, resume: model)
+        patch.setattr(_size_choice, "with_start", lambda model, out, resume: model)
         break_off(at=4, **wishes)
     assert "model.start" not in json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))["settings"]
     values = bertie.pretrain(resume=True, **wishes).values

@@ -15,8 +15,8 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from bertie import progress
-from bertie.commands._begin import with_start
-from bertie.commands._going_on import further_batch
+from bertie.commands._continuing import further_batch
+from bertie.commands._first_weights import with_start
 from bertie.commands._new_model import ModelSettings, RandomStart
 from bertie.commands._recipe import Recipe
 from bertie.errors import SettingsError
@@ -112,7 +112,7 @@ class Bench:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dialled:
+class SizeChoice:
     """The chosen size and batch of a run, with the expected result."""
 
     start: str | RandomStart
@@ -155,7 +155,7 @@ class Dialled:
         }
 
 
-def expected(dialled: Dialled, figures: Mapping[str, float], folder: RunFolder) -> dict[str, float]:
+def expected(dialled: SizeChoice, figures: Mapping[str, float], folder: RunFolder) -> dict[str, float]:
     """Return the expected held-out losses, write a note about them, and record them for a resumed run.
 
     Args:
@@ -176,14 +176,14 @@ def expected(dialled: Dialled, figures: Mapping[str, float], folder: RunFolder) 
     return losses
 
 
-def dial(
+def choose_size(
     parameters: Mapping[str, Any],
     recipe: Recipe,
     corpus: Corpus,
     tokenizer: Tokenizer,
     longest: int,
     device: torch.device,
-) -> Dialled:
+) -> SizeChoice:
     """Choose the size and the batch of a run, if they aren't given, and write a note about the choice.
 
     A resumed run keeps its earlier choice.
@@ -210,13 +210,13 @@ def dial(
     default_batch = recipe.batch_tokens or max(USUAL_BATCH, longest)
     if parameters["from_"] is not None:
         further = further_batch(parameters, longest, compares_items=recipe.objective.compares_items)
-        return Dialled(start=parameters["from_"], model=recipe.model, batch_tokens=recipe.batch_tokens or further)
+        return SizeChoice(start=parameters["from_"], model=recipe.model, batch_tokens=recipe.batch_tokens or further)
     model = with_start(recipe.model, out, resume=resume)
     is_measured = recipe.task == MEASURED_TASK and model.start == MEASURED_START
     continues = resume and settings_of(out) is not None
     if model.size is not None and (continues or not is_measured):
         start = _random_start(_with_dropout(model, 0.0), tokenizer, longest)
-        return Dialled(start=start, model=start.settings, batch_tokens=default_batch)
+        return SizeChoice(start=start, model=start.settings, batch_tokens=default_batch)
     lengths: dict[str, Any] = {name: parameters[name] for name in ("steps", "tokens", "epochs")}
     amount = Amount(**lengths, seconds=seconds)
     bench = Bench(
@@ -234,7 +234,7 @@ def dial(
     return dialled if is_measured else replace(dialled, rung=None)
 
 
-def turn(model: ModelSettings, batch_tokens: int | None, amount: Amount, bench: Bench) -> Dialled:
+def turn(model: ModelSettings, batch_tokens: int | None, amount: Amount, bench: Bench) -> SizeChoice:
     """Choose the size of the encoder and of the batches, if they aren't given.
 
     Args:
@@ -275,7 +275,7 @@ def turn(model: ModelSettings, batch_tokens: int | None, amount: Amount, bench: 
     chosen_model = _with_dropout(replace(model, size=rung.size), dropout_of(rung.passes))
     start = _random_start(chosen_model, bench.tokenizer, bench.length)
     size = batch_of(rung.tokens, rung.weights, compares_items=bench.task.compares_items)
-    return Dialled(
+    return SizeChoice(
         start=start,
         model=start.settings,
         batch_tokens=batch_tokens or max(size, bench.length),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import bertie
-from bertie.commands import _dial
+from bertie.commands import _size_choice
 from bertie.commands._new_model import ModelSettings, RandomStart
 from bertie.errors import SettingsError
 from bertie.training import scaling
@@ -36,10 +36,10 @@ def speeds(monkeypatch: pytest.MonkeyPatch, **tokens_a_second: float) -> list[st
         measured.append(str(start.settings.size))
         return tokens_a_second[measured[-1]]
 
-    monkeypatch.setattr(_dial.Bench, "speed", speed)
-    monkeypatch.setattr(_dial, "_LOOK", 100.0)
+    monkeypatch.setattr(_size_choice.Bench, "speed", speed)
+    monkeypatch.setattr(_size_choice, "_LOOK", 100.0)
     monkeypatch.setattr(scaling, "worth", lambda tokens, corpus_tokens: tokens)
-    monkeypatch.setattr(_dial, "fitting", lambda sizes, corpus_tokens: sizes)
+    monkeypatch.setattr(_size_choice, "fitting", lambda sizes, corpus_tokens: sizes)
     return measured
 
 
@@ -115,7 +115,7 @@ def test_a_run_that_goes_on_measures_nothing(
     monkeypatch.setattr(scaling, "loss_left", lambda weights, tokens: 0.5)
     break_off(at=3, **wishes)
     before = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))
-    monkeypatch.setattr(_dial, "turn", lambda *given: pytest.fail("it chose once more"))
+    monkeypatch.setattr(_size_choice, "turn", lambda *given: pytest.fail("it chose once more"))
     values = bertie.pretrain(resume=True, **wishes).values
     assert values["steps"] == 6 and values["expected_mask_loss"] == before["kept"]["expected"]["expected_mask_loss"]
     assert values["expected_mask_loss"] == pytest.approx(values["yardstick_unigram_loss"] / 2, abs=1e-3)

@@ -112,7 +112,7 @@ def kept_share(
     return default if given is None else given
 
 
-def warmed(
+def train_new_head(
     bundle: Bundle, network: TaskModel, corpus: Corpus, job: RunSpec, length: int, folder: RunFolder
 ) -> StartReport | None:
     """Train a new head alone, unless the run continues from a checkpoint, and return the record of it.
@@ -166,7 +166,7 @@ def shortened(job: RunSpec, begun: StartReport | None) -> RunSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bought:
+class Effect:
     """The effect of a run on its source model, in figures and words."""
 
     values: dict[str, Any] = field(default_factory=dict)
@@ -179,7 +179,7 @@ class Bought:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GoingOn:
+class ContinuedRun:
     """Measurements of an encoder before and after a run that continues from it."""
 
     source: str
@@ -204,7 +204,7 @@ class GoingOn:
         job: RunSpec,
         folder: RunFolder,
         probe: Probe | None,
-    ) -> GoingOn | None:
+    ) -> ContinuedRun | None:
         """Measure the network before its first step, or read the recorded measurement; None for random weights."""
         from bertie.commands._held_out import DevCorpus
 
@@ -230,7 +230,7 @@ class GoingOn:
 
     def conclude(
         self, records: Sequence[Mapping[str, Any]], folder: RunFolder, shape: Any, limits: Mapping[str, Any]
-    ) -> Bought:
+    ) -> Effect:
         """Measure the network after the run, and compare it with the source model.
 
         Args:
@@ -241,17 +241,17 @@ class GoingOn:
         """
         loss = self._loss(records)
         finetune_limits = {**limits, "length": min(_PROBE_LENGTH, shape.max_positions)}
-        probed = Bought() if self.probe is None else self.probe.conclude(folder, self.source, finetune_limits)
+        probed = Effect() if self.probe is None else self.probe.conclude(folder, self.source, finetune_limits)
         mean_note = f"The written model is a mean of weights: {self.keep:.0%} from the source, the rest from the run."
         advice = {"fine_tune_from": self.source} if loss.remarks or probed.remarks else {}
-        return Bought(
+        return Effect(
             values={**loss.values, **probed.values, **advice},
             said=(*((mean_note,) if self.keep else ()), *loss.said, *probed.said),
             remarks=(*loss.remarks, *probed.remarks),
             comparisons=probed.comparisons,
         )
 
-    def _loss(self, records: Sequence[Mapping[str, Any]]) -> Bought:
+    def _loss(self, records: Sequence[Mapping[str, Any]]) -> Effect:
         """Compare the losses before and after the run."""
         name, text_name, before, after = "mask_loss", "a sample of the training corpus", self.before, None
         if self.measure is not None:
@@ -264,14 +264,14 @@ class GoingOn:
             if len(losses) > 1 and dev[0]["step"] == 0:
                 before, after = losses[0], losses[-1]
         if before is None or after is None:
-            return Bought()
+            return Effect()
         values = {f"{name}_before": round(before, 4), f"{name}_after": round(after, 4)}
         loss_name = "loss with every chosen token as [MASK]" if name == "mask_loss" else "loss"
         sentence = f"On {text_name} the {loss_name} was {before:.3f} before the first step and {after:.3f} at the end."
         if after < before:
-            return Bought(values=values, said=(sentence,))
+            return Effect(values=values, said=(sentence,))
         remark = (
             f"the {loss_name} did not fall: on {text_name} it was {before:.3f} before the first step and {after:.3f} "
             f"at the end. Give the run more time or tokens or a lower --learning-rate, or use {self.source} unchanged"
         )
-        return Bought(values=values, said=(sentence,), remarks=(remark,))
+        return Effect(values=values, said=(sentence,), remarks=(remark,))

@@ -81,7 +81,7 @@ def peak_of(optimizer: OptimizerSettings, start: str | RandomStart, given: float
     return round(PEAK_FROM_NEIGHBOURS * min(1.0, math.sqrt(_MEASURED_WIDTH / width)), 5)
 
 
-def begin(
+def set_first_weights(
     start: str | RandomStart,
     network: TaskModel,
     bundle: Bundle,
@@ -113,7 +113,7 @@ def begin(
     return begun
 
 
-def remembered(folder: RunFolder, guesses: Guesses, begun: StartReport | None) -> Guesses:
+def first_guesses(folder: RunFolder, guesses: Guesses, begun: StartReport | None) -> Guesses:
     """Return the model's predictions before the first step: the current ones, or those recorded when the run started.
 
     Args:

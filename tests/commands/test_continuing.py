@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 import bertie
 from bertie import config
-from bertie.commands._going_on import further_batch
+from bertie.commands._continuing import further_batch
 from bertie.errors import DataError, SettingsError
 from bertie.formats.format import new
 from bertie.formats.huggingface import read, write
