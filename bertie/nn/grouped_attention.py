@@ -49,6 +49,7 @@ class _Group:
 
 
 @lru_cache(maxsize=4)
+@torch.inference_mode(False)  # training may use what prediction has cached
 def _groups(
     query_edges: tuple[int, ...], key_edges: tuple[int, ...], causal: bool, window: int, device: torch.device
 ) -> list[_Group]:

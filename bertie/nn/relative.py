@@ -157,6 +157,7 @@ class RelativeVectors(nn.Module):
 
 
 @lru_cache(maxsize=64)
+@torch.inference_mode(False)  # training may use what prediction has cached
 def _rows(num_queries: int, num_keys: int, span: int, farthest: int | None, device: torch.device) -> Tensor:
     back = -_distances(num_queries, num_keys, device)  # DeBERTa counts to the left
     if farthest is not None:

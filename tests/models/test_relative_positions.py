@@ -91,6 +91,16 @@ def test_gradients_are_those_of_transformers(tiny_tokenizer: Any, tmp_path: Path
         assert set(renamed) <= {*expected, *(f"{names.prefix}.pooler.dense.{end}" for end in ("weight", "bias"))}
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_training_follows_prediction_on_the_same_shapes(kind: str, tiny_tokenizer: Any) -> None:
+    encoder = bundle(kind, TASKS["ForMaskedLM"], tiny_tokenizer).model.encoder
+    batch = Batch.from_padded(torch.full((2, 24), 7))
+    with torch.inference_mode():
+        encoder(batch)
+    encoder(batch).sum().backward()
+    assert all(value.grad is not None for name, value in encoder.named_parameters() if "position" not in name)
+
+
 def test_buckets_are_those_of_the_original() -> None:
     distances = torch.arange(-600, 601)
     theirs = transformers.models.mpnet.modeling_mpnet.MPNetEncoder.relative_position_bucket(distances)
