@@ -215,7 +215,7 @@ def test_lower_case_before_a_tokenizer_that_keeps_case(folder: Path) -> None:
 @pytest.mark.parametrize("content", [b"{", b"\xff", b"[" * 100_000, b" " * (1 << 20) + b"[]"])
 def test_broken_files(content: bytes, folder: Path) -> None:
     (folder / "modules.json").write_bytes(content)
-    with pytest.raises(DataError, match=r"modules\.json(: this is no valid|: not UTF-8|: nested too| has .* at most)"):
+    with pytest.raises(DataError, match=r"modules\.json(: this is not valid|: not UTF-8|: nested too| has .* at most)"):
         huggingface.read(folder)
 
 

@@ -226,7 +226,7 @@ def test_what_is_not_followed_in_writing_is_named(theirs: Any, tmp_path: Path) -
     TOKENIZER.save(tmp_path)
     file = tmp_path / "generation_config.json"
     file.write_text(json.dumps({"repetition_penalty": 1.3, "early_stopping": True, "typical_p": 1.0, "num_beams": 2}))
-    (note,) = [note for note in huggingface.read(tmp_path).notes if "writing" in note]
+    (note,) = [note for note in huggingface.read(tmp_path).notes if "generation settings" in note]
     assert note == f"{file}: bertie ignores these generation settings: early_stopping, repetition_penalty"
     for wrong, said in (
         ({"num_beams": "3"}, "num_beams must be an? int"),

@@ -302,7 +302,7 @@ def test_another_threshold_needs_no_second_look(build_model: Callable[..., TaskM
         moved = task.adjusted({"null_threshold": threshold})
         again = evaluate(model, moved, items, tiny_tokenizer)
         revised = rejudge(found, moved, items)
-        assert revised is not None and (revised.scores, revised.certainty) == (again.scores, again.certainty)
+        assert revised is not None and (revised.scores, revised.calibration) == (again.scores, again.calibration)
         assert [record(*both) for both in zip(items, revised.predictions, strict=True)] == [
             record(*both) for both in zip(items, again.predictions, strict=True)
         ]

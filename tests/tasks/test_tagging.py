@@ -223,7 +223,7 @@ def test_scores_of_entities() -> None:
     assert TASK.score(told, items) == {"f1": pytest.approx(2 / 3), "precision": 1.0, "recall": 0.5, "accuracy": 0.8}
     assert TASK.per_class(told, items)["LOC"] == {"f1": 0.0, "precision": 0.0, "recall": 0.0, "support": 1.0}
     judged = TASK.judge(told[0], items[0])
-    assert (judged.gold, judged.guess, judged.score) == ("PER Ann Lee, LOC Rome", "PER Ann Lee", 0.8)
+    assert (judged.gold, judged.guess, judged.confidence) == ("PER Ann Lee, LOC Rome", "PER Ann Lee", 0.8)
     assert judged.credit == pytest.approx(2 / 3)
     nothing = TASK.judge(told[1], items[1])
     assert (nothing.gold, nothing.guess, nothing.credit) == ("no entities", "no entities", 1.0)
