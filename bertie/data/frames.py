@@ -164,7 +164,7 @@ def taking_tables(function: Callable[..., Any]) -> Callable[..., Any]:
             for name in takes & arguments.keys():
                 value = arguments[name]
                 if name == "texts" and not is_table(value):
-                    arguments[name] = as_texts(value)
+                    arguments[name] = [value] if isinstance(value, str) else as_texts(value)
                 elif is_table(value) or (name != "texts" and isinstance(value, list)):
                     path = stack.enter_context(as_file(value, "the table" if name == "texts" else name, pairs=pairs))
                     del arguments[name]
