@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer as RustTokenizer
 
-from bertie.corpus import encoding, remembered
+from bertie.corpus import encoding, encoding_cache
 from bertie.corpus.documents import read_documents
 from bertie.corpus.encoding import TextEncoder
 from bertie.corpus.sentences import split
@@ -75,8 +75,8 @@ def test_special_tokens_in_text_are_text(encoder: TextEncoder) -> None:
 
 
 def test_memory_is_bounded(vocabulary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remembered, "MAX_STRINGS", 50)
-    monkeypatch.setattr(remembered, "MAX_CHARACTERS", 400)
+    monkeypatch.setattr(encoding_cache, "MAX_STRINGS", 50)
+    monkeypatch.setattr(encoding_cache, "MAX_CHARACTERS", 400)
     encoder = by_words(Tokenizer.load(vocabulary))
     for number in range(40):
         sentences = [f"the cat{number} ran {number * word} on the mat" for word in range(20)] + ["x" * (30 * number)]

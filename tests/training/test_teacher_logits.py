@@ -27,7 +27,7 @@ from bertie.tasks.question_answering import QuestionAnswering
 from bertie.tasks.regression import Regression
 from bertie.tasks.tagging import Tagging
 from bertie.tasks.task import TaskModel
-from bertie.training.teacher_logits import disagreement, kind_of, num_opinions
+from bertie.training.teacher_logits import kind_of, logits_loss, num_rows
 
 TEXTS = ("the film was very good", "a poor story", "the old dog ran in the city , and the cat saw it", "not bad !")
 PAIRS = [(text, TEXTS[place - 1]) for place, text in enumerate(TEXTS)]
@@ -65,12 +65,12 @@ def test_opinions(build_model: Build, tiny_tokenizer: Any, name: str) -> None:
     task, items, count = CASES[name]
     batch, (first, second) = task.encode(items, tiny_tokenizer), (build_model(task, seed=seed) for seed in (1, 2))
     student, teacher = first(batch), second(batch).detach()
-    assert num_opinions(task, batch) == count
-    found = disagreement(task, student, teacher, batch, 2.0)
+    assert num_rows(task, batch) == count
+    found = logits_loss(task, student, teacher, batch, 2.0)
     learning = [value for value in first.parameters() if value.requires_grad]
     slopes = [slope for slope in torch.autograd.grad(found, learning, allow_unused=True) if slope is not None]
     assert float(found.detach()) > 0.0 and slopes and all(bool(slope.isfinite().all()) for slope in slopes)
-    assert float(disagreement(task, teacher, teacher, batch, 2.0)) == pytest.approx(0.0, abs=1e-5)
+    assert float(logits_loss(task, teacher, teacher, batch, 2.0)) == pytest.approx(0.0, abs=1e-5)
     rows = kind_of(task).rows(task, teacher, batch)
     assert isinstance(rows, torch.Tensor) and len(rows) == count
 
@@ -92,7 +92,7 @@ def test_rows_are_what_a_task_decides_by(build_model: Build, tiny_tokenizer: Any
     assert isinstance(rows, torch.Tensor)
     torch.testing.assert_close(rows.softmax(1)[:, 0].view(4, 3), scores.sigmoid())
     task, items, _ = CASES["regression"]
-    far = disagreement(task, torch.tensor([3.0, 1, 1, 1]), torch.ones(4), task.encode(items, tiny_tokenizer), 5.0)
+    far = logits_loss(task, torch.tensor([3.0, 1, 1, 1]), torch.ones(4), task.encode(items, tiny_tokenizer), 5.0)
     assert float(far) == pytest.approx((2 / task.spread) ** 2)
 
 
@@ -105,9 +105,9 @@ def test_masked_tokens_against_a_masked_lm(build_model: Build, tiny_tokenizer: A
     )
     student, teacher = build_model(task, seed=1)(batch), build_model(MaskedLM(max_length=64), seed=2)(batch)
     said = student if isinstance(student, Logits) else student.tokens
-    assert num_opinions(task, batch) == len(batch.targets["slot.token"])
+    assert num_rows(task, batch) == len(batch.targets["slot.token"])
     torch.testing.assert_close(
-        disagreement(task, student, teacher, batch, 2.0),
+        logits_loss(task, student, teacher, batch, 2.0),
         divergence(said.materialise(), teacher.materialise(), 2.0),
         rtol=1e-4,
         atol=1e-4,
@@ -118,8 +118,8 @@ def test_target_tokens_of_a_generation(build_model: Build, tiny_tokenizer: Any) 
     task = Generation(max_length=16, max_target=12)
     batch = task.encode([Text(*pair[:1], label=pair[1]) for pair in PAIRS], tiny_tokenizer)
     student, teacher = (build_model(task, seed=seed)(batch) for seed in (1, 2))
-    assert batch.target is not None and num_opinions(task, batch) == batch.target.num_tokens
-    assert float(disagreement(task, student, teacher, batch, 1.0).detach()) > 0.0
+    assert batch.target is not None and num_rows(task, batch) == batch.target.num_tokens
+    assert float(logits_loss(task, student, teacher, batch, 1.0).detach()) > 0.0
 
 
 def test_a_task_without_opinions() -> None:
