@@ -113,7 +113,7 @@ def encoder_config(values: Mapping[str, Any], module: Architecture, folder: Path
 
 def _check(value: Any, field: "dataclasses.Field[Any]", name: str) -> None:
     """Check a value against the type of its field: a size, a rate, a small number, a flag or a name."""
-    kind = str(field.type)
+    kind = field.type.__name__ if isinstance(field.type, type) else str(field.type)
     if value is None and (field.name == "pad_id" or "None" in kind):
         return
     number = isinstance(value, int | float) and not isinstance(value, bool)

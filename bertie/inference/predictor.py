@@ -1,7 +1,7 @@
 """Predict with a model of any task: one prediction for each item, in the same order.
 
 The task encodes items and decodes predictions, `formats/` reads models, and `backends/` runs them. Labels are used in
-`evaluate.py` only. `plain_text.py` formats predictions for the terminal.
+`evaluate.py` only. `render.py` formats predictions for the terminal.
 """
 
 from __future__ import annotations

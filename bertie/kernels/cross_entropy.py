@@ -1,4 +1,4 @@
-"""Cross-entropy of rows of logits in C++, in place (`cross_entropy.cpp`). Its twin is in `nn/projection.py`."""
+"""Cross-entropy of rows of logits in C++, in place (`cross_entropy.cpp`). Its twin is in `nn/logits.py`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """ModernBERT (Warner et al. 2024): pre-norm, rotary positions, GeGLU, local and global attention, no biases, long text.
 
 Every third block attends to the whole sequence, the others to a window. Global and local blocks have different rotary
-bases. Every head starts with the same layers: dense, GELU, LayerNorm (`nn/stem.py`).
+bases. Every head starts with the same layers: dense, GELU, LayerNorm (`nn/modernbert_heads.py`).
 
 Shapes: T tokens, B sequences, M chosen tokens, H hidden, V vocabulary.
 """

@@ -15,11 +15,11 @@ _TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
 _CALIBRATED = 0.005  # largest mean difference of confidence and credit that counts as none
 
 
-def calibration_section(certainty: Sequence[Tenth]) -> str:
+def calibration_section(tenths: Sequence[Tenth]) -> str:
     """Return the section on calibration: a diagram and a table of confidence and accuracy; empty without items."""
     tenths = [
         (min(1.0, max(0.0, score)), min(1.0, max(0.0, credit)), count)
-        for score, credit, count in certainty
+        for score, credit, count in tenths
         if count > 0 and drawable(score) and drawable(credit)
     ]
     if not tenths:
@@ -30,10 +30,10 @@ def calibration_section(certainty: Sequence[Tenth]) -> str:
     return section("Calibration", f'<div class="pair">{drawing}{listed}</div>', remark=_remark(tenths))
 
 
-def expected_calibration_error(certainty: Sequence[Tenth]) -> float:
+def expected_calibration_error(tenths: Sequence[Tenth]) -> float:
     """Return the mean distance of confidence and credit over tenths, weighted by items (Naeini et al., 2015)."""
-    total = sum(count for _, _, count in certainty)
-    return sum(count * abs(score - credit) for score, credit, count in certainty) / max(1, total)
+    total = sum(count for _, _, count in tenths)
+    return sum(count * abs(score - credit) for score, credit, count in tenths) / max(1, total)
 
 
 def diagram(tenths: Sequence[Tenth]) -> str:

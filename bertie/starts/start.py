@@ -6,7 +6,7 @@ Each other file here is one start. It has `READS_CORPUS`, which says whether it 
 start.
 
 Code for one architecture is in that architecture's file in `models/`: an encoder whose attention heads can start at
-neighbours has a method `begin_at_neighbours(offsets, generator)`.
+neighbours has a method `start_at_neighbours(offsets, generator)`.
 """
 
 from __future__ import annotations

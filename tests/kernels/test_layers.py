@@ -1,4 +1,4 @@
-"""The kernel for whole layers beyond what it proves before use (`nn/proof.py`): no dependence on threads or neighbours.
+"""The kernel for whole layers beyond `nn/kernel_checks.py`: its results don't depend on threads or neighbours.
 
 Shapes: T tokens, H hidden, I intermediate.
 """
