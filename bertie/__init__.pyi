@@ -24,6 +24,7 @@ from bertie.tasks.multiple_choice import Chosen
 from bertie.tasks.next_sentence import Follows
 from bertie.tasks.regression import Estimate
 from bertie.tasks.replaced_token import Detection
+from bertie.tasks.span_classification import FoundSpans
 from bertie.tasks.tagging import Tagged
 from bertie.tasks.task import Task as Task
 from bertie.training.settings import (
@@ -165,6 +166,18 @@ def load(
     backend: str = ...,
     **settings: object,
 ) -> Predictor[Detection]: ...
+@overload
+def load(
+    path: StrPath,
+    task: Literal["span_classification"],
+    *,
+    device: str = ...,
+    threads: int | None = ...,
+    max_tokens: int = ...,
+    precision: Literal["exact", "bf16", "int8"] | None = ...,
+    backend: str = ...,
+    **settings: object,
+) -> Predictor[FoundSpans]: ...
 @overload
 def load(
     path: StrPath,

@@ -87,13 +87,12 @@ def _fitted(bundle: Bundle, num_items: int, parameters: dict[str, Any]) -> Fit:
 
 def _lesson(bundle: Bundle, num_items: int, parameters: dict[str, Any]) -> TaskProfile:
     """Return the properties of the task and the run that the rules depend on."""
-    from bertie.tasks.tagging import Tagging
     from bertie.training.fitting import TaskProfile
 
     task = bundle.task
     return TaskProfile(
         num_items=num_items,
-        tags=isinstance(task, Tagging),
+        tags=task.labels_words,
         generates_text=task.generates_text,
         large_batch=task.compares_items or not task.needs_labels,
         lora=parameters["lora"].rank > 0,

@@ -7,13 +7,14 @@ Every class has `label`, the right answer in its source (None: unlabelled), and 
 import re
 import reprlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from bertie.data.random import permutation
 from bertie.data.reading import Reading
 from bertie.errors import DataError, SettingsError
+from bertie.metrics.entities import Entity, entities
 
 Item = TypeVar("Item")
 
@@ -49,6 +50,19 @@ class Words:
     """The whole text that `offsets` refer to. If empty, the joined words: with spaces, but not within Chinese."""
     offsets: tuple[tuple[int, int], ...] = ()
     """First character of each word and the one after its last; computed from the joined words when empty."""
+    spans: tuple[Entity, ...] | None = None
+    """All labelled runs of words, which may overlap, where the file was read for them. `label` has no overlapping."""
+
+    def labelled_spans(self) -> tuple[Entity, ...] | None:
+        """Return the labelled runs of words: `spans`, or without them the entities of the tags; None if unlabelled."""
+        if self.spans is not None or self.label is None:
+            return self.spans
+        return tuple(entities(self.label))
+
+    def places(self, spans: Sequence[Entity]) -> list[tuple[int, int, str]]:
+        """Return (first character, end, label) in `whole_text` of each run of words."""
+        offsets = word_offsets(self)
+        return [(offsets[first][0], offsets[end - 1][1], label) for label, first, end in spans]
 
 
 @dataclass(frozen=True)
@@ -116,6 +130,13 @@ def row(item: Text | Words) -> dict[str, Any]:
         return {"tokens": item.words, "tags": item.label}
     pair = {} if item.pair is None else {"pair": item.pair}
     return {"text": item.text, **pair, "label": item.label}
+
+
+def unlabelled(item: Any) -> Any:
+    """Return an item of any class without its label."""
+    if getattr(item, "label", None) is None and getattr(item, "spans", None) is None:
+        return item
+    return replace(item, label=None, spans=None) if isinstance(item, Words) else replace(item, label=None)
 
 
 def sides(item: Any) -> tuple[str, str | None]:

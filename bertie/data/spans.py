@@ -1,4 +1,4 @@
-"""Tag words from spans of characters: cut the texts into words, and turn the spans into tags of these.
+"""Label words by spans of characters: cut the texts into words, and turn the spans into tags or runs of these.
 
 A span with wrong offsets, or one that ends within a word, is corrected if there is only one way to. Other wrong spans
 are dropped. Warnings count both, with line numbers.
@@ -10,6 +10,7 @@ import re
 import unicodedata
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,14 @@ from typing import Any
 from bertie import progress
 from bertie.data.cells import read_cell
 from bertie.data.entities import Tags, iob2
-from bertie.data.items import Words
+from bertie.data.items import Words, whole_text, word_offsets
 from bertie.data.offsets import CHARACTERS, UNITS, to_characters
 from bertie.data.reading import first_few
 from bertie.errors import DataError
 from bertie.metrics.entities import Entity
 
+WORDS = "words"
+"""The unit of offsets that count words."""
 _MOST_NAMED = 8  # line numbers that a warning lists at most
 # Names that label tools use for a span's start, its end (exclusive) and its label.
 _PARTS = (
@@ -37,18 +40,21 @@ class SpanReader:
 
     Args:
         file: file name for messages.
-        unit: unit of the spans' offsets (`offsets.py`).
+        unit: unit of the spans' offsets (`offsets.py`), or `WORDS`.
+        overlapping: whether to keep all spans in `Words.spans`; otherwise those that overlap a longer one are dropped.
     """
 
-    def __init__(self, file: Path, unit: str = CHARACTERS) -> None:
+    def __init__(self, file: Path, unit: str = CHARACTERS, *, overlapping: bool = False) -> None:
         self._file = file
         self._unit = unit
+        self._keeps_all = overlapping
         # The line of each span that was corrected or dropped.
         self._moved: list[int] = []
         self._recounted: list[int] = []
         self._widened: list[int] = []
         self._lost: list[int] = []
         self._overlapping: list[int] = []
+        self._empty: list[int] = []
 
     def read(self, line: int, text: Any, spans: Any) -> Words:
         """Cut a text into words and tag them.
@@ -63,20 +69,41 @@ class SpanReader:
         Raises:
             DataError: the text or the spans have another form.
         """
-        where = f"{self._file}:{line}"
         if not isinstance(text, str):
-            raise DataError(f"{where}: a text must be a string; got {text!r:.60}")
-        bare = cut_words(text)
+            raise DataError(f"{self._file}:{line}: a text must be a string; got {text!r:.60}")
+        return self.label(replace(cut_words(text), line=line), spans)
+
+    def label(self, bare: Words, spans: Any) -> Words:
+        """Label the words of an item; `spans` as in `read`."""
         if spans is None:
-            return Words(bare.words, None, line, text, bare.offsets)
+            return bare
+        text, offsets, line = whole_text(bare), word_offsets(bare), bare.line
         located_spans = []
-        for span, string in read_spans(spans, where):
-            located = self._locate(span, string, text, line)
+        for span, string in read_spans(spans, f"{self._file}:{line}", many=self._keeps_all):
+            located = self._on_text(span, offsets) if self._unit == WORDS else self._locate(span, string, text, line)
+            self._lost += [line] if located is None else []
             located_spans += [] if located is None else [located]
-        tags, widened, dropped = lay_on_words(located_spans, bare.offsets)
-        self._widened += [line] * len(widened)
-        self._overlapping += [line] * len(dropped)
-        return Words(bare.words, tags, line, text, bare.offsets)
+        tags, widened, dropped = lay_on_words(located_spans, offsets)
+        if not self._keeps_all:
+            self._widened += [line] * len(widened)
+            self._overlapping += [line] * len(dropped)
+            return replace(bare, label=tags)
+        kept: set[Entity] = set()
+        for span in dict.fromkeys(located_spans):
+            words = words_of(span, offsets)
+            self._empty += [line] if words is None else []
+            if words is not None:
+                kept.add(words)
+                self._widened += [line] if _cuts(span, words, offsets) else []
+        in_order = sorted(kept, key=lambda words: (words.start, -words.end, words.label))
+        return replace(bare, label=tags, spans=tuple(in_order))
+
+    @staticmethod
+    def _on_text(span: Entity, offsets: Sequence[tuple[int, int]]) -> Entity | None:
+        """Return the characters of a span that counts words; None if there are no such words."""
+        if not 0 <= span.start < span.end <= len(offsets):
+            return None
+        return Entity(span.label, offsets[span.start][0], offsets[span.end - 1][1])
 
     def _locate(self, span: Entity, string: str | None, text: str, line: int) -> Entity | None:
         """Return a span with its characters in the text; None if they can't be found."""
@@ -88,7 +115,6 @@ class SpanReader:
                 return Entity(span.label, start, end)
         starts = [match.start() for match in re.finditer(re.escape(string), text)] if string else []
         if string is None or len(starts) != 1:
-            self._lost.append(line)
             return None
         self._moved.append(line)
         return Entity(span.label, starts[0], starts[0] + len(string))
@@ -101,6 +127,7 @@ class SpanReader:
             (self._widened, "began or ended inside a word and were widened to whole words"),
             (self._lost, "were dropped: they are outside the text, or their text is not at their offsets"),
             (self._overlapping, "were dropped: they contain no word, or overlap another span"),
+            (self._empty, "were dropped: they contain no word"),
         ):
             if lines:
                 distinct = list(dict.fromkeys(lines))
@@ -119,7 +146,7 @@ def unit_of(file: Path, rows: Sequence[tuple[int, Any, Any]]) -> str:
     for line, text, spans in rows:
         if not isinstance(text, str) or not spans or text.isascii():
             continue
-        bare = [span for span, string in read_spans(spans, f"{file}:{line}") if string is None]
+        bare = [span for span, string in read_spans(spans, f"{file}:{line}", many=True) if string is None]
         offsets = cut_words(text).offsets if bare else ()
         starts, ends = {start for start, _ in offsets}, {end for _, end in offsets}
         for span in bare:
@@ -130,8 +157,31 @@ def unit_of(file: Path, rows: Sequence[tuple[int, Any, Any]]) -> str:
     return best[0] if best and wrong[CHARACTERS] else CHARACTERS
 
 
-def read_spans(value: Any, where: str) -> Iterator[tuple[Entity, str | None]]:
-    """Yield each span with its string, or None if the file doesn't give it."""
+def counts_words(file: Path, rows: Sequence[tuple[int, Any, Any]]) -> bool:
+    """Check whether the offsets of a file count words: as characters they cut words, as words they fit all rows.
+
+    Args:
+        file: file name for messages.
+        rows: (line, list of words, spans) of each row.
+    """
+    cut = False
+    for line, words, spans in rows:
+        if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words) or not spans:
+            continue
+        offsets = word_offsets(Words(tuple(words)))
+        starts, ends = {start for start, _ in offsets}, {end for _, end in offsets}
+        for span, _ in read_spans(spans, f"{file}:{line}", many=True):
+            if not 0 <= span.start < span.end <= len(offsets):
+                return False
+            cut = cut or span.start not in starts or span.end not in ends
+    return cut
+
+
+def read_spans(value: Any, where: str, *, many: bool = False) -> Iterator[tuple[Entity, str | None]]:
+    """Yield each span with its string, or None if the file doesn't give it.
+
+    A span with `many` labels is yielded once for each; without `many` it is an error.
+    """
     if isinstance(value, str):
         try:
             value = read_cell(value) if value.strip() else []
@@ -148,26 +198,24 @@ def read_spans(value: Any, where: str) -> Iterator[tuple[Entity, str | None]]:
         raise DataError(f"{where}: spans must be a list, or types with their strings and offsets; got {value!r:.60}")
     for span in value:
         if isinstance(span, Mapping):
-            parts, text = _parts(span, where), span.get("text")
+            parts, text = _parts(span), span.get("text")
         else:
             parts, text = list(span) if isinstance(span, list | tuple) else [], None
-        if len(parts) != 3 or not isinstance(parts[2], str) or not parts[2]:
+        labels = parts[2] if len(parts) == 3 and isinstance(parts[2], list) else parts[2:]
+        if len(parts) == 3 and len(labels) != 1 and not (many and labels):
+            raise DataError(f"{where}: a span must have one label; got {labels!r:.60}")
+        if len(parts) != 3 or not all(isinstance(label, str) and label for label in labels):
             raise DataError(
                 f'{where}: a span must be {{"start": 0, "end": 5, "label": "PER"}} or [0, 5, "PER"]; got {span!r:.60}'
             )
         start, end = _numbers(parts[:2], where)
-        yield Entity(parts[2], start, end), text if isinstance(text, str) else None
+        for label in labels:
+            yield Entity(label, start, end), text if isinstance(text, str) else None
 
 
-def _parts(span: Mapping[str, Any], where: str) -> list[Any]:
-    """Return start, end and label of a span, in the naming of any label tool."""
-    parts = [next((span[name] for name in names if span.get(name) is not None), None) for names in _PARTS]
-    several = parts[2]
-    if isinstance(several, list):
-        if len(several) != 1:
-            raise DataError(f"{where}: a span must have one label; got {several!r:.60}")
-        parts[2] = several[0]
-    return parts
+def _parts(span: Mapping[str, Any]) -> list[Any]:
+    """Return start, end and label, or labels, of a span, in the naming of any label tool."""
+    return [next((span[name] for name in names if span.get(name) is not None), None) for names in _PARTS]
 
 
 def _pairs(strings: Any, where: str) -> list[tuple[str, Any]]:
@@ -219,6 +267,18 @@ def _kind(character: str) -> str:
     return "alone" if alone else "part"
 
 
+def words_of(span: Entity, offsets: Sequence[tuple[int, int]]) -> Entity | None:
+    """Return the run of words that a span of characters touches; None if it touches none."""
+    first = bisect_right(offsets, span.start, key=lambda word: word[1])
+    end = bisect_left(offsets, span.end, key=lambda word: word[0])
+    return Entity(span.label, first, end) if first < end else None
+
+
+def _cuts(span: Entity, words: Entity, offsets: Sequence[tuple[int, int]]) -> bool:
+    """Check whether a span begins or ends within one of its words."""
+    return span.start > offsets[words.start][0] or span.end < offsets[words.end - 1][1]
+
+
 def lay_on_words(
     spans: Sequence[Entity], offsets: Sequence[tuple[int, int]]
 ) -> tuple[Tags, list[Entity], list[Entity]]:
@@ -234,17 +294,16 @@ def lay_on_words(
     Returns:
         IOB2 tags, the spans that were widened, and the spans that were dropped: without words, or overlapping another.
     """
-    starts, ends = [start for start, _ in offsets], [end for _, end in offsets]
     taken: list[Entity] = []
     widened: list[Entity] = []
     dropped: list[Entity] = []
     fitting: list[tuple[bool, int, int, Entity, Entity]] = []  # sorted into the order of tagging
     for span in dict.fromkeys(spans):
-        on_words = Entity(span.label, bisect_right(ends, span.start), bisect_left(starts, span.end))
-        if on_words.start >= on_words.end:
+        on_words = words_of(span, offsets)
+        if on_words is None:
             dropped.append(span)
             continue
-        cuts = span.start > starts[on_words.start] or span.end < ends[on_words.end - 1]
+        cuts = _cuts(span, on_words, offsets)
         fitting.append((cuts, on_words.start - on_words.end, on_words.start, span, on_words))
     used = [False] * len(offsets)
     for cuts, _, _, span, on_words in sorted(fitting, key=lambda one: one[:3]):

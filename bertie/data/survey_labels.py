@@ -16,7 +16,6 @@ from bertie.data.entities import OUTSIDE
 from bertie.data.items import Choice, Question, Text, Words
 from bertie.data.labels import alike, is_no_label, labels_of
 from bertie.data.survey import name_of, names
-from bertie.metrics.entities import entities
 
 _RARE = 10
 _MAYBE_MISSING = {"none", "null", "na", "n/a"}
@@ -76,7 +75,7 @@ def unseen(train: Sequence[Any], dev: Sequence[Any], dev_path: Path, *, many: bo
 
 def _names(item: Any, many: bool) -> tuple[str, ...]:
     if isinstance(item, Words):
-        return tuple({entity.label for entity in entities(item.label)}) if item.label else ()
+        return tuple({span.label for span in item.labelled_spans() or ()})
     return () if not isinstance(item, Text) or is_no_label(item.label) else labels_of(item, many=many)
 
 
@@ -168,7 +167,7 @@ def _tags(items: Sequence[Words], path: Path) -> tuple[Values, list[Finding]]:
         what = f"{len(uneven):,} texts have different numbers of words and tags (the first: {len(item.words)} words, "
         what += f"{len(item.label or ())} tags)"
         findings.append(Finding("error", what, places(path, names(items, uneven)), "give every word one tag"))
-    spans = Counter(entity.label for item in tagged for entity in entities(item.label or ()))
+    spans = Counter(span.label for item in tagged for span in item.labelled_spans() or ())
     tags = Counter(tag for item in tagged for tag in item.label or ())
     counts = spans or tags
     values: Values = {"words": sum(len(item.words) for item in items)}

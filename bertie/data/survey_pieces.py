@@ -6,7 +6,6 @@ Without a tokenizer, lengths are counted in words, where each Chinese character 
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,8 @@ from numpy.typing import NDArray
 
 from bertie.batch import Batch
 from bertie.corpus.findings import Finding, Severity, places
-from bertie.data.items import Choice, Question, Text, Words
+from bertie.data.items import Choice, Question, Text, Words, unlabelled
 from bertie.data.survey import name_of, names, parts
-from bertie.metrics.entities import entities
 from bertie.tokenizer.tokenizer import Tokenizer
 
 Values = dict[str, Any]
@@ -260,7 +258,7 @@ def examples(
         if encode is None or tokenizer is None:
             shown.append({**row, "text": "  |  ".join(parts(item))})
             continue
-        batch = encode([replace(item, label=None) if getattr(item, "label", None) is not None else item])
+        batch = encode([unlabelled(item)])
         cut = batch.targets.get("sequence.cut")
         row |= {"cut": 0 if cut is None else int(cut[0]), "sequences": len(batch)}
         pieces, edges = [tokenizer.tokens[piece] for piece in batch.tokens.tolist()], batch.offsets.tolist()
@@ -292,7 +290,7 @@ def _label(item: Any) -> str:
     if isinstance(item, Choice) and str(label).isdecimal() and int(label) < len(item.choices):
         return item.choices[int(label)]
     if isinstance(item, Words):
-        spans = entities(label)
+        spans = item.labelled_spans() or ()
         return "; ".join(f"{one.label}: {' '.join(item.words[one.start : one.end])}" for one in spans) or " ".join(
             label
         )

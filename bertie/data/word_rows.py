@@ -95,9 +95,11 @@ def find_roles(file: Path, names: Sequence[str], columns: Mapping[str, str], row
         if name not in names and names:
             raise no_column(file, name, names)
     if columns and names:
-        conflict = {"words", "spans"} <= set(columns) or ("text" in columns and {"tags", "sentence"} & set(columns))
+        conflict = {"tags", "sentence"} & set(columns) and {"spans", "text"} & set(columns)
         if ("words" in columns) == ("text" in columns) or conflict:
-            raise SettingsError("--columns must name words=NAME,tags=NAME or text=NAME,spans=NAME")
+            raise SettingsError(
+                "--columns must name words=NAME,tags=NAME, words=NAME,spans=NAME or text=NAME,spans=NAME"
+            )
         return dict(columns)
     if not names:
         return {}
@@ -114,6 +116,8 @@ def find_roles(file: Path, names: Sequence[str], columns: Mapping[str, str], row
     words = [name for name in known("words") if not contents[name].spans]
     if words:
         tags = _tags(file, known("tags"), contents, words)
+        if spans and not tags and contents[words[0]].lists:
+            return {"words": words[0], "spans": _only(file, spans, "spans")}
         roles = {"words": words[0], **({"tags": tags} if tags else {})}
         sentence = [name for name in known("sentence") if name not in roles.values() and contents[name].single]
         return {**roles, "sentence": sentence[0]} if contents[words[0]].single and sentence else roles
@@ -131,7 +135,7 @@ def find_roles(file: Path, names: Sequence[str], columns: Mapping[str, str], row
         )
     raise DataError(
         f"{file}: no column has a typical name for words or texts ({', '.join(names)}); set --columns "
-        "words=NAME,tags=NAME or text=NAME,spans=NAME"
+        "words=NAME,tags=NAME, words=NAME,spans=NAME or text=NAME,spans=NAME"
     )
 
 

@@ -21,16 +21,16 @@ from bertie.data.hub import is_dataset, open_dataset
 from bertie.data.items import Table, Words
 from bertie.data.json_values import json_values, objects
 from bertie.data.label_tools import read_export
+from bertie.data.offsets import CHARACTERS
 from bertie.data.reading import LeftOut, Reading, first_few
 from bertie.data.roles import check_one_role
-from bertie.data.spans import SpanReader, cut_words, unit_of
+from bertie.data.spans import WORDS, SpanReader, counts_words, cut_words, unit_of
 from bertie.data.word_rows import NAMES, ListReader, Values, find_roles, look_at
 from bertie.errors import DataError, SettingsError
 from bertie.files.compression import format_suffix
 from bertie.files.delimited import OPTIONS, options_of
 from bertie.files.rows import no_value, open_rows
 from bertie.files.text import BadUtf8, open_text
-from bertie.metrics.entities import entities
 from bertie.registry import did_you_mean
 from bertie.untrusted import check_whole_characters
 
@@ -47,16 +47,18 @@ def read_words(
     columns: Mapping[str, str] | None = None,
     labelled: bool = False,
     bad_utf8: BadUtf8 = "stop",
+    overlapping: bool = False,
 ) -> Table[Words]:
     """Read sentences with their words and, if the file has them, their tags.
 
     Args:
         path: a file with any name: one word a line with its tag in the last column and blank lines between sentences
-            (CoNLL); .jsonl or .parquet with lists of words and tags, or with texts and spans; .txt, one text a line,
-            without tags; also compressed. Or a data set (`data/hub.py`).
+            (CoNLL); .jsonl or .parquet with lists of words and tags or spans, or with texts and spans; .txt, one text
+            a line, without tags; also compressed. Or a data set (`data/hub.py`).
         columns: words, tags, text or spans to column name, or to its number from 0 in CoNLL; None: detect them.
         labelled: whether every word needs a tag.
         bad_utf8: what to do with bytes that are not UTF-8.
+        overlapping: whether to keep spans that overlap, in `Words.spans`; otherwise the shorter ones are dropped.
 
     Raises:
         SettingsError: the file or a named column doesn't exist.
@@ -69,7 +71,7 @@ def read_words(
     for role in roles:
         if role not in NAMES:
             raise SettingsError(f"--columns {role}: a column is one of {', '.join(NAMES)}; {did_you_mean(role, NAMES)}")
-    content = _read(file, roles, options, labelled=labelled, bad_utf8=bad_utf8)
+    content = _read(file, roles, options, _How(labelled, bad_utf8, overlapping))
     if not content.items:
         raise DataError(f"{file} holds no sentences")
     if labelled and content.unlabelled:  # the export of a label tool may be labelled in part
@@ -101,6 +103,15 @@ def read_words(
         options=options,
     )
     return Table(file, items, content.mapping, reading)
+
+
+@dataclass(frozen=True)
+class _How:
+    """The arguments of `read_words` that don't depend on the file."""
+
+    labelled: bool
+    bad_utf8: BadUtf8
+    overlapping: bool
 
 
 @dataclass
@@ -167,7 +178,7 @@ def _summary(file: Path, content: _Content) -> str:
     num_words = sum(len(item.words) for item in content.items)
     parts = [f"{len(content.items):,} sentences", f"{num_words:,} words"]
     parts += [f"{role} from column {name!r}" for role, name in content.mapping.items()]
-    types = Counter(entity.label for item in content.items for entity in entities(item.label or ()))
+    types = Counter(span.label for item in content.items for span in item.labelled_spans() or ())
     if types:
         named = ", ".join(f"{label} {count:,}" for label, count in types.most_common(_MOST_NAMED))
         more = f" and {len(types) - _MOST_NAMED} more types" if len(types) > _MOST_NAMED else ""
@@ -175,25 +186,23 @@ def _summary(file: Path, content: _Content) -> str:
     return f"{file}: {', '.join([*parts, *content.remarks])}"
 
 
-def _read(
-    file: Path, columns: Mapping[str, str], options: Mapping[str, str], *, labelled: bool, bad_utf8: BadUtf8
-) -> _Content:
+def _read(file: Path, columns: Mapping[str, str], options: Mapping[str, str], how: _How) -> _Content:
     """Read a file of any form."""
     suffix = format_suffix(file)
     if is_dataset(file) or suffix == ".parquet":
-        return _from_table(file, columns, options, labelled=labelled, bad_utf8=bad_utf8)
+        return _from_table(file, columns, options, how)
     if suffix == ".ann":
         raise SettingsError(
             f"{file}: brat keeps its annotations in a separate file; export them as CoNLL, or as .jsonl with text and "
             "spans"
         )
     if suffix in _JSON:
-        return _from_json(file, columns, labelled=labelled, bad_utf8=bad_utf8)
-    with open_text(file, bad_utf8=bad_utf8) as stream:
+        return _from_json(file, columns, how)
+    with open_text(file, bad_utf8=how.bad_utf8) as stream:
         lines = [line.rstrip("\n") for line in stream]
     if suffix in (".csv", ".tsv") and _has_sentence_rows(lines, columns, options_of(options).get("delimiter", "")):
-        return _from_table(file, columns, options, labelled=labelled, bad_utf8=bad_utf8)
-    if suffix == ".txt" and not labelled and not columns and not is_tagged(lines):
+        return _from_table(file, columns, options, how)
+    if suffix == ".txt" and not how.labelled and not columns and not is_tagged(lines):
         texts = [replace(cut_words(line), line=number) for number, line in enumerate(lines, 1)]
         return _Content(texts, {"text": "text"}, form="txt")
     if role := next((role for role in columns if role not in LINE_ROLES), ""):
@@ -201,7 +210,7 @@ def _read(
             f"--columns {role}={columns[role]}: {file} has one word a line; name its columns of words and tags, such "
             "as words=0,tags=1"
         )
-    return _Content(**vars(read_lines(file, lines, columns, options_of(options), labelled=labelled)))
+    return _Content(**vars(read_lines(file, lines, columns, options_of(options), labelled=how.labelled)))
 
 
 def _has_sentence_rows(lines: Sequence[str], columns: Mapping[str, str], mark: str) -> bool:
@@ -232,15 +241,15 @@ def _has_sentence_rows(lines: Sequence[str], columns: Mapping[str, str], mark: s
     return False
 
 
-def _from_json(file: Path, columns: Mapping[str, str], *, labelled: bool, bad_utf8: BadUtf8) -> _Content:
+def _from_json(file: Path, columns: Mapping[str, str], how: _How) -> _Content:
     """Read JSON: the export of a label tool, or objects with lists or spans."""
-    values = json_values(file, bad_utf8)
+    values = json_values(file, how.bad_utf8)
     for line, value in values:
         check_whole_characters(value, f"{file}:{line}")
     export = read_export(file, values, columns)
     if export is not None:
         remarks = [f"export of {export.tool}"]
-        content = _items(file, export.rows, export.mapping, {role: role for role in export.mapping}, remarks)
+        content = _items(file, export.rows, export.mapping, {role: role for role in export.mapping}, how, remarks)
         return replace(content, left_out=export.left_out(), unlabelled=True, form=export.tool)
     rows: list[tuple[int, Values]] = list(objects(file, values))
     names = list(rows[0][1]) if rows else []
@@ -248,20 +257,18 @@ def _from_json(file: Path, columns: Mapping[str, str], *, labelled: bool, bad_ut
     for line, row in rows:
         if missing := [name for name in mapping.values() if name not in row]:
             raise no_value(f"{file}:{line}", missing[0], row)
-    content = _rows_or_words(file, rows, mapping, columns, labelled=labelled)
+    content = _rows_or_words(file, rows, mapping, how)
     return replace(content, form=format_suffix(file)[1:])
 
 
-def _from_table(
-    file: Path, columns: Mapping[str, str], options: Mapping[str, str], *, labelled: bool, bad_utf8: BadUtf8
-) -> _Content:
+def _from_table(file: Path, columns: Mapping[str, str], options: Mapping[str, str], how: _How) -> _Content:
     """Read a .parquet, a data set, or a .csv or .tsv with one sentence a row."""
 
     def opened() -> Any:
         return (
             open_dataset(file)
             if is_dataset(file)
-            else open_rows(file, columns={**columns, **options}, bad_utf8=bad_utf8, ask=_ASK)
+            else open_rows(file, columns={**columns, **options}, bad_utf8=how.bad_utf8, ask=_ASK)
         )
 
     with opened() as table:
@@ -270,26 +277,19 @@ def _from_table(
         wanted = [name for name in names if name.lower() in lower or name in columns.values()]
         rows = [(line, dict(zip(wanted, values, strict=True))) for line, values in table.rows(wanted)] if wanted else []
     mapping = find_roles(file, names, columns, [row for _, row in rows])
-    content = _rows_or_words(file, rows, mapping, columns, labelled=labelled)
+    content = _rows_or_words(file, rows, mapping, how)
     return replace(content, form="dataset" if is_dataset(file) else format_suffix(file)[1:])
 
 
-def _rows_or_words(
-    file: Path,
-    rows: Sequence[tuple[int, Values]],
-    mapping: Mapping[str, str],
-    columns: Mapping[str, str],
-    *,
-    labelled: bool,
-) -> _Content:
+def _rows_or_words(file: Path, rows: Sequence[tuple[int, Values]], mapping: Mapping[str, str], how: _How) -> _Content:
     """Make items of rows; a row is a sentence or one of its words."""
     if "sentence" not in mapping:
-        return _items(file, rows, mapping, mapping, [])
+        return _items(file, rows, mapping, mapping, how, [])
     names = list(dict.fromkeys(mapping.values()))
     cut = [(line, ["" if row[name] is None else str(row[name]) for name in names]) for line, row in rows]
     grid = Grid(file, [cut], names, header=None)
     roles = {role: name for role, name in mapping.items() if role in LINE_ROLES}
-    return _Content(**vars(read_grid(grid, roles, labelled=labelled)))
+    return _Content(**vars(read_grid(grid, roles, labelled=how.labelled)))
 
 
 def _items(
@@ -297,6 +297,7 @@ def _items(
     rows: Sequence[tuple[int, Values]],
     mapping: Mapping[str, str],
     keys: Mapping[str, str],
+    how: _How,
     remarks: list[str],
 ) -> _Content:
     """Make items of rows; `keys` maps each role to its key in a row."""
@@ -308,9 +309,16 @@ def _items(
             spaced.add("tags")
         spaced |= {"tags"} if "tags" in contents and contents["tags"].spaced and contents["words"].lists else set()
         lists = ListReader(file, spaced)
-        return _Content([lists.read(line, row) for line, row in parts], dict(mapping), remarks)
+        items = [lists.read(line, row) for line, row in parts]
+        if "spans" in mapping:
+            in_words = counts_words(file, [(line, row["words"], row["spans"]) for line, row in parts])
+            remarks.append(f"offsets count {'words' if in_words else 'characters of the words joined by spaces'}")
+            reader = SpanReader(file, WORDS if in_words else CHARACTERS, overlapping=how.overlapping)
+            items = [reader.label(item, row["spans"]) for item, (_, row) in zip(items, parts, strict=True)]
+            reader.warn()
+        return _Content(items, dict(mapping), remarks)
     unit = unit_of(file, [(line, row.get("text"), row.get("spans")) for line, row in parts])
-    reader = SpanReader(file, unit)
+    reader = SpanReader(file, unit, overlapping=how.overlapping)
     items = [reader.read(line, row.get("text"), row.get("spans")) for line, row in parts]
     reader.warn()
     return _Content(items, dict(mapping), remarks)

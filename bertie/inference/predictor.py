@@ -20,7 +20,7 @@ from typing_extensions import TypeVar
 from bertie import progress
 from bertie.backends.backend import LIMITS, Backend, Precision
 from bertie.data.frames import as_texts, is_row, is_table, items_of
-from bertie.data.items import Table
+from bertie.data.items import Table, unlabelled
 from bertie.data.reading import learned
 from bertie.errors import SettingsError
 from bertie.formats import exported
@@ -222,8 +222,8 @@ class Predictor(Generic[P]):
         waiting: dict[int, Any] = {}
         following = 0
         self.expect(len(items) if isinstance(items, Sized) else None)
-        unlabelled = (_without_label(item) for item in items)
-        for part in forward(self.model, self.task, unlabelled, self.tokenizer, max_tokens=self.max_tokens):
+        bare = (unlabelled(item) for item in items)
+        for part in forward(self.model, self.task, bare, self.tokenizer, max_tokens=self.max_tokens):
             with torch.inference_mode(), numbered(part.numbers, part.items):
                 decoded = self.task.decode(part.outputs, part.batch, part.items, self.tokenizer)
             self.count_cut(part.batch.targets.get("sequence.cut"))
@@ -270,11 +270,6 @@ def _remade(bundle: Bundle, settings: dict[str, Any]) -> Predictor[Any]:
 def _version(bundle: Bundle) -> int:
     """Return a number that grows with every change of the weights in place."""
     return sum(value._version for value in bundle.model.parameters())
-
-
-def _without_label(item: Any) -> Any:
-    """Return an item without its label, which prediction doesn't use."""
-    return item if getattr(item, "label", None) is None else replace(item, label=None)
 
 
 def _open_exported(bundle: Bundle, folder: Path, device: str, precision: Precision, backend: str) -> TaskModel:

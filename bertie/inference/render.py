@@ -178,14 +178,22 @@ def _holds(prediction: list[Any], name: str) -> bool:
 
 
 def _spans(prediction: Any) -> list[str]:
-    """Return one line for each span: label, text, characters, probability. Without spans return words with tags."""
+    """Return one line for each span: label, text, characters, probability. Without spans return words with tags.
+
+    A span is indented by two columns for each span that it lies within.
+    """
     if not prediction.spans:
-        tagged = [f"{word}/{tag}" for word, tag in zip(prediction.words, prediction.tags, strict=True) if tag != "O"]
+        tags = zip(getattr(prediction, "words", ()), getattr(prediction, "tags", ()), strict=True)
+        tagged = [f"{word}/{tag}" for word, tag in tags if tag != "O"]
         return [f"  {_printable(' '.join(tagged))}" if tagged else "  nothing found"]
-    rows = [
-        (_printable(span.label), _printable(span.text), f"{span.start}-{span.end}", f"{span.score:.4f}")
-        for span in prediction.spans
-    ]
+    rows = []
+    around: list[Any] = []  # the spans that begin before the present one and end within or after it
+    for span in prediction.spans:
+        around = [one for one in around if one.end > span.start]
+        depth = sum(one.end >= span.end and (one.start, one.end) != (span.start, span.end) for one in around)
+        text = "  " * depth + _printable(span.text)
+        rows.append((_printable(span.label), text, f"{span.start}-{span.end}", f"{span.score:.4f}"))
+        around.append(span)
     widths = [max(_columns(row[column]) for row in rows) for column in range(len(rows[0]))]
     return ["  " + "  ".join(_padded(*cell) for cell in zip(row, widths, strict=True)) for row in rows]
 

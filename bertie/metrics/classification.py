@@ -101,16 +101,17 @@ def multi_label(gold: NDArray[np.bool_], guesses: NDArray[np.bool_]) -> dict[str
     }
 
 
-def best_threshold(gold: NDArray[np.bool_], shares: NDArray[np.float64]) -> float:
+def best_threshold(gold: NDArray[np.bool_], shares: NDArray[np.float64], *, missed: int = 0) -> float:
     """Return the probability from which on a label should be predicted, for the best micro F1 over (I, C) decisions.
 
-    The threshold is halfway between two probabilities that occur; 0.5 if no decision is gold.
+    The threshold is halfway between two probabilities that occur; 0.5 if no decision is gold. `missed` counts gold
+    decisions that have no probability, so that no threshold finds them.
     """
     order = np.argsort(-shares.ravel(), kind="stable")
     ranked, right = shares.ravel()[order], gold.ravel()[order].cumsum()
     if not right.size or not right[-1]:
         return 0.5
-    scores = 2 * right / (np.arange(1, right.size + 1) + right[-1])
+    scores = 2 * right / (np.arange(1, right.size + 1) + right[-1] + missed)
     scores[:-1][ranked[:-1] == ranked[1:]] = -1.0  # a threshold can't separate equal probabilities
     last = int(scores.argmax())
     below = ranked[last + 1] if last + 1 < ranked.size else 0.0

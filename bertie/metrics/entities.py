@@ -9,7 +9,7 @@ written for other schemes, and joins two neighbouring S of one type.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -74,7 +74,7 @@ def entity_rescorer(
 
 def _totals(gold: Sequence[Sequence[str]], guesses: Sequence[Sequence[str]]) -> tuple[int, int, int, int, int]:
     """Count the right, the predicted and the gold entities, the right tags, and all tags."""
-    right, predicted, support = _counts(gold, guesses)
+    right, predicted, support = _counts(map(entities, gold), map(entities, guesses))
     equal = sum(a == b for pair in zip(gold, guesses, strict=True) for a, b in zip(*pair, strict=True))
     return right.total(), predicted.total(), support.total(), equal, sum(map(len, gold))
 
@@ -87,6 +87,31 @@ def entity_scores_by_type(
     gold: Sequence[Sequence[str]], guesses: Sequence[Sequence[str]]
 ) -> dict[str, dict[str, float]]:
     """Return the scores of each type that occurs in `gold` or `guesses`; `support` counts its gold entities."""
+    return span_scores_by_label([*map(entities, gold)], [*map(entities, guesses)])
+
+
+def span_scores(gold: Sequence[Sequence[Entity]], guesses: Sequence[Sequence[Entity]]) -> dict[str, float]:
+    """Return F1, precision and recall of all spans together, which may overlap.
+
+    A span is right if its label and both ends are. A ratio is 0 if its denominator is 0.
+    """
+    return _rates(*(counts.total() for counts in _counts(gold, guesses)))
+
+
+def span_rescorer(
+    gold: Sequence[Sequence[Entity]], guesses: Sequence[Sequence[Entity]]
+) -> Callable[[NDArray[np.int64]], dict[str, float]]:
+    """Count the spans of each text once, and return a function from indices of texts to their `span_scores`."""
+    counts = np.array(
+        [[one.total() for one in _counts([true], [guess])] for true, guess in zip(gold, guesses, strict=True)], np.int64
+    )
+    return lambda indices: _rates(*(int(total) for total in counts[indices].sum(0)))
+
+
+def span_scores_by_label(
+    gold: Sequence[Sequence[Entity]], guesses: Sequence[Sequence[Entity]]
+) -> dict[str, dict[str, float]]:
+    """Return the scores of each label that occurs in `gold` or `guesses`; `support` counts its gold spans."""
     right, predicted, support = _counts(gold, guesses)
     table = {}
     for label in sorted(predicted | support):
@@ -97,14 +122,13 @@ def entity_scores_by_type(
 
 
 def _counts(
-    gold: Sequence[Sequence[str]], guesses: Sequence[Sequence[str]]
+    gold: Iterable[Sequence[Entity]], guesses: Iterable[Sequence[Entity]]
 ) -> tuple[Counter[str], Counter[str], Counter[str]]:
     """Count the right, the predicted and the gold entities of each type."""
     right: Counter[str] = Counter()
     predicted: Counter[str] = Counter()
     support: Counter[str] = Counter()
-    for true_tags, guessed_tags in zip(gold, guesses, strict=True):
-        true, guessed = entities(true_tags), entities(guessed_tags)
+    for true, guessed in zip(gold, guesses, strict=True):
         support.update(entity.label for entity in true)
         predicted.update(entity.label for entity in guessed)
         right.update(entity.label for entity in set(true) & set(guessed))

@@ -6,155 +6,17 @@ The card states only what was measured. It omits what is unknown, such as a lice
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
+from bertie.reports._card_tasks import TASKS, TaskText
 from bertie.reports.figures import name_of
 from bertie.reports.text import fit
 from bertie.version import VERSION
-
-
-@dataclass(frozen=True)
-class _Task:
-    """The text of a card for one task."""
-
-    title: str
-    pipeline: str
-    """The hub's name for the task; empty if the hub has none."""
-    loader: str
-    """The class of transformers that loads the folder."""
-    output: str
-    """The attribute of that class's output that holds the predictions."""
-    limits: tuple[str, ...]
-    item: str = "text"
-    """The input of a prediction: text, masked text, pair, question or choices."""
-
 
 _LIMITS = (
     "The model was not evaluated beyond the scores above.",
     "It reproduces errors and biases of its training data.",
     "Evaluate it on your own data before you rely on it.",
 )
-_CLOZE = "It fills in [MASK] tokens and is meant to be fine-tuned; it does not generate text."
-_GENERATED = "Generated text may be incoherent or factually wrong."
-_TASKS = {
-    "pretraining": _Task(
-        "A pre-trained BERT encoder", "fill-mask", "AutoModelForPreTraining", "prediction_logits", (_CLOZE,)
-    ),
-    "sentence_order": _Task(
-        "An encoder pre-trained to predict masked tokens and the order of sentences",
-        "fill-mask",
-        "AutoModelForPreTraining",
-        "prediction_logits",
-        (_CLOZE,),
-    ),
-    "masked_lm": _Task("A masked language model", "fill-mask", "AutoModelForMaskedLM", "logits", (_CLOZE,)),
-    "passages": _Task(
-        "A masked language model also trained to match passages of the same document",
-        "fill-mask",
-        "AutoModelForMaskedLM",
-        "logits",
-        (_CLOZE, "The mean of its hidden vectors represents what a text is about; `--task embedding` returns it."),
-    ),
-    "causal_lm": _Task(
-        "A decoder-only BERT that continues a text",
-        "text-generation",
-        "AutoModelForCausalLM",
-        "",
-        (_GENERATED,),
-    ),
-    "hybrid": _Task(
-        "A BERT that fills in masked tokens and continues texts with the same weights",
-        "",  # the hub's fill-mask pipeline would read the predictions one position too late
-        "BertLMHeadModel",
-        "logits",
-        (
-            "Its logits at a position predict the next token, so the prediction for a [MASK] is at the position before "
-            "it.",
-            "Loaded as above, it attends to both sides. Loaded with `is_decoder=True`, it attends to the left side "
-            "only, and scores and generates texts.",
-            "A class for masked language models also loads it, but reads its predictions at the wrong position.",
-        ),
-        "masked text",
-    ),
-    "replaced_token": _Task(
-        "An ELECTRA discriminator",
-        "",
-        "AutoModelForPreTraining",
-        "logits",
-        (
-            "It predicts for every token whether it was replaced, and is meant to be fine-tuned. The generator that it "
-            "was trained with, a small masked language model, is in the folder `generator`.",
-        ),
-    ),
-    "next_sentence": _Task(
-        "A next sentence model",
-        "",
-        "AutoModelForNextSentencePrediction",
-        "logits",
-        ("It predicts whether the second text follows the first: 0 means that it does, 1 that it is a random text.",),
-        "pair",
-    ),
-    "classification": _Task(
-        "A BERT text classifier",
-        "text-classification",
-        "AutoModelForSequenceClassification",
-        "logits",
-        (
-            "It knows no labels but its own: every text gets one of them, whatever it is about.",
-            "Its probabilities were not calibrated.",
-        ),
-    ),
-    "regression": _Task(
-        "A BERT model that predicts a number for a text",
-        "text-classification",
-        "AutoModelForSequenceClassification",
-        "logits",
-        ("Its predictions are on the scale of its training table and may lie slightly outside of it.",),
-    ),
-    "tagging": _Task(
-        "A BERT model that tags words",
-        "token-classification",
-        "AutoModelForTokenClassification",
-        "logits",
-        ("It knows no tags but its own.", "The tag of a word is the one predicted for its first piece."),
-    ),
-    "question_answering": _Task(
-        "A BERT model that finds answers in a text",
-        "question-answering",
-        "AutoModelForQuestionAnswering",
-        "start_logits",
-        ("An answer is a span of the given text; the model does not phrase answers of its own.",),
-        "question",
-    ),
-    "multiple_choice": _Task(
-        "A BERT model that chooses how a text continues",
-        "multiple-choice",
-        "AutoModelForMultipleChoice",
-        "logits",
-        ("It always chooses one of the choices, even if none is right.",),
-        "choices",
-    ),
-    "generation": _Task(
-        "A BERT encoder and decoder that generate a text from a text",
-        "text2text-generation",
-        "EncoderDecoderModel",
-        "",
-        (_GENERATED,),
-    ),
-    "embedding": _Task(
-        "A BERT sentence encoder",
-        "sentence-similarity",
-        "AutoModel",
-        "last_hidden_state",
-        (
-            "Texts of similar meaning get similar vectors.",
-            "The class of transformers returns a vector for each token, before pooling.",
-        ),
-    ),
-    "features": _Task(
-        "A BERT encoder", "feature-extraction", "AutoModel", "last_hidden_state", ("It turns texts into vectors.",)
-    ),
-}
 
 
 def model_card(
@@ -198,7 +60,7 @@ def model_card(
         reading: how the training file was read, in one line.
         start: how random weights were initialized, in one line.
     """
-    described = _TASKS.get(task) or _Task(
+    described = TASKS.get(task) or TaskText(
         f"A BERT model for {task.replace('_', ' ')}", "", "AutoModel", "last_hidden_state", ()
     )
     measured = {key: value for key, value in scores.items() if math.isfinite(value)}
@@ -230,7 +92,7 @@ def model_card(
 
 def _front_matter(
     task: str,
-    described: _Task,
+    described: TaskText,
     scores: Mapping[str, float],
     name: str,
     languages: Sequence[str],
@@ -266,7 +128,7 @@ def _front_matter(
     return "\n".join([*lines, "---"])
 
 
-def _bertie_example(described: _Task, languages: Sequence[str]) -> str:
+def _bertie_example(described: TaskText, languages: Sequence[str]) -> str:
     example = "This is a text."
     if described.pipeline == "fill-mask" or described.item == "masked text":
         example = "北京是中国的首[MASK]。" if list(languages) == ["zh"] else "Paris is the [MASK] of France."
@@ -280,7 +142,7 @@ def _bertie_example(described: _Task, languages: Sequence[str]) -> str:
     return f'import bertie\n{imports}\nmodel = bertie.load("PATH")\nprint(model.predict({argument}))'
 
 
-def _transformers_example(described: _Task) -> str:
+def _transformers_example(described: TaskText) -> str:
     arguments = {
         "pair": '"This is a text.", "This is another text."',
         "question": '"Where was she born?", "She was born in Paris in 1903."',

@@ -1,14 +1,13 @@
 """Convert the results of inference to the parts of a report."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
 from bertie.data.items import Question, Words, sides, whole_text, word_offsets
 from bertie.inference.cloze import Cloze
 from bertie.inference.evaluate import Evaluation
-from bertie.metrics.entities import entities
 from bertie.reports.findings import Findings, Wrong
 from bertie.reports.masked import MaskedSentence
 from bertie.reports.passages import Mark, Passage
@@ -90,7 +89,7 @@ def _passage(item: Words | Question, prediction: Any, judged: Judgement) -> Pass
 
 def _tagged(item: Words, prediction: Any) -> Passage:
     """Draw the spans of a tagged text; a predicted span is right if its ends and its label are right."""
-    gold = set(_gold_spans(item))
+    gold = set(item.places(item.labelled_spans() or ()))
     guesses = {(span.start, span.end, span.label) for span in prediction.spans}
     marks = [
         *(
@@ -99,17 +98,10 @@ def _tagged(item: Words, prediction: Any) -> Passage:
         ),
         *(Mark(start, end, "missed", label) for start, end, label in gold - guesses),
     ]
-    if not marks:  # the tags are not entities but, say, parts of speech: mark the words with a wrong tag
+    if not marks and hasattr(prediction, "tags"):  # such as parts of speech: mark the words with a wrong tag
         for (start, end), tag, guess in zip(word_offsets(item), item.label or (), prediction.tags, strict=True):
             marks += [Mark(start, end, "missed", tag), Mark(start, end, "wrong", guess)] if tag != guess else []
     return Passage(whole_text(item), sorted(marks, key=lambda mark: (mark.start, mark.end, mark.kind, mark.label)))
-
-
-def _gold_spans(item: Words) -> Iterator[tuple[int, int, str]]:
-    """Yield first character, end and label of every entity in an item's tags."""
-    offsets = word_offsets(item)
-    for label, first, end in entities(item.label or ()):
-        yield offsets[first][0], offsets[end - 1][1], label
 
 
 def _answered(item: Question, prediction: Any, judged: Judgement) -> Passage:

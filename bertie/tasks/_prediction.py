@@ -1,10 +1,10 @@
-"""Base class of predictions: fields are also dictionary keys, and convert to JSON."""
+"""Base class of predictions, and the one that tasks share: fields are also dictionary keys, and convert to JSON."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import ItemsView, Sequence, ValuesView
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,20 @@ class Prediction(dict[str, Any]):
     __eq__ = object.__eq__
     __ne__ = object.__ne__
     __hash__ = object.__hash__  # type: ignore[assignment]
+
+
+@dataclass(frozen=True)
+class Span(Prediction):
+    """A labelled part of a text."""
+
+    label: str
+    text: str
+    start: int
+    """Index of its first character in the whole text."""
+    end: int
+    """Index after its last character."""
+    score: float
+    """Its probability; in tagging, the mean probability of the tags of its words."""
 
 
 def plain(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Private helper of `tagging`: assign the pieces of a text to its words.
+"""Private helper of `tagging` and `span_classification`: assign the pieces of a text to its words.
 
 BERT's tokenizer cuts at the ends of words, so each distinct word is encoded once, by itself. Other tokenizers look
 beyond a word: its first piece may hold the space before it, and an added token may span two words. They get the whole
@@ -10,12 +10,15 @@ Shapes: P pieces of all texts, W words of all texts.
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bertie.data.items import Words, whole_text, word_offsets
+from bertie.data.items import Text, Words, whole_text, word_offsets
+from bertie.data.spans import cut_words
+from bertie.data.windows import Windows
 from bertie.errors import DataError
 from bertie.tokenizer.tokenizer import Tokenizer
 
@@ -37,6 +40,41 @@ class WordPieces:
     """(P,) whether a piece is the first of its word."""
     reach: Places
     """(P,) index in its text of the last word that any piece of the piece's word overlaps."""
+
+
+def as_words(item: Any, number: int, task: str) -> Words:
+    """Return an item's words; a text is split into words.
+
+    Args:
+        item: of the user.
+        number: of the item, for messages.
+        task: for messages.
+
+    Raises:
+        DataError: the item is no text, or its words, tags, spans and offsets don't fit.
+    """
+    if isinstance(item, str):
+        return cut_words(item)
+    if isinstance(item, Text) and item.pair is None and item.label is None:
+        return replace(cut_words(item.text), line=item.line)
+    if not isinstance(item, Words):
+        raise DataError(f"text {number} is {item!r:.60}; {task} takes a string, or Words with one tag for each word")
+    if item.label is not None and len(item.label) != len(item.words):
+        raise DataError(f"text {number} has {len(item.label)} tags for {len(item.words)} words")
+    if item.offsets and len(item.offsets) != len(item.words):
+        raise DataError(f"text {number} has {len(item.offsets)} offsets for {len(item.words)} words")
+    for span in item.spans or ():
+        if not 0 <= span.start < span.end <= len(item.words):
+            raise DataError(f"text {number} has a span of the words {span.start} to {span.end} of {len(item.words)}")
+    return item
+
+
+def shown_pieces(pieces: Sequence[Sequence[int]], laid: Windows) -> Places:
+    """Return the index among the pieces of all texts, (P,), of each of `laid.shown`."""
+    edges = np.concatenate([[0], np.cumsum([len(ids) for ids in pieces])])
+    before = np.cumsum(laid.counts) - laid.counts
+    shown: Places = np.repeat(edges[laid.rows] + laid.starts - before, laid.counts) + np.arange(int(laid.counts.sum()))
+    return shown
 
 
 def encode(sentences: Sequence[Words], tokenizer: Tokenizer) -> WordPieces:

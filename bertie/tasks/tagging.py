@@ -10,7 +10,7 @@ Shapes: T tokens, B sequences, W words of all items, P pieces of all words, C ta
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,35 +23,19 @@ from torch.nn.functional import cross_entropy
 from bertie.batch import Batch
 from bertie.data.entities import OUTSIDE, Scheme, iob2, is_positioned, own_tag, positioned, scheme_of
 from bertie.data.following import read_alike, warn_of_differences
-from bertie.data.items import Table, Text, Words, whole_text, word_offsets
+from bertie.data.items import Table, Words, whole_text, word_offsets
 from bertie.data.labels import tell_unseen
 from bertie.data.reading import Reading
-from bertie.data.spans import cut_words
 from bertie.data.windows import Truncation, Windows, lay_out
 from bertie.data.words import read_words
 from bertie.errors import DataError, SettingsError
 from bertie.metrics.classification import accuracy, macro_f1, per_class, tag_rescorer
 from bertie.metrics.entities import entities, entity_rescorer, entity_scores, entity_scores_by_type
 from bertie.nn.dropout import Noise
-from bertie.tasks._prediction import Prediction
-from bertie.tasks._word_pieces import NOTHING, encode
+from bertie.tasks._prediction import Prediction, Span
+from bertie.tasks._word_pieces import NOTHING, as_words, encode, shown_pieces
 from bertie.tasks.task import Judgement, Keys, Loss, Task, Term, check_length
 from bertie.tokenizer.tokenizer import Tokenizer
-
-
-@dataclass(frozen=True)
-class Span(Prediction):
-    """An entity in a text."""
-
-    label: str
-    """The type of the entity."""
-    text: str
-    start: int
-    """Index of its first character in the whole text."""
-    end: int
-    """Index after its last character."""
-    score: float
-    """Mean probability of the tags of its words."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +70,7 @@ class Tagging(Task):
 
     name: ClassVar[str] = "tagging"
     architecture: ClassVar[str] = "{}ForTokenClassification"
+    labels_words: ClassVar[bool] = True
     criterion: ClassVar[str] = "f1"
 
     def __post_init__(self) -> None:
@@ -149,7 +134,7 @@ class Tagging(Task):
         Raises:
             DataError: an item is not a text, or its numbers of tags and words differ.
         """
-        sentences = [_as_words(item, number) for number, item in enumerate(items, 1)]
+        sentences = [as_words(item, number, self.name) for number, item in enumerate(items, 1)]
         encoded = encode(sentences, tokenizer)
         laid = lay_out(
             encoded.ids,
@@ -205,7 +190,7 @@ class Tagging(Task):
         picked = (words != NOTHING).nonzero().flatten()
         best = outputs[picked].float().softmax(1).max(1)
         rows = torch.repeat_interleave(batch.rows, batch.lengths)[picked].tolist()
-        sentences = [_as_words(item, number) for number, item in enumerate(items, 1)]
+        sentences = [as_words(item, number, self.name) for number, item in enumerate(items, 1)]
         tags = [[OUTSIDE] * len(sentence.words) for sentence in sentences]
         scores = [[0.0] * len(sentence.words) for sentence in sentences]
         for row, word, label, score in zip(
@@ -281,26 +266,9 @@ class Tagging(Task):
         return per_class(flat_gold, flat_guesses, sorted({*flat_gold, *flat_guesses}))
 
 
-def _as_words(item: Any, number: int) -> Words:
-    """Return an item's words; a text is split into words."""
-    if isinstance(item, str):
-        return cut_words(item)
-    if isinstance(item, Text) and item.pair is None and item.label is None:
-        return replace(cut_words(item.text), line=item.line)
-    if not isinstance(item, Words):
-        raise DataError(f"text {number} is {item!r:.60}; tagging takes a string, or Words with one tag for each word")
-    if item.label is not None and len(item.label) != len(item.words):
-        raise DataError(f"text {number} has {len(item.label)} tags for {len(item.words)} words")
-    if item.offsets and len(item.offsets) != len(item.words):
-        raise DataError(f"text {number} has {len(item.offsets)} offsets for {len(item.words)} words")
-    return item
-
-
 def _along_tokens(values: NDArray[np.int64], pieces: Sequence[Sequence[int]], laid: Windows) -> NDArray[np.int64]:
     """Return the value of each token's piece, (T,), from values of pieces (P,); -1 if another window owns the piece."""
-    edges = np.concatenate([[0], np.cumsum([len(ids) for ids in pieces])])
-    before = np.cumsum(laid.counts) - laid.counts
-    shown = np.repeat(edges[laid.rows] + laid.starts - before, laid.counts) + np.arange(int(laid.counts.sum()))
+    shown = shown_pieces(pieces, laid)
     owned = laid.owned()
     along = np.full(len(laid.pieces.tokens), NOTHING, np.int64)
     along[laid.shown[owned]] = values[shown[owned]]

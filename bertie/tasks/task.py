@@ -64,10 +64,7 @@ class Loss:
     def total(self, counts: Mapping[str, float]) -> Tensor:
         """Add the terms, each divided by its global count. A count of 0 is replaced by 1, as its sum is 0 too."""
         parts = [term.weight * term.sum / max(counts[name], 1.0) for name, term in self.terms.items()]
-        total = parts[0]
-        for part in parts[1:]:
-            total = total + part
-        return total
+        return sum(parts[1:], start=parts[0])
 
 
 @dataclass(frozen=True)
@@ -99,6 +96,8 @@ class Task(ABC):
     """Whether the loss compares the items of a batch with one another, so that a step must not be split."""
     criterion: ClassVar[str] = "accuracy"
     """Score by which models are compared. Higher is better."""
+    labels_words: ClassVar[bool] = False
+    """Whether each word of a text is a target, so that gradients are less noisy than those of one label a text."""
     takes_choices: ClassVar[bool] = False
     """Whether an item is a text with any number of choices."""
     plan: ClassVar[str] = ""

@@ -20,6 +20,7 @@ from bertie.data.random import stream
 from bertie.errors import SettingsError
 from bertie.formats import huggingface
 from bertie.formats.format import new
+from bertie.metrics.entities import Entity
 from bertie.models.model import Encoder, architecture
 from bertie.nn.dropout import Dropout
 from bertie.tasks.classification import Classification
@@ -29,6 +30,7 @@ from bertie.tasks.multiple_choice import MultipleChoice
 from bertie.tasks.next_sentence import NextSentence
 from bertie.tasks.question_answering import QuestionAnswering
 from bertie.tasks.regression import Regression
+from bertie.tasks.span_classification import SpanClassification
 from bertie.tasks.tagging import Tagging
 from bertie.tasks.task import Text
 from bertie.training.loop import StepBatches, train
@@ -54,6 +56,10 @@ TASKS: dict[str, tuple[Any, list[Any]]] = {
     "tagging": (
         Tagging(labels=("O", "B-X"), max_length=32, stride=5),
         [Words(tuple(text.split()), tuple("O" if len(word) > 2 else "B-X" for word in text.split())) for text in TEXTS],
+    ),
+    "span_classification": (
+        SpanClassification(labels=("X", "Y"), max_span=3, max_length=32, stride=5),
+        [Words(tuple(text.split()), spans=(Entity("X", 0, 1),) if text else ()) for text in TEXTS],
     ),
     "question_answering": (
         QuestionAnswering(max_length=32, stride=4, max_query=8),

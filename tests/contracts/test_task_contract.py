@@ -24,6 +24,7 @@ from bertie.data.random import stream
 from bertie.formats.format import Bundle
 from bertie.inference.forward import forward
 from bertie.inference.predictor import Predictor
+from bertie.metrics.entities import Entity
 from bertie.tasks.causal_lm import CausalLM
 from bertie.tasks.classification import Classification
 from bertie.tasks.embedding import Embedding
@@ -39,6 +40,7 @@ from bertie.tasks.question_answering import QuestionAnswering
 from bertie.tasks.regression import Regression
 from bertie.tasks.replaced_token import ReplacedToken
 from bertie.tasks.sentence_order import SentenceOrder
+from bertie.tasks.span_classification import SpanClassification
 from bertie.tasks.tagging import Tagging
 from bertie.tasks.task import Task, TaskModel, Text
 
@@ -82,6 +84,13 @@ def learn_from_words(tokenizer: Any, task: Task, seed: int) -> Batch:
     sentences = [tuple(text.split()) for text in TEXTS]
     tags = ("O", "B-LOC", "I-LOC")
     items = [Words(words, tuple(tags[len(word) % 3] for word in words)) for words in sentences]
+    return task.encode(items, tokenizer)
+
+
+def learn_from_spans(tokenizer: Any, task: Task, seed: int) -> Batch:
+    sentences = [tuple(text.split()) for text in TEXTS]
+    spans = [[Entity("PER" if size % 2 else "LOC", 0, size) for size in range(1, len(words), 2)] for words in sentences]
+    items = [Words(words, spans=tuple(nested)) for words, nested in zip(sentences, spans, strict=True)]
     return task.encode(items, tokenizer)
 
 
@@ -154,6 +163,11 @@ EXAMPLES = {
     "replaced_token": Example(ReplacedToken(max_length=64), [text or "very" for text in TEXTS], learn_from_instances),
     "pretraining": Example(Pretraining(max_length=64, top_k=1000), MASKED, learn_from_instances),
     "sentence_order": Example(SentenceOrder(max_length=64, top_k=1000), MASKED, learn_from_instances),
+    "span_classification": Example(
+        SpanClassification(labels=("LOC", "PER"), max_span=4, max_length=16, stride=5, threshold=0.0),
+        [*TEXTS],
+        learn_from_spans,
+    ),
     "tagging": Example(
         Tagging(labels=("O", "B-LOC", "I-LOC"), max_length=16, stride=5, label_all_pieces=True),
         [*TEXTS],

@@ -124,7 +124,7 @@ def test_columns_that_may_be_the_tags(tmp_path: Path) -> None:
     (tmp_path / "a.ann").write_text("T1\tPER 0 3\tAnn\n")
     with pytest.raises(SettingsError, match="brat keeps its annotations in a separate file"):
         found(tmp_path / "a.ann")
-    with pytest.raises(SettingsError, match="words=NAME,tags=NAME or text=NAME,spans=NAME"):
+    with pytest.raises(SettingsError, match="words=NAME,spans=NAME or text=NAME,spans=NAME"):
         found(path, text="text", tags="spans")
 
 

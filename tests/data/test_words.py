@@ -187,8 +187,8 @@ def test_bad_files(tmp_path: Path, name: str, content: str, message: str) -> Non
 
 def test_columns_that_dont_go_together(tmp_path: Path) -> None:
     path = lines(tmp_path, {"a": ["x"], "b": ["O"], "c": "x"})
-    with pytest.raises(SettingsError, match="words=NAME,tags=NAME or text=NAME,spans=NAME"):
-        read_words(path, columns={"words": "a", "spans": "b"})
+    with pytest.raises(SettingsError, match="words=NAME,spans=NAME or text=NAME,spans=NAME"):
+        read_words(path, columns={"text": "c", "tags": "b"})
     with pytest.raises(SettingsError, match="has no column 'd'; it has a, b, c"):
         read_words(path, columns={"words": "d"})
 

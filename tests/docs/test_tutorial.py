@@ -51,6 +51,8 @@ def test_every_block_runs(tmp_path: Path) -> None:
     assert (tmp_path / "out/encoder/report.html").stat().st_size > 2000
     assert (tmp_path / "out/taste/model/model.safetensors").exists()
     assert re.search(r"FOOD +piece of bread +16-30", outputs["tasks.md"]) and "«corn»" in outputs["tasks.md"]
+    assert re.search(r"FOOD +a piece of bread +29-45", outputs["tasks.md"])
+    assert re.search(r"PLACE    +the river +13-22", outputs["tasks.md"])
     assert 'bertie predict out/alike/model "your text" --pair "' in said["tasks.md"]
     assert 'bertie predict out/tags/model "your text"\n' in said["tasks.md"]
     records = [json.loads(line) for line in (tmp_path / "out/encoder/metrics.jsonl").read_text().splitlines()]

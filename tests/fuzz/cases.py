@@ -8,6 +8,7 @@ from damage import copy, damage_file, files_of, forget_checksums
 TASKS = {
     "classification": ("a.csv", "a.tsv", "a.jsonl", "a.parquet", "pairs.tsv"),
     "regression": ("score.csv", "score.jsonl"),
+    "span_classification": ("spans.jsonl", "words.jsonl"),
     "tagging": ("a.conll", "words.jsonl", "spans.jsonl"),
     "question_answering": ("squad.json", "questions.jsonl"),
     "multiple_choice": ("choices.jsonl", "choices.csv"),

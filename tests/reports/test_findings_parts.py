@@ -7,6 +7,7 @@ from typing import Any
 
 from bertie.data.items import Answer, Question, Text, Words
 from bertie.inference.evaluate import Evaluation, Mistake
+from bertie.metrics.entities import Entity
 from bertie.reports.parts import findings
 from bertie.reports.passages import Mark
 from bertie.tasks.regression import Estimate, Regression
@@ -30,6 +31,20 @@ def evaluation(items: list[Any], predictions: list[Any], wrong: tuple[int, ...] 
 
 def span(start: int, end: int, label: str) -> Any:
     return SimpleNamespace(start=start, end=end, label=label)
+
+
+def test_spans_that_nest() -> None:
+    item = Words(("Bank", "of", "Rome"), spans=(Entity("ORG", 0, 3), Entity("LOC", 2, 3)))
+    predicted = SimpleNamespace(spans=(span(0, 12, "ORG"), span(0, 4, "ORG")))
+    missed = SimpleNamespace(spans=())
+    found = findings(evaluation([item, item], [predicted, missed], wrong=(0,)), Judge(), [item, item])  # type: ignore[arg-type]
+    assert found is not None
+    assert found.worst_drawn[0].marks == [
+        Mark(0, 4, "wrong", "ORG"),
+        Mark(0, 12, "right", "ORG"),
+        Mark(8, 12, "missed", "LOC"),
+    ]
+    assert found.examples[0].marks == [Mark(0, 12, "missed", "ORG"), Mark(8, 12, "missed", "LOC")]
 
 
 def test_spans_of_a_sentence() -> None:

@@ -101,14 +101,18 @@ def test_its_examples_run(
         tiny_tokenizer.vocab_size, hidden_size=32, num_layers=1, num_heads=2, intermediate_size=64, max_positions=64
     )
     kind: Callable[..., Any] = registry.load("tasks", task).TASK
-    of_task = {"classification": {"labels": ("a", "b")}, "tagging": {"labels": ("O", "B-X", "I-X")}}.get(task, {})
+    of_task: dict[str, dict[str, Any]] = {
+        "classification": {"labels": ("a", "b")},
+        "span_classification": {"labels": ("X",)},
+        "tagging": {"labels": ("O", "B-X", "I-X")},
+    }
     ends = {"start_id": tiny_tokenizer.start, "end_id": tiny_tokenizer.separator}
     shapes: dict[str, Any] = {
         "generation": (EncoderDecoderConfig.over(config, **ends), "seq2seq"),
         "replaced_token": (ElectraConfig(**vars(config), embedding_size=32), "electra"),
     }
     shape, room = shapes.get(task, (config, "bert"))
-    bundle = new(shape, kind(max_length=64, **of_task), tiny_tokenizer, seed=0, architecture=room)
+    bundle = new(shape, kind(max_length=64, **of_task.get(task, {})), tiny_tokenizer, seed=0, architecture=room)
     write(replace(bundle, card=card(task=task, scores={})), tmp_path / "model")
     blocks = re.findall(
         r"```python\n(.*?)```", (tmp_path / "model" / "README.md").read_text(encoding="utf-8"), re.DOTALL

@@ -26,6 +26,7 @@ from bertie.tasks.multiple_choice import MultipleChoice
 from bertie.tasks.next_sentence import NextSentence
 from bertie.tasks.question_answering import QuestionAnswering
 from bertie.tasks.regression import Regression
+from bertie.tasks.span_classification import SpanClassification
 from bertie.tasks.tagging import Tagging
 from bertie.tasks.task import Task
 
@@ -37,6 +38,7 @@ CASES: list[tuple[Task, Any]] = [
     (FeaturesTask(max_length=32), "the cat"),
     (NextSentence(max_length=32), PAIR),
     (Regression(), "the cat"),
+    (SpanClassification(labels=("LOC", "PER")), "the cat sat"),
     (Tagging(labels=("O", "B-PER", "I-PER")), "the cat sat"),
     (Embedding(), "the cat"),
     (Embedding(), PAIR),
