@@ -15,6 +15,7 @@ from bertie.commands.command import Report
 from bertie.config import Positional
 from bertie.errors import DataError, SettingsError
 from bertie.files.checksums import Differences, compare, has_own_sum, read_sums, seal
+from bertie.tokenizer import sentencepiece
 from bertie.untrusted import LARGE_BYTES, check_regular, parse_object, read_object, read_text
 
 MAX_HEADER_BYTES = 100_000_000  # the limit of the safetensors format
@@ -43,7 +44,7 @@ def show(path: Positional[Path], *, accept_changes: bool = False) -> Report:
         (("config.toml",), _describe_run),
         (("manifest.json",), _describe_corpus),
         (("config.json",), _describe_model),
-        (("tokenizer.json", "vocab.txt"), _describe_tokenizer),
+        (("tokenizer.json", "vocab.txt", *sentencepiece.NAMES), _describe_tokenizer),
     ):
         if any((folder / name).is_file() for name in file_names):
             if accept_changes:
@@ -232,8 +233,11 @@ def _describe_tokenizer(folder: Path) -> Report:
             values |= {"lowercase": (contents.get("normalizer") or {}).get("lowercase")}
         except (AttributeError, KeyError, TypeError) as error:
             raise DataError(f"{file}: has no vocabulary; it is not a tokenizer in Hugging Face's format") from error
+    elif (file := folder / "vocab.txt").is_file():
+        values["vocab_size"] = read_text(file, limit=LARGE_BYTES).count("\n")
     else:
-        values["vocab_size"] = read_text(folder / "vocab.txt", limit=LARGE_BYTES).count("\n")
+        file = next(folder / name for name in sentencepiece.NAMES if (folder / name).is_file())
+        values |= {"model": "Unigram", "vocab_size": len(sentencepiece.read(file).pieces)}
     if (file := folder / "tokenizer_config.json").is_file():
         values["settings"] = read_object(file)
     next_command = f"bertie prepare-corpus FILES --tokenizer {shlex.quote(str(folder))} --out OUT"

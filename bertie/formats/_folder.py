@@ -12,6 +12,7 @@ from pathlib import Path
 from bertie.errors import DataError, SettingsError
 from bertie.formats._places import HEAD, OTHERS, weight_files
 from bertie.native import said
+from bertie.tokenizer.sources import VOCABULARIES
 from bertie.untrusted import read_object
 
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
@@ -108,7 +109,7 @@ def _incomplete(folder: Path, names: Iterable[str]) -> str:
         return "weights alone don't say which network they are; add the model's config.json to the folder"
     if not held:
         return "it is empty"
-    if held & {"vocab.txt", "tokenizer.json", "vocab.json"} and "config.json" not in held:
+    if held & set(VOCABULARIES) and "config.json" not in held:
         return "it holds only a tokenizer"
     return (
         "give a folder that holds config.json and model.safetensors; if the hub has the model only as "

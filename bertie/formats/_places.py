@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 
 from bertie.errors import DataError, SettingsError
+from bertie.tokenizer import sentencepiece
 from bertie.untrusted import read_json
 
 HEAD = "head.safetensors"
@@ -61,6 +62,7 @@ def resolve(path_or_hub_id: str | Path, *, pickles: bool = False) -> Path:
         "*.txt",
         "*.safetensors",
         "README.md",
+        *sentencepiece.NAMES,
         *(["*pytorch_model*.bin"] if pickles else []),
     ]
     try:

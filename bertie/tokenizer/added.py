@@ -23,6 +23,8 @@ _DEFAULTS: dict[str, dict[str, str]] = {
     "bert": dict(zip(ROLES, SPECIALS, strict=True)),
     "roberta": {"bos_token": "<s>", "eos_token": "</s>", **dict(zip(ROLES, ROBERTA, strict=True))},
     "albert": {"bos_token": "[CLS]", "eos_token": "[SEP]", **dict(zip(ROLES, ALBERT, strict=True))},
+    "deberta-v2": {"bos_token": "[CLS]", "eos_token": "[SEP]", **dict(zip(ROLES, SPECIALS, strict=True))},
+    "xlm-roberta": {"bos_token": "<s>", "eos_token": "</s>", **dict(zip(ROLES, ROBERTA, strict=True))},
     "file": {},
 }
 _EXTRA = ("extra_special_tokens", "additional_special_tokens")

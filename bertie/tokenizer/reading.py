@@ -8,11 +8,12 @@ from tokenizers import AddedToken, models
 from bertie import progress
 from bertie.errors import DataError
 from bertie.native import said
+from bertie.tokenizer import unigram
 from bertie.tokenizer.added import Added, add, named_tokens, roles
 from bertie.tokenizer.layout import is_bare
 from bertie.tokenizer.rebuild import rebuilt
 from bertie.tokenizer.rust import from_file
-from bertie.tokenizer.sources import Sources, declared, gather
+from bertie.tokenizer.sources import FOLLOWED, Sources, declared, gather
 from bertie.tokenizer.subwords import SubwordTokenizer
 from bertie.tokenizer.tokenizer import Tokenizer
 from bertie.tokenizer.vocabulary import read
@@ -21,7 +22,10 @@ _SHOWN = 3
 
 
 def load(path: str | Path) -> Tokenizer:
-    """Read a folder that holds tokenizer.json, vocab.txt, or vocab.json with merges.txt; or one such file.
+    """Read a folder that holds tokenizer.json, vocab.txt, vocab.json with merges.txt, or a sentencepiece model.
+
+    Args:
+        path: the folder, or one such file.
 
     Raises:
         SettingsError: there is no such file.
@@ -44,16 +48,26 @@ def _load(path: str | Path) -> Tokenizer:
         rust = from_file(sources.file)
         names = roles(sources, found, lambda name: rust.token_to_id(name) is not None)
     else:
-        more = declared(sources)
+        more = {*declared(sources), *_appended(sources, found)}
         names = roles(sources, found, lambda name: name in sources.vocabulary or name in more)
         remarks += _spaced_mask(sources, found, names[-1])
-        rust = rebuilt(sources, names)
+        if sources.proto is None:
+            rust = rebuilt(sources, names)
+        else:
+            rust = unigram.converted(sources, sources.proto, names)
+            remarks += unigram.remarks(sources, sources.proto)
+            found.extra += unigram.own_tokens(sources.proto)
     add(rust, sources, found)
     kind: type[Tokenizer] = SubwordTokenizer if isinstance(rust.model, (models.BPE, models.Unigram)) else Tokenizer
     tokenizer = kind(rust, source=str(sources.file), specials=names, settings=sources.settings)
     tells, doubt = _tells_segments(sources)
     tokenizer.tells_segments, tokenizer.doubt = tells and tokenizer.tells_segments, doubt
     tokenizer.is_bare = is_bare(rust) and sources.family == "file"
+    if sources.class_name in FOLLOWED and sources.state:
+        remarks.append(
+            f"{sources.file} is followed, as transformers 4 did; the {sources.class_name} of transformers 5 builds its "
+            "own pipeline around the vocabulary, so it may cut some texts differently"
+        )
     if tokenizer.is_bare:
         first, last = names[2:4]
         remarks.append(f"{sources.file} adds no special tokens to a text; bertie adds {first} and {last}")
@@ -85,9 +99,18 @@ def _with_case(sources: Sources) -> Sources:
     return replace(sources, settings={**sources.settings, "do_lower_case": False})
 
 
+def _appended(sources: Sources, found: Added) -> set[str]:
+    """Return the mask of a DeBERTa, which its sentencepiece model lacks: it gets the id after the last piece."""
+    return {str(found.named["mask_token"])} if sources.family == "deberta-v2" else set()
+
+
 def _spaced_mask(sources: Sources, found: Added, mask: str) -> list[str]:
-    """Let the mask of a vocab.json include the space before it, as in every released RoBERTa; return a note."""
-    if sources.family != "roberta" or sources.state or isinstance(found.named.get("mask_token"), AddedToken):
+    """Let the mask of a RoBERTa include the space before it, as in every released one; return a note."""
+    if (
+        sources.family not in ("roberta", "xlm-roberta")
+        or sources.state
+        or isinstance(found.named.get("mask_token"), AddedToken)
+    ):
         return []
     found.named["mask_token"] = AddedToken(mask, lstrip=True, normalized=False, special=True)
     return [
@@ -101,8 +124,8 @@ def _tells_segments(sources: Sources) -> tuple[bool, list[str]]:
     names = sources.settings.get("model_input_names")
     if isinstance(names, list):
         return "token_type_ids" in names, []
-    if sources.family in ("bert", "roberta"):
-        return sources.family == "bert" and sources.class_name != "DistilBertTokenizer", []
+    if sources.family in ("bert", "roberta", "deberta-v2", "xlm-roberta"):
+        return "roberta" not in sources.family and sources.class_name != "DistilBertTokenizer", []
     version = sources.model.get("transformers_version")
     if isinstance(version, str) and version.partition(".")[0].isdecimal() and int(version.partition(".")[0]) >= 5:
         return False, []

@@ -138,25 +138,35 @@ def _roberta(sources: Sources, names: Sequence[str]) -> RustTokenizer:
 
 def _albert(sources: Sources, names: Sequence[str]) -> RustTokenizer:
     model = sources.state.get("model") or {}
-    rust = RustTokenizer(models.Unigram([(piece, score) for piece, score in model.get("vocab", ())], 1, False))
+    stored = sources.state.get("normalizer") or {}
+    maps = [step for step in stored.get("normalizers", [stored]) if step.get("type") == "Precompiled"]
+    charsmap = [RustTokenizer.from_str(json.dumps({**_EMPTY, "normalizer": step})).normalizer for step in maps[:1]]
+    pieces = [(piece, score) for piece, score in model.get("vocab", ())]
+    return albert(sources, models.Unigram(pieces, 1, False), charsmap, ("[CLS]", "[SEP]"))
+
+
+def albert(sources: Sources, model: models.Unigram, charsmap: list[Any], ends: Sequence[str]) -> RustTokenizer:
+    """Build ALBERT's pipeline around pieces with scores.
+
+    Args:
+        sources: the folder's files, for the settings.
+        model: the pieces.
+        charsmap: the normalizer that applies the map of characters of a sentencepiece model; empty without a map.
+        ends: names of the special tokens at the start and the end of a text.
+    """
+    rust = RustTokenizer(model)
     steps: list[Any] = [normalizers.Replace("``", '"'), normalizers.Replace("''", '"')]
     if not flag(sources, "keep_accents", False):
         steps += [normalizers.NFKD(), normalizers.StripAccents()]
     if flag(sources, "do_lower_case", True):
         steps.append(normalizers.Lowercase())
-    stored = sources.state.get("normalizer") or {}
-    for step in stored.get("normalizers", [stored]):
-        if step.get("type") == "Precompiled":
-            precompiled = RustTokenizer.from_str(json.dumps({**_EMPTY, "normalizer": step}))
-            steps.append(precompiled.normalizer)
-            break
-    rust.normalizer = normalizers.Sequence(steps)
+    rust.normalizer = normalizers.Sequence([*steps, *charsmap])
     scheme = "always" if flag(sources, "add_prefix_space", True) else "never"
     rust.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(replacement="▁", prepend_scheme=scheme)]
     )
     rust.decoder = decoders.Metaspace(replacement="▁", prepend_scheme=scheme)
-    start, separator = ((name, int(rust.token_to_id(name) or 0)) for name in ("[CLS]", "[SEP]"))
+    start, separator = ((name, int(rust.token_to_id(name) or 0)) for name in ends)
     rust.post_processor = template(start, separator)
     return rust
 

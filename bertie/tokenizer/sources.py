@@ -1,21 +1,22 @@
 """Read the tokenizer files of a folder, and find the class by which transformers would read them.
 
-A folder may hold tokenizer.json, vocab.txt, or vocab.json with merges.txt; and also tokenizer_config.json,
-special_tokens_map.json, added_tokens.json, and the model's config.json. The class decides which of them are used.
+A folder may hold tokenizer.json, vocab.txt, vocab.json with merges.txt, or a sentencepiece model; and also
+tokenizer_config.json, special_tokens_map.json, added_tokens.json, and the model's config.json. The class decides which
+of them are used.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from bertie import untrusted
 from bertie.errors import DataError, SettingsError
-from bertie.tokenizer import vocabulary
+from bertie.tokenizer import sentencepiece, vocabulary
 
-Family = Literal["bert", "roberta", "albert", "file"]
-"""How a class builds its tokenizer: three build it around the vocabulary; `file` follows tokenizer.json."""
-_VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json")
+Family = Literal["bert", "roberta", "albert", "deberta-v2", "xlm-roberta", "file"]
+"""How a class builds its tokenizer: around the vocabulary; or `file`, which follows tokenizer.json."""
+VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", *sentencepiece.NAMES)
 _FAMILIES: dict[str, Family] = {
     **dict.fromkeys(("BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "MobileBertTokenizer"), "bert"),
     **dict.fromkeys(("SqueezeBertTokenizer", "LayoutLMTokenizer", "LxmertTokenizer", "ConvBertTokenizer"), "bert"),
@@ -23,6 +24,14 @@ _FAMILIES: dict[str, Family] = {
     "AlbertTokenizer": "albert",
     **dict.fromkeys(("PreTrainedTokenizer", "TokenizersBackend", "PythonBackend"), "file"),
 }
+_OF_PIECES: dict[str, Family] = {
+    **dict.fromkeys(("AlbertTokenizer", "albert"), "albert"),
+    **dict.fromkeys(("DebertaV2Tokenizer", "deberta-v2"), "deberta-v2"),
+    **dict.fromkeys(("XLMRobertaTokenizer", "xlm-roberta"), "xlm-roberta"),
+}
+"""The classes and the types of models whose sentencepiece model bertie reads."""
+FOLLOWED = ("MPNetTokenizer", "XLMRobertaTokenizer", "DebertaV2Tokenizer")
+"""Classes whose tokenizer.json bertie follows as it is, as transformers 4 does."""
 _OF_MODELS: dict[str, Family] = {
     **dict.fromkeys(("bert", "distilbert", "electra"), "bert"),
     "roberta": "roberta",
@@ -35,7 +44,9 @@ _OF_FILES: dict[str, Family] = {"tokenizer.json": "file", "vocab.txt": "bert", "
 NEEDS: dict[Family, tuple[str, ...]] = {
     "bert": ("tokenizer.json", "vocab.txt"),
     "roberta": ("tokenizer.json", "vocab.json"),
-    "albert": ("tokenizer.json",),
+    "albert": ("tokenizer.json", "spiece.model"),
+    "deberta-v2": ("spm.model",),
+    "xlm-roberta": ("sentencepiece.bpe.model",),
     "file": ("tokenizer.json",),
 }
 FAST = '"tokenizer_class": "PreTrainedTokenizerFast"'
@@ -47,7 +58,7 @@ class Sources:
     """The files of one tokenizer, as objects; a missing file is an empty object."""
 
     file: Path
-    """tokenizer.json, vocab.txt or vocab.json."""
+    """tokenizer.json, vocab.txt, vocab.json or a sentencepiece model."""
     state: dict[str, Any] = field(default_factory=dict)
     """tokenizer.json."""
     settings: dict[str, Any] = field(default_factory=dict)
@@ -60,6 +71,10 @@ class Sources:
     """config.json."""
     vocabulary: dict[str, int] = field(default_factory=dict)
     """Pieces and their ids, without added tokens; for a Unigram, the index in its list is the id."""
+    proto: sentencepiece.Model | None = None
+    """The sentencepiece model."""
+    scored: list[tuple[str, float]] = field(default_factory=list)
+    """Its pieces with their scores, in the order of the ids of the class."""
 
     @property
     def config(self) -> Path:
@@ -92,20 +107,41 @@ class Sources:
         Raises:
             DataError: bertie lacks the class.
         """
+        if self.proto is not None:
+            return self._family_of_pieces()
         name = self.class_name or (_ROFORMER if self.model_type == "roformer" else None)
         if self.model_type == "modernbert" and self.state:  # here transformers ignores the class that a file names
             return "file"
+        if name in FOLLOWED and self.state:
+            return "file"
         if name is not None:
             if name not in _FAMILIES:
+                lack = f" with {self.file.name}" if name in _OF_PIECES else ""
                 raise DataError(
-                    f"{self.file.parent}: its tokenizer is a {name}, which bertie doesn't support. If tokenizer.json "
-                    f"is complete, write {FAST} into {self.config.name}; otherwise tokenize with transformers, and "
-                    "give bertie a folder with a BertTokenizer, RobertaTokenizer or AlbertTokenizer"
+                    f"{self.file.parent}: its tokenizer is a {name}, which bertie doesn't support{lack}. If "
+                    f"tokenizer.json is complete, write {FAST} into {self.config.name}; otherwise tokenize with "
+                    "transformers, and give bertie a folder with a BertTokenizer, RobertaTokenizer or AlbertTokenizer"
                 )
             return _FAMILIES[name]
         if self.model_type in _OF_MODELS and (self.state or self.model_type != "modernbert"):
             return _OF_MODELS[self.model_type]
         return _OF_FILES[self.file.name if self.file.name in _OF_FILES else _usual(self.file)]
+
+    def _family_of_pieces(self) -> Family:
+        """Return the family of a sentencepiece model, which the file itself doesn't tell.
+
+        Raises:
+            DataError: the files name no class or model type, or one of another family.
+        """
+        name = self.class_name or self.model_type
+        if name not in _OF_PIECES:
+            classes = ", ".join(name for name in _OF_PIECES if name.endswith("Tokenizer"))
+            found = f"its tokenizer is a {self.shown}" if name else "no file names its class"
+            raise DataError(
+                f"{self.file}: bertie reads the sentencepiece model of {classes}, but {found}. If it is one of them, "
+                f"write its tokenizer_class into {self.config.name}"
+            )
+        return _OF_PIECES[name]
 
     def says(self, name: str) -> bool:
         """Tell whether tokenizer_config.json has a setting, even if it is null."""
@@ -126,6 +162,7 @@ def gather(path: str | Path) -> Sources:
     file = _in_folder(Path(path)) if Path(path).is_dir() else Path(path)
     if not file.is_file():
         raise SettingsError(f"{file}: no such tokenizer; give a folder with tokenizer.json or vocab.txt")
+    is_proto = file.suffix == ".model"
     whole = file.suffix == ".json" and file.name != "vocab.json"
     folder = file.parent
     state = read_object(file) if whole else {}
@@ -137,15 +174,20 @@ def gather(path: str | Path) -> Sources:
         specials=read_object(folder / "special_tokens_map.json"),
         added=_numbers(folder / "added_tokens.json"),
         model=read_object(folder / "config.json"),
-        vocabulary=_vocabulary(file, state),
+        vocabulary={} if is_proto else _vocabulary(file, state),
+        proto=sentencepiece.read(file) if is_proto else None,
     )
     _refuse_unknown(sources)
-    if file.name in _VOCABULARIES and file.name not in NEEDS[sources.family]:
+    if file.name in VOCABULARIES and file.name not in NEEDS[sources.family]:
         raise DataError(
             f"{folder} holds {file.name}, but its tokenizer is a {sources.shown}, which "
             f"needs {' or '.join(NEEDS[sources.family])}; write its tokenizer_class into {sources.config.name}"
         )
-    return sources
+    if sources.proto is None:
+        return sources
+    fairseq = sources.family == "xlm-roberta"
+    scored = sentencepiece.fairseq(sources.proto, str(file)) if fairseq else sources.proto.pieces
+    return replace(sources, scored=scored, vocabulary={piece: number for number, (piece, _) in enumerate(scored)})
 
 
 def _check_forms(state: dict[str, Any], file: Path) -> None:
@@ -163,11 +205,13 @@ def _check_forms(state: dict[str, Any], file: Path) -> None:
 
 
 def _in_folder(folder: Path) -> Path:
-    files = [folder / name for name in _VOCABULARIES if (folder / name).is_file()]
+    files = [folder / name for name in VOCABULARIES if (folder / name).is_file()]
     if not files:
         models = sorted(file.name for file in folder.glob("*.model"))
-        other = f" (only {models[0]}, a sentencepiece model, which bertie doesn't read)" if models else ""
-        raise SettingsError(f"{folder} holds neither tokenizer.json nor vocab.txt{other}")
+        other = f" (only {models[0]}; if it is a sentencepiece model, give its name)" if models else ""
+        raise SettingsError(
+            f"{folder} holds neither tokenizer.json, nor vocab.txt, nor {' or '.join(sentencepiece.NAMES)}{other}"
+        )
     return files[0]
 
 

@@ -80,7 +80,10 @@ class Tokenizer:
 
     @classmethod
     def load(cls, path: str | Path) -> "Tokenizer":
-        """Read a folder that holds tokenizer.json, vocab.txt, or vocab.json with merges.txt; or one such file.
+        """Read a folder that holds tokenizer.json, vocab.txt, vocab.json with merges.txt, or a sentencepiece model.
+
+        Args:
+            path: the folder, or one such file.
 
         Raises:
             SettingsError: there is no such file.

@@ -108,6 +108,10 @@ def test_tokenizers(tmp_path: Path) -> None:
     values = show(tmp_path / "tokenizer.json").values
     assert (values["model"], values["vocab_size"], values["lowercase"]) == ("WordPiece", 2, True)
     assert values["settings"] == {"do_lower_case": True}
+    (tmp_path / "pieces").mkdir()
+    (tmp_path / "pieces" / "spm.model").write_bytes(b"\n\x07\n\x03[U]\x18\x02\n\x03\n\x01a")  # two pieces
+    values = show(tmp_path / "pieces").values
+    assert (values["kind"], values["model"], values["vocab_size"]) == ("tokenizer", "Unigram", 2)
 
 
 def test_nothing_to_show(tmp_path: Path) -> None:

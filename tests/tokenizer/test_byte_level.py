@@ -239,8 +239,8 @@ def test_an_albert_that_transformers_4_made_of_a_sentencepiece_file(cut: bool, t
 
 
 def test_what_is_missing_is_named(roberta: Path, modern: Path, tmp_path: Path) -> None:
-    (tmp_path / "spiece.model").write_bytes(b"\x0a")
-    with pytest.raises(SettingsError, match=r"spiece\.model, a sentencepiece model"):
+    (tmp_path / "own.model").write_bytes(b"\x0a")
+    with pytest.raises(SettingsError, match=r"only own\.model; if it is a sentencepiece model, give its name"):
         Tokenizer.load(tmp_path)
     (tmp_path / "vocab.json").write_bytes((roberta / "vocab.json").read_bytes())
     with pytest.raises(DataError, match=r"needs its merges\.txt"):

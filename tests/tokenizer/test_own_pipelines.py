@@ -149,3 +149,37 @@ def test_a_head_that_learned_without_special_tokens(tmp_path: Path) -> None:
         huggingface.read(own)
     notes = huggingface.read(own, task="masked_lm", new_head=True).notes
     assert any("adds no special tokens" in note for note in notes)
+
+
+def test_an_mpnet_has_the_ids_of_transformers(tmp_path: Path) -> None:
+    words = [
+        "the",
+        "cat",
+        "sat",
+        "on",
+        "mat",
+        "hello",
+        "##s",
+        "##ing",
+        "a",
+        "b",
+        "c",
+        "d",
+        "e",
+        "##e",
+        "!",
+        ",",
+        ".",
+        "北",
+        "京",
+    ]
+    vocabulary = {word: number for number, word in enumerate(["<s>", "<pad>", "</s>", "[UNK]", *words, "<mask>"])}
+    theirs = transformers.MPNetTokenizer(vocab=vocabulary)
+    theirs.save_pretrained(tmp_path)
+    ours = Tokenizer.load(tmp_path)
+    texts = ["the cats sat, on", "", "  Hello  CATS!", "a<mask>b", "北京 the", "é the", "\u0301a", "the\x00cat " * 9]
+    for text in texts:
+        assert ours.pack([text], max_length=64).tokens.tolist() == theirs(text)["input_ids"], text
+        pair = ours.pack([text], ["a mat"], max_length=64).tokens.tolist()
+        assert pair == theirs(text, "a mat")["input_ids"]
+    assert ours.tokens[ours.mask] == "<mask>" and ours.pad == 1
