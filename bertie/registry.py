@@ -1,14 +1,15 @@
 """Find the file for a name that a user types: folders with plural names are registries.
 
-In ``commands/ tasks/ models/ formats/ backends/ runners/ starts/`` each file is one choice, except the contract, whose
-name is the folder's in the singular. The contract defines what the other files must contain. Only ``load`` imports
-them; ``choices`` and ``summary`` read file names and docstrings.
+In ``commands/ tasks/ models/ formats/ backends/ runners/ starts/ optimizers/ schedules/`` each file is one choice,
+except the contract, whose name is the folder's in the singular. The contract defines what the other files must contain.
+Only ``load`` imports them; ``choices`` and ``summary`` read file names and docstrings.
 """
 
 import ast
 import difflib
+import inspect
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -68,6 +69,17 @@ def load(folder: str, name: str) -> ModuleType:
         kind = folder.removesuffix("s")
         raise SettingsError(f"unknown {kind} {name!r}; {did_you_mean(name, known)}")
     return import_module(f"bertie.{folder}.{wanted}")
+
+
+def settings_used(choice: Callable[..., Any]) -> list[str]:
+    """List the settings that a choice is built from: the keyword-only parameters of its class or function.
+
+    >>> def lamp(place, *, brightness, colour="white"): ...
+    >>> settings_used(lamp)
+    ['brightness', 'colour']
+    """
+    parameters = inspect.signature(choice).parameters.values()
+    return [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
 
 
 def load_foreign(name: str) -> Any:

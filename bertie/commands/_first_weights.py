@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from bertie import registry
 from bertie.commands._new_model import ModelSettings, RandomStart
-from bertie.training.settings import PEAK_FROM_NEIGHBOURS, PEAKS, OptimizerSettings
+from bertie.training.settings import OptimizerSettings
 
 if TYPE_CHECKING:
     from bertie.corpus.shards import Corpus
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Guesses = list[list[tuple[str, float]]]
 
-_MEASURED_WIDTH = 256  # the widest of the models that PEAK_FROM_NEIGHBOURS was measured on
+_MEASURED_WIDTH = 256  # the widest of the models that `peak_from_neighbours` was measured on
 _START_KEY, _GUESSES_KEY = "begun", "first_guesses"  # keys in the run's record
 
 
@@ -73,12 +73,15 @@ def peak_of(optimizer: OptimizerSettings, start: str | RandomStart, given: float
 
     Muon's steps add up over the width of a matrix, so models wider than the measured ones get a lower rate.
     """
+    from bertie.optimizers.optimizer import optimizer_class
+
     if given is not None:
         return given
-    if optimizer.name != "muon" or isinstance(start, str) or start.settings.start != "neighbours":
-        return PEAKS[optimizer.name]
+    kind = optimizer_class(optimizer.name)
+    if kind.peak_from_neighbours is None or isinstance(start, str) or start.settings.start != "neighbours":
+        return kind.peak
     width = getattr(start.shape, "hidden_size", _MEASURED_WIDTH)
-    return round(PEAK_FROM_NEIGHBOURS * min(1.0, math.sqrt(_MEASURED_WIDTH / width)), 5)
+    return round(kind.peak_from_neighbours * min(1.0, math.sqrt(_MEASURED_WIDTH / width)), 5)
 
 
 def set_first_weights(

@@ -106,8 +106,8 @@ def pretrain(
         stages: several lengths with their shares of the run, such as 128:90%,512:10%.
         batch_tokens: largest number of tokens in one update; when not given 8,192, in short runs of tiny encoders
             4,096, with --from on a CPU 2,048.
-        learning_rate: peak of the learning rate; by default that of the optimizer: muon 6e-3, less for models wider
-            than 256 (with model.start paper 4e-3), lamb 1e-2, others 1e-3; with --from chosen by the size of weights.
+        learning_rate: peak of the learning rate; by default that of the optimizer: (nor)muon 6e-3, less for models
+            wider than 256 (with model.start paper 4e-3), lamb 1e-2, others 1e-3; with --from by the size of weights.
         keep: with --from: share of that model's weights in the written model, a weighted mean of both; when not given
             0.5 if the encoder gets a new head, else 0.
         mask_rate: share of the tokens to predict; by default 0.15, for masked_lm from random weights 0.3 falling to

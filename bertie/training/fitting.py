@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from bertie.optimizers.optimizer import optimizer_class
 from bertie.training.layers import num_matrices
-from bertie.training.settings import PEAKS
 
 _SHARE = 0.5  # of RMS / width, the rate of a trained encoder
 _FURTHER = 2.0  # of RMS / width, the rate of continued pre-training
@@ -78,7 +78,7 @@ class TaskProfile:
     head_only: bool = False
     """Whether all layers below the head are frozen."""
     optimizer: str = "adamw"
-    """A key of `PEAKS`."""
+    """A file of `optimizers/`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,14 +173,14 @@ def further_rate(encoder: EncoderFacts, optimizer: str, *, guesses: bool) -> flo
 
     Args:
         encoder: the encoder that the run begins with.
-        optimizer: a key of `PEAKS`.
+        optimizer: a file of `optimizers/`.
         guesses: whether the objective predicts tokens.
     """
     if not encoder.trained or not encoder.width or not encoder.rms:
-        return PEAKS[optimizer]
+        return optimizer_class(optimizer).peak
     share = _FURTHER if guesses else _FURTHER / 2
-    rate = min(PEAKS["adamw"], max(_LOWEST, share * encoder.rms / encoder.width))
-    return _nice(rate * PEAKS[optimizer] / PEAKS["adamw"])
+    rate = min(_peak_of_adamw(), max(_LOWEST, share * encoder.rms / encoder.width))
+    return _nice(rate * optimizer_class(optimizer).peak / _peak_of_adamw())
 
 
 def _rate(encoder: EncoderFacts, lesson: TaskProfile) -> float:
@@ -197,7 +197,12 @@ def _rate(encoder: EncoderFacts, lesson: TaskProfile) -> float:
         rate = _HEAD_RATE
     elif lesson.lora:
         rate *= _LORA_FACTOR
-    return min(_HIGHEST, max(_LOWEST, rate)) * PEAKS[lesson.optimizer] / PEAKS["adamw"]
+    return min(_HIGHEST, max(_LOWEST, rate)) * optimizer_class(lesson.optimizer).peak / _peak_of_adamw()
+
+
+def _peak_of_adamw() -> float:
+    """Return the peak of AdamW, for which the rules were measured."""
+    return optimizer_class("adamw").peak
 
 
 def _batch(lesson: TaskProfile) -> int:

@@ -17,6 +17,7 @@ from torch import nn
 from bertie.batch import Batch
 from bertie.errors import DataError
 from bertie.nn.dropout import Noise
+from bertie.optimizers.optimizer import Optimizer
 from bertie.tasks.task import Task
 from bertie.training.optimizer import clip, total_norm
 from bertie.training.precision import compute
@@ -55,7 +56,7 @@ def train(
     task: Task,
     draws: Iterable[StepBatches],
     *,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizer,
     rate: Callable[[int], float],
     clip_norm: float,
     precision: Literal["fp32", "bf16"],

@@ -13,32 +13,25 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bertie import registry
 from bertie.errors import SettingsError
-from bertie.training.adam import AdamW, BertAdam, Lamb, StableAdamW
+from bertie.optimizers.optimizer import Optimizer, optimizer_class
 from bertie.training.layers import num_matrices, rate_scales
-from bertie.training.muon import Muon
 from bertie.training.settings import OptimizerSettings
 
 
-def build(model: nn.Module, settings: OptimizerSettings) -> torch.optim.Optimizer:
-    """Return the optimizer. The loop sets its learning rate before each update.
+def build(model: nn.Module, settings: OptimizerSettings) -> Optimizer:
+    """Return the optimizer; auto is AdamW here. The loop sets its learning rate before each update.
 
     Raises:
-        SettingsError: Muon is chosen, and no matrix of a block learns.
+        SettingsError: there is no such optimizer, or it is for matrices of blocks, and none of them learns.
     """
-    groups = _groups(model, settings)
-    betas, eps = (settings.beta1, settings.beta2), settings.epsilon
-    if settings.name == "bert_adam":
-        return BertAdam(groups, betas=betas, eps=eps)
-    if settings.name == "stable_adamw":
-        return StableAdamW(groups, betas=betas, eps=eps)
-    if settings.name == "lamb":
-        return Lamb(groups, betas=betas, eps=eps, most=settings.largest_norm)
-    if settings.name == "muon":
-        if not any(group["matrices"] for group in groups):
-            raise SettingsError("optimizer.name muon needs matrices of blocks that learn; choose adamw")
-        return Muon(groups, betas=betas, eps=eps, momentum=settings.momentum)
-    return AdamW(groups, betas=betas, eps=eps)
+    settings = settings.chosen("adamw")
+    kind = optimizer_class(settings.name)
+    groups = _groups(model, settings, for_matrices=kind.for_matrices)
+    if kind.for_matrices and not any(group["matrices"] for group in groups):
+        raise SettingsError(f"optimizer.name {settings.name} needs matrices of blocks that learn; choose adamw")
+    return kind(groups, **{name: getattr(settings, name) for name in registry.settings_used(kind)})
 
 
 def total_norm(gradients: Sequence[Tensor]) -> float:
@@ -47,26 +40,19 @@ def total_norm(gradients: Sequence[Tensor]) -> float:
     return float(torch.linalg.vector_norm(torch.cat(rows)))
 
 
-def clip(gradients: Sequence[Tensor], optimizer: torch.optim.Optimizer, norm: float, *, most: float) -> None:
-    """Scale gradients with the joint norm `norm` down to a norm of `most`; 0 doesn't clip.
-
-    AdamW gets the divisor instead and scales the gradients in its step.
-    """
-    divisor = (norm + 1e-6) / most if most > 0 else 0.0
-    if isinstance(optimizer, AdamW):
-        optimizer.divisor = max(1.0, divisor)
-    elif divisor > 1.0:
-        torch._foreach_div_(list(gradients), divisor)
+def clip(gradients: Sequence[Tensor], optimizer: Optimizer, norm: float, *, most: float) -> None:
+    """Scale gradients with the joint norm `norm` down to a norm of `most`; 0 doesn't clip."""
+    optimizer.divide(gradients, max(1.0, (norm + 1e-6) / most) if most > 0 else 1.0)
 
 
-def _groups(model: nn.Module, settings: OptimizerSettings) -> list[dict[str, Any]]:
+def _groups(model: nn.Module, settings: OptimizerSettings, *, for_matrices: bool) -> list[dict[str, Any]]:
     """Group the weights that learn by rate, weight decay, and number of stacked matrices."""
     norms = {id(value) for part in model.modules() if isinstance(part, nn.LayerNorm) for value in part.parameters()}
     scales = rate_scales(model, settings.layer_decay)
     members: dict[tuple[float, bool, int], list[nn.Parameter]] = {}
     for name, value in learning(model).items():
         adapted = value.dim() >= 2 and id(value) not in norms
-        matrices = num_matrices(name, value) if settings.name == "muon" else 0
+        matrices = num_matrices(name, value) if for_matrices else 0
         members.setdefault((scales[name], adapted, matrices), []).append(value)
     return [
         {
@@ -95,7 +81,7 @@ def frozen_digest(model: nn.Module) -> str:
     return digest.hexdigest() if frozen else ""
 
 
-def state_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+def state_tensors(model: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]:
     """Return the tensors of the weights that learn and of the optimizer, by name, for a checkpoint."""
     tensors = {f"model.{name}": value.detach() for name, value in learning(model).items()}
     for name, value in learning(model).items():
@@ -104,7 +90,7 @@ def state_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[st
     return tensors
 
 
-def restore_tensors(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+def restore_tensors(model: nn.Module, optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
     """Copy the tensors of `state_tensors` back.
 
     Raises:

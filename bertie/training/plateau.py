@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bertie.optimizers.optimizer import optimizer_class
+
 Records = Sequence[Mapping[str, Any]]
 
 BELOW = 0.5
@@ -69,14 +71,14 @@ def last_loss(records: Records) -> float | None:
 
 def advice(recipe: Recipe) -> list[str]:
     """List what a run on the plateau could change, as flags where possible. Leave out what it does already."""
-    changes = []
+    changes, for_matrices = [], optimizer_class(recipe.optimizer).for_matrices
     if recipe.start == "paper":
         changes.append("--model.start neighbours")
     if not recipe.random:
         changes.append("random weights instead of --from")
-    if recipe.random and recipe.optimizer != "muon":
+    if recipe.random and not for_matrices:
         changes.append("--optimizer.name muon")
-    if recipe.optimizer == "muon" and recipe.peak < _LOW_MUON:
+    if for_matrices and recipe.peak < _LOW_MUON:
         changes.append("--learning-rate 6e-3")
     if recipe.task in ("pretraining", "sentence_order"):
         changes.append("--task masked_lm")

@@ -19,6 +19,7 @@ from bertie import progress
 from bertie.data.loader import prefetch
 from bertie.errors import DataError, Interrupted, ResourceError
 from bertie.nn.device import memory_kept
+from bertie.optimizers.optimizer import Optimizer
 from bertie.tasks.task import Task
 from bertie.training import checkpoint
 from bertie.training import journal as journals
@@ -167,7 +168,7 @@ def _shown(job: RunSpec, position: RunState, figures: Mapping[str, Any]) -> dict
     return {**shown, "loss": f"{figures['loss']:.3f}", **({"tokens_per_second": f"{speed:,.0f}"} if speed else {})}
 
 
-def _steps(job: RunSpec, optimizer: torch.optim.Optimizer, position: RunState, clock: _Clock) -> Iterator[Step]:
+def _steps(job: RunSpec, optimizer: Optimizer, position: RunState, clock: _Clock) -> Iterator[Step]:
     """Draw batches and train; yield no step if the run is done already."""
 
     def fraction(step: int, tokens: int) -> float:
@@ -205,9 +206,7 @@ def _evaluation_due(job: RunSpec, step: int) -> bool:
     return _due(step, job.training.evaluate_every) or (job.training.evaluate_each_epoch and _due(step, job.epoch_steps))
 
 
-def _restore(
-    job: RunSpec, optimizer: torch.optim.Optimizer, average: Average, selection: Selection, folder: RunFolder
-) -> RunState:
+def _restore(job: RunSpec, optimizer: Optimizer, average: Average, selection: Selection, folder: RunFolder) -> RunState:
     """Load the newest valid checkpoint and cut the journal back to it."""
     newest = checkpoint.load_newest(folder.checkpoints)
     if newest is not None:
@@ -246,7 +245,7 @@ def _check_journal(folder: RunFolder, sums: str) -> None:
 
 def _save(
     job: RunSpec,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizer,
     average: Average,
     selection: Selection,
     folder: RunFolder,

@@ -6,7 +6,6 @@ to zero by the clock if the budget is in minutes, just as it does by counting if
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 
@@ -18,25 +17,10 @@ BATCH_PARTS = 8
 
 
 def learning_rate(fraction: float, peak: float, settings: ScheduleSettings) -> float:
-    """Return the learning rate at a fraction (0 to 1) of the run.
-
-    As in BERT's original code, the linear decay starts at fraction 0, so the rate drops a little where warm-up ends:
-    peak x fraction / warmup, then peak x (1 - fraction). A cosine starts where warm-up ends. A trapezoid decays only in
-    its last part, linearly or by 1 - sqrt (Haegele et al. 2024).
-    """
+    """Return the learning rate at a fraction (0 to 1) of the run: it rises to the peak, and follows its schedule."""
     if fraction < settings.warmup:
         return peak * fraction / settings.warmup
-    if settings.shape == "constant":
-        return peak
-    left = max(0.0, 1.0 - fraction)
-    if settings.shape == "cosine":
-        return peak * 0.5 * (1.0 - math.cos(math.pi * left / max(1.0 - settings.warmup, 1e-9)))
-    if settings.shape == "trapezoid":
-        if left >= settings.decay:
-            return peak
-        share = left / settings.decay
-        return peak * (share if settings.decay_shape == "linear" else 1.0 - math.sqrt(1.0 - share))
-    return peak * left
+    return peak * settings.course.share(fraction)
 
 
 def batch_parts(fraction: float, settings: ScheduleSettings) -> int:

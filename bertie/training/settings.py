@@ -2,21 +2,41 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Literal, Self
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
+from typing_extensions import Doc
+
+from bertie import registry
 from bertie.errors import SettingsError
+from bertie.schedules.schedule import Schedule, schedule_class
+from bertie.schedules.trapezoid import DECAY_SHAPES
+
+if TYPE_CHECKING:
+    OptimizerName = str
+    Shape = str
+    DecayShape = str
+else:  # a file in one of these folders is a choice
+    OptimizerName = Literal[("auto", *registry.choices("optimizers"))]
+    Shape = Literal[tuple(registry.choices("schedules"))]
+    DecayShape = Literal[tuple(DECAY_SHAPES)]
+
+
+def _summaries(folder: str) -> str:
+    """Return what each choice of a folder does, as help for its flag."""
+    return "; ".join(f"{name}: {registry.summary(folder, name)}" for name in registry.choices(folder))
+
+
+_AUTO = "auto: muon for random weights that learn to predict tokens of a corpus, adamw otherwise"
 
 
 @dataclass(frozen=True)
 class OptimizerSettings:
     """How weights are updated."""
 
-    name: Literal["auto", "adamw", "bert_adam", "lamb", "muon", "stable_adamw"] = "auto"
-    """auto: muon for random weights that learn to predict tokens of a corpus, adamw otherwise; adamw; bert_adam: the
-    paper's form, without bias correction; lamb: steps in proportion to each tensor's weights, for large batches and
-    rates about ten times AdamW's; muon: orthogonalized updates for matrices of blocks, AdamW for the rest, at one to
-    six times AdamW's rate; stable_adamw: AdamW with smaller steps where gradients jump, to be used with clip_norm 0."""
+    name: Annotated[OptimizerName, Doc(f"{_AUTO}; {_summaries('optimizers')}.")] = "auto"
+    """A file of bertie/optimizers, or auto."""
     weight_decay: float = 0.01
     """Decoupled decay of matrices and tables."""
     beta1: float = 0.9
@@ -31,7 +51,7 @@ class OptimizerSettings:
     """Factor of the learning rate from each layer to the next lower one: the head has the full rate, the top block this
     share of it, the embeddings the smallest; 1: the same rate for all."""
     momentum: float = 0.95
-    """For muon: decay of the sum of gradients."""
+    """For muon and normuon: decay of the sum of gradients, and with normuon of the mean of each row's squares."""
     largest_norm: float = 0.0
     """For lamb: norm of a tensor's weights above which its step no longer grows; 0: no bound."""
     ema: float = 0.0
@@ -46,17 +66,16 @@ class OptimizerSettings:
             raise SettingsError(f"optimizer.largest_norm must be at least 0; got {self.largest_norm}")
         if not 0.0 < self.layer_decay <= 1.0:
             raise SettingsError(f"optimizer.layer_decay must be above 0 and at most 1; got {self.layer_decay}")
+        if self.name != "auto":
+            _refuse_unused(self, "optimizer", self.name, ("beta1", "beta2", "epsilon", "momentum", "largest_norm"))
 
     def chosen(self, name: Literal["adamw", "muon"]) -> Self:
-        """Return the settings with `name` in place of auto. If they name an optimizer, return them unchanged."""
+        """Return the settings with `name` in place of auto. If they name an optimizer, return them unchanged.
+
+        Raises:
+            SettingsError: a setting was given that the chosen optimizer doesn't use.
+        """
         return replace(self, name=name) if self.name == "auto" else self
-
-
-PEAKS = {"adamw": 1e-3, "bert_adam": 1e-3, "lamb": 1e-2, "muon": 4e-3, "stable_adamw": 1e-3}
-"""Default peak rate of each optimizer in pre-training: for AdamW, LAMB and Muon the best on BERT-mini
-(docs/measured/studies.md), for the others AdamW's."""
-PEAK_FROM_NEIGHBOURS = 6e-3
-"""Muon's default with the start `neighbours`, which allows higher rates."""
 
 
 @dataclass(frozen=True)
@@ -65,12 +84,11 @@ class ScheduleSettings:
 
     warmup: float = 0.1
     """Share of the run in which the rate rises from 0 to the peak."""
-    shape: Literal["linear", "constant", "cosine", "trapezoid"] = "linear"
-    """linear: falls to 0 at the end of the run; constant: stays at the peak after the warm-up; cosine: falls to 0 along
-    half a wave; trapezoid: stays at the peak and falls to 0 in the last part of the run (WSD)."""
+    shape: Annotated[Shape, Doc(f"{_summaries('schedules')}.")] = "linear"
+    """A file of bertie/schedules."""
     decay: float = 0.2
     """For trapezoid: share of the run in which the rate falls."""
-    decay_shape: Literal["linear", "one_minus_sqrt"] = "linear"
+    decay_shape: DecayShape = "linear"
     """For trapezoid: linear, or one_minus_sqrt: 1 - sqrt(x) at share x of the decay, which falls faster at first."""
     batch_warmup: float = 0.0
     """For pretrain: share of the run in which the batch grows from an eighth of batch_tokens to all of it; 0: none."""
@@ -82,10 +100,43 @@ class ScheduleSettings:
         for name in ("warmup", "decay", "batch_warmup"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise SettingsError(f"schedule.{name} is a share of the run, 0 to 1; got {getattr(self, name)}")
-        if self.shape == "trapezoid" and self.warmup + self.decay > 1.0:
+        _refuse_unused(self, "schedule", self.shape, ("decay", "decay_shape"))
+        _ = self.course  # raises if they don't fit together
+
+    @property
+    def course(self) -> Schedule:
+        """The course of the rate after the warm-up."""
+        kind = schedule_class(self.shape)
+        return kind(**{name: getattr(self, name) for name in registry.settings_used(kind)})
+
+
+def _refuse_unused(settings: Any, group: Literal["optimizer", "schedule"], choice: str, special: Iterable[str]) -> None:
+    """Refuse settings that aren't their defaults and that the choice doesn't use.
+
+    The file of the choice is imported only if there is such a setting, because an optimizer imports torch.
+
+    Args:
+        settings: the settings of the group.
+        group: the group's name in a settings file; the folder of its choices is the plural.
+        choice: a file of that folder.
+        special: the settings that not every choice uses.
+
+    Raises:
+        SettingsError: a setting has no effect; the message says which choices use it.
+    """
+    defaults = {field.name: field.default for field in fields(settings)}
+    for name in special:
+        value = getattr(settings, name)
+        if value != defaults[name] and name not in _used(group, choice):
+            users = [other for other in registry.choices(f"{group}s") if name in _used(group, other)]
             raise SettingsError(
-                f"schedule.warmup {self.warmup} and schedule.decay {self.decay} are more than the whole run together"
+                f"{group}.{name} {value} has no effect with {choice}, only with {' and '.join(users)}; leave it out"
             )
+
+
+def _used(group: str, choice: str) -> list[str]:
+    """List the settings of a group that a choice uses."""
+    return registry.settings_used(getattr(registry.load(f"{group}s", choice), group.upper()))
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 import pytest
 
 import bertie
 from bertie import config
-from bertie.training.settings import PEAKS, OptimizerSettings
 
 
 @pytest.fixture(scope="module")
@@ -29,10 +28,6 @@ def test_the_rate_is_the_optimizers_own(
     shape = {"model": {"size": "1/32", "num_heads": 2}, "optimizer": {"name": optimizer}}
     bertie.pretrain(corpus=corpus, out=out, steps=1, batch_tokens=512, threads=1, **shape, **said)
     assert config.read(out)["learning_rate"] == rate
-
-
-def test_every_optimizer_has_a_rate() -> None:
-    assert PEAKS.keys() | {"auto"} == set(get_args(get_type_hints(OptimizerSettings)["name"]))
 
 
 def test_an_optimizer_that_is_not_named_suits_the_start(corpus: Path, tmp_path: Path) -> None:

@@ -34,6 +34,8 @@ from bertie.tasks.span_classification import SpanClassification
 from bertie.tasks.tagging import Tagging
 from bertie.tasks.task import Text
 from bertie.training.loop import StepBatches, train
+from bertie.training.optimizer import build
+from bertie.training.settings import OptimizerSettings
 
 # Models that write, and the pairs of an encoder and a decoder, have tests of their own.
 WRITERS = {"causal", "seq2seq", "transformer"}
@@ -190,7 +192,7 @@ def learn(made: Any, objective: Any, batch: Batch) -> None:
         model,
         objective,
         (StepBatches([batch]) for _ in range(12)),
-        optimizer=torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.0),
+        optimizer=build(model, OptimizerSettings("adamw", weight_decay=0.0)),
         rate=lambda step: 3e-3,
         clip_norm=1.0,
         precision="fp32",

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from bertie.training.run import RunState
 
 EVERY_THIRD = TrainingSettings(save_every=3, log_every=2)
-PLAIN, NO_LORA = OptimizerSettings(), LoraSettings()
+PLAIN, NO_LORA, LINEAR = OptimizerSettings(), LoraSettings(), ScheduleSettings()
 WORDS = ("film", "story", "day", "cat", "dog", "bird", "fish", "house", "river", "good", "bad", "great", "poor", "very")
 
 
@@ -62,6 +62,7 @@ class AidedRun:
     tokenizer: Any
     training: TrainingSettings = EVERY_THIRD
     optimizer: OptimizerSettings = PLAIN
+    schedule: ScheduleSettings = LINEAR
     lora: LoraSettings = NO_LORA
     freeze: int = 0
     teacher: TaskModel | None = None
@@ -117,7 +118,7 @@ class AidedRun:
             horizon=RunLength(steps=12),
             peak=2e-2,
             optimizer=self.optimizer,
-            schedule=ScheduleSettings(),
+            schedule=self.schedule,
             training=self.training,
             precision="fp32",
             device=torch.device("cpu"),
