@@ -134,7 +134,7 @@ class AidedRun:
         weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
         return Outcome(weights, journal, position, model)
 
-    def first_guesses(self, network: Any, task: Any, folder: Path) -> Activations:
+    def remembered(self, network: Any, task: Any, folder: Path) -> Activations:
         """Work out what the frozen layers make of the items."""
         import torch
 

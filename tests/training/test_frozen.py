@@ -37,7 +37,7 @@ def learning(model: TaskModel) -> set[str]:
     return {name for name, value in model.named_parameters() if value.requires_grad}
 
 
-def first_guesses(model: TaskModel, tokenizer: Any, folder: Path, *, gigabytes: float = 1.0) -> Activations | None:
+def remembered(model: TaskModel, tokenizer: Any, folder: Path, *, gigabytes: float = 1.0) -> Activations | None:
     assert isinstance(model, FrozenModel)
     room = {"folder": folder, "gigabytes": gigabytes}
     return remember(model, TASK, ITEMS, tokenizer, **room, precision="fp32", device=CPU)  # type: ignore[arg-type]
@@ -100,7 +100,7 @@ def test_outputs_from_the_file_are_those_worked_out(
     build_model: Callable[..., TaskModel], tiny_tokenizer: Any, tmp_path: Path, freeze: int
 ) -> None:
     network = choose(build_model(TASK, dropout=0.1), freeze=freeze, lora=NO_LORA, seed=0)
-    known = first_guesses(network, tiny_tokenizer, tmp_path)
+    known = remembered(network, tiny_tokenizer, tmp_path)
     assert known is not None
     assert list(tmp_path.iterdir()) == []  # the file has no name
     chosen = [7, 1, 3, 2, 41]
@@ -121,7 +121,7 @@ def test_without_room_they_are_worked_out_anew(
     build_model: Callable[..., TaskModel], tiny_tokenizer: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     network = choose(build_model(TASK), freeze=1, lora=NO_LORA, seed=0)
-    assert first_guesses(network, tiny_tokenizer, tmp_path, gigabytes=1e-6) is None
+    assert remembered(network, tiny_tokenizer, tmp_path, gigabytes=1e-6) is None
     assert "--freeze-cache allows 1e-06: they are computed again in every epoch" in capsys.readouterr().err
 
 
