@@ -156,7 +156,6 @@ def loads(written: Types) -> Iterator[str]:
 def stub() -> str:
     """Return the text of the stub, laid out by ruff."""
     written = Types()
-    written.needed.clear()
     body = "\n".join(commands(written))
     head = "\n".join(loads(written))
     text = _HEAD.format(imports=written.imports(), loads=head) + body + "\n"

@@ -119,7 +119,7 @@ class Albert(Bert):
         """Return a new pooler, a dense + tanh layer on the first token; ALBERT has no next sentence prediction."""
         return None if use == "next_sentence" else super().pool(use)
 
-    def through(self, block: nn.Module, hidden: Tensor, layout: Layout, noise: Noise | None) -> Tensor:
+    def through(self, block: nn.Module, hidden: Tensor, layout: Layout, noise: Noise | None, relation: Any) -> Tensor:
         """Run a group on (T, H) several times; every round draws its own dropout."""
         for number in range(self.num_rounds):
             hidden = block(hidden, layout, None if noise is None else Noise(mix64(noise.key, number)))

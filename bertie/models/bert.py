@@ -244,14 +244,18 @@ class Bert(TakesPadded):
         if self.training and noise is None:
             noise = Noise.draw()
         hidden = pad_rows(self.embeddings(batch, noise) if hidden is None else hidden, step=128)
-        layout = Layout.of(batch)
+        layout, relation = Layout.of(batch), self.relation(batch)
         for block in list(self.blocks)[blocks]:
-            hidden = self.through(block, hidden, layout, noise)
+            hidden = self.through(block, hidden, layout, noise, relation)
         return hidden[: batch.num_tokens]
 
-    def through(self, block: nn.Module, hidden: Tensor, layout: Layout, noise: Noise | None) -> Tensor:
+    def relation(self, batch: Batch) -> Any:
+        """Return what the blocks of a pass share about relative positions; None for learned positions alone."""
+        return None
+
+    def through(self, block: nn.Module, hidden: Tensor, layout: Layout, noise: Noise | None, relation: Any) -> Tensor:
         """Run one of `blocks` on (T, H)."""
-        output: Tensor = block(hidden, layout, noise)
+        output: Tensor = block(hidden, layout, noise, *(() if relation is None else (relation,)))
         return output
 
     def initialize(self, seed: int) -> None:

@@ -1,10 +1,10 @@
 """DeBERTa v2 and v3 (He et al. 2021, 2023): attention compares contents and relative positions, each by own vectors.
 
-Only the form of the released v3 models: logarithmic buckets, normalised vectors of distances, projections shared by
-contents and distances, no absolute positions. Configs that ask for another form are refused. What v3's pre-training
-added, the detector of replaced tokens, is not part of released folders as transformers reads them.
+bertie supports the form of the released v3 models: logarithmic buckets, normalised vectors of distances, projections
+shared by contents and distances, and no absolute positions. Configs that ask for another form are refused. transformers
+doesn't read the detector of replaced tokens from v3's pre-training, and neither does bertie.
 
-Shapes: T tokens, H hidden.
+Shapes: T tokens, H hidden, R distances.
 """
 
 from __future__ import annotations
@@ -28,10 +28,9 @@ from bertie.nn.dropout import Dropout, Noise
 from bertie.nn.heads import ClassifierPooler
 from bertie.nn.neighbours import attend_to_neighbours_by_distances
 from bertie.nn.relative import DisentangledBlock, RelativeVectors
-from bertie.nn.rounding import pad_rows
 
 _PARTS = ("c2p", "p2c")
-# What the form here means in a config.json.
+# The keys of config.json that describe this form.
 _FORM = {
     "relative_attention": True,
     "position_biased_input": False,
@@ -40,7 +39,6 @@ _FORM = {
     "norm_rel_ebd": "layer_norm",
     "max_relative_positions": -1,
     "pooler_hidden_act": "gelu",
-    "legacy": True,
 }
 _ABSENT = {"relative_attention": False, "position_biased_input": True, "share_att_key": False, "norm_rel_ebd": "none"}
 
@@ -81,7 +79,7 @@ class DebertaV2Config(BertConfig):
         """Read a Hugging Face `config.json`.
 
         Raises:
-            SettingsError: another form than the one here.
+            SettingsError: it asks for another form.
         """
         whole = {**cls.ABSENT, **_ABSENT, **values}
         parts = whole.get("pos_att_type") or ()
@@ -99,23 +97,23 @@ class DebertaV2Config(BertConfig):
             form["max_relative_positions"] = -1
         same = {"embedding_size": hidden, "pooler_hidden_size": hidden, "attention_head_size": hidden // max(1, heads)}
         for name, value in {**_FORM, "conv_kernel_size": 0, **same}.items():
-            if form[name] != value and name != "legacy":
+            if form[name] != value:
                 raise SettingsError(f"{name} is {form[name]!r}; deberta-v2 here has {value!r}, as the v3 models")
         if whole["position_buckets"] < 1:
             raise SettingsError("position_buckets is missing; deberta-v2 here has buckets, as the v3 models")
         return super().from_foreign(whole)
 
     def to_foreign(self) -> dict[str, Any]:
-        """Write the values as Hugging Face names them."""
-        return {**super().to_foreign(), **_FORM, "pooler_hidden_size": self.hidden_size}
+        """Return the values under Hugging Face's names."""
+        return {**super().to_foreign(), **_FORM, "pooler_hidden_size": self.hidden_size, "legacy": True}
 
     def build(self) -> DebertaV2:
-        """Make the encoder; its parameters are not yet initialised."""
+        """Return the encoder; its parameters are not initialised."""
         return DebertaV2(self)
 
 
 class DebertaV2(Bert):
-    """The encoder.
+    """The DeBERTa encoder.
 
     Args:
         config: its shape.
@@ -133,32 +131,29 @@ class DebertaV2(Bert):
             layer_norm_eps=config.layer_norm_eps,
         )
 
-    def forward(
-        self, batch: Batch, noise: Noise | None = None, hidden: Tensor | None = None, blocks: slice = slice(None)
-    ) -> Tensor:
-        """Encode a packed batch; arguments as in `Bert.forward`."""
-        if self.training and noise is None:
-            noise = Noise.draw()
-        hidden = pad_rows(self.embeddings(batch, noise) if hidden is None else hidden, step=128)
-        layout, vectors = Layout.of(batch), self.relative()
-        layers: Any = list(self.blocks)[blocks]
-        for block in layers:
-            hidden = block(hidden, layout, noise, block.bias(vectors, self.relative, noise))
-        return hidden[: batch.num_tokens]
+    def relation(self, batch: Batch) -> Tensor:
+        """Return the (R, H) vectors of the distances."""
+        vectors: Tensor = self.relative()
+        return vectors
+
+    def through(self, block: Any, hidden: Tensor, layout: Layout, noise: Noise | None, relation: Any) -> Tensor:
+        """Run one of `blocks` on (T, H)."""
+        output: Tensor = block(hidden, layout, noise, block.bias(relation, self.relative, noise))
+        return output
 
     @torch.no_grad()
     def start_at_neighbours(self, offsets: Sequence[int], generator: torch.Generator) -> None:
-        """Let heads of the lowest layers look at neighbours by the vectors of distances.
+        """Make heads of the lowest blocks attend to neighbours, by the vectors of distances.
 
         Args:
-            offsets: what the heads of a layer look at, in places to the right; 0 for a free head.
-            generator: of what is drawn.
+            offsets: for each head of a block, how many positions to the right it attends; 0 for a random head.
+            generator: source of the draws.
         """
         attentions: list[Any] = [block.attention for block in self.blocks]
         attend_to_neighbours_by_distances(self.relative, attentions, offsets, generator)
 
     def pool(self, use: Use = "classification") -> nn.Module | None:
-        """Make a dense + GELU layer on the first token, with a dropout before; pre-training has none."""
+        """Return a new dense + GELU layer on the first token, after dropout; None for pre-training and features."""
         if use in ("features", "next_sentence", "sentence_order"):
             return None
         return ClassifierPooler(self.config.hidden_size, gelu, Dropout(self.config.pooler_dropout, site=HEAD_SITE + 1))
@@ -188,5 +183,5 @@ ARCHITECTURE = Architecture(
     },
     redundant=("deberta.embeddings.position_ids", "deberta.embeddings.position_embeddings.weight"),
     classes={"DebertaV2LMHeadModel": "DebertaV2ForMaskedLM"},
-    checked=frozenset({*_FORM, "conv_kernel_size", "pooler_hidden_size", "attention_head_size"}),
+    checked=frozenset({*_FORM, "legacy", "conv_kernel_size", "pooler_hidden_size", "attention_head_size"}),
 )

@@ -160,7 +160,7 @@ class Architecture:
 
 
 def architecture(name: str) -> Architecture:
-    """Return what a file of models/ says of itself.
+    """Return the `ARCHITECTURE` of a file of models/.
 
     Args:
         name: of the file; dashes count as underscores.

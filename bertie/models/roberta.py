@@ -46,7 +46,12 @@ class RobertaConfig(BertConfig):
     @property
     def first_position(self) -> int:
         """Row of the first token in the position table."""
-        return self.pad_id + 1
+        return self.unused_rows(self.pad_id)
+
+    @staticmethod
+    def unused_rows(pad_id: int) -> int:
+        """Return how many rows of the position table come before the first token's."""
+        return pad_id + 1
 
     @classmethod
     def from_foreign(cls, values: Mapping[str, Any]) -> Self:
@@ -57,10 +62,10 @@ class RobertaConfig(BertConfig):
         """
         whole = {**cls.ABSENT, **values}
         pad_id = 1 if whole["pad_token_id"] is None else whole["pad_token_id"]
-        rows = whole["max_position_embeddings"]
-        if rows <= pad_id + 1:
-            raise SettingsError(f"max_position_embeddings {rows} must be more than the {pad_id + 1} unused rows")
-        return super().from_foreign({**whole, "max_position_embeddings": rows - pad_id - 1, "pad_token_id": pad_id})
+        rows, unused = whole["max_position_embeddings"], cls.unused_rows(pad_id)
+        if rows <= unused:
+            raise SettingsError(f"max_position_embeddings {rows} must be more than the {unused} unused rows")
+        return super().from_foreign({**whole, "max_position_embeddings": rows - unused, "pad_token_id": pad_id})
 
     def to_foreign(self) -> dict[str, Any]:
         """Return the values under Hugging Face's names."""

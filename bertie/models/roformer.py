@@ -13,21 +13,20 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from bertie.batch import Batch
 from bertie.errors import SettingsError
 from bertie.models._naming import DEEP_CLASSIFIER, encoder_rows
 from bertie.models.bert import HEAD_SITE, Bert, BertConfig, embeddings_of
 from bertie.models.model import Architecture, Use
-from bertie.nn.attention import Layout
 from bertie.nn.block import Block
-from bertie.nn.dropout import Dropout, Noise
+from bertie.nn.dropout import Dropout
 from bertie.nn.feedforward import activation_function
 from bertie.nn.heads import ClassifierPooler, Pooler
 from bertie.nn.neighbours import attend_to_neighbours_by_biases
 from bertie.nn.positions import BASE
-from bertie.nn.rotary import RotaryBlock, Turns
+from bertie.nn.rotary import RotaryBlock, Turn, Turns
 from bertie.nn.rounding import pad_rows
 
 _SUMMARY = {"summary_type": "first", "summary_use_proj": True}
@@ -104,17 +103,10 @@ class RoFormer(Bert):
         super().__init__(config, embeddings_of(config, **differences))
         self.turns = Turns(config.max_positions, config.hidden_size // config.num_heads)
 
-    def forward(
-        self, batch: Batch, noise: Noise | None = None, hidden: Tensor | None = None, blocks: slice = slice(None)
-    ) -> Tensor:
-        """Encode a packed batch; arguments as in `Bert.forward`."""
-        if self.training and noise is None:
-            noise = Noise.draw()
-        hidden = pad_rows(self.embeddings(batch, noise) if hidden is None else hidden, step=128)
-        layout, turn = Layout.of(batch), self.turns(pad_rows(batch.positions, step=128))
-        for block in list(self.blocks)[blocks]:
-            hidden = block(hidden, layout, noise, turn)
-        return hidden[: batch.num_tokens]
+    def relation(self, batch: Batch) -> Turn:
+        """Return the rotations of all tokens."""
+        turn: Turn = self.turns(pad_rows(batch.positions, step=128))
+        return turn
 
     @torch.no_grad()
     def start_at_neighbours(self, offsets: Sequence[int], generator: torch.Generator) -> None:

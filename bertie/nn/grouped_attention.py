@@ -121,9 +121,14 @@ def _gather(values: Tensor, indices: Tensor) -> Tensor:
 
 def _scatter(output: Tensor, rows: Tensor, real: Tensor | None, grouped: Tensor) -> None:
     """Write a group's (G*N, length, D) results to their flat rows of `output` (T, N, D)."""
-    heads, size = output.shape[1:]
-    flat = grouped.view(-1, heads, grouped.shape[1], size).transpose(1, 2).reshape(-1, heads, size)
-    output.index_copy_(0, rows, flat if real is None else flat.index_select(0, real))
+    output.index_copy_(0, rows, _flat(grouped, output.shape[1], real))
+
+
+def _flat(grouped: Tensor, heads: int, real: Tensor | None) -> Tensor:
+    """Return a group's (G*N, length, D) results as (rows, N, D), without filler."""
+    length, size = grouped.shape[1:]
+    flat = grouped.view(-1, heads, length, size).transpose(1, 2).reshape(-1, heads, size)
+    return flat if real is None else flat.index_select(0, real)
 
 
 def _weights(query: Tensor, key: Tensor, group: _Group, heads: int) -> Tensor:
@@ -225,7 +230,7 @@ def biased(
     Returns:
         (T, N, D).
     """
-    heads, size = query.shape[1:]
+    heads = query.shape[1]
     outputs, rows = [], []
     for group in _layout(query, query_offsets, key_offsets, settings):
         q, k, v = _gather(query, group.queries), _gather(key, group.keys), _gather(value, group.keys)
@@ -235,8 +240,7 @@ def biased(
         weights = torch.softmax(scores, -1)
         if settings.dropout > 0.0:
             weights = weights * _kept(group, heads, settings) * (1.0 / (1.0 - settings.dropout))
-        flat = torch.bmm(weights, v).view(-1, heads, q.shape[1], size).transpose(1, 2).reshape(-1, heads, size)
-        outputs.append(flat if group.real is None else flat.index_select(0, group.real))
+        outputs.append(_flat(torch.bmm(weights, v), heads, group.real))
         rows.append(group.rows)
     empty = torch.zeros_like(query, memory_format=torch.contiguous_format)
     return empty.index_copy(0, torch.cat(rows), torch.cat(outputs)) if rows else empty

@@ -126,8 +126,7 @@ def attend_to_neighbours(
     places = _position_columns(embeddings, generator)
     for layer, attention in enumerate(attentions):
         hidden = attention.output.weight.shape[0]
-        for weight in (attention.qkv.weight[2 * hidden :], attention.output.weight):
-            weight.copy_(_normal(weight.shape, 1.0 / math.sqrt(hidden), generator))
+        _draw_values(attention, hidden, generator)
         known = places.some(hidden // attention.num_heads // 2)
         if layer >= LAYERS or not len(known.turns):
             continue
@@ -177,8 +176,7 @@ def attend_to_neighbours_by_rotation(
         if layer >= LAYERS or constant == 0.0:
             break
         attention, hidden = block.attention, block.attention.output.weight.shape[0]
-        for weight in (attention.qkv.weight[2 * hidden :], attention.output.weight):
-            weight.copy_(_normal(weight.shape, 1.0 / math.sqrt(hidden), generator))
+        _draw_values(attention, hidden, generator)
         attention.output.weight[-1] = 0.0  # keeps the constant for the next block
         block.feedforward.down.weight[-1] = 0.0
         # Each block adds about as much variance as the embeddings have, and the next LayerNorm divides by the total.
@@ -207,8 +205,7 @@ def attend_to_neighbours_by_biases(
     """
     for layer, attention in enumerate(attentions):
         hidden = attention.output.weight.shape[0]
-        for weight in (attention.qkv.weight[2 * hidden :], attention.output.weight):
-            weight.copy_(_normal(weight.shape, 1.0 / math.sqrt(hidden), generator))
+        _draw_values(attention, hidden, generator)
         size = hidden // attention.num_heads
         for head in range(attention.num_heads if layer < LAYERS else 0):
             if not (offset := _offset(offsets, layer, head, attention.num_heads)):
@@ -244,8 +241,7 @@ def attend_to_neighbours_by_distances(
     amplitude = float(relative().abs().max()) if count else 0.0
     places = Places(hidden - 2 * count + pairs, hidden - count + pairs, turns, amplitude)
     for layer, attention in enumerate(attentions):
-        for weight in (attention.qkv.weight[2 * hidden :], attention.output.weight):
-            weight.copy_(_normal(weight.shape, 1.0 / math.sqrt(hidden), generator))
+        _draw_values(attention, hidden, generator)
         size = hidden // attention.num_heads
         known = places.some(size // 2)
         if layer >= LAYERS or not len(known.turns):
@@ -334,6 +330,12 @@ def _expect(attention: SelfAttention, head: int, offset: int, places: Places) ->
     height = _SHARPNESS * math.sqrt(3 * size) / (count * _CLEAR * places.amplitude)
     bias = attention.qkv.bias[head * size :][:size]
     bias[rows], bias[count + rows] = height * (offset * places.turns).sin(), height * (offset * places.turns).cos()
+
+
+def _draw_values(attention: SelfAttention, hidden: int, generator: torch.Generator) -> None:
+    """Draw the weights of values and outputs of all heads, large enough for the next layer."""
+    for weight in (attention.qkv.weight[2 * hidden :], attention.output.weight):
+        weight.copy_(_normal(weight.shape, 1.0 / math.sqrt(hidden), generator))
 
 
 def _normal(shape: torch.Size, deviation: float, generator: torch.Generator) -> Tensor:
