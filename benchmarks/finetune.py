@@ -59,9 +59,9 @@ def examples(options: Namespace) -> int:
 
 
 def table(kind: str, options: Namespace) -> list[Any]:
-    """Read or generate a table of `bertie.data.items.Text`."""
-    from bertie.data.items import Text
-    from bertie.data.table import read_table
+    """Read or generate a table of `bertie.items.item.Text`."""
+    from bertie.items.text import Text
+    from bertie.readers.table import read_table
 
     count = examples(options)
     if options.data:

@@ -194,8 +194,8 @@ def run(name: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
     """Train one model and return its scores with the settings."""
     import transformers
 
-    from bertie.data.items import part
     from bertie.reports.machine import these_versions, this_machine
+    from bertie.sampling.part import part
     from bertie.tasks.task import task_class
     from bertie.training.precision import resolve
 

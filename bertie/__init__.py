@@ -11,6 +11,7 @@ from typing import Any
 from bertie.version import VERSION
 
 __version__ = VERSION
+_ITEMS = ("Answer", "Choice", "Question", "Text", "Words")
 
 
 def load(path: str | os.PathLike[str], task: Any = None, **settings: Any) -> Any:
@@ -53,7 +54,14 @@ def encoder(path: str | os.PathLike[str]) -> Any:
 
 
 def __getattr__(name: str) -> Any:
-    """Resolve ``bertie.Task``, ``bertie.Prediction``, and ``bertie.pretrain`` and the other commands."""
+    """Resolve types such as ``bertie.Task`` and ``bertie.Text``, and ``bertie.pretrain`` and the other commands."""
+    if name in _ITEMS:
+        from bertie.items.choice import Choice
+        from bertie.items.question import Answer, Question
+        from bertie.items.text import Text
+        from bertie.items.words import Words
+
+        return {kind.__name__: kind for kind in (Answer, Choice, Question, Text, Words)}[name]
     if name == "Task":
         from bertie.tasks.task import Task
 
@@ -68,7 +76,7 @@ def __getattr__(name: str) -> Any:
     if name.startswith("_") or name not in choices("commands"):
         raise AttributeError(f"module 'bertie' has no attribute {name!r}")
     from bertie.config import checked
-    from bertie.data.frames import taking_tables
+    from bertie.readers.frames import taking_tables
 
     return taking_tables(checked(getattr(load("commands", name), name)))
 
@@ -77,4 +85,4 @@ def __dir__() -> list[str]:
     """List the commands with the names that are defined here."""
     from bertie.registry import choices
 
-    return sorted({*globals(), "Prediction", "Task", *choices("commands")})
+    return sorted({*globals(), *_ITEMS, "Prediction", "Task", *choices("commands")})

@@ -12,6 +12,11 @@ from bertie.commands.finetune import FinetuneReport
 from bertie.commands.predict import Predictions
 from bertie.commands.search import SearchResults
 from bertie.inference.predictor import Predictor as Predictor
+from bertie.items.choice import Choice as Choice
+from bertie.items.question import Answer as Answer
+from bertie.items.question import Question as Question
+from bertie.items.text import Text as Text
+from bertie.items.words import Words as Words
 from bertie.models._padded import TakesPadded
 from bertie.tasks._answers import Reply
 from bertie.tasks._prediction import Prediction as Prediction

@@ -182,10 +182,10 @@ def runner(starts: Mapping[str, str], randoms: Mapping[str, str], data: Path, ou
 
 def on_dev(model: Path, dev: Path, columns: dict[str, str], limit: int) -> dict[str, float]:
     """Return a model's scores on a random part of the dev file, which is the same in every call."""
-    from bertie.data.items import part
-    from bertie.data.reading import learned
     from bertie.formats.huggingface import read
     from bertie.inference.evaluate import evaluate
+    from bertie.readers.reading import learned
+    from bertie.sampling.part import part
     from bertie.tasks.task import read_items
 
     bundle = read(model)

@@ -32,8 +32,8 @@ from sklearn.linear_model import LogisticRegression
 
 import bertie
 from benchmarks.page import draw
-from bertie.data.items import part
 from bertie.reports.machine import this_machine
+from bertie.sampling.part import part
 from docs.fitting import entries_of, pairs
 from docs.pays import EXAMS, Exam, by_network, drawn_items, settings_of
 

@@ -25,8 +25,8 @@ from typing import Any
 
 import bertie
 from benchmarks.page import draw
-from bertie.data.items import part, row
 from bertie.reports.machine import this_machine
+from bertie.sampling.part import part
 from docs.fitting import entries_of, pairs
 
 DOCS = Path(__file__).parent
@@ -91,8 +91,8 @@ def by_network(model: Path, exam: Exam, settings: Mapping[str, Any], size: int, 
         run = bertie.finetune(
             str(model),
             task=settings["task"],
-            train=[row(item) for item in items],
-            dev=[row(item) for item in dev],
+            train=[item.row() for item in items],
+            dev=[item.row() for item in dev],
             out=Path(folder) / "run",
             length=settings["length"],
             truncation=settings.get("truncation"),

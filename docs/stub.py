@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from bertie import registry
 from bertie.config import public_name
-from bertie.data.frames import TABLES
+from bertie.readers.frames import TABLES
 from bertie.tasks._prediction import Prediction
 from bertie.tasks.task import task_class
 
@@ -32,6 +32,11 @@ from os import PathLike
 from typing import Literal, Protocol, overload
 
 from bertie.inference.predictor import Predictor as Predictor
+from bertie.items.choice import Choice as Choice
+from bertie.items.question import Answer as Answer
+from bertie.items.question import Question as Question
+from bertie.items.text import Text as Text
+from bertie.items.words import Words as Words
 from bertie.models._padded import TakesPadded
 from bertie.tasks._prediction import Prediction as Prediction
 from bertie.tasks.task import Task as Task

@@ -189,8 +189,8 @@ def masking(say: Say) -> Drawing:
 
 def corrupted() -> tuple[list[str], list[str], set[int]]:
     """Return the pieces of a text, those that the task shows the model, and the chosen positions; always the same."""
-    from bertie.data.items import Text
-    from bertie.data.random import stream
+    from bertie.items.text import Text
+    from bertie.sampling.random import stream
     from bertie.tasks.masked_lm import MaskedLM
     from bertie.tokenizer.tokenizer import SPECIALS, Tokenizer
 
@@ -212,8 +212,8 @@ def corrupted() -> tuple[list[str], list[str], set[int]]:
 
 def fates_of_many() -> dict[str, float]:
     """Return the shares of [MASK], random and unchanged tokens among 200,000 chosen tokens."""
-    from bertie.data.masking import choose_masked
-    from bertie.data.random import stream
+    from bertie.sampling.masking import choose_masked
+    from bertie.sampling.random import stream
 
     tokens = np.full(200_000, 7)
     offsets = np.arange(0, len(tokens) + 1, 100, dtype=np.int32)

@@ -39,10 +39,10 @@ def compare(parameters: Mapping[str, Any]) -> Compared:
         SettingsError: the models can't be compared, or scipy isn't installed.
         DataError: the rows can't be used for evaluation.
     """
-    from bertie.data.frames import called
     from bertie.inference.compare import RESAMPLES
     from bertie.inference.compare import compare as find
     from bertie.metrics.paired import require
+    from bertie.readers.frames import called
 
     require()  # before minutes of evaluation
     first, second, items = _evaluate_both(parameters)
@@ -126,7 +126,7 @@ def load_as_asked(model: Any, parameters: Mapping[str, Any]) -> Predictor:
 
 
 def _read_items(predictor: Any, parameters: Mapping[str, Any]) -> Sequence[Any]:
-    from bertie.data.reading import learned
+    from bertie.readers.reading import learned
     from bertie.tasks.task import read_items
 
     if not predictor.task.needs_labels:

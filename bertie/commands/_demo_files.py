@@ -13,8 +13,8 @@ from bertie.errors import DataError, SettingsError
 from bertie.files.text import shorten
 
 if TYPE_CHECKING:
-    from bertie.data.demo_text import Language
-    from bertie.data.items import Table
+    from bertie.commands._demo_text import Language
+    from bertie.readers.reading import Table
     from bertie.tasks.task import Task
 
 TASKS = ("classification", "tagging")
@@ -93,7 +93,7 @@ def gather(
         raise SettingsError(f"--task {task}: the demo supports only {' and '.join(TASKS)}")
     tables_read = _tables(tables, task) if tables is not None else None  # report wrong files before copying any text
     if not corpus or tables_read is None:
-        from bertie.data.demo_text import write_demo_text
+        from bertie.commands._demo_text import write_demo_text
 
         text = write_demo_text(folder / "text", language)
         if tables_read is None:
@@ -104,7 +104,7 @@ def gather(
     count = len(train.items) if labels is None else labels
     if not 1 <= count <= len(train.items):
         raise SettingsError(f"--labels {count}: {train.path} has {len(train.items):,} labelled items")
-    from bertie.data.items import part
+    from bertie.sampling.part import part
 
     draw_folder = folder / "drawn"
     return DemoFiles(
@@ -145,9 +145,9 @@ def task_of(path: Path) -> str:
 
     Other forms of tagged words need --task.
     """
-    from bertie.data.conll import is_tagged
     from bertie.files.compression import format_suffix
     from bertie.files.text import open_text
+    from bertie.readers.conll import is_tagged
 
     if format_suffix(path) in _ROW_SUFFIXES:
         return "classification"
@@ -158,11 +158,10 @@ def task_of(path: Path) -> str:
 
 def write_items(items: Sequence[Any], path: Path) -> Path:
     """Write items as a table in JSON Lines, whatever format they were read from."""
-    from bertie.data.items import row
     from bertie.files.atomic import write_text
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, "".join(json.dumps(row(item)) + "\n" for item in items))
+    write_text(path, "".join(json.dumps(item.row()) + "\n" for item in items))
     return path
 
 

@@ -115,8 +115,8 @@ class DevCorpus:
         return hidden(batches, self._task, self._tokenizer)
 
     def _cut(self, length: int) -> list[Batch]:
-        from bertie.data.instances import draw_instances
-        from bertie.data.sampler import Sampler
+        from bertie.sampling.instances import draw_instances
+        from bertie.sampling.sampler import Sampler
 
         plan = self._task.corpus_plan()
         sampler = Sampler(self.corpus, seed=0, length=length, batch_tokens=max(8192, length), plan=plan)

@@ -181,7 +181,7 @@ def _sequence_notes(task: Any, data: "Corpus") -> tuple[dict[str, float], list[s
     """Return a share that describes how the corpus was cut into sequences, and a note about it."""
     import numpy as np
 
-    from bertie.data.sampler import PLANS
+    from bertie.sampling.sampler import PLANS
 
     kind = task.corpus_plan()
     if kind == "texts":

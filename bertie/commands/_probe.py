@@ -91,8 +91,8 @@ class Probe:
     @classmethod
     def _split(cls, table: Path, out: Path) -> Probe:
         from bertie.commands._tables import hold_out
-        from bertie.data.frames import is_written
-        from bertie.data.items import part
+        from bertie.readers.frames import is_written
+        from bertie.sampling.part import part
         from bertie.tasks.task import task_class
 
         task, items = _read(table)

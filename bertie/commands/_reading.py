@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bertie.data.reading import STORED, Reading, learned
+from bertie.readers.reading import STORED, Reading, learned
 
 
 def carried(reading: Reading | None) -> dict[str, Any]:

@@ -163,7 +163,7 @@ def _claim(out: Path, *, resume: bool) -> None:
 
 def _kept_tables(given: Mapping[str, Any], out: Path) -> dict[str, Path]:
     """Copy tables passed from Python into the folder, so that all runs and repetitions read the same file."""
-    from bertie.data.frames import is_written
+    from bertie.readers.frames import is_written
 
     copies: dict[str, Path] = {}
     for name in ("train", "dev", "probe"):

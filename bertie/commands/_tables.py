@@ -20,7 +20,7 @@ from bertie import progress
 from bertie.errors import DataError, SettingsError
 
 if TYPE_CHECKING:
-    from bertie.data.items import Table
+    from bertie.readers.reading import Table
     from bertie.tasks.task import Task
 
 _SPLIT_EPOCH = 0x5917  # keeps this draw independent of the epochs' orders
@@ -75,7 +75,7 @@ def read_tables(
         SettingsError: `dev` is an invalid share.
         DataError: a table can't be used, or has too few texts to hold any out.
     """
-    from bertie.data.frames import is_written
+    from bertie.readers.frames import is_written
     from bertie.tasks.task import read_items
 
     names = {name: str(out / f"{name}.jsonl") for name, path in (("train", train), ("dev", dev)) if is_written(path)}
@@ -122,7 +122,7 @@ def _share(dev: Path) -> float | None:
 
 
 def _limited(path: Path, items: list[Any], limit: int | None) -> list[Any]:
-    from bertie.data.items import part
+    from bertie.sampling.part import part
 
     if limit is None or limit >= len(items) or not items:
         return items
@@ -144,7 +144,7 @@ def hold_out(items: Sequence[Any], share: float, *, seed: int) -> tuple[list[Any
     Raises:
         DataError: no items could be held out, or none would remain.
     """
-    from bertie.data.random import permutation
+    from bertie.sampling.random import permutation
 
     groups: dict[str, list[int]] = defaultdict(list)
     for number, item in enumerate(items):
@@ -181,15 +181,15 @@ def _group_key(item: Any) -> str:
 
     Case and spaces are ignored.
     """
-    from bertie.data.items import Question, sides
+    from bertie.items.item import Item
+    from bertie.items.text import sides
 
-    text = item.context if isinstance(item, Question) else sides(item)[0]
+    text = item.group() if isinstance(item, Item) else sides(item)[0]
     return " ".join(text.casefold().split())
 
 
 def _stratum(item: Any) -> str:
     """Return an item's stratum: its class or classes; "" for numbers and tagged words, which form one stratum."""
-    label = getattr(item, "label", None)
-    if isinstance(label, tuple):
-        return ",".join(label) if all(isinstance(part, str) for part in label) and hasattr(item, "pair") else ""
-    return label if isinstance(label, str) else ""
+    from bertie.items.item import Item
+
+    return item.stratum() if isinstance(item, Item) else str(getattr(item, "label", ""))

@@ -18,8 +18,8 @@ from bertie.training.settings import OptimizerSettings
 
 if TYPE_CHECKING:
     from bertie.corpus.shards import Corpus
-    from bertie.data.yardsticks import Integers, Places
     from bertie.formats.format import Bundle
+    from bertie.sampling.yardsticks import Integers, Places
 
 _SAMPLE = 100_000  # tokens of the training corpus to measure on, a twentieth of it at most
 _UNIGRAM = "yardstick_unigram_loss"
@@ -79,7 +79,7 @@ def measure_yardsticks(
         recipe: settings of the run that decide how long its plateau is.
     """
     from bertie.corpus.pairs import count_pairs
-    from bertie.data.yardsticks import measure, places_of
+    from bertie.sampling.yardsticks import measure, places_of
 
     if not bundle.task.fills_masks:
         return Yardsticks(recipe)
@@ -110,10 +110,10 @@ def measure_yardsticks(
 
 def _sample(corpus: Corpus, bundle: Bundle, length: int) -> tuple[Places, tuple[Integers, Integers]]:
     """Draw sequences of the training corpus; return their masked positions and the ranges of their tokens."""
-    from bertie.data.instances import gather
-    from bertie.data.sampler import Sampler
-    from bertie.data.yardsticks import places_of, ranges_of
     from bertie.inference.mask_alone import hidden
+    from bertie.sampling.instances import gather
+    from bertie.sampling.sampler import Sampler
+    from bertie.sampling.yardsticks import places_of, ranges_of
 
     task = bundle.task.at(1.0)
     size = max(length, min(_SAMPLE, corpus.num_tokens // 20))

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal, cast, get_args, get_type_hints
 from bertie import progress
 from bertie.commands.command import UNBOUNDED_WIDTH, Report
 from bertie.config import Positional
-from bertie.corpus.findings import Finding, verdict
 from bertie.errors import DataError, SettingsError
+from bertie.findings import Finding, verdict
 
 if TYPE_CHECKING:
-    from bertie.corpus.survey import CorpusSurvey
+    from bertie.checks.corpus import CorpusSurvey
     from bertie.tasks.task import Task
     from bertie.tokenizer.tokenizer import Tokenizer
 
@@ -114,9 +114,9 @@ def _check_text(
     model: str | None,
 ) -> CheckReport:
     """Check raw text."""
-    from bertie.corpus.advice import advise
+    from bertie.checks.advice import advise
+    from bertie.checks.corpus import survey
     from bertie.corpus.encoding import TextEncoder
-    from bertie.corpus.survey import survey
 
     if unknown := sorted((columns or {}).keys() - {"text"}):
         raise SettingsError(f"--columns {unknown[0]}: raw text has one column, text; labelled data needs --task")
@@ -139,7 +139,7 @@ def _check_text(
 
 def _random_share(text_survey: "CorpusSurvey", length: int) -> float | None:
     """Return the share of random pairs in the first epoch of pretrain; None if the text has no pairs."""
-    from bertie.data.plan import pair_plan
+    from bertie.sampling.plan import pair_plan
 
     try:
         return pair_plan(cast(Any, text_survey), seed=0, epoch=0, length=length).random_share
@@ -180,8 +180,8 @@ def _check_items(
     model: str | None,
 ) -> CheckReport:
     """Check labelled data file by file, and compare the dev file with the others."""
-    from bertie.data.survey import survey_overlap
-    from bertie.data.survey_labels import unseen
+    from bertie.checks.items import survey_overlap
+    from bertie.checks.labels import unseen
     from bertie.tasks.task import parse_settings, task_class
 
     task_type = task_class(task)
@@ -222,9 +222,9 @@ def _survey_file(
     given: dict[str, Any],
 ) -> _FileSurvey:
     """Read a file and survey its items."""
-    from bertie.data.survey import survey_copies, survey_texts
-    from bertie.data.survey_labels import survey_labels
-    from bertie.data.survey_pieces import survey_casing, survey_lengths, survey_targets
+    from bertie.checks.items import survey_copies, survey_texts
+    from bertie.checks.labels import survey_labels
+    from bertie.checks.pieces import survey_casing, survey_lengths, survey_targets
 
     survey, failure = _FileSurvey(path, figures={"file": str(path)}), None
     with progress.collected() as warnings:
@@ -260,7 +260,7 @@ def _layout(
     kind: "type[Task]", given: dict[str, Any], items: Sequence[Any], tokenizer: "Tokenizer | None"
 ) -> dict[str, Any]:
     """Return how the task encodes items: pairs in one sequence or two, its truncation, and its limit for questions."""
-    from bertie.data.items import Text
+    from bertie.items.text import Text
 
     apart = False
     if tokenizer is not None and isinstance(items[0], Text):
@@ -298,7 +298,7 @@ def _learn_settings(
     kind: "type[Task]", survey: _FileSurvey, given: dict[str, Any], tokenizer: "Tokenizer | None"
 ) -> "Task | None":
     """Return the task with settings learned from a file, as in training, and add examples; None after an error."""
-    from bertie.data.survey_pieces import examples
+    from bertie.checks.pieces import examples
 
     if not survey.items:
         return None

@@ -14,9 +14,9 @@ from bertie.config import Positional
 from bertie.errors import SettingsError
 
 if TYPE_CHECKING:
-    from bertie.data.minimal_pairs import MinimalPair
     from bertie.inference.evaluate import Evaluation
     from bertie.inference.predictor import Predictor
+    from bertie.readers.minimal_pairs import MinimalPair
 
 _MAX_CLASSES = 12  # a wider confusion matrix is unreadable; --json has it
 
@@ -120,10 +120,10 @@ def evaluate(
         return Scores(title=compared.title, values=compared.values)
     if models := model_folders(model):
         return _each(models, parameters)
-    from bertie.data.frames import called
-    from bertie.data.minimal_pairs import read_suite
-    from bertie.data.reading import learned
     from bertie.inference.evaluate import evaluate as measure
+    from bertie.readers.frames import called
+    from bertie.readers.minimal_pairs import read_suite
+    from bertie.readers.reading import learned
     from bertie.tasks.task import read_items
 
     pairs = None if suite is None or data is None else read_suite(suite, data, limit=limit)

@@ -87,8 +87,8 @@ def export(
 
 def _lines(path: Path) -> "Sequence[str]":
     """Read the texts for the comparison."""
-    from bertie.data.table import read_table
     from bertie.errors import DataError
+    from bertie.readers.table import read_table
 
     texts = [item.text for item in read_table(path).items if item.text.strip()]
     if not texts:

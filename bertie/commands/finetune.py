@@ -22,8 +22,8 @@ from bertie.training.settings import (
 
 if TYPE_CHECKING:
     from bertie.commands._dev import DevTable
-    from bertie.data.items import Table
     from bertie.formats.format import Bundle
+    from bertie.readers.reading import Table
     from bertie.tasks.task import Task, TaskModel
     from bertie.training.activations import Activations
     from bertie.training.run import RunSpec, RunState
@@ -263,9 +263,9 @@ def _finish(dev: "DevTable", folder: "RunFolder", position: "RunState", job: "Ru
     """Measure a finished run, write its model and report, and return its figures."""
     from bertie.commands._finetuned import notes, remarks
     from bertie.commands._reading import carried, said
-    from bertie.data.reading import learned
     from bertie.formats.huggingface import write
     from bertie.nn.lora import merge
+    from bertie.readers.reading import learned
     from bertie.reports.card import model_card
     from bertie.reports.parts import findings
     from bertie.reports.run import RunReport
@@ -328,7 +328,7 @@ def _dev_name(saved: dict[str, Any]) -> str:
 
 
 def _report(folder: "RunFolder", values: dict[str, Any], item: Any) -> FinetuneReport:
-    from bertie.data.items import sides
+    from bertie.items.text import sides
 
     pair = "" if sides(item)[1] is None else ' --pair "the second text"'
     return FinetuneReport(

@@ -11,8 +11,8 @@ from bertie import progress
 from bertie.commands._stdin import lines_of_stdin, refuse_names, refuse_table
 from bertie.commands.command import UNBOUNDED_WIDTH, Report
 from bertie.config import Positional
-from bertie.data.items import Choice
 from bertie.errors import DataError, SettingsError
+from bertie.items.choice import Choice
 
 if TYPE_CHECKING:
     from bertie.inference.predictor import Predictor
@@ -193,7 +193,7 @@ def _items(
     predictor: "Predictor",
 ) -> tuple[list[Any], list[dict[str, Any]]]:
     """Return the items from arguments, stdin or a file, and their lines; a file is read like the training file."""
-    from bertie.data.reading import learned
+    from bertie.readers.reading import learned
     from bertie.tasks.task import read_items
 
     task = predictor.task

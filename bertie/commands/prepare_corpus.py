@@ -102,7 +102,7 @@ def _figures(corpus: Corpus, seconds: float) -> dict[str, Any]:
 
 def _random_next_share(corpus: Corpus) -> float | None:
     """Return the share of random pairs: half of the chunks, and all chunks of a single sentence; None without pairs."""
-    from bertie.data.plan import pair_plan
+    from bertie.sampling.plan import pair_plan
 
     try:
         return float(pair_plan(corpus, seed=0, epoch=0, length=_PLAN_LENGTH).labels.mean())

@@ -320,7 +320,7 @@ def _horizon(
     size: int,
 ) -> "RunLength":
     """Return the run's length from the one setting given; epochs are converted to steps."""
-    from bertie.data.sampler import Sampler
+    from bertie.sampling.sampler import Sampler
     from bertie.training.schedule import RunLength, parse_duration
 
     if epochs is not None:

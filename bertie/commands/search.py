@@ -90,9 +90,9 @@ def search(
     Returns:
         For each query the nearest texts with their scores and lines.
     """
-    from bertie.data.frames import called
     from bertie.inference.predictor import load
     from bertie.inference.search import embed, nearest
+    from bertie.readers.frames import called
 
     if top_k < 1:
         raise SettingsError(f"--top-k must be at least 1; got {top_k}")
@@ -124,7 +124,7 @@ def _texts(
     file: Path, columns: dict[str, str] | None, predictor: "Predictor"
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Read the non-empty texts, the first of a pair, with their lines and ids."""
-    from bertie.data.reading import learned
+    from bertie.readers.reading import learned
     from bertie.tasks.task import read_items
 
     items = read_items(predictor.task, file, columns=columns, like=learned(predictor.bundle.extra)).items

@@ -1,7 +1,7 @@
 """Prepare a corpus from raw text: documents, sentences and token ids, in several processes and constant memory.
 
 The bytes written don't depend on the number of processes. ``corpus.shards`` describes the files of a corpus folder.
-``bertie.data`` draws pairs and masks later.
+``bertie.sampling`` draws pairs and masks later.
 """
 
 import shutil

@@ -13,10 +13,11 @@ from importlib.util import find_spec
 from itertools import islice, pairwise
 from typing import Any
 
-from bertie.data.items import Text, Words
-from bertie.data.spans import cut_words
+from bertie.items.text import Text
+from bertie.items.words import Words
 from bertie.metrics.classification import accuracy
 from bertie.metrics.entities import entity_scores
+from bertie.readers.spans import cut_words
 from bertie.tasks.classification import Verdict
 from bertie.tasks.tagging import Tagged
 

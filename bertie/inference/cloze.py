@@ -15,8 +15,8 @@ from torch import nn
 
 from bertie.batch import Batch
 from bertie.corpus.shards import Corpus
-from bertie.data.random import permutation
 from bertie.nn.logits import Logits
+from bertie.sampling.random import permutation
 from bertie.tasks._rows import rule_out
 from bertie.tokenizer.tokenizer import Tokenizer
 

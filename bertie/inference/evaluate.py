@@ -18,10 +18,10 @@ from torch import nn
 
 from bertie import progress
 from bertie.batch import Batch
-from bertie.data.random import stream
 from bertie.errors import DataError
 from bertie.inference.forward import MAX_TOKENS, Part, forward, numbered
 from bertie.metrics.classification import confusion
+from bertie.sampling.random import stream
 from bertie.tasks.task import Judgement, Keys, Loss, Task
 from bertie.tokenizer.tokenizer import Tokenizer
 

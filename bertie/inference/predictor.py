@@ -19,9 +19,6 @@ from typing_extensions import TypeVar
 
 from bertie import progress
 from bertie.backends.backend import LIMITS, Backend, Precision
-from bertie.data.frames import as_texts, is_row, is_table, items_of
-from bertie.data.items import Table, unlabelled
-from bertie.data.reading import learned
 from bertie.errors import SettingsError
 from bertie.formats import exported
 from bertie.formats.format import Bundle
@@ -29,7 +26,10 @@ from bertie.formats.huggingface import read, resolve
 from bertie.inference.choose_backend import MANY_ITEMS, Case, choose, load_backend
 from bertie.inference.forward import MAX_TOKENS, forward, numbered
 from bertie.inference.parity import hold
+from bertie.items.text import unlabelled
 from bertie.nn.device import resolve_device, say_forked, set_threads
+from bertie.readers.frames import as_texts, is_row, is_table, items_of
+from bertie.readers.reading import Table, learned
 from bertie.tasks._prediction import Prediction
 from bertie.tasks.task import TaskModel, read_items
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from bertie.data import items
+from bertie.items import text as items
 from bertie.tasks._prediction import plain
 
 _BAR = 24  # columns of the bar for a probability of 1

@@ -18,12 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertie import progress
-from bertie.data.minimal_pairs import MinimalPair
 from bertie.errors import DataError
 from bertie.inference.likelihood import Scoring, piece_scores, scorable, scoring_of
 from bertie.inference.masked_scores import packed_texts
 from bertie.inference.predictor import Predictor
 from bertie.metrics.minimal_pairs import by_group, preferred
+from bertie.readers.minimal_pairs import MinimalPair
 from bertie.tokenizer.pieces import Pieces
 
 _WINDOW = 512  # pairs scored at a time: some hundred thousand tokens, enough sentences of similar length for batches

@@ -15,6 +15,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+OUTSIDE = "O"
+"""The tag of a word outside of all entities."""
 _BEGINS, _CONTINUES, _ENDS = frozenset("BSU"), frozenset("IMEL"), frozenset("SUEL")
 
 

@@ -136,10 +136,9 @@ def _bertie_example(described: TaskText, languages: Sequence[str]) -> str:
         # A tuple is a pair of texts, which is one item.
         "pair": f'("{example}", "This is another text.")',
         "question": '("Where was she born?", "She was born in Paris in 1903.")',
-        "choices": 'Choice("She opened the door", ("and went in.", "and it was blue."))',
+        "choices": 'bertie.Choice("She opened the door", ("and went in.", "and it was blue."))',
     }.get(described.item, f'"{example}"')
-    imports = "from bertie.data.items import Choice\n" if described.item == "choices" else ""
-    return f'import bertie\n{imports}\nmodel = bertie.load("PATH")\nprint(model.predict({argument}))'
+    return f'import bertie\n\nmodel = bertie.load("PATH")\nprint(model.predict({argument}))'
 
 
 def _transformers_example(described: TaskText) -> str:

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
-from bertie.corpus.findings import Finding
+from bertie.findings import Finding
 
 _BAR = 24  # columns of the most frequent label's bar
 _SHOWN_LABELS = 20

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from bertie.data.items import Question, Words, sides, whole_text, word_offsets
 from bertie.inference.cloze import Cloze
 from bertie.inference.evaluate import Evaluation
+from bertie.items.item import Item
+from bertie.items.text import sides
 from bertie.reports.findings import Findings, Wrong
 from bertie.reports.masked import MaskedSentence
-from bertie.reports.passages import Mark, Passage
+from bertie.reports.passages import Passage
 from bertie.tasks.task import Judgement, Task
 from bertie.tokenizer.tokenizer import Tokenizer
 
@@ -40,7 +41,7 @@ def findings(found: Evaluation, task: Task, items: Sequence[Any]) -> Findings | 
     if not found.predictions:
         return None
     estimates = _estimates(found.predictions, items)
-    drawable = isinstance(items[0], Words | Question)
+    drawable = getattr(items[0], "has_spans", False)
     return Findings(
         labels=found.labels,
         confusion=found.confusion,
@@ -83,41 +84,17 @@ def _examples(found: Evaluation, task: Task, items: Sequence[Any]) -> list[Passa
     return examples
 
 
-def _passage(item: Words | Question, prediction: Any, judged: Judgement) -> Passage:
-    return _answered(item, prediction, judged) if isinstance(item, Question) else _tagged(item, prediction)
-
-
-def _tagged(item: Words, prediction: Any) -> Passage:
-    """Draw the spans of a tagged text; a predicted span is right if its ends and its label are right."""
-    gold = set(item.places(item.labelled_spans() or ()))
-    guesses = {(span.start, span.end, span.label) for span in prediction.spans}
-    marks = [
-        *(
-            Mark(start, end, "right" if (start, end, label) in gold else "wrong", label)
-            for start, end, label in guesses
-        ),
-        *(Mark(start, end, "missed", label) for start, end, label in gold - guesses),
-    ]
-    if not marks and hasattr(prediction, "tags"):  # such as parts of speech: mark the words with a wrong tag
-        for (start, end), tag, guess in zip(word_offsets(item), item.label or (), prediction.tags, strict=True):
-            marks += [Mark(start, end, "missed", tag), Mark(start, end, "wrong", guess)] if tag != guess else []
-    return Passage(whole_text(item), sorted(marks, key=lambda mark: (mark.start, mark.end, mark.kind, mark.label)))
-
-
-def _answered(item: Question, prediction: Any, judged: Judgement) -> Passage:
-    """Draw the predicted answer in its context and, if it isn't right, the answer that most annotators gave."""
+def _passage(item: Item, prediction: Any, judged: Judgement) -> Passage:
+    """Draw the spans of an item; below a question, also its answers."""
     right = judged.credit >= 1.0
-    marks = []
-    if prediction.text:
-        marks.append(Mark(prediction.start, prediction.end, "right" if right else "wrong"))
-    answers = [answer for answer in item.label or () if answer.start >= 0]
-    if answers and not right:
-        gold = max(answers, key=answers.count)  # in a tie, the first one
-        marks.append(Mark(gold.start, gold.start + len(gold.text), "missed"))
+    text, marks = item.marked(prediction, right=right)
+    question, context = item.sides()
+    if context is None:
+        return Passage(text, marks)
     return Passage(
-        item.context,
+        text,
         marks,
-        question=item.text,
+        question=question,
         gold=judged.gold,
         guess=judged.guess,
         right=right,

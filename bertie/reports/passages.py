@@ -6,8 +6,8 @@ nested spans can be distinguished, even without colours.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
+from bertie.items.item import Mark
 from bertie.reports.page import chip, meter
 from bertie.reports.text import safe
 
@@ -16,19 +16,6 @@ _MARGIN = 140  # characters shown on either side of a span in a longer text
 _MAX_MARKS = 60
 _NUDGE = 16  # characters by which an excerpt may be shortened so that it does not cut a word
 _SIGNS = {"right": "✓", "missed": "○", "wrong": "✗"}
-
-
-@dataclass(frozen=True)
-class Mark:
-    """A span of a text."""
-
-    start: int
-    """First character."""
-    end: int
-    """Index after the last character."""
-    kind: Literal["right", "missed", "wrong"]
-    label: str = ""
-    """The label of the span, such as PER; empty if the task has no labels."""
 
 
 @dataclass(frozen=True)

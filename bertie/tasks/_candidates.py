@@ -2,7 +2,7 @@
 
 A candidate is a run of up to L words in one sequence. It is stored at its first word, in the row of its length less 1.
 If several windows of a long text show a run, it is a candidate in the one that gives it most context, by the rule of
-`data/windows.py`. A word without pieces begins and ends no candidate, but may lie within one.
+`tokenizer/windows.py`. A word without pieces begins and ends no candidate, but may lie within one.
 
 Shapes: T tokens, P pieces of all texts, B sequences, M words with all pieces in a sequence, W words of all texts, L
 longest candidate, K candidates, G most gold spans that begin at one word, H hidden, C labels.
@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu, pad
 
 from bertie.batch import Batch
-from bertie.data.items import Words
-from bertie.data.windows import Windows
+from bertie.items.words import Words
 from bertie.nn.dropout import Noise
 from bertie.tasks._word_pieces import NOTHING, WordPieces, shown_pieces
+from bertie.tokenizer.windows import Windows
 
 Places = NDArray[np.int64]
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bertie.data.items import sides
-from bertie.data.windows import Windows
 from bertie.errors import DataError
+from bertie.items.text import sides
+from bertie.tokenizer.windows import Windows
 
 
 def identities(laid: Windows) -> NDArray[np.int64]:

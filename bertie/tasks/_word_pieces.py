@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bertie.data.items import Text, Words, whole_text, word_offsets
-from bertie.data.spans import cut_words
-from bertie.data.windows import Windows
 from bertie.errors import DataError
+from bertie.items.text import Text
+from bertie.items.words import Words
+from bertie.readers.spans import cut_words
 from bertie.tokenizer.tokenizer import Tokenizer
+from bertie.tokenizer.windows import Windows
 
 Places = NDArray[np.int64]
 NOTHING = -1
@@ -139,9 +140,9 @@ def _as_wholes(
         The pieces of each text, and for each piece the first and the last word that it overlaps.
     """
     pieces, owners, ends = [], [], []
-    encoded = tokenizer.encode_batch_aligned([whole_text(sentence) for sentence in sentences])
+    encoded = tokenizer.encode_batch_aligned([sentence.whole_text() for sentence in sentences])
     for sentence, (ids, spans) in zip(sentences, encoded, strict=True):
-        offsets = word_offsets(sentence)
+        offsets = sentence.word_offsets()
         starts = [start for start, _ in offsets]
         first, last = [], []
         for start, end in spans:

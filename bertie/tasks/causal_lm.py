@@ -17,13 +17,13 @@ import numpy as np
 from torch import Tensor, nn
 
 from bertie.batch import Batch
-from bertie.data.instances import Instances
 from bertie.errors import DataError, SettingsError
 from bertie.nn.abilities import CanContinue
 from bertie.nn.continuation import Continuation
 from bertie.nn.dropout import Noise
 from bertie.nn.logits import Logits
 from bertie.nn.search import Search, write
+from bertie.sampling.instances import Instances
 from bertie.tasks.generation import Generated, generated
 from bertie.tasks.task import Cut, Keys, Loss, Task, Term, check_length, texts
 from bertie.tokenizer.tokenizer import Tokenizer

@@ -20,14 +20,15 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from bertie.batch import Batch
-from bertie.data.labels import label_names, labels_of, tell_alike, tell_unseen
-from bertie.data.windows import Truncation, lay_out
 from bertie.errors import DataError, SettingsError
+from bertie.items.labels import tell_alike, tell_unseen
+from bertie.items.text import label_names
 from bertie.metrics.classification import accuracy, best_threshold, macro_f1, matthews, multi_label, per_class
 from bertie.nn.dropout import Noise
 from bertie.tasks._prediction import Prediction
 from bertie.tasks.task import Judgement, Keys, Loss, Task, Term, check_length, encoded_texts
 from bertie.tokenizer.tokenizer import Tokenizer
+from bertie.tokenizer.windows import Truncation, lay_out
 
 _UNKNOWN = -1  # target of an item whose label the model doesn't have
 
@@ -100,7 +101,7 @@ class Classification(Task):
             raise SettingsError("no row has a label; there is nothing to learn")
         learned: dict[str, Any] = {"labels": labels, "multi_label": many}
         if settings.get("class_weights") == "balanced":
-            occurrences = [sum(label in labels_of(item, many=many) for item in items) for label in labels]
+            occurrences = [sum(label in item.labels(many=many) for item in items) for label in labels]
             learned["class_weights"] = tuple(len(items) / (len(labels) * count) for count in occurrences)
         return learned
 
@@ -114,7 +115,7 @@ class Classification(Task):
         Raises:
             DataError: the model has none of the table's labels.
         """
-        occurrences = ((label, item.line) for item in items for label in labels_of(item, many=self.multi_label))
+        occurrences = ((label, item.line) for item in items for label in item.labels(many=self.multi_label))
         tell_unseen(occurrences, self.labels, path)
 
     def encode(self, items: Sequence[Any], tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
@@ -139,7 +140,7 @@ class Classification(Task):
 
     def _numbers(self, item: Any) -> list[int]:
         """Return the class numbers of an item's labels, without labels that the model doesn't have."""
-        labels = labels_of(item, many=self.multi_label)
+        labels = item.labels(many=self.multi_label)
         return [self.labels.index(label) for label in labels if label in self.labels]
 
     def _target(self, numbers: list[list[int]]) -> Any:
@@ -209,7 +210,7 @@ class Classification(Task):
         """Compute accuracy and macro F1. Add Matthews' correlation for two classes, or micro F1 for `multi_label`."""
         if self.multi_label:
             return multi_label(self._gold_table(items), self._guess_table(predictions, items))
-        guesses, gold = [guess.label for guess in predictions], [labels_of(item)[0] for item in items]
+        guesses, gold = [guess.label for guess in predictions], [item.labels()[0] for item in items]
         scores = {"accuracy": accuracy(gold, guesses), "macro_f1": macro_f1(gold, guesses)}
         return {**scores, "matthews": matthews(gold, guesses)} if len(self.labels) == 2 else scores
 
@@ -226,7 +227,7 @@ class Classification(Task):
 
     def judge(self, prediction: Verdict, item: Any) -> Judgement:
         """Compare labels."""
-        labels = labels_of(item, many=self.multi_label)
+        labels = item.labels(many=self.multi_label)
         known = [label for label in self.labels if label in labels]
         gold = ", ".join([*known, *(label for label in labels if label not in known)])
         return Judgement(gold, prediction.label, float(gold == prediction.label), prediction.score)
@@ -235,7 +236,7 @@ class Classification(Task):
         """Measure each label, including those that the model doesn't have."""
         names = (*self.labels, *self._unseen(items))
         if not self.multi_label:
-            gold = [labels_of(item)[0] for item in items]
+            gold = [item.labels()[0] for item in items]
             return per_class(gold, [guess.label for guess in predictions], names)
         tables = self._gold_table(items), self._guess_table(predictions, items)
         gold_rows, guess_rows = (np.where(table, "yes", "no").T.tolist() for table in tables)
@@ -251,7 +252,7 @@ class Classification(Task):
     def _gold_table(self, items: Sequence[Any]) -> Any:
         """Return which item has which label: (I, C + unseen) booleans."""
         names = self._unseen(items)
-        unseen = [[name in labels_of(item, many=True) for name in names] for item in items]
+        unseen = [[name in item.labels(many=True) for name in names] for item in items]
         known = self._target([self._numbers(item) for item in items]).astype(bool)
         return np.concatenate([known, np.array(unseen, bool).reshape(len(items), -1)], axis=1)
 

@@ -24,20 +24,21 @@ from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 
 from bertie.batch import Batch
-from bertie.data.instances import Instances
-from bertie.data.items import Table, sides
-from bertie.data.table import read_table, with_points
-from bertie.data.windows import Truncation, lay_out
 from bertie.errors import DataError, SettingsError
+from bertie.items.text import sides
 from bertie.metrics.regression import pearson, spearman
 from bertie.metrics.retrieval import accuracy_at_1, mean_reciprocal_rank, ranks_of_own, unit
 from bertie.nn.contrastive import contrast_of_passages, contrastive, first_of_pairs
 from bertie.nn.dropout import Noise
 from bertie.nn.pooling import Pooling, TextPooling, first_sequences
+from bertie.readers.reading import Table
+from bertie.readers.table import read_table, with_points
+from bertie.sampling.instances import Instances
 from bertie.tasks._likeness import has_labels, identities, value_of
 from bertie.tasks._prediction import Prediction
 from bertie.tasks.task import Judgement, Keys, Loss, Task, Term, check_length, encoded_texts
 from bertie.tokenizer.tokenizer import Tokenizer
+from bertie.tokenizer.windows import Truncation, lay_out
 
 # Numbers of the texts of an item: its first text, the second text of its pair, and from 2 on its negatives.
 _TEXT, _PAIR, _NEGATIVE = 0, 1, 2

@@ -19,9 +19,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bertie.batch import Batch
-from bertie.data.items import Table
-from bertie.data.reading import Reading
-from bertie.data.sources import read_sources
 from bertie.errors import DataError, SettingsError
 from bertie.metrics.overlap import chrf, exact_match, further_scores, same_words
 from bertie.nn.abilities import HasDecoder
@@ -29,6 +26,8 @@ from bertie.nn.decoder import Decoder
 from bertie.nn.dropout import Noise
 from bertie.nn.logits import Logits
 from bertie.nn.search import Search, Written, write
+from bertie.readers.reading import Reading, Table
+from bertie.readers.sources import read_sources
 from bertie.tasks._prediction import Prediction
 from bertie.tasks.task import Cut, Judgement, Keys, Loss, Task, Term, Text, check_length, texts
 from bertie.tokenizer.tokenizer import Tokenizer
@@ -109,7 +108,7 @@ class Generation(Search, Task):
         labelled: bool = False,
         like: Reading | None = None,
     ) -> Table[Text]:
-        """Read sources and targets, in a format of `data/sources.py`."""
+        """Read sources and targets, in a format of `readers/sources.py`."""
         return read_sources(path, columns=columns, labelled=labelled, like=like)
 
     @classmethod

@@ -19,10 +19,10 @@ from typing import Any, ClassVar, Self
 from torch import Tensor
 
 from bertie.batch import Batch
-from bertie.data.instances import Instances
-from bertie.data.random import stream, uniform
 from bertie.errors import SettingsError
 from bertie.nn.logits import Logits
+from bertie.sampling.instances import Instances
+from bertie.sampling.random import stream, uniform
 from bertie.tasks._masked import mask_figures
 from bertie.tasks.causal_lm import CausalLM, NextTokenHead, perplexity
 from bertie.tasks.masked_lm import MaskedLM

@@ -23,11 +23,11 @@ import torch
 from torch import Tensor, nn
 
 from bertie.batch import Batch
-from bertie.data.instances import Instances
-from bertie.data.masking import choose_masked
 from bertie.errors import DataError, SettingsError
 from bertie.nn.dropout import Noise
 from bertie.nn.logits import Logits
+from bertie.sampling.instances import Instances
+from bertie.sampling.masking import choose_masked
 from bertie.tasks._masked import Masked, mask_figures
 from bertie.tasks._prediction import Prediction
 from bertie.tasks._rows import rule_out

@@ -21,17 +21,17 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from bertie.batch import Batch
-from bertie.data.choices import read_choices
-from bertie.data.following import read_alike, warn_of_differences
-from bertie.data.items import Choice, Table
-from bertie.data.reading import Reading
-from bertie.data.windows import Truncation, lay_out
 from bertie.errors import DataError
+from bertie.items.choice import Choice
 from bertie.metrics.classification import accuracy
 from bertie.nn.dropout import Noise
+from bertie.readers.choices import read_choices
+from bertie.readers.following import read_alike, warn_of_differences
+from bertie.readers.reading import Reading, Table
 from bertie.tasks._prediction import Prediction
 from bertie.tasks.task import Judgement, Keys, Loss, Task, Term, check_length
 from bertie.tokenizer.tokenizer import Tokenizer
+from bertie.tokenizer.windows import Truncation, lay_out
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class MultipleChoice(Task):
         labelled: bool = False,
         like: Reading | None = None,
     ) -> Table[Choice]:
-        """Read a table of texts with choices, in a format of `data/choices.py`."""
+        """Read a table of texts with choices, in a format of `readers/choices.py`."""
         table = read_alike(lambda names: read_choices(path, columns=names, labelled=labelled), columns, like)
         warn_of_differences(like, table.reading, labelled=labelled)
         return table

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from bertie.batch import Batch
-from bertie.data.instances import Instances
 from bertie.errors import DataError, SettingsError
 from bertie.metrics.classification import accuracy, per_class
 from bertie.nn.dropout import Noise
+from bertie.sampling.instances import Instances
 from bertie.tasks._prediction import Prediction
 from bertie.tasks.task import Cut, Judgement, Keys, Loss, Task, Term, check_length, texts
 from bertie.tokenizer.tokenizer import Tokenizer

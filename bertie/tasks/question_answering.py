@@ -23,17 +23,18 @@ from torch import Tensor, nn
 
 from bertie import progress
 from bertie.batch import Batch
-from bertie.data.following import read_alike, warn_of_differences
-from bertie.data.items import Question, Table, Text
-from bertie.data.questions import read_questions
-from bertie.data.reading import Reading
-from bertie.data.windows import Truncation, Windows, lay_out
 from bertie.errors import DataError, SettingsError
+from bertie.items.question import Question
+from bertie.items.text import Text
 from bertie.metrics.question_answering import Marks, answer_scores, best_threshold, cmrc, squad
 from bertie.nn.dropout import Noise
+from bertie.readers.following import read_alike, warn_of_differences
+from bertie.readers.questions import read_questions
+from bertie.readers.reading import Reading, Table
 from bertie.tasks._answers import Reply, find_candidates, reply
 from bertie.tasks.task import Judgement, Keys, Loss, Task, Term, check_length
 from bertie.tokenizer.tokenizer import Tokenizer
+from bertie.tokenizer.windows import Truncation, Windows, lay_out
 
 NO_ANSWER = "(no answer)"
 _CHINESE_SHARE = 0.3  # a text with more Chinese characters than this share is Chinese; English has almost none

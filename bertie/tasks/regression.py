@@ -18,16 +18,15 @@ from typing import Any, ClassVar, Literal
 from torch import Tensor, nn
 
 from bertie.batch import Batch
-from bertie.data.items import Table
-from bertie.data.reading import Reading
-from bertie.data.table import with_points
-from bertie.data.windows import Truncation, lay_out
 from bertie.errors import DataError
 from bertie.metrics.regression import mean_squared_error, pearson, spearman
 from bertie.nn.dropout import Noise
+from bertie.readers.reading import Reading, Table
+from bertie.readers.table import with_points
 from bertie.tasks._prediction import Prediction
 from bertie.tasks.task import Judgement, Keys, Loss, Task, Term, check_length, encoded_texts
 from bertie.tokenizer.tokenizer import Tokenizer
+from bertie.tokenizer.windows import Truncation, lay_out
 
 _LARGEST = 1e30  # limit of labels: fp32 weights can give it, and squares of standardised errors don't overflow
 

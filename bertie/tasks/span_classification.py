@@ -21,20 +21,20 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from bertie import progress
 from bertie.batch import Batch
-from bertie.data.following import read_alike, warn_of_differences
-from bertie.data.items import Table, Words, whole_text, word_offsets
-from bertie.data.labels import tell_alike, tell_unseen
-from bertie.data.reading import Reading
-from bertie.data.windows import Truncation, lay_out
-from bertie.data.words import read_words
 from bertie.errors import DataError, SettingsError
+from bertie.items.labels import tell_alike, tell_unseen
+from bertie.items.words import Words
 from bertie.metrics.classification import best_threshold
 from bertie.metrics.entities import Entity, span_rescorer, span_scores, span_scores_by_label
+from bertie.readers.following import read_alike, warn_of_differences
+from bertie.readers.reading import Reading, Table
+from bertie.readers.words import read_words
 from bertie.tasks._candidates import SpanHead, candidates, gold_codes, gold_table, word_slots
 from bertie.tasks._prediction import Prediction, Span
 from bertie.tasks._word_pieces import as_words, encode
 from bertie.tasks.task import Judgement, Keys, Loss, Task, Term, check_length
 from bertie.tokenizer.tokenizer import Tokenizer
+from bertie.tokenizer.windows import Truncation, lay_out
 
 _SHARE = 0.99  # of the training table's spans that `max_span` allows
 _LONGEST = 16  # words of the longest candidate that is learned from a table
@@ -202,13 +202,13 @@ class SpanClassification(Task):
         return [self._found(*both) for both in zip(sentences, kept, strict=True)]
 
     def _found(self, sentence: Words, kept: list[tuple[float, int, int, int]]) -> FoundSpans:
-        offsets = word_offsets(sentence)
+        offsets = sentence.word_offsets()
         probable = sorted(kept, key=lambda one: (-one[0], *one[1:]))[: _KEPT * len(sentence.words)]
         places = [
             (score, Entity(self.labels[label], offsets[start][0], offsets[end][1]))
             for score, start, end, label in sorted(probable, key=lambda one: (one[1], -one[2], one[3]))
         ]
-        return self._divided(tuple(places), whole_text(sentence))
+        return self._divided(tuple(places), sentence.whole_text())
 
     def _divided(self, probable: tuple[Candidate, ...], text: str) -> FoundSpans:
         """Return the prediction with the candidates that reach the threshold."""
@@ -247,7 +247,7 @@ class SpanClassification(Task):
         """Compare the spans of a text, with their F1 as credit."""
         gold, guess = sorted(_gold(item), key=_order), [_place(span) for span in prediction.spans]
         credit = span_scores([gold], [guess])["f1"] if gold or guess else 1.0
-        text = whole_text(item)
+        text = item.whole_text()
         return Judgement(_listed(gold, text), _listed(guess, text), credit, prediction.score)
 
     def per_class(self, predictions: Sequence[FoundSpans], items: Sequence[Any]) -> dict[str, dict[str, float]]:

@@ -21,21 +21,21 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from bertie.batch import Batch
-from bertie.data.entities import OUTSIDE, Scheme, iob2, is_positioned, own_tag, positioned, scheme_of
-from bertie.data.following import read_alike, warn_of_differences
-from bertie.data.items import Table, Words, whole_text, word_offsets
-from bertie.data.labels import tell_unseen
-from bertie.data.reading import Reading
-from bertie.data.windows import Truncation, Windows, lay_out
-from bertie.data.words import read_words
 from bertie.errors import DataError, SettingsError
+from bertie.items.labels import tell_unseen
+from bertie.items.words import Words
 from bertie.metrics.classification import accuracy, macro_f1, per_class, tag_rescorer
 from bertie.metrics.entities import entities, entity_rescorer, entity_scores, entity_scores_by_type
 from bertie.nn.dropout import Noise
+from bertie.readers.entities import OUTSIDE, Scheme, iob2, is_positioned, own_tag, positioned, scheme_of
+from bertie.readers.following import read_alike, warn_of_differences
+from bertie.readers.reading import Reading, Table
+from bertie.readers.words import read_words
 from bertie.tasks._prediction import Prediction, Span
 from bertie.tasks._word_pieces import NOTHING, as_words, encode, shown_pieces
 from bertie.tasks.task import Judgement, Keys, Loss, Task, Term, check_length
 from bertie.tokenizer.tokenizer import Tokenizer
+from bertie.tokenizer.windows import Truncation, Windows, lay_out
 
 
 @dataclass(frozen=True)
@@ -215,7 +215,7 @@ class Tagging(Task):
         confidence = sum(known) / len(known) if known else 1.0
         if not self.finds_entities:
             return Tagged(sentence.words, tuple(tags), (), confidence)
-        text, offsets = whole_text(sentence), word_offsets(sentence)
+        text, offsets = sentence.whole_text(), sentence.word_offsets()
         predicted_entities = entities(positioned(tags, self.scheme))
         spans = []
         for label, first, end in predicted_entities:
@@ -281,7 +281,7 @@ def _flat(rows: Sequence[Sequence[str]]) -> list[str]:
 
 def _entities_of(item: Words, tags: Sequence[str]) -> str:
     """Return a list of the entities, such as "PER Angela Merkel, LOC Paris"."""
-    text, offsets = whole_text(item), word_offsets(item)
+    text, offsets = item.whole_text(), item.word_offsets()
     names = [f"{label} {text[offsets[first][0] : offsets[end - 1][1]]}" for label, first, end in entities(tags)]
     return ", ".join(names) or "no entities"
 

@@ -23,13 +23,12 @@ from torch import Tensor, nn
 
 from bertie import registry
 from bertie.batch import Batch
-from bertie.data.items import Table
-from bertie.data.items import Text as Text
-from bertie.data.items import texts as texts
-from bertie.data.reading import Reading
-from bertie.data.table import read_table
 from bertie.errors import SettingsError
+from bertie.items.text import Text as Text
+from bertie.items.text import texts as texts
 from bertie.nn.dropout import Noise
+from bertie.readers.reading import Reading, Table
+from bertie.readers.table import read_table
 from bertie.tasks._settings import parse_settings as parse_settings
 from bertie.tokenizer.tokenizer import Cut as Cut
 from bertie.tokenizer.tokenizer import Tokenizer
@@ -101,9 +100,9 @@ class Task(ABC):
     takes_choices: ClassVar[bool] = False
     """Whether an item is a text with any number of choices."""
     plan: ClassVar[str] = ""
-    """How pre-training cuts a corpus for this task, one of `bertie.data.sampler.PLANS`. Empty: no pre-training.
+    """How pre-training cuts a corpus for this task, one of `bertie.sampling.sampler.PLANS`. Empty: no pre-training.
 
-    A task with a plan has a field `max_length`, and its `encode` takes `bertie.data.instances.Instances`.
+    A task with a plan has a field `max_length`, and its `encode` takes `bertie.sampling.instances.Instances`.
     """
     model_settings: ClassVar[tuple[str, ...]] = ()
     """Settings that belong to a trained model. Continued pre-training takes them from the model."""

@@ -15,11 +15,11 @@ import torch
 from bertie import progress
 from bertie.batch import Batch
 from bertie.corpus.shards import Corpus
-from bertie.data.instances import draw_instances, joined
-from bertie.data.positions import first_positions
-from bertie.data.random import permutation
-from bertie.data.sampler import Sampler
 from bertie.errors import SettingsError
+from bertie.sampling.instances import draw_instances, joined
+from bertie.sampling.positions import first_positions
+from bertie.sampling.random import permutation
+from bertie.sampling.sampler import Sampler
 from bertie.tasks.task import Task
 from bertie.tokenizer.tokenizer import Tokenizer
 from bertie.training.activations import Activations

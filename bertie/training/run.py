@@ -16,10 +16,10 @@ import torch
 from torch import nn
 
 from bertie import progress
-from bertie.data.loader import prefetch
 from bertie.errors import DataError, Interrupted, ResourceError
 from bertie.nn.device import memory_kept
 from bertie.optimizers.optimizer import Optimizer
+from bertie.sampling.loader import prefetch
 from bertie.tasks.task import Task
 from bertie.training import checkpoint
 from bertie.training import journal as journals

@@ -34,7 +34,8 @@ KNOWN = {
     "foreign frameworks": (r"^(transformers|tensorflow|jax)\b", []),
 }
 # What a bare GPU image has; other packages are imported inside the function that needs them, if at all.
-BARE_ROOMS = ("nn", "batch.py", "models", "tasks", "data", "training", "kernels", "metrics", "optimizers", "schedules")
+BARE_ROOMS = ("nn", "batch.py", "models", "tasks", "items", "readers", "sampling", "checks", "training")
+BARE_ROOMS += ("kernels", "metrics", "optimizers", "schedules")
 BARE_PACKAGES = {"torch", "numpy", "tokenizers", "safetensors", "typing_extensions", "bertie"}
 
 

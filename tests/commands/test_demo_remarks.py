@@ -7,8 +7,8 @@ import pytest
 
 from bertie.commands._demo_files import DemoFiles
 from bertie.commands._demo_report import CLASSICAL, PRETRAINED, RANDOM, Outcome, masks_remark, remark
-from bertie.data.demo_text import Language
-from bertie.data.items import Words
+from bertie.commands._demo_text import Language
+from bertie.items.words import Words
 
 _DEV = [Words(("a",), ("O",)) for _ in range(7)]
 

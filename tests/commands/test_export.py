@@ -17,11 +17,11 @@ from bertie.cli import main
 from bertie.commands.evaluate import evaluate
 from bertie.commands.export import export
 from bertie.commands.show import show
-from bertie.data.items import Question
 from bertie.errors import DataError, SettingsError
 from bertie.formats.format import Bundle
 from bertie.formats.huggingface import read, write
 from bertie.inference.predictor import load
+from bertie.items.question import Question
 from bertie.tasks.classification import Classification
 from bertie.tasks.embedding import Embedding
 from bertie.tasks.masked_lm import MaskedLM

@@ -12,8 +12,10 @@ import pytest
 import bertie
 from bertie.cli import main
 from bertie.commands._tables import hold_out
-from bertie.data.items import Question, Text, Words
 from bertie.errors import DataError, SettingsError
+from bertie.items.question import Question
+from bertie.items.text import Text
+from bertie.items.words import Words
 
 WORDS = ("cat", "sat", "film", "good", "ran", "house", "old", "new", "red", "blue")
 

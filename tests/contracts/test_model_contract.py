@@ -14,15 +14,17 @@ import torch
 
 from bertie import registry
 from bertie.batch import Batch
-from bertie.data.instances import Instances
-from bertie.data.items import Answer, Choice, Question, Words
-from bertie.data.random import stream
 from bertie.errors import SettingsError
 from bertie.formats import huggingface
 from bertie.formats.format import new
+from bertie.items.choice import Choice
+from bertie.items.question import Answer, Question
+from bertie.items.words import Words
 from bertie.metrics.entities import Entity
 from bertie.models.model import Encoder, architecture
 from bertie.nn.dropout import Dropout
+from bertie.sampling.instances import Instances
+from bertie.sampling.random import stream
 from bertie.tasks.classification import Classification
 from bertie.tasks.features import FeaturesTask
 from bertie.tasks.masked_lm import MaskedLM

@@ -18,13 +18,15 @@ from hypothesis import strategies as st
 
 from bertie import registry
 from bertie.batch import Batch
-from bertie.data.instances import Instances
-from bertie.data.items import Answer, Choice, Question, Words
-from bertie.data.random import stream
 from bertie.formats.format import Bundle
 from bertie.inference.forward import forward
 from bertie.inference.predictor import Predictor
+from bertie.items.choice import Choice
+from bertie.items.question import Answer, Question
+from bertie.items.words import Words
 from bertie.metrics.entities import Entity
+from bertie.sampling.instances import Instances
+from bertie.sampling.random import stream
 from bertie.tasks.causal_lm import CausalLM
 from bertie.tasks.classification import Classification
 from bertie.tasks.embedding import Embedding

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bertie.corpus.advice import advise
+from bertie.checks.advice import advise
+from bertie.checks.corpus import CorpusSurvey, broken_bytes, survey
 from bertie.corpus.encoding import TextEncoder
-from bertie.corpus.findings import Finding, places, verdict
-from bertie.corpus.survey import CorpusSurvey, broken_bytes, survey
 from bertie.errors import SettingsError
+from bertie.findings import Finding, places, verdict
 from bertie.tokenizer.tokenizer import Tokenizer
 
 STORY = "The cat sat on the mat. The dog ran to the old house in the city. It was a good day for both of them."
@@ -144,7 +144,7 @@ def test_broken_bytes_are_those_that_a_strict_reader_meets(
 
 
 def test_broken_bytes_across_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bertie.corpus.survey._CHUNK_BYTES", 3)
+    monkeypatch.setattr("bertie.checks.corpus._CHUNK_BYTES", 3)
     path = tmp_path / "a.txt"
     path.write_bytes("é北京\U0001f600".encode() + b"\xe4\xb8x\xff" + "京".encode() + b"\xf0\x9f")
     assert list(broken_bytes(path)) == [12, 15, 19]

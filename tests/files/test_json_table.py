@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from bertie.data.items import Text
-from bertie.data.table import read_table
 from bertie.errors import DataError
 from bertie.files.rows import open_rows
+from bertie.items.text import Text
+from bertie.readers.table import read_table
 
 ROWS = [{"text": "the soup was cold", "label": "bad"}, {"text": "a lovely place", "label": "good"}]
 

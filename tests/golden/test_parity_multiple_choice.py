@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 import transformers
 
-from bertie.data.items import Choice
 from bertie.formats import huggingface
+from bertie.items.choice import Choice
 from bertie.tasks.multiple_choice import MultipleChoice
 from bertie.tokenizer.tokenizer import SPECIALS, Tokenizer
 

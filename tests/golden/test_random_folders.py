@@ -22,10 +22,10 @@ from tokenizers import Tokenizer as RustTokenizer
 
 from bertie import progress
 from bertie.batch import Batch
-from bertie.data.choices import Choice
 from bertie.errors import BertieError
 from bertie.formats import huggingface
 from bertie.inference.predictor import Predictor
+from bertie.readers.choices import Choice
 
 COUNT = int(os.environ.get("BERTIE_RANDOM_FOLDERS", "12"))
 FIRST = int(os.environ.get("BERTIE_RANDOM_SEED", "0"))

@@ -14,13 +14,13 @@ import transformers
 from tokenizers import Tokenizer as RustTokenizer
 from tokenizers import models, pre_tokenizers, processors
 
-from bertie.data.entities import iob2
-from bertie.data.items import Words
-from bertie.data.spans import cut_words
 from bertie.formats import huggingface
 from bertie.formats.format import Bundle
 from bertie.inference.predictor import Predictor, load
+from bertie.items.words import Words
 from bertie.metrics.entities import entities
+from bertie.readers.entities import iob2
+from bertie.readers.spans import cut_words
 from bertie.tasks.tagging import Tagging
 from bertie.tasks.task import TaskModel
 from bertie.tokenizer.tokenizer import Tokenizer

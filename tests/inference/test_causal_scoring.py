@@ -12,7 +12,6 @@ import torch
 
 from bertie.batch import Batch
 from bertie.cli import main
-from bertie.data.minimal_pairs import MinimalPair, read_suite
 from bertie.errors import SettingsError
 from bertie.formats import huggingface
 from bertie.formats.format import Bundle, new
@@ -21,6 +20,7 @@ from bertie.inference.likelihood import pseudo_log_likelihood, score_from_left
 from bertie.inference.predictor import Predictor
 from bertie.models.bert import BertConfig
 from bertie.nn.initialize import initialize
+from bertie.readers.minimal_pairs import MinimalPair, read_suite
 from bertie.tasks.causal_lm import CausalLM
 from bertie.tasks.hybrid import Hybrid
 from bertie.tasks.masked_lm import MaskedLM

@@ -4,9 +4,10 @@ import random
 
 import pytest
 
-from bertie.data.items import Text, Words
 from bertie.inference import classical
 from bertie.inference.classical import fit
+from bertie.items.text import Text
+from bertie.items.words import Words
 
 pytest.importorskip("sklearn")
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from bertie.data.instances import Instances
-from bertie.data.random import stream
 from bertie.errors import DataError, SettingsError
 from bertie.inference.evaluate import Evaluation, evaluate, evaluate_batches
+from bertie.sampling.instances import Instances
+from bertie.sampling.random import stream
 from bertie.tasks.classification import Classification
 from bertie.tasks.features import FeaturesTask
 from bertie.tasks.masked_lm import MaskedLM

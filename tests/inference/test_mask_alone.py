@@ -12,10 +12,10 @@ import torch
 from torch import nn
 
 from bertie.batch import Batch
-from bertie.data.instances import Instances
-from bertie.data.random import stream
 from bertie.inference.mask_alone import hide, measure_masks
 from bertie.nn.logits import Logits
+from bertie.sampling.instances import Instances
+from bertie.sampling.random import stream
 from bertie.tasks.hybrid import Hybrid
 from bertie.tasks.masked_lm import MaskedLM
 from bertie.tasks.pretraining import Pretraining

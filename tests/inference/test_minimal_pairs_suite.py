@@ -18,12 +18,12 @@ import torch
 
 from bertie.batch import Batch
 from bertie.cli import main
-from bertie.data.minimal_pairs import MinimalPair, read_suite
 from bertie.errors import DataError, SettingsError
 from bertie.formats.format import Bundle
 from bertie.formats.huggingface import write
 from bertie.inference import suite
 from bertie.inference.predictor import Predictor, load
+from bertie.readers.minimal_pairs import MinimalPair, read_suite
 from bertie.tasks.classification import Classification
 from bertie.tasks.masked_lm import MaskedLM
 from bertie.tasks.pretraining import Pretraining

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from bertie.data.items import Choice
 from bertie.inference.answers import ScoredAnswer
 from bertie.inference.filling import Filling
 from bertie.inference.likelihood import Likelihood
 from bertie.inference.render import record, show, show_hits, sides
+from bertie.items.choice import Choice
 from bertie.tasks.classification import Verdict
 from bertie.tasks.embedding import Similarity, Vector
 from bertie.tasks.features import Features

@@ -13,10 +13,11 @@ from tokenizers import ByteLevelBPETokenizer
 
 import bertie
 from bertie.batch import Batch
-from bertie.data.items import Question, Words
 from bertie.errors import DataError, SettingsError
 from bertie.formats import huggingface
 from bertie.formats.format import Bundle, new
+from bertie.items.question import Question
+from bertie.items.words import Words
 from bertie.models.roberta import ARCHITECTURE, RobertaConfig
 from bertie.tasks.classification import Classification
 from bertie.tasks.masked_lm import MaskedLM

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from bertie.data.items import Text
+from bertie.items.text import Text
 from bertie.nn.dropout import Noise
 from bertie.nn.lora import LoraLinear, adapt, merge
 from bertie.tasks.classification import Classification

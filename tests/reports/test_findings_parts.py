@@ -5,8 +5,10 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from bertie.data.items import Answer, Question, Text, Words
 from bertie.inference.evaluate import Evaluation, Mistake
+from bertie.items.question import Answer, Question
+from bertie.items.text import Text
+from bertie.items.words import Words
 from bertie.metrics.entities import Entity
 from bertie.reports.parts import findings
 from bertie.reports.passages import Mark

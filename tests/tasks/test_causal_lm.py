@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from bertie.data.instances import Instances
 from bertie.errors import DataError, SettingsError
 from bertie.formats.format import Bundle
 from bertie.inference.evaluate import evaluate
 from bertie.inference.predictor import Predictor
+from bertie.sampling.instances import Instances
 from bertie.tasks.causal_lm import CausalLM, perplexity
 from bertie.tasks.task import TaskModel, Text
 

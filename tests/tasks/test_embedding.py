@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch.nn.functional import cosine_similarity
 
-from bertie.data.windows import lay_out
 from bertie.errors import DataError, SettingsError
 from bertie.inference.evaluate import evaluate
 from bertie.tasks.embedding import Embedding, Similarity, Vector
 from bertie.tasks.task import Text
+from bertie.tokenizer.windows import lay_out
 
 LONG = "the old dog ran in the city , and the cat saw it . the bird never sat in the new house by the river"
 PAIRS = [Text("a cat", "the cat"), Text("good film", "great film"), Text("old dog", LONG), Text("fish", "red fish")]

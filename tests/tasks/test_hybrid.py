@@ -13,8 +13,6 @@ import pytest
 import torch
 
 from bertie.batch import Batch
-from bertie.data.instances import Instances
-from bertie.data.random import stream
 from bertie.errors import SettingsError
 from bertie.formats import huggingface
 from bertie.formats.format import Bundle, new
@@ -22,6 +20,8 @@ from bertie.inference.evaluate import evaluate, evaluate_batches
 from bertie.inference.likelihood import pseudo_log_likelihood
 from bertie.inference.predictor import load
 from bertie.models.bert import BertConfig
+from bertie.sampling.instances import Instances
+from bertie.sampling.random import stream
 from bertie.tasks.causal_lm import CausalLM
 from bertie.tasks.hybrid import Hybrid
 from bertie.tasks.masked_lm import MaskedLM

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from bertie.data.instances import Instances
-from bertie.data.random import stream
 from bertie.errors import DataError
 from bertie.nn.logits import Logits
+from bertie.sampling.instances import Instances
+from bertie.sampling.random import stream
 from bertie.tasks import masked_lm
 from bertie.tasks.masked_lm import MaskedLM
 from bertie.tasks.task import TaskModel, Text

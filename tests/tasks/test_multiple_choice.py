@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import torch
 
-from bertie.data.items import Choice
 from bertie.errors import DataError
 from bertie.formats.format import Bundle
 from bertie.inference.evaluate import evaluate
 from bertie.inference.predictor import Predictor
+from bertie.items.choice import Choice
 from bertie.tasks.multiple_choice import Chosen, MultipleChoice
 from bertie.tasks.task import TaskModel
 

@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from bertie.data.instances import Instances
-from bertie.data.random import stream
 from bertie.errors import SettingsError
+from bertie.sampling.instances import Instances
+from bertie.sampling.random import stream
 from bertie.tasks.masked_lm import MaskedLM
 from bertie.tasks.passages import Passages
 from bertie.tasks.task import TaskModel

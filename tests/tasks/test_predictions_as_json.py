@@ -118,7 +118,7 @@ def test_fastapi_returns_them(build_model: Callable[..., Any], tiny_tokenizer: A
 
 
 def test_multiple_choice(build_model: Callable[..., Any], tiny_tokenizer: Any) -> None:
-    from bertie.data.items import Choice
+    from bertie.items.choice import Choice
 
     task = MultipleChoice()
     model = build_model(task, deviation=0.3)

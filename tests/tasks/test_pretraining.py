@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from bertie.data.instances import Instances
-from bertie.data.random import stream
+from bertie.sampling.instances import Instances
+from bertie.sampling.random import stream
 from bertie.tasks.pretraining import Pretraining
 from bertie.tasks.task import TaskModel
 

@@ -14,11 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bertie.batch import Batch
-from bertie.data.items import Answer, Question, Text
 from bertie.errors import DataError, SettingsError
 from bertie.inference.evaluate import evaluate, rejudge
 from bertie.inference.predictor import Predictor
 from bertie.inference.render import record, show
+from bertie.items.question import Answer, Question
+from bertie.items.text import Text
 from bertie.tasks.question_answering import QuestionAnswering, Reply
 from bertie.tasks.task import TaskModel, parse_settings
 

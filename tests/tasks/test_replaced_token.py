@@ -10,14 +10,14 @@ import pytest
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from bertie.data.instances import Instances
-from bertie.data.random import stream
 from bertie.errors import SettingsError
 from bertie.formats.format import Bundle
 from bertie.inference.predictor import Predictor
 from bertie.inference.render import record, show
 from bertie.models.bert import BertConfig
 from bertie.nn.logits import Logits
+from bertie.sampling.instances import Instances
+from bertie.sampling.random import stream
 from bertie.tasks.masked_lm import MaskedLM
 from bertie.tasks.replaced_token import ReplacedToken, ReplacedTokenModel, ReplacedTokenOutputs, sample
 from bertie.tasks.task import TaskModel

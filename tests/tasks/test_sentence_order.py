@@ -13,12 +13,12 @@ import torch
 import transformers
 
 from bertie.batch import Batch
-from bertie.data.instances import Instances
-from bertie.data.random import stream
 from bertie.errors import SettingsError
 from bertie.formats import huggingface
 from bertie.models.bert import BertConfig
 from bertie.models.roberta import RobertaConfig
+from bertie.sampling.instances import Instances
+from bertie.sampling.random import stream
 from bertie.tasks.sentence_order import SentenceOrder
 from bertie.tasks.task import TaskModel
 

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from bertie import progress
-from bertie.data.items import Words
 from bertie.errors import DataError, SettingsError
 from bertie.formats import huggingface
 from bertie.formats.format import Bundle
 from bertie.inference.evaluate import evaluate
 from bertie.inference.predictor import Predictor, load
 from bertie.inference.render import record, show
+from bertie.items.words import Words
 from bertie.metrics.entities import Entity
 from bertie.tasks._candidates import candidates, gold_table
 from bertie.tasks.span_classification import FoundSpans, Span, SpanClassification

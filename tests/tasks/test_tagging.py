@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy
 
 from bertie import progress
-from bertie.data.entities import own_tag, positioned, scheme_of
-from bertie.data.items import Words
 from bertie.errors import DataError, SettingsError
 from bertie.inference.render import record, show
+from bertie.items.words import Words
+from bertie.readers.entities import own_tag, positioned, scheme_of
 from bertie.tasks.tagging import Span, Tagged, Tagging
 from bertie.tasks.task import TaskModel, Text
 

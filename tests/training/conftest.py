@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bertie import config
-from bertie.data.items import Text
+from bertie.items.text import Text
 from bertie.training.settings import (
     DistillSettings,
     LoraSettings,

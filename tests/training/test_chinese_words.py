@@ -11,8 +11,8 @@ import pytest
 from bertie.commands._chinese_words import warn_of_single_characters
 from bertie.corpus.prepare import PrepareSettings, prepare
 from bertie.corpus.shards import Corpus
-from bertie.data.instances import draw_instances, joined
-from bertie.data.sampler import Sampler
+from bertie.sampling.instances import draw_instances, joined
+from bertie.sampling.sampler import Sampler
 from bertie.tasks.masked_lm import MaskedLM
 from bertie.tasks.pretraining import Pretraining
 from bertie.tokenizer.tokenizer import Tokenizer

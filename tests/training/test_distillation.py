@@ -12,8 +12,8 @@ import torch
 from safetensors import safe_open
 
 from bertie.batch import Batch
-from bertie.data.items import Text
 from bertie.errors import DataError, SettingsError
+from bertie.items.text import Text
 from bertie.models.bert import BertConfig
 from bertie.nn.divergence import divergence, relation_divergence
 from bertie.nn.dropout import Noise

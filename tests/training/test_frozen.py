@@ -11,8 +11,8 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from bertie.data.items import Text
 from bertie.errors import DataError, SettingsError
+from bertie.items.text import Text
 from bertie.nn.dropout import Noise
 from bertie.nn.lora import LoraLinear, merge
 from bertie.tasks.classification import Classification

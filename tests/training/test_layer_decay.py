@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from bertie.data.items import Text
 from bertie.errors import SettingsError
+from bertie.items.text import Text
 from bertie.tasks.classification import Classification
 from bertie.tasks.masked_lm import TASK as MASKED_LM
 from bertie.training.layers import depth, num_blocks, rate_scales

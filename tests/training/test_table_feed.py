@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bertie.data.items import Text
+from bertie.items.text import Text
 from bertie.tasks.classification import Classification
 from bertie.training.feed import table_feed
 

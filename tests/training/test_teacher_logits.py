@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 import torch
 
-from bertie.data.instances import Instances
-from bertie.data.items import Answer, Choice, Question, Text, Words
-from bertie.data.random import stream
 from bertie.errors import SettingsError
+from bertie.items.choice import Choice
+from bertie.items.question import Answer, Question
+from bertie.items.text import Text
+from bertie.items.words import Words
 from bertie.nn.divergence import divergence
 from bertie.nn.logits import Logits
+from bertie.sampling.instances import Instances
+from bertie.sampling.random import stream
 from bertie.tasks.classification import Classification
 from bertie.tasks.embedding import Embedding
 from bertie.tasks.generation import Generation
