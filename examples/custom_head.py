@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from bertie.batch import Batch
-from bertie.nn.dropout import Noise
+from bertie.ops.dropout.op import Noise
 from bertie.tasks.classification import Classification
 
 

@@ -240,7 +240,7 @@ def attention_of(folder: str, sentence: str, heads: Sequence[str]) -> dict[str, 
 
     from bertie.batch import Batch
     from bertie.formats.huggingface import read
-    from bertie.nn.attention import Layout, attention_weights
+    from bertie.ops.attention.attend import Layout, attention_weights
 
     bundle = read(Path(folder))
     encoder: Any = bundle.model.encoder.eval()

@@ -43,7 +43,7 @@ def speak() -> Iterator[None]:
 
 def pytest_report_header() -> str:
     """Say what the suite's CPU work runs on."""
-    from bertie.kernels import library
+    from bertie.ops.kernels import library
 
     return f"kernels: {library.describe()}"
 

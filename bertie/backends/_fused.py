@@ -1,4 +1,4 @@
-"""Private helper: run BERT's post-norm blocks with the kernel that runs whole blocks (`kernels/layer.py`).
+"""Private helper: run BERT's post-norm blocks with the kernel that runs whole blocks (`ops/layer/kernel.py`).
 
 Shapes: T tokens, H hidden.
 """
@@ -9,11 +9,11 @@ import copy
 
 from torch import Tensor, nn
 
-from bertie.kernels import layer as kernel
-from bertie.kernels.layer import Element, Parts
 from bertie.nn.abilities import CanContinue
-from bertie.nn.attention import Layout
 from bertie.nn.block import Block
+from bertie.ops.attention.attend import Layout
+from bertie.ops.layer import kernel as kernel
+from bertie.ops.layer.kernel import Element, Parts
 
 
 def with_fused_layers(encoder: nn.Module, element: Element) -> nn.Module | None:

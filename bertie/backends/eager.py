@@ -24,7 +24,7 @@ from bertie.backends.backend import Backend, Precision, has_bf16, has_int8, unde
 from bertie.batch import Batch
 from bertie.errors import SettingsError
 from bertie.formats.format import Bundle
-from bertie.kernels.layer import Element, in_bytes
+from bertie.ops.layer.kernel import Element, in_bytes
 from bertie.tasks.task import TaskModel
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from bertie import registry
 from bertie.backends.backend import has_bf16, has_int8
-from bertie.kernels import layer
+from bertie.ops.layer import kernel as layer
 
 if TYPE_CHECKING:
     from bertie.backends.backend import Backend, Precision

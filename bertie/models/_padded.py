@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from bertie import progress
 from bertie.batch import Batch
 from bertie.errors import SettingsError
-from bertie.nn.dropout import Noise
+from bertie.ops.dropout.op import Noise
 
 
 class NoPoolerError(SettingsError, AttributeError):

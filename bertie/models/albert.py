@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from bertie.errors import SettingsError
 from bertie.models.bert import Bert, BertConfig, embeddings_of
 from bertie.models.model import Architecture, Use
-from bertie.nn.attention import Layout
-from bertie.nn.dropout import Noise, mix64
 from bertie.nn.feedforward import Activation
+from bertie.ops.attention.attend import Layout
+from bertie.ops.dropout.op import Noise, mix64
 
 
 @dataclass(frozen=True)

@@ -20,16 +20,16 @@ from bertie.errors import SettingsError
 from bertie.models._naming import encoder_rows
 from bertie.models._padded import TakesPadded
 from bertie.models.model import Architecture, TokenUse, Use
-from bertie.nn.attention import Layout
 from bertie.nn.block import Block
 from bertie.nn.continuation import Continuation
-from bertie.nn.dropout import Dropout, Noise
 from bertie.nn.embeddings import Embeddings
 from bertie.nn.feedforward import Activation, activation_function
 from bertie.nn.heads import Pooler, TokenLogits
 from bertie.nn.initialize import initialize
 from bertie.nn.neighbours import attend_to_neighbours, mark_positions
-from bertie.nn.rounding import pad_rows
+from bertie.ops.attention.attend import Layout
+from bertie.ops.dropout.op import Dropout, Noise
+from bertie.ops.rounding import pad_rows
 
 # name: (layers L, hidden H); there are H/64 heads and the intermediate size is 4H, as in all released sizes
 SIZES = {

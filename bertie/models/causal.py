@@ -19,7 +19,7 @@ from bertie.errors import SettingsError
 from bertie.models import bert
 from bertie.models.bert import Bert, BertConfig
 from bertie.models.model import Use
-from bertie.nn.dropout import Noise
+from bertie.ops.dropout.op import Noise
 
 
 @dataclass(frozen=True)

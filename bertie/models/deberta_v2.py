@@ -22,12 +22,12 @@ from bertie.errors import SettingsError
 from bertie.models._naming import renamed_rows
 from bertie.models.bert import HEAD_SITE, Bert, BertConfig, embeddings_of
 from bertie.models.model import Architecture, Use
-from bertie.nn.attention import Layout
 from bertie.nn.block import Block
-from bertie.nn.dropout import Dropout, Noise
 from bertie.nn.heads import ClassifierPooler
 from bertie.nn.neighbours import attend_to_neighbours_by_distances
 from bertie.nn.relative import DisentangledBlock, RelativeVectors
+from bertie.ops.attention.attend import Layout
+from bertie.ops.dropout.op import Dropout, Noise
 
 _PARTS = ("c2p", "p2c")
 # The keys of config.json that describe this form.

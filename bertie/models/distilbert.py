@@ -15,8 +15,8 @@ from torch.nn.functional import relu
 from bertie.errors import SettingsError
 from bertie.models.bert import HEAD_SITE, SIZES, Bert, BertConfig
 from bertie.models.model import Architecture, TokenUse, Use
-from bertie.nn.dropout import Dropout
 from bertie.nn.heads import ClassifierPooler
+from bertie.ops.dropout.op import Dropout
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ from bertie.errors import SettingsError
 from bertie.models._naming import DEEP_CLASSIFIER, encoder_rows
 from bertie.models.bert import HEAD_SITE, SIZES, Bert, BertConfig, embeddings_of
 from bertie.models.model import Architecture, Use
-from bertie.nn.dropout import Dropout
 from bertie.nn.feedforward import Activation
 from bertie.nn.heads import ClassifierPooler, Discriminator, Pooler
+from bertie.ops.dropout.op import Dropout
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from bertie import registry
 from bertie.batch import Batch
 from bertie.models._naming import Row, rename_from_foreign, rename_to_foreign
-from bertie.nn.dropout import Noise
 from bertie.nn.logits import Logits
+from bertie.ops.dropout.op import Noise
 
 Use = Literal["classification", "choice", "features", "next_sentence", "sentence_order"]
 """The use of a pooled vector: labels and numbers, a choice among texts, features, or an objective of pre-training."""

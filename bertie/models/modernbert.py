@@ -20,15 +20,15 @@ from bertie.errors import SettingsError
 from bertie.models._padded import TakesPadded
 from bertie.models.bert import HEAD_SITE, SIZES, BertConfig, output_matrix
 from bertie.models.model import Architecture, TokenUse, Use
-from bertie.nn.attention import Layout
-from bertie.nn.dropout import Dropout, Noise
 from bertie.nn.embeddings import WordEmbeddings
 from bertie.nn.initialize import initialize
 from bertie.nn.modernbert_heads import PredictionHeadLogits, PredictionHeadPooler, TokenPredictionHead
 from bertie.nn.neighbours import attend_to_neighbours_by_rotation, mark_constant
 from bertie.nn.prenorm import PreNormBlock
 from bertie.nn.rotary import angles
-from bertie.nn.rounding import pad_rows
+from bertie.ops.attention.attend import Layout
+from bertie.ops.dropout.op import Dropout, Noise
+from bertie.ops.rounding import pad_rows
 
 # Settings of Hugging Face configs that have one supported value.
 _FIXED = {

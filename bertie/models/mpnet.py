@@ -19,8 +19,8 @@ from bertie.models._naming import DEEP_CLASSIFIER, renamed_rows
 from bertie.models.model import Architecture
 from bertie.models.roberta import Roberta, RobertaConfig
 from bertie.nn.block import Block
-from bertie.nn.grouped_attention import Bias
 from bertie.nn.relative import BiasedBlock, RelativeBias
+from bertie.ops.attention.grouped import Bias
 
 _BUCKETS = 32
 

@@ -21,13 +21,13 @@ from bertie.models._naming import DEEP_CLASSIFIER, encoder_rows
 from bertie.models.bert import HEAD_SITE, Bert, BertConfig, embeddings_of
 from bertie.models.model import Architecture, Use
 from bertie.nn.block import Block
-from bertie.nn.dropout import Dropout
 from bertie.nn.feedforward import activation_function
 from bertie.nn.heads import ClassifierPooler, Pooler
 from bertie.nn.neighbours import attend_to_neighbours_by_biases
 from bertie.nn.positions import BASE
 from bertie.nn.rotary import RotaryBlock, Turn, Turns
-from bertie.nn.rounding import pad_rows
+from bertie.ops.dropout.op import Dropout
+from bertie.ops.rounding import pad_rows
 
 _SUMMARY = {"summary_type": "first", "summary_use_proj": True}
 """Settings by which transformers pools for a choice among texts: a dense layer on the first token."""

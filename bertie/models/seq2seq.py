@@ -21,9 +21,9 @@ from bertie.models._seq2seq_names import PairNames
 from bertie.models.bert import BertConfig, output_matrix
 from bertie.models.model import Config, TokenUse, Use, architecture
 from bertie.nn.decoder import Decoder, DecoderBlock
-from bertie.nn.dropout import Noise
 from bertie.nn.embeddings import Embeddings
 from bertie.nn.heads import TokenLogits
+from bertie.ops.dropout.op import Noise
 
 # First dropout site of the decoder: the encoder's start at 0, a head's at 1,000,000. A decoder block has five.
 _DECODER_SITE = 2_000_000

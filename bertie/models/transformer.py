@@ -21,15 +21,16 @@ from bertie.batch import Batch
 from bertie.errors import SettingsError
 from bertie.models._padded import TakesPadded
 from bertie.models.model import Architecture
-from bertie.nn.attention import Layout
 from bertie.nn.block import Block
 from bertie.nn.decoder import Decoder, DecoderBlock
-from bertie.nn.dropout import Dropout, Noise
-from bertie.nn.embeddings import EmbeddingTable, lookup
+from bertie.nn.embeddings import EmbeddingTable
 from bertie.nn.initialize import initialize
 from bertie.nn.logits import Logits
 from bertie.nn.positions import sinusoids
-from bertie.nn.rounding import pad_rows
+from bertie.ops.attention.attend import Layout
+from bertie.ops.dropout.op import Dropout, Noise
+from bertie.ops.lookup import lookup
+from bertie.ops.rounding import pad_rows
 
 # name: (layers on each side, hidden H, heads, intermediate size, dropout)
 SIZES = {

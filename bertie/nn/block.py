@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from bertie.nn.attention import Layout, attend, attend_cached
 from bertie.nn.cache import LayerCache
-from bertie.nn.dropout import Dropout, Noise
 from bertie.nn.feedforward import Activation, FeedForward
-from bertie.nn.linear import Linear
-from bertie.nn.residual import add_and_normalise
+from bertie.ops.attention.attend import Layout, attend, attend_cached
+from bertie.ops.dropout.op import Dropout, Noise
+from bertie.ops.linear import Linear
+from bertie.ops.normalise.op import add_and_normalise
 
 
 class SelfAttention(nn.Module):

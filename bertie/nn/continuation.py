@@ -18,10 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from bertie.batch import Batch
-from bertie.nn.attention import Layout
 from bertie.nn.block import Block
 from bertie.nn.cache import Cache, LayerCache
 from bertie.nn.logits import Logits
+from bertie.ops.attention.attend import Layout
 
 
 @dataclass(frozen=True, eq=False)

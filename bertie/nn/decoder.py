@@ -17,15 +17,15 @@ import torch
 from torch import Tensor, nn
 
 from bertie.batch import Batch
-from bertie.nn.attention import Layout, attend, attend_cached
 from bertie.nn.block import SelfAttention
 from bertie.nn.cache import Cache, LayerCache
-from bertie.nn.dropout import Dropout, Noise
 from bertie.nn.feedforward import Activation, FeedForward
-from bertie.nn.linear import Linear
 from bertie.nn.logits import Logits
-from bertie.nn.residual import add_and_normalise
-from bertie.nn.rounding import pad_rows
+from bertie.ops.attention.attend import Layout, attend, attend_cached
+from bertie.ops.dropout.op import Dropout, Noise
+from bertie.ops.linear import Linear
+from bertie.ops.normalise.op import add_and_normalise
+from bertie.ops.rounding import pad_rows
 
 
 class CrossAttention(nn.Module):

@@ -16,9 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bertie.nn.dropout import Dropout, Noise
-from bertie.nn.gelu import gelu
-from bertie.nn.linear import Linear
+from bertie.ops.dropout.op import Dropout, Noise
+from bertie.ops.gelu.op import gelu
+from bertie.ops.linear import Linear
 
 Activation = Literal["gelu", "gelu_tanh", "relu"]
 

@@ -1,7 +1,7 @@
 """Checks of the C++ kernels: every function runs on awkward shapes and is compared with its twin in torch.
 
-`kernels/trial.py` runs them in a child process, because a kernel may crash or hang. The child prints its progress. The
-test suite runs the same checks at every level that the processor has.
+`ops/kernels/trial.py` runs them in a child process, because a kernel may crash or hang. The child prints its progress.
+The test suite runs the same checks at every level that the processor has.
 
 Shapes: T tokens, N heads, D head size, H hidden, V vocabulary.
 """
@@ -20,19 +20,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bertie.kernels import attention as attention_kernel
-from bertie.kernels import cross_entropy as cross_entropy_kernel
-from bertie.kernels import gelu as gelu_kernel
-from bertie.kernels import layer as layer_kernel
-from bertie.kernels import levels, library
-from bertie.kernels import normalise as normalise_kernel
-from bertie.kernels.layer import Element, Layers, Parts
-from bertie.nn import grouped_attention
-from bertie.nn.attention import Layout, attend
 from bertie.nn.block import Block
-from bertie.nn.dropout import Dropout, Noise
-from bertie.nn.logits import consume
-from bertie.nn.residual import add_and_normalise
+from bertie.ops.attention import grouped as grouped_attention
+from bertie.ops.attention import kernel as attention_kernel
+from bertie.ops.attention.attend import Layout, attend
+from bertie.ops.cross_entropy import kernel as cross_entropy_kernel
+from bertie.ops.cross_entropy.op import consume
+from bertie.ops.dropout.op import Dropout, Noise
+from bertie.ops.gelu import kernel as gelu_kernel
+from bertie.ops.kernels import levels, library
+from bertie.ops.layer import kernel as layer_kernel
+from bertie.ops.layer.kernel import Element, Layers, Parts
+from bertie.ops.normalise import kernel as normalise_kernel
+from bertie.ops.normalise.op import add_and_normalise
 
 _HEADS = 2
 _LENGTHS = (0, 5, 1, 130, 0, 49, 32)  # of sequences, two of them empty

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu
 
 from bertie.batch import Batch
-from bertie.nn.dropout import Dropout, Noise
-from bertie.nn.linear import Linear
 from bertie.nn.logits import Logits
-from bertie.nn.rounding import pad_rows
+from bertie.ops.dropout.op import Dropout, Noise
+from bertie.ops.linear import Linear
+from bertie.ops.rounding import pad_rows
 
 
 class PredictionHead(nn.Module):

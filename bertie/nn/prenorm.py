@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from bertie.nn.attention import Layout
-from bertie.nn.dropout import Dropout, Noise
 from bertie.nn.feedforward import Activation, GatedFeedForward
 from bertie.nn.rotary import RotaryAttention, Turn
+from bertie.ops.attention.attend import Layout
+from bertie.ops.dropout.op import Dropout, Noise
 
 
 class PreNormBlock(nn.Module):

@@ -16,11 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bertie.nn.attention import Layout, attend
 from bertie.nn.block import Block, SelfAttention
-from bertie.nn.dropout import Dropout, Noise
 from bertie.nn.embeddings import EmbeddingTable
-from bertie.nn.grouped_attention import Bias
+from bertie.ops.attention.attend import Layout, attend
+from bertie.ops.attention.grouped import Bias
+from bertie.ops.dropout.op import Dropout, Noise
 
 _FARTHEST = 128  # distance from which on T5's buckets are the last
 

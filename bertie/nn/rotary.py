@@ -12,10 +12,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from bertie.nn.attention import Layout, attend
 from bertie.nn.block import Block, SelfAttention
-from bertie.nn.dropout import Noise
 from bertie.nn.positions import sinusoids
+from bertie.ops.attention.attend import Layout, attend
+from bertie.ops.dropout.op import Noise
 
 Turn = tuple[Tensor, Tensor]
 """Cosines and sines of every token's angles, (T, 1, D/2) each, in fp32."""

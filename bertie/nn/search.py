@@ -23,7 +23,7 @@ from torch import Tensor
 from bertie.batch import Batch
 from bertie.errors import SettingsError
 from bertie.nn.cache import Cache
-from bertie.nn.dropout import mix64
+from bertie.ops.dropout.op import mix64
 
 _NEVER = -1e9
 _Unnamed = tuple[int | None, tuple[int, ...]]

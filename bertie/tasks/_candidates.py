@@ -21,7 +21,7 @@ from torch.nn.functional import gelu, pad
 
 from bertie.batch import Batch
 from bertie.items.words import Words
-from bertie.nn.dropout import Noise
+from bertie.ops.dropout.op import Noise
 from bertie.tasks._word_pieces import NOTHING, WordPieces, shown_pieces
 from bertie.tokenizer.windows import Windows
 

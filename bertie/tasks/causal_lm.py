@@ -20,9 +20,9 @@ from bertie.batch import Batch
 from bertie.errors import DataError, SettingsError
 from bertie.nn.abilities import CanContinue
 from bertie.nn.continuation import Continuation
-from bertie.nn.dropout import Noise
 from bertie.nn.logits import Logits
 from bertie.nn.search import Search, write
+from bertie.ops.dropout.op import Noise
 from bertie.sampling.instances import Instances
 from bertie.tasks.generation import Generated, generated
 from bertie.tasks.task import Cut, Keys, Loss, Task, Term, check_length, texts

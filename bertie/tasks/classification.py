@@ -24,7 +24,7 @@ from bertie.errors import DataError, SettingsError
 from bertie.items.labels import tell_alike, tell_unseen
 from bertie.items.text import label_names
 from bertie.metrics.classification import accuracy, best_threshold, macro_f1, matthews, multi_label, per_class
-from bertie.nn.dropout import Noise
+from bertie.ops.dropout.op import Noise
 from bertie.tasks._prediction import Prediction
 from bertie.tasks.task import Judgement, Keys, Loss, Task, Term, check_length, encoded_texts
 from bertie.tokenizer.tokenizer import Tokenizer

@@ -29,8 +29,8 @@ from bertie.items.text import sides
 from bertie.metrics.regression import pearson, spearman
 from bertie.metrics.retrieval import accuracy_at_1, mean_reciprocal_rank, ranks_of_own, unit
 from bertie.nn.contrastive import contrast_of_passages, contrastive, first_of_pairs
-from bertie.nn.dropout import Noise
 from bertie.nn.pooling import Pooling, TextPooling, first_sequences
+from bertie.ops.dropout.op import Noise
 from bertie.readers.reading import Table
 from bertie.readers.table import read_table, with_points
 from bertie.sampling.instances import Instances

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from bertie.batch import Batch
 from bertie.errors import SettingsError
-from bertie.nn.dropout import Noise
+from bertie.ops.dropout.op import Noise
 from bertie.tasks._prediction import Prediction
 from bertie.tasks.task import Cut, Keys, Loss, Task, check_length, texts
 from bertie.tokenizer.tokenizer import Tokenizer

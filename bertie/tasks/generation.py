@@ -23,9 +23,9 @@ from bertie.errors import DataError, SettingsError
 from bertie.metrics.overlap import chrf, exact_match, further_scores, same_words
 from bertie.nn.abilities import HasDecoder
 from bertie.nn.decoder import Decoder
-from bertie.nn.dropout import Noise
 from bertie.nn.logits import Logits
 from bertie.nn.search import Search, Written, write
+from bertie.ops.dropout.op import Noise
 from bertie.readers.reading import Reading, Table
 from bertie.readers.sources import read_sources
 from bertie.tasks._prediction import Prediction

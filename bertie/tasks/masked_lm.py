@@ -24,8 +24,8 @@ from torch import Tensor, nn
 
 from bertie.batch import Batch
 from bertie.errors import DataError, SettingsError
-from bertie.nn.dropout import Noise
 from bertie.nn.logits import Logits
+from bertie.ops.dropout.op import Noise
 from bertie.sampling.instances import Instances
 from bertie.sampling.masking import choose_masked
 from bertie.tasks._masked import Masked, mask_figures

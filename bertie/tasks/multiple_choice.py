@@ -24,7 +24,7 @@ from bertie.batch import Batch
 from bertie.errors import DataError
 from bertie.items.choice import Choice
 from bertie.metrics.classification import accuracy
-from bertie.nn.dropout import Noise
+from bertie.ops.dropout.op import Noise
 from bertie.readers.choices import read_choices
 from bertie.readers.following import read_alike, warn_of_differences
 from bertie.readers.reading import Reading, Table

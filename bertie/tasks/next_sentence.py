@@ -18,7 +18,7 @@ from torch.nn.functional import cross_entropy
 from bertie.batch import Batch
 from bertie.errors import DataError, SettingsError
 from bertie.metrics.classification import accuracy, per_class
-from bertie.nn.dropout import Noise
+from bertie.ops.dropout.op import Noise
 from bertie.sampling.instances import Instances
 from bertie.tasks._prediction import Prediction
 from bertie.tasks.task import Cut, Judgement, Keys, Loss, Task, Term, check_length, texts

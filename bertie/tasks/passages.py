@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from bertie.batch import Batch
 from bertie.errors import SettingsError
 from bertie.nn.contrastive import contrast_of_passages, first_of_pairs
-from bertie.nn.dropout import Noise
 from bertie.nn.logits import Logits
 from bertie.nn.pooling import TextPooling
+from bertie.ops.dropout.op import Noise
 from bertie.sampling.instances import Instances
 from bertie.tasks._joint import Joint
 from bertie.tasks.task import Keys, Loss, Term

@@ -13,8 +13,8 @@ from typing import Any, ClassVar, NamedTuple
 from torch import Tensor, nn
 
 from bertie.batch import Batch
-from bertie.nn.dropout import Noise
 from bertie.nn.logits import Logits
+from bertie.ops.dropout.op import Noise
 from bertie.tasks._joint import Joint
 from bertie.tasks.next_sentence import NextSentence
 from bertie.tasks.task import Keys, Loss

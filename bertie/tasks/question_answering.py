@@ -27,7 +27,7 @@ from bertie.errors import DataError, SettingsError
 from bertie.items.question import Question
 from bertie.items.text import Text
 from bertie.metrics.question_answering import Marks, answer_scores, best_threshold, cmrc, squad
-from bertie.nn.dropout import Noise
+from bertie.ops.dropout.op import Noise
 from bertie.readers.following import read_alike, warn_of_differences
 from bertie.readers.questions import read_questions
 from bertie.readers.reading import Reading, Table

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from bertie.batch import Batch
 from bertie.errors import DataError
 from bertie.metrics.regression import mean_squared_error, pearson, spearman
-from bertie.nn.dropout import Noise
+from bertie.ops.dropout.op import Noise
 from bertie.readers.reading import Reading, Table
 from bertie.readers.table import with_points
 from bertie.tasks._prediction import Prediction

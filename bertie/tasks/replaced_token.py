@@ -25,9 +25,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from bertie.batch import Batch
 from bertie.errors import SettingsError
 from bertie.nn.abilities import HasDiscriminator
-from bertie.nn.dropout import Noise, mix64
 from bertie.nn.initialize import initialize
 from bertie.nn.logits import Logits
+from bertie.ops.dropout.op import Noise, mix64
 from bertie.sampling.random import stream, uniform
 from bertie.tasks._masked import Masked
 from bertie.tasks._prediction import Prediction

@@ -26,7 +26,7 @@ from bertie.items.labels import tell_unseen
 from bertie.items.words import Words
 from bertie.metrics.classification import accuracy, macro_f1, per_class, tag_rescorer
 from bertie.metrics.entities import entities, entity_rescorer, entity_scores, entity_scores_by_type
-from bertie.nn.dropout import Noise
+from bertie.ops.dropout.op import Noise
 from bertie.readers.entities import OUTSIDE, Scheme, iob2, is_positioned, own_tag, positioned, scheme_of
 from bertie.readers.following import read_alike, warn_of_differences
 from bertie.readers.reading import Reading, Table

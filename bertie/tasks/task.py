@@ -26,7 +26,7 @@ from bertie.batch import Batch
 from bertie.errors import SettingsError
 from bertie.items.text import Text as Text
 from bertie.items.text import texts as texts
-from bertie.nn.dropout import Noise
+from bertie.ops.dropout.op import Noise
 from bertie.readers.reading import Reading, Table
 from bertie.readers.table import read_table
 from bertie.tasks._settings import parse_settings as parse_settings

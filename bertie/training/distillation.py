@@ -30,8 +30,8 @@ from torch import Tensor, nn
 from bertie.batch import Batch
 from bertie.errors import SettingsError
 from bertie.nn.divergence import relation_divergence
-from bertie.nn.dropout import Noise
 from bertie.nn.initialize import initialize
+from bertie.ops.dropout.op import Noise
 from bertie.tasks.task import Keys, Loss, Task, TaskModel, Term
 from bertie.tokenizer.tokenizer import Tokenizer
 from bertie.training.settings import DistillSettings

@@ -16,7 +16,7 @@ from torch import nn
 
 from bertie.batch import Batch
 from bertie.errors import DataError
-from bertie.nn.dropout import Noise
+from bertie.ops.dropout.op import Noise
 from bertie.optimizers.optimizer import Optimizer
 from bertie.tasks.task import Task
 from bertie.training.optimizer import clip, total_norm

@@ -16,8 +16,8 @@ from torch import nn
 from bertie import progress
 from bertie.batch import Batch
 from bertie.errors import SettingsError
-from bertie.nn.dropout import Noise
 from bertie.nn.lora import adapt
+from bertie.ops.dropout.op import Noise
 from bertie.tasks.task import TaskModel
 from bertie.training import layers
 from bertie.training.settings import LoraSettings

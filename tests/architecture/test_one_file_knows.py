@@ -16,7 +16,7 @@ KNOWN = {
     "autocast": (r"(^|\.)autocast$", ["training/precision.py"]),
     "attention kernels": (
         r"^torch\.nn\.attention\b|(^|\.)(scaled_dot_product_attention|varlen_attn)$",
-        ["nn/attention.py", "kernels/*.py"],
+        ["ops/attention/attend.py", "ops/attention/*.py"],
     ),
     "safetensors": (r"^safetensors\b", ["formats/*.py", "training/checkpoint.py"]),
     "schemas": (r"^pydantic\b", ["config.py"]),
@@ -35,7 +35,7 @@ KNOWN = {
 }
 # What a bare GPU image has; other packages are imported inside the function that needs them, if at all.
 BARE_ROOMS = ("nn", "batch.py", "models", "tasks", "items", "readers", "sampling", "checks", "training")
-BARE_ROOMS += ("kernels", "metrics", "optimizers", "schedules")
+BARE_ROOMS += ("ops", "metrics", "optimizers", "schedules")
 BARE_PACKAGES = {"torch", "numpy", "tokenizers", "safetensors", "typing_extensions", "bertie"}
 
 

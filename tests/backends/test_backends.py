@@ -25,7 +25,7 @@ from bertie.errors import DataError, SettingsError
 from bertie.formats.format import Bundle
 from bertie.inference.choose_backend import load_backend
 from bertie.inference.parity import compare, hold
-from bertie.kernels import layer
+from bertie.ops.layer import kernel as layer
 
 NAMES = registry.choices("backends")
 FROZEN = [name for name in NAMES if name != "eager"]

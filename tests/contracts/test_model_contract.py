@@ -22,7 +22,7 @@ from bertie.items.question import Answer, Question
 from bertie.items.words import Words
 from bertie.metrics.entities import Entity
 from bertie.models.model import Encoder, architecture
-from bertie.nn.dropout import Dropout
+from bertie.ops.dropout.op import Dropout
 from bertie.sampling.instances import Instances
 from bertie.sampling.random import stream
 from bertie.tasks.classification import Classification

@@ -14,7 +14,7 @@ from bertie.batch import Batch
 from bertie.errors import SettingsError
 from bertie.formats import huggingface
 from bertie.models.albert import AlbertConfig
-from bertie.nn.dropout import Noise
+from bertie.ops.dropout.op import Noise
 
 SMALL = AlbertConfig(
     60, hidden_size=16, num_layers=4, num_heads=2, intermediate_size=24, max_positions=32, embedding_size=6

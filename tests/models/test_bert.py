@@ -15,8 +15,8 @@ from bertie.batch import Batch
 from bertie.errors import SettingsError
 from bertie.models.bert import SIZES, Bert, BertConfig
 from bertie.models.model import Encoder
-from bertie.nn.dropout import Dropout, Noise
 from bertie.nn.logits import Logits
+from bertie.ops.dropout.op import Dropout, Noise
 
 SMALL = BertConfig(
     50, hidden_size=32, num_layers=2, num_heads=2, intermediate_size=64, max_positions=40, attention_dropout=0.1

@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from bertie.batch import Batch
-from bertie.nn.attention import Layout
 from bertie.nn.block import Block
-from bertie.nn.dropout import Dropout, Noise
 from bertie.nn.feedforward import activation_function
+from bertie.ops.attention.attend import Layout
+from bertie.ops.dropout.op import Dropout, Noise
 
 HIDDEN, HEADS, WIDE = 16, 4, 40
 BATCH = Batch.pack([0] * 17, [0] * 17, [0, 5, 17])

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from bertie.batch import Batch
 from bertie.models.transformer import TransformerConfig
-from bertie.nn.attention import Layout, attend_cached, reference_attend
 from bertie.nn.decoder import Decoder
 from bertie.nn.initialize import initialize
 from bertie.nn.positions import sinusoids
+from bertie.ops.attention.attend import Layout, attend_cached, reference_attend
 
 VOCABULARY, HIDDEN = 23, 16
 PAIRS = st.lists(st.tuples(st.integers(1, 20), st.integers(1, 20)), min_size=1, max_size=5)

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bertie.nn import logits
 from bertie.nn.logits import Logits
+from bertie.ops.cross_entropy import op
 
 HIDDEN, VOCABULARY = 16, 53
 
@@ -52,7 +52,7 @@ def test_half_precision(rows: int) -> None:
 
 @pytest.mark.parametrize("rows", [64, 65, 200])
 def test_more_rows_than_a_chunk(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logits, "_MAX_ROWS", 64)
+    monkeypatch.setattr(op, "_MAX_ROWS", 64)
     compare(rows, torch.float32, 1e-5)
 
 
@@ -92,7 +92,7 @@ def test_two_losses_before_one_backward() -> None:
 
 
 def test_evaluating_first_does_not_spoil_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(logits._local, "scratch", raising=False)
+    monkeypatch.delattr(op._local, "scratch", raising=False)
     hidden, weight, bias, targets = parts(9)
     with torch.inference_mode():
         before, _ = Logits(hidden, weight, bias).cross_entropy(targets)

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from bertie.items.text import Text
-from bertie.nn.dropout import Noise
 from bertie.nn.lora import LoraLinear, adapt, merge
+from bertie.ops.dropout.op import Noise
 from bertie.tasks.classification import Classification
 
 TASK = Classification(labels=("no", "yes"), max_length=16)

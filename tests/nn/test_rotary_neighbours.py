@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bertie.nn.attention import Layout, attention_weights
 from bertie.nn.neighbours import attend_to_neighbours_by_biases, rotary_vectors
 from bertie.nn.rotary import RotaryAttention, angles, rotate
+from bertie.ops.attention.attend import Layout, attention_weights
 
 BASE = 10_000.0
 

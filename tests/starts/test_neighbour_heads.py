@@ -12,9 +12,9 @@ from torch import Tensor
 from bertie import registry
 from bertie.batch import Batch
 from bertie.models.model import architecture
-from bertie.nn.attention import attention_weights
 from bertie.nn.neighbours import frequencies, rotary_vectors
 from bertie.nn.rotary import angles, rotate
+from bertie.ops.attention.attend import attention_weights
 from bertie.starts.neighbours import offsets_of
 from bertie.tasks.causal_lm import CausalLM
 from bertie.tasks.hybrid import Hybrid

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from bertie.errors import DataError, SettingsError
-from bertie.nn.dropout import Noise
+from bertie.ops.dropout.op import Noise
 from bertie.tasks.classification import Classification
 from bertie.tasks.masked_lm import MaskedLM
 from bertie.tasks.task import Loss, TaskModel, Term, Text, parse_settings, texts

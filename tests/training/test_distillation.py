@@ -16,8 +16,8 @@ from bertie.errors import DataError, SettingsError
 from bertie.items.text import Text
 from bertie.models.bert import BertConfig
 from bertie.nn.divergence import divergence, relation_divergence
-from bertie.nn.dropout import Noise
 from bertie.nn.initialize import initialize
+from bertie.ops.dropout.op import Noise
 from bertie.registry import load
 from bertie.tasks.classification import Classification
 from bertie.tasks.task import Task, TaskModel

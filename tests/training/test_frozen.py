@@ -13,8 +13,8 @@ from safetensors import safe_open
 
 from bertie.errors import DataError, SettingsError
 from bertie.items.text import Text
-from bertie.nn.dropout import Noise
 from bertie.nn.lora import LoraLinear, merge
+from bertie.ops.dropout.op import Noise
 from bertie.tasks.classification import Classification
 from bertie.tasks.task import TaskModel
 from bertie.training.activations import Activations, remember

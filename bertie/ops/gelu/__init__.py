@@ -1,0 +1,1 @@
+"""GELU: the operation, whose twin is torch's own, and its C++ kernel."""

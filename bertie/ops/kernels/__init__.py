@@ -1,0 +1,1 @@
+"""Build, check, keep and load C++ kernels, and the headers that they share."""

@@ -1,0 +1,1 @@
+"""LayerNorm(residual + dropout(branch)): the operation with its twin in torch, and its C++ kernel."""
