@@ -13,8 +13,8 @@ from bertie.commands._seeds import model_folders
 from bertie.errors import SettingsError
 
 if TYPE_CHECKING:
+    from bertie.commands._use import UseSettings
     from bertie.inference.compare import Comparison, Row, Side
-    from bertie.inference.predictor import Predictor
     from bertie.metrics.paired import Difference
     from bertie.tasks.task import Task
 
@@ -29,11 +29,12 @@ class Compared:
     values: dict[str, Any]
 
 
-def compare(parameters: Mapping[str, Any]) -> Compared:
+def compare(parameters: Mapping[str, Any], use: UseSettings) -> Compared:
     """Evaluate both models and compare them.
 
     Args:
         parameters: the parameters of evaluate, with `against` and `file`.
+        use: how both models are loaded and run.
 
     Raises:
         SettingsError: the models can't be compared, or scipy isn't installed.
@@ -45,7 +46,7 @@ def compare(parameters: Mapping[str, Any]) -> Compared:
     from bertie.readers.frames import called
 
     require()  # before minutes of evaluation
-    first, second, items = _evaluate_both(parameters)
+    first, second, items = _evaluate_both(parameters, use)
     with progress.bar("Comparing", total=RESAMPLES, unit="samples of the rows") as bar:
         comparison = find(first, second, items, seed=parameters["seed"], step=lambda: bar.advance(1))
     file_name = called(parameters["file"])
@@ -95,7 +96,7 @@ def verdict(result: Comparison, first: str, second: str, num_rows: int) -> str:
     return f"no significant difference on these {num_rows:,} rows: {first} minus {second} is {lead} ({intervals})"
 
 
-def _evaluate_both(parameters: Mapping[str, Any]) -> tuple[Side, Side, Sequence[Any]]:
+def _evaluate_both(parameters: Mapping[str, Any], use: UseSettings) -> tuple[Side, Side, Sequence[Any]]:
     """Evaluate the models of both sides on the same rows."""
     from bertie.inference.compare import Side, check_alike
 
@@ -105,7 +106,7 @@ def _evaluate_both(parameters: Mapping[str, Any]) -> tuple[Side, Side, Sequence[
     for name in (parameters["model"], parameters["against"]):
         predictions = []
         for model in model_folders(name) or [name]:
-            predictor = load_as_asked(model, parameters)
+            predictor = use.load(model, task=parameters["task"])
             if first_task is None:
                 items, first_task = _read_items(predictor, parameters), predictor.task
             check_alike(first_task, predictor.task, (str(parameters["model"]), str(model)))
@@ -113,16 +114,6 @@ def _evaluate_both(parameters: Mapping[str, Any]) -> tuple[Side, Side, Sequence[
             predictions.append(_predictions(predictor, items, parameters, str(model)))
         sides.append(Side(str(name), predictor.task, predictions))
     return sides[0], sides[1], items
-
-
-def load_as_asked(model: Any, parameters: Mapping[str, Any]) -> Predictor:
-    """Load a model with the parameters of evaluate: task, length, settings, device, precision and backend."""
-    from bertie.inference.predictor import load
-
-    limits = {"max_length": parameters["length"], "truncation": parameters["truncation"]}
-    settings = {name: value for name, value in limits.items() if value is not None} | (parameters["settings"] or {})
-    options = {name: parameters[name] for name in ("task", "device", "threads", "precision", "backend")}
-    return load(model, max_tokens=parameters["batch_tokens"], **options, **settings)
 
 
 def _read_items(predictor: Any, parameters: Mapping[str, Any]) -> Sequence[Any]:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from bertie import config, progress
-from bertie.commands._against import compare, load_as_asked
+from bertie.commands._against import compare
 from bertie.commands._seeds import model_folders, seed_statistics
+from bertie.commands._use import UseSettings, flat, with_use_settings
 from bertie.commands.command import Report
 from bertie.config import Positional
 from bertie.errors import SettingsError
@@ -45,6 +46,7 @@ class Scores(Report):
         return {**values, title: worst} if worst else values
 
 
+@with_use_settings
 def evaluate(
     model: Positional[str],
     file: Positional[Path | None] = None,
@@ -56,14 +58,7 @@ def evaluate(
     scoring: Literal["masked", "causal"] | None = None,
     columns: dict[str, str] | None = None,
     task: str | None = None,
-    length: int | None = None,
-    truncation: Literal["truncate", "error", "window"] | None = None,
-    settings: dict[str, Any] | None = None,
-    batch_tokens: int = 4096,
-    precision: Literal["exact", "bf16", "int8"] | None = None,
-    backend: str = "auto",
-    device: str = "auto",
-    threads: int | None = None,
+    use: UseSettings,
     seed: int = 0,
     report: Path | None = None,
 ) -> Scores:
@@ -90,18 +85,7 @@ def evaluate(
         columns: roles of the columns, such as text=body,label=tag, and the format of an ambiguous file, such as
             header=no,delimiter=semicolon (docs/tasks.md); detected when not given.
         task: task of the model; the one it was trained for when not given.
-        length: largest number of tokens in a text; that of the model when not given.
-        truncation: what to do with longer texts: truncate, error (stop), or window (read them in overlapping windows);
-            that of the model when not given.
-        settings: further settings of the task that replace the model's, such as stride=32; give names in their order,
-            as labels=bad|good.
-        batch_tokens: largest number of tokens in a batch; a smaller number needs less memory.
-        precision: closeness of the encoder's vectors to fp32: exact (within 1e-4), bf16 or int8 (mean cosine at least
-            0.9999 or 0.995); by default exact, or the precision of an exported folder.
-        backend: what runs the encoder: eager (torch), onnx, openvino, or auto: the fastest installed one by a fixed
-            rule.
-        device: auto, cpu, cuda.
-        threads: CPU threads; all cores when not given.
+        use: settings that predict, evaluate and search share.
         seed: seed of the masks, and of the samples that --against draws.
         report: HTML file to write, with classes, calibration, the worst mistakes, and examples shown in their texts.
 
@@ -113,10 +97,10 @@ def evaluate(
         SettingsError: there is neither a file nor a suite, settings of one are given with the other, or a report is
             asked for several seeds.
     """
-    parameters = dict(locals())
+    parameters = flat(evaluate, locals())
     _check_source(parameters)
     if against is not None:
-        compared = compare(parameters)
+        compared = compare(parameters, use)
         return Scores(title=compared.title, values=compared.values)
     if models := model_folders(model):
         return _each(models, parameters)
@@ -127,7 +111,7 @@ def evaluate(
     from bertie.tasks.task import read_items
 
     pairs = None if suite is None or data is None else read_suite(suite, data, limit=limit)
-    predictor = load_as_asked(model, parameters)
+    predictor = use.load(model, task=task)
     if pairs is not None:
         return _measure_suite(predictor, pairs, parameters)
     assert file is not None  # checked above
@@ -139,7 +123,7 @@ def evaluate(
     network = predictor.expect(len(items))
     with progress.bar("Evaluating", total=len(items), unit="texts") as bar:
         evaluation = measure(
-            network, predictor.task, items, predictor.tokenizer, max_tokens=batch_tokens, seed=seed, bar=bar
+            network, predictor.task, items, predictor.tokenizer, max_tokens=use.batch_tokens, seed=seed, bar=bar
         )
     file_name = called(file)
     values = {"model": model, "file": file_name, "task": predictor.task.name, **_figures(evaluation)}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from bertie import progress
 from bertie.commands._stdin import lines_of_stdin, refuse_names, refuse_table
+from bertie.commands._use import UseSettings, with_use_settings
 from bertie.commands.command import UNBOUNDED_WIDTH, Report
 from bertie.config import Positional
 from bertie.errors import DataError, SettingsError
@@ -51,6 +52,7 @@ class Predictions(Report):
         return show(self.items, self.predictions, width)
 
 
+@with_use_settings
 def predict(
     model: Positional[str],
     texts: Positional[tuple[str, ...]] = (),
@@ -65,14 +67,7 @@ def predict(
     answer_length: int | None = None,
     likelihood: bool = False,
     scoring: Literal["masked", "causal"] | None = None,
-    length: int | None = None,
-    truncation: Literal["truncate", "error", "window"] | None = None,
-    settings: dict[str, Any] | None = None,
-    batch_tokens: int = 4096,
-    precision: Literal["exact", "bf16", "int8"] | None = None,
-    backend: str = "auto",
-    device: str = "auto",
-    threads: int | None = None,
+    use: UseSettings,
 ) -> Predictions:
     """Predict with a model: labels, tokens for [MASK], choices, vectors, for texts from arguments, stdin or a file.
 
@@ -96,24 +91,11 @@ def predict(
             a pseudo-log-likelihood; pieces to the right in the same word are masked too.
         scoring: the context that predicts each piece in a likelihood: all other pieces (masked) or those before it
             (causal); by default as the model was trained.
-        length: largest number of tokens in a text; that of the model when not given.
-        truncation: what to do with longer texts: truncate, error (stop), or window (read them in overlapping windows);
-            that of the model when not given.
-        settings: further settings of the task that replace the model's, such as stride=32; give names in their order,
-            as labels=bad|good.
-        batch_tokens: largest number of tokens in a batch; a smaller number needs less memory.
-        precision: closeness of the encoder's vectors to fp32: exact (within 1e-4), bf16 or int8 (mean cosine at least
-            0.9999 or 0.995); by default exact, or the precision of an exported folder.
-        backend: what runs the encoder: eager (torch), onnx, openvino, or auto: the fastest installed one by a fixed
-            rule.
-        device: auto, cpu, cuda.
-        threads: CPU threads; all cores when not given.
+        use: settings that predict, evaluate and search share.
 
     Returns:
         One prediction for each text, in their order.
     """
-    from bertie.inference.predictor import load
-
     if scoring is not None and not likelihood:
         raise SettingsError("--scoring requires --likelihood; add it, or leave out --scoring")
     answer = _answering_function(
@@ -124,12 +106,7 @@ def predict(
         scoring=scoring,
         top_k=top_k,
     )
-    limits = {"top_k": top_k, "max_length": length, "truncation": truncation}
-    task_settings = {**{name: value for name, value in limits.items() if value is not None}, **(settings or {})}
-    options: dict[str, Any] = {"precision": precision, "backend": backend}
-    predictor = load(
-        model, task=task, device=device, threads=threads, max_tokens=batch_tokens, **options, **task_settings
-    )
+    predictor = use.load(model, task=task, top_k=top_k)
     items, places = _items(texts, pair, file, columns, predictor)
     blank = [bool(places) and _is_blank(item) for item in items]
     texts_left = [item for item, is_blank in zip(items, blank, strict=True) if not is_blank]

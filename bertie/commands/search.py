@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from bertie import progress
 from bertie.commands._stdin import lines_of_stdin
+from bertie.commands._use import UseSettings, with_use_settings
 from bertie.commands.command import UNBOUNDED_WIDTH, Report
 from bertie.config import Positional
 from bertie.errors import DataError, SettingsError
@@ -45,6 +46,7 @@ class SearchResults(Report):
         return list(zip(self.queries, self.hits, strict=True))
 
 
+@with_use_settings
 def search(
     model: Positional[str],
     file: Positional[Path],
@@ -53,14 +55,7 @@ def search(
     top_k: int = 5,
     index: Path | None = None,
     columns: dict[str, str] | None = None,
-    length: int | None = None,
-    truncation: Literal["truncate", "error", "window"] | None = None,
-    settings: dict[str, Any] | None = None,
-    batch_tokens: int = 4096,
-    precision: Literal["exact", "bf16", "int8"] | None = None,
-    backend: str = "auto",
-    device: str = "auto",
-    threads: int | None = None,
+    use: UseSettings,
 ) -> SearchResults:
     """Find the texts of a file that are nearest in meaning to a query.
 
@@ -75,22 +70,11 @@ def search(
         index: file (.npz) that stores the texts' vectors for the next search; written if it doesn't exist, and again if
             the model or the file has changed.
         columns: the column of the file that holds the texts, such as text=body; detected when not given.
-        length: largest number of tokens in a text; that of the model when not given.
-        truncation: what to do with longer texts: truncate, error (stop), or window (pool the vectors of overlapping
-            windows); that of the model when not given.
-        settings: further settings of the task embedding, such as pooling=cls.
-        batch_tokens: largest number of tokens in a batch; a smaller number needs less memory.
-        precision: closeness of the encoder's vectors to fp32: exact (within 1e-4), bf16 or int8 (mean cosine at least
-            0.9999 or 0.995); by default exact, or the precision of an exported folder.
-        backend: what runs the encoder: eager (torch), onnx, openvino, or auto: the fastest installed one by a fixed
-            rule.
-        device: auto, cpu, cuda.
-        threads: CPU threads; all cores when not given.
+        use: settings that predict, evaluate and search share.
 
     Returns:
         For each query the nearest texts with their scores and lines.
     """
-    from bertie.inference.predictor import load
     from bertie.inference.search import embed, nearest
     from bertie.readers.frames import called
 
@@ -103,12 +87,7 @@ def search(
     )
     if "" in (query.strip() for query in query_texts):
         raise DataError("a query is empty; leave it out")
-    limits = {"max_length": length, "truncation": truncation}
-    task_settings = {**{name: value for name, value in limits.items() if value is not None}, **(settings or {})}
-    options: dict[str, Any] = {"precision": precision, "backend": backend}
-    predictor = load(
-        model, task="embedding", device=device, threads=threads, max_tokens=batch_tokens, **options, **task_settings
-    )
+    predictor = use.load(model, task="embedding")
     lines, texts = _texts(file, columns, predictor)
     results = nearest(_vectors(predictor, file, texts, index, columns), embed(predictor, query_texts), top_k)
     return SearchResults(
