@@ -111,91 +111,40 @@ def run(job: RunSpec, folder: RunFolder) -> RunState:
         DataError: a loss or gradient isn't finite, or a file of the run doesn't fit.
     """
     job.model.to(job.device)
-    optimizer = build(job.model, job.optimizer)
-    average = Average(job.model, job.optimizer.ema, keep=job.keep)
-    selection = Selection(job.training, job.task.criterion)
-    position = _restore(job, optimizer, average, selection, folder)
-    clock = _Clock(position.seconds)
+    this = _Run(job, folder)
+    this.restore()
     with (
         memory_kept(),
-        Journal(folder.metrics) as journal,
+        Journal(folder.metrics) as this.journal,
         interrupts() as stop,
         progress.bar("Training", total=job.horizon.amount, unit=job.horizon.unit) as bar,
     ):
-        bar.begin(job.horizon.reached(step=position.step, tokens=position.tokens, seconds=position.seconds))
+        bar.begin(this.reached())
         # On a table the head is new: a measurement before the first step is of use only in a dev curve.
-        if job.evaluate is not None and position.step == 0 and (job.epoch_steps is None or job.training.watches):
-            _evaluate(job, average, selection, journal, position, clock)
-            clock = _Clock(position.seconds)  # so that this evaluation doesn't use up the warm-up of a short budget
-        saved, position.timed_tokens, position.timed_seconds = position.step, position.tokens, clock()
-        for step in () if selection.exhausted else _steps(job, optimizer, position, clock):
-            average.update(job.model, step.number)
-            position.step, position.feed = step.number, step.state
-            position.tokens += step.tokens
-            position.window.append(step.figures)
-            done = job.horizon.fraction(step=position.step, tokens=position.tokens, seconds=clock()) >= 1.0
+        if job.evaluate is not None and this.state.step == 0 and (job.epoch_steps is None or job.training.watches):
+            this.evaluate()
+            this.clock = _Clock(this.state.seconds)  # so that this doesn't use up the warm-up of a short budget
+        saved = this.state.step
+        this.time_from_here()
+        for step in () if this.selection.exhausted else this.steps():
+            done = this.take(step)
             measure = job.evaluate is not None and (done or _evaluation_due(job, step.number))
             if step.number % job.training.log_every == 0 or done or measure:
-                record = _log(job, journal, position, step, clock)
-                bar.advance(0, **_shown(job, position, record))
-            elif position.step < job.training.log_every:  # to show figures before the first line is due
-                bar.advance(0, **_shown(job, position, step.figures))
-            reached = job.horizon.reached(step=position.step, tokens=position.tokens, seconds=clock())
-            bar.advance(reached - bar.done)
+                bar.advance(0, **this.shown(this.log(step)))
+            elif step.number < job.training.log_every:  # to show figures before the first line is due
+                bar.advance(0, **this.shown(step.figures))
+            bar.advance(this.reached() - bar.done)
             if measure:
-                _evaluate(job, average, selection, journal, position, clock)
-                done = done or selection.exhausted
-                position.timed_tokens, position.timed_seconds = position.tokens, clock()
+                this.evaluate()
+                done = done or this.selection.exhausted
+                this.time_from_here()
             if done or stop.requested or _due(step.number, job.training.save_every):
-                if _save(job, optimizer, average, selection, folder, journal, position, clock):
-                    saved = position.step
-                position.timed_tokens, position.timed_seconds = position.tokens, clock()
+                saved = this.state.step if this.save() else saved
+                this.time_from_here()
             _stop(stop, folder, saved, done=done)
             if done:
                 break
-    position.seconds = clock()
-    unfinished = job.horizon.fraction(step=position.step, tokens=position.tokens, seconds=position.seconds) < 1.0
-    position.chosen = selection.facts(ended_early=selection.exhausted and unfinished)
-    average.apply(job.model)
-    selection.apply(job.model)
-    return position
-
-
-def _shown(job: RunSpec, position: RunState, figures: Mapping[str, Any]) -> dict[str, str]:
-    """Return what the progress bar shows: the step, if the bar counts something else, the loss and the speed."""
-    shown = {} if job.horizon.unit == "steps" else {"step": f"{position.step:,}"}
-    speed = figures.get("tokens_per_second")
-    return {**shown, "loss": f"{figures['loss']:.3f}", **({"tokens_per_second": f"{speed:,.0f}"} if speed else {})}
-
-
-def _steps(job: RunSpec, optimizer: Optimizer, position: RunState, clock: _Clock) -> Iterator[Step]:
-    """Draw batches and train; yield no step if the run is done already."""
-
-    def fraction(step: int, tokens: int) -> float:
-        return job.horizon.fraction(step=step, tokens=tokens, seconds=clock())
-
-    if fraction(position.step, position.tokens) >= 1.0:
-        return
-    draws: Any = job.feed(fraction, position.feed)
-    if job.device.type != "cpu":
-        # Not on a CPU: a second thread that builds tensors starts a second pool of threads, which halves the speed, and
-        # drawing a batch takes only about a hundredth of a step.
-        draws = prefetch(draws)
-    try:
-        yield from train(
-            job.model,
-            job.task,
-            draws,
-            optimizer=optimizer,
-            rate=lambda number: learning_rate(fraction(number, position.tokens), job.peak, job.schedule),
-            clip_norm=job.optimizer.clip_norm,
-            precision=job.precision,
-            device=job.device,
-            seed=job.seed,
-            start=position.step,
-        )
-    finally:
-        draws.close()
+    return this.finish()
 
 
 def _due(step: int, every: int | None) -> bool:
@@ -206,31 +155,184 @@ def _evaluation_due(job: RunSpec, step: int) -> bool:
     return _due(step, job.training.evaluate_every) or (job.training.evaluate_each_epoch and _due(step, job.epoch_steps))
 
 
-def _restore(job: RunSpec, optimizer: Optimizer, average: Average, selection: Selection, folder: RunFolder) -> RunState:
-    """Load the newest valid checkpoint and cut the journal back to it."""
-    newest = checkpoint.load_newest(folder.checkpoints)
-    if newest is not None:
-        _check_journal(folder, newest.state.get("journal", ""))
-    journals.cut(folder.metrics, step=-1 if newest is None else newest.step)
-    if newest is None:
-        return RunState()
-    state = newest.state
-    if state["frozen"] != job.frozen:
-        raise DataError(
-            f"{folder.path} can't be resumed: the frozen weights aren't those it began with; restore the old model, or "
-            "choose another --out"
-        )
-    try:
-        restore_tensors(job.model, optimizer, newest.tensors)
-    except (KeyError, RuntimeError) as error:
-        raise DataError(
-            f"{newest.path} doesn't fit the model that these settings make ({error!s:.150}); choose another --out"
-        ) from error
-    average.restore(newest.tensors)
-    selection.restore(state["selection"], newest.tensors)
-    torch.set_rng_state(newest.tensors["random.torch"])
-    progress.note(f"resuming after step {newest.step}, {state['seconds']:.0f} s into the run")
-    return RunState(newest.step, state["tokens"], state["seconds"], state["feed"], state["window"])
+def _stop(stop: Stop, folder: RunFolder, saved: int, *, done: bool) -> None:
+    """Stop the run if a signal came."""
+    if stop.requested and not done:
+        raise Interrupted(f"{stop.requested}: saved at step {saved}; resume it with --resume --out {folder.path}")
+
+
+class _Run:
+    """A run in progress: its parts, and what each of its steps does with them."""
+
+    journal: Journal
+    """Open during the run."""
+
+    def __init__(self, job: RunSpec, folder: RunFolder) -> None:
+        self.job, self.folder = job, folder
+        self.optimizer: Optimizer = build(job.model, job.optimizer)
+        self.average = Average(job.model, job.optimizer.ema, keep=job.keep)
+        self.selection = Selection(job.training, job.task.criterion)
+        self.state = RunState()
+        self.clock = _Clock(0.0)
+
+    def restore(self) -> None:
+        """Load the newest valid checkpoint, cut the journal back to it, and start the clock."""
+        newest = checkpoint.load_newest(self.folder.checkpoints)
+        if newest is not None:
+            _check_journal(self.folder, newest.state.get("journal", ""))
+        journals.cut(self.folder.metrics, step=-1 if newest is None else newest.step)
+        if newest is not None:
+            self._restore_from(newest)
+        self.clock = _Clock(self.state.seconds)
+
+    def _restore_from(self, newest: checkpoint.Checkpoint) -> None:
+        state = newest.state
+        if state["frozen"] != self.job.frozen:
+            raise DataError(
+                f"{self.folder.path} can't be resumed: the frozen weights aren't those it began with; restore the old "
+                "model, or choose another --out"
+            )
+        try:
+            restore_tensors(self.job.model, self.optimizer, newest.tensors)
+        except (KeyError, RuntimeError) as error:
+            raise DataError(
+                f"{newest.path} doesn't fit the model that these settings make ({error!s:.150}); choose another --out"
+            ) from error
+        self.average.restore(newest.tensors)
+        self.selection.restore(state["selection"], newest.tensors)
+        torch.set_rng_state(newest.tensors["random.torch"])
+        progress.note(f"resuming after step {newest.step}, {state['seconds']:.0f} s into the run")
+        self.state = RunState(newest.step, state["tokens"], state["seconds"], state["feed"], state["window"])
+
+    def fraction(self, step: int, tokens: int) -> float:
+        """Return the share of the run that is done after so many steps and tokens, now."""
+        return self.job.horizon.fraction(step=step, tokens=tokens, seconds=self.clock())
+
+    def reached(self) -> float:
+        """Return how far the run is, in the unit of its length."""
+        return self.job.horizon.reached(step=self.state.step, tokens=self.state.tokens, seconds=self.clock())
+
+    def time_from_here(self) -> None:
+        """Count the next line's tokens per second from here."""
+        self.state.timed_tokens, self.state.timed_seconds = self.state.tokens, self.clock()
+
+    def steps(self) -> Iterator[Step]:
+        """Draw batches and train; yield no step if the run is done already."""
+        job, state = self.job, self.state
+        if self.fraction(state.step, state.tokens) >= 1.0:
+            return
+        draws: Any = job.feed(self.fraction, state.feed)
+        if job.device.type != "cpu":
+            # Not on a CPU: a second thread that builds tensors starts a second pool of threads, which halves the speed,
+            # and drawing a batch takes only about a hundredth of a step.
+            draws = prefetch(draws)
+        try:
+            yield from train(
+                job.model,
+                job.task,
+                draws,
+                optimizer=self.optimizer,
+                rate=lambda number: learning_rate(self.fraction(number, state.tokens), job.peak, job.schedule),
+                clip_norm=job.optimizer.clip_norm,
+                precision=job.precision,
+                device=job.device,
+                seed=job.seed,
+                start=state.step,
+            )
+        finally:
+            draws.close()
+
+    def take(self, step: Step) -> bool:
+        """Take a finished step into the state; return whether the run is done."""
+        state = self.state
+        self.average.update(self.job.model, step.number)
+        state.step, state.feed = step.number, step.state
+        state.tokens += step.tokens
+        state.window.append(step.figures)
+        return self.fraction(state.step, state.tokens) >= 1.0
+
+    def shown(self, figures: Mapping[str, Any]) -> dict[str, str]:
+        """Return what the progress bar shows: the step, if the bar counts something else, the loss and the speed."""
+        shown = {} if self.job.horizon.unit == "steps" else {"step": f"{self.state.step:,}"}
+        speed = figures.get("tokens_per_second")
+        return {
+            **shown,
+            "loss": f"{figures['loss']:.3f}",
+            **({"tokens_per_second": f"{speed:,.0f}"} if speed else {}),
+        }
+
+    def log(self, step: Step) -> dict[str, Any]:
+        """Write one line with the mean of each figure over the steps since the last line that have it."""
+        state, seconds = self.state, self.clock()
+        collected: dict[str, list[float]] = {}
+        for figures in state.window:
+            for name, value in figures.items():
+                collected.setdefault(name, []).append(value)
+        means = {name: sum(values) / len(values) for name, values in collected.items()}
+        speed = (state.tokens - state.timed_tokens) / max(1e-6, seconds - state.timed_seconds)
+        record = {
+            "kind": "train",
+            "step": step.number,
+            "seconds": round(seconds, 3),
+            "tokens": state.tokens,
+            "tokens_per_second": round(speed, 1),
+            "learning_rate": step.learning_rate,
+            "gradient_norm": step.gradient_norm,
+            **({"length": step.state["length"]} if "length" in step.state else {}),
+            **means,
+        }
+        self.journal.write(record)
+        state.window, state.timed_tokens, state.timed_seconds = [], state.tokens, seconds
+        done = self.job.horizon.fraction(step=state.step, tokens=state.tokens, seconds=seconds)
+        if warning := self.job.watch(record, done):
+            progress.warn(warning)
+        return record
+
+    def evaluate(self) -> None:
+        """Measure the dev set, log the figures and compare them with earlier ones."""
+        job, state = self.job, self.state
+        assert job.evaluate is not None
+        with self.average.applied(job.model), compute(job.precision, job.device):
+            figures = job.evaluate(state.feed)
+            self.selection.consider(state.step, figures, job.model)
+        place = {"step": state.step, "seconds": round(self.clock(), 3), "tokens": state.tokens}
+        self.journal.write({"kind": "dev", **place, **figures})
+
+    def save(self) -> bool:
+        """Write a checkpoint and return whether that worked. On a full disk, warn and continue the run."""
+        self.journal.sync()
+        tensors = {
+            **state_tensors(self.job.model, self.optimizer),
+            **self.average.tensors(),
+            **self.selection.tensors(),
+            "random.torch": torch.get_rng_state(),
+        }
+        state = {
+            "tokens": self.state.tokens,
+            "seconds": self.clock(),
+            "feed": self.state.feed,
+            "window": self.state.window,
+            "selection": self.selection.state(),
+            "frozen": self.job.frozen,
+            "journal": self.journal.sums(),
+        }
+        step, keep = self.state.step, self.job.training.keep or 2
+        try:
+            checkpoint.save(self.folder.checkpoints, step=step, tensors=tensors, state=state, keep=keep)
+        except ResourceError as error:
+            progress.warn(f"no checkpoint at step {step}: {error}")
+            return False
+        return True
+
+    def finish(self) -> RunState:
+        """Give the model its final weights, and return the state at the end."""
+        state = self.state
+        state.seconds = self.clock()
+        unfinished = self.job.horizon.fraction(step=state.step, tokens=state.tokens, seconds=state.seconds) < 1.0
+        state.chosen = self.selection.facts(ended_early=self.selection.exhausted and unfinished)
+        self.average.apply(self.job.model)
+        self.selection.apply(self.job.model)
+        return state
 
 
 def _check_journal(folder: RunFolder, sums: str) -> None:
@@ -241,88 +343,3 @@ def _check_journal(folder: RunFolder, sums: str) -> None:
         if not folder.accepts_changes:
             raise DataError(f"{error}; restore the file, or accept it as it is with --accept-changes") from error
         progress.warn(str(error))
-
-
-def _save(
-    job: RunSpec,
-    optimizer: Optimizer,
-    average: Average,
-    selection: Selection,
-    folder: RunFolder,
-    journal: Journal,
-    position: RunState,
-    clock: _Clock,
-) -> bool:
-    """Write a checkpoint and return whether that worked. On a full disk, warn and continue the run."""
-    journal.sync()
-    tensors = {
-        **state_tensors(job.model, optimizer),
-        **average.tensors(),
-        **selection.tensors(),
-        "random.torch": torch.get_rng_state(),
-    }
-    state = {
-        "tokens": position.tokens,
-        "seconds": clock(),
-        "feed": position.feed,
-        "window": position.window,
-        "selection": selection.state(),
-        "frozen": job.frozen,
-        "journal": journal.sums(),
-    }
-    try:
-        checkpoint.save(
-            folder.checkpoints, step=position.step, tensors=tensors, state=state, keep=job.training.keep or 2
-        )
-    except ResourceError as error:
-        progress.warn(f"no checkpoint at step {position.step}: {error}")
-        return False
-    return True
-
-
-def _log(job: RunSpec, journal: Journal, position: RunState, step: Step, clock: _Clock) -> dict[str, Any]:
-    """Write one line with the mean of each figure over the steps since the last line that have it."""
-    seconds = clock()
-    collected: dict[str, list[float]] = {}
-    for figures in position.window:
-        for name, value in figures.items():
-            collected.setdefault(name, []).append(value)
-    means = {name: sum(values) / len(values) for name, values in collected.items()}
-    record = {
-        "kind": "train",
-        "step": step.number,
-        "seconds": round(seconds, 3),
-        "tokens": position.tokens,
-        "tokens_per_second": round(
-            (position.tokens - position.timed_tokens) / max(1e-6, seconds - position.timed_seconds), 1
-        ),
-        "learning_rate": step.learning_rate,
-        "gradient_norm": step.gradient_norm,
-        **({"length": step.state["length"]} if "length" in step.state else {}),
-        **means,
-    }
-    journal.write(record)
-    position.window, position.timed_tokens, position.timed_seconds = [], position.tokens, seconds
-    done = job.horizon.fraction(step=position.step, tokens=position.tokens, seconds=seconds)
-    if warning := job.watch(record, done):
-        progress.warn(warning)
-    return record
-
-
-def _evaluate(
-    job: RunSpec, average: Average, selection: Selection, journal: Journal, position: RunState, clock: _Clock
-) -> None:
-    """Measure the dev set, log the figures and compare them with earlier ones."""
-    assert job.evaluate is not None
-    with average.applied(job.model), compute(job.precision, job.device):
-        figures = job.evaluate(position.feed)
-        selection.consider(position.step, figures, job.model)
-    journal.write(
-        {"kind": "dev", "step": position.step, "seconds": round(clock(), 3), "tokens": position.tokens, **figures}
-    )
-
-
-def _stop(stop: Stop, folder: RunFolder, saved: int, *, done: bool) -> None:
-    """Stop the run if a signal came."""
-    if stop.requested and not done:
-        raise Interrupted(f"{stop.requested}: saved at step {saved}; resume it with --resume --out {folder.path}")

@@ -95,18 +95,18 @@ def test_a_run_a_seed_and_what_they_are_together(
 def test_a_signal_leaves_what_is_done_and_the_rest_goes_on(
     given: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bertie.training import run
+    from bertie.training.journal import Journal
 
     given = {**given, "steps": 6, "training": {"log_every": 1, "evaluate_every": 2}}
     bertie.finetune(**given, out=tmp_path / "unbroken", seeds=[5, 7])
-    out, real = tmp_path / "broken", run._evaluate
+    out, real = tmp_path / "broken", Journal.write
 
-    def interrupt(*words: Any) -> None:
-        real(*words)
-        if (out / "seed-5" / "model").exists():
+    def interrupt(journal: Journal, record: dict[str, Any]) -> None:
+        real(journal, record)
+        if record["kind"] == "dev" and (out / "seed-5" / "model").exists():
             os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(run, "_evaluate", interrupt)
+    monkeypatch.setattr(Journal, "write", interrupt)
     with pytest.raises(
         Interrupted, match=r"seed 7: SIGINT: saved at step \d; resume it with .*seed-7; resume all seeds"
     ):

@@ -15,7 +15,7 @@ import bertie
 from bertie import config
 from bertie.cli import main
 from bertie.errors import DataError, Interrupted, SettingsError
-from bertie.training import run as runs
+from bertie.training.journal import Journal
 
 STEPS = 6
 
@@ -42,16 +42,16 @@ def broken_off(
     pretrain: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, usual_handlers: None
 ) -> Path:
     """Return the folder of a run that was interrupted after its third step, as a notebook does it."""
-    real = runs._log
+    real = Journal.write
 
-    def interrupting(job: Any, journal: Any, position: Any, step: Any, clock: Any) -> Any:
-        if step.number == 3:
+    def interrupting(journal: Journal, record: Any) -> None:
+        if record["kind"] == "train" and record["step"] == 3:
             signal.raise_signal(signal.SIGINT)
-        return real(job, journal, position, step, clock)
+        real(journal, record)
 
     before = signal.getsignal(signal.SIGINT)
     with monkeypatch.context() as patch:
-        patch.setattr(runs, "_log", interrupting)
+        patch.setattr(Journal, "write", interrupting)
         with pytest.raises(Interrupted, match="SIGINT: saved at step 3; resume it with --resume"):
             pretrain(tmp_path / "run")
     assert signal.getsignal(signal.SIGINT) is before
@@ -82,7 +82,7 @@ def test_a_hard_interrupt_lets_the_folder_go(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(runs, "_log", interrupted)
+        patch.setattr(Journal, "write", interrupted)
         with pytest.raises(KeyboardInterrupt):
             pretrain(tmp_path / "run")
     assert pretrain(tmp_path / "run", resume=True).values["steps"] == STEPS
