@@ -53,9 +53,9 @@ def prepare(work: Work) -> dict[str, Any]:
     from bertie.formats.huggingface import write
     from bertie.models.model import architecture
     from bertie.tasks.masked_lm import MaskedLM
-    from bertie.tokenizer.tokenizer import Tokenizer
+    from bertie.tokenizer.reading import load_tokenizer
 
-    tokenizer = Tokenizer.load(inputs.tokenizer_folder(work.folder, work.options))
+    tokenizer = load_tokenizer(inputs.tokenizer_folder(work.folder, work.options))
     for name in work.options.architectures:
         config = architecture(name).config.sized("2/64" if work.options.smoke else "mini", vocab_size=VOCABULARY)
         write(new(config, MaskedLM(), tokenizer, seed=0, architecture=name), place(name, work))

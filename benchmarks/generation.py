@@ -61,9 +61,9 @@ def prepare(work: Work) -> dict[str, Any]:
     from bertie.formats.huggingface import write
     from bertie.models.bert import BertConfig
     from bertie.tasks.generation import Generation
-    from bertie.tokenizer.tokenizer import Tokenizer
+    from bertie.tokenizer.reading import load_tokenizer
 
-    tokenizer = Tokenizer.load(inputs.tokenizer_folder(work.folder, work.options))
+    tokenizer = load_tokenizer(inputs.tokenizer_folder(work.folder, work.options))
     config = BertConfig.sized("mini", vocab_size=inputs.VOCABULARY)
     bundle = new(config, Generation(max_new_tokens=128), tokenizer, seed=0)
     for value in bundle.model.parameters():

@@ -115,13 +115,14 @@ def tokenizer_folder(folder: Path, options: Namespace) -> Path:
 
 def model_folder(folder: Path, options: Namespace) -> Path:
     """Return the user's model folder, or write one with random weights (two small layers for a smoke run)."""
+    from bertie.tokenizer.reading import load_tokenizer
+
     if getattr(options, "model", None):
         return Path(options.model)
     from bertie.formats.format import new
     from bertie.formats.huggingface import write
     from bertie.models.bert import BertConfig
     from bertie.tasks.features import FeaturesTask
-    from bertie.tokenizer.tokenizer import Tokenizer
 
     path = folder / "model"
     if not path.exists():
@@ -133,7 +134,7 @@ def model_folder(folder: Path, options: Namespace) -> Path:
             num_heads=2 if small else HEADS,
             intermediate_size=256 if small else 4 * HIDDEN,
         )
-        tokenizer = Tokenizer.load(tokenizer_folder(folder, options))
+        tokenizer = load_tokenizer(tokenizer_folder(folder, options))
         write(new(config, FeaturesTask(), tokenizer, seed=0), path)
     return path
 

@@ -135,9 +135,9 @@ def prepare(work: Work) -> dict[str, Any]:
 
 def request(length: int, work: Work) -> str:
     """Return a text of exactly `length` tokens, including special tokens."""
-    from bertie.tokenizer.tokenizer import Tokenizer
+    from bertie.tokenizer.reading import load_tokenizer
 
-    tokenizer = Tokenizer.load(inputs.model_folder(work.folder, work.options))
+    tokenizer = load_tokenizer(inputs.model_folder(work.folder, work.options))
     words = " ".join(inputs.sentences(PROOF_SENTENCES, work.options.text)).split()
     for start in range(len(words)):
         for end in range(start + 1, min(len(words), start + length) + 1):

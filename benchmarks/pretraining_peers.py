@@ -109,6 +109,8 @@ def learn(bundle: Any, corpus: Any, settings: dict[str, Any], tokens: int) -> It
 
 def main() -> None:
     """Train with the settings of a run."""
+    from bertie.tokenizer.reading import load_tokenizer
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--run", type=Path, required=True, help="folder of bertie pretrain with --tokens; it may still be training"
@@ -126,14 +128,13 @@ def main() -> None:
     from bertie.commands._new_model import ModelSettings, RandomStart
     from bertie.corpus.shards import Corpus
     from bertie.tasks.pretraining import Pretraining
-    from bertie.tokenizer.tokenizer import Tokenizer
 
     torch.set_num_threads(options.threads)
     settings = json.loads((options.run / "run.json").read_text(encoding="utf-8"))["settings"]
     if settings["model.dropout"] or settings["task"] != "pretraining":
         raise SystemExit(f"{options.run} has dropout or another task; its losses can't be compared")
     shape = ModelSettings(size=settings["model.size"], dropout=0.0)
-    tokenizer = Tokenizer.load(options.corpus / "tokenizer")
+    tokenizer = load_tokenizer(options.corpus / "tokenizer")
     bundle = RandomStart.of(shape, tokenizer).draw(Pretraining(max_length=settings["length"]), seed=settings["seed"])
     corpus = Corpus.open(options.corpus)
     start = registry.load("starts", settings.get("model.start", "paper"))

@@ -106,9 +106,9 @@ def flat(rows: Sequence[Any]) -> Any:
 
 def bertie_pack(work: Work) -> tuple[Callable[..., Any], Encode]:
     """Return bertie's call, and a function that returns its ids as rows."""
-    from bertie.tokenizer.tokenizer import Tokenizer
+    from bertie.tokenizer.reading import load_tokenizer
 
-    tokenizer = Tokenizer.load(inputs.tokenizer_folder(work.folder, work.options))
+    tokenizer = load_tokenizer(inputs.tokenizer_folder(work.folder, work.options))
     call = partial(tokenizer.pack, max_length=ENOUGH)
 
     def rows(texts: Sequence[str]) -> list[Any]:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from bertie.cli import main as bertie
 from bertie.tokenizer.tokenizer import SPECIALS, Tokenizer
+from bertie.tokenizer.writing import save_tokenizer
 
 SYMBOLS = string.ascii_lowercase
 # One layer on each side, 128 hidden units, four attention heads. Every answer is certain, so neither dropout nor label
@@ -58,7 +59,7 @@ def write_data(folder: Path, work: str, *, num_train: int, num_dev: int, longest
         rows = (f"{' '.join(symbols)}\t{' '.join(answer(work, symbols))}\n" for symbols in sequences)
         (folder / f"{name}.tsv").write_text("source\ttarget\n" + "".join(rows), encoding="utf-8")
     (folder / "tokenizer").mkdir()
-    Tokenizer.build([*SPECIALS, *SYMBOLS], lowercase=True).save(folder / "tokenizer")
+    save_tokenizer(Tokenizer.build([*SPECIALS, *SYMBOLS], lowercase=True), folder / "tokenizer")
 
 
 def command(folder: Path, longest: int) -> list[str]:

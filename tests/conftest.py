@@ -11,6 +11,8 @@ import pytest
 from hypothesis import settings
 
 from bertie import progress
+from bertie.tokenizer.reading import load_tokenizer
+from bertie.tokenizer.writing import save_tokenizer
 
 if TYPE_CHECKING:
     from bertie.tasks.task import TaskModel
@@ -75,7 +77,7 @@ def prepare_sentences(tiny_tokenizer: "Tokenizer", tmp_path_factory: pytest.Temp
         words: tuple[str, ...], *, count: int, lengths: tuple[int, int], document: int, stop: str = "."
     ) -> Path:
         folder, draw = tmp_path_factory.mktemp("corpus"), random.Random(0)
-        tiny_tokenizer.save(folder / "tokenizer")
+        save_tokenizer(tiny_tokenizer, folder / "tokenizer")
         sentences = [" ".join(draw.choices(words, k=draw.randint(*lengths))) + stop for _ in range(count)]
         documents = ["\n".join(sentences[first : first + document]) for first in range(0, count, document)]
         text, tokenizer, out = folder / "text.txt", folder / "tokenizer", folder / "out"
@@ -89,13 +91,11 @@ def prepare_sentences(tiny_tokenizer: "Tokenizer", tmp_path_factory: pytest.Temp
 @pytest.fixture(scope="session")
 def tiny_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> "Tokenizer":
     """Return a lower-casing tokenizer of some hundred pieces that spells every English word."""
-    from bertie.tokenizer.tokenizer import Tokenizer
-
     folder = tmp_path_factory.mktemp("tiny-tokenizer")
     pieces = [*VOCABULARY.split(), *LETTERS, *(f"##{letter}" for letter in LETTERS)]
     (folder / "vocab.txt").write_text("".join(f"{piece}\n" for piece in pieces), encoding="utf-8")
     (folder / "tokenizer_config.json").write_text('{"do_lower_case": true}', encoding="utf-8")
-    return Tokenizer.load(folder)
+    return load_tokenizer(folder)
 
 
 @pytest.fixture(scope="session")

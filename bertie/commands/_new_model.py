@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from bertie import registry
 from bertie.errors import SettingsError
+from bertie.tokenizer.reading import load_tokenizer
 
 if TYPE_CHECKING:
     from bertie.formats.format import Bundle
@@ -99,8 +100,6 @@ def start_of(model: str | ModelSettings | None, tokenizer: Path | None) -> str |
     Raises:
         SettingsError: no model is given, or the tokenizer doesn't go with it.
     """
-    from bertie.tokenizer.tokenizer import Tokenizer
-
     if model is None:
         raise SettingsError(
             "nothing to start from: give MODEL, a folder or hub id, or for random weights --model.size and --tokenizer"
@@ -118,4 +117,4 @@ def start_of(model: str | ModelSettings | None, tokenizer: Path | None) -> str |
             f"--model.start {model.start} takes its first weights from a prepared corpus, and finetune has none; leave "
             f"it out, or run bertie pretrain --model.start {model.start} first and give its model folder as MODEL"
         )
-    return RandomStart.of(model, Tokenizer.load(tokenizer))
+    return RandomStart.of(model, load_tokenizer(tokenizer))

@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any
 from bertie import progress
 from bertie.commands._held_out import is_held_out
 from bertie.errors import DataError, SettingsError
+from bertie.tokenizer.reading import load_tokenizer
+from bertie.tokenizer.writing import save_tokenizer
 
 if TYPE_CHECKING:
     from bertie.corpus.shards import Corpus
@@ -89,13 +91,12 @@ def prepared(request: Request, out: Path, *, resume: bool) -> Prepared:
         DataError: files that can't be used, or that differ from those in OUT/prepared.
     """
     from bertie.corpus.shards import Corpus
-    from bertie.tokenizer.tokenizer import Tokenizer
     from bertie.training.runfolder import PREPARED, refuse_occupied
 
     user_text = None
     if request.corpus is not None:
         text = Corpus.open(request.corpus, verify=True)  # takes seconds for gigabytes, before a run of hours
-        user_text = Prepared(text, Tokenizer.load(text.tokenizer_path), request.dev)
+        user_text = Prepared(text, load_tokenizer(text.tokenizer_path), request.dev)
         if request.words is None:
             return user_text
     folder = out / PREPARED
@@ -122,7 +123,7 @@ def prepared(request: Request, out: Path, *, resume: bool) -> Prepared:
             raise
     corpus = Corpus.open(folder / _CORPUS, verify=True)
     dev = folder / _DEV
-    return Prepared(corpus, Tokenizer.load(corpus.tokenizer_path), dev if dev.exists() else None, stored["said"])
+    return Prepared(corpus, load_tokenizer(corpus.tokenizer_path), dev if dev.exists() else None, stored["said"])
 
 
 def reusing(parameters: Mapping[str, Any], out: Path) -> dict[str, Any]:
@@ -202,7 +203,6 @@ def _from_text(request: Request, folder: Path) -> Prepared:
     from bertie.corpus.prepare import prepare
     from bertie.files.text import expand
     from bertie.formats.huggingface import resolve
-    from bertie.tokenizer.tokenizer import Tokenizer
 
     folder.mkdir(exist_ok=True)
     if request.source is None:
@@ -210,7 +210,7 @@ def _from_text(request: Request, folder: Path) -> Prepared:
         train_tokenizer(tuple(request.files), out=folder / _TOKENIZER, vocab_size=size)
     else:
         (folder / _TOKENIZER).mkdir()
-        Tokenizer.load(resolve(request.source)).save(folder / _TOKENIZER)
+        save_tokenizer(load_tokenizer(resolve(request.source)), folder / _TOKENIZER)
     files, tokenizer = [Path(name) for name in request.files], folder / _TOKENIZER
     is_kept_back = partial(is_held_out, every=_HELD_OUT_EVERY)
     corpus = prepare(files, tokenizer=tokenizer, out=folder / _CORPUS, take=lambda number: not is_kept_back(number))
@@ -225,7 +225,7 @@ def _from_text(request: Request, folder: Path) -> Prepared:
     summary = (
         f"{count:,} text files have {corpus.num_tokens:,} tokens with {corpus.vocab_size:,} pieces; {held_out_note}."
     )
-    return Prepared(corpus, Tokenizer.load(tokenizer), dev, summary)
+    return Prepared(corpus, load_tokenizer(tokenizer), dev, summary)
 
 
 def _widen(words: str, given: Prepared, folder: Path) -> str:

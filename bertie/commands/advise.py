@@ -11,6 +11,7 @@ from bertie.commands._size_choice import MEASURED_TASK, choose_size
 from bertie.commands._yardsticks import measure_yardsticks, recipe_of
 from bertie.commands.command import Report
 from bertie.errors import DataError, SettingsError
+from bertie.tokenizer.reading import load_tokenizer
 from bertie.training.scaling import Rung
 from bertie.training.settings import OptimizerSettings, TrainingSettings
 
@@ -61,7 +62,6 @@ def advise(
     parameters: dict[str, Any] = {**locals(), "from_": None, "out": Path(), "resume": False}
     from bertie.corpus.shards import Corpus
     from bertie.nn.device import resolve_device, set_threads
-    from bertie.tokenizer.tokenizer import Tokenizer
     from bertie.training.precision import resolve
 
     if from_ is not None and dev is None:
@@ -72,7 +72,7 @@ def advise(
         )
     text = Corpus.open(corpus)
     trained = None if from_ is None else _read_model(from_, text, length)
-    tokenizer = Tokenizer.load(text.tokenizer_path)
+    tokenizer = load_tokenizer(text.tokenizer_path)
     hardware = resolve_device(device)
     undecided = dict.fromkeys(("settings", "mask_rate", "max_masked", "batch_tokens", "steps", "epochs"))
     parameters |= {**undecided, "task": MEASURED_TASK, "training": TrainingSettings(), "threads": set_threads(threads)}

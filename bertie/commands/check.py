@@ -11,6 +11,7 @@ from bertie.commands.command import UNBOUNDED_WIDTH, Report
 from bertie.config import Positional
 from bertie.errors import DataError, SettingsError
 from bertie.findings import Finding, verdict
+from bertie.tokenizer.reading import load_tokenizer
 
 if TYPE_CHECKING:
     from bertie.checks.corpus import CorpusSurvey
@@ -95,13 +96,12 @@ def check(
 
 
 def _tokenizer(model: str) -> "Tokenizer":
-    from bertie.tokenizer.tokenizer import Tokenizer
 
     if Path(model).exists():
-        return Tokenizer.load(model)
+        return load_tokenizer(model)
     from bertie.formats.huggingface import resolve
 
-    return Tokenizer.load(resolve(model))
+    return load_tokenizer(resolve(model))
 
 
 def _check_text(

@@ -10,6 +10,7 @@ from bertie import progress
 from bertie.commands.command import Report
 from bertie.config import Positional
 from bertie.errors import SettingsError
+from bertie.tokenizer.writing import save_tokenizer
 
 if TYPE_CHECKING:
     from bertie.tokenizer.tokenizer import Tokenizer
@@ -93,7 +94,7 @@ def train_tokenizer(
             "different words become the same; keep them with --no-strip-accents"
         )
     with atomic_folder(out) as folder:
-        tokenizer.save(folder)
+        save_tokenizer(tokenizer, folder)
     values = {
         "folder": str(out),
         "pieces": tokenizer.vocab_size,

@@ -35,7 +35,8 @@ from bertie.files.atomic import atomic_folder
 from bertie.files.compression import COMPRESSIONS
 from bertie.files.text import BadUtf8, expand
 from bertie.runners.local import available_processes, run
-from bertie.tokenizer.tokenizer import Tokenizer
+from bertie.tokenizer.reading import load_tokenizer
+from bertie.tokenizer.writing import save_tokenizer
 
 # Large enough that sending a chunk to another process is cheap, small enough to occupy many processes.
 _CHUNK_CHARACTERS = 500_000
@@ -127,13 +128,13 @@ def prepare(
     check_language(settings.language)
     files = expand(paths)
     chosen = _segmentation(settings)
-    loaded = Tokenizer.load(tokenizer)
+    loaded = load_tokenizer(tokenizer)
     if num_processes is None:
         num_megabytes = sum(path.stat().st_size for path in files) // 10**6
         num_processes = min(available_processes(), 1 + num_megabytes // _LEAST_MEGABYTES_PER_PROCESS)
     with atomic_folder(out) as folder:
         _check_space(files, folder, out)
-        loaded.save(folder / TOKENIZER_FOLDER)
+        save_tokenizer(loaded, folder / TOKENIZER_FOLDER)
         tally = Tally()
         writer = CorpusWriter(folder, vocab_size=loaded.vocab_size)
         try:
@@ -323,7 +324,7 @@ class _Encode:
 @lru_cache(maxsize=1)
 def _encoder(tokenizer: str) -> TextEncoder:
     # Kept as long as the process, with its cache of words.
-    return TextEncoder(Tokenizer.load(tokenizer))
+    return TextEncoder(load_tokenizer(tokenizer))
 
 
 def _check_space(files: list[Path], folder: Path, out: Path) -> None:

@@ -22,6 +22,7 @@ from bertie.corpus.spread import parts
 from bertie.files.atomic import atomic_folder
 from bertie.tokenizer.tokenizer import Tokenizer
 from bertie.tokenizer.widen import LONGEST, check_kind
+from bertie.tokenizer.writing import save_tokenizer
 
 _BLOCK = 1 << 20  # tokens of a block, rounded to whole sentences
 _SEEN = 5  # a word must occur more often than this, so that the model can learn something about it
@@ -104,7 +105,7 @@ def respell(corpus: Corpus, tokenizer: Tokenizer, wider: Tokenizer, out: Path) -
                 )
                 bar.advance(len(tokens))
             (folder / TOKENIZER_FOLDER).mkdir()
-            wider.save(folder / TOKENIZER_FOLDER)
+            save_tokenizer(wider, folder / TOKENIZER_FOLDER)
             statistics = {
                 **corpus.manifest["statistics"],
                 "longest_sentence": writer.longest_sentence,

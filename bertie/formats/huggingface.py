@@ -39,7 +39,9 @@ from bertie.tasks.features import FeaturesTask
 from bertie.tasks.generation import Generation
 from bertie.tasks.masked_lm import MaskedLM
 from bertie.tasks.task import Task, TaskModel, task_class, task_name
+from bertie.tokenizer.reading import load_tokenizer
 from bertie.tokenizer.tokenizer import Tokenizer
+from bertie.tokenizer.writing import save_tokenizer
 from bertie.untrusted import read_bytes
 
 _HALVES = ("encoder", "decoder")
@@ -190,7 +192,7 @@ def _left_out(model: TaskModel, state: Mapping[str, Tensor], stored: Stored, fol
 
 def read_tokenizer(folder: Path, values: Mapping[str, Any], vocab_size: int) -> Tokenizer:
     """Read a folder's tokenizer, and check that it is the one that config.json was written with."""
-    tokenizer = Tokenizer.load(folder)
+    tokenizer = load_tokenizer(folder)
     if tokenizer.vocab_size > vocab_size:
         raise DataError(
             f"{folder}: the tokenizer has {tokenizer.vocab_size} tokens, but the model only {vocab_size} embeddings"
@@ -300,7 +302,7 @@ def write_beside(bundle: Bundle, folder: Path) -> None:
         values["id2label"] = {str(number): label for number, label in enumerate(settings["labels"])}
         values["label2id"] = {label: number for number, label in enumerate(settings["labels"])}
     write_text(folder / "config.json", json.dumps(values, indent=2, ensure_ascii=False) + "\n")
-    bundle.tokenizer.save(folder, segments=any(map(_tells_segments, bundle.model.modules())))
+    save_tokenizer(bundle.tokenizer, folder, segments=any(map(_tells_segments, bundle.model.modules())))
     if isinstance(bundle.task, Embedding):
         write_layout(folder, bundle.task, bundle.config.hidden_size)
     if isinstance(bundle.task, Search):

@@ -21,7 +21,7 @@ from bertie.tokenizer.vocabulary import read
 _SHOWN = 3
 
 
-def load(path: str | Path) -> Tokenizer:
+def load_tokenizer(path: str | Path) -> Tokenizer:
     """Read a folder that holds tokenizer.json, vocab.txt, vocab.json with merges.txt, or a sentencepiece model.
 
     Args:

@@ -1,15 +1,14 @@
 """The tokenizer: it encodes texts into packed pieces, shows pieces as text, and writes itself to a folder.
 
 The Rust package encodes. bertie adds checks: it reads written files back, and golden ids reveal a version of the
-package that cuts texts differently. `reading.py` reads the files. `subwords.py` has the byte-level and Unigram
-tokenizers, whose pieces must be decoded to be readable.
+package that cuts texts differently. `reading.py` reads its files, `writing.py` writes them. `subwords.py` has the byte-
+level and Unigram tokenizers, whose pieces must be decoded to be readable.
 """
 
 import hashlib
 import json
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -77,21 +76,6 @@ class Tokenizer:
         """Notes for the user that matter only if the model has segments."""
         self.num_between, self.tells_segments = layout(rust, self._specials, source)
         """Number of separators between the texts of a pair; whether the second text is segment 1."""
-
-    @classmethod
-    def load(cls, path: str | Path) -> "Tokenizer":
-        """Read a folder that holds tokenizer.json, vocab.txt, vocab.json with merges.txt, or a sentencepiece model.
-
-        Args:
-            path: the folder, or one such file.
-
-        Raises:
-            SettingsError: there is no such file.
-            DataError: a file holds no tokenizer that bertie reads, or files contradict each other.
-        """
-        from bertie.tokenizer.reading import load
-
-        return load(path)
 
     @classmethod
     def build(
@@ -312,20 +296,6 @@ class Tokenizer:
         """Join pieces to a text, without special tokens."""
         with readable("decoding"):
             return self._rust.decode(list(ids), skip_special_tokens=True)
-
-    def save(self, folder: str | Path, *, segments: bool = True) -> None:
-        """Write the files from which bertie and other programs load it, and check them by reading.
-
-        Args:
-            folder: the folder to write into.
-            segments: whether the folder's model uses segment ids; other programs pass them unless the files forbid it.
-
-        Raises:
-            DataError: the files, when read, give another tokenizer.
-        """
-        from bertie.tokenizer.writing import save
-
-        save(self, Path(folder), segments=segments)
 
 
 def _kept(a: int, b: int, room: int) -> tuple[int, int]:

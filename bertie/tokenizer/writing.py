@@ -15,6 +15,7 @@ from bertie.errors import DataError
 from bertie.files.atomic import write_text
 from bertie.tokenizer.layout import is_bare
 from bertie.tokenizer.letters import BYTES
+from bertie.tokenizer.reading import load_tokenizer
 from bertie.tokenizer.rebuild import ROLES, template
 from bertie.tokenizer.rust import readable
 from bertie.tokenizer.tokenizer import Tokenizer
@@ -27,18 +28,18 @@ _KEPT = ("model_max_length", "padding_side", "truncation_side", "clean_up_tokeni
 _FLAGS = ("lstrip", "rstrip", "single_word", "normalized")
 
 
-def save(tokenizer: Tokenizer, place: Path, *, segments: bool) -> None:
-    """Write all files of a tokenizer into a folder.
+def save_tokenizer(tokenizer: Tokenizer, folder: str | Path, *, segments: bool = True) -> None:
+    """Write the files from which bertie and other programs load a tokenizer, and check them by reading.
 
     Args:
         tokenizer: the tokenizer to write.
-        place: the folder.
-        segments: whether other programs should pass segment ids to the folder's model.
+        folder: the folder to write into.
+        segments: whether the folder's model uses segment ids; other programs pass them unless the files forbid it.
 
     Raises:
         DataError: the files, when read, give another tokenizer.
     """
-    rust = RustTokenizer.from_str(tokenizer.as_json)
+    place, rust = Path(folder), RustTokenizer.from_str(tokenizer.as_json)
     if is_bare(rust):
         ends = [(tokenizer.tokens[piece], piece) for piece in (tokenizer.start, tokenizer.separator)]
         rust.post_processor = template(*ends)
@@ -60,7 +61,7 @@ def save(tokenizer: Tokenizer, place: Path, *, segments: bool) -> None:
     write_text(place / "tokenizer_config.json", json.dumps(settings, indent=2) + "\n")
     write_text(place / "special_tokens_map.json", json.dumps(names, indent=2) + "\n")
     for name in files:
-        again = Tokenizer.load(place / name)
+        again = load_tokenizer(place / name)
         if again.golden_ids() != tokenizer.golden_ids() or again.special_ids != tokenizer.special_ids:
             raise DataError(f"{place / name} does not give the same ids after writing")
 

@@ -13,6 +13,7 @@ import pytest
 import bertie
 from bertie.cli import main
 from bertie.tokenizer.tokenizer import Tokenizer
+from bertie.tokenizer.writing import save_tokenizer
 
 GOOD = [("good", f"the film {letter} was very good") for letter in "abcdefghij"]
 BAD = [("bad", f"a poor story , not {letter}") for letter in "abcdefghij"]
@@ -20,7 +21,7 @@ BAD = [("bad", f"a poor story , not {letter}") for letter in "abcdefghij"]
 
 @pytest.fixture
 def tokenizer(tiny_tokenizer: Tokenizer, tmp_path: Path) -> str:
-    tiny_tokenizer.save(tmp_path / "tokenizer")
+    save_tokenizer(tiny_tokenizer, tmp_path / "tokenizer")
     return str(tmp_path / "tokenizer")
 
 

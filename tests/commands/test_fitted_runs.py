@@ -11,6 +11,7 @@ import pytest
 import bertie
 from bertie import cli, config
 from bertie.commands._new_model import ModelSettings
+from bertie.tokenizer.writing import save_tokenizer
 from bertie.training import feed, fitting
 from bertie.training.settings import TrainingSettings
 
@@ -22,7 +23,7 @@ SAID = ("learning_rate", "batch_size", "epochs")
 def room(tiny_tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("fitted")
     (folder / "tokenizer").mkdir()
-    tiny_tokenizer.save(folder / "tokenizer")
+    save_tokenizer(tiny_tokenizer, folder / "tokenizer")
     labels = "".join(f"the {word} was {kind}\t{kind}\n" for word in WORDS for kind in ("good", "bad"))
     (folder / "labels.tsv").write_text(f"text\tlabel\n{labels}", encoding="utf-8")
     return folder

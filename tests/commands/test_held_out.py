@@ -16,6 +16,7 @@ from bertie.errors import DataError, SettingsError
 from bertie.items.question import Question
 from bertie.items.text import Text
 from bertie.items.words import Words
+from bertie.tokenizer.writing import save_tokenizer
 
 WORDS = ("cat", "sat", "film", "good", "ran", "house", "old", "new", "red", "blue")
 
@@ -79,7 +80,7 @@ def test_a_run_with_a_share(
     train: Path, tmp_path: Path, tiny_tokenizer: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "run"
-    tiny_tokenizer.save(tmp_path / "tokenizer")
+    save_tokenizer(tiny_tokenizer, tmp_path / "tokenizer")
     words = ["finetune", "--model.size", "2/32", "--tokenizer", str(tmp_path / "tokenizer"), "--train", str(train)]
     words += ["--dev", "20%", "--steps", "2", "--batch-size", "4", "--threads", "1", "--seed", "3"]
     assert main([*words, "--out", str(out)]) == 0
@@ -105,7 +106,7 @@ def test_remarks_of_a_run_stand_where_a_user_looks(
     train: Path, tmp_path: Path, tiny_tokenizer: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "run"
-    tiny_tokenizer.save(tmp_path / "tokenizer")
+    save_tokenizer(tiny_tokenizer, tmp_path / "tokenizer")
     words = ["finetune", "--model.size", "2/32", "--tokenizer", str(tmp_path / "tokenizer"), "--train", str(train)]
     words += ["--dev", "50%", "--steps", "1", "--batch-size", "2", "--threads", "1", "--learning-rate", "1e-9"]
     assert main([*words, "--out", str(out)]) == 0

@@ -17,6 +17,7 @@ from bertie.cli import main
 from bertie.formats.format import Bundle
 from bertie.formats.huggingface import write
 from bertie.tasks.classification import Classification
+from bertie.tokenizer.writing import save_tokenizer
 
 KILLED = """
 import os, signal, sys
@@ -54,7 +55,7 @@ def again(words: list[str], out: Path, capsys: pytest.CaptureFixture[str]) -> No
 def test_prepare_corpus(
     tiny_tokenizer: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], processes: int
 ) -> None:
-    tiny_tokenizer.save(tmp_path / "tokenizer")
+    save_tokenizer(tiny_tokenizer, tmp_path / "tokenizer")
     (tmp_path / "text.txt").write_text("the dog sat .\n\nthe cat ran .\n" * 200)
     out, texts = tmp_path / "out", str(tmp_path / "text.txt")
     words = ["prepare-corpus", texts, "--tokenizer", str(tmp_path / "tokenizer"), "--out", str(out)]

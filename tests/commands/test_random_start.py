@@ -21,7 +21,8 @@ from bertie.models.transformer import TransformerConfig
 from bertie.tasks.classification import Classification
 from bertie.tasks.generation import Generation
 from bertie.tasks.masked_lm import MaskedLM
-from bertie.tokenizer.tokenizer import Tokenizer
+from bertie.tokenizer.reading import load_tokenizer
+from bertie.tokenizer.writing import save_tokenizer
 
 WORDS = ("cat", "dog", "bird", "fish", "house", "river", "city", "story")
 
@@ -31,7 +32,7 @@ def room(tiny_tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with a tokenizer, a table of labels and one of texts to write."""
     folder = tmp_path_factory.mktemp("random-start")
     (folder / "tokenizer").mkdir()
-    tiny_tokenizer.save(folder / "tokenizer")
+    save_tokenizer(tiny_tokenizer, folder / "tokenizer")
     labels = "".join(f"the {word} was {kind}\t{kind}\n" for word in WORDS for kind in ("good", "bad"))
     (folder / "labels.tsv").write_text(f"text\tlabel\n{labels}", encoding="utf-8")
     pairs = "".join(f"the {one} saw the {two}\tthe {two}\n" for one in WORDS for two in WORDS)
@@ -117,7 +118,7 @@ def test_a_berts_kin_writes_with_a_decoder_of_berts_shape(room: Path, tmp_path: 
 
 
 def test_a_decoder_over_a_pretrained_encoder_is_a_copy_or_random(room: Path, tmp_path: Path) -> None:
-    start = RandomStart.of(ModelSettings(size="1/32"), Tokenizer.load(room / "tokenizer"))
+    start = RandomStart.of(ModelSettings(size="1/32"), load_tokenizer(room / "tokenizer"))
     huggingface.write(start.draw(MaskedLM(), seed=0), tmp_path / "encoder")
     same = {}
     for choice in ("copy", "random"):

@@ -16,6 +16,7 @@ import bertie
 from bertie.cli import main
 from bertie.commands._seeds import model_folders
 from bertie.errors import Interrupted, SettingsError
+from bertie.tokenizer.writing import save_tokenizer
 
 WORDS = ("cat", "sat", "film", "good", "ran", "house", "old", "new", "red", "blue")
 ROWS = [f"the {WORDS[number % 10]} {WORDS[number // 10]}\t{('neg', 'pos')[number % 2]}" for number in range(60)]
@@ -25,7 +26,7 @@ ROWS = [f"the {WORDS[number % 10]} {WORDS[number // 10]}\t{('neg', 'pos')[number
 def given(tmp_path: Path, tiny_tokenizer: Any) -> dict[str, Any]:
     file = tmp_path / "train.tsv"
     file.write_text("text\tlabel\n" + "\n".join(ROWS) + "\n", encoding="utf-8")
-    tiny_tokenizer.save(tmp_path / "tokenizer")
+    save_tokenizer(tiny_tokenizer, tmp_path / "tokenizer")
     shape = {"size": "2/32"}
     start = {"model": shape, "tokenizer": tmp_path / "tokenizer", "training": {"log_every": 1}}
     return {**start, "train": file, "dev": "25%", "steps": 3, "batch_size": 8, "threads": 1, "learning_rate": 1e-3}

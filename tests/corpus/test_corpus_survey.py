@@ -12,7 +12,7 @@ from bertie.checks.corpus import CorpusSurvey, broken_bytes, survey
 from bertie.corpus.encoding import TextEncoder
 from bertie.errors import SettingsError
 from bertie.findings import Finding, places, verdict
-from bertie.tokenizer.tokenizer import Tokenizer
+from bertie.tokenizer.reading import load_tokenizer
 
 STORY = "The cat sat on the mat. The dog ran to the old house in the city. It was a good day for both of them."
 
@@ -112,7 +112,7 @@ def test_rows_without_text_are_empty_documents(tmp_path: Path) -> None:
 
 
 def test_pieces_by_a_tokenizer(tmp_path: Path, vocabulary: Path) -> None:
-    encoder = TextEncoder(Tokenizer.load(vocabulary))
+    encoder = TextEncoder(load_tokenizer(vocabulary))
     found = survey([write(tmp_path, "a.txt", "The cat sat.", "Ω Ω cat. dog")], encoder=encoder)
     assert found.counts.unknown == 2 and found.counts.pieces == 4 + 5
     assert found.sentence_starts.tolist() == [0, 4, 8, 9]

@@ -17,6 +17,7 @@ from bertie.corpus.encoding import TextEncoder
 from bertie.corpus.sentences import split
 from bertie.errors import DataError
 from bertie.tokenizer import nano
+from bertie.tokenizer.reading import load_tokenizer
 from bertie.tokenizer.tokenizer import Tokenizer
 
 
@@ -37,7 +38,7 @@ def by_words(tokenizer: Tokenizer) -> TextEncoder:
 
 @pytest.fixture(scope="module", params=["words", "nanotoken"])
 def encoder(vocabulary: Path, request: pytest.FixtureRequest) -> TextEncoder:
-    tokenizer = Tokenizer.load(vocabulary)
+    tokenizer = load_tokenizer(vocabulary)
     if request.param == "words":
         return by_words(tokenizer)
     pytest.importorskip("nanotoken")
@@ -77,7 +78,7 @@ def test_special_tokens_in_text_are_text(encoder: TextEncoder) -> None:
 def test_memory_is_bounded(vocabulary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encoding_cache, "MAX_STRINGS", 50)
     monkeypatch.setattr(encoding_cache, "MAX_CHARACTERS", 400)
-    encoder = by_words(Tokenizer.load(vocabulary))
+    encoder = by_words(load_tokenizer(vocabulary))
     for number in range(40):
         sentences = [f"the cat{number} ran {number * word} on the mat" for word in range(20)] + ["x" * (30 * number)]
         assert by_sentence(encoder, sentences) == encoder.tokenizer.encode_batch(sentences)
@@ -88,7 +89,7 @@ def test_memory_is_bounded(vocabulary: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_other_tokenizers_encode_whole_sentences(vocabulary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A tokenizer whose words depend on their neighbours is found out."""
-    tokenizer = Tokenizer.load(vocabulary)
+    tokenizer = load_tokenizer(vocabulary)
     plain = tokenizer.encode_batch
 
     def looks_around(texts: Any) -> list[list[int]]:
@@ -106,11 +107,11 @@ def test_other_tokenizers_encode_whole_sentences(vocabulary: Path, monkeypatch: 
 
 
 def test_added_tokens_with_marks_encode_whole_sentences(vocabulary: Path, tmp_path: Path) -> None:
-    rust = RustTokenizer.from_str(Tokenizer.load(vocabulary).as_json)
+    rust = RustTokenizer.from_str(load_tokenizer(vocabulary).as_json)
     for added, expected in ((["dogs"], True), (["dogs", "c++"], False)):
         rust.add_tokens(added)
         rust.save(str(tmp_path / "tokenizer.json"))
-        encoder = by_words(Tokenizer.load(tmp_path))
+        encoder = by_words(load_tokenizer(tmp_path))
         assert encoder._by_words == expected
         sentences = ["a dogs, c++cat", "xdogs c++"]
         assert by_sentence(encoder, sentences) == encoder.tokenizer.encode_batch(sentences)
@@ -118,7 +119,7 @@ def test_added_tokens_with_marks_encode_whole_sentences(vocabulary: Path, tmp_pa
 
 def test_all_marks_that_can_end_words(vocabulary: Path) -> None:
     """The mark that parts words in a batch may stand in the text, and so may what is normalized to it."""
-    encoder = by_words(Tokenizer.load(vocabulary))
+    encoder = by_words(load_tokenizer(vocabulary))
     for mark in string.punctuation:
         (one,) = encoder.tokenizer.encode_batch([mark])
         if one == [encoder.tokenizer.unknown]:
@@ -152,7 +153,7 @@ def test_a_fast_tokenizer_that_errs_is_found_out(
     vocabulary: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(nano, "load", Wrong)
-    tokenizer = Tokenizer.load(vocabulary)
+    tokenizer = load_tokenizer(vocabulary)
     encoder = TextEncoder(tokenizer)
     assert by_sentence(encoder, ["a cat", "the dog sat"]) == tokenizer.encode_batch(["a cat", "the dog sat"])
     with pytest.raises(DataError, match="pip uninstall nanotoken"):
@@ -173,7 +174,7 @@ def test_a_lone_surrogate_is_named_and_leaves_nothing_behind(encoder: TextEncode
 @pytest.mark.realdata
 @pytest.mark.parametrize("name", ["uncased", "cased", "chinese"])
 def test_real_text(test_data: Path, english: Path, chinese: Path, name: str) -> None:
-    encoder = by_words(Tokenizer.load(test_data / "vocab" / f"bert-base-{name}-vocab.txt"))
+    encoder = by_words(load_tokenizer(test_data / "vocab" / f"bert-base-{name}-vocab.txt"))
     assert encoder._by_words
     for path, language in ((english, "en"), (chinese, "zh")):
         paragraphs = [text for document in read_documents(path) for text in document.paragraphs][:1500]
@@ -194,7 +195,7 @@ def test_a_fast_tokenizer_that_panics_is_left(
         def encode(self, texts: list[str]) -> None:
             raise Panic("byte 3")
 
-    encoder = TextEncoder(Tokenizer.load(vocabulary))
+    encoder = TextEncoder(load_tokenizer(vocabulary))
     expected = encoder._encode_whole(["a cat", "a dog"])
     monkeypatch.setattr(encoder, "_fast", Failing())
     for _ in range(2):

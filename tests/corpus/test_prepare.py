@@ -19,7 +19,7 @@ from bertie.corpus.prepare import PrepareSettings, prepare
 from bertie.corpus.shards import Corpus
 from bertie.errors import DataError, ResourceError, SettingsError
 from bertie.files.atomic import sha256_file
-from bertie.tokenizer.tokenizer import Tokenizer
+from bertie.tokenizer.reading import load_tokenizer
 
 WORDS = ("the", "cat", "dog", "sat", "ran", "on", "mat", "quickly", "then", "slept")
 
@@ -43,7 +43,7 @@ def text(tmp_path: Path) -> Path:
 
 def documents(corpus: Corpus) -> list[list[str]]:
     """Return each document's sentences, decoded."""
-    tokenizer = Tokenizer.load(corpus.tokenizer_path)
+    tokenizer = load_tokenizer(corpus.tokenizer_path)
     edges, starts = corpus.document_offsets, corpus.sentence_starts
     decoded = [tokenizer.decode(corpus.gather([a], [b - a]).tolist()) for a, b in pairwise(starts)]
     return [decoded[a:b] for a, b in pairwise(edges)]
@@ -82,8 +82,8 @@ def test_text_to_corpus(tmp_path: Path, vocabulary: Path) -> None:
         "num_replaced": 0,
         "num_wrapped_texts": 0,
     }
-    tokenizer = Tokenizer.load(vocabulary)
-    assert corpus.tokenizer_fingerprint == tokenizer.fingerprint == Tokenizer.load(corpus.tokenizer_path).fingerprint
+    tokenizer = load_tokenizer(vocabulary)
+    assert corpus.tokenizer_fingerprint == tokenizer.fingerprint == load_tokenizer(corpus.tokenizer_path).fingerprint
     assert corpus.vocab_size == tokenizer.vocab_size
     assert corpus.manifest["sources"] == [{"path": str(path), "bytes": path.stat().st_size}]
     assert [path.name for path in tmp_path.iterdir() if "partial" in path.name] == []
@@ -155,7 +155,7 @@ def test_a_long_sentence_and_special_tokens(tmp_path: Path, vocabulary: Path) ->
     path.write_text("the cat " * 125_000 + "\n[SEP] the [MASK]", encoding="utf-8")
     corpus = prepare([path], tokenizer=vocabulary, out=tmp_path / "corpus")
     assert corpus.sentence_lengths.tolist() == [250_000, 2 + 3 + 1 + 2 + 4]
-    tokenizer = Tokenizer.load(vocabulary)
+    tokenizer = load_tokenizer(vocabulary)
     assert not set(corpus.gather([0], [corpus.num_tokens]).tolist()).intersection(tokenizer.special_ids)
 
 

@@ -15,6 +15,7 @@ from bertie.corpus.shards import Corpus
 from bertie.errors import DataError, SettingsError
 from bertie.tokenizer.tokenizer import Tokenizer
 from bertie.tokenizer.widen import is_widened, read_words, widened
+from bertie.tokenizer.writing import save_tokenizer
 
 WORDS = [
     "volcano",
@@ -73,7 +74,7 @@ def test_cut_anew_is_prepared_anew(
     text.write_text("\n\n".join("\n".join(" ".join(line) for line in each) for each in documents), encoding="utf-8")
     wider = widened(tiny_tokenizer, added)
     for name, tokenizer in (("old", tiny_tokenizer), ("wide", wider)):
-        tokenizer.save(folder / f"{name}-tokenizer")
+        save_tokenizer(tokenizer, folder / f"{name}-tokenizer")
     how = PrepareSettings(language="en", sentences="line")
     old, wide = (
         prepare([text], tokenizer=folder / f"{name}-tokenizer", out=folder / name, settings=how, num_processes=1)
@@ -89,7 +90,7 @@ def test_cut_anew_is_prepared_anew(
 
 
 def test_words_that_save_most_come_first(prepared: Prepare, tiny_tokenizer: Tokenizer, tmp_path: Path) -> None:
-    tiny_tokenizer.save(tmp_path / "tokenizer")
+    save_tokenizer(tiny_tokenizer, tmp_path / "tokenizer")
     lines = ["the volcano ate the catfish"] * 7 + ["catfish"] * 3 + ["rareword 123456 123456"] + ["123456"] * 9
     corpus = prepared("\n".join(lines), tmp_path / "tokenizer", "corpus")
     assert broken_words(corpus, tiny_tokenizer, 10) == ["volcano", "catfish"]  # 7 x 6 pieces saved, then 10 x 4
@@ -131,7 +132,7 @@ def test_words_of_a_file(tiny_tokenizer: Tokenizer, tmp_path: Path) -> None:
 
 
 def test_words_already_known_make_no_difference(prepared: Prepare, tiny_tokenizer: Tokenizer, tmp_path: Path) -> None:
-    tiny_tokenizer.save(tmp_path / "tokenizer")
+    save_tokenizer(tiny_tokenizer, tmp_path / "tokenizer")
     corpus = prepared("the cat saw\nthe fish ☃ .", tmp_path / "tokenizer", "corpus")
     respell(corpus, tiny_tokenizer, widened(tiny_tokenizer, ["volcano"]), tmp_path / "anew")
     anew = Corpus.open(tmp_path / "anew")
@@ -147,7 +148,7 @@ def test_marks_of_chinese_words_are_kept(tiny_tokenizer: Tokenizer, tmp_path: Pa
     how = PrepareSettings(language="zh", sentences="line", user_dictionary=tmp_path / "own.txt")
     made = []
     for name, tokenizer in (("old", tiny_tokenizer), ("wide", wider)):
-        tokenizer.save(tmp_path / name)
+        save_tokenizer(tokenizer, tmp_path / name)
         out = tmp_path / f"corpus-{name}"
         made.append(prepare([tmp_path / "text.txt"], tokenizer=tmp_path / name, out=out, settings=how, num_processes=1))
     old, wide = made

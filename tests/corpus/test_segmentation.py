@@ -18,6 +18,7 @@ from bertie.corpus import segmentation
 from bertie.corpus.encoding import TextEncoder
 from bertie.corpus.segmentation import Segmenter, UserDictionary, has_words, is_chinese
 from bertie.errors import DataError, SettingsError
+from bertie.tokenizer.reading import load_tokenizer
 from bertie.tokenizer.tokenizer import Tokenizer
 
 LETTERS = "abcdeo"
@@ -69,7 +70,7 @@ def byte_level(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     texts = ["北京是的北京 a cab，是的一在", "的一的一 bad"] * 3
     trained.train_from_iterator(texts, vocab_size=290, special_tokens=names, show_progress=False)
     trained.save_model(str(folder))
-    return Tokenizer.load(folder)
+    return load_tokenizer(folder)
 
 
 def goes_on(

@@ -64,9 +64,11 @@ def test_the_page_is_what_the_script_draws() -> None:
 def test_a_real_run_becomes_an_entry(
     tiny_tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    from bertie.tokenizer.writing import save_tokenizer
+
     data, tokenizer = tmp_path / "data", tmp_path / "tokenizer"
     tokenizer.mkdir()
-    tiny_tokenizer.save(tokenizer)
+    save_tokenizer(tiny_tokenizer, tokenizer)
     (data / "glue").mkdir(parents=True)
     nouns = ("cat", "dog", "bird", "fish", "house", "river", "city", "story", "film", "day")
     lines = [

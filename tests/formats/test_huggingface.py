@@ -20,6 +20,7 @@ from bertie.tasks.classification import Classification
 from bertie.tasks.features import FeaturesTask
 from bertie.tasks.pretraining import Pretraining
 from bertie.tokenizer.tokenizer import SPECIALS, Tokenizer
+from bertie.tokenizer.writing import save_tokenizer
 
 TOKENIZER = Tokenizer.build([*SPECIALS, *(f"piece{number}" for number in range(40))], lowercase=True)
 CONFIG = BertConfig(45, hidden_size=16, num_layers=2, num_heads=2, intermediate_size=24, max_positions=32)
@@ -217,11 +218,11 @@ def test_pickles_are_refused_with_the_way_out(folder: Path) -> None:
 
 
 def test_a_vocabulary_that_was_changed(folder: Path) -> None:
-    Tokenizer.build(TOKENIZER.tokens, lowercase=False).save(folder)
+    save_tokenizer(Tokenizer.build(TOKENIZER.tokens, lowercase=False), folder)
     change_config(folder, bertie={"task": "pretraining", "golden_ids": [5, 6]})
     with pytest.raises(DataError, match="cuts the stored test text differently"):
         huggingface.read(folder)
-    Tokenizer.build([*TOKENIZER.tokens, "more"], lowercase=True).save(folder)
+    save_tokenizer(Tokenizer.build([*TOKENIZER.tokens, "more"], lowercase=True), folder)
     with pytest.raises(DataError, match="46 tokens, but the model only 45"):
         huggingface.read(folder)
 

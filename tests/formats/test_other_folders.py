@@ -17,6 +17,7 @@ from bertie.formats.format import new
 from bertie.models.bert import ARCHITECTURE, BertConfig
 from bertie.tasks.masked_lm import MaskedLM
 from bertie.tokenizer.tokenizer import SPECIALS, Tokenizer
+from bertie.tokenizer.writing import save_tokenizer
 
 TOKENIZER = Tokenizer.build([*SPECIALS, *(f"piece{number}" for number in range(40))], lowercase=True)
 CONFIG = BertConfig(45, hidden_size=16, num_layers=1, num_heads=2, intermediate_size=24, max_positions=32)
@@ -128,7 +129,7 @@ def test_an_older_name_of_the_config(tmp_path: Path) -> None:
 
 def test_parts_of_a_model(tmp_path: Path) -> None:
     assert refusal(tmp_path).endswith("it is empty")
-    TOKENIZER.save(tmp_path / "tokenizer")
+    save_tokenizer(TOKENIZER, tmp_path / "tokenizer")
     assert refusal(tmp_path / "tokenizer").endswith("it holds only a tokenizer")
     (tmp_path / "pieces").mkdir()
     (tmp_path / "pieces" / "spm.model").touch()

@@ -15,6 +15,7 @@ from bertie.batch import Batch
 from bertie.formats import huggingface
 from bertie.models.bert import ARCHITECTURE
 from bertie.tokenizer.tokenizer import SPECIALS, Tokenizer
+from bertie.tokenizer.writing import save_tokenizer
 
 TOLERANCE = 1e-5
 GRADIENT_TOLERANCE = 1e-4
@@ -63,7 +64,7 @@ def foreign(kind: str, shape: str, folder: Path, **more: Any) -> Any:
             centre = 1.0 if name.endswith("LayerNorm.weight") else 0.0
             parameter.copy_(torch.randn_like(parameter) * scale + centre)
     model.save_pretrained(folder)
-    TOKENIZER.save(folder)
+    save_tokenizer(TOKENIZER, folder)
     return model
 
 
@@ -129,7 +130,7 @@ def test_a_model_without_pooler(tmp_path: Path, largest: dict[str, float]) -> No
         transformers.BertConfig(vocab_size=103, **SHAPES["small"]), add_pooling_layer=False
     ).eval()
     model.save_pretrained(tmp_path / "theirs")
-    TOKENIZER.save(tmp_path / "theirs")
+    save_tokenizer(TOKENIZER, tmp_path / "theirs")
     bundle = huggingface.read(tmp_path / "theirs")
     inputs = padded()
     with torch.no_grad():

@@ -13,6 +13,7 @@ from bertie.batch import Batch
 from bertie.formats import huggingface
 from bertie.inference.predictor import load
 from bertie.tokenizer.tokenizer import SPECIALS, Tokenizer
+from bertie.tokenizer.writing import save_tokenizer
 
 TOKENIZER = Tokenizer.build([*SPECIALS, *(f"piece{number}" for number in range(55))], lowercase=True)
 SHAPE: dict[str, Any] = {
@@ -43,7 +44,7 @@ def theirs() -> Any:
 def folder(theirs: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("causal") / "theirs"
     theirs.save_pretrained(place)
-    TOKENIZER.save(place)
+    save_tokenizer(TOKENIZER, place)
     return place
 
 

@@ -23,6 +23,7 @@ from bertie.nn.search import Search, write
 from bertie.tasks.generation import Generation
 from bertie.tasks.task import TaskModel
 from bertie.tokenizer.tokenizer import SPECIALS, Tokenizer
+from bertie.tokenizer.writing import save_tokenizer
 
 TOKENIZER = Tokenizer.build([*SPECIALS, *(f"piece{number}" for number in range(55))], lowercase=True)
 START, END, NUM_ITEMS, LONGEST = TOKENIZER.start, TOKENIZER.separator, 200, 18
@@ -66,7 +67,7 @@ def theirs() -> Any:
 def ours(theirs: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("pair") / "theirs"
     theirs.save_pretrained(folder)
-    TOKENIZER.save(folder)
+    save_tokenizer(TOKENIZER, folder)
     return huggingface.read(folder)
 
 
@@ -202,7 +203,7 @@ def test_what_the_folder_says_of_writing_is_followed(
     said: dict[str, Any], place: str, theirs: Any, tmp_path: Path
 ) -> None:
     theirs.save_pretrained(tmp_path)
-    TOKENIZER.save(tmp_path)
+    save_tokenizer(TOKENIZER, tmp_path)
     if place == "generation_config.json":
         ids = {"decoder_start_token_id": START, "eos_token_id": END, "pad_token_id": TOKENIZER.pad}
         (tmp_path / place).write_text(json.dumps({**ids, **said}))
@@ -223,7 +224,7 @@ def test_what_the_folder_says_of_writing_is_followed(
 
 def test_what_is_not_followed_in_writing_is_named(theirs: Any, tmp_path: Path) -> None:
     theirs.save_pretrained(tmp_path)
-    TOKENIZER.save(tmp_path)
+    save_tokenizer(TOKENIZER, tmp_path)
     file = tmp_path / "generation_config.json"
     file.write_text(json.dumps({"repetition_penalty": 1.3, "early_stopping": True, "typical_p": 1.0, "num_beams": 2}))
     (note,) = [note for note in huggingface.read(tmp_path).notes if "generation settings" in note]
@@ -259,7 +260,7 @@ def test_other_encoders_under_a_bert_decoder(kind: str, tmp_path: Path) -> None:
     config.decoder_start_token_id, config.eos_token_id, config.pad_token_id = START, END, TOKENIZER.pad
     model = transformers.EncoderDecoderModel(config).eval()
     model.save_pretrained(tmp_path / "theirs")
-    TOKENIZER.save(tmp_path / "theirs")
+    save_tokenizer(TOKENIZER, tmp_path / "theirs")
     bundle = huggingface.read(tmp_path / "theirs")
     draw = torch.Generator().manual_seed(7)
     asked, read = (torch.randint(5, 60, shape, generator=draw) for shape in ((2, 6), (2, 5)))

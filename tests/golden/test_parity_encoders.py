@@ -16,6 +16,7 @@ from torch import Tensor
 from bertie.batch import Batch
 from bertie.formats import huggingface
 from bertie.tokenizer.tokenizer import SPECIALS, Tokenizer
+from bertie.tokenizer.writing import save_tokenizer
 
 TOLERANCE = 1e-5
 LENGTHS = (3, 24, 1, 11, 7)
@@ -76,7 +77,7 @@ def foreign(kind: str, ending: str, shape: str, folder: Path) -> Any:
             centre = 1.0 if "norm" in name.lower() and name.endswith(".weight") else 0.0
             parameter.copy_(torch.randn_like(parameter) * 0.2 + centre)
     model.save_pretrained(folder)
-    TOKENIZER.save(folder)
+    save_tokenizer(TOKENIZER, folder)
     return model
 
 

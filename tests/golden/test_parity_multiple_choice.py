@@ -11,6 +11,7 @@ from bertie.formats import huggingface
 from bertie.items.choice import Choice
 from bertie.tasks.multiple_choice import MultipleChoice
 from bertie.tokenizer.tokenizer import SPECIALS, Tokenizer
+from bertie.tokenizer.writing import save_tokenizer
 
 WORDS = [f"w{number}" for number in range(95)]
 ITEMS = [
@@ -34,7 +35,7 @@ def test_logits_and_files(tmp_path: Path) -> None:
         for parameter in theirs.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.2)
     theirs.save_pretrained(tmp_path / "theirs")
-    Tokenizer.build([*SPECIALS, *WORDS], lowercase=True).save(tmp_path / "theirs")
+    save_tokenizer(Tokenizer.build([*SPECIALS, *WORDS], lowercase=True), tmp_path / "theirs")
 
     bundle = huggingface.read(tmp_path / "theirs")
     assert isinstance(bundle.task, MultipleChoice) and bundle.notes == ()

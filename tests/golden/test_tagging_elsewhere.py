@@ -23,7 +23,8 @@ from bertie.readers.entities import iob2
 from bertie.readers.spans import cut_words
 from bertie.tasks.tagging import Tagging
 from bertie.tasks.task import TaskModel
-from bertie.tokenizer.tokenizer import Tokenizer
+from bertie.tokenizer.reading import load_tokenizer
+from bertie.tokenizer.writing import save_tokenizer
 
 LABELS = ("O", "B-LOC", "I-LOC", "B-PER", "I-PER")
 TEXTS = ["the old dog ran in the city , and the cat saw it .", "北京的猫", "", "a dogged bird !"]
@@ -69,7 +70,7 @@ def test_a_foreign_model_is_inferred(
         initializer_range=1.0,
     )
     transformers.BertForTokenClassification(config).save_pretrained(tmp_path)
-    tiny_tokenizer.save(tmp_path)
+    save_tokenizer(tiny_tokenizer, tmp_path)
     predictor = load(tmp_path, device="cpu")
     assert isinstance(predictor.task, Tagging) and predictor.task.labels == ("O", "I-PER", "S-LOC")
     told = predictor.predict(Words(tuple(TEXTS[0].split())))
@@ -107,7 +108,7 @@ def test_raw_text_is_seen_as_by_a_pipeline(kind: str, tmp_path: Path) -> None:
         roles = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), names, strict=True))
         tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=rust, **roles)
     tokenizer.save_pretrained(tmp_path)
-    ours = Tokenizer.load(tmp_path)
+    ours = load_tokenizer(tmp_path)
     batch = Tagging(labels=LABELS, max_length=64).encode(texts, ours)
     edges = batch.offsets.tolist()
     for number, text in enumerate(texts):
@@ -125,11 +126,11 @@ def test_raw_text_is_seen_as_by_a_pipeline(kind: str, tmp_path: Path) -> None:
 
 
 def test_words_inside_one_piece_go_on_with_the_first(tiny_tokenizer: Any, tmp_path: Path) -> None:
-    tiny_tokenizer.save(tmp_path)
+    save_tokenizer(tiny_tokenizer, tmp_path)
     added = {"old city": tiny_tokenizer.vocab_size}
     (tmp_path / "tokenizer.json").unlink()
     (tmp_path / "added_tokens.json").write_text(json.dumps(added), encoding="utf-8")
-    tokenizer = Tokenizer.load(tmp_path)
+    tokenizer = load_tokenizer(tmp_path)
     task = Tagging(labels=LABELS, max_length=64)
     item = "the old city ran"
     batch = task.encode([item], tokenizer)

@@ -11,7 +11,7 @@ from bertie.commands.demo import demo
 from bertie.corpus.segmentation import is_installed
 from bertie.corpus.shards import Corpus
 from bertie.errors import DataError, SettingsError
-from bertie.tokenizer.tokenizer import Tokenizer
+from bertie.tokenizer.reading import load_tokenizer
 
 _draw = random.Random(0)
 _KINDS = ("fresh", "rotten")
@@ -109,7 +109,7 @@ def test_held_out_text_is_never_read_in_training(tmp_path: Path) -> None:
     corpus, _, _ = files = _write_journeys(tmp_path)
     _run(files, out, epochs=1)
     documents = corpus.read_text().split("\n\n")
-    tokenizer = Tokenizer.load(out / "tokenizer")
+    tokenizer = load_tokenizer(out / "tokenizer")
     for name, expected in (
         ("held-out", documents[19::20]),
         ("corpus", [text for place, text in enumerate(documents) if place % 20 != 19]),

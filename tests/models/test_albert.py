@@ -15,6 +15,7 @@ from bertie.errors import SettingsError
 from bertie.formats import huggingface
 from bertie.models.albert import AlbertConfig
 from bertie.ops.dropout.op import Noise
+from bertie.tokenizer.writing import save_tokenizer
 
 SMALL = AlbertConfig(
     60, hidden_size=16, num_layers=4, num_heads=2, intermediate_size=24, max_positions=32, embedding_size=6
@@ -59,7 +60,7 @@ def test_a_folder_of_its_pre_training_is_read_whole(tiny_tokenizer: Any, tmp_pat
     shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
     config = transformers.AlbertConfig(vocab_size=tiny_tokenizer.vocab_size, embedding_size=12, **shape)
     transformers.AlbertForPreTraining(config).save_pretrained(tmp_path)
-    tiny_tokenizer.save(tmp_path)
+    save_tokenizer(tiny_tokenizer, tmp_path)
     bundle = huggingface.read(tmp_path)
     assert bundle.task.name == "sentence_order" and bundle.notes == ()
 

@@ -14,6 +14,7 @@ from bertie.batch import Batch
 from bertie.errors import SettingsError
 from bertie.formats import huggingface
 from bertie.models.electra import ElectraConfig
+from bertie.tokenizer.writing import save_tokenizer
 
 SMALL = ElectraConfig(
     60, hidden_size=16, num_layers=2, num_heads=2, intermediate_size=24, max_positions=32, embedding_size=6
@@ -58,7 +59,7 @@ def test_a_discriminators_folder_detects(tiny_tokenizer: Any, tmp_path: Path) ->
     torch.manual_seed(0)
     theirs = transformers.ElectraForPreTraining(config).eval()
     theirs.save_pretrained(tmp_path)
-    tiny_tokenizer.save(tmp_path)
+    save_tokenizer(tiny_tokenizer, tmp_path)
     bundle, bare = huggingface.read(tmp_path), huggingface.read(tmp_path, task="features")
     assert bundle.task.name == "replaced_token" and bundle.notes == ()
     assert "left out: head.discriminator" in bare.notes[0]

@@ -18,6 +18,7 @@ from bertie.formats import huggingface
 from bertie.models.bert import Bert, BertConfig
 from bertie.models.model import architecture
 from bertie.tokenizer.tokenizer import SPECIALS, Tokenizer
+from bertie.tokenizer.writing import save_tokenizer
 
 KINDS = ("albert", "bert", "distilbert", "electra", "modernbert", "roberta", "roformer")
 POOLED = ("albert", "bert", "roberta")
@@ -63,7 +64,7 @@ def test_the_same_as_transformers(kind: str, tmp_path: Path) -> None:
     )
     model = getattr(transformers, f"{name}Model")(config).eval()
     model.save_pretrained(tmp_path)
-    Tokenizer.build([*SPECIALS, *(f"piece{number}" for number in range(65))], lowercase=True).save(tmp_path)
+    save_tokenizer(Tokenizer.build([*SPECIALS, *(f"piece{number}" for number in range(65))], lowercase=True), tmp_path)
     inputs = padded()
     if kind in ("distilbert", "modernbert", "roberta"):
         inputs.pop("token_type_ids")
@@ -231,7 +232,7 @@ def test_a_folder_without_pooler_says_so(tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers")
     config = transformers.BertConfig(vocab_size=70, **SMALL)
     transformers.BertForMaskedLM(config).save_pretrained(tmp_path)
-    Tokenizer.build([*SPECIALS, *(f"piece{number}" for number in range(65))], lowercase=True).save(tmp_path)
+    save_tokenizer(Tokenizer.build([*SPECIALS, *(f"piece{number}" for number in range(65))], lowercase=True), tmp_path)
     encoder = bertie.encoder(tmp_path)
     assert encoder.pooler is None and not hasattr(encoder(**padded()), "pooler_output")
     assert huggingface.read(tmp_path, task="features").model.encoder.pooler is None

@@ -24,6 +24,7 @@ from bertie.tasks.masked_lm import MaskedLM
 from bertie.tasks.multiple_choice import MultipleChoice
 from bertie.tasks.question_answering import QuestionAnswering
 from bertie.tasks.tagging import Tagging
+from bertie.tokenizer.reading import load_tokenizer
 from bertie.tokenizer.tokenizer import Tokenizer
 
 SMALL = RobertaConfig(60, hidden_size=16, num_layers=2, num_heads=2, intermediate_size=24, max_positions=32)
@@ -38,7 +39,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     trained.train_from_iterator([GOOD, BAD] * 4, vocab_size=320, special_tokens=specials, show_progress=False)
     folder = tmp_path_factory.mktemp("bpe")
     trained.save_model(str(folder))
-    return Tokenizer.load(folder)
+    return load_tokenizer(folder)
 
 
 def bundle(task: Any, tokenizer: Tokenizer) -> Bundle:

@@ -19,6 +19,7 @@ from bertie.inference.predictor import Predictor
 from bertie.items.text import Text
 from bertie.readers.frames import as_file, as_texts, is_table, write
 from bertie.tasks.classification import Classification
+from bertie.tokenizer.writing import save_tokenizer
 
 TEXTS = ["the film was good", "the cat sat", "an old house"]
 COLUMNS = {"id": [7, 8, 9], "body": TEXTS, "stars": [1.5, 2.0, 3.0]}
@@ -215,7 +216,7 @@ def test_finetune_on_a_table_can_be_repeated_from_its_folder(
         if hasattr(value, "to_dicts"):
             value = type(value)([dict(zip(("text", "label"), row, strict=True)) for row in LEARNED])
     monkeypatch.chdir(tmp_path)
-    tiny_tokenizer.save("tokenizer")
+    save_tokenizer(tiny_tokenizer, "tokenizer")
     how: Any = {"steps": 2, "batch_size": 4, "threads": 1, "length": 16, "model": {"size": "2/32"}}
     report = bertie.finetune(train=value, dev=value, tokenizer="tokenizer", out="out/run", **how)
     assert set(report.scores) >= {"accuracy"}

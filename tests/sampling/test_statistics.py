@@ -17,6 +17,7 @@ from bertie.sampling.instances import draw_instances
 from bertie.sampling.masking import choose_masked
 from bertie.sampling.plan import pair_plan
 from bertie.sampling.sampler import Sampler
+from bertie.tokenizer.reading import load_tokenizer
 from bertie.tokenizer.tokenizer import Tokenizer
 
 _CHARACTERS = 6_000_000
@@ -89,12 +90,12 @@ def test_real_text(test_data: Path, tmp_path: Path) -> None:
         (tmp_path / "text.txt").write_text(stream.read(_CHARACTERS), encoding="utf-8")
     vocabulary = test_data / "vocab" / "bert-base-uncased-vocab.txt"
     corpus = prepare([tmp_path / "text.txt"], tokenizer=vocabulary, out=tmp_path / "corpus", num_processes=1)
-    check(measure(corpus, Tokenizer.load(corpus.tokenizer_path), instances=60_000))
+    check(measure(corpus, load_tokenizer(corpus.tokenizer_path), instances=60_000))
 
 
 if __name__ == "__main__":
     opened = Corpus.open(sys.argv[1])
-    figures = measure(opened, Tokenizer.load(opened.tokenizer_path), instances=int(sys.argv[2]))
+    figures = measure(opened, load_tokenizer(opened.tokenizer_path), instances=int(sys.argv[2]))
     for name, value in figures.items():
         print(f"{name:32} {value:,.5f}")
     check(figures)

@@ -27,7 +27,7 @@ from bertie.tasks.causal_lm import CausalLM
 from bertie.tasks.masked_lm import MaskedLM
 from bertie.tasks.pretraining import Pretraining
 from bertie.tasks.replaced_token import ReplacedToken
-from bertie.tokenizer.tokenizer import Tokenizer
+from bertie.tokenizer.reading import load_tokenizer
 from bertie.training.settings import TrainingSettings
 
 WORDS = ("film", "story", "day", "cat", "dog", "bird", "fish", "house", "river", "city", "good", "bad", "great")
@@ -48,7 +48,7 @@ def corpus(prepare_sentences: Callable[..., Path]) -> Path:
 
 def begun(task: Any, corpus: Path, *, seed: int = 0, **changes: Any) -> tuple[Any, Any, Any]:
     """Return a network before and after it began, and what was told."""
-    text, tokenizer = Corpus.open(corpus), Tokenizer.load(corpus / "tokenizer")
+    text, tokenizer = Corpus.open(corpus), load_tokenizer(corpus / "tokenizer")
     size = {"architecture": "bert", "size": "2/64", "num_heads": 2, **changes}
     bundle = RandomStart.of(ModelSettings(**size), tokenizer).draw(task, seed=seed)
     network = task.network(bundle.model, seed=seed)
@@ -58,7 +58,7 @@ def begun(task: Any, corpus: Path, *, seed: int = 0, **changes: Any) -> tuple[An
 
 
 def test_bias_is_the_logarithm_of_frequencies(corpus: Path) -> None:
-    text, tokenizer = Corpus.open(corpus), Tokenizer.load(corpus / "tokenizer")
+    text, tokenizer = Corpus.open(corpus), load_tokenizer(corpus / "tokenizer")
     occurrences = np.bincount(text.gather([0], [text.num_tokens]), minlength=tokenizer.vocab_size) + 0.5
     expected = torch.from_numpy(np.log(occurrences / occurrences.sum())).float()
     for task in (MaskedLM(max_length=32), Pretraining(max_length=32)):
@@ -75,7 +75,7 @@ def test_bias_is_the_logarithm_of_frequencies(corpus: Path) -> None:
 
 def test_words_get_vectors_of_their_counts_and_the_others_keep_theirs(corpus: Path) -> None:
     network, before, _ = begun(MaskedLM(max_length=32), corpus)
-    table, tokenizer = network.encoder.embeddings.word.weight.detach(), Tokenizer.load(corpus / "tokenizer")
+    table, tokenizer = network.encoder.embeddings.word.weight.detach(), load_tokenizer(corpus / "tokenizer")
     ids = [pieces[0] for pieces in tokenizer.encode_batch(list(WORDS))]
     kept = slice(0, 64 - 2 * 8)  # the last columns of both tables tell places
     drawn = before["encoder.embeddings.word.weight"]
@@ -85,7 +85,7 @@ def test_words_get_vectors_of_their_counts_and_the_others_keep_theirs(corpus: Pa
 
 
 def test_an_output_matrix_of_its_own_begins_as_the_word_vectors(corpus: Path) -> None:
-    tokenizer, task = Tokenizer.load(corpus / "tokenizer"), MaskedLM(max_length=32)
+    tokenizer, task = load_tokenizer(corpus / "tokenizer"), MaskedLM(max_length=32)
     shape = BertConfig.sized("2/64", vocab_size=tokenizer.vocab_size)
     network = new(replace(shape, tied=False), task, tokenizer, 0).model
     neighbours.begin(network, task, Corpus.open(corpus), tokenizer, seed=0)
@@ -102,7 +102,7 @@ def test_tables_that_two_models_learn_on_are_large(corpus: Path) -> None:
         words, places = (
             part.weight.detach() for part in (network.encoder.embeddings.word, network.encoder.embeddings.position)
         )
-        ids = [pieces[0] for pieces in Tokenizer.load(corpus / "tokenizer").encode_batch(list(WORDS))]
+        ids = [pieces[0] for pieces in load_tokenizer(corpus / "tokenizer").encode_batch(list(WORDS))]
         assert float(words[ids, :96].std()) == pytest.approx(0.02 * size, rel=0.25)
         assert float(places.abs().max()) == pytest.approx(0.03 * size, rel=0.02)
 
@@ -142,7 +142,7 @@ def test_paper_draws_what_it_always_drew() -> None:
 def test_paper_leaves_the_weights_as_drawn(corpus: Path, tmp_path: Path) -> None:
     model = replace(SIZE, start="paper")
     bertie.pretrain(corpus=corpus, out=tmp_path / "run", model=model, steps=1, learning_rate=1e-30, seed=7, **RUN)
-    drawn = RandomStart.of(SIZE, Tokenizer.load(corpus / "tokenizer")).draw(MaskedLM(max_length=32), seed=7).model
+    drawn = RandomStart.of(SIZE, load_tokenizer(corpus / "tokenizer")).draw(MaskedLM(max_length=32), seed=7).model
     written = huggingface.read(tmp_path / "run" / "model").model.state_dict()
     assert all(torch.equal(value, written[name]) for name, value in drawn.state_dict().items())
 
@@ -218,7 +218,7 @@ def test_transformers_sees_the_same_heads(corpus: Path, tmp_path: Path) -> None:
     import transformers
 
     network, _, _ = begun(MaskedLM(max_length=32), corpus, size="2/128")
-    tokenizer = Tokenizer.load(corpus / "tokenizer")
+    tokenizer = load_tokenizer(corpus / "tokenizer")
     bundle = RandomStart.of(ModelSettings(size="2/128"), tokenizer).draw(MaskedLM(max_length=32), seed=0)
     bundle.model.load_state_dict(network.state_dict())
     huggingface.write(bundle, tmp_path / "model")

@@ -21,6 +21,7 @@ from bertie.sampling.instances import Instances
 from bertie.sampling.random import stream
 from bertie.tasks.sentence_order import SentenceOrder
 from bertie.tasks.task import TaskModel
+from bertie.tokenizer.writing import save_tokenizer
 
 FIRST, SECOND = ["the cat sat", "a dog ran in the city", "good fish"], ["it ate fish .", None, "bad bird"]
 TASK = SentenceOrder(max_length=32, mask_rate=0.3)
@@ -80,7 +81,7 @@ def test_alberts_own_folder_in_and_out(tiny_tokenizer: Any, tmp_path: Path) -> N
     torch.manual_seed(0)
     theirs = transformers.AlbertForPreTraining(config).eval()
     theirs.save_pretrained(tmp_path / "theirs")
-    tiny_tokenizer.save(tmp_path / "theirs")
+    save_tokenizer(tiny_tokenizer, tmp_path / "theirs")
     bundle = huggingface.read(tmp_path / "theirs")
     assert (bundle.task.name, bundle.notes) == ("sentence_order", ())
     batch = TASK.encode(FIRST, tiny_tokenizer)

@@ -26,7 +26,9 @@ from tokenizers import Tokenizer as RustTokenizer
 from bertie.errors import DataError, SettingsError
 from bertie.tasks.masked_lm import MaskedLM
 from bertie.tasks.task import Text
+from bertie.tokenizer.reading import load_tokenizer
 from bertie.tokenizer.tokenizer import SPECIALS, Tokenizer
+from bertie.tokenizer.writing import save_tokenizer
 
 ROBERTA = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
 TEXT = [
@@ -120,7 +122,7 @@ def assert_equal_ids(ours: Tokenizer, theirs: Any) -> None:
 
 
 def test_ids_of_vocabulary_and_merges(roberta: Path) -> None:
-    ours = Tokenizer.load(roberta)
+    ours = load_tokenizer(roberta)
     assert_equal_ids(
         ours, transformers.RobertaTokenizer.from_pretrained(roberta, mask_token=AddedToken("<mask>", lstrip=True))
     )
@@ -130,29 +132,29 @@ def test_ids_of_vocabulary_and_merges(roberta: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["roberta", "modern"])
 def test_what_is_written_is_read_by_either_side(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    ours = Tokenizer.load(request.getfixturevalue(kind))
-    ours.save(tmp_path / "once")
+    ours = load_tokenizer(request.getfixturevalue(kind))
+    save_tokenizer(ours, tmp_path / "once")
     for place in (tmp_path / "once", tmp_path / "once" / "tokenizer.json"):
-        again = Tokenizer.load(place)
+        again = load_tokenizer(place)
         assert (again.fingerprint, again.tokens) == (ours.fingerprint, ours.tokens)
         assert (again.special_ids, again.num_between) == (ours.special_ids, ours.num_between)
     theirs = theirs_of(tmp_path / "once")
     assert_equal_ids(again, theirs)
     assert [theirs.cls_token_id, theirs.sep_token_id, theirs.pad_token_id] == [ours.start, ours.separator, ours.pad]
     assert [theirs.mask_token_id, theirs.unk_token_id] == [ours.mask, ours.unknown]
-    again.save(tmp_path / "twice")
+    save_tokenizer(again, tmp_path / "twice")
     for file in (tmp_path / "once").iterdir():
         assert file.read_bytes() == (tmp_path / "twice" / file.name).read_bytes(), file.name
 
 
 def test_ids_of_a_tokenizer_json(modern: Path) -> None:
-    ours = Tokenizer.load(modern)
+    ours = load_tokenizer(modern)
     assert_equal_ids(ours, theirs_of(modern))
     assert ours.num_between == 1 and ours.tokens[ours.mask] == "[MASK]"
 
 
 def test_a_pair_has_two_separators_between(roberta: Path) -> None:
-    ours = Tokenizer.load(roberta)
+    ours = load_tokenizer(roberta)
     a, b = ours.encode_batch(["the cat", "the dog"])
     found = ours.pack(["the cat"], ["the dog"], max_length=40)
     assert found.tokens.tolist() == [0, *a, 2, 2, *b, 2]
@@ -165,7 +167,7 @@ def test_a_pair_has_two_separators_between(roberta: Path) -> None:
 @settings(max_examples=100)
 @given(texts=st.lists(st.text(max_size=40), min_size=1, max_size=6))
 def test_any_text_comes_back_with_its_characters(roberta: Path, texts: list[str]) -> None:
-    ours = Tokenizer.load(roberta)
+    ours = load_tokenizer(roberta)
     plain = [text for text in texts if not any(name in text for name in ROBERTA)]
     assert [ours.decode(ids) for ids in ours.encode_batch(plain)] == plain
     for text, (ids, spans) in zip(plain, ours.encode_batch_aligned(plain), strict=True):
@@ -177,7 +179,7 @@ def test_any_text_comes_back_with_its_characters(roberta: Path, texts: list[str]
 
 @pytest.mark.parametrize("kind", ["roberta", "modern"])
 def test_pieces_as_text(kind: str, request: pytest.FixtureRequest) -> None:
-    ours = Tokenizer.load(request.getfixturevalue(kind))
+    ours = load_tokenizer(request.getfixturevalue(kind))
     (ids,) = ours.encode_batch(["The old dog's café"])
     assert "".join(ours.shown[piece] for piece in ids) == "The old dog's café"
     assert ours.shown[ours.mask] == ours.tokens[ours.mask] and ours.tokens[ours.mask] in ("<mask>", "[MASK]")
@@ -202,15 +204,15 @@ def test_a_unigram_file(tmp_path: Path) -> None:
     rust.save(str(tmp_path / "tokenizer.json"))
     names = {"cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": {"content": "[MASK]", "lstrip": True}}
     (tmp_path / "special_tokens_map.json").write_text(json.dumps(names), encoding="utf-8")
-    ours = Tokenizer.load(tmp_path)
+    ours = load_tokenizer(tmp_path)
     found = ours.pack(["The cats [MASK]"], ["at"], max_length=20)
     assert [ours.tokens[piece] for piece in found.tokens] == [
         *("[CLS]", "\u2581the", "\u2581cat", "s", "\u2581", "[MASK]", "[SEP]", "\u2581", "a", "t", "[SEP]")
     ]
     assert ours.lowercase and ours.shown[7] == " cat" and ours.unknown == 1
     assert ours.word_starts([6, 7, 8]) == [True, True, False]
-    ours.save(tmp_path / "again")
-    again = Tokenizer.load(tmp_path / "again")
+    save_tokenizer(ours, tmp_path / "again")
+    again = load_tokenizer(tmp_path / "again")
     assert (again.fingerprint, again.special_ids) == (ours.fingerprint, ours.special_ids)
 
 
@@ -231,47 +233,47 @@ def test_an_albert_that_transformers_4_made_of_a_sentencepiece_file(cut: bool, t
     if not cut:
         said = r'normalizer \.\.\. .*"Lowercase"[}], .* [{]2,[}].* transformers 5 uses \.\.\. .*"Lowercase"}]}\. '
         with pytest.raises(DataError, match=said):
-            Tokenizer.load(tmp_path)
+            load_tokenizer(tmp_path)
         return
     text = "The   cats \u3000 \u00e2t\t\n the"
     theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)(text, add_special_tokens=False)["input_ids"]
-    assert Tokenizer.load(tmp_path).encode_batch([text]) == [theirs]
+    assert load_tokenizer(tmp_path).encode_batch([text]) == [theirs]
 
 
 def test_what_is_missing_is_named(roberta: Path, modern: Path, tmp_path: Path) -> None:
     (tmp_path / "own.model").write_bytes(b"\x0a")
     with pytest.raises(SettingsError, match=r"only own\.model; if it is a sentencepiece model, give its name"):
-        Tokenizer.load(tmp_path)
+        load_tokenizer(tmp_path)
     (tmp_path / "vocab.json").write_bytes((roberta / "vocab.json").read_bytes())
     with pytest.raises(DataError, match=r"needs its merges\.txt"):
-        Tokenizer.load(tmp_path)
+        load_tokenizer(tmp_path)
     (tmp_path / "merges.txt").write_bytes(b"\xff\n")
     with pytest.raises(DataError, match=r"vocab\.json and merges\.txt"):
-        Tokenizer.load(tmp_path)
+        load_tokenizer(tmp_path)
     (tmp_path / "merges.txt").write_bytes((roberta / "merges.txt").read_bytes())
     (tmp_path / "special_tokens_map.json").write_text('{"mask_token": "<hole>"}')
     with pytest.raises(DataError, match="'<hole>'"):
-        Tokenizer.load(tmp_path)
+        load_tokenizer(tmp_path)
     (tmp_path / "special_tokens_map.json").write_text("[1]")
     with pytest.raises(DataError, match=r"special_tokens_map\.json: a JSON object was expected"):
-        Tokenizer.load(tmp_path)
+        load_tokenizer(tmp_path)
     state = json.loads((modern / "tokenizer.json").read_text(encoding="utf-8"))
     (tmp_path / "tokenizer.json").write_text(json.dumps({**state, "post_processor": None}), encoding="utf-8")
     (tmp_path / "special_tokens_map.json").unlink()
     with pytest.raises(DataError, match="has no post_processor"):
-        Tokenizer.load(tmp_path)
+        load_tokenizer(tmp_path)
 
 
 def test_two_tokenizers_have_two_fingerprints(roberta: Path, modern: Path, tmp_path: Path) -> None:
     merges = (roberta / "merges.txt").read_text(encoding="utf-8").splitlines()
     (tmp_path / "merges.txt").write_text("\n".join(merges[:-1]) + "\n", encoding="utf-8")
     (tmp_path / "vocab.json").write_bytes((roberta / "vocab.json").read_bytes())
-    prints = {Tokenizer.load(folder).fingerprint for folder in (roberta, modern, tmp_path)}
+    prints = {load_tokenizer(folder).fingerprint for folder in (roberta, modern, tmp_path)}
     assert len(prints) == 3
 
 
 def test_what_a_mask_hides_begins_with_the_space_before_it(roberta: Path) -> None:
-    tokenizer = Tokenizer.load(roberta)
+    tokenizer = load_tokenizer(roberta)
     whole = tokenizer.pack(["The old dog ran", "dog"], max_length=32)
     gaps = [tokenizer.encode_batch([word])[0] for word in (" dog", "dog")]
     texts = [f"The old {'<mask>' * len(gaps[0])} ran", "<mask>" * len(gaps[1])]

@@ -12,7 +12,9 @@ from tokenizers import AddedToken, models, normalizers, pre_tokenizers, processo
 from tokenizers import Tokenizer as RustTokenizer
 
 from bertie.errors import DataError
+from bertie.tokenizer.reading import load_tokenizer
 from bertie.tokenizer.tokenizer import SPECIALS, Tokenizer
+from bertie.tokenizer.writing import save_tokenizer
 
 WORDS = ["the", "cat", "sat", "Paris", "par", "##is", "in", "a", "##a", "b", "##s", ".", ",", "#", "京", "[", "]"]
 PIECES = [*SPECIALS, *WORDS]
@@ -48,20 +50,20 @@ def built(pieces: list[str] = PIECES, **parts: Any) -> dict[str, Any]:
 
 def assert_as_theirs(folder: Path, out: Path) -> Tokenizer:
     """Compare ids with transformers', here and of what is written."""
-    ours = Tokenizer.load(folder)
+    ours = load_tokenizer(folder)
     theirs = transformers.AutoTokenizer.from_pretrained(folder)
     expected = [theirs(text, add_special_tokens=False)["input_ids"] for text in TEXTS]
     assert ours.encode_batch(TEXTS) == expected
-    ours.save(out)
+    save_tokenizer(ours, out)
     fill(out, pieces=None, model=json.loads((folder / "config.json").read_text())["model_type"])
     again = transformers.AutoTokenizer.from_pretrained(out)
     assert [again(text, add_special_tokens=False)["input_ids"] for text in TEXTS] == expected
     for file in (out, *(out / name for name in ("tokenizer.json", "vocab.txt") if (out / name).exists())):
-        assert Tokenizer.load(file).encode_batch(TEXTS) == expected
+        assert load_tokenizer(file).encode_batch(TEXTS) == expected
     packed = ours.pack(TEXTS[:1], TEXTS[1:2], max_length=99)
     pair = again(TEXTS[0], TEXTS[1])
     assert (packed.tokens.tolist(), packed.segments.tolist()) == (pair["input_ids"], pair["token_type_ids"])
-    assert Tokenizer.load(out).fingerprint == ours.fingerprint or not ours.is_plain
+    assert load_tokenizer(out).fingerprint == ours.fingerprint or not ours.is_plain
     return ours
 
 
@@ -100,7 +102,7 @@ def test_the_config_wins_over_tokenizer_json(setting: dict[str, Any], tmp_path: 
 def test_what_only_tokenizer_json_says_is_asked_for(tmp_path: Path) -> None:
     folder = fill(tmp_path / "a", tokenizer=built(lowercase=False))
     with pytest.raises(DataError, match=r'lowercase false.*write "do_lower_case": false \(or true\)'):
-        Tokenizer.load(folder)
+        load_tokenizer(folder)
     fill(folder, tokenizer_config={"do_lower_case": False})
     assert not assert_as_theirs(folder, tmp_path / "out").lowercase
 
@@ -125,7 +127,7 @@ def test_what_only_tokenizer_json_says_is_asked_for(tmp_path: Path) -> None:
 def test_a_pipeline_that_the_class_would_not_build(parts: dict[str, Any], said: str, tmp_path: Path) -> None:
     folder = fill(tmp_path / "a", tokenizer=built(**parts), tokenizer_config={"tokenizer_class": "BertTokenizerFast"})
     with pytest.raises(DataError, match=f'{said}.*"tokenizer_class": "PreTrainedTokenizerFast"'):
-        Tokenizer.load(folder)
+        load_tokenizer(folder)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +147,7 @@ def test_a_pipeline_that_the_class_would_not_build(parts: dict[str, Any], said: 
 def test_other_tokenizers_are_refused_by_name(settings: dict[str, Any], said: str, tmp_path: Path) -> None:
     folder = fill(tmp_path / "a", tokenizer_config={"do_lower_case": True, **settings})
     with pytest.raises(DataError, match=said):
-        Tokenizer.load(folder)
+        load_tokenizer(folder)
 
 
 def test_a_word_never_split_that_is_an_added_token(tmp_path: Path) -> None:
@@ -169,25 +171,25 @@ def test_an_added_token_that_would_get_another_id(tmp_path: Path) -> None:
     twice = fill(tmp_path / "a", pieces=[*PIECES, "cat"], tokenizer_config=settings)
     fill(twice, pieces=None, added_tokens={"covid": len(PIECES) + 1})
     with pytest.raises(DataError, match=r"'covid' has the id 23 in its files.* 22;"):
-        Tokenizer.load(twice)
+        load_tokenizer(twice)
     two = fill(tmp_path / "b", tokenizer_config=settings, added_tokens={"covid": 30}, tokenizer=built())
     state = json.loads((two / "tokenizer.json").read_text())
     state["added_tokens"].append({**state["added_tokens"][0], "content": "covid", "id": 31})
     fill(two, pieces=None, tokenizer=state)
     with pytest.raises(DataError, match=r"'covid' has the id 31 in tokenizer\.json and 30 in added_tokens\.json"):
-        Tokenizer.load(two)
+        load_tokenizer(two)
 
 
 def test_a_vocabulary_with_counts(tmp_path: Path) -> None:
     folder = fill(tmp_path / "a", pieces=[f"{piece}\t{number}" for number, piece in enumerate(PIECES)])
     with pytest.raises(DataError, match=r"second column.*cut -f1"):
-        Tokenizer.load(folder)
+        load_tokenizer(folder)
 
 
 def test_capitals_without_a_word_about_case(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(DataError, match=r"capitals \('Paris'\).*\"do_lower_case\": false"):
-        Tokenizer.load(fill(tmp_path / "a"))
-    assert not Tokenizer.load(fill(tmp_path / "b", model=None)).lowercase
+        load_tokenizer(fill(tmp_path / "a"))
+    assert not load_tokenizer(fill(tmp_path / "b", model=None)).lowercase
     assert "so texts keep their capitals" in capsys.readouterr().err
     lower = [piece.lower() if piece == "Paris" else piece for piece in PIECES]
     assert assert_as_theirs(fill(tmp_path / "c", pieces=lower), tmp_path / "d").lowercase
@@ -203,7 +205,7 @@ def test_ids_with_a_hole(tmp_path: Path) -> None:
 
 def test_two_vocabularies(tmp_path: Path) -> None:
     folder = fill(tmp_path / "a", pieces=[*PIECES[:-1], "dog"], tokenizer=built())
-    assert "'dog' on line 22" in Tokenizer.load(folder).remarks[0]
+    assert "'dog' on line 22" in load_tokenizer(folder).remarks[0]
 
 
 @pytest.mark.parametrize(("version", "told"), [("4.40.0", True), (None, True), ("5.23.0", False)])
@@ -215,10 +217,10 @@ def test_segments_as_the_version_gave_them(version: str | None, told: bool, tmp_
     settings = {"tokenizer_class": "PreTrainedTokenizerFast", **dict(zip(ROLES, SPECIALS, strict=True))}
     folder = fill(tmp_path / "a", pieces=None, tokenizer=built(post_processor=layout), tokenizer_config=settings)
     fill(folder, pieces=None, model=None, config={"model_type": "bert", "transformers_version": version})
-    ours = Tokenizer.load(folder)
+    ours = load_tokenizer(folder)
     assert ours.tells_segments is told and bool(ours.doubt) is told
     fill(folder, pieces=None, model=None, tokenizer_config={**settings, "model_input_names": ["input_ids"]})
-    assert not Tokenizer.load(folder).tells_segments
+    assert not load_tokenizer(folder).tells_segments
 
 
 def test_parts_that_are_broken(tmp_path: Path) -> None:
@@ -233,4 +235,4 @@ def test_parts_that_are_broken(tmp_path: Path) -> None:
         folder = fill(tmp_path / f"{name}{said[:4]}", **{"tokenizer_config": {}, name: content})
         (folder / "vocab.txt").write_text("\n".join(SPECIALS))
         with pytest.raises(DataError, match=said):
-            Tokenizer.load(folder)
+            load_tokenizer(folder)

@@ -7,7 +7,7 @@ import pytest
 from bertie.commands.check import check
 from bertie.commands.train_tokenizer import train_tokenizer
 from bertie.tokenizer.marks import count_script_marks, count_vowel_signs
-from bertie.tokenizer.tokenizer import Tokenizer
+from bertie.tokenizer.reading import load_tokenizer
 
 HINDI = "कुत्ता और बिल्ली आँगन में सो रहे हैं। यह नदी बहुत लंबी है।"
 THAI = "วันนี้อากาศดีมาก เราไปเดินเล่นที่สวน"
@@ -27,11 +27,11 @@ def test_words_that_differ_in_a_vowel_stay_apart(
     corpus.write_text(f"{text}\n" * 5, encoding="utf-8")
     train_tokenizer((str(corpus),), out=tmp_path / "kept", vocab_size=200)
     assert "vowel signs and other marks that words of this script need, so they are kept" in capsys.readouterr().err
-    one, other = Tokenizer.load(tmp_path / "kept").encode_batch(list(words))
+    one, other = load_tokenizer(tmp_path / "kept").encode_batch(list(words))
     assert one != other
     train_tokenizer((str(corpus),), out=tmp_path / "dropped", vocab_size=200, strip_accents=True)
     assert "were dropped with the accents" in capsys.readouterr().err
-    one, other = Tokenizer.load(tmp_path / "dropped").encode_batch(list(words))
+    one, other = load_tokenizer(tmp_path / "dropped").encode_batch(list(words))
     assert one == other
 
 
@@ -40,7 +40,7 @@ def test_accents_are_dropped_without_a_word(tmp_path: Path, capsys: pytest.Captu
     corpus.write_text("L'été était très long, déjà passé.\n" * 5, encoding="utf-8")
     train_tokenizer((str(corpus),), out=tmp_path / "out", vocab_size=100)
     assert "vowel signs" not in capsys.readouterr().err
-    one, other = Tokenizer.load(tmp_path / "out").encode_batch(["été", "ete"])
+    one, other = load_tokenizer(tmp_path / "out").encode_batch(["été", "ete"])
     assert one == other
 
 

@@ -14,7 +14,9 @@ from tokenizers import Tokenizer as RustTokenizer
 import bertie
 from bertie.errors import DataError
 from bertie.formats import huggingface
-from bertie.tokenizer.tokenizer import SPECIALS, Tokenizer
+from bertie.tokenizer.reading import load_tokenizer
+from bertie.tokenizer.tokenizer import SPECIALS
+from bertie.tokenizer.writing import save_tokenizer
 
 ROLES = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
 TEXT = "the old dog ran in the city, it's a café! a bad film never ran. THE new bird saw one red fish"
@@ -69,17 +71,17 @@ PIPELINES: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("kind", PIPELINES)
 def test_ids_here_and_there(kind: str, tmp_path: Path) -> None:
     folder = build(tmp_path / "own", **PIPELINES[kind])
-    ours, theirs = Tokenizer.load(folder), transformers.AutoTokenizer.from_pretrained(folder)
+    ours, theirs = load_tokenizer(folder), transformers.AutoTokenizer.from_pretrained(folder)
     expected = [theirs(text, add_special_tokens=False)["input_ids"] for text in TEXTS]
     assert ours.encode_batch(TEXTS) == expected
-    ours.save(tmp_path / "out")
+    save_tokenizer(ours, tmp_path / "out")
     (tmp_path / "out" / "config.json").write_text('{"model_type": "bert"}', encoding="utf-8")
     assert not (tmp_path / "out" / "vocab.txt").exists()
     again = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")
     assert [again(text, add_special_tokens=False)["input_ids"] for text in TEXTS] == expected
     pair, packed = again(TEXTS[0], TEXTS[1]), ours.pack(TEXTS[:1], TEXTS[1:2], max_length=200)
     assert packed.tokens.tolist() == pair["input_ids"] and packed.segments.tolist() == pair["token_type_ids"]
-    assert Tokenizer.load(tmp_path / "out").tokens == ours.tokens
+    assert load_tokenizer(tmp_path / "out").tokens == ours.tokens
     inner = {"prefix": "@@", "words": ""}.get(kind, "##")
     assert ours.inner == inner
     starts = ours.word_starts(range(ours.vocab_size))
@@ -111,7 +113,7 @@ def test_from_text_to_a_model_that_predicts(kind: str, tmp_path: Path) -> None:
         length=32,
         device="cpu",
     )
-    ours, theirs = Tokenizer.load(own), transformers.AutoTokenizer.from_pretrained(tuned / "model")
+    ours, theirs = load_tokenizer(own), transformers.AutoTokenizer.from_pretrained(tuned / "model")
     assert [theirs(text, add_special_tokens=False)["input_ids"] for text in TEXTS] == ours.encode_batch(TEXTS)
     (said,) = bertie.load(tuned / "model", device="cpu").predict(["old dog"])
     scores = transformers.pipeline("text-classification", str(tuned / "model"), top_k=None)(["old dog"])[0]
@@ -136,12 +138,12 @@ def test_what_cannot_be_used_is_refused_when_it_is_read(tmp_path: Path) -> None:
         folder.mkdir()
         (folder / "tokenizer.json").write_text(json.dumps({**state, **change}), encoding="utf-8")
         with pytest.raises(DataError, match=said):
-            Tokenizer.load(folder)
+            load_tokenizer(folder)
 
 
 def test_a_head_that_learned_without_special_tokens(tmp_path: Path) -> None:
     own = build(tmp_path / "own", **PIPELINES["nothing"])
-    size = Tokenizer.load(own).vocab_size
+    size = load_tokenizer(own).vocab_size
     shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24}
     config = transformers.BertConfig(vocab_size=size, **shape)
     transformers.BertForSequenceClassification(config).save_pretrained(own)
@@ -176,7 +178,7 @@ def test_an_mpnet_has_the_ids_of_transformers(tmp_path: Path) -> None:
     vocabulary = {word: number for number, word in enumerate(["<s>", "<pad>", "</s>", "[UNK]", *words, "<mask>"])}
     theirs = transformers.MPNetTokenizer(vocab=vocabulary)
     theirs.save_pretrained(tmp_path)
-    ours = Tokenizer.load(tmp_path)
+    ours = load_tokenizer(tmp_path)
     texts = ["the cats sat, on", "", "  Hello  CATS!", "a<mask>b", "北京 the", "é the", "\u0301a", "the\x00cat " * 9]
     for text in texts:
         assert ours.pack([text], max_length=64).tokens.tolist() == theirs(text)["input_ids"], text

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bertie.tokenizer.tokenizer import Tokenizer
+from bertie.tokenizer.reading import load_tokenizer
 
 COUNT = int(os.environ.get("BERTIE_PARITY_STRINGS", "6000"))
 _RANGES = (
@@ -55,7 +55,7 @@ def test_ids(test_data: Path, vocabulary: str, lowercase: bool) -> None:
     draw = random.Random(1)
     strings = real(test_data, COUNT // 2)
     strings += [hostile(draw) for _ in range(COUNT - len(strings))]
-    tokenizer = Tokenizer.load(file)
+    tokenizer = load_tokenizer(file)
     assert tokenizer.lowercase == lowercase  # guessed: the vocabulary has no capitals
     ours = tokenizer.encode_batch(strings)
     peer = BertTokenizerFast(vocab_file=str(file), do_lower_case=lowercase)

@@ -21,8 +21,9 @@ from bertie.formats import huggingface
 from bertie.formats.format import new
 from bertie.models.deberta_v2 import DebertaV2Config
 from bertie.tasks.masked_lm import MaskedLM
+from bertie.tokenizer.reading import load_tokenizer
 from bertie.tokenizer.sentencepiece import NAMES
-from bertie.tokenizer.tokenizer import Tokenizer
+from bertie.tokenizer.writing import save_tokenizer
 
 TEXT = [
     "The old dog ran in the city, and the cat saw it. The bird never sat in the new house by the river!",
@@ -196,7 +197,7 @@ def test_ids_of_the_conversion(
     kind: str, form: str, settings: dict[str, Any], files: dict[tuple[str, str], bytes], tmp_path: Path
 ) -> None:
     folder = fill(tmp_path / "a", kind, files[kind, form], **settings)
-    ours, theirs = Tokenizer.load(folder), theirs_of(folder, kind, settings, tmp_path / "b")
+    ours, theirs = load_tokenizer(folder), theirs_of(folder, kind, settings, tmp_path / "b")
     for text, ids, expected in zip(
         STRINGS, ours.encode_batch(STRINGS), theirs(STRINGS, add_special_tokens=False)["input_ids"], strict=True
     ):
@@ -214,20 +215,20 @@ def test_ids_of_the_conversion(
 @pytest.mark.parametrize("kind", MODELS)
 def test_what_is_written_is_read_by_either_side(kind: str, files: dict[tuple[str, str], bytes], tmp_path: Path) -> None:
     folder = fill(tmp_path / "a", kind, files[kind, "usual"])
-    ours = Tokenizer.load(folder)
-    ours.save(tmp_path / "once")
-    again = Tokenizer.load(tmp_path / "once")
+    ours = load_tokenizer(folder)
+    save_tokenizer(ours, tmp_path / "once")
+    again = load_tokenizer(tmp_path / "once")
     assert (again.fingerprint, again.tokens, again.num_between) == (ours.fingerprint, ours.tokens, ours.num_between)
     theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "once")
     expected = ours.encode_batch(STRINGS)
     assert theirs(STRINGS, add_special_tokens=False)["input_ids"] == again.encode_batch(STRINGS) == expected
     assert not (tmp_path / "once" / MODELS[kind]).exists()
-    again.save(tmp_path / "twice")
+    save_tokenizer(again, tmp_path / "twice")
     for file in (tmp_path / "once").iterdir():
         assert file.read_bytes() == (tmp_path / "twice" / file.name).read_bytes(), file.name
     (folder / MODELS[kind]).rename(tmp_path / "other.model")  # one file by its name, with a class and no config.json
     (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": CLASSES[kind] + "Fast"}))
-    assert Tokenizer.load(tmp_path / "other.model").fingerprint == ours.fingerprint
+    assert load_tokenizer(tmp_path / "other.model").fingerprint == ours.fingerprint
 
 
 @pytest.mark.parametrize("kind", ["deberta-v2", "xlm-roberta"])
@@ -235,7 +236,7 @@ def test_what_is_written_is_read_by_either_side(kind: str, files: dict[tuple[str
 def test_plain_text_has_the_pieces_of_sentencepiece(
     kind: str, form: str, files: dict[tuple[str, str], bytes], tmp_path: Path
 ) -> None:
-    ours = Tokenizer.load(fill(tmp_path, kind, files[kind, form]))
+    ours = load_tokenizer(fill(tmp_path, kind, files[kind, form]))
     processor = sentencepiece.SentencePieceProcessor(model_proto=files[kind, form])
     texts = [*TEXT, *TEXT[0].split(), "  two  spaces\n", "ＡＢＣ，① ﬁ…", "1990\u00a0km", "ǅ Ｐẞ"]
     for text, ids in zip(texts, ours.encode_batch(texts), strict=True):
@@ -247,7 +248,7 @@ def test_plain_text_has_the_pieces_of_sentencepiece(
 def test_xlm_roberta_is_that_of_transformers_5(files: dict[tuple[str, str], bytes], tmp_path: Path) -> None:
     mask = {"content": "<mask>", "lstrip": True, "__type": "AddedToken"}
     folder = fill(tmp_path, "xlm-roberta", files["xlm-roberta", "usual"], mask_token=mask)
-    ours, theirs = Tokenizer.load(folder), transformers.AutoTokenizer.from_pretrained(folder)
+    ours, theirs = load_tokenizer(folder), transformers.AutoTokenizer.from_pretrained(folder)
     texts = [*TEXT, "The <mask> sat", "  a  b ", "ＡＢＣ", "<ent> cat", "🐱"]
     assert ours.encode_batch(texts) == theirs(texts, add_special_tokens=False)["input_ids"]
     assert ours.tokens == theirs.convert_ids_to_tokens(range(len(theirs))) and ours.remarks == ()
@@ -257,20 +258,20 @@ def test_xlm_roberta_is_that_of_transformers_5(files: dict[tuple[str, str], byte
 
 def test_deberta_appends_its_mask(files: dict[tuple[str, str], bytes], tmp_path: Path) -> None:
     folder = fill(tmp_path, "deberta-v2", files["deberta-v2", "bytes"])
-    ours = Tokenizer.load(folder)
+    ours = load_tokenizer(folder)
     size = len(schema.ModelProto.FromString(files["deberta-v2", "bytes"]).pieces)
     assert (ours.pad, ours.start, ours.separator, ours.unknown, ours.mask) == (0, 1, 2, 3, size)
     assert (ours.num_between, ours.tells_segments, ours.lowercase) == (1, True, False)
     assert ["byte_fallback" in ours.remarks[0], "a map of characters" in ours.remarks[1]] == [True, True]
     (folder / "added_tokens.json").write_text(json.dumps({"[MASK]": size}))
-    assert Tokenizer.load(folder).tokens == ours.tokens
+    assert load_tokenizer(folder).tokens == ours.tokens
     (folder / "added_tokens.json").write_text(json.dumps({"[MASK]": size + 1}))
     with pytest.raises(DataError, match=r"'\[MASK\]' has the id"):
-        Tokenizer.load(folder)
+        load_tokenizer(folder)
 
 
 def test_albert_cuts_the_comma_from_a_number(files: dict[tuple[str, str], bytes], tmp_path: Path) -> None:
-    ours = Tokenizer.load(fill(tmp_path, "albert", files["albert", "usual"]))
+    ours = load_tokenizer(fill(tmp_path, "albert", files["albert", "usual"]))
     assert "▁2024," in ours.tokens and "a number with a comma" in ours.remarks[0]
     (ids,) = ours.encode_batch(["It cost 2024, and the CAFÉ"])
     assert "".join(ours.shown[piece] for piece in ids) == " it cost 2024, and the cafe" and ours.lowercase
@@ -296,27 +297,27 @@ def changed(content: bytes, **changes: Any) -> bytes:
 def test_settings_that_nobody_follows_are_said(
     kind: str, changes: dict[str, Any], said: str, files: dict[tuple[str, str], bytes], tmp_path: Path
 ) -> None:
-    usual = Tokenizer.load(fill(tmp_path / "a", kind, files[kind, "usual"]))
-    ours = Tokenizer.load(fill(tmp_path / "b", kind, changed(files[kind, "usual"], **changes)))
+    usual = load_tokenizer(fill(tmp_path / "a", kind, files[kind, "usual"]))
+    ours = load_tokenizer(fill(tmp_path / "b", kind, changed(files[kind, "usual"], **changes)))
     assert ours.fingerprint == usual.fingerprint
     assert any(said in remark for remark in ours.remarks) and not any(said in remark for remark in usual.remarks)
 
 
 def test_a_tokenizer_json_comes_first(files: dict[tuple[str, str], bytes], tmp_path: Path) -> None:
     folder = fill(tmp_path / "a", "deberta-v2", files["deberta-v2", "usual"])
-    ours = Tokenizer.load(folder)
-    ours.save(folder)
+    ours = load_tokenizer(folder)
+    save_tokenizer(ours, folder)
     (folder / "spm.model").write_bytes(b"broken")
-    assert Tokenizer.load(folder).fingerprint == ours.fingerprint
+    assert load_tokenizer(folder).fingerprint == ours.fingerprint
     (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "DebertaV2TokenizerFast"}')
-    again = Tokenizer.load(folder)
+    again = load_tokenizer(folder)
     assert again.encode_batch(STRINGS) == ours.encode_batch(STRINGS)
     assert any("is followed, as transformers 4 did" in remark for remark in again.remarks)
 
 
 def test_a_model_folder_as_deberta_v3_has_it(files: dict[tuple[str, str], bytes], tmp_path: Path) -> None:
     folder = fill(tmp_path / "a", "deberta-v2", files["deberta-v2", "bytes"])
-    tokenizer = Tokenizer.load(folder)
+    tokenizer = load_tokenizer(folder)
     config = DebertaV2Config.sized("1/16", vocab_size=tokenizer.vocab_size + 90)  # theirs has rows to spare too
     huggingface.write(new(config, MaskedLM(max_length=32), tokenizer, 1, architecture="deberta_v2"), tmp_path / "made")
     for name in ("config.json", "model.safetensors"):

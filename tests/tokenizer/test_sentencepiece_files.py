@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from bertie.errors import DataError, SettingsError
 from bertie.tokenizer import protobuf, sentencepiece
-from bertie.tokenizer.tokenizer import Tokenizer
+from bertie.tokenizer.reading import load_tokenizer
 
 Piece = tuple[str, float, int]
 UNKNOWN, CONTROL = sentencepiece.UNKNOWN, sentencepiece.CONTROL
@@ -74,13 +74,13 @@ def folder_of(content: bytes, folder: Path) -> Path:
 
 def refused(content: bytes, folder: Path) -> str:
     with pytest.raises(DataError) as caught:
-        Tokenizer.load(folder_of(content, folder))
+        load_tokenizer(folder_of(content, folder))
     assert str(folder / "spiece.model") in str(caught.value)
     return str(caught.value)
 
 
 def test_a_small_model(tmp_path: Path) -> None:
-    ours = Tokenizer.load(folder_of(model(charsmap=charsmap(LOWER)), tmp_path))
+    ours = load_tokenizer(folder_of(model(charsmap=charsmap(LOWER)), tmp_path))
     (ids,) = ours.encode_batch(["the cAts [MASK]"])
     assert [ours.tokens[number] for number in ids] == ["▁the", "▁cat", "s", "[MASK]"]
     read = sentencepiece.read(tmp_path / "spiece.model")
@@ -206,7 +206,7 @@ def test_any_map_of_characters(units: dict[int, int], blob: bytes, tmp_path: Pat
 def encodes_or_is_refused(content: bytes, folder: Path) -> None:
     """Load a model; what loads encodes every text without an error."""
     try:
-        ours = Tokenizer.load(folder_of(content, folder))
+        ours = load_tokenizer(folder_of(content, folder))
     except DataError:
         return
     assert all(0 <= number < ours.vocab_size for ids in ours.encode_batch(TEXTS) for number in ids)
@@ -236,9 +236,9 @@ def test_what_does_not_fit_the_class_is_refused(tmp_path: Path) -> None:
         (folder / "config.json").write_text(json.dumps({"model_type": kind}))
         (folder / "tokenizer_config.json").write_text(json.dumps(config))
         with pytest.raises(DataError, match=said):
-            Tokenizer.load(folder)
+            load_tokenizer(folder)
     (folder / "config.json").unlink()
     with pytest.raises(DataError, match=r"but no file names its class.*write its tokenizer_class into"):
-        Tokenizer.load(folder)
+        load_tokenizer(folder)
     with pytest.raises(SettingsError, match="no such tokenizer"):
-        Tokenizer.load(folder / "other.model")
+        load_tokenizer(folder / "other.model")

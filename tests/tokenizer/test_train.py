@@ -16,7 +16,8 @@ from tokenizers import normalizers, pre_tokenizers
 from bertie.commands.train_tokenizer import train_tokenizer
 from bertie.errors import DataError, SettingsError
 from bertie.tokenizer import train as training
-from bertie.tokenizer.tokenizer import SPECIALS, Tokenizer
+from bertie.tokenizer.reading import load_tokenizer
+from bertie.tokenizer.tokenizer import SPECIALS
 from bertie.tokenizer.train import train
 
 ROOT = Path(__file__).parents[2]
@@ -131,7 +132,7 @@ def test_the_command(tmp_path: Path) -> None:
     assert report.values["unknown_share"] == 0
     assert report.values["pieces_per_word"] > 1
     assert (report.next_command or "").startswith("bertie prepare-corpus")
-    assert Tokenizer.load(tmp_path / "out").vocab_size == 200
+    assert load_tokenizer(tmp_path / "out").vocab_size == 200
     with pytest.raises(SettingsError, match="exists"):
         train_tokenizer((str(tmp_path / "text.txt"),), out=tmp_path / "out", vocab_size=200)
 

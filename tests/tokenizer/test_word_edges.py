@@ -11,6 +11,7 @@ import pytest
 from tokenizers import ByteLevelBPETokenizer
 
 from bertie.tokenizer.edges import word_edges
+from bertie.tokenizer.reading import load_tokenizer
 from bertie.tokenizer.tokenizer import Tokenizer
 
 
@@ -33,7 +34,7 @@ def test_words_of_byte_level_pieces(vocab_size: int, text: str, expected: list[s
     names = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
     trained.train_from_iterator(texts, vocab_size=vocab_size, special_tokens=names, show_progress=False)
     trained.save_model(str(tmp_path))
-    tokenizer = Tokenizer.load(tmp_path)
+    tokenizer = load_tokenizer(tmp_path)
     (ids,) = tokenizer.encode_batch([text])
     begins = np.array(spelled_starts(tokenizer, ids))
     words = np.split(np.array(ids), np.flatnonzero(begins)[1:])

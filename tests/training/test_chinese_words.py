@@ -16,6 +16,7 @@ from bertie.sampling.sampler import Sampler
 from bertie.tasks.masked_lm import MaskedLM
 from bertie.tasks.pretraining import Pretraining
 from bertie.tokenizer.tokenizer import Tokenizer
+from bertie.tokenizer.writing import save_tokenizer
 
 WORDS = ("我们", "北京大学", "朋友", "学习", "的", "在", "中国", "喜欢", "了", "深度", "图书馆", "hello", "dogs", "T恤")
 
@@ -31,7 +32,7 @@ def tokenizer() -> Tokenizer:
 def corpora(tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Corpus]:
     pytest.importorskip("rjieba")
     folder = tmp_path_factory.mktemp("chinese")
-    tokenizer.save(folder / "tokenizer")
+    save_tokenizer(tokenizer, folder / "tokenizer")
     draw = random.Random(0)
     sentences = ["".join(draw.choices(WORDS, k=draw.randint(3, 30))) + "。" for _ in range(1500)]
     documents = ["\n".join(sentences[start : start + 30]) for start in range(0, len(sentences), 30)]
