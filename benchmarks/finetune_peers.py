@@ -196,7 +196,7 @@ def run(name: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
 
     from bertie.reports.machine import these_versions, this_machine
     from bertie.sampling.part import part
-    from bertie.tasks.task import task_class
+    from bertie.tasks._lookup import task_class
     from bertie.training.precision import resolve
 
     settings = tomllib.loads((CONFIGS / f"{name}.toml").read_text(encoding="utf-8"))

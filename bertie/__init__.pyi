@@ -20,8 +20,8 @@ from bertie.items.words import Words as Words
 from bertie.models._padded import TakesPadded
 from bertie.tasks._answers import Reply
 from bertie.tasks._prediction import Prediction as Prediction
+from bertie.tasks._vectors import Similarity, Vector
 from bertie.tasks.classification import Verdict
-from bertie.tasks.embedding import Similarity, Vector
 from bertie.tasks.features import Features
 from bertie.tasks.generation import Generated
 from bertie.tasks.masked_lm import Fill

@@ -186,7 +186,7 @@ def on_dev(model: Path, dev: Path, columns: dict[str, str], limit: int) -> dict[
     from bertie.inference.evaluate import evaluate
     from bertie.readers.reading import learned
     from bertie.sampling.part import part
-    from bertie.tasks.task import read_items
+    from bertie.tasks._lookup import read_items
 
     bundle = read(model)
     items = read_items(bundle.task, dev, columns=columns, labelled=True, like=learned(bundle.extra)).items

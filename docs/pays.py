@@ -73,7 +73,7 @@ def settings_of(exam: Exam, data: Path) -> dict[str, Any]:
 
 def drawn_items(settings: Mapping[str, Any], size: int, seed: int) -> tuple[list[Any], list[Any]]:
     """Read the training items, of which the seed draws `size` (0: all), and the dev items."""
-    from bertie.tasks.task import read_items, task_class
+    from bertie.tasks._lookup import read_items, task_class
 
     kind = task_class(settings["task"])
     columns = settings.get("columns")
@@ -104,7 +104,7 @@ def by_network(model: Path, exam: Exam, settings: Mapping[str, Any], size: int, 
 def by_features(exam: Exam, settings: Mapping[str, Any], size: int, seed: int) -> dict[str, Any]:
     """Train logistic regression on drawn items of a task."""
     from bertie.inference import classical
-    from bertie.tasks.task import task_class
+    from bertie.tasks._lookup import task_class
 
     items, dev = drawn_items(settings, size, seed)
     kind = task_class(settings["task"])

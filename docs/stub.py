@@ -21,8 +21,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from bertie import registry
 from bertie.config import public_name
 from bertie.readers.frames import TABLES
+from bertie.tasks._lookup import task_class
 from bertie.tasks._prediction import Prediction
-from bertie.tasks.task import task_class
 
 STUB = Path(__file__).parents[1] / "bertie" / "__init__.pyi"
 _HEAD = '''"""Signatures of the package, written by ``python docs/stub.py``."""

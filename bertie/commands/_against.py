@@ -118,7 +118,7 @@ def _evaluate_both(parameters: Mapping[str, Any], use: UseSettings) -> tuple[Sid
 
 def _read_items(predictor: Any, parameters: Mapping[str, Any]) -> Sequence[Any]:
     from bertie.readers.reading import learned
-    from bertie.tasks.task import read_items
+    from bertie.tasks._lookup import read_items
 
     if not predictor.task.needs_labels:
         raise SettingsError(

@@ -125,7 +125,7 @@ def gather(
 
 def _tables(paths: tuple[Path, Path], task: str | None) -> tuple[type[Task], Table[Any], Table[Any]]:
     """Read both tables; without a task, detect whether they hold words with tags or texts with labels."""
-    from bertie.tasks.task import read_items, task_class
+    from bertie.tasks._lookup import read_items, task_class
 
     name = task or task_of(paths[0])
     task_type: type[Task] = task_class(name)

@@ -108,7 +108,7 @@ def _write_model(
 
     scores = {name: value for name, value in values.items() if name.startswith("dev_")}
     card = model_card(
-        task=bundle.task.name,
+        task=bundle.task,
         command=f"bertie run {folder.config}",
         scores=scores,
         settings=folder.config.read_text(encoding="utf-8"),

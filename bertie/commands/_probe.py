@@ -93,7 +93,7 @@ class Probe:
         from bertie.commands._tables import hold_out
         from bertie.readers.frames import is_written
         from bertie.sampling.part import part
-        from bertie.tasks.task import task_class
+        from bertie.tasks._lookup import task_class
 
         task, items = _read(table)
         task_type: Any = task_class(task)
@@ -266,7 +266,7 @@ def _read(table: Path) -> tuple[str, Sequence[Any]]:
     Raises:
         DataError: the table fits none of these tasks.
     """
-    from bertie.tasks.task import read_items, task_class
+    from bertie.tasks._lookup import read_items, task_class
 
     def items(task: str) -> Sequence[Any]:
         return read_items(task_class(task), table, labelled=True).items

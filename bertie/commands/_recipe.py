@@ -128,7 +128,8 @@ def _stored_task(source: str) -> str:
 
 def _objective(task: str, longest: int, flags: Mapping[str, Any], settings: Mapping[str, Any]) -> Task:
     """Return the task with its settings; settings that have their own flags are refused in `settings`."""
-    from bertie.tasks.task import parse_settings, task_class
+    from bertie.tasks._lookup import task_class
+    from bertie.tasks.task import parse_settings
 
     task_type = task_class(task)
     if not task_type.plan:

@@ -215,7 +215,7 @@ def _scores(report: Report, folder: Path) -> dict[str, float]:
 
 def _main_score(scores: Mapping[str, float], task: str | None) -> str:
     """Return the name of the score that ranks the runs; "" without scores."""
-    from bertie.tasks.task import task_class
+    from bertie.tasks._lookup import task_class
 
     criterion = getattr(task_class(task), "criterion", "") if task else ""
     names = [criterion if isinstance(criterion, str) else "", *_MAIN_SCORES, *scores]

@@ -76,7 +76,7 @@ def read_tables(
         DataError: a table can't be used, or has too few texts to hold any out.
     """
     from bertie.readers.frames import is_written
-    from bertie.tasks.task import read_items
+    from bertie.tasks._lookup import read_items
 
     names = {name: str(out / f"{name}.jsonl") for name, path in (("train", train), ("dev", dev)) if is_written(path)}
     copies = {f"{name}.jsonl": path for name, path in (("train", train), ("dev", dev)) if path and name in names}

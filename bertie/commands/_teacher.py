@@ -32,14 +32,13 @@ def with_teacher(
     if settings.teacher is None:
         return network, bundle.task
     from bertie.training.distillation import Distilled, DistilledModel
-    from bertie.training.teacher_logits import kind_of
 
     if network.companions():
         raise SettingsError(
             f"{bundle.task.name} can't learn from a teacher: its encoder reads the output of its helper model"
         )
     if settings.logits > 0.0:
-        kind_of(bundle.task)
+        bundle.task.check_logits()
     teacher = _read(settings, bundle.task)
     _check(teacher, bundle, settings)
     count = sum(value.numel() for value in teacher.model.parameters())
@@ -50,7 +49,7 @@ def with_teacher(
 def _read(settings: DistillSettings, task: "Task") -> "Bundle":
     """Read the teacher, with the head whose logits the student learns, or without a head."""
     from bertie.formats.huggingface import read, resolve
-    from bertie.tasks.task import task_name
+    from bertie.tasks._lookup import task_name
 
     assert settings.teacher is not None
     name = "features" if settings.logits == 0.0 else task_name(task)

@@ -182,7 +182,8 @@ def _check_items(
     """Check labelled data file by file, and compare the dev file with the others."""
     from bertie.checks.items import survey_overlap
     from bertie.checks.labels import unseen
-    from bertie.tasks.task import parse_settings, task_class
+    from bertie.tasks._lookup import task_class
+    from bertie.tasks.task import parse_settings
 
     task_type = task_class(task)
     names = {one.name for one in fields(cast(Any, task_type))}

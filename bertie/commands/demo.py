@@ -199,7 +199,7 @@ def _fine_tuning_note(method: str, seed: int, settings: Mapping[str, Any], crite
 def _classical(files: DemoFiles) -> dict[str, list[float]]:
     """Return the classical method's scores on the same items; no scores if scikit-learn isn't installed."""
     from bertie.inference.classical import fit, is_installed
-    from bertie.tasks.task import read_items, task_class
+    from bertie.tasks._lookup import read_items, task_class
 
     if not is_installed():
         progress.warn(

@@ -108,7 +108,7 @@ def evaluate(
     from bertie.readers.frames import called
     from bertie.readers.minimal_pairs import read_suite
     from bertie.readers.reading import learned
-    from bertie.tasks.task import read_items
+    from bertie.tasks._lookup import read_items
 
     pairs = None if suite is None or data is None else read_suite(suite, data, limit=limit)
     predictor = use.load(model, task=task)

@@ -126,7 +126,7 @@ def finetune(
     from bertie.commands._dev import DevTable
     from bertie.commands._tables import fingerprint, read_tables
     from bertie.nn.device import resolve_device, set_threads
-    from bertie.tasks.task import task_class
+    from bertie.tasks._lookup import task_class
     from bertie.training.feed import table_feed
     from bertie.training.precision import resolve
     from bertie.training.run import RunSpec, run
@@ -290,7 +290,7 @@ def _finish(dev: "DevTable", folder: "RunFolder", position: "RunState", job: "Ru
     settings, command = folder.config.read_text(encoding="utf-8"), f"bertie run {folder.config}"
     scores, saved = values.get("scores", {}), config.read(folder.config)
     card = model_card(
-        task=bundle.task.name,
+        task=bundle.task,
         command=command,
         scores=scores,
         settings=settings,

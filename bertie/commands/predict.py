@@ -171,7 +171,7 @@ def _items(
 ) -> tuple[list[Any], list[dict[str, Any]]]:
     """Return the items from arguments, stdin or a file, and their lines; a file is read like the training file."""
     from bertie.readers.reading import learned
-    from bertie.tasks.task import read_items
+    from bertie.tasks._lookup import read_items
 
     task = predictor.task
     if file is not None:

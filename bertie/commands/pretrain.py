@@ -260,7 +260,7 @@ def _start_bundle(
     Settings of the objective that belong to a model come from the existing model, except those in `explicit`.
     """
     from bertie.formats.huggingface import read, resolve
-    from bertie.tasks.task import task_name
+    from bertie.tasks._lookup import task_name
 
     if isinstance(start, RandomStart):
         return start.draw(objective, seed=seed)

@@ -104,7 +104,7 @@ def _texts(
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Read the non-empty texts, the first of a pair, with their lines and ids."""
     from bertie.readers.reading import learned
-    from bertie.tasks.task import read_items
+    from bertie.tasks._lookup import read_items
 
     items = read_items(predictor.task, file, columns=columns, like=learned(predictor.bundle.extra)).items
     nonempty = [item for item in items if item.text.strip()]

@@ -12,8 +12,9 @@ from bertie.errors import SettingsError
 from bertie.models.bert import BertConfig
 from bertie.models.causal import CausalConfig
 from bertie.models.model import Config
+from bertie.tasks._lookup import task_class
 from bertie.tasks.causal_lm import CausalLM
-from bertie.tasks.task import Task, task_class
+from bertie.tasks.task import Task
 
 KIND = "causal"
 

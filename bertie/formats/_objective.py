@@ -12,7 +12,8 @@ from torch import Tensor
 
 from bertie import registry
 from bertie.errors import DataError, SettingsError
-from bertie.tasks.task import Task, parse_settings, task_class
+from bertie.tasks._lookup import task_class
+from bertie.tasks.task import Task, parse_settings
 
 _INFERRED = {
     "EncoderDecoderModel": "generation",

@@ -10,7 +10,7 @@ from typing import Any
 
 from bertie.errors import DataError
 from bertie.formats._objective import is_regression
-from bertie.tasks.task import task_class
+from bertie.tasks._lookup import task_class
 
 _BY_TRANSFORMERS = "transformers_version"  # transformers always writes this key, bertie never
 

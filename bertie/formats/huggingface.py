@@ -34,11 +34,12 @@ from bertie.formats._tensors import tensor_names as tensor_names
 from bertie.formats.format import Bundle, initialize_head
 from bertie.models.model import architecture
 from bertie.nn.search import Search
+from bertie.tasks._lookup import task_class, task_name
 from bertie.tasks.embedding import Embedding
 from bertie.tasks.features import FeaturesTask
 from bertie.tasks.generation import Generation
 from bertie.tasks.masked_lm import MaskedLM
-from bertie.tasks.task import Task, TaskModel, task_class, task_name
+from bertie.tasks.task import Task, TaskModel
 from bertie.tokenizer.reading import load_tokenizer
 from bertie.tokenizer.tokenizer import Tokenizer
 from bertie.tokenizer.writing import save_tokenizer

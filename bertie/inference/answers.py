@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -33,7 +33,8 @@ from bertie.inference.masked_scores import (
     word_ends,
 )
 from bertie.inference.predictor import Predictor
-from bertie.tasks._prediction import Prediction
+from bertie.tasks._guess import Guess
+from bertie.tasks._lines import printable
 from bertie.tasks.masked_lm import space_before_mask
 from bertie.tasks.task import texts
 from bertie.tokenizer.tokenizer import Tokenizer
@@ -43,7 +44,7 @@ _WINDOW = 1024  # answers scored at a time, counted over all texts
 
 
 @dataclass(frozen=True)
-class ScoredAnswer(Prediction):
+class ScoredAnswer(Guess):
     """One answer for a mask."""
 
     answer: str
@@ -55,6 +56,16 @@ class ScoredAnswer(Prediction):
     """Mean of the log-probabilities of its pieces."""
     pieces: tuple[str, ...]
     """Its pieces, with [UNK] for text that the vocabulary can't write."""
+
+    key: ClassVar[str] = "answers"
+
+    def words(self) -> str:
+        """Return the answer."""
+        return printable(self.answer)
+
+    def figures(self) -> str:
+        """Return the log-probabilities: of all pieces, and their mean."""
+        return f"sum {self.sum:8.3f}  per piece {self.per_piece:7.3f}  "
 
 
 def rank_targets(

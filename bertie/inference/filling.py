@@ -13,7 +13,7 @@ import heapq
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -33,7 +33,7 @@ from bertie.inference.masked_scores import (
     the_masks,
 )
 from bertie.inference.predictor import Predictor
-from bertie.tasks._prediction import Prediction
+from bertie.tasks._guess import Guess
 from bertie.tasks._rows import rule_out
 
 BEAMS = 10
@@ -41,7 +41,7 @@ _WINDOW = 128  # texts searched at a time
 
 
 @dataclass(frozen=True)
-class Filling(Prediction):
+class Filling(Guess):
     """One way to fill all masks of a text."""
 
     tokens: tuple[str, ...]
@@ -50,6 +50,12 @@ class Filling(Prediction):
     """Joint probability of the pieces."""
     token_ids: tuple[int, ...]
     """Ids of the pieces in the vocabulary."""
+
+    key: ClassVar[str] = "fillings"
+
+    def words(self) -> str:
+        """Return the pieces."""
+        return " … ".join(self.tokens)
 
 
 @dataclass(frozen=True, eq=False)

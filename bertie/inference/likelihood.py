@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -35,6 +35,7 @@ from bertie.inference.masked_scores import (
     word_ends,
 )
 from bertie.inference.predictor import Predictor
+from bertie.tasks._lines import row
 from bertie.tasks._prediction import Prediction
 from bertie.tokenizer.pieces import Pieces
 from bertie.tokenizer.tokenizer import Tokenizer
@@ -58,6 +59,14 @@ class Likelihood(Prediction):
     pieces: tuple[str, ...]
     scores: tuple[float, ...]
     """Log-probability of each piece."""
+
+    @classmethod
+    def table(cls, items: Sequence[Any], predictions: Sequence[Self], width: int) -> list[str]:
+        """Return one row for each item: sum and mean of its log-probabilities, perplexity, text."""
+        lines = [f"{'sum':>10}  {'per piece':>9}  {'perplexity':>10}"]
+        for item, one in zip(items, predictions, strict=True):
+            lines.append(row(f"{one.sum:>10.3f}  {one.per_piece:>9.3f}  {one.perplexity:>10.4g}  ", item, width))
+        return lines
 
 
 def pseudo_log_likelihood(

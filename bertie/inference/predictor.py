@@ -30,8 +30,9 @@ from bertie.items.text import unlabelled
 from bertie.nn.device import resolve_device, say_forked, set_threads
 from bertie.readers.frames import as_texts, is_row, is_table, items_of
 from bertie.readers.reading import Table, learned
+from bertie.tasks._lookup import read_items
 from bertie.tasks._prediction import Prediction
-from bertie.tasks.task import TaskModel, read_items
+from bertie.tasks.task import TaskModel
 
 P = TypeVar("P", default=Prediction)
 """Type of the predictions: that of the task."""

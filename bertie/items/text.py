@@ -85,6 +85,10 @@ class Text(Item):
         return check_text_labels(items, path, classes=classes, many=many)
 
 
+TextLike = str | tuple[str, str] | Text
+"""What tasks on texts take: a text, a pair of texts, or either as a `Text`, the only form with a label."""
+
+
 def _label(value: Any) -> str | tuple[str, ...]:
     if isinstance(value, list | tuple):
         return strings(value, "label")

@@ -6,10 +6,11 @@ The card states only what was measured. It omits what is unknown, such as a lice
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from bertie.reports._card_tasks import TASKS, TaskText
 from bertie.reports.figures import name_of
 from bertie.reports.text import fit
+from bertie.tasks.task import CardText, Task
 from bertie.version import VERSION
 
 _LIMITS = (
@@ -21,7 +22,7 @@ _LIMITS = (
 
 def model_card(
     *,
-    task: str,
+    task: Task,
     command: str,
     scores: Mapping[str, float],
     settings: str,
@@ -42,7 +43,7 @@ def model_card(
     """Return the text of the card.
 
     Args:
-        task: the model's task; a file of bertie/tasks.
+        task: the model's task, which says what the model is.
         command: the command that repeats the run.
         scores: the scores on held-out data.
         settings: the text of config.toml.
@@ -60,9 +61,8 @@ def model_card(
         reading: how the training file was read, in one line.
         start: how random weights were initialized, in one line.
     """
-    described = TASKS.get(task) or TaskText(
-        f"A BERT model for {task.replace('_', ' ')}", "", "AutoModel", "last_hidden_state", ()
-    )
+    title = task.card.title or f"A BERT model for {task.name.replace('_', ' ')}"
+    described = replace(task.card, title=title)
     measured = {key: value for key, value in scores.items() if math.isfinite(value)}
     origin = {
         "base model": base_model,
@@ -76,7 +76,7 @@ def model_card(
         "trained with": f"bertie {VERSION}",
     }
     parts = [
-        _front_matter(task, described, measured, name, languages, license_id, base_model, dev_data),
+        _front_matter(task.name, described, measured, name, languages, license_id, base_model, dev_data),
         f"# {_line(name or described.title)}",
         f"{described.title}, trained with bertie.{_parameters(num_parameters)}{_labels(labels)}",
         f"## Use\n\n{_fenced(_bertie_example(described, languages), 'python')}\n\nThe folder is in the Hugging Face "
@@ -92,7 +92,7 @@ def model_card(
 
 def _front_matter(
     task: str,
-    described: TaskText,
+    described: CardText,
     scores: Mapping[str, float],
     name: str,
     languages: Sequence[str],
@@ -128,7 +128,7 @@ def _front_matter(
     return "\n".join([*lines, "---"])
 
 
-def _bertie_example(described: TaskText, languages: Sequence[str]) -> str:
+def _bertie_example(described: CardText, languages: Sequence[str]) -> str:
     example = "This is a text."
     if described.pipeline == "fill-mask" or described.item == "masked text":
         example = "北京是中国的首[MASK]。" if list(languages) == ["zh"] else "Paris is the [MASK] of France."
@@ -141,7 +141,7 @@ def _bertie_example(described: TaskText, languages: Sequence[str]) -> str:
     return f'import bertie\n\nmodel = bertie.load("PATH")\nprint(model.predict({argument}))'
 
 
-def _transformers_example(described: TaskText) -> str:
+def _transformers_example(described: CardText) -> str:
     arguments = {
         "pair": '"This is a text.", "This is another text."',
         "question": '"Where was she born?", "She was born in Paris in 1903."',

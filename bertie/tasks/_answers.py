@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bertie.batch import Batch
+from bertie.items.text import sides
+from bertie.tasks._lines import columns, printable
 from bertie.tasks._prediction import Prediction
 
 
@@ -80,6 +82,26 @@ class Reply(Prediction):
     """Logit sum of "no answer" minus that of the best answer; infinite if no span was possible."""
     n_best: Sequence[AnswerSpan]
     """The most probable answers, best first. They include "no answer" if the model may give it."""
+
+    def record(self, item: Any) -> dict[str, Any]:
+        """Return question and context, then the fields, whose `text` is that of the answer."""
+        question, context = sides(item)
+        return {"question": question, "context": context, **self.as_dict()}
+
+    def lines(self, item: Any, width: int) -> list[str]:
+        """Return the question, the answer with probability and characters, and the answer in its context."""
+        question, context = sides(item)
+        if not self.text:
+            return [printable(question), f"  (no answer)  {self.score:.4f}"]
+        room = min(60, max(10, (width - columns(self.text) - 8) // 2))
+        before, after = (context or "")[: self.start][-room:], (context or "")[self.end :][:room]
+        before = "…" * (len(before) < self.start) + before.lstrip()
+        after = after.rstrip() + "…" * (self.end + len(after) < len(context or ""))
+        return [
+            printable(question),
+            f"  {printable(self.text)}  {self.score:.4f}  characters {self.start}-{self.end}",
+            f"  {printable(f'{before}«{self.text}»{after}')}",
+        ]
 
     def under(self, threshold: float | None) -> Reply | None:
         """Return the prediction under another threshold on `null_score`; None if `n_best` lacks its answer."""

@@ -4,16 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar, Protocol
+
+from typing_extensions import TypeVar
 
 from bertie.batch import Batch
+from bertie.items.text import Text, TextLike
+from bertie.nn.logits import Logits
 from bertie.tasks._masked import Masked
-from bertie.tasks.masked_lm import Fill, MaskedLM
+from bertie.tasks.masked_lm import Fills, MaskedLM
 from bertie.tokenizer.tokenizer import Tokenizer
 
 
+class HasTokens(Protocol):
+    """Outputs that include those of the masked LM."""
+
+    @property
+    def tokens(self) -> Logits:
+        """Logits of the M slots."""
+
+
+TokensT = TypeVar("TokensT", bound=HasTokens)
+
+
 @dataclass(frozen=True)
-class Joint(Masked):
+class Joint(Masked[Text, TokensT, Fills]):
     """A task whose outputs include `tokens`, the logits of the masked tokens."""
 
     top_k: int = 5
@@ -30,12 +45,10 @@ class Joint(Masked):
         """The masked LM with these settings."""
         return MaskedLM(**self.masking_settings, top_k=self.top_k)
 
-    def decode(
-        self, outputs: Any, batch: Batch, items: Sequence[Any], tokenizer: Tokenizer
-    ) -> list[list[Fill] | list[list[Fill]]]:
+    def decode(self, outputs: TokensT, batch: Batch, items: Sequence[TextLike], tokenizer: Tokenizer) -> list[Fills]:
         """Fill the masks."""
         return self.masked_lm.decode(outputs.tokens, batch, items, tokenizer)
 
-    def score(self, predictions: Sequence[Any], items: Sequence[Any]) -> dict[str, float]:
+    def score(self, predictions: Sequence[Fills], items: Sequence[Text]) -> dict[str, float]:
         """Score the filled masks."""
         return self.masked_lm.score(predictions, items)

@@ -12,11 +12,12 @@ from torch import Tensor
 
 from bertie.batch import Batch
 from bertie.errors import SettingsError
-from bertie.tasks.task import Cut, Task, check_length
+from bertie.tasks._encoding import check_length
+from bertie.tasks.task import Cut, ItemT, OutputsT, PredictionT, Task
 
 
 @dataclass(frozen=True)
-class Masked(Task):
+class Masked(Task[ItemT, OutputsT, PredictionT]):
     """A task that hides some tokens of each sequence."""
 
     max_length: int = 512

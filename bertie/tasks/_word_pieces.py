@@ -25,6 +25,8 @@ from bertie.tokenizer.windows import Windows
 
 Places = NDArray[np.int64]
 NOTHING = -1
+WordsLike = str | Text | Words
+"""What tasks on words take: a text, which is cut into words, or `Words`, the only form with labels."""
 
 
 @dataclass(frozen=True)

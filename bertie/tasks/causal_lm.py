@@ -18,14 +18,17 @@ from torch import Tensor, nn
 
 from bertie.batch import Batch
 from bertie.errors import DataError, SettingsError
+from bertie.items.text import Text, TextLike
 from bertie.nn.abilities import CanContinue
 from bertie.nn.continuation import Continuation
 from bertie.nn.logits import Logits
 from bertie.nn.search import Search, write
 from bertie.ops.dropout.op import Noise
 from bertie.sampling.instances import Instances
+from bertie.tasks._card import GENERATED, CardText
+from bertie.tasks._encoding import check_length
 from bertie.tasks.generation import Generated, generated
-from bertie.tasks.task import Cut, Keys, Loss, Task, Term, check_length, texts
+from bertie.tasks.task import Cut, Keys, Loss, Task, Term, texts
 from bertie.tokenizer.tokenizer import Tokenizer
 
 _NEW = 32
@@ -42,7 +45,7 @@ class Outcome(NamedTuple):
 
 
 @dataclass(frozen=True)
-class CausalLM(Search, Task):
+class CausalLM(Search, Task[Text, Outcome, Generated]):
     """Predict the next token, and continue prompts by search. The settings of the search are among these."""
 
     max_length: int = 512
@@ -57,6 +60,13 @@ class CausalLM(Search, Task):
     needs_labels: ClassVar[bool] = False
     plan: ClassVar[str] = "texts"
     left_to_right: ClassVar[bool] = True
+    card: ClassVar[CardText] = CardText(
+        title="A decoder-only BERT that continues a text",
+        pipeline="text-generation",
+        loader="AutoModelForCausalLM",
+        output="",
+        limits=(GENERATED,),
+    )
 
     def __post_init__(self) -> None:
         check_length(self.max_length)
@@ -64,7 +74,7 @@ class CausalLM(Search, Task):
             object.__setattr__(self, "max_new_tokens", max(self.min_new_tokens, self.max_length // 2))
         super().__post_init__()  # checks the settings of the search
 
-    def encode(self, items: Instances | Sequence[Any], tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
+    def encode(self, items: Instances | Sequence[TextLike], tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
         """Pack sequences for training or evaluation, or prompts to continue.
 
         Args:
@@ -92,7 +102,7 @@ class CausalLM(Search, Task):
         targets["slot.token"] = tokens[targets["slot.position"]]
         return replace(Batch.pack(tokens, segments, offsets, targets=targets), causal=True)
 
-    def _beginnings(self, items: Sequence[Any], tokenizer: Tokenizer) -> Batch:
+    def _beginnings(self, items: Sequence[TextLike], tokenizer: Tokenizer) -> Batch:
         """Pack prompts: [CLS] and the last pieces of each, so many that the new tokens fit behind them."""
         room = self.max_length - self.max_new_tokens - 1
         if room < 1:
@@ -143,7 +153,9 @@ class CausalLM(Search, Task):
         """Compute the perplexity of a token."""
         return {"perplexity": perplexity(means["loss"])}
 
-    def decode(self, outputs: Outcome, batch: Batch, items: Sequence[Any], tokenizer: Tokenizer) -> list[Generated]:
+    def decode(
+        self, outputs: Outcome, batch: Batch, items: Sequence[TextLike], tokenizer: Tokenizer
+    ) -> list[Generated]:
         """Continue the prompts."""
         lasts = batch.tokens[batch.offsets[1:].long() - 1]
         written = write(
@@ -162,7 +174,7 @@ class CausalLM(Search, Task):
         """Return False: a continuation has no label. Evaluation measures the probability of texts instead."""
         return False
 
-    def score(self, predictions: Sequence[Any], items: Sequence[Any]) -> dict[str, float]:
+    def score(self, predictions: Sequence[Generated], items: Sequence[Text]) -> dict[str, float]:
         """Return no scores: evaluation uses the loss."""
         return {}
 

@@ -22,11 +22,13 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from bertie.batch import Batch
 from bertie.errors import DataError, SettingsError
 from bertie.items.labels import tell_alike, tell_unseen
-from bertie.items.text import label_names
+from bertie.items.text import Text, TextLike, label_names
 from bertie.metrics.classification import accuracy, best_threshold, macro_f1, matthews, multi_label, per_class
 from bertie.ops.dropout.op import Noise
+from bertie.tasks._card import CardText
+from bertie.tasks._encoding import check_length, encoded_texts
 from bertie.tasks._prediction import Prediction
-from bertie.tasks.task import Judgement, Keys, Loss, Task, Term, check_length, encoded_texts
+from bertie.tasks.task import Judgement, Keys, Loss, Task, Term
 from bertie.tokenizer.tokenizer import Tokenizer
 from bertie.tokenizer.windows import Truncation, lay_out
 
@@ -46,7 +48,7 @@ class Verdict(Prediction):
 
 
 @dataclass(frozen=True)
-class Classification(Task):
+class Classification(Task[Text, Tensor, Verdict]):
     """Give each text, or pair of texts, one of several labels, or any number of them."""
 
     labels: tuple[str, ...] = ()
@@ -70,6 +72,16 @@ class Classification(Task):
 
     name: ClassVar[str] = "classification"
     architecture: ClassVar[str] = "{}ForSequenceClassification"
+    card: ClassVar[CardText] = CardText(
+        title="A BERT text classifier",
+        pipeline="text-classification",
+        loader="AutoModelForSequenceClassification",
+        output="logits",
+        limits=(
+            "It knows no labels but its own: every text gets one of them, whatever it is about.",
+            "Its probabilities were not calibrated.",
+        ),
+    )
 
     def __post_init__(self) -> None:
         check_length(self.max_length)
@@ -87,7 +99,7 @@ class Classification(Task):
             )
 
     @classmethod
-    def learn(cls, items: Sequence[Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    def learn(cls, items: Sequence[Text], settings: Mapping[str, Any]) -> dict[str, Any]:
         """Return the labels, and class weights total / (C x occurrences) if `class_weights` is "balanced"."""
         many = settings.get("multi_label", any(isinstance(item.label, tuple) for item in items))
         names = label_names(items, many=many)
@@ -109,7 +121,7 @@ class Classification(Task):
         """Return the problem type, from which transformers chooses loss and activation."""
         return {"problem_type": f"{'multi' if self.multi_label else 'single'}_label_classification"}
 
-    def check_items(self, items: Sequence[Any], path: Path) -> None:
+    def check_items(self, items: Sequence[Text], path: Path) -> None:
         """Warn of labels that the model doesn't have: each of them counts as a mistake.
 
         Raises:
@@ -118,7 +130,7 @@ class Classification(Task):
         occurrences = ((label, item.line) for item in items for label in item.labels(many=self.multi_label))
         tell_unseen(occurrences, self.labels, path)
 
-    def encode(self, items: Sequence[Any], tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
+    def encode(self, items: Sequence[TextLike], tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
         """Pack texts or pairs.
 
         If every item has a label, `item.label` holds class numbers (I,) or, with `multi_label`, 0 and 1 (I, C). A label
@@ -133,12 +145,13 @@ class Classification(Task):
             max_windows=self.max_windows,
         )
         targets: dict[str, Any] = {"sequence.cut": laid.pieces.truncated}
-        if all(getattr(item, "label", None) is not None for item in items):
-            targets["item.label"] = self._target([self._numbers(item) for item in items])
+        labelled = [item for item in items if isinstance(item, Text) and item.label is not None]
+        if len(labelled) == len(items):
+            targets["item.label"] = self._target([self._numbers(item) for item in labelled])
         pieces = laid.pieces
         return Batch.pack(pieces.tokens, pieces.segments, pieces.offsets, rows=laid.rows, targets=targets)
 
-    def _numbers(self, item: Any) -> list[int]:
+    def _numbers(self, item: Text) -> list[int]:
         """Return the class numbers of an item's labels, without labels that the model doesn't have."""
         labels = item.labels(many=self.multi_label)
         return [self.labels.index(label) for label in labels if label in self.labels]
@@ -188,7 +201,16 @@ class Classification(Task):
         terms = {"classification": Term(1.0, total, self.counts(batch)["classification"])}
         return Loss(terms, {"accuracy": (right.sum(), float(batch.num_items))})
 
-    def decode(self, outputs: Tensor, batch: Batch, items: Sequence[Any], tokenizer: Tokenizer) -> list[Verdict]:
+    def logit_rows(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Return (I, C) logits; with `multi_label` (I C, 2), one row for each decision about a label."""
+        scores = batch.item_means(outputs.float())
+        return torch.stack([scores, torch.zeros_like(scores)], -1).flatten(0, 1) if self.multi_label else scores
+
+    def num_logit_rows(self, batch: Batch) -> float:
+        """Count the items, or the decisions about labels."""
+        return float(batch.num_items * (len(self.labels) if self.multi_label else 1))
+
+    def decode(self, outputs: Tensor, batch: Batch, items: Sequence[TextLike], tokenizer: Tokenizer) -> list[Verdict]:
         """Return the most probable label of each item; with `multi_label`, all labels that reach the threshold."""
         scores = batch.item_means(outputs.float())
         if not self.multi_label:
@@ -206,7 +228,7 @@ class Classification(Task):
         confidence = float(np.prod([score if score >= self.threshold else 1.0 - score for score in scores.values()]))
         return Verdict(", ".join(predicted), confidence, scores)
 
-    def score(self, predictions: Sequence[Verdict], items: Sequence[Any]) -> dict[str, float]:
+    def score(self, predictions: Sequence[Verdict], items: Sequence[Text]) -> dict[str, float]:
         """Compute accuracy and macro F1. Add Matthews' correlation for two classes, or micro F1 for `multi_label`."""
         if self.multi_label:
             return multi_label(self._gold_table(items), self._guess_table(predictions, items))
@@ -214,7 +236,7 @@ class Classification(Task):
         scores = {"accuracy": accuracy(gold, guesses), "macro_f1": macro_f1(gold, guesses)}
         return {**scores, "matthews": matthews(gold, guesses)} if len(self.labels) == 2 else scores
 
-    def tune(self, predictions: Sequence[Verdict], items: Sequence[Any]) -> dict[str, Any]:
+    def tune(self, predictions: Sequence[Verdict], items: Sequence[Text]) -> dict[str, Any]:
         """With `multi_label`, choose the threshold of the best micro F1 on the dev set."""
         if not self.multi_label:
             return {}
@@ -225,14 +247,14 @@ class Classification(Task):
         """Compare the labels' probabilities with the new threshold."""
         return [self._multi_label(guess.scores) for guess in predictions] if self.multi_label else list(predictions)
 
-    def judge(self, prediction: Verdict, item: Any) -> Judgement:
+    def judge(self, prediction: Verdict, item: Text) -> Judgement:
         """Compare labels."""
         labels = item.labels(many=self.multi_label)
         known = [label for label in self.labels if label in labels]
         gold = ", ".join([*known, *(label for label in labels if label not in known)])
         return Judgement(gold, prediction.label, float(gold == prediction.label), prediction.score)
 
-    def per_class(self, predictions: Sequence[Verdict], items: Sequence[Any]) -> dict[str, dict[str, float]]:
+    def per_class(self, predictions: Sequence[Verdict], items: Sequence[Text]) -> dict[str, dict[str, float]]:
         """Measure each label, including those that the model doesn't have."""
         names = (*self.labels, *self._unseen(items))
         if not self.multi_label:
@@ -245,18 +267,18 @@ class Classification(Task):
             for label, gold, guess in zip(names, gold_rows, guess_rows, strict=True)
         }
 
-    def _unseen(self, items: Sequence[Any]) -> tuple[str, ...]:
+    def _unseen(self, items: Sequence[Text]) -> tuple[str, ...]:
         """Return the items' labels that the model doesn't have."""
         return tuple(name for name in label_names(items, many=self.multi_label) if name not in self.labels)
 
-    def _gold_table(self, items: Sequence[Any]) -> Any:
+    def _gold_table(self, items: Sequence[Text]) -> Any:
         """Return which item has which label: (I, C + unseen) booleans."""
         names = self._unseen(items)
         unseen = [[name in item.labels(many=True) for name in names] for item in items]
         known = self._target([self._numbers(item) for item in items]).astype(bool)
         return np.concatenate([known, np.array(unseen, bool).reshape(len(items), -1)], axis=1)
 
-    def _guess_table(self, predictions: Sequence[Verdict], items: Sequence[Any]) -> Any:
+    def _guess_table(self, predictions: Sequence[Verdict], items: Sequence[Text]) -> Any:
         """Return which item is predicted which label: (I, C + unseen) booleans, False for unseen labels."""
         scores = np.array([[guess.scores[label] for label in self.labels] for guess in predictions])
         predicted = scores.reshape(len(predictions), len(self.labels)) >= self.threshold

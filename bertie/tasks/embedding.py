@@ -13,7 +13,7 @@ Shapes: T tokens, B sequences, I items, H hidden, N texts (one or two of an item
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -25,7 +25,7 @@ from torch.nn.functional import cosine_similarity
 
 from bertie.batch import Batch
 from bertie.errors import DataError, SettingsError
-from bertie.items.text import sides
+from bertie.items.text import Text, TextLike, sides
 from bertie.metrics.regression import pearson, spearman
 from bertie.metrics.retrieval import accuracy_at_1, mean_reciprocal_rank, ranks_of_own, unit
 from bertie.nn.contrastive import contrast_of_passages, contrastive, first_of_pairs
@@ -34,9 +34,12 @@ from bertie.ops.dropout.op import Noise
 from bertie.readers.reading import Table
 from bertie.readers.table import read_table, with_points
 from bertie.sampling.instances import Instances
+from bertie.tasks._card import CardText
+from bertie.tasks._encoding import check_length, encoded_texts
 from bertie.tasks._likeness import has_labels, identities, value_of
-from bertie.tasks._prediction import Prediction
-from bertie.tasks.task import Judgement, Keys, Loss, Task, Term, check_length, encoded_texts
+from bertie.tasks._vectors import Similarity as Similarity
+from bertie.tasks._vectors import Vector as Vector
+from bertie.tasks.task import Judgement, Keys, Loss, Task, Term
 from bertie.tokenizer.tokenizer import Tokenizer
 from bertie.tokenizer.windows import Truncation, lay_out
 
@@ -44,28 +47,8 @@ from bertie.tokenizer.windows import Truncation, lay_out
 _TEXT, _PAIR, _NEGATIVE = 0, 1, 2
 
 
-@dataclass(frozen=True, eq=False)
-class Vector(Prediction):
-    """The vector of one text."""
-
-    vector: NDArray[np.float32]
-    """(H,), of length 1 unless the task says otherwise."""
-
-
-@dataclass(frozen=True, eq=False)
-class Similarity(Prediction):
-    """The similarity of the two texts of a pair."""
-
-    similarity: float
-    """Cosine of the angle between their vectors, -1 to 1."""
-    value: float | None
-    """The similarity on the scale of the training labels; None for a model that learned without labels."""
-    vectors: NDArray[np.float32] = field(repr=False)
-    """(2, H) both vectors, for comparison with other texts."""
-
-
 @dataclass(frozen=True)
-class Embedding(Task):
+class Embedding(Task[Text, Tensor, Vector | Similarity]):
     """Map each text to a vector, and each pair of texts to the cosine of its two vectors."""
 
     pooling: Pooling = "mean"
@@ -95,6 +78,14 @@ class Embedding(Task):
     architecture: ClassVar[str] = "{}Model"
     plan: ClassVar[str] = "passages"
     model_settings: ClassVar[tuple[str, ...]] = ("pooling", "normalize", "pooler")
+    card: ClassVar[CardText] = CardText(
+        title="A BERT sentence encoder",
+        pipeline="sentence-similarity",
+        limits=(
+            "Texts of similar meaning get similar vectors.",
+            "The class of transformers returns a vector for each token, before pooling.",
+        ),
+    )
 
     def __post_init__(self) -> None:
         check_length(self.max_length)
@@ -117,7 +108,7 @@ class Embedding(Task):
         return "spearman" if self.objective == "cosine" else "mean_reciprocal_rank"
 
     @classmethod
-    def read(cls, path: str | Path, *, labelled: bool = False, **how: Any) -> Table[Any]:
+    def read(cls, path: str | Path, *, labelled: bool = False, **how: Any) -> Table[Text]:
         """Read a table. For training and evaluation it must hold pairs, with or without numbers as labels.
 
         Raises:
@@ -132,7 +123,7 @@ class Embedding(Task):
         return table
 
     @classmethod
-    def learn(cls, items: Sequence[Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    def learn(cls, items: Sequence[Text], settings: Mapping[str, Any]) -> dict[str, Any]:
         """Choose the objective: cosine if the pairs have labels, else contrastive. Return the labels' range as well.
 
         Raises:
@@ -154,7 +145,7 @@ class Embedding(Task):
             raise DataError(f"every row has the label {values[0]:g}; there is nothing to learn")
         return {"objective": "cosine", "label_range": settings.get("label_range") or (min(values), max(values))}
 
-    def check_items(self, items: Sequence[Any], path: Path) -> None:
+    def check_items(self, items: Sequence[Text], path: Path) -> None:
         """Check that every text has a partner and that labels, if any, are numbers."""
         try:
             labelled = has_labels(items)
@@ -167,7 +158,7 @@ class Embedding(Task):
         """Tell whether an item is a pair. Its second text is the one that the first should find."""
         return sides(item)[1] is not None
 
-    def encode(self, items: Instances | Sequence[Any], tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
+    def encode(self, items: Instances | Sequence[TextLike], tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
         """Pack the texts of each item one after another, each as a sequence or as windows; or passages of a corpus.
 
         Targets of items: `sequence.side` (B,), 0 for the first text, 1 for the second, from 2 on for negatives;
@@ -202,7 +193,7 @@ class Embedding(Task):
             targets["sequence.text"] = identities(laid)
         return Batch.pack(laid.pieces.tokens, laid.pieces.segments, laid.pieces.offsets, rows=rows, targets=targets)
 
-    def _texts(self, items: Sequence[Any], tokenizer: Tokenizer) -> tuple[NDArray[np.int64], list[list[int]]]:
+    def _texts(self, items: Sequence[TextLike], tokenizer: Tokenizer) -> tuple[NDArray[np.int64], list[list[int]]]:
         """Return (item, side) of all texts, (N, 2), and their pieces, item by item."""
         first, second = encoded_texts(items, tokenizer)
         columns: list[Sequence[list[int] | None]] = [first, second]
@@ -267,7 +258,7 @@ class Embedding(Task):
         return Loss({"embedding": Term(1.0, total, count)}, {"accuracy": (right, count)})
 
     def decode(
-        self, outputs: Tensor, batch: Batch, items: Sequence[Any], tokenizer: Tokenizer
+        self, outputs: Tensor, batch: Batch, items: Sequence[TextLike], tokenizer: Tokenizer
     ) -> list[Vector | Similarity]:
         """Return the vector of each text, or the similarity of each pair."""
         heads = first_sequences(batch)
@@ -284,13 +275,14 @@ class Embedding(Task):
         low, high = self.label_range or (0.0, 0.0)
         return Similarity(cosine, low + cosine * (high - low) if self.label_range else None, vectors)
 
-    def score(self, predictions: Sequence[Similarity], items: Sequence[Any]) -> dict[str, float]:
+    def score(self, predictions: Sequence[Vector | Similarity], items: Sequence[Text]) -> dict[str, float]:
         """Correlate cosines with the labels. Without labels, rank each text's partner among all second texts."""
+        pairs = [guess for guess in predictions if isinstance(guess, Similarity)]  # only pairs are scored
         if has_labels(items):
             gold = [value_of(item.label, f"text {number}") for number, item in enumerate(items, 1)]
-            guesses = [guess.similarity for guess in predictions]
+            guesses = [guess.similarity for guess in pairs]
             return {"pearson": pearson(gold, guesses), "spearman": spearman(gold, guesses)}
-        first, second = unit(np.stack([guess.vectors for guess in predictions], axis=1))
+        first, second = unit(np.stack([guess.vectors for guess in pairs], axis=1))
         numbers: dict[str, int] = {}
         groups = [
             [numbers.setdefault(text, len(numbers)) for text in column]
@@ -299,9 +291,9 @@ class Embedding(Task):
         ranks = ranks_of_own(first, second, *groups)
         return {"accuracy_at_1": accuracy_at_1(ranks), "mean_reciprocal_rank": mean_reciprocal_rank(ranks)}
 
-    def judge(self, prediction: Similarity, item: Any) -> Judgement | None:
+    def judge(self, prediction: Vector | Similarity, item: Text) -> Judgement | None:
         """Compare the cosine with the label. Pairs without a label have no judgement."""
-        if getattr(item, "label", None) is None or prediction.value is None:
+        if not isinstance(prediction, Similarity) or item.label is None or prediction.value is None:
             return None
         gold = value_of(item.label, "the label")
         distance = min(1.0, abs(prediction.similarity - self._scaled(gold)))

@@ -16,9 +16,13 @@ from torch import Tensor, nn
 
 from bertie.batch import Batch
 from bertie.errors import SettingsError
+from bertie.items.text import Text, TextLike
 from bertie.ops.dropout.op import Noise
+from bertie.tasks._card import CardText
+from bertie.tasks._encoding import check_length
+from bertie.tasks._lines import heading, vector_line
 from bertie.tasks._prediction import Prediction
-from bertie.tasks.task import Cut, Keys, Loss, Task, check_length, texts
+from bertie.tasks.task import Cut, Keys, Loss, Task, texts
 from bertie.tokenizer.tokenizer import Tokenizer
 
 
@@ -33,6 +37,11 @@ class Features(Prediction):
     pooled: NDArray[np.float32] | None
     """(H,), the pooler's output for the first token; None for a model without a pooler."""
 
+    def lines(self, item: Any, width: int) -> list[str]:
+        """Return the item, and shape and first numbers of the vectors."""
+        pooled = [] if self.pooled is None else [vector_line("pooled", self.pooled)]
+        return [heading(item), vector_line("hidden", self.hidden), *pooled]
+
 
 class FeatureOutputs(NamedTuple):
     """Vectors of a batch."""
@@ -44,7 +53,7 @@ class FeatureOutputs(NamedTuple):
 
 
 @dataclass(frozen=True)
-class FeaturesTask(Task):
+class FeaturesTask(Task[Text, FeatureOutputs, Features]):
     """Return the hidden vectors of the last block."""
 
     max_length: int = 512
@@ -57,11 +66,16 @@ class FeaturesTask(Task):
     name: ClassVar[str] = "features"
     architecture: ClassVar[str] = "{}Model"
     needs_labels: ClassVar[bool] = False
+    card: ClassVar[CardText] = CardText(
+        title="A BERT encoder",
+        pipeline="feature-extraction",
+        limits=("It turns texts into vectors.",),
+    )
 
     def __post_init__(self) -> None:
         check_length(self.max_length)
 
-    def encode(self, items: Sequence[Any], tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
+    def encode(self, items: Sequence[TextLike], tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
         """Pack texts or pairs."""
         first, second = texts(items)
         pieces = tokenizer.pack(first, second, max_length=self.max_length, truncation=self.truncation)
@@ -88,7 +102,7 @@ class FeaturesTask(Task):
         raise SettingsError("features has no loss, so it can't be trained or evaluated; choose another --task")
 
     def decode(
-        self, outputs: FeatureOutputs, batch: Batch, items: Sequence[Any], tokenizer: Tokenizer
+        self, outputs: FeatureOutputs, batch: Batch, items: Sequence[TextLike], tokenizer: Tokenizer
     ) -> list[Features]:
         """Split the packed vectors into those of each item."""
         edges, ids = batch.offsets.tolist(), batch.tokens.tolist()
@@ -103,7 +117,7 @@ class FeaturesTask(Task):
             for row, (start, end) in enumerate(pairwise(edges))
         ]
 
-    def score(self, predictions: Sequence[Features], items: Sequence[Any]) -> dict[str, float]:
+    def score(self, predictions: Sequence[Features], items: Sequence[Text]) -> dict[str, float]:
         """Return no scores: vectors can't be right or wrong."""
         return {}
 

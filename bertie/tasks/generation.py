@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from bertie.batch import Batch
 from bertie.errors import DataError, SettingsError
+from bertie.items.text import Text, TextLike
 from bertie.metrics.overlap import chrf, exact_match, further_scores, same_words
 from bertie.nn.abilities import HasDecoder
 from bertie.nn.decoder import Decoder
@@ -28,8 +29,11 @@ from bertie.nn.search import Search, Written, write
 from bertie.ops.dropout.op import Noise
 from bertie.readers.reading import Reading, Table
 from bertie.readers.sources import read_sources
+from bertie.tasks._card import GENERATED, CardText
+from bertie.tasks._encoding import check_length
+from bertie.tasks._lines import heading, printable
 from bertie.tasks._prediction import Prediction
-from bertie.tasks.task import Cut, Judgement, Keys, Loss, Task, Term, Text, check_length, texts
+from bertie.tasks.task import Cut, Judgement, Keys, Loss, Task, Term, texts
 from bertie.tokenizer.tokenizer import Tokenizer
 
 
@@ -55,6 +59,12 @@ class Generated(Prediction):
     others: tuple[Alternative, ...] = ()
     """With `num_texts` above 1, the next best texts, best first."""
 
+    def lines(self, item: Any, width: int) -> list[str]:
+        """Return the item, and one line for each text, its score first. A best text that did not end has a "…"."""
+        ranked: list[Generated | Alternative] = [self, *self.others]
+        best, *others = (f"  {one.score:.4f}  {printable(one.target)}" for one in ranked)
+        return [heading(item), best + ("" if self.ended else " …"), *others]
+
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
@@ -68,7 +78,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Generation(Search, Task):
+class Generation(Search, Task[Text, Outcome, Generated]):
     """Write a text from each text, or pair of texts, by search. The settings of the search are among these."""
 
     max_length: int = 512
@@ -88,6 +98,13 @@ class Generation(Search, Task):
     architecture: ClassVar[str] = "{}Model"
     generates_text: ClassVar[bool] = True
     criterion: ClassVar[str] = "chrf"
+    card: ClassVar[CardText] = CardText(
+        title="A BERT encoder and decoder that generate a text from a text",
+        pipeline="text2text-generation",
+        loader="EncoderDecoderModel",
+        output="",
+        limits=(GENERATED,),
+    )
 
     def __post_init__(self) -> None:
         check_length(self.max_length)
@@ -112,11 +129,11 @@ class Generation(Search, Task):
         return read_sources(path, columns=columns, labelled=labelled, like=like)
 
     @classmethod
-    def learn(cls, items: Sequence[Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    def learn(cls, items: Sequence[Text], settings: Mapping[str, Any]) -> dict[str, Any]:
         """Return no settings: none depends on the table."""
         return {}
 
-    def encode(self, items: Sequence[Any], tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
+    def encode(self, items: Sequence[TextLike], tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
         """Pack the sources and the targets.
 
         Args:
@@ -184,7 +201,18 @@ class Generation(Search, Task):
         total, correct = outputs.logits.cross_entropy(following, label_smoothing=self.label_smoothing)
         return Loss({"generation": Term(1.0, total, count)}, {"token_accuracy": (correct, count)})
 
-    def decode(self, outputs: Outcome, batch: Batch, items: Sequence[Any], tokenizer: Tokenizer) -> list[Generated]:
+    def logit_rows(self, outputs: Outcome, batch: Batch) -> Logits:
+        """Return the logits of the target tokens."""
+        assert outputs.logits is not None
+        return outputs.logits
+
+    def num_logit_rows(self, batch: Batch) -> float:
+        """Count the target tokens."""
+        return self.counts(batch)["generation"]
+
+    def decode(
+        self, outputs: Outcome, batch: Batch, items: Sequence[TextLike], tokenizer: Tokenizer
+    ) -> list[Generated]:
         """Search for the best text of each item."""
         decoder, memory = outputs.decoder, outputs.memory
         written = write(
@@ -199,7 +227,7 @@ class Generation(Search, Task):
         )
         return generated(written, tokenizer)
 
-    def score(self, predictions: Sequence[Generated], items: Sequence[Any]) -> dict[str, float]:
+    def score(self, predictions: Sequence[Generated], items: Sequence[Text]) -> dict[str, float]:
         """Compute exact match and chrF, and BLEU and ROUGE-L if their packages are installed."""
         gold, guesses = [str(item.label) for item in items], [guess.target for guess in predictions]
         return {
@@ -208,7 +236,7 @@ class Generation(Search, Task):
             **further_scores(gold, guesses),
         }
 
-    def judge(self, prediction: Generated, item: Any) -> Judgement:
+    def judge(self, prediction: Generated, item: Text) -> Judgement:
         """Compare texts word by word."""
         credit = float(same_words(str(item.label), prediction.target))
         return Judgement(str(item.label), prediction.target, credit, prediction.score)

@@ -20,9 +20,11 @@ from torch import Tensor
 
 from bertie.batch import Batch
 from bertie.errors import SettingsError
+from bertie.items.text import TextLike
 from bertie.nn.logits import Logits
 from bertie.sampling.instances import Instances
 from bertie.sampling.random import stream, uniform
+from bertie.tasks._card import CardText
 from bertie.tasks._masked import mask_figures
 from bertie.tasks.causal_lm import CausalLM, NextTokenHead, perplexity
 from bertie.tasks.masked_lm import MaskedLM
@@ -42,13 +44,26 @@ class Hybrid(MaskedLM):
     name: ClassVar[str] = "hybrid"
     architecture: ClassVar[str] = "{}LMHeadModel"
     left_to_right: ClassVar[bool] = True
+    card: ClassVar[CardText] = CardText(
+        title="A BERT that fills in masked tokens and continues texts with the same weights",
+        loader="BertLMHeadModel",
+        output="logits",
+        limits=(
+            "Its logits at a position predict the next token, so the prediction for a [MASK] is at the position before "
+            "it.",
+            "Loaded as above, it attends to both sides. Loaded with `is_decoder=True`, it attends to the left side "
+            "only, and scores and generates texts.",
+            "A class for masked language models also loads it, but reads its predictions at the wrong position.",
+        ),
+        item="masked text",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0.0 <= self.causal_rate <= 1.0:
             raise SettingsError(f"causal_rate must be from 0 to 1; got {self.causal_rate}")
 
-    def encode(self, items: Instances | Sequence[Any], tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
+    def encode(self, items: Instances | Sequence[TextLike], tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
         """Make a masked or a causal batch, depending on the first of the `keys`. Without keys, make masks to fill."""
         if keys is None or not self.draws_causal(keys[:1]).any():
             return super().encode(items, tokenizer, keys)

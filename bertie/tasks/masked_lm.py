@@ -24,12 +24,14 @@ from torch import Tensor, nn
 
 from bertie.batch import Batch
 from bertie.errors import DataError, SettingsError
+from bertie.items.text import Text, TextLike
 from bertie.nn.logits import Logits
 from bertie.ops.dropout.op import Noise
 from bertie.sampling.instances import Instances
 from bertie.sampling.masking import choose_masked
+from bertie.tasks._card import CLOZE, CardText
+from bertie.tasks._guess import Guess
 from bertie.tasks._masked import Masked, mask_figures
-from bertie.tasks._prediction import Prediction
 from bertie.tasks._rows import rule_out
 from bertie.tasks.task import Keys, Loss, Term, texts
 from bertie.tokenizer.edges import word_edges
@@ -39,7 +41,7 @@ _ROWS = 512  # masks decoded at a time, to limit the table of scores to 512 x V
 
 
 @dataclass(frozen=True)
-class Fill(Prediction):
+class Fill(Guess):
     """One prediction for one [MASK]."""
 
     token: str
@@ -49,9 +51,17 @@ class Fill(Prediction):
     token_id: int
     """Its id in the vocabulary."""
 
+    def words(self) -> str:
+        """Return the piece."""
+        return self.token
+
+
+Fills = list[Fill] | list[list[Fill]]
+"""The prediction for one text: a list of guesses, or one list for each of several masks."""
+
 
 @dataclass(frozen=True)
-class MaskedLM(Masked):
+class MaskedLM(Masked[Text, Logits, Fills]):
     """Predict masked tokens."""
 
     top_k: int = 5
@@ -64,6 +74,13 @@ class MaskedLM(Masked):
     needs_labels: ClassVar[bool] = False
     plan: ClassVar[str] = "texts"
     fills_masks: ClassVar[bool] = True
+    card: ClassVar[CardText] = CardText(
+        title="A masked language model",
+        pipeline="fill-mask",
+        loader="AutoModelForMaskedLM",
+        output="logits",
+        limits=(CLOZE,),
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -74,7 +91,7 @@ class MaskedLM(Masked):
         """Return the plan: `texts` (sequences of one document each) or `full` (sequences across documents)."""
         return "full" if self.across_documents else self.plan
 
-    def encode(self, items: Instances | Sequence[Any], tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
+    def encode(self, items: Instances | Sequence[TextLike], tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
         """Choose and hide tokens by `keys`, or make each [MASK] in the texts a slot.
 
         Args:
@@ -148,9 +165,7 @@ class MaskedLM(Masked):
         figures = {"mlm_accuracy": (right.sum(), count), **mask_figures(losses, right, batch)}
         return Loss({"mlm": Term(1.0, total, count)}, figures)
 
-    def decode(
-        self, outputs: Logits, batch: Batch, items: Sequence[Any], tokenizer: Tokenizer
-    ) -> list[list[Fill] | list[list[Fill]]]:
+    def decode(self, outputs: Logits, batch: Batch, items: Sequence[TextLike], tokenizer: Tokenizer) -> list[Fills]:
         """Predict each mask separately.
 
         Returns:
@@ -177,7 +192,7 @@ class MaskedLM(Masked):
                 raise DataError(f"text {number + 1} has no {mask} to fill: {texts([items[number]])[0][0][:80]!r}")
         return [by_mask[0] if len(by_mask) == 1 else by_mask for by_mask in guesses]
 
-    def score(self, predictions: Sequence[Any], items: Sequence[Any]) -> dict[str, float]:
+    def score(self, predictions: Sequence[Fills], items: Sequence[Text]) -> dict[str, float]:
         """Return no scores: `mlm_accuracy` of the loss already compares the best predictions with the hidden pieces."""
         return {}
 

@@ -13,7 +13,7 @@ import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -28,8 +28,11 @@ from bertie.ops.dropout.op import Noise
 from bertie.readers.choices import read_choices
 from bertie.readers.following import read_alike, warn_of_differences
 from bertie.readers.reading import Reading, Table
+from bertie.tasks._card import CardText
+from bertie.tasks._encoding import check_length
+from bertie.tasks._lines import barred, columns, printable
 from bertie.tasks._prediction import Prediction
-from bertie.tasks.task import Judgement, Keys, Loss, Task, Term, check_length
+from bertie.tasks.task import Judgement, Keys, Loss, Task, Term
 from bertie.tokenizer.tokenizer import Tokenizer
 from bertie.tokenizer.windows import Truncation, lay_out
 
@@ -47,9 +50,20 @@ class Chosen(Prediction):
     scores: tuple[float, ...]
     """Probability of each choice, in their order."""
 
+    def lines(self, item: Choice, width: int) -> list[str]:
+        """Return the text and one line for each choice, most probable first."""
+        choices = [printable(choice) for choice in item.choices]
+        column = max(map(columns, choices))
+        ranked = sorted(zip(choices, self.scores, strict=True), key=lambda both: -both[1])
+        return [printable(item.sides()[0]), *(barred(*both, column) for both in ranked)]
+
+    @classmethod
+    def table(cls, items: Sequence[Any], predictions: Sequence[Self], width: int) -> None:
+        """Return no table: each text has lines of its own."""
+
 
 @dataclass(frozen=True)
-class MultipleChoice(Task):
+class MultipleChoice(Task[Choice, Tensor, Chosen]):
     """Predict which of several choices fits a text."""
 
     max_length: int = 128
@@ -64,6 +78,14 @@ class MultipleChoice(Task):
     name: ClassVar[str] = "multiple_choice"
     architecture: ClassVar[str] = "{}ForMultipleChoice"
     takes_choices: ClassVar[bool] = True
+    card: ClassVar[CardText] = CardText(
+        title="A BERT model that chooses how a text continues",
+        pipeline="multiple-choice",
+        loader="AutoModelForMultipleChoice",
+        output="logits",
+        limits=("It always chooses one of the choices, even if none is right.",),
+        item="choices",
+    )
 
     def __post_init__(self) -> None:
         check_length(self.max_length)
@@ -83,16 +105,16 @@ class MultipleChoice(Task):
         return table
 
     @classmethod
-    def learn(cls, items: Sequence[Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    def learn(cls, items: Sequence[Choice], settings: Mapping[str, Any]) -> dict[str, Any]:
         """Return no settings: none depends on the table."""
         return {}
 
-    def check_items(self, items: Sequence[Any], path: Path) -> None:
+    def check_items(self, items: Sequence[Choice], path: Path) -> None:
         """Check that every label is the number of a choice."""
         for item in items:
             _right(item, f"{path}:{item.line}:")
 
-    def encode(self, items: Sequence[Any], tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
+    def encode(self, items: Sequence[Choice], tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
         """Pack each choice after its text.
 
         Args:
@@ -147,7 +169,15 @@ class MultipleChoice(Task):
         right = (scores.argmax(1) == gold).sum()
         return Loss({"multiple_choice": Term(1.0, total, count)}, {"accuracy": (right, count)})
 
-    def decode(self, outputs: Tensor, batch: Batch, items: Sequence[Any], tokenizer: Tokenizer) -> list[Chosen]:
+    def logit_rows(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Return (I, W) logits, one row for each item over its choices."""
+        return choice_table(outputs, batch)
+
+    def num_logit_rows(self, batch: Batch) -> float:
+        """Count the items."""
+        return float(batch.num_items)
+
+    def decode(self, outputs: Tensor, batch: Batch, items: Sequence[Choice], tokenizer: Tokenizer) -> list[Chosen]:
         """Return the most probable choice of each item."""
         chosen = []
         for row, item in zip(choice_table(outputs, batch).softmax(1).tolist(), items, strict=True):
@@ -156,17 +186,17 @@ class MultipleChoice(Task):
             chosen.append(Chosen(str(best), item.choices[best], scores[best], scores))
         return chosen
 
-    def score(self, predictions: Sequence[Chosen], items: Sequence[Any]) -> dict[str, float]:
+    def score(self, predictions: Sequence[Chosen], items: Sequence[Choice]) -> dict[str, float]:
         """Compute the accuracy."""
         return {"accuracy": accuracy([str(item.label) for item in items], [guess.label for guess in predictions])}
 
-    def judge(self, prediction: Chosen, item: Any) -> Judgement:
+    def judge(self, prediction: Chosen, item: Choice) -> Judgement:
         """Compare choices."""
         gold = item.choices[_right(item, "the item")]
         return Judgement(gold, prediction.choice, float(prediction.label == str(item.label)), prediction.score)
 
 
-def _check(items: Sequence[Any]) -> None:
+def _check(items: Sequence[Choice]) -> None:
     """Check that every item is a text with two or more choices."""
     for number, item in enumerate(items, 1):
         if not isinstance(item, Choice):

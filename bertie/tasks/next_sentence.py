@@ -17,11 +17,14 @@ from torch.nn.functional import cross_entropy
 
 from bertie.batch import Batch
 from bertie.errors import DataError, SettingsError
+from bertie.items.text import Text, TextLike
 from bertie.metrics.classification import accuracy, per_class
 from bertie.ops.dropout.op import Noise
 from bertie.sampling.instances import Instances
+from bertie.tasks._card import CardText
+from bertie.tasks._encoding import check_length
 from bertie.tasks._prediction import Prediction
-from bertie.tasks.task import Cut, Judgement, Keys, Loss, Task, Term, check_length, texts
+from bertie.tasks.task import Cut, Judgement, Keys, Loss, Task, Term, texts
 from bertie.tokenizer.tokenizer import Tokenizer
 
 LABELS = ("is_next", "random")
@@ -40,7 +43,7 @@ class Follows(Prediction):
 
 
 @dataclass(frozen=True)
-class NextSentence(Task):
+class NextSentence(Task[Text, Tensor, Follows]):
     """Predict whether the second text follows the first."""
 
     max_length: int = 512
@@ -50,11 +53,20 @@ class NextSentence(Task):
 
     name: ClassVar[str] = "next_sentence"
     architecture: ClassVar[str] = "{}ForNextSentencePrediction"
+    card: ClassVar[CardText] = CardText(
+        title="A next sentence model",
+        loader="AutoModelForNextSentencePrediction",
+        output="logits",
+        limits=(
+            "It predicts whether the second text follows the first: 0 means that it does, 1 that it is a random text.",
+        ),
+        item="pair",
+    )
 
     def __post_init__(self) -> None:
         check_length(self.max_length)
 
-    def encode(self, items: Instances | Sequence[Any], tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
+    def encode(self, items: Instances | Sequence[TextLike], tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
         """Pack instances, which have labels, or pairs of texts.
 
         Raises:
@@ -92,32 +104,40 @@ class NextSentence(Task):
         correct = (scores.argmax(1) == labels).sum()
         return Loss({"nsp": Term(1.0, total, len(batch))}, {"nsp_accuracy": (correct, len(batch))})
 
-    def decode(self, outputs: Tensor, batch: Batch, items: Sequence[Any], tokenizer: Tokenizer) -> list[Follows]:
+    def logit_rows(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Return (B, 2) logits."""
+        return outputs
+
+    def num_logit_rows(self, batch: Batch) -> float:
+        """Count the pairs."""
+        return float(len(batch))
+
+    def decode(self, outputs: Tensor, batch: Batch, items: Sequence[TextLike], tokenizer: Tokenizer) -> list[Follows]:
         """Return the more probable label of each pair, with the probabilities of both."""
         rows = [dict(zip(LABELS, row, strict=True)) for row in outputs.float().softmax(1).tolist()]
         best = [max(LABELS, key=row.__getitem__) for row in rows]
         return [Follows(label, row[label], row) for label, row in zip(best, rows, strict=True)]
 
-    def score(self, predictions: Sequence[Follows], items: Sequence[Any]) -> dict[str, float]:
+    def score(self, predictions: Sequence[Follows], items: Sequence[Text]) -> dict[str, float]:
         """Compute the accuracy."""
         return {"accuracy": accuracy(_gold(items), [guess.label for guess in predictions])}
 
-    def check_items(self, items: Sequence[Any], path: Path) -> None:
+    def check_items(self, items: Sequence[Text], path: Path) -> None:
         """Check that every label is one of the two."""
         for item in items:
             _number(str(item.label), f"{path}:{item.line}:")
 
-    def judge(self, prediction: Follows, item: Any) -> Judgement:
+    def judge(self, prediction: Follows, item: Text) -> Judgement:
         """Compare labels."""
         (gold,) = _gold([item])
         return Judgement(gold, prediction.label, float(gold == prediction.label), prediction.score)
 
-    def per_class(self, predictions: Sequence[Follows], items: Sequence[Any]) -> dict[str, dict[str, float]]:
+    def per_class(self, predictions: Sequence[Follows], items: Sequence[Text]) -> dict[str, dict[str, float]]:
         """Measure both labels."""
         return per_class(_gold(items), [guess.label for guess in predictions], LABELS)
 
 
-def _gold(items: Sequence[Any]) -> list[str]:
+def _gold(items: Sequence[Text]) -> list[str]:
     return [LABELS[_number(str(item.label), f"text {number}")] for number, item in enumerate(items, 1)]
 
 

@@ -10,6 +10,7 @@ Shapes: T tokens, B sequences, M slots, P pairs, H hidden.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 
@@ -18,11 +19,13 @@ from torch import Tensor, nn
 
 from bertie.batch import Batch
 from bertie.errors import SettingsError
+from bertie.items.text import TextLike
 from bertie.nn.contrastive import contrast_of_passages, first_of_pairs
 from bertie.nn.logits import Logits
 from bertie.nn.pooling import TextPooling
 from bertie.ops.dropout.op import Noise
 from bertie.sampling.instances import Instances
+from bertie.tasks._card import CLOZE, CardText
 from bertie.tasks._joint import Joint
 from bertie.tasks.task import Keys, Loss, Term
 from bertie.tokenizer.tokenizer import Tokenizer
@@ -38,7 +41,7 @@ class PassageOutputs(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Passages(Joint):
+class Passages(Joint[PassageOutputs]):
     """Predict masked tokens, and which passages are from the same document."""
 
     contrast: float = 1.0
@@ -50,6 +53,16 @@ class Passages(Joint):
     architecture: ClassVar[str] = "{}ForMaskedLM"
     compares_items: ClassVar[bool] = True
     plan: ClassVar[str] = "passages"
+    card: ClassVar[CardText] = CardText(
+        title="A masked language model also trained to match passages of the same document",
+        pipeline="fill-mask",
+        loader="AutoModelForMaskedLM",
+        output="logits",
+        limits=(
+            CLOZE,
+            "The mean of its hidden vectors represents what a text is about; `--task embedding` returns it.",
+        ),
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -57,7 +70,7 @@ class Passages(Joint):
             if not getattr(self, name) > 0.0:
                 raise SettingsError(f"{name} must be above 0; got {getattr(self, name)}")
 
-    def encode(self, items: Any, tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
+    def encode(self, items: Instances | Sequence[TextLike], tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
         """Mask tokens as masked_lm does. For a corpus, `sequence.document` (B,) is the document of each sequence."""
         batch = self.masked_lm.encode(items, tokenizer, keys)
         if not isinstance(items, Instances) or items.documents is None:

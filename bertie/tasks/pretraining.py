@@ -7,14 +7,18 @@ Shapes: T tokens, B sequences, M slots, H hidden.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
 from bertie.batch import Batch
+from bertie.items.text import TextLike
 from bertie.nn.logits import Logits
 from bertie.ops.dropout.op import Noise
+from bertie.sampling.instances import Instances
+from bertie.tasks._card import CLOZE, CardText
 from bertie.tasks._joint import Joint
 from bertie.tasks.next_sentence import NextSentence
 from bertie.tasks.task import Keys, Loss
@@ -31,19 +35,26 @@ class PretrainingOutputs(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Pretraining(Joint):
+class Pretraining(Joint[PretrainingOutputs]):
     """Predict masked tokens, and whether the second text follows the first."""
 
     name: ClassVar[str] = "pretraining"
     architecture: ClassVar[str] = "{}ForPreTraining"
     plan: ClassVar[str] = "pairs"
+    card: ClassVar[CardText] = CardText(
+        title="A pre-trained BERT encoder",
+        pipeline="fill-mask",
+        loader="AutoModelForPreTraining",
+        output="prediction_logits",
+        limits=(CLOZE,),
+    )
 
     @property
     def next_sentence(self) -> NextSentence:
         """The next sentence task with these settings."""
         return NextSentence(self.max_length, self.truncation)
 
-    def encode(self, items: Any, tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
+    def encode(self, items: Instances | Sequence[TextLike], tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
         """Mask tokens as masked_lm does, and add the labels of next_sentence if the items have them."""
         batch = self.masked_lm.encode(items, tokenizer, keys)
         if not hasattr(items, "labels"):

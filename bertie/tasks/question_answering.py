@@ -32,16 +32,23 @@ from bertie.readers.following import read_alike, warn_of_differences
 from bertie.readers.questions import read_questions
 from bertie.readers.reading import Reading, Table
 from bertie.tasks._answers import Reply, find_candidates, reply
-from bertie.tasks.task import Judgement, Keys, Loss, Task, Term, check_length
+from bertie.tasks._card import CardText
+from bertie.tasks._encoding import check_length
+from bertie.tasks._question_windows import alignment, answer_pieces, answer_places, questions_cut
+from bertie.tasks.task import Judgement, Keys, Loss, Task, Term
 from bertie.tokenizer.tokenizer import Tokenizer
-from bertie.tokenizer.windows import Truncation, Windows, lay_out
+from bertie.tokenizer.windows import Truncation, lay_out
 
 NO_ANSWER = "(no answer)"
 _CHINESE_SHARE = 0.3  # a text with more Chinese characters than this share is Chinese; English has almost none
 
 
+QuestionLike = tuple[str, str] | Text | Question
+"""What the task takes: a question with its context, or a `Question`, the only form with answers."""
+
+
 @dataclass(frozen=True)
-class QuestionAnswering(Task):
+class QuestionAnswering(Task[Question, Tensor, Reply]):
     """Find the answer of each question in its context."""
 
     max_length: int = 384
@@ -64,6 +71,14 @@ class QuestionAnswering(Task):
     name: ClassVar[str] = "question_answering"
     architecture: ClassVar[str] = "{}ForQuestionAnswering"
     criterion: ClassVar[str] = "f1"
+    card: ClassVar[CardText] = CardText(
+        title="A BERT model that finds answers in a text",
+        pipeline="question-answering",
+        loader="AutoModelForQuestionAnswering",
+        output="start_logits",
+        limits=("An answer is a span of the given text; the model does not phrase answers of its own.",),
+        item="question",
+    )
 
     def __post_init__(self) -> None:
         check_length(self.max_length)
@@ -113,7 +128,7 @@ class QuestionAnswering(Task):
                 'set null_threshold to a number, such as 0, so that it can predict "no answer"'
             )
 
-    def encode(self, items: Sequence[Any], tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
+    def encode(self, items: Sequence[QuestionLike], tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
         """Pack questions with windows of their contexts.
 
         Targets for decoding: `token.begin` and `token.finish` (T,), the first character of a piece in the context and
@@ -145,11 +160,11 @@ class QuestionAnswering(Task):
             slide="second",
         )
         edges = [np.array(offsets, np.int32).reshape(-1, 2) for _, offsets in aligned]
-        targets = _alignment(laid, context_of, edges)
-        targets["sequence.cut"] = laid.pieces.truncated + _questions_cut(laid, question_ids, self.max_query)
+        targets = alignment(laid, context_of, edges)
+        targets["sequence.cut"] = laid.pieces.truncated + questions_cut(laid, question_ids, self.max_query)
         if all(question.label is not None for question in questions):
-            targets |= _answers(
-                laid, [_answer_pieces(item, edges[number]) for item, number in zip(questions, context_of, strict=True)]
+            targets |= answer_places(
+                laid, [answer_pieces(item, edges[number]) for item, number in zip(questions, context_of, strict=True)]
             )
         return Batch.pack(
             laid.pieces.tokens, laid.pieces.segments, laid.pieces.offsets, rows=laid.rows, targets=targets
@@ -174,7 +189,15 @@ class QuestionAnswering(Task):
         count = self.counts(batch)[self.name]
         return Loss({self.name: Term(1.0, losses[known].sum(), count)}, {"span_accuracy": (hits.sum(), count)})
 
-    def decode(self, outputs: Tensor, batch: Batch, items: Sequence[Any], tokenizer: Tokenizer) -> list[Reply]:
+    def logit_rows(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Return (2B, S) logits of an answer's first and last token, over the tokens of a window."""
+        return batch.unpack(outputs.float(), padding=-torch.inf).transpose(1, 2).flatten(0, 1)
+
+    def num_logit_rows(self, batch: Batch) -> float:
+        """Count the first and last tokens, one each for a window."""
+        return 2.0 * len(batch)
+
+    def decode(self, outputs: Tensor, batch: Batch, items: Sequence[QuestionLike], tokenizer: Tokenizer) -> list[Reply]:
         """Return the best answer of each question over all of its windows."""
         always = self.null_threshold is None
         candidates = find_candidates(outputs, batch, n_best=self.n_best, max_answer=self.max_answer, always=always)
@@ -267,56 +290,6 @@ def language_of(items: Sequence[Question]) -> Literal["en", "zh"]:
         letters += sum(not character.isspace() for character in context)
         chinese += sum("\u4e00" <= character <= "\u9fff" for character in context)
     return "zh" if chinese > _CHINESE_SHARE * letters else "en"
-
-
-def _alignment(laid: Windows, context_of: NDArray[np.int64], edges: Sequence[NDArray[np.int32]]) -> dict[str, Any]:
-    """Return for each token its characters in the context, and whether its window owns it.
-
-    Args:
-        laid: B windows of I items.
-        context_of: (I,) the number of each item's context.
-        edges: for each context, the index of each piece's first character and the index after its last.
-    """
-    before = np.concatenate([[0], np.cumsum([len(part) for part in edges])])
-    shift = before[context_of[laid.rows]] + laid.starts - (np.cumsum(laid.counts) - laid.counts)  # (B,)
-    shown, source = laid.shown, np.repeat(shift, laid.counts) + np.arange(int(laid.counts.sum()))
-    characters = np.concatenate(edges)[source]
-    length = len(laid.pieces.tokens)
-    begin, finish = np.full(length, -1, np.int32), np.full(length, -1, np.int32)
-    owned = np.zeros(length, np.bool_)
-    begin[shown], finish[shown], owned[shown] = characters[:, 0], characters[:, 1], laid.owned()
-    return {"token.begin": begin, "token.finish": finish, "token.owned": owned}
-
-
-def _questions_cut(laid: Windows, questions: Sequence[Sequence[int]], max_query: int) -> NDArray[np.int64]:
-    """Return the number of pieces cut off each question, given at its first window, (B,)."""
-    cut = np.array([max(0, len(ids) - max_query) for ids in questions], np.int64)
-    return np.where(np.diff(laid.rows, prepend=-1) != 0, cut[laid.rows], 0)
-
-
-def _answer_pieces(item: Question, edges: NDArray[np.int32]) -> tuple[int, int]:
-    """Return the indices of the answer's first and last piece among the pieces of the context.
-
-    (-1, -1) for a question without an answer, (-2, -2) if no answer has a known position.
-    """
-    for answer in item.label or ():
-        if answer.start >= 0:
-            first = int(np.searchsorted(edges[:, 1], answer.start, side="right"))
-            last = int(np.searchsorted(edges[:, 0], answer.start + len(answer.text), side="left")) - 1
-            if first <= last:  # an answer of spaces only has no piece
-                return first, last
-    return (-2, -2) if item.label else (-1, -1)
-
-
-def _answers(laid: Windows, pieces: Sequence[tuple[int, int]]) -> dict[str, Any]:
-    """Convert the answers' piece indices in contexts (I) to positions in windows (B)."""
-    first, last = np.array(pieces, np.int64)[laid.rows].T  # (B,)
-    inside = (first >= laid.starts) & (last < laid.starts + laid.counts)
-    outside = np.where(first == -2, -1, 0)  # no target, or [CLS]
-    return {
-        "sequence.start": np.where(inside, laid.places + first - laid.starts, outside),
-        "sequence.end": np.where(inside, laid.places + last - laid.starts, outside),
-    }
 
 
 class SpanHead(nn.Module):

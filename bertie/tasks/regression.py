@@ -19,12 +19,15 @@ from torch import Tensor, nn
 
 from bertie.batch import Batch
 from bertie.errors import DataError
+from bertie.items.text import Text, TextLike
 from bertie.metrics.regression import mean_squared_error, pearson, spearman
 from bertie.ops.dropout.op import Noise
 from bertie.readers.reading import Reading, Table
 from bertie.readers.table import with_points
+from bertie.tasks._card import CardText
+from bertie.tasks._encoding import check_length, encoded_texts
 from bertie.tasks._prediction import Prediction
-from bertie.tasks.task import Judgement, Keys, Loss, Task, Term, check_length, encoded_texts
+from bertie.tasks.task import Judgement, Keys, Loss, Task, Term
 from bertie.tokenizer.tokenizer import Tokenizer
 from bertie.tokenizer.windows import Truncation, lay_out
 
@@ -39,7 +42,7 @@ class Estimate(Prediction):
 
 
 @dataclass(frozen=True)
-class Regression(Task):
+class Regression(Task[Text, Tensor, Estimate]):
     """Predict a number for each text, or pair of texts."""
 
     center: float = 0.0
@@ -60,6 +63,13 @@ class Regression(Task):
     name: ClassVar[str] = "regression"
     architecture: ClassVar[str] = "{}ForSequenceClassification"
     criterion: ClassVar[str] = "spearman"
+    card: ClassVar[CardText] = CardText(
+        title="A BERT model that predicts a number for a text",
+        pipeline="text-classification",
+        loader="AutoModelForSequenceClassification",
+        output="logits",
+        limits=("Its predictions are on the scale of its training table and may lie slightly outside of it.",),
+    )
 
     def __post_init__(self) -> None:
         check_length(self.max_length)
@@ -72,12 +82,12 @@ class Regression(Task):
         columns: Mapping[str, str] | None = None,
         labelled: bool = False,
         like: Reading | None = None,
-    ) -> Table[Any]:
+    ) -> Table[Text]:
         """Read a table whose labels are numbers, with decimal points or commas."""
         return with_points(super().read(path, columns=columns, labelled=labelled, like=like))
 
     @classmethod
-    def learn(cls, items: Sequence[Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    def learn(cls, items: Sequence[Text], settings: Mapping[str, Any]) -> dict[str, Any]:
         """Compute mean and standard deviation of the labels. With a sigmoid, labels are not standardised.
 
         Raises:
@@ -99,12 +109,12 @@ class Regression(Task):
             return {"problem_type": "regression", **names}
         return {**names, "sentence_transformers": {"activation_fn": "torch.nn.modules.activation.Sigmoid"}}
 
-    def check_items(self, items: Sequence[Any], path: Path) -> None:
+    def check_items(self, items: Sequence[Text], path: Path) -> None:
         """Check that every label is a number."""
         for item in items:
             _value(item.label, f"{path}:{item.line}")
 
-    def encode(self, items: Sequence[Any], tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
+    def encode(self, items: Sequence[TextLike], tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
         """Pack texts or pairs, with `item.value` (I,) if every item has a label."""
         laid = lay_out(
             *encoded_texts(items, tokenizer),
@@ -137,14 +147,26 @@ class Regression(Task):
         errors = ((guesses - batch.targets["item.value"]) / self.spread).square()
         return Loss({"regression": Term(1.0, errors.sum(), float(batch.num_items))})
 
-    def decode(self, outputs: Tensor, batch: Batch, items: Sequence[Any], tokenizer: Tokenizer) -> list[Estimate]:
+    def logit_rows(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Return (I, 1) numbers before the activation, divided by the spread of the labels."""
+        return batch.item_means(outputs.float())[:, None] / self.spread
+
+    def num_logit_rows(self, batch: Batch) -> float:
+        """Count the items."""
+        return float(batch.num_items)
+
+    def logits_loss(self, student: Tensor, teacher: Tensor, batch: Batch, temperature: float) -> Tensor:
+        """Sum the squared differences of both models' numbers; `temperature` is for classes only."""
+        return (self.logit_rows(student, batch) - self.logit_rows(teacher, batch)).square().sum()
+
+    def decode(self, outputs: Tensor, batch: Batch, items: Sequence[TextLike], tokenizer: Tokenizer) -> list[Estimate]:
         """Return the number of each item, the mean over its windows."""
         return [Estimate(value) for value in self._active(batch.item_means(outputs.float())).tolist()]
 
     def _active(self, values: Tensor) -> Tensor:
         return values.sigmoid() if self.activation == "sigmoid" else values
 
-    def score(self, predictions: Sequence[Estimate], items: Sequence[Any]) -> dict[str, float]:
+    def score(self, predictions: Sequence[Estimate], items: Sequence[Text]) -> dict[str, float]:
         """Compute both correlations and the mean squared error, on the scale of the table."""
         gold = [_value(item.label, f"text {number}") for number, item in enumerate(items, 1)]
         guesses = [guess.value for guess in predictions]
@@ -154,7 +176,7 @@ class Regression(Task):
             "mean_squared_error": mean_squared_error(gold, guesses),
         }
 
-    def judge(self, prediction: Estimate, item: Any) -> Judgement:
+    def judge(self, prediction: Estimate, item: Text) -> Judgement:
         """Compare numbers. The credit falls with their distance, measured in standard deviations."""
         gold = _value(item.label, "the label")
         distance = abs(prediction.value - gold) / self.spread

@@ -24,11 +24,15 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from bertie.batch import Batch
 from bertie.errors import SettingsError
+from bertie.items.text import Text, TextLike
 from bertie.nn.abilities import HasDiscriminator
 from bertie.nn.initialize import initialize
 from bertie.nn.logits import Logits
 from bertie.ops.dropout.op import Noise, mix64
+from bertie.sampling.instances import Instances
 from bertie.sampling.random import stream, uniform
+from bertie.tasks._card import CardText
+from bertie.tasks._lines import barred, columns, heading
 from bertie.tasks._masked import Masked
 from bertie.tasks._prediction import Prediction
 from bertie.tasks.masked_lm import MaskedLM
@@ -56,6 +60,11 @@ class Detection(Prediction):
     pieces: tuple[Piece, ...]
     """All pieces, without special tokens."""
 
+    def lines(self, item: Any, width: int) -> list[str]:
+        """Return the item, and one line for each piece, with a bar for its probability."""
+        column = max((columns(piece.token) for piece in self.pieces), default=0)
+        return [heading(item), *(barred(piece.token, piece.replaced, column) for piece in self.pieces)]
+
 
 class ReplacedTokenOutputs(NamedTuple):
     """Outputs of generator and discriminator for a batch with chosen tokens."""
@@ -69,7 +78,7 @@ class ReplacedTokenOutputs(NamedTuple):
 
 
 @dataclass(frozen=True)
-class ReplacedToken(Masked):
+class ReplacedToken(Masked[Text, ReplacedTokenOutputs | Tensor, Detection]):
     """Distinguish replaced tokens from original ones."""
 
     across_documents: bool = False
@@ -85,6 +94,15 @@ class ReplacedToken(Masked):
     architecture: ClassVar[str] = "{}ForPreTraining"
     needs_labels: ClassVar[bool] = False
     plan: ClassVar[str] = "texts"
+    card: ClassVar[CardText] = CardText(
+        title="An ELECTRA discriminator",
+        loader="AutoModelForPreTraining",
+        output="logits",
+        limits=(
+            "It predicts for every token whether it was replaced, and is meant to be fine-tuned. The generator that it "
+            "was trained with, a small masked language model, is in the folder `generator`.",
+        ),
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -104,13 +122,14 @@ class ReplacedToken(Masked):
         """Return the generator's plan."""
         return self.masked_lm.corpus_plan()
 
-    def encode(self, items: Any, tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
+    def encode(self, items: Instances | Sequence[TextLike], tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
         """Choose tokens by `keys` and show each as [MASK], for the generator to fill. Without keys, pack texts as is.
 
         With keys the batch has `slot.position` (M,), `slot.token` (M,), the original piece there, and `slot.draw` (M,),
         a random number in [0, 1) by which a piece is drawn from the generator's predictions.
         """
         if keys is None:
+            assert not isinstance(items, Instances)  # they have keys
             first, second = texts(items)
             pieces = tokenizer.pack(first, second, max_length=self.max_length, truncation=self.truncation)
             targets = {"sequence.cut": pieces.truncated}
@@ -157,7 +176,7 @@ class ReplacedToken(Masked):
         """Count the chosen tokens, and all tokens."""
         return {**self.masked_lm.counts(batch), "detection": float(batch.num_tokens)}
 
-    def loss(self, outputs: ReplacedTokenOutputs, batch: Batch) -> Loss:
+    def loss(self, outputs: ReplacedTokenOutputs | Tensor, batch: Batch) -> Loss:
         """Add the generator's masked-LM loss and the discriminator's binary cross-entropy over all tokens.
 
         `detection_recall` is the share of the replaced tokens that are detected. Most tokens are original, so the
@@ -186,8 +205,11 @@ class ReplacedToken(Masked):
             },
         )
 
-    def decode(self, outputs: Tensor, batch: Batch, items: Sequence[Any], tokenizer: Tokenizer) -> list[Detection]:
+    def decode(
+        self, outputs: ReplacedTokenOutputs | Tensor, batch: Batch, items: Sequence[TextLike], tokenizer: Tokenizer
+    ) -> list[Detection]:
         """Return the probability of "replaced" for each piece of an item, without special tokens."""
+        assert isinstance(outputs, Tensor)  # of a batch without chosen tokens
         scores, tokens = outputs.float().sigmoid().tolist(), batch.tokens.tolist()
         by_item: list[list[Piece]] = [[] for _ in items]
         edges, special = batch.offsets.tolist(), set(tokenizer.special_ids)
@@ -203,7 +225,7 @@ class ReplacedToken(Masked):
         """Return False: items have no labels, as the replaced tokens are drawn."""
         return False
 
-    def score(self, predictions: Sequence[Any], items: Sequence[Any]) -> dict[str, float]:
+    def score(self, predictions: Sequence[Detection], items: Sequence[Text]) -> dict[str, float]:
         """Return no scores beyond the figures of the loss."""
         return {}
 

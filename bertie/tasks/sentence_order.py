@@ -19,6 +19,7 @@ from torch.nn.functional import cross_entropy
 
 from bertie.batch import Batch
 from bertie.errors import SettingsError
+from bertie.tasks._card import CLOZE, CardText
 from bertie.tasks.pretraining import Pretraining, PretrainingHead, PretrainingOutputs
 from bertie.tasks.task import Loss, Term
 
@@ -31,6 +32,13 @@ class SentenceOrder(Pretraining):
 
     name: ClassVar[str] = "sentence_order"
     plan: ClassVar[str] = "order"
+    card: ClassVar[CardText] = CardText(
+        title="An encoder pre-trained to predict masked tokens and the order of sentences",
+        pipeline="fill-mask",
+        loader="AutoModelForPreTraining",
+        output="prediction_logits",
+        limits=(CLOZE,),
+    )
 
     def head(self, encoder: Any) -> PretrainingHead:
         """Make the heads of both objectives.

@@ -30,9 +30,12 @@ from bertie.readers.following import read_alike, warn_of_differences
 from bertie.readers.reading import Reading, Table
 from bertie.readers.words import read_words
 from bertie.tasks._candidates import SpanHead, candidates, gold_codes, gold_table, word_slots
-from bertie.tasks._prediction import Prediction, Span
-from bertie.tasks._word_pieces import as_words, encode
-from bertie.tasks.task import Judgement, Keys, Loss, Task, Term, check_length
+from bertie.tasks._card import CardText
+from bertie.tasks._encoding import check_length
+from bertie.tasks._lines import heading
+from bertie.tasks._prediction import Prediction, Span, span_lines
+from bertie.tasks._word_pieces import WordsLike, as_words, encode
+from bertie.tasks.task import Judgement, Keys, Loss, Task, Term
 from bertie.tokenizer.tokenizer import Tokenizer
 from bertie.tokenizer.windows import Truncation, lay_out
 
@@ -60,9 +63,13 @@ class FoundSpans(Prediction):
     text: str = field(repr=False)
     """The whole text."""
 
+    def lines(self, item: Any, width: int) -> list[str]:
+        """Return the item, and one line for each span."""
+        return [heading(item), *span_lines(self.spans)]
+
 
 @dataclass(frozen=True)
-class SpanClassification(Task):
+class SpanClassification(Task[Words, Tensor, FoundSpans]):
     """Find the labelled spans of a text, which may overlap or nest."""
 
     labels: tuple[str, ...] = ()
@@ -84,6 +91,14 @@ class SpanClassification(Task):
     architecture: ClassVar[str] = "{}Model"
     labels_words: ClassVar[bool] = True
     criterion: ClassVar[str] = "f1"
+    card: ClassVar[CardText] = CardText(
+        title="A BERT model that finds labelled spans, which may overlap",
+        limits=(
+            "It knows no labels but its own.",
+            "It finds no span of more words than its setting `max_span` says.",
+            "The class of transformers loads the encoder, without the head that finds the spans.",
+        ),
+    )
 
     def __post_init__(self) -> None:
         check_length(self.max_length)
@@ -106,7 +121,7 @@ class SpanClassification(Task):
         return table
 
     @classmethod
-    def learn(cls, items: Sequence[Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    def learn(cls, items: Sequence[Words], settings: Mapping[str, Any]) -> dict[str, Any]:
         """Return the labels, in alphabetical order, and the longest span that is a candidate.
 
         Raises:
@@ -134,7 +149,7 @@ class SpanClassification(Task):
         """Tell whether an item has spans or tags."""
         return isinstance(item, Words) and item.labelled_spans() is not None
 
-    def check_items(self, items: Sequence[Any], path: Path) -> None:
+    def check_items(self, items: Sequence[Words], path: Path) -> None:
         """Warn of labels that the model doesn't have: each of them counts as a mistake.
 
         Raises:
@@ -143,7 +158,7 @@ class SpanClassification(Task):
         occurrences = ((span.label, item.line) for item in items for span in item.labelled_spans() or ())
         tell_unseen(occurrences, self.labels, path)
 
-    def encode(self, items: Sequence[Any], tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
+    def encode(self, items: Sequence[WordsLike], tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
         """Pack texts, with the targets of `_candidates.word_slots` and, if every item has a label, `slot.gold`.
 
         Raises:
@@ -186,7 +201,9 @@ class SpanClassification(Task):
         terms = {"span_classification": Term(1.0, total, self.counts(batch)["span_classification"])}
         return Loss(terms, {"recall": (found, gold.sum())})
 
-    def decode(self, outputs: Tensor, batch: Batch, items: Sequence[Any], tokenizer: Tokenizer) -> list[FoundSpans]:
+    def decode(
+        self, outputs: Tensor, batch: Batch, items: Sequence[WordsLike], tokenizer: Tokenizer
+    ) -> list[FoundSpans]:
         """Return the spans of each text that reach the threshold, with their characters."""
         sentences = [as_words(item, number, self.name) for number, item in enumerate(items, 1)]
         scores = outputs.float().sigmoid()
@@ -221,15 +238,15 @@ class SpanClassification(Task):
             return FoundSpans(spans, sum(span.score for span in spans) / len(spans), probable, text)
         return FoundSpans((), 1.0 - max((score for score, _ in probable), default=0.0), probable, text)
 
-    def score(self, predictions: Sequence[FoundSpans], items: Sequence[Any]) -> dict[str, float]:
+    def score(self, predictions: Sequence[FoundSpans], items: Sequence[Words]) -> dict[str, float]:
         """Compute F1, precision and recall of exact spans: label, first and last word must be right."""
         return span_scores(*_compared(predictions, items))
 
-    def rescorer(self, predictions: Sequence[FoundSpans], items: Sequence[Any]) -> Any:
+    def rescorer(self, predictions: Sequence[FoundSpans], items: Sequence[Words]) -> Any:
         """Return a function that computes `score` for the texts at given indices, which may repeat."""
         return span_rescorer(*_compared(predictions, items))
 
-    def tune(self, predictions: Sequence[FoundSpans], items: Sequence[Any]) -> dict[str, Any]:
+    def tune(self, predictions: Sequence[FoundSpans], items: Sequence[Words]) -> dict[str, Any]:
         """Choose the threshold of the best F1 on the dev set."""
         right, scores, missed = [], [], 0
         for prediction, gold in zip(predictions, map(_gold, items), strict=True):
@@ -243,14 +260,14 @@ class SpanClassification(Task):
         """Compare the candidates' probabilities with the new threshold."""
         return [self._divided(prediction.candidates, prediction.text) for prediction in predictions]
 
-    def judge(self, prediction: FoundSpans, item: Any) -> Judgement:
+    def judge(self, prediction: FoundSpans, item: Words) -> Judgement:
         """Compare the spans of a text, with their F1 as credit."""
         gold, guess = sorted(_gold(item), key=_order), [_place(span) for span in prediction.spans]
         credit = span_scores([gold], [guess])["f1"] if gold or guess else 1.0
         text = item.whole_text()
         return Judgement(_listed(gold, text), _listed(guess, text), credit, prediction.score)
 
-    def per_class(self, predictions: Sequence[FoundSpans], items: Sequence[Any]) -> dict[str, dict[str, float]]:
+    def per_class(self, predictions: Sequence[FoundSpans], items: Sequence[Words]) -> dict[str, dict[str, float]]:
         """Measure each label, including those that the model doesn't have."""
         return span_scores_by_label(*_compared(predictions, items))
 
@@ -268,7 +285,9 @@ def _order(span: Entity) -> tuple[int, int, str]:
     return span.start, -span.end, span.label
 
 
-def _compared(predictions: Sequence[FoundSpans], items: Sequence[Any]) -> tuple[list[list[Entity]], list[list[Entity]]]:
+def _compared(
+    predictions: Sequence[FoundSpans], items: Sequence[Words]
+) -> tuple[list[list[Entity]], list[list[Entity]]]:
     """Return the gold and the predicted spans of each text, by their characters."""
     return [[*_gold(item)] for item in items], [[*map(_place, guess.spans)] for guess in predictions]
 

@@ -31,9 +31,12 @@ from bertie.readers.entities import OUTSIDE, Scheme, iob2, is_positioned, own_ta
 from bertie.readers.following import read_alike, warn_of_differences
 from bertie.readers.reading import Reading, Table
 from bertie.readers.words import read_words
-from bertie.tasks._prediction import Prediction, Span
-from bertie.tasks._word_pieces import NOTHING, as_words, encode, shown_pieces
-from bertie.tasks.task import Judgement, Keys, Loss, Task, Term, check_length
+from bertie.tasks._card import CardText
+from bertie.tasks._encoding import check_length
+from bertie.tasks._lines import heading, printable
+from bertie.tasks._prediction import Prediction, Span, span_lines
+from bertie.tasks._word_pieces import NOTHING, WordsLike, as_words, encode, shown_pieces
+from bertie.tasks.task import Judgement, Keys, Loss, Task, Term
 from bertie.tokenizer.tokenizer import Tokenizer
 from bertie.tokenizer.windows import Truncation, Windows, lay_out
 
@@ -50,9 +53,16 @@ class Tagged(Prediction):
     score: float
     """Mean probability of the tags of all words."""
 
+    def lines(self, item: Any, width: int) -> list[str]:
+        """Return the item, and one line for each entity; without entities the words that have a tag."""
+        tagged = [f"{word}/{tag}" for word, tag in zip(self.words, self.tags, strict=True) if tag != OUTSIDE]
+        if tagged and not self.spans:
+            return [heading(item), f"  {printable(' '.join(tagged))}"]
+        return [heading(item), *span_lines(self.spans)]
+
 
 @dataclass(frozen=True)
-class Tagging(Task):
+class Tagging(Task[Words, Tensor, Tagged]):
     """Predict one of several tags for each word of a text."""
 
     labels: tuple[str, ...] = ()
@@ -72,6 +82,13 @@ class Tagging(Task):
     architecture: ClassVar[str] = "{}ForTokenClassification"
     labels_words: ClassVar[bool] = True
     criterion: ClassVar[str] = "f1"
+    card: ClassVar[CardText] = CardText(
+        title="A BERT model that tags words",
+        pipeline="token-classification",
+        loader="AutoModelForTokenClassification",
+        output="logits",
+        limits=("It knows no tags but its own.", "The tag of a word is the one predicted for its first piece."),
+    )
 
     def __post_init__(self) -> None:
         check_length(self.max_length)
@@ -97,32 +114,32 @@ class Tagging(Task):
         return table
 
     @classmethod
-    def learn(cls, items: Sequence[Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    def learn(cls, items: Sequence[Words], settings: Mapping[str, Any]) -> dict[str, Any]:
         """Return the tags: O, then B and I of every type, in alphabetical order; without entities, all tags.
 
         Raises:
             DataError: all words have the same tag.
         """
-        names = {tag for item in items for tag in item.label}
+        names = {tag for item in items for tag in _tags(item)}
         inside = names - {OUTSIDE}
         if inside and all(is_positioned(tag) for tag in inside):
-            types = sorted({entity.label for item in items for entity in entities(item.label)})
+            types = sorted({entity.label for item in items for entity in entities(_tags(item))})
             return {"labels": (OUTSIDE, *(f"{position}-{label}" for label in types for position in "BI"))}
         if len(names) < 2:
             raise DataError(f"every word has the tag {min(names, default=OUTSIDE)!r}; there is nothing to learn")
         return {"labels": tuple(sorted(names, key=lambda tag: (tag != OUTSIDE, tag)))}
 
-    def check_items(self, items: Sequence[Any], path: Path) -> None:
+    def check_items(self, items: Sequence[Words], path: Path) -> None:
         """Warn of tags that the model doesn't have: each of them counts as a mistake.
 
         Raises:
             DataError: the model has none of the table's tags.
         """
-        known = {tag for item in items for tag in item.label if own_tag(tag, self.labels) is not None}
-        occurrences = ((tag, item.line) for item in items for tag in item.label if tag != OUTSIDE)
+        known = {tag for item in items for tag in _tags(item) if own_tag(tag, self.labels) is not None}
+        occurrences = ((tag, item.line) for item in items for tag in _tags(item) if tag != OUTSIDE)
         tell_unseen(occurrences, [*self.labels, *sorted(known - {*self.labels})], path, what="tag")
 
-    def encode(self, items: Sequence[Any], tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
+    def encode(self, items: Sequence[WordsLike], tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
         """Pack texts.
 
         The first piece of a word holds its targets: `token.word` (T,), the index of the word in its item, and, if every
@@ -184,7 +201,15 @@ class Tagging(Task):
         right = (scores.argmax(1) == gold).sum()  # never equal where gold is -1
         return Loss({"tagging": Term(1.0, total, count)}, {"accuracy": (right, count)})
 
-    def decode(self, outputs: Tensor, batch: Batch, items: Sequence[Any], tokenizer: Tokenizer) -> list[Tagged]:
+    def logit_rows(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Return the logits of the tokens that have a tag."""
+        return outputs[batch.targets["token.tag"] != NOTHING]
+
+    def num_logit_rows(self, batch: Batch) -> float:
+        """Count the tokens that have a tag."""
+        return self.counts(batch)["tagging"]
+
+    def decode(self, outputs: Tensor, batch: Batch, items: Sequence[WordsLike], tokenizer: Tokenizer) -> list[Tagged]:
         """Return the tags and entities of each text. A word without pieces, or one that was cut off, gets O."""
         words = batch.targets["token.word"]
         picked = (words != NOTHING).nonzero().flatten()
@@ -223,7 +248,7 @@ class Tagging(Task):
             spans.append(Span(label, text[start:stop], start, stop, sum(scores[first:end]) / (end - first)))
         return Tagged(sentence.words, iob2(predicted_entities, len(tags)), tuple(spans), confidence)
 
-    def score(self, predictions: Sequence[Tagged], items: Sequence[Any]) -> dict[str, float]:
+    def score(self, predictions: Sequence[Tagged], items: Sequence[Words]) -> dict[str, float]:
         """Score entities by the CoNLL rules. Score other tags by accuracy and `f1`, the mean F1 of all tags."""
         gold, guesses = self._gold(items), [guess.tags for guess in predictions]
         if self.finds_entities:
@@ -231,16 +256,16 @@ class Tagging(Task):
         flat_gold, flat_guesses = _flat(gold), _flat(guesses)
         return {"f1": macro_f1(flat_gold, flat_guesses), "accuracy": accuracy(flat_gold, flat_guesses)}
 
-    def rescorer(self, predictions: Sequence[Tagged], items: Sequence[Any]) -> Any:
+    def rescorer(self, predictions: Sequence[Tagged], items: Sequence[Words]) -> Any:
         """Return a function that computes `score` for the texts at given indices, which may repeat."""
         rescorer = entity_rescorer if self.finds_entities else tag_rescorer
         return rescorer(self._gold(items), [guess.tags for guess in predictions])
 
-    def _gold(self, items: Sequence[Any]) -> list[tuple[str, ...]]:
+    def _gold(self, items: Sequence[Words]) -> list[tuple[str, ...]]:
         """Return the items' tags, with positions added if the model's tags have none."""
-        return [positioned(item.label, self.scheme) for item in items]
+        return [positioned(_tags(item), self.scheme) for item in items]
 
-    def judge(self, prediction: Tagged, item: Any) -> Judgement:
+    def judge(self, prediction: Tagged, item: Words) -> Judgement:
         """Compare the entities of a text, with their F1 as credit, or its tags, with their accuracy as credit."""
         if self.finds_entities:
             (gold_tags,) = self._gold([item])
@@ -250,14 +275,14 @@ class Tagging(Task):
                 _entities_of(item, gold_tags), _entities_of(item, prediction.tags), credit, prediction.score
             )
         gold, guess = [], []
-        for word, tag, predicted in zip(item.words, item.label, prediction.tags, strict=True):
+        for word, tag, predicted in zip(item.words, _tags(item), prediction.tags, strict=True):
             if tag != predicted:
                 gold.append(f"{word}/{tag}")
                 guess.append(f"{word}/{predicted}")
-        credit = accuracy(item.label, prediction.tags) if item.words else 1.0
+        credit = accuracy(_tags(item), prediction.tags) if item.words else 1.0
         return Judgement(", ".join(gold), ", ".join(guess), credit, prediction.score)
 
-    def per_class(self, predictions: Sequence[Tagged], items: Sequence[Any]) -> dict[str, dict[str, float]]:
+    def per_class(self, predictions: Sequence[Tagged], items: Sequence[Words]) -> dict[str, dict[str, float]]:
         """Measure each entity type, or each tag."""
         gold, guesses = self._gold(items), [guess.tags for guess in predictions]
         if self.finds_entities:
@@ -273,6 +298,12 @@ def _along_tokens(values: NDArray[np.int64], pieces: Sequence[Sequence[int]], la
     along = np.full(len(laid.pieces.tokens), NOTHING, np.int64)
     along[laid.shown[owned]] = values[shown[owned]]
     return along
+
+
+def _tags(item: Words) -> tuple[str, ...]:
+    """Return the tags of a labelled item."""
+    assert item.label is not None
+    return item.label
 
 
 def _flat(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -10,30 +10,38 @@ Shapes: T tokens, B sequences, H hidden.
 
 from __future__ import annotations
 
-import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Generic, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from typing_extensions import TypeVar
 
-from bertie import registry
 from bertie.batch import Batch
 from bertie.errors import SettingsError
 from bertie.items.text import Text as Text
 from bertie.items.text import texts as texts
-from bertie.ops.dropout.op import Noise
+from bertie.nn.divergence import divergence
+from bertie.nn.logits import Logits
 from bertie.readers.reading import Reading, Table
 from bertie.readers.table import read_table
+from bertie.tasks._card import CardText as CardText
+from bertie.tasks._network import TaskModel as TaskModel
 from bertie.tasks._settings import parse_settings as parse_settings
 from bertie.tokenizer.tokenizer import Cut as Cut
 from bertie.tokenizer.tokenizer import Tokenizer
 
 Keys = NDArray[np.uint64]
+ItemT = TypeVar("ItemT", default=Any)
+"""Kind of a task's labelled items, such as `Text` or `Words`: what it learns from and is scored on."""
+OutputsT = TypeVar("OutputsT", default=Any)
+"""What the head returns: a tensor, `Logits`, or a named tuple of several."""
+PredictionT = TypeVar("PredictionT", default=Any)
+"""A task's prediction for one item, which usually derives from `Prediction`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,8 +88,13 @@ class Judgement:
     """The probability that the model gives its prediction; None for a task that predicts numbers."""
 
 
-class Task(ABC):
-    """Base class of all tasks. A task's settings are the fields of its frozen dataclass."""
+class Task(ABC, Generic[ItemT, OutputsT, PredictionT]):
+    """Base class of all tasks. A task's settings are the fields of its frozen dataclass.
+
+    A task states its types: `class Tagging(Task[Words, Tensor, Tagged])` has labelled items of the kind `Words`, a head
+    that returns a tensor, and predictions of the class `Tagged`. Without them, a type checker takes any. `encode` and
+    `decode` take more than labelled items, such as plain strings; each task says what.
+    """
 
     name: ClassVar[str]
     """Name of the task's file, which users type. A third party's class may have any name."""
@@ -110,6 +123,14 @@ class Task(ABC):
     """Whether it predicts the pieces at `slot.position`: the outputs of its head, or their `tokens`, are `Logits`."""
     left_to_right: ClassVar[bool] = False
     """Whether it predicts the pieces of causal batches from those before them, and so can score whole texts."""
+    card: ClassVar[CardText] = CardText()
+    """What a model card says about the task. A class doesn't inherit it: another head may need another loader."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Give a class without a card of its own the general one."""
+        super().__init_subclass__(**options)
+        if "card" not in vars(cls):
+            cls.card = CardText()
 
     @abstractmethod
     def encode(self, items: Any, tokenizer: Tokenizer, keys: Keys | None = None) -> Batch:
@@ -133,15 +154,15 @@ class Task(ABC):
         """Count the items or tokens that each term of the loss sums over, before any forward pass."""
 
     @abstractmethod
-    def loss(self, outputs: Any, batch: Batch) -> Loss:
+    def loss(self, outputs: OutputsT, batch: Batch) -> Loss:
         """Compare outputs with the batch's targets."""
 
     @abstractmethod
-    def decode(self, outputs: Any, batch: Batch, items: Sequence[Any], tokenizer: Tokenizer) -> list[Any]:
+    def decode(self, outputs: OutputsT, batch: Batch, items: Sequence[Any], tokenizer: Tokenizer) -> list[PredictionT]:
         """Turn outputs into one prediction for each item. `batch.rows` maps sequences to items."""
 
     @abstractmethod
-    def score(self, predictions: Sequence[Any], items: Sequence[Any]) -> dict[str, float]:
+    def score(self, predictions: Sequence[PredictionT], items: Sequence[ItemT]) -> dict[str, float]:
         """Compare predictions with the items' labels."""
 
     @classmethod
@@ -152,7 +173,7 @@ class Task(ABC):
         columns: Mapping[str, str] | None = None,
         labelled: bool = False,
         like: Reading | None = None,
-    ) -> Table[Any]:
+    ) -> Table[ItemT]:
         """Read a file of this task's items. The default reads a table of texts or pairs of texts.
 
         A third-party task may leave out `like`.
@@ -163,10 +184,11 @@ class Task(ABC):
             labelled: whether every item needs a label.
             like: how the model's training file was read. This file is read the same way; differences are reported.
         """
-        return read_table(path, columns=columns, labelled=labelled, like=like)
+        table: Table[Any] = read_table(path, columns=columns, labelled=labelled, like=like)
+        return table
 
     @classmethod
-    def learn(cls, items: Sequence[Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    def learn(cls, items: Sequence[ItemT], settings: Mapping[str, Any]) -> dict[str, Any]:
         """Return the settings that follow from a training table, such as the names of the labels.
 
         Args:
@@ -187,7 +209,7 @@ class Task(ABC):
         """Tell whether a prediction for this item can be scored. By default it can if the item has a label."""
         return getattr(item, "label", None) is not None
 
-    def check_items(self, items: Sequence[Any], path: Path) -> None:
+    def check_items(self, items: Sequence[ItemT], path: Path) -> None:
         """Check that the model can be evaluated on a labelled table; for example, that it knows the labels.
 
         Raises:
@@ -195,7 +217,7 @@ class Task(ABC):
         """
         del items, path
 
-    def tune(self, predictions: Sequence[Any], items: Sequence[Any]) -> dict[str, Any]:
+    def tune(self, predictions: Sequence[PredictionT], items: Sequence[ItemT]) -> dict[str, Any]:
         """Return better settings for `decode`, such as a threshold. They are stored with the model.
 
         Args:
@@ -205,7 +227,7 @@ class Task(ABC):
         del predictions, items
         return {}
 
-    def redecode(self, predictions: Sequence[Any]) -> list[Any] | None:
+    def redecode(self, predictions: Sequence[PredictionT]) -> list[PredictionT] | None:
         """Return predictions updated to the settings that `tune` chose after they were decoded.
 
         None: they hold too little for that, and the items must go through the model again.
@@ -228,7 +250,7 @@ class Task(ABC):
         del done
         return self
 
-    def objectives(self) -> Sequence[Task]:
+    def objectives(self) -> Sequence[Task[ItemT, OutputsT, PredictionT]]:
         """Return the tasks to evaluate, each on the whole dev corpus: one for each objective that a run draws from."""
         return (self,)
 
@@ -252,97 +274,59 @@ class Task(ABC):
         changed: Self = replace(self, **settings)  # type: ignore[type-var]
         return changed
 
-    def judge(self, prediction: Any, item: Any) -> Judgement | None:
+    def judge(self, prediction: PredictionT, item: ItemT) -> Judgement | None:
         """Compare one prediction with its item's label. None for a task whose predictions can't be wrong."""
         del prediction, item
         return None
 
-    def per_class(self, predictions: Sequence[Any], items: Sequence[Any]) -> dict[str, dict[str, float]]:
+    def per_class(self, predictions: Sequence[PredictionT], items: Sequence[ItemT]) -> dict[str, dict[str, float]]:
         """Return precision, recall, f1 and support of each class. Empty for a task without classes."""
         del predictions, items
         return {}
 
+    def logit_rows(self, outputs: OutputsT, batch: Batch) -> Logits | Tensor:
+        """Return a teacher's or a student's logits: rows, each over the classes of one prediction.
 
-def read_items(
-    kind: type[Task] | Task,
-    path: str | Path,
-    *,
-    columns: Mapping[str, str] | None = None,
-    labelled: bool = False,
-    like: Reading | None = None,
-) -> Table[Any]:
-    """Read a file by `kind.read`, and pass `like` on if that method takes it."""
-    parameters = inspect.signature(kind.read).parameters.values()
-    takes_like = any(one.name == "like" or one.kind is one.VAR_KEYWORD for one in parameters)
-    return kind.read(path, columns=columns, labelled=labelled, **({"like": like} if takes_like else {}))
+        The loss of the task compares the softmax of a row with its target. Excluded classes have -inf. A task that
+        defines this method and `num_logit_rows` can be distilled; tasks that fill masks need not.
 
+        Raises:
+            SettingsError: the task has no logits to learn.
+        """
+        self.check_logits()
+        found: Any = outputs
+        logits: Logits = found if isinstance(found, Logits) else found.tokens
+        return logits
 
-def task_class(name: str) -> type[Task]:
-    """Return a task's class by name: a file of `bertie/tasks`, or a third party's class as `package.module:Class`.
+    def num_logit_rows(self, batch: Batch) -> float:
+        """Count the rows that `logit_rows` returns for a batch, before any forward pass."""
+        self.check_logits()
+        return float(len(batch.targets["slot.token"]))
 
-    Raises:
-        SettingsError: no task has this name.
-    """
-    if ":" not in name:
-        builtin: type[Task] = registry.load("tasks", name).TASK
-        return builtin
-    foreign = registry.load_foreign(name)
-    if not (isinstance(foreign, type) and issubclass(foreign, Task)):
-        raise SettingsError(f"{name} is not a task: a task is a class that derives from bertie.Task")
-    return foreign
+    def check_logits(self) -> None:
+        """Check that a student can learn this task from a teacher's logits.
 
+        Raises:
+            SettingsError: the task has no logits to learn.
+        """
+        kind = type(self)
+        lacks_rows = kind.logit_rows is Task.logit_rows or kind.num_logit_rows is Task.num_logit_rows
+        if lacks_rows and not self.fills_masks:
+            raise SettingsError(
+                f"distill.logits needs the logits of a prediction, and {self.name} has none; set it to 0, and "
+                "distill.hidden or distill.attention above 0"
+            )
 
-def task_name(task: Task) -> str:
-    """Return the name under which `task_class` finds the task's class."""
-    kind = type(task)
-    is_builtin = kind.__module__ == f"bertie.tasks.{kind.name}"
-    return kind.name if is_builtin else f"{kind.__module__}:{kind.__qualname__}"
+    def logits_loss(self, student: OutputsT, teacher: OutputsT, batch: Batch, temperature: float) -> Tensor:
+        """Sum temperature^2 x KL(teacher || student) over the rows of a batch.
 
+        Args:
+            student: outputs of the student's head.
+            teacher: outputs of the teacher's head. They get no gradients.
+            batch: the batch of both.
+            temperature: above 0.
 
-class TaskModel(nn.Module):
-    """The whole network: an encoder with a task's head.
-
-    Args:
-        encoder: a module of `models/`.
-        head: the module that the task's `head(encoder)` returned.
-    """
-
-    def __init__(self, encoder: nn.Module, head: nn.Module) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.head = head
-
-    def forward(self, batch: Batch, noise: Noise | None = None) -> Any:
-        """Run encoder and head; `noise` as in the encoder."""
-        if self.training and noise is None:
-            noise = Noise.draw()
-        return self.head(self.encoder(batch, noise), batch, noise)
-
-    def companions(self) -> dict[str, tuple[TaskModel, Task]]:
-        """Return helper models that are saved as well, as folder name: (model, task)."""
-        return {}
-
-
-def check_length(max_length: int) -> None:
-    """Check that a sequence of this length has room for a pair of texts.
-
-    Raises:
-        SettingsError: it has not.
-    """
-    if max_length < 5:
-        raise SettingsError(f"max_length must be at least 5, for [CLS] a [SEP] b [SEP]; got {max_length}")
-
-
-def encoded_texts(items: Sequence[Any], tokenizer: Tokenizer) -> tuple[list[list[int]], list[list[int] | None]]:
-    """Return the pieces of the items' first and second texts, with None for an item without a second text.
-
-    Raises:
-        DataError: an item is not a text, or a text has a lone surrogate.
-    """
-    first, second = texts(items)
-    if second is None:
-        return tokenizer.encode_batch(first), [None] * len(first)
-    encoded = tokenizer.encode_batch(["" if pair is None else pair for pair in second])
-    return tokenizer.encode_batch(first), [
-        None if pair is None else ids for pair, ids in zip(second, encoded, strict=True)
-    ]
+        Returns:
+            A scalar in fp32.
+        """
+        return divergence(self.logit_rows(student, batch), self.logit_rows(teacher, batch), temperature)

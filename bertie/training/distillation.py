@@ -35,7 +35,6 @@ from bertie.ops.dropout.op import Noise
 from bertie.tasks.task import Keys, Loss, Task, TaskModel, Term
 from bertie.tokenizer.tokenizer import Tokenizer
 from bertie.training.settings import DistillSettings
-from bertie.training.teacher_logits import logits_loss, num_rows
 
 
 class Lesson(NamedTuple):
@@ -169,7 +168,7 @@ def _recording(encoder: Any, settings: DistillSettings) -> Iterator[_Recorded]:
 
 
 @dataclass(frozen=True)
-class Distilled(Task):
+class Distilled(Task[Any, Lesson, Any]):
     """A task with the teacher's terms added to its loss. Everything else is delegated to the task."""
 
     task: Task
@@ -194,7 +193,7 @@ class Distilled(Task):
         """Count what each term of the loss is divided by: the task's counts, rows of logits, and tokens."""
         counts = self.task.counts(batch)
         if self.settings.logits > 0.0:
-            counts["distill_logits"] = num_rows(self.task, batch)
+            counts["distill_logits"] = self.task.num_logit_rows(batch)
         for name in ("hidden", "attention"):
             if getattr(self.settings, name) > 0.0:
                 counts[f"distill_{name}"] = float(batch.num_tokens)
@@ -210,7 +209,7 @@ class Distilled(Task):
             terms[f"distill_{name}"] = Term(weight, total, counts[f"distill_{name}"])
 
         if settings.logits > 0.0:
-            total = logits_loss(self.task, outputs.student, outputs.teacher, batch, settings.temperature)
+            total = self.task.logits_loss(outputs.student, outputs.teacher, batch, settings.temperature)
             add("logits", settings.logits, total)
         if settings.hidden > 0.0:
             distances = [(mine.float() - theirs.float()).square().mean(1).sum() for mine, theirs in outputs.layers]

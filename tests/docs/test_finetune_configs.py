@@ -9,7 +9,7 @@ import pytest
 
 from bertie import config, registry
 from bertie.commands.finetune import finetune
-from bertie.tasks.task import task_class
+from bertie.tasks._lookup import task_class
 
 FILES = sorted((Path(__file__).parents[2] / "configs" / "finetune").glob("*.toml"))
 EACH = pytest.mark.parametrize("file", FILES, ids=[file.stem for file in FILES])

@@ -22,6 +22,22 @@ reveal_type([each.score for each in many])
 reveal_type(bertie.load("out/run/model").predict("so good"))
 reveal_type(bertie.load("out/run/model", "masked_lm").predict("so [MASK]"))
 reveal_type(bertie.predict("out/run/model", "so good").predictions)
+
+
+class Own(bertie.Task):
+    name = "own"
+
+
+class Typed(bertie.Task[bertie.Text, int, bertie.Prediction]):
+    name = "typed"
+
+
+def judge(own: Own, typed: Typed, prediction: bertie.Prediction) -> None:
+    own.judge("anything", 3)
+    typed.judge(prediction, bertie.Text("good"))
+    typed.judge("anything", bertie.Text("good"))
+
+
 bertie.finetune("base", train=3, out="out/run")
 bertie.finetune("base", train="train.csv", out="out/run", epoch=3)
 """
@@ -50,6 +66,7 @@ def test_a_checker_knows_the_types_of_a_users_script(tmp_path: Path) -> None:
     assert revealed[: len(_REVEALED)] == _REVEALED, done.stdout
     assert not any("Any" in kind for kind in revealed), revealed
     errors = [line for line in lines if ": error:" in line]
-    assert len(errors) == 2, done.stdout
-    assert "user.py:17" in errors[0] and '"train"' in errors[0]
-    assert "user.py:18" in errors[1] and '"epoch"' in errors[1]
+    assert len(errors) == 3, done.stdout
+    assert "user.py:30" in errors[0] and 'expected "Prediction"' in errors[0]
+    assert "user.py:33" in errors[1] and '"train"' in errors[1]
+    assert "user.py:34" in errors[2] and '"epoch"' in errors[2]

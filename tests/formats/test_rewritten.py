@@ -14,10 +14,10 @@ from bertie.formats import huggingface
 from bertie.formats.format import new
 from bertie.inference.predictor import load
 from bertie.models.bert import BertConfig
+from bertie.tasks._lookup import task_name
 from bertie.tasks.classification import Classification
 from bertie.tasks.masked_lm import MaskedLM
 from bertie.tasks.regression import Regression
-from bertie.tasks.task import task_name
 from bertie.tokenizer.tokenizer import SPECIALS, Tokenizer
 
 TOKENIZER = Tokenizer.build([*SPECIALS, *(f"piece{number}" for number in range(40))], lowercase=True)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import Any
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from bertie.inference.answers import ScoredAnswer
 from bertie.inference.filling import Filling
 from bertie.inference.likelihood import Likelihood
-from bertie.inference.render import record, show, show_hits, sides
+from bertie.inference.render import record, records, show, show_hits, sides
 from bertie.items.choice import Choice
+from bertie.tasks._prediction import Prediction
 from bertie.tasks.classification import Verdict
 from bertie.tasks.embedding import Similarity, Vector
 from bertie.tasks.features import Features
@@ -109,6 +112,98 @@ def test_fillings_answers_and_likelihoods() -> None:
     assert show(["m"], [[]], 80) == "m\n  nothing found"
     shown = show(["a cat"], [Likelihood(-4.0, -2.0, 7.389, ("a", "cat"), (-1.0, -3.0))], 80)
     assert shown == "       sum  per piece  perplexity\n    -4.000     -2.000       7.389  a cat"
+
+
+@dataclass(frozen=True)
+class Mood(Prediction):
+    """A third party's prediction that shows itself."""
+
+    mood: str
+    sure: bool
+
+    def record(self, item: Any) -> dict[str, Any]:
+        return {"said": item, "mood": self.mood}
+
+    def lines(self, item: Any, width: int) -> list[str]:
+        return [f"{item}: {self.mood}".rjust(width)]
+
+
+@dataclass(frozen=True)
+class Rank(Prediction):
+    """A third party's prediction with a table."""
+
+    place: int
+
+    @classmethod
+    def table(cls, items: Sequence[Any], predictions: Sequence[Rank], width: int) -> list[str]:
+        return [f"{one.place}. {item}" for item, one in zip(items, predictions, strict=True)]
+
+
+def test_a_prediction_shows_itself() -> None:
+    moods = [Mood("calm", True), Mood("glad", False)]
+    assert show(["a", "b"], moods, 10) == "   a: calm\n\n   b: glad"
+    assert records(["a", "b", "c"], [*moods, None]) == [
+        {"said": "a", "mood": "calm"},
+        {"said": "b", "mood": "glad"},
+        {"text": "c", "said": None, "mood": None},
+    ]
+    assert show(["a", "b"], [Rank(1), Rank(2)], 80) == "1. a\n2. b"
+
+
+def test_a_prediction_has_a_form_by_itself() -> None:
+    @dataclass(frozen=True)
+    class Own(Prediction):
+        vector: tuple[float, ...]
+        secret: int = field(default=7, repr=False)
+
+    own = Own((0.5, math.inf))
+    assert own.record(("a", "b")) == {"text": "a", "pair": "b", "vector": [0.5, None]}
+    assert own.lines("a\x1b", 80) == ["a ", "  vector: (0.5, inf)"]
+    assert Own.table(["a"], [own], 80) is None
+    assert show(["a", "b"], [own, own], 80) == "\n\n".join(f"{text}\n  vector: (0.5, inf)" for text in "ab")
+
+
+def test_predictions_of_several_classes_stand_below_each_other() -> None:
+    vector = np.array([0.5, -0.25], np.float32)
+    mixed = [Vector(vector), Similarity(0.75, None, np.stack([vector, vector]))]
+    assert show(["a", ("b", "c")], mixed, 80).splitlines() == [
+        "a",
+        "  vector 2:  0.5000 -0.2500 ...",
+        "",
+        "b  |  c",
+        "  similarity: 0.75",
+        "  value: None",
+    ]
+    labels = [GOOD, Foreign("bad", 0.5)]  # all have what a table of labels needs
+    assert show(["a", "b"], labels, 80) == "good  0.7500  a\nbad   0.5000  b"
+
+
+class Foreign(NamedTuple):
+    """A prediction of no class of ours."""
+
+    label: str
+    score: float
+
+
+def test_vectors_of_tokens() -> None:
+    pooled = np.array([1.0, 2.0], np.float32)
+    lines = Features(["[CLS]"], np.array([[0.1, -2.0]], np.float32), pooled).lines("a", 80)
+    assert lines == ["a", "  hidden 1 x 2:  0.1000 -2.0000 ...", "  pooled 2:  1.0000  2.0000 ..."]
+
+
+def test_several_masks_are_numbered() -> None:
+    assert show(["[MASK] [MASK]"], [[[CAT], [DOG]]], 80).splitlines() == [
+        "[MASK] [MASK]",
+        "  [MASK] 1",
+        "  cat  0.5000  " + "█" * 12,
+        "  [MASK] 2",
+        "  猫   0.2500  " + "█" * 6,
+    ]
+
+
+def test_a_list_that_nobody_foresaw() -> None:
+    assert show(["a"], [[1, 2]], 80) == "a\n  prediction: [1, 2]"
+    assert record("a", [1, 2]) == {"text": "a", "masks": [[1, 2]]}
 
 
 def test_nothing() -> None:

@@ -3,8 +3,9 @@
 import math
 import re
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 from huggingface_hub import ModelCard
@@ -13,6 +14,9 @@ from hypothesis import strategies as st
 
 from bertie import registry
 from bertie.reports.card import model_card
+from bertie.tasks._card import CardText
+from bertie.tasks._lookup import task_class
+from bertie.tasks.classification import Classification
 
 if TYPE_CHECKING:
     from bertie.tokenizer.tokenizer import Tokenizer
@@ -22,7 +26,7 @@ anything = st.text(st.characters(codec=None, exclude_categories=()), max_size=20
 
 def card(**changes: Any) -> str:
     given: dict[str, Any] = {
-        "task": "classification",
+        "task": Classification(),
         "command": "bertie run out/films/config.toml",
         "scores": {"accuracy": 0.875, "macro_f1": 0.00001},
         "settings": 'command = "finetune"\nseed = 3\n',
@@ -80,17 +84,40 @@ def test_markdown_in_names_stays_text() -> None:
     assert r"Labels: a\_b\|c, \<script\> \# x." in text and r"# \# y" in text
 
 
+@dataclass(frozen=True)
+class WordOrder(Classification):
+    """A third party's task, whose head may be another."""
+
+    name: ClassVar[str] = "word_order"
+
+
+@dataclass(frozen=True)
+class Told(WordOrder):
+    """A third party's task that says what it is."""
+
+    card: ClassVar[CardText] = CardText(title="A judge of order", pipeline="text-ranking", limits=("It is slow.",))
+
+
 def test_a_task_of_somebody_else() -> None:
-    data = ModelCard(card(task="word_order")).data
+    text = card(task=WordOrder())
+    data = ModelCard(text).data
     assert data.pipeline_tag is None and data.tags == ["bert", "word_order"]
+    assert "# A BERT model for word order\n" in text and "import AutoModel, AutoTokenizer" in text
+    text = card(task=Told())
+    assert ModelCard(text).data.pipeline_tag == "text-ranking"
+    assert "# A judge of order\n" in text and "## Limits\n\nIt is slow. The model was not" in text
+
+
+def test_every_task_says_what_it_is() -> None:
+    for name in registry.choices("tasks"):
+        told = task_class(name).card
+        assert told.title and told.limits, name
 
 
 @pytest.mark.parametrize("task", registry.choices("tasks"))
 def test_its_examples_run(
     task: str, tiny_tokenizer: "Tokenizer", tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from dataclasses import replace
-
     from bertie.formats.format import new
     from bertie.formats.huggingface import write
     from bertie.models.bert import BertConfig
@@ -112,8 +139,9 @@ def test_its_examples_run(
         "replaced_token": (ElectraConfig(**vars(config), embedding_size=32), "electra"),
     }
     shape, room = shapes.get(task, (config, "bert"))
-    bundle = new(shape, kind(max_length=64, **of_task.get(task, {})), tiny_tokenizer, seed=0, architecture=room)
-    write(replace(bundle, card=card(task=task, scores={})), tmp_path / "model")
+    made = kind(max_length=64, **of_task.get(task, {}))
+    bundle = new(shape, made, tiny_tokenizer, seed=0, architecture=room)
+    write(replace(bundle, card=card(task=made, scores={})), tmp_path / "model")
     blocks = re.findall(
         r"```python\n(.*?)```", (tmp_path / "model" / "README.md").read_text(encoding="utf-8"), re.DOTALL
     )

@@ -25,7 +25,6 @@ from bertie.metrics.entities import Entity
 from bertie.tasks._candidates import candidates, gold_table
 from bertie.tasks.span_classification import FoundSpans, Span, SpanClassification
 from bertie.tasks.task import TaskModel, Text
-from bertie.training.teacher_logits import kind_of
 
 TASK = SpanClassification(labels=("LOC", "ORG", "PER"), max_span=3, max_length=16)
 # "cats" is two pieces, "dogged" many, the soft hyphen none.
@@ -312,4 +311,4 @@ def test_a_folder_keeps_the_model(build_model: Callable[..., TaskModel], tiny_to
 
 def test_its_logits_are_not_distilled() -> None:
     with pytest.raises(SettingsError, match="span_classification has none; set it to 0"):
-        kind_of(TASK)
+        TASK.check_logits()

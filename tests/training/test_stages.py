@@ -16,7 +16,7 @@ from bertie import config, registry
 from bertie.batch import Batch
 from bertie.corpus.shards import Corpus
 from bertie.errors import SettingsError
-from bertie.tasks.task import task_class
+from bertie.tasks._lookup import task_class
 from bertie.training import record
 from bertie.training.feed import corpus_feed
 from bertie.training.journal import read
