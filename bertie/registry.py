@@ -1,8 +1,8 @@
 """Find the file for a name that a user types: folders with plural names are registries.
 
-In ``commands/ tasks/ models/ formats/ backends/ runners/ starts/ optimizers/ schedules/`` each file is one choice,
-except the contract, whose name is the folder's in the singular. The contract defines what the other files must contain.
-Only ``load`` imports them; ``choices`` and ``summary`` read file names and docstrings.
+In ``commands/ tasks/ models/ formats/ backends/ runners/ starts/ optimizers/ schedules/ tables/`` each file is one
+choice, except the contract, whose name is the folder's in the singular. The contract defines what the other files must
+contain. Only ``load`` imports them; ``choices`` and ``summary`` read file names and docstrings.
 """
 
 import ast

@@ -75,7 +75,7 @@ def write(kind: str, files: list[str], out: Path, most: int | None) -> tuple[int
     left_out: Counter[str] = Counter()
     pairs = (
         pair
-        for file in expand(files)
+        for file in expand(files, suffixes=(".txt",))
         for title, paragraphs in articles(file)
         for pair in KINDS[kind](title, paragraphs, left_out)
     )

@@ -18,14 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertie import progress
-from bertie.corpus.documents import Document, Tally, read_documents
+from bertie.corpus.documents import Document, Tally, read_documents, text_files
 from bertie.corpus.encoding import TextEncoder
 from bertie.corpus.plain_text import Separator
 from bertie.corpus.sentences import CHINESE, detect_language, split
 from bertie.errors import DataError, SettingsError
-from bertie.files.compression import ByteStream, format_suffix
-from bertie.files.text import expand
+from bertie.files.compression import ByteStream
 from bertie.findings import Finding, places
+from bertie.tables.table import format_of
 from bertie.tokenizer.marks import count_script_marks
 
 PLANNED_SENTENCES = 2**22
@@ -141,7 +141,7 @@ def survey(
         SettingsError: a path doesn't exist.
     """
     with progress.collected() as messages:
-        files = expand(paths)
+        files = text_files(paths)
     findings = [Finding("warning", line, "") for line in messages]
     reader = _Reader(encoder)
     total = sum(file.stat().st_size for file in files) / 1e6
@@ -283,7 +283,7 @@ def _encoding(file: Path, num_replaced: int) -> list[Finding]:
     """Return a finding on the bytes of a file that are not UTF-8, if there are any."""
     if not num_replaced:
         return []
-    offsets = [] if format_suffix(file) == ".parquet" else islice(broken_bytes(file), _SHOWN_OFFSETS)
+    offsets = islice(broken_bytes(file), _SHOWN_OFFSETS) if format_of(file).is_text else []
     problem = f"{num_replaced:,} byte sequences are not UTF-8"
     remedy = "convert the file (iconv -f CP1252 -t UTF-8), or prepare it with --bad-utf8 replace"
     return [Finding("warning", problem, places(file, offsets, unit="byte offset", total=num_replaced), remedy)]

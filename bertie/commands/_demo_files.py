@@ -35,7 +35,6 @@ SAMPLES: dict[Language, tuple[str, ...]] = {
 """Texts on which the demo shows predictions of the model trained on its own tables."""
 _NUM_SAMPLES = 3  # texts shown from a user's own corpus
 _SAMPLE_COLUMNS = 160
-_ROW_SUFFIXES = (".jsonl", ".json", ".parquet", ".csv")  # tables of texts unless --task says otherwise
 _LINES_CHECKED = 500  # lines checked for the form "word tag"
 
 
@@ -148,8 +147,9 @@ def task_of(path: Path) -> str:
     from bertie.files.compression import format_suffix
     from bertie.files.text import open_text
     from bertie.readers.conll import is_tagged
+    from bertie.tables.table import suffixes
 
-    if format_suffix(path) in _ROW_SUFFIXES:
+    if format_suffix(path) in set(suffixes(vague=True)) - {".tsv"}:  # other tables have texts unless --task is given
         return "classification"
     with open_text(path) as stream:
         lines = [line.rstrip("\n") for line in islice(stream, _LINES_CHECKED)]

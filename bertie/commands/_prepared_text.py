@@ -156,11 +156,11 @@ def _request_facts(request: Request, given: Prepared | None) -> dict[str, Any]:
 
 def _text_identity(request: Request, given: Prepared | None) -> Any:
     """Return the identity of the text: a corpus's fingerprint, or the names, sizes and times of its files."""
-    from bertie.files.text import expand
+    from bertie.corpus.documents import text_files
 
     if given is not None:
         return given.corpus.fingerprint
-    return [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in expand(request.files)]
+    return [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in text_files(request.files)]
 
 
 def _read_request(folder: Path) -> dict[str, Any]:
@@ -200,8 +200,8 @@ def _prepare(request: Request, user_text: Prepared | None, path: Path) -> dict[s
 def _from_text(request: Request, folder: Path) -> Prepared:
     """Prepare text files with a new vocabulary or the model's, and hold out every fiftieth document."""
     from bertie.commands.train_tokenizer import VOCAB_SIZE, train_tokenizer
+    from bertie.corpus.documents import text_files
     from bertie.corpus.prepare import prepare
-    from bertie.files.text import expand
     from bertie.formats.huggingface import resolve
 
     folder.mkdir(exist_ok=True)
@@ -221,7 +221,7 @@ def _from_text(request: Request, folder: Path) -> Prepared:
     else:
         held_out_note = f"there are fewer than {_HELD_OUT_EVERY} documents, so none was held out for evaluation"
         progress.note(held_out_note)
-    count = len(expand(files))
+    count = len(text_files(files))
     summary = (
         f"{count:,} text files have {corpus.num_tokens:,} tokens with {corpus.vocab_size:,} pieces; {held_out_note}."
     )

@@ -6,9 +6,10 @@ import sys
 from collections.abc import Iterable, Sequence
 
 from bertie.errors import DataError, SettingsError
+from bertie.tables.table import suffixes
 from bertie.untrusted import parse_json
 
-_SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet", ".txt", ".gz", ".zst", ".xlsx", ".conll")
+_SUFFIXES = (".txt", ".gz", ".zst", ".xlsx", ".conll")  # besides those of tables
 _DELIMITERS = ",;\t|"
 _NAMES = {
     *("id", "idx", "index", "guid", "uid", "text", "sentence", "content", "review", "body", "comment", "message"),
@@ -27,7 +28,8 @@ def refuse_names(texts: Iterable[str]) -> None:
     for text in texts:
         may_be_name = len(text) < 1000 and "\n" not in text and "\0" not in text
         exists = may_be_name and os.path.isfile(text)  # noqa: PTH113 (Path raises if a text is too long for a name)
-        looks_like_file = may_be_name and len(text.split()) == 1 and text.lower().endswith(_SUFFIXES)
+        one_word = may_be_name and "." in text and len(text.split()) == 1
+        looks_like_file = one_word and text.lower().endswith((*_SUFFIXES, *suffixes(vague=True)))
         if exists or looks_like_file or text == "-":
             problem = (
                 "is a file"

@@ -75,7 +75,7 @@ def evaluate(
 
     Args:
         model: model folder or hub id.
-        file: .tsv, .csv, .jsonl or .parquet file with texts and labels; for a masked LM also .txt, one text per line.
+        file: table (.csv, .jsonl, .parquet, ...) with texts and labels; for a masked LM also .txt, one text per line.
         against: a second model with the same task and labels, to compare with.
         suite: minimal pairs instead of a file: blimp (English) or zhoblimp (Chinese).
         data: folder or tar with the suite's .jsonl files, compressed or not.

@@ -79,7 +79,7 @@ def predict(
         model: model folder or hub id.
         texts: texts to predict for; a tab separates the two texts of a pair.
         pair: second texts, one for each text; for multiple choice the choices of a single text.
-        file: .txt (one text per line), .tsv, .csv, .jsonl or .parquet file to read the texts from.
+        file: .txt (one text per line) or table (.csv, .jsonl, .parquet, ...) to read the texts from.
         columns: roles of the file's columns, such as text=body,pair=title, and its format, such as
             header=no,delimiter=semicolon; when not given, as in the model's training file, or detected.
         task: task of the model; the one it was trained for when not given.

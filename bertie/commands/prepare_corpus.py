@@ -39,7 +39,8 @@ def prepare_corpus(
     """Turn raw text into a corpus of sentences as token ids, ready for pretrain.
 
     Args:
-        files: .txt, .jsonl, .csv, .tsv and .parquet files, also compressed as .gz, .xz or .zst; folders; glob patterns.
+        files: .txt files and tables (.csv, .jsonl, .parquet, ...), also compressed as .gz, .xz or .zst; folders; glob
+            patterns.
         tokenizer: folder or file of the tokenizer.
         out: folder to write; must not exist.
         language: en, zh or another language code; auto detects Chinese in each document.

@@ -64,7 +64,7 @@ def search(
 
     Args:
         model: folder or hub id of an embedding model; for other models the mean of the hidden vectors is used.
-        file: .txt (one text per line), .tsv, .csv, .jsonl or .parquet file to search in.
+        file: .txt (one text per line) or table (.csv, .jsonl, .parquet, ...) to search in.
         queries: texts to search for.
         top_k: number of texts to show for each query.
         index: file (.npz) that stores the texts' vectors for the next search; written if it doesn't exist, and again if

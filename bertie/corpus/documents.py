@@ -13,12 +13,13 @@ from bertie import progress
 from bertie.corpus.plain_text import DocumentEnd, Part, Separator, is_wiki, join_wrapped, plain_parts, wiki_parts
 from bertie.errors import DataError, SettingsError
 from bertie.files.compression import format_suffix
-from bertie.files.rows import Rows, open_rows
 from bertie.files.text import BadUtf8, TextStream, expand, open_text, shorten
 from bertie.registry import did_you_mean
+from bertie.tables.table import Rows, open_rows, suffixes
 
 TEXT_COLUMNS = ("text", "sentence", "content", "document", "body", "article")
 PART_CHARACTERS = 500_000
+_PLAIN = ".txt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ def read_documents(
     is a document.
 
     Args:
-        paths: files, folders and glob patterns; .txt, .jsonl, .csv, .tsv and .parquet, compressed or not.
+        paths: files, folders and glob patterns; .txt and tables, compressed or not.
         bad_utf8: ``stop`` at bytes that are not UTF-8, or ``replace`` and count them.
         separator: what separates documents in .txt files: ``blank-line``, or ``file`` for one document per file.
         text_column: the column of tables that holds the text; detected by its name if None.
@@ -98,7 +99,7 @@ def read_documents(
         DataError: a file is damaged or not UTF-8, or no file contains text.
     """
     tally = tally if tally is not None else Tally()
-    files = expand(paths)
+    files = text_files(paths)
     num_documents = 0
     for path in files:
         size = path.stat().st_size
@@ -129,8 +130,17 @@ def read_documents(
         raise DataError(f"no text found in {len(files)} files; the first is {files[0]}")
 
 
+def text_files(paths: str | Path | Iterable[str | Path]) -> list[Path]:
+    """Return the text files and tables that files, folders and glob patterns stand for; see `files.text.expand`.
+
+    Raises:
+        SettingsError: a path doesn't exist, a pattern matches no file, or a suffix is unknown.
+    """
+    return expand(paths, suffixes=(_PLAIN, *suffixes()))
+
+
 def _is_plain(path: Path) -> bool:
-    return format_suffix(path) == ".txt"
+    return format_suffix(path) == _PLAIN
 
 
 def _text_parts(

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from bertie import progress
-from bertie.corpus.documents import Document, Tally, read_documents
+from bertie.corpus.documents import Document, Tally, read_documents, text_files
 from bertie.corpus.encoding import TextEncoder
 from bertie.corpus.plain_text import Separator
 from bertie.corpus.segmentation import (
@@ -33,7 +33,7 @@ from bertie.corpus.shards import TOKENIZER_FOLDER, Corpus, CorpusWriter, TokenBl
 from bertie.errors import DataError, ResourceError, SettingsError
 from bertie.files.atomic import atomic_folder
 from bertie.files.compression import COMPRESSIONS
-from bertie.files.text import BadUtf8, expand
+from bertie.files.text import BadUtf8
 from bertie.runners.local import available_processes, run
 from bertie.tokenizer.reading import load_tokenizer
 from bertie.tokenizer.writing import save_tokenizer
@@ -126,7 +126,7 @@ def prepare(
     """
     settings = settings or PrepareSettings()
     check_language(settings.language)
-    files = expand(paths)
+    files = text_files(paths)
     chosen = _segmentation(settings)
     loaded = load_tokenizer(tokenizer)
     if num_processes is None:

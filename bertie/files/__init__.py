@@ -1,4 +1,4 @@
-"""Read text files and tables, compressed or not, as streams, and write files atomically. Nothing here imports torch.
+"""Read text files, compressed or not, as streams, and write files atomically. Nothing here imports torch.
 
-To add a compression, extend `compression.py`. To add a file type, extend `SUFFIXES` in `text.py` or `rows.py`.
+To add a compression, extend `compression.py`. Formats of tables are files of `tables/`.
 """

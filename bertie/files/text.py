@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 BadUtf8 = Literal["stop", "replace"]
-SUFFIXES = (".txt", ".jsonl", ".csv", ".tsv", ".parquet")
 MAX_LINE_BYTES = 64 * 1024 * 1024
 BAD_UTF8_HINT = "with --bad-utf8 replace, prepare-corpus and train-tokenizer replace such characters"
 _CHUNK_BYTES = 256 * 1024
@@ -43,7 +42,7 @@ def shorten(text: str, width: int) -> str:
     return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
-def expand(paths: str | Path | Iterable[str | Path], *, suffixes: Sequence[str] = SUFFIXES) -> list[Path]:
+def expand(paths: str | Path | Iterable[str | Path], *, suffixes: Sequence[str]) -> list[Path]:
     """Expand folders and glob patterns into a list of files.
 
     A folder expands to all files below it with a known suffix. Hidden files are skipped; files with other suffixes are

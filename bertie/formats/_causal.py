@@ -13,7 +13,6 @@ from bertie.models.bert import BertConfig
 from bertie.models.causal import CausalConfig
 from bertie.models.model import Config
 from bertie.tasks._lookup import task_class
-from bertie.tasks.causal_lm import CausalLM
 from bertie.tasks.task import Task
 
 KIND = "causal"
@@ -27,7 +26,8 @@ def decoder_only(kind: str, config: Config, task: Task) -> tuple[str, Config]:
         config: shape of the encoder.
         task: the task to train or run.
     """
-    if isinstance(task, CausalLM) and kind == "bert" and isinstance(config, BertConfig):
+    only_writes = task.left_to_right and not task.fills_masks
+    if only_writes and kind == "bert" and isinstance(config, BertConfig):
         return KIND, CausalConfig.over(config)
     return kind, config
 

@@ -12,7 +12,6 @@ from typing import Any
 
 from bertie.errors import DataError
 from bertie.files.atomic import write_text
-from bertie.nn.search import Search
 from bertie.tokenizer.tokenizer import Tokenizer
 from bertie.untrusted import read_object
 
@@ -137,7 +136,7 @@ def with_ids(values: Mapping[str, Any], told: Told, folder: Path) -> dict[str, A
     return {**values, **{name: value for name, value in ids.items() if value is not None and name != "bos_token_id"}}
 
 
-def write_generation(folder: Path, task: Search, tokenizer: Tokenizer) -> None:
+def write_generation(folder: Path, task: Any, tokenizer: Tokenizer) -> None:
     """Write generation_config.json, so that transformers generates with the task's settings."""
     values = {
         "decoder_start_token_id": tokenizer.start,

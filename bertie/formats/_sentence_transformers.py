@@ -13,7 +13,6 @@ from typing import Any
 from bertie.errors import DataError
 from bertie.files.atomic import write_text
 from bertie.models.model import Config
-from bertie.tasks.embedding import Embedding
 from bertie.untrusted import read_json, read_object
 
 _MODULES, _SENTENCES = "modules.json", "config_sentence_transformers.json"
@@ -53,7 +52,7 @@ def encoder_folder(folder: Path) -> Path:
 def read_layout(
     folder: Path, values: Mapping[str, Any], config: Config, *, lowercase: bool
 ) -> tuple[dict[str, Any], list[str]]:
-    """Read the settings of an `Embedding`, and notes for the user.
+    """Read the settings of the task `embedding`, and notes for the user.
 
     Args:
         folder: the model folder; without modules.json there are no settings.
@@ -65,7 +64,7 @@ def read_layout(
         DataError: a file is broken, or bertie lacks a step or a pooling.
     """
     if not is_layout(folder):
-        stored = values.get("bertie", {}).get("task") == Embedding.name
+        stored = values.get("bertie", {}).get("task") == "embedding"
         hint = f"{folder} has no modules.json to say how texts become vectors; unless you set pooling, it is mean"
         return {}, [] if stored else [hint]
     steps = _steps(folder)
@@ -154,9 +153,9 @@ def _prompts(folder: Path) -> list[str]:
     )
 
 
-def write_layout(folder: Path, task: Embedding, hidden_size: int) -> None:
+def write_layout(folder: Path, settings: Mapping[str, Any], hidden_size: int) -> None:
     """Write the files of sentence-transformers into a model folder, in a form that every version reads."""
-    kinds = ["Transformer", "Pooling", *(["Normalize"] if task.normalize else [])]
+    kinds = ["Transformer", "Pooling", *(["Normalize"] if settings["normalize"] else [])]
     steps = [
         {
             "idx": number,
@@ -166,12 +165,15 @@ def write_layout(folder: Path, task: Embedding, hidden_size: int) -> None:
         }
         for number, kind in enumerate(kinds)
     ]
-    pooling = {"word_embedding_dimension": hidden_size, **{flag: name == task.pooling for name, flag in _FLAGS.items()}}
+    pooling = {
+        "word_embedding_dimension": hidden_size,
+        **{flag: name == settings["pooling"] for name, flag in _FLAGS.items()},
+    }
     _write(folder / _MODULES, steps)
     _write(folder / "1_Pooling" / "config.json", pooling)
-    if task.normalize:
+    if settings["normalize"]:
         (folder / "2_Normalize").mkdir()
-    _write(folder / _TRANSFORMERS[0], {"max_seq_length": task.max_length, "do_lower_case": False})
+    _write(folder / _TRANSFORMERS[0], {"max_seq_length": settings["max_length"], "do_lower_case": False})
     _write(folder / _SENTENCES, {"prompts": {}, "default_prompt_name": None, "similarity_fn_name": "cosine"})
 
 

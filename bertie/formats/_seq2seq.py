@@ -14,7 +14,6 @@ from bertie.formats._config import architecture_name, encoder_config
 from bertie.models.causal import CausalConfig
 from bertie.models.model import architecture
 from bertie.models.seq2seq import EncoderDecoderConfig, start_decoder
-from bertie.tasks.generation import Generation
 from bertie.tokenizer.tokenizer import Tokenizer
 
 KIND = "seq2seq"
@@ -53,11 +52,11 @@ def with_decoder(
     folder: Path,
     *,
     new_head: bool,
-    task: Generation,
+    task: Any,
 ) -> tuple[str, Any, dict[str, Tensor]]:
     """Return architecture, config and state with a decoder.
 
-    A new decoder starts as a copy of the encoder, unless the task asks for random weights.
+    A new decoder starts as a copy of the encoder, unless the task, which `needs_decoder`, asks for random weights.
 
     Raises:
         SettingsError: the folder has no decoder and `new_head` is false, or the encoder can't be copied.
@@ -81,7 +80,7 @@ def with_decoder(
     return KIND, pair, state if task.decoder == "random" else start_decoder(state)
 
 
-def over(config: Any, tokenizer: Tokenizer, task: Generation) -> EncoderDecoderConfig:
+def over(config: Any, tokenizer: Tokenizer, task: Any) -> EncoderDecoderConfig:
     """Return the config of an encoder with a decoder on top.
 
     Raises:

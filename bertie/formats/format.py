@@ -13,7 +13,6 @@ from bertie.formats._causal import decoder_only
 from bertie.formats._seq2seq import KIND, over
 from bertie.models.model import Config
 from bertie.nn.initialize import initialize
-from bertie.tasks.generation import Generation
 from bertie.tasks.task import Task, TaskModel
 from bertie.tokenizer.tokenizer import Tokenizer
 
@@ -49,7 +48,7 @@ def new(config: Config, task: Task, tokenizer: Tokenizer, seed: int, *, architec
         seed: of the weights; encoder and head draw from separate streams, so the encoder is the same under any head.
         architecture: the file of models/ that defines `config`.
     """
-    if isinstance(task, Generation) and not hasattr(config, "start_id"):
+    if task.needs_decoder and not hasattr(config, "start_id"):
         architecture, config = KIND, over(config, tokenizer, task)
     architecture, config = decoder_only(architecture, config, task)
     encoder: Any = config.build()

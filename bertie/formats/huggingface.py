@@ -33,12 +33,7 @@ from bertie.formats._tensors import Stored, read_tensors, with_second_names
 from bertie.formats._tensors import tensor_names as tensor_names
 from bertie.formats.format import Bundle, initialize_head
 from bertie.models.model import architecture
-from bertie.nn.search import Search
 from bertie.tasks._lookup import task_class, task_name
-from bertie.tasks.embedding import Embedding
-from bertie.tasks.features import FeaturesTask
-from bertie.tasks.generation import Generation
-from bertie.tasks.masked_lm import MaskedLM
 from bertie.tasks.task import Task, TaskModel
 from bertie.tokenizer.reading import load_tokenizer
 from bertie.tokenizer.tokenizer import Tokenizer
@@ -92,17 +87,17 @@ def _read(layout: Path, *, task: str | None, settings: Mapping[str, Any] | None,
     name = name or ("embedding" if is_layout(layout) else infer_task(values, stored.names, folder, module.tasks))
     if not new_head:
         check_learned(name, values, kind, folder)
-    may_leave_out = task is not None or new_head or issubclass(task_class(name), FeaturesTask | Embedding)
+    may_leave_out = task is not None or new_head or task_class(name).takes_vectors
     if stored.strangers and not may_leave_out:
         raise SettingsError(
             f"{folder} holds tensors that belong to none of bertie's heads: {', '.join(stored.strangers[:5])}; to use "
             f"{name} without them, give --task {name}"
         )
     implied: dict[str, Any] = {}
-    if issubclass(task_class(name), Embedding):
+    if task_class(name).pools_texts:
         implied, remarks = read_layout(layout, values, config, lowercase=tokenizer.lowercase)
         notes += remarks
-    if issubclass(task_class(name), Search) and not new_head:
+    if task_class(name).searches and not new_head:
         generation = read_generation(folder, values, pair=kind == PAIR)
         implied = generation.settings
         notes += generation.notes
@@ -110,7 +105,7 @@ def _read(layout: Path, *, task: str | None, settings: Mapping[str, Any] | None,
     if not new_head:
         check_labels(objective, state, folder)
     notes += doubts(name, objective, values, settings or {}, folder)
-    if isinstance(objective, Generation):
+    if objective.needs_decoder:
         kind, config, state = with_decoder(kind, config, state, tokenizer, folder, new_head=new_head, task=objective)
     kind, config = decoder_only(kind, config, objective)
     model = _build(config, objective, state, folder)
@@ -139,12 +134,12 @@ def objective(path: Path) -> str:
     folder = encoder_folder(path)
     values = read_config(folder)
     kind = architecture_name(values, folder)
-    name = stored_task(values, folder) or (Embedding.name if is_layout(path) else None)
+    name = stored_task(values, folder) or ("embedding" if is_layout(path) else None)
     if name is None:
         names = set() if values.get("architectures") else tensor_names(folder)
         with suppress(SettingsError):  # made for a task that bertie lacks
             name = infer_task(values, names, folder, architecture(kind).of(values).tasks)
-    usual: str = getattr(architecture(kind).config, "OBJECTIVE", MaskedLM.name)
+    usual: str = getattr(architecture(kind).config, "OBJECTIVE", "masked_lm")
     return name if name is not None and task_class(name).plan else usual
 
 
@@ -304,9 +299,9 @@ def write_beside(bundle: Bundle, folder: Path) -> None:
         values["label2id"] = {label: number for number, label in enumerate(settings["labels"])}
     write_text(folder / "config.json", json.dumps(values, indent=2, ensure_ascii=False) + "\n")
     save_tokenizer(bundle.tokenizer, folder, segments=any(map(_tells_segments, bundle.model.modules())))
-    if isinstance(bundle.task, Embedding):
-        write_layout(folder, bundle.task, bundle.config.hidden_size)
-    if isinstance(bundle.task, Search):
+    if bundle.task.pools_texts:
+        write_layout(folder, settings, bundle.config.hidden_size)
+    if bundle.task.searches:
         write_generation(folder, bundle.task, bundle.tokenizer)
     if bundle.card:
         write_text(folder / "README.md", bundle.card)

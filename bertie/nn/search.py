@@ -15,7 +15,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -34,6 +34,8 @@ _Unnamed = tuple[int | None, tuple[int, ...]]
 class Search:
     """Settings of generation."""
 
+    searches: ClassVar[bool] = True
+    """Marks the tasks that derive from it, see `Task`."""
     num_beams: int = 1
     """Texts kept at each step; 1 is greedy."""
     max_new_tokens: int = 64

@@ -14,16 +14,16 @@ from typing import Any
 from bertie import progress
 from bertie.errors import DataError, SettingsError
 from bertie.files.compression import format_suffix
-from bertie.files.delimited import OPTIONS
-from bertie.files.rows import SUFFIXES, open_rows
 from bertie.items.choice import Choice
 from bertie.readers.cells import is_listed, read_cell
 from bertie.readers.choice_labels import BASE, Labelled, is_missing, resolve
 from bertie.readers.hub import is_dataset, open_dataset
-from bertie.readers.json_values import json_values, objects
+from bertie.readers.json_values import JSON, json_values, objects
 from bertie.readers.reading import Reading, Table
 from bertie.readers.roles import check_one_role, no_column
 from bertie.registry import did_you_mean
+from bertie.tables.delimited import OPTIONS
+from bertie.tables.table import open_rows, suffixes
 from bertie.untrusted import check_whole_characters
 
 # Column names for each part of an item, the most likely first. Names are compared in lower case.
@@ -41,7 +41,6 @@ _NAMES = {
 # Columns with one choice each: ending0, choice_1, OptionA, or a bare letter.
 _CHOICE_COLUMN = re.compile(r"(ending|choice|option|answer|solution|sol|alternative|)[ _-]?(\d+|[a-z])")
 _NAMED = ("label", "key", "id", "name")  # keys of the name of a choice that is an object
-_JSON = (".json", ".jsonl")
 _ASK = "--columns choices=NAME+NAME,text="
 
 
@@ -62,7 +61,7 @@ def read_choices(
     """Read items with choices into memory.
 
     Args:
-        path: .json, .jsonl, .parquet, .csv or .tsv, also compressed; or a data set (`readers/hub.py`).
+        path: a table (`tables/`), also compressed; or a data set (`readers/hub.py`).
         columns: part (text, question, lead, choices, label) to column name; choices may be several columns, as in
             choices=a+b+c. None: recognise the columns by name. `numbered` says whether labels count from 0 or from 1.
         labelled: whether every item needs a label.
@@ -135,14 +134,14 @@ def _rows(file: Path, options: Mapping[str, str]) -> tuple[list[str], list[tuple
         DataError: the JSON is not a table.
     """
     suffix = format_suffix(file)
-    if suffix in _JSON:
+    if suffix in JSON:
         rows = list(objects(file, json_values(file)))
         for line, row in rows:
             check_whole_characters(row, f"{file}:{line}")
         unfolded = [(line, _unfolded(row)) for line, row in rows]
         return list(dict.fromkeys(name for _, row in unfolded for name in row)), unfolded, suffix[1:]
-    if not is_dataset(file) and suffix not in SUFFIXES:
-        raise SettingsError(f"{file}: items with choices are read from .json, {', '.join(SUFFIXES)}")
+    if not is_dataset(file) and suffix not in suffixes():
+        raise SettingsError(f"{file}: items with choices are read from .json, {', '.join(suffixes())}")
     with open_dataset(file) if is_dataset(file) else open_rows(file, columns=options, ask=_ASK) as table:
         names = list(table.columns)
         read = [(line, dict(zip(names, values, strict=True))) for line, values in table.rows(names)]

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from bertie import progress
 from bertie.errors import DataError, SettingsError
-from bertie.files.dialect import Hints
 from bertie.readers.columns import reads_like_language
 from bertie.readers.reading import Item, Reading, Table
 from bertie.readers.roles import LABEL_OPTIONS, Sample
+from bertie.tables.table import Hints
 
 _GOLD = ("label", "tags", "spans", "answers", "start")
 

@@ -14,9 +14,8 @@ from typing import Any
 
 from bertie.errors import DataError, SettingsError, missing_extra
 from bertie.files.compression import format_suffix
-from bertie.files.rows import SUFFIXES, Rows, open_rows
-from bertie.native import native, said
 from bertie.registry import did_you_mean
+from bertie.tables.table import Rows, open_rows, suffixes
 from bertie.untrusted import parse_json
 
 _PREFIX = "hub:"
@@ -24,6 +23,7 @@ _FORM = "hub:NAME:SPLIT or hub:NAME:CONFIG:SPLIT, such as hub:nyu-mll/glue:sst2:
 # File names that distinguish a folder of splits from a folder of shards.
 _SPLIT_WORDS = {"train", "training", "validation", "valid", "val", "dev", "development", "test", "testing", "eval"}
 _SAVED = ("dataset_dict.json", "state.json")
+_SAVED_SPLIT = ("state.json", "dataset_info.json")
 _SHARD = re.compile(r"[-_.]\d+([-_.]of[-_.]\d+)?$")
 
 
@@ -85,8 +85,11 @@ def open_dataset(path: str | Path) -> Rows:
 
 
 def _tables(folder: Path) -> list[Path]:
-    files = folder.iterdir() if folder.is_dir() else ()
-    return sorted(file for file in files if file.is_file() and format_suffix(file) in SUFFIXES and file.name[0] != ".")
+    """Return the tables in a folder; none if `datasets` saved it, because its caches of other tables may be there."""
+    if all((folder / name).is_file() for name in _SAVED_SPLIT):
+        return []
+    files = [file for file in folder.iterdir() if file.is_file()] if folder.is_dir() else []
+    return sorted(file for file in files if format_suffix(file) in suffixes() and file.name[0] != ".")
 
 
 def _folders(folder: Path) -> list[Path]:
@@ -155,7 +158,7 @@ class _Files(Rows):
                 self._open = open_rows(file)
                 if missing := sorted(set(columns) - set(self._open.columns)):
                     raise DataError(f"{file} has no column {missing[0]!r}, but {self._files[0]} has")
-            classes = _class_names(file)
+            classes = _class_names(self._open, file)
             names = [classes.get(column) for column in columns]
             for _, values in self._open.rows(columns):
                 number += 1
@@ -173,20 +176,15 @@ def _saved_files(folder: Path) -> str:
     return ", ".join(files[:3]) + (", ..." if len(files) > 3 else "") or "without files"
 
 
-def _class_names(file: Path) -> dict[str, list[str]]:
-    """Read the class names that `datasets` wrote into a Parquet file's schema, by column."""
-    if file.suffix.lower() != ".parquet":
+def _class_names(table: Rows, file: Path) -> dict[str, list[str]]:
+    """Return the class names in the description that `datasets` wrote into a file, by column."""
+    if not table.described:
         return {}
-    from pyarrow.parquet import read_schema
-
     try:
-        with native(lambda error: DataError(f"{file}: this is not a valid Parquet file ({said(error)})")):
-            metadata = read_schema(file).metadata or {}
-        described = metadata[b"huggingface"]
-        features = parse_json(described, f"{file}: the description by datasets")["info"]["features"]
+        described = parse_json(table.described, f"{file}: the description by datasets")
+        return _classes(described["info"]["features"].items())
     except (KeyError, ValueError, TypeError):
         return {}
-    return _classes(features.items())
 
 
 def _classes(features: Iterable[tuple[str, Any]]) -> dict[str, list[str]]:

@@ -12,13 +12,15 @@ from bertie.files.compression import ByteStream
 from bertie.files.text import BAD_UTF8_HINT, BadUtf8
 from bertie.untrusted import parse_json
 
+JSON = (".json", ".jsonl")
+"""Suffixes of files that hold JSON."""
 _MOST_BYTES = 256 * 2**20
 Value = tuple[int, Any]
 """Line number, or number in the list, and value."""
 
 
 def json_values(file: Path, bad_utf8: BadUtf8 = "stop") -> list[Value]:
-    """Read the values of a .json or .jsonl: the elements of one list, or one value a line, or a single value.
+    """Read the values of a file: the elements of one list, or one value a line, or a single value.
 
     Raises:
         DataError: the file is not JSON or not UTF-8.

@@ -9,12 +9,12 @@ from typing import Any, Final
 
 from bertie.errors import DataError, SettingsError
 from bertie.files.compression import format_suffix
-from bertie.files.delimited import OPTIONS
-from bertie.files.rows import Rows, open_rows
 from bertie.readers.hub import is_dataset, open_dataset
 from bertie.readers.json_values import json_values
 from bertie.readers.roles import check_one_role, no_column
 from bertie.registry import did_you_mean
+from bertie.tables.delimited import OPTIONS
+from bertie.tables.table import Rows, open_rows
 
 # Names of each part of a question in files, the most likely first. Names are compared in lower case.
 NAMES: Final = {
@@ -98,7 +98,7 @@ def json_source(file: Path, columns: Mapping[str, str] | None) -> Source:
 
 
 def table_source(file: Path, columns: Mapping[str, str] | None) -> Source:
-    """Read a .csv, .tsv, .parquet or data set.
+    """Read a table that isn't JSON, or a data set.
 
     Raises:
         SettingsError: a column doesn't exist.

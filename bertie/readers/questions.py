@@ -13,12 +13,13 @@ from typing import Any
 from bertie import progress
 from bertie.errors import DataError, SettingsError
 from bertie.files.compression import COMPRESSIONS, format_suffix
-from bertie.files.rows import SUFFIXES
 from bertie.items.question import Answer, Question
 from bertie.readers.answers import NO_ANSWER, ends_at, offset, read_answers, recounted, says_yes
 from bertie.readers.hub import is_dataset
+from bertie.readers.json_values import JSON
 from bertie.readers.question_sources import Raw, json_source, table_source
 from bertie.readers.reading import LeftOut, Reading, Table, shown_row
+from bertie.tables.table import suffixes
 
 _SHOWN = 3  # questions that a warning names
 
@@ -100,9 +101,9 @@ def read_questions(
     """Read questions with their contexts and answers into memory; questions about one context share its text.
 
     Args:
-        path: .json or .jsonl in the format of SQuAD 1.1, SQuAD 2.0 or CMRC 2018; or a .json, .jsonl, .parquet, .csv or
-            .tsv with columns for question, context and answers (`{"text": [...], "answer_start": [...]}` as on the
-            hub, one string, or a list, also as text in a cell). All may be compressed. Or a data set (`hub.py`).
+        path: .json or .jsonl in the format of SQuAD 1.1, SQuAD 2.0 or CMRC 2018; or a table (`tables/`) with columns
+            for question, context and answers (`{"text": [...], "answer_start": [...]}` as on the hub, one string, or a
+            list, also as text in a cell). All may be compressed. Or a data set (`hub.py`).
         columns: part (question, context, answers, start, end, id, impossible, answerable) to column name; None:
             recognise the columns by name.
         labelled: whether every question needs answers, or an empty list if it has none. Rows with further answers to
@@ -114,12 +115,12 @@ def read_questions(
     """
     file = Path(path)
     suffix = format_suffix(file)
-    if suffix not in (".json", *SUFFIXES) and not is_dataset(file):
-        known = ", ".join((".json", *SUFFIXES))
+    if suffix not in (*JSON, *suffixes()) and not is_dataset(file):
+        known = ", ".join(dict.fromkeys((".json", *suffixes())))
         raise SettingsError(
             f"{file}: questions are read from {known}, each also compressed ({', '.join(COMPRESSIONS)})"
         )
-    source = (json_source if suffix in (".json", ".jsonl") else table_source)(file, columns)
+    source = (json_source if suffix in JSON else table_source)(file, columns)
     raws, remarks = list(source.raws), []
     if "end" in source.mapping and "answers" not in source.mapping:
         remarks = _cut_answers(file, raws)

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from bertie.errors import DataError, SettingsError
-from bertie.files.delimited import OPTIONS
 from bertie.readers.columns import GuessedColumns, guess, reads_like_language
 from bertie.readers.label_forms import switch
 from bertie.registry import did_you_mean
+from bertie.tables.delimited import OPTIONS
 
 # Typical column names, the most likely first. Names are compared in lower case.
 PAIRS = (

@@ -10,13 +10,13 @@ from typing import Any
 
 from bertie.errors import DataError
 from bertie.files.compression import format_suffix
-from bertie.files.delimited import OPTIONS
-from bertie.files.rows import open_rows
 from bertie.items.text import Text
 from bertie.readers.following import hints
 from bertie.readers.hub import is_dataset, open_dataset
 from bertie.readers.reading import Reading, Table
 from bertie.readers.table import read_table
+from bertie.tables.delimited import OPTIONS
+from bertie.tables.table import open_rows
 
 # The most likely name first. Names are compared in lower case.
 _SOURCES = ("source", "src", "article", "document", "dialogue", "paragraph", "input", "text", "sentence", "question")
@@ -34,8 +34,8 @@ def read_sources(
     """Read a table into memory. The target text is the label of an item.
 
     Args:
-        path: .tsv, .csv, .jsonl or .parquet, also compressed; .txt, one source a line; or a data set. A .tsv without
-            header holds the source and the target, separated by a tab.
+        path: a table (`tables/`), also compressed; .txt, one source a line; or a data set. A .tsv without header holds
+            the source and the target, separated by a tab.
         columns: role (source or text, pair, target or label) to column name; None: recognise the columns by name.
         labelled: whether every row needs a target.
         like: how the model's training file was read. This file is read the same way, or a warning states the

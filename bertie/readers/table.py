@@ -1,6 +1,6 @@
-"""Read tables of texts, pairs and labels (.tsv, .csv, .jsonl, .parquet) into items, by one reading plan.
+"""Read tables of texts, pairs and labels into items, by one reading plan.
 
-`files/delimited.py` detects how a text table is written, `roles.py` which column has which role, and `label_forms.py`
+`tables/delimited.py` detects how a text table is written, `roles.py` which column has which role, and `label_forms.py`
 how labels are written. One line states the plan, so that a wrong reading is noticed. The plan is stored in the table.
 """
 
@@ -14,8 +14,6 @@ from typing import Any
 from bertie import progress
 from bertie.errors import DataError, SettingsError
 from bertie.files.compression import COMPRESSIONS, format_suffix
-from bertie.files.delimited import Delimited
-from bertie.files.rows import SUFFIXES, Rows, open_rows
 from bertie.files.text import BadUtf8
 from bertie.items.text import Text
 from bertie.readers.following import followed, hints, refuse_other_order, warn_of_differences
@@ -33,12 +31,14 @@ from bertie.readers.roles import (
     split_options,
 )
 from bertie.readers.text_lines import read_text_lines
+from bertie.tables.delimited import Delimited
+from bertie.tables.table import Rows, open_rows, suffixes
 
 _SAMPLE_ROWS = 2000
 _SHEET, _FRAME = "; save the sheet as CSV UTF-8", "; save the table by pandas' to_csv or to_parquet"
 _HINTS = {
     **dict.fromkeys((".xlsx", ".xls", ".ods", ".xlsm"), _SHEET),
-    **dict.fromkeys((".pkl", ".pickle", ".feather", ".h5", ".dta", ".sav", ".rds", ".arrow"), _FRAME),
+    **dict.fromkeys((".pkl", ".pickle", ".h5", ".dta", ".sav", ".rds"), _FRAME),
     **dict.fromkeys((".zip", ".tar", ".tgz", ".bz2", ".7z", ".rar"), "; unpack it first"),
     "": "; give the file a suffix that names its format, such as .csv",
 }
@@ -56,7 +56,7 @@ def read_table(
     """Read a table into memory.
 
     Args:
-        path: .tsv, .csv, .jsonl or .parquet, also compressed; .txt, one text a line; or a data set (`readers/hub.py`).
+        path: a table (`tables/`), also compressed; .txt, one text a line; or a data set (`readers/hub.py`).
         columns: role (text, pair, label, id, negative) to column name, or number from 0 without header. Also options
             that the file leaves open: header, delimiter, quotes, names, separator. None: detect all of them.
         labelled: whether every row needs a label.
@@ -138,12 +138,12 @@ def _lines(file: Path, bad_utf8: BadUtf8, *, labelled: bool) -> _Loaded:
 
 @contextmanager
 def _opened(file: Path, columns: Mapping[str, str], bad_utf8: BadUtf8, like: Reading | None) -> Iterator[Rows]:
-    if not is_dataset(file) and format_suffix(file) not in (*SUFFIXES, ".json"):
+    if not is_dataset(file) and format_suffix(file) not in suffixes(vague=True):
         hint = f"; to read a folder as a data set, write hub:{file}:train" if file.is_dir() else ""
         if file.is_dir() and (file / "state.json").is_file():  # one split of a saved data set
             hint = f"; to read a folder saved by datasets, write hub:{file.parent}:{file.name}"
         hint = hint or _HINTS.get(file.suffix.lower(), "")
-        forms = ", ".join((".txt", *SUFFIXES))
+        forms = ", ".join((".txt", *suffixes()))
         raise SettingsError(
             f"{file}: texts and labels are read from {forms}, each also compressed ({', '.join(COMPRESSIONS)}){hint}"
         )

@@ -1,4 +1,4 @@
-"""Read tagged words from files: CoNLL columns, JSON Lines and Parquet with lists of words, or with spans of characters.
+"""Read tagged words from files: CoNLL columns, tables with lists of words, or with spans of characters.
 
 The content of a file shows its form. One line states it together with the scheme of the tags, which become IOB2
 (`entities.py`). Texts without a list of words are cut like BERT's basic tokenizer cuts them.
@@ -15,8 +15,6 @@ from typing import Any
 from bertie import progress
 from bertie.errors import DataError, SettingsError
 from bertie.files.compression import format_suffix
-from bertie.files.delimited import OPTIONS, options_of
-from bertie.files.rows import no_value, open_rows
 from bertie.files.text import BadUtf8, open_text
 from bertie.items.words import Words
 from bertie.readers.conll import ROLES as LINE_ROLES
@@ -24,7 +22,7 @@ from bertie.readers.conll import Lines, is_tagged, read_grid, read_lines
 from bertie.readers.conll_lines import Grid
 from bertie.readers.entities import read_scheme
 from bertie.readers.hub import is_dataset, open_dataset
-from bertie.readers.json_values import json_values, objects
+from bertie.readers.json_values import JSON, json_values, objects
 from bertie.readers.label_tools import read_export
 from bertie.readers.offsets import CHARACTERS
 from bertie.readers.reading import LeftOut, Reading, Table, first_few
@@ -32,12 +30,14 @@ from bertie.readers.roles import check_one_role
 from bertie.readers.spans import WORDS, SpanReader, counts_words, cut_words, unit_of
 from bertie.readers.word_rows import NAMES, ListReader, Values, find_roles, look_at
 from bertie.registry import did_you_mean
+from bertie.tables import delimited
+from bertie.tables.delimited import OPTIONS, options_of
+from bertie.tables.table import no_value, open_rows, suffixes
 from bertie.untrusted import check_whole_characters
 
 _MOST_NAMED = 8  # types or line numbers that a remark lists at most
 _ENDS = {".", "!", "?", "。", "！", "？", "।", "؟"}
 _ASK = "--columns tags=NAME,words="
-_JSON = (".jsonl", ".json")
 _SAMPLE_LINES = 50  # of a .csv or .tsv, to see whether a row is a word or a sentence
 
 
@@ -53,7 +53,7 @@ def read_words(
 
     Args:
         path: a file with any name: one word a line with its tag in the last column and blank lines between sentences
-            (CoNLL); .jsonl or .parquet with lists of words and tags or spans, or with texts and spans; .txt, one text
+            (CoNLL); a table (`tables/`) with lists of words and tags or spans, or with texts and spans; .txt, one text
             a line, without tags; also compressed. Or a data set (`readers/hub.py`).
         columns: words, tags, text or spans to column name, or to its number from 0 in CoNLL; None: detect them.
         labelled: whether every word needs a tag.
@@ -189,18 +189,19 @@ def _summary(file: Path, content: _Content) -> str:
 def _read(file: Path, columns: Mapping[str, str], options: Mapping[str, str], how: _How) -> _Content:
     """Read a file of any form."""
     suffix = format_suffix(file)
-    if is_dataset(file) or suffix == ".parquet":
-        return _from_table(file, columns, options, how)
     if suffix == ".ann":
         raise SettingsError(
             f"{file}: brat keeps its annotations in a separate file; export them as CoNLL, or as .jsonl with text and "
             "spans"
         )
-    if suffix in _JSON:
+    if suffix in JSON:
         return _from_json(file, columns, how)
+    may_have_words = delimited.FORMAT.suffixes  # whose rows may be words, as in CoNLL
+    if is_dataset(file) or (suffix in suffixes() and suffix not in may_have_words):
+        return _from_table(file, columns, options, how)
     with open_text(file, bad_utf8=how.bad_utf8) as stream:
         lines = [line.rstrip("\n") for line in stream]
-    if suffix in (".csv", ".tsv") and _has_sentence_rows(lines, columns, options_of(options).get("delimiter", "")):
+    if suffix in may_have_words and _has_sentence_rows(lines, columns, options_of(options).get("delimiter", "")):
         return _from_table(file, columns, options, how)
     if suffix == ".txt" and not how.labelled and not columns and not is_tagged(lines):
         texts = [replace(cut_words(line), line=number) for number, line in enumerate(lines, 1)]
@@ -262,7 +263,7 @@ def _from_json(file: Path, columns: Mapping[str, str], how: _How) -> _Content:
 
 
 def _from_table(file: Path, columns: Mapping[str, str], options: Mapping[str, str], how: _How) -> _Content:
-    """Read a .parquet, a data set, or a .csv or .tsv with one sentence a row."""
+    """Read a data set, or a table with one sentence a row that isn't JSON."""
 
     def opened() -> Any:
         return (

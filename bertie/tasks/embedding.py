@@ -32,7 +32,6 @@ from bertie.nn.contrastive import contrast_of_passages, contrastive, first_of_pa
 from bertie.nn.pooling import Pooling, TextPooling, first_sequences
 from bertie.ops.dropout.op import Noise
 from bertie.readers.reading import Table
-from bertie.readers.table import read_table, with_points
 from bertie.sampling.instances import Instances
 from bertie.tasks._card import CardText
 from bertie.tasks._encoding import check_length, encoded_texts
@@ -76,6 +75,8 @@ class Embedding(Task[Text, Tensor, Vector | Similarity]):
 
     name: ClassVar[str] = "embedding"
     architecture: ClassVar[str] = "{}Model"
+    takes_vectors: ClassVar[bool] = True
+    pools_texts: ClassVar[bool] = True
     plan: ClassVar[str] = "passages"
     model_settings: ClassVar[tuple[str, ...]] = ("pooling", "normalize", "pooler")
     card: ClassVar[CardText] = CardText(
@@ -114,6 +115,8 @@ class Embedding(Task[Text, Tensor, Vector | Similarity]):
         Raises:
             DataError: `labelled` is True and no column holds second texts.
         """
+        from bertie.readers.table import read_table, with_points
+
         table = with_points(read_table(path, **how))
         if labelled and "pair" not in table.mapping:
             raise DataError(

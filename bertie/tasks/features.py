@@ -65,6 +65,7 @@ class FeaturesTask(Task[Text, FeatureOutputs, Features]):
 
     name: ClassVar[str] = "features"
     architecture: ClassVar[str] = "{}Model"
+    takes_vectors: ClassVar[bool] = True
     needs_labels: ClassVar[bool] = False
     card: ClassVar[CardText] = CardText(
         title="A BERT encoder",

@@ -28,7 +28,6 @@ from bertie.nn.logits import Logits
 from bertie.nn.search import Search, Written, write
 from bertie.ops.dropout.op import Noise
 from bertie.readers.reading import Reading, Table
-from bertie.readers.sources import read_sources
 from bertie.tasks._card import GENERATED, CardText
 from bertie.tasks._encoding import check_length
 from bertie.tasks._lines import heading, printable
@@ -97,6 +96,7 @@ class Generation(Search, Task[Text, Outcome, Generated]):
     name: ClassVar[str] = "generation"
     architecture: ClassVar[str] = "{}Model"
     generates_text: ClassVar[bool] = True
+    needs_decoder: ClassVar[bool] = True
     criterion: ClassVar[str] = "chrf"
     card: ClassVar[CardText] = CardText(
         title="A BERT encoder and decoder that generate a text from a text",
@@ -126,6 +126,8 @@ class Generation(Search, Task[Text, Outcome, Generated]):
         like: Reading | None = None,
     ) -> Table[Text]:
         """Read sources and targets, in a format of `readers/sources.py`."""
+        from bertie.readers.sources import read_sources
+
         return read_sources(path, columns=columns, labelled=labelled, like=like)
 
     @classmethod

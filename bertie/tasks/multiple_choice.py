@@ -25,8 +25,6 @@ from bertie.errors import DataError
 from bertie.items.choice import Choice
 from bertie.metrics.classification import accuracy
 from bertie.ops.dropout.op import Noise
-from bertie.readers.choices import read_choices
-from bertie.readers.following import read_alike, warn_of_differences
 from bertie.readers.reading import Reading, Table
 from bertie.tasks._card import CardText
 from bertie.tasks._encoding import check_length
@@ -100,6 +98,9 @@ class MultipleChoice(Task[Choice, Tensor, Chosen]):
         like: Reading | None = None,
     ) -> Table[Choice]:
         """Read a table of texts with choices, in a format of `readers/choices.py`."""
+        from bertie.readers.choices import read_choices
+        from bertie.readers.following import read_alike, warn_of_differences
+
         table = read_alike(lambda names: read_choices(path, columns=names, labelled=labelled), columns, like)
         warn_of_differences(like, table.reading, labelled=labelled)
         return table

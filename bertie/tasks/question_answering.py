@@ -28,8 +28,6 @@ from bertie.items.question import Question
 from bertie.items.text import Text
 from bertie.metrics.question_answering import Marks, answer_scores, best_threshold, cmrc, squad
 from bertie.ops.dropout.op import Noise
-from bertie.readers.following import read_alike, warn_of_differences
-from bertie.readers.questions import read_questions
 from bertie.readers.reading import Reading, Table
 from bertie.tasks._answers import Reply, find_candidates, reply
 from bertie.tasks._card import CardText
@@ -99,6 +97,9 @@ class QuestionAnswering(Task[Question, Tensor, Reply]):
         like: Reading | None = None,
     ) -> Table[Question]:
         """Read questions from SQuAD and CMRC files, or from tables with question, context and answers."""
+        from bertie.readers.following import read_alike, warn_of_differences
+        from bertie.readers.questions import read_questions
+
         table = read_alike(lambda names: read_questions(path, columns=names, labelled=labelled), columns, like)
         warn_of_differences(like, table.reading, labelled=labelled)
         return table

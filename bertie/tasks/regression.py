@@ -23,7 +23,6 @@ from bertie.items.text import Text, TextLike
 from bertie.metrics.regression import mean_squared_error, pearson, spearman
 from bertie.ops.dropout.op import Noise
 from bertie.readers.reading import Reading, Table
-from bertie.readers.table import with_points
 from bertie.tasks._card import CardText
 from bertie.tasks._encoding import check_length, encoded_texts
 from bertie.tasks._prediction import Prediction
@@ -84,6 +83,8 @@ class Regression(Task[Text, Tensor, Estimate]):
         like: Reading | None = None,
     ) -> Table[Text]:
         """Read a table whose labels are numbers, with decimal points or commas."""
+        from bertie.readers.table import with_points
+
         return with_points(super().read(path, columns=columns, labelled=labelled, like=like))
 
     @classmethod

@@ -26,9 +26,7 @@ from bertie.items.labels import tell_alike, tell_unseen
 from bertie.items.words import Words
 from bertie.metrics.classification import best_threshold
 from bertie.metrics.entities import Entity, span_rescorer, span_scores, span_scores_by_label
-from bertie.readers.following import read_alike, warn_of_differences
 from bertie.readers.reading import Reading, Table
-from bertie.readers.words import read_words
 from bertie.tasks._candidates import SpanHead, candidates, gold_codes, gold_table, word_slots
 from bertie.tasks._card import CardText
 from bertie.tasks._encoding import check_length
@@ -113,6 +111,9 @@ class SpanClassification(Task[Words, Tensor, FoundSpans]):
     @classmethod
     def read(cls, path: str | Path, *, labelled: bool = False, like: Reading | None = None, **how: Any) -> Table[Words]:
         """Read texts or words with spans, or any other file of tagging, whose entities are then the spans."""
+        from bertie.readers.following import read_alike, warn_of_differences
+        from bertie.readers.words import read_words
+
         columns = how.pop("columns", None)
         table = read_alike(
             lambda names: read_words(path, columns=names, labelled=labelled, overlapping=True, **how), columns, like

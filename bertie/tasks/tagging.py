@@ -28,9 +28,7 @@ from bertie.metrics.classification import accuracy, macro_f1, per_class, tag_res
 from bertie.metrics.entities import entities, entity_rescorer, entity_scores, entity_scores_by_type
 from bertie.ops.dropout.op import Noise
 from bertie.readers.entities import OUTSIDE, Scheme, iob2, is_positioned, own_tag, positioned, scheme_of
-from bertie.readers.following import read_alike, warn_of_differences
 from bertie.readers.reading import Reading, Table
-from bertie.readers.words import read_words
 from bertie.tasks._card import CardText
 from bertie.tasks._encoding import check_length
 from bertie.tasks._lines import heading, printable
@@ -108,6 +106,9 @@ class Tagging(Task[Words, Tensor, Tagged]):
     @classmethod
     def read(cls, path: str | Path, *, labelled: bool = False, like: Reading | None = None, **how: Any) -> Table[Words]:
         """Read CoNLL columns, lists of words and tags, or texts with spans."""
+        from bertie.readers.following import read_alike, warn_of_differences
+        from bertie.readers.words import read_words
+
         columns = how.pop("columns", None)
         table = read_alike(lambda names: read_words(path, columns=names, labelled=labelled, **how), columns, like)
         warn_of_differences(like, table.reading, labelled=labelled)

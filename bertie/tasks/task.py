@@ -28,7 +28,6 @@ from bertie.items.text import texts as texts
 from bertie.nn.divergence import divergence
 from bertie.nn.logits import Logits
 from bertie.readers.reading import Reading, Table
-from bertie.readers.table import read_table
 from bertie.tasks._card import CardText as CardText
 from bertie.tasks._network import TaskModel as TaskModel
 from bertie.tasks._settings import parse_settings as parse_settings
@@ -123,6 +122,14 @@ class Task(ABC, Generic[ItemT, OutputsT, PredictionT]):
     """Whether it predicts the pieces at `slot.position`: the outputs of its head, or their `tokens`, are `Logits`."""
     left_to_right: ClassVar[bool] = False
     """Whether it predicts the pieces of causal batches from those before them, and so can score whole texts."""
+    searches: ClassVar[bool] = False
+    """Whether it writes texts and derives from `bertie.nn.search.Search`. Other programs get the fields of that."""
+    needs_decoder: ClassVar[bool] = False
+    """Whether it writes by a decoder; its fields `decoder` and `shared` say how an encoder gets one."""
+    takes_vectors: ClassVar[bool] = False
+    """Whether it takes the encoder's vectors as they are, so that the heads of a folder may be left out."""
+    pools_texts: ClassVar[bool] = False
+    """Whether it makes a vector of a text, by fields `pooling`, `normalize` and `max_length`."""
     card: ClassVar[CardText] = CardText()
     """What a model card says about the task. A class doesn't inherit it: another head may need another loader."""
 
@@ -184,6 +191,8 @@ class Task(ABC, Generic[ItemT, OutputsT, PredictionT]):
             labelled: whether every item needs a label.
             like: how the model's training file was read. This file is read the same way; differences are reported.
         """
+        from bertie.readers.table import read_table  # late, as in other tasks: to predict typed texts needs no reader
+
         table: Table[Any] = read_table(path, columns=columns, labelled=labelled, like=like)
         return table
 

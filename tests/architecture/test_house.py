@@ -13,6 +13,7 @@ from bertie import registry
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "bertie"
 REGISTRIES = ("commands", "tasks", "models", "formats", "backends", "runners", "starts", "optimizers", "schedules")
+REGISTRIES += ("tables",)
 VAGUE = {"utils", "util", "common", "misc", "helpers", "helper", "tools"}
 # Written in parts, so that this file holds no such path itself.
 MACHINE_PATH = re.compile(r"(?<![\w.:/*])/(?:home|root|work|tmp|Users|mnt|workspace|private)/" + r"[\w.]")

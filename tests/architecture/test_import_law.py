@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-TORCH_FREE_ROOMS = ("tokenizer", "files", "corpus", "runners", "schedules")
+TORCH_FREE_ROOMS = ("tokenizer", "files", "tables", "corpus", "runners", "schedules")
 TORCH_FREE_COMMANDS = ("command", "check", "train_tokenizer", "prepare_corpus", "run", "show")
 GROUND = (
     "bertie",

@@ -109,9 +109,7 @@ def test_uneven_rows_of_a_csv_are_refused(tmp_path: Path) -> None:
 
 def test_an_unknown_kind_of_file_is_refused(tmp_path: Path) -> None:
     for name in ("a.xlsx", "a.data", "a"):
-        with pytest.raises(
-            SettingsError, match=r"texts and labels are read from \.txt, \.csv, \.tsv, \.jsonl, \.parquet"
-        ):
+        with pytest.raises(SettingsError, match=r"texts and labels are read from \.txt, \.csv, \.tsv, \.jsonl, "):
             read_table(table(tmp_path, "text,label", "a,b", name=name))
     with pytest.raises(SettingsError, match=r"read a folder as a data set, write hub:.*:train"):
         read_table(tmp_path)

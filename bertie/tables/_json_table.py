@@ -10,8 +10,8 @@ from typing import Any
 
 from bertie.errors import DataError
 from bertie.files.compression import format_suffix
-from bertie.files.rows import Rows, no_value
-from bertie.files.text import BadUtf8, open_text
+from bertie.files.text import open_text
+from bertie.tables.table import Opening, Rows, no_value
 from bertie.untrusted import LARGE_BYTES, check_whole_characters, parse_json
 
 _SHOWN = 6
@@ -43,16 +43,16 @@ class JsonTable(Rows):
 
     Args:
         path: the file.
-        bad_utf8: what to do with bytes that are not UTF-8.
+        opening: how to open it.
 
     Raises:
         DataError: the file is not JSON, or holds no rows.
     """
 
-    def __init__(self, path: str | Path, *, bad_utf8: BadUtf8) -> None:
+    def __init__(self, path: Path, opening: Opening) -> None:
         super().__init__()
         self._path = path
-        with open_text(path, bad_utf8=bad_utf8) as stream:
+        with open_text(path, bad_utf8=opening.bad_utf8) as stream:
             text = stream.read(LARGE_BYTES + 1)
             self.num_replaced, self._position = stream.num_replaced, stream.position
         if len(text) > LARGE_BYTES:

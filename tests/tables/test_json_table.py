@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from bertie.errors import DataError
-from bertie.files.rows import open_rows
 from bertie.items.text import Text
 from bertie.readers.table import read_table
+from bertie.tables.table import open_rows
 
 ROWS = [{"text": "the soup was cold", "label": "bad"}, {"text": "a lovely place", "label": "good"}]
 

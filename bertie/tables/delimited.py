@@ -1,6 +1,6 @@
 """Read text tables (.csv, .tsv) row by row. All parts of bertie read such files here.
 
-Delimiter, quotes and header are detected from the first lines (`dialect.py`, `header.py`). The user's settings take
+Delimiter, quotes and header are detected from the first lines (`_dialect.py`, `_header.py`). The user's settings take
 precedence. If the lines can be read in two ways, the error names the option that decides.
 """
 
@@ -13,10 +13,10 @@ from typing import Any
 
 from bertie.errors import DataError, SettingsError
 from bertie.files.compression import format_suffix
-from bertie.files.dialect import MARKS, PRIOR, Hints, Record, sniff
-from bertie.files.header import has_header
-from bertie.files.rows import Rows
-from bertie.files.text import MAX_LINE_BYTES, BadUtf8, open_text, shorten
+from bertie.files.text import MAX_LINE_BYTES, open_text, shorten
+from bertie.tables._dialect import MARKS, PRIOR, Record, sniff
+from bertie.tables._header import has_header
+from bertie.tables.table import Format, Hints, Opening, Rows
 
 OPTIONS = ("header", "delimiter", "quotes")
 """Options of a text table that a user can set, besides its columns."""
@@ -31,35 +31,25 @@ class Delimited(Rows):
 
     Args:
         path: the file.
-        columns: the user's settings: role to column, and `OPTIONS`. Column names mean that there is a header. Column
-            numbers mean that there is none, unless the first line is clearly a header.
-        bad_utf8: what to do with bytes that are not UTF-8.
-        ask: the flag that names a column, for error messages.
-        hints: how a similar file was read, such as the training set of this dev set.
+        opening: how to open it. Names of columns mean that there is a header. Numbers mean that there is none, unless
+            the first line is clearly one.
 
     Raises:
         DataError: the lines can be read in two ways.
         SettingsError: an option has an invalid value.
     """
 
-    def __init__(
-        self,
-        path: str | Path,
-        *,
-        columns: Mapping[str, str],
-        bad_utf8: BadUtf8,
-        ask: str = "--columns text=",
-        hints: Hints | None = None,
-    ) -> None:
+    def __init__(self, path: Path, opening: Opening) -> None:
         super().__init__()
-        self._path, self._ask = path, ask
+        self._path, self._ask = path, opening.ask
+        columns, hints = opening.columns, opening.hints
         usual = "\t" if format_suffix(path) == ".tsv" else ","
         options = options_of(columns)
         names = [name for role, name in columns.items() if role not in OPTIONS]
         by_number = bool(names) and all(part.isdecimal() for name in names for part in name.split("+"))
         # Raise the csv module's limit of 131,072 characters a field; the stream already limits the length of a line.
         csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE_BYTES))
-        self._stream = open_text(path, bad_utf8=bad_utf8)
+        self._stream = open_text(path, bad_utf8=opening.bad_utf8)
         try:
             sample = list(islice(self._stream, _SAMPLE_LINES))
             whole = len(sample) < _SAMPLE_LINES
@@ -235,3 +225,6 @@ def options_of(columns: Mapping[str, str]) -> dict[str, Any]:
         else:
             options[name] = _YES_NO[value.lower()]
     return options
+
+
+FORMAT = Format((".csv", ".tsv"), Delimited)

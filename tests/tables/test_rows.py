@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bertie.errors import DataError
-from bertie.files.rows import open_rows
+from bertie.tables.table import open_rows
 
 RECORDS = [{"id": str(number), "text": f"Text {number}, 第{number}句。", "label": "a b"} for number in range(1000)]
 COMPRESS: dict[str, Callable[[bytes], bytes]] = {

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from bertie.errors import DataError
-from bertie.files.header import has_header
-from bertie.files.rows import open_rows
+from bertie.tables._header import has_header
+from bertie.tables.table import open_rows
 
 ROWS = [
     ["the service was slow and nobody said sorry", "bad"],

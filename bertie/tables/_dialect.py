@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from bertie.errors import DataError
-from bertie.files.header import has_header
 from bertie.files.text import shorten
+from bertie.tables._header import has_header
 
 Record = tuple[int, list[str]]
 """The number of the line where a record begins, and its fields."""
@@ -36,16 +36,6 @@ class Dialect:
     skipped: int = 0
     """Lines before the table, such as Excel's `sep=;`."""
     remarks: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Hints:
-    """How a similar file was read. It decides if the lines are ambiguous."""
-
-    delimiter: str
-    header: bool
-    names: tuple[str, ...]
-    """Names or numbers of the columns that were used."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bertie.errors import DataError, SettingsError
-from bertie.files.rows import Rows, open_rows
+from bertie.tables.table import Rows, open_rows
 
 ROWS = [
     ("Gut, aber teuer; nie wieder", "schlecht"),
