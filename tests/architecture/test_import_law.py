@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import grimp
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -71,3 +72,13 @@ def test_help_of_a_torch_free_command_loads_no_torch(name: str) -> None:
     loaded = loaded_after(f"from bertie.cli import main\nmain([{name!r}, '--help'])")
     assert "tyro" in loaded
     assert "torch" not in loaded
+
+
+def test_no_file_imports_itself_by_a_circle() -> None:
+    graph = grimp.build_graph("bertie", exclude_type_checking_imports=True, cache_dir=None)
+    imports = {module: set(graph.find_modules_directly_imported_by(module)) for module in graph.modules}
+    left = dict(imports)
+    while free := [module for module, found in left.items() if not found & left.keys()]:
+        for module in free:
+            del left[module]
+    assert not left, "files that import each other, or that import such files"
