@@ -131,6 +131,21 @@ def check_labels(task: Task, state: Mapping[str, Tensor], folder: Path) -> None:
         )
 
 
+def check_shape(task: Task, values: Mapping[str, Any], folder: Path) -> None:
+    """Check that the settings that decide the shape of the head are those that it was trained with.
+
+    Raises:
+        SettingsError: the user gives another value.
+    """
+    stored = values.get("bertie", {}).get("settings", {})
+    for name in task.head_settings:
+        if name in stored and stored[name] != getattr(task, name):
+            raise SettingsError(
+                f"{folder} was trained with {name} {stored[name]}, which a trained model can't change; leave it out of "
+                f"--settings, or fine-tune a model with {name}={getattr(task, name)}"
+            )
+
+
 def _also(settings: Mapping[str, Any]) -> tuple[str, ...]:
     return ("problem_type",) if "activation" in settings else ()
 

@@ -23,7 +23,7 @@ from bertie.formats._causal import check_learned, decoder_only
 from bertie.formats._config import architecture_name, encoder_config, read_config
 from bertie.formats._generation import read_generation, with_ids, write_generation
 from bertie.formats._keys import unknown_keys
-from bertie.formats._objective import check_labels, doubts, infer_task, make_task, stored_task
+from bertie.formats._objective import check_labels, check_shape, doubts, infer_task, make_task, stored_task
 from bertie.formats._places import resolve as resolve
 from bertie.formats._rewritten import current
 from bertie.formats._sentence_transformers import encoder_folder, is_layout, read_layout, write_layout
@@ -104,6 +104,7 @@ def _read(layout: Path, *, task: str | None, settings: Mapping[str, Any] | None,
     objective = make_task(name, values, state, config.max_positions, {**implied, **(settings or {})})
     if not new_head:
         check_labels(objective, state, folder)
+        check_shape(objective, values, folder)
     notes += doubts(name, objective, values, settings or {}, folder)
     if objective.needs_decoder:
         kind, config, state = with_decoder(kind, config, state, tokenizer, folder, new_head=new_head, task=objective)

@@ -89,6 +89,7 @@ class SpanClassification(Task[Words, Tensor, FoundSpans]):
     architecture: ClassVar[str] = "{}Model"
     labels_words: ClassVar[bool] = True
     criterion: ClassVar[str] = "f1"
+    head_settings: ClassVar[tuple[str, ...]] = ("max_span",)
     card: ClassVar[CardText] = CardText(
         title="A BERT model that finds labelled spans, which may overlap",
         limits=(

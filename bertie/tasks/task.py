@@ -118,6 +118,8 @@ class Task(ABC, Generic[ItemT, OutputsT, PredictionT]):
     """
     model_settings: ClassVar[tuple[str, ...]] = ()
     """Settings that belong to a trained model. Continued pre-training takes them from the model."""
+    head_settings: ClassVar[tuple[str, ...]] = ()
+    """Settings that decide the shape of the head's weights, so that a trained model can't have others."""
     fills_masks: ClassVar[bool] = False
     """Whether it predicts the pieces at `slot.position`: the outputs of its head, or their `tokens`, are `Logits`."""
     left_to_right: ClassVar[bool] = False

@@ -305,7 +305,7 @@ def test_a_folder_keeps_the_model(build_model: Callable[..., TaskModel], tiny_to
     texts = ["the cats of the dog", "北京 is 😀"]
     expected = Predictor(made, device="cpu").predict(texts)
     assert any(one.spans for one in expected) and loaded.predict(texts) == expected
-    with pytest.raises(DataError, match=r"head\.length\.weight is \(3, 32\)"):
+    with pytest.raises(SettingsError, match="was trained with max_span 3, which a trained model can't change"):
         load(tmp_path / "model", device="cpu", max_span=2)
 
 
