@@ -18,6 +18,7 @@ from bertie.items.question import Question as Question
 from bertie.items.text import Text as Text
 from bertie.items.words import Words as Words
 from bertie.models._padded import TakesPadded
+from bertie.serving.limits import Limits
 from bertie.tasks._answers import Reply
 from bertie.tasks._prediction import Prediction as Prediction
 from bertie.tasks._vectors import Similarity, Vector
@@ -416,6 +417,25 @@ def search(
     device: str = ...,
     threads: int | None = ...,
 ) -> SearchResults: ...
+def serve(
+    models: Sequence[str],
+    *,
+    host: str = ...,
+    port: int = ...,
+    allowed_host: Sequence[str] = ...,
+    allow_origin: Sequence[str] = ...,
+    keys: StrPath | None = ...,
+    insecure: bool = ...,
+    limits: Limits | Mapping[str, object] = ...,
+    length: int | None = ...,
+    truncation: Literal["truncate", "error", "window"] | None = ...,
+    settings: Mapping[str, object] | None = ...,
+    batch_tokens: int = ...,
+    precision: Literal["exact", "bf16", "int8"] | None = ...,
+    backend: str = ...,
+    device: str = ...,
+    threads: int | None = ...,
+) -> Report: ...
 def show(path: StrPath, *, accept_changes: bool = ...) -> Report: ...
 def train_tokenizer(
     files: Sequence[str],

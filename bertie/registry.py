@@ -25,7 +25,7 @@ def choices(folder: str) -> list[str]:
     """List the choices of a registry folder, without importing them.
 
     Args:
-        folder: a registry folder of the package: "commands", "tasks", "models", "formats", ...
+        folder: a registry folder of the package: "commands", "tasks", "serving/protocols", ...
 
     Returns:
         File names without suffix, sorted; without the contract and names with a leading underscore.
@@ -68,7 +68,7 @@ def load(folder: str, name: str) -> ModuleType:
     if wanted not in known:
         kind = folder.removesuffix("s")
         raise SettingsError(f"unknown {kind} {name!r}; {did_you_mean(name, known)}")
-    return import_module(f"bertie.{folder}.{wanted}")
+    return import_module(f"bertie.{folder.replace('/', '.')}.{wanted}")
 
 
 def settings_used(choice: Callable[..., Any]) -> list[str]:

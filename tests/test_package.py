@@ -75,7 +75,7 @@ def test_every_extra_is_used() -> None:
     root = Path(__file__).parents[1]
     extras = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
     sources = "\n".join(path.read_text(encoding="utf-8") for path in (root / "bertie").rglob("*.py"))
-    modules = {"scikit-learn": "sklearn", "rouge-score": "rouge_score"}
+    modules = {"scikit-learn": "sklearn", "rouge-score": "rouge_score", "prometheus-client": "prometheus_client"}
     wanted = [re.split("[^a-z-]", each)[0] for name, packages in extras.items() if name != "dev" for each in packages]
     names = [modules.get(each, each) for each in wanted]
     unused = [name for name in names if not re.search(rf"""(import|from|module\(") ?{name}\b""", sources)]

@@ -1,4 +1,4 @@
-"""The settings that all commands share which use a model: predict, evaluate and search."""
+"""The settings that all commands share which use a model: predict, evaluate, search and serve."""
 
 import functools
 import inspect

@@ -23,7 +23,7 @@ from bertie.errors import SettingsError
 from bertie.formats import exported
 from bertie.formats.format import Bundle
 from bertie.formats.huggingface import read, resolve
-from bertie.inference.choose_backend import MANY_ITEMS, Case, choose, load_backend
+from bertie.inference.choose_backend import MANY_ITEMS, Case, choose, load_backend, open_exported
 from bertie.inference.forward import MAX_TOKENS, forward, numbered
 from bertie.inference.parity import hold
 from bertie.items.text import unlabelled
@@ -94,7 +94,7 @@ class Predictor(Generic[P]):
         """Set the network if the folder or the user names the backend."""
         folder, backend = self._settings["folder"], self._settings["backend"]
         if folder is not None:
-            model = _open_exported(self.bundle, folder, self._settings["device"], self.precision, backend)
+            model = open_exported(self.bundle, folder, self._settings["device"], self.precision, backend)
             self.bundle = replace(self.bundle, model=model)
             self._set_network(model, f"{exported.facts(self.bundle)['backend']}, {self.precision}, as exported")
         elif backend != "auto":
@@ -235,6 +235,24 @@ class Predictor(Generic[P]):
                 yield waiting.pop(following)
                 following += 1
 
+    def adjusted(self, **settings: Any) -> Predictor[Any]:
+        """Return a predictor that shares this one's network, with other settings of the task such as top_k."""
+        twin: Predictor[Any] = object.__new__(type(self))
+        vars(twin).update(vars(self), task=self.task.adjusted(settings))
+        return twin
+
+    def by_task(self, task: str) -> Predictor[Any]:
+        """Load the same folder again, for another task such as features.
+
+        Raises:
+            SettingsError: the model doesn't come from a folder, or it has no head for the task.
+        """
+        if self._source is None:
+            raise SettingsError("this model was not loaded from a folder, so it can't be loaded again")
+        folder, settings, _ = self._source
+        same = {name: settings[name] for name in ("device", "threads", "precision", "backend")}
+        return load(folder, task=task, max_tokens=self.max_tokens, **same)
+
     def count_cut(self, cut: torch.Tensor | None) -> None:
         """Count truncated items, and warn at the first one only: a loop over single texts would warn each time."""
         num_cut = 0 if cut is None else int((cut > 0).sum())
@@ -271,23 +289,6 @@ def _remade(bundle: Bundle, settings: dict[str, Any]) -> Predictor[Any]:
 def _version(bundle: Bundle) -> int:
     """Return a number that grows with every change of the weights in place."""
     return sum(value._version for value in bundle.model.parameters())
-
-
-def _open_exported(bundle: Bundle, folder: Path, device: str, precision: Precision, backend: str) -> TaskModel:
-    """Open the encoder of an exported folder.
-
-    Raises:
-        SettingsError: backend, precision or device differ from those of the export.
-    """
-    facts = exported.facts(bundle)
-    for name, asked in (("backend", backend), ("precision", precision)):
-        if asked not in ("auto", facts[name]):
-            raise SettingsError(f"{folder} was exported with --{name} {facts[name]}, not {asked}; export it again")
-    if device not in ("auto", "cpu"):
-        raise SettingsError(f"{folder} was exported for the CPU; for --device {device} use the original model folder")
-    exporter = load_backend(facts["backend"])
-    exporter.require()
-    return exporter.open(bundle, folder, precision)
 
 
 def load(

@@ -1,0 +1,275 @@
+"""Compute the items of many clients in batches: a bounded queue, a worker thread, and a watchdog for both.
+
+A batcher knows neither HTTP nor torch: it is given a function that predicts and the number of tokens of each item. A
+request is answered exactly once, with its own answers or with one error. `waiting.py` decides what is computed next.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import threading
+import time
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bertie.errors import BertieError, ResourceError
+from bertie.serving.limits import Limits, RequestError
+from bertie.serving.waiting import Entry, Request, Waiting, late
+
+Predict = Callable[[list[Any], Hashable], Sequence[Any]]
+"""Maps items and the settings of their group to one answer for each item."""
+_WATCH = 0.1  # seconds between two looks of the watchdog
+_MEMORY = 0.8  # weight of the past in the speed
+
+
+@dataclass
+class Batched:
+    """What happened to a batch, for metrics."""
+
+    tokens: int
+    items: int
+    waited: list[float]
+    """Seconds from the arrival of each item to its batch."""
+    seconds: float
+    """Seconds of the prediction."""
+
+
+@dataclass
+class Observer:
+    """What a batcher calls when something happens; by default nothing."""
+
+    batch: Callable[[Batched], None] = field(default=lambda batched: None)
+    failure: Callable[[BaseException], None] = field(default=lambda error: None)
+    """An error that is no fault of the input: a bug, or a device that fails."""
+
+
+class Batcher:
+    """A queue of requests for one model.
+
+    Args:
+        predict: predicts for a list of items. Only one thread calls it at a time.
+        limits: of the queue, the batch, the window and the deadline.
+        observer: what to call when something happens.
+        clock: returns the time in seconds.
+        threads: whether worker and watchdog run. Without them, the caller calls `step`.
+    """
+
+    def __init__(
+        self,
+        predict: Predict,
+        limits: Limits,
+        *,
+        observer: Observer | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        threads: bool = True,
+    ) -> None:
+        self._predict, self.limits, self._clock = predict, limits, clock
+        self._observer = observer or Observer()
+        self._waiting = Waiting(batch=limits.batch, window=limits.window)
+        self._computing: list[Entry] = []
+        self._changed = threading.Condition(threading.RLock())
+        self._closing = self._closed = False
+        self._speed = 0.0  # tokens a second, over the last batches
+        self.last_answer = -math.inf
+        """When a batch was last computed without an error of the model."""
+        self.restarts = 0
+        """How often the watchdog has replaced a worker that died."""
+        self._worker = threading.Thread(target=self._work, name="bertie-worker", daemon=True)
+        self._watchdog = threading.Thread(target=self._watch, name="bertie-watchdog", daemon=True)
+        if threads:
+            self._worker.start()
+            self._watchdog.start()
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that wait or are computed."""
+        with self._changed:
+            return self._waiting.tokens + sum(entry.size for entry in self._computing if entry.is_open)
+
+    @property
+    def is_working(self) -> bool:
+        """Whether the worker lives and takes requests."""
+        return self._worker.is_alive() and not self._closing
+
+    def check_room(self, tokens: int) -> None:
+        """Check that a request of so many tokens may join the queue now.
+
+        Raises:
+            RequestError: it never fits (413), the queue is full (429), or the server is closing (503).
+        """
+        if tokens > self.limits.queue:
+            raise RequestError(
+                413,
+                "too_many_tokens",
+                f"the request has {tokens:,} tokens, and the server takes at most {self.limits.queue:,}; split it",
+                limit="queue",
+                value=tokens,
+            )
+        if self._closing:
+            raise RequestError(503, "closing", "the server is shutting down; ask another one", retry_after=5.0)
+        with self._changed:
+            if self.tokens + tokens > self.limits.queue:
+                self._waiting.sweep(self._clock())
+            waiting = self.tokens
+        if waiting + tokens > self.limits.queue:
+            raise RequestError(
+                429,
+                "busy",
+                f"{waiting:,} tokens wait, and the server lets at most {self.limits.queue:,} wait; try again later",
+                limit="queue",
+                value=waiting + tokens,
+                retry_after=self._seconds(waiting),
+            )
+
+    def submit(self, items: Sequence[Any], sizes: Sequence[int], group: Hashable = ()) -> Request:
+        """Add a request to the queue. Its `future` will hold one answer for each item.
+
+        Args:
+            items: the items.
+            sizes: tokens of each item, at least 1.
+            group: their settings.
+
+        Raises:
+            RequestError: as `check_room`.
+        """
+        now = self._clock()
+        request = Request(items, [max(1, size) for size in sizes], group, now, now + self.limits.deadline)
+        if not items:
+            request.finish()
+            return request
+        with self._changed:
+            self.check_room(sum(request.sizes))
+            self._waiting.add(request)
+            self._changed.notify_all()
+        return request
+
+    def step(self) -> bool:
+        """Compute one batch if one is due, and tell whether there was one."""
+        with self._changed:
+            self._computing = self._waiting.take(self._clock(), hurry=self._closing)
+            entries = self._computing
+        if not entries:
+            return False
+        begun = self._clock()
+        for entry in entries:
+            entry.request.started = entry.request.started or begun
+        self._answer(entries)
+        seconds = self._clock() - begun
+        with self._changed:
+            self._computing = []
+            self._changed.notify_all()
+        tokens = sum(entry.size for entry in entries)
+        if seconds > 0:
+            speed = tokens / seconds
+            self._speed = _MEMORY * self._speed + (1.0 - _MEMORY) * speed if self._speed else speed
+        waited = [begun - entry.request.arrived for entry in entries]
+        self._observer.batch(Batched(tokens, len(entries), waited, seconds))
+        return True
+
+    def close(self, seconds: float = 30.0) -> None:
+        """Take no further requests, answer those that wait, and stop.
+
+        Args:
+            seconds: after which the requests that still wait are refused.
+        """
+        end = time.monotonic() + seconds
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+            while self._worker.is_alive() and (self._computing or len(self._waiting)) and time.monotonic() < end:
+                self._changed.wait(min(_WATCH, max(0.0, end - time.monotonic())))
+            self._closed = True
+            error = RequestError(503, "closing", "the server was shut down before the answer; ask another one")
+            self._waiting.fail_all(error)
+            for entry in self._computing:
+                entry.request.finish(error)
+            self._changed.notify_all()
+
+    def _answer(self, entries: Sequence[Entry]) -> None:
+        """Answer items; if the prediction fails, each half by itself, so that one bad item fails alone."""
+        entries = [entry for entry in entries if entry.is_open]
+        if not entries:
+            return
+        begun = self._clock()
+        try:
+            answers = self._predict([entry.item for entry in entries], entries[0].request.group)
+            if len(answers) != len(entries):
+                raise AssertionError(f"{len(answers)} answers for {len(entries)} items")
+        except Exception as error:
+            if len(entries) > 1:
+                half = len(entries) // 2
+                self._answer(entries[:half])
+                self._answer(entries[half:])
+                return
+            if not isinstance(error, BertieError):
+                self._observer.failure(error)
+            entries[0].request.finish(refusal(error, entries[0]))
+            return
+        self.last_answer = self._clock()
+        for request in {id(entry.request): entry.request for entry in entries}.values():
+            request.computing += self.last_answer - begun
+        for entry, answer in zip(entries, answers, strict=True):
+            entry.request.answers[entry.number] = answer
+            if len(entry.request.answers) == len(entry.request.items):
+                entry.request.finish()
+
+    def _work(self) -> None:
+        """Compute batches until the batcher is closed."""
+        try:
+            while not self._closed:
+                if self.step():
+                    continue
+                with self._changed:
+                    now = self._clock()
+                    following = self._waiting.next_time(now)
+                    if not self._closed and not (self._closing and len(self._waiting)):
+                        self._changed.wait(None if following is None else max(0.0, following - now))
+        except BaseException as error:  # the thread ends here; the watchdog sees it and starts another
+            self._observer.failure(error)
+
+    def _watch(self) -> None:
+        """Give up requests whose deadline passes while they are computed, and replace a worker that has died."""
+        while True:
+            with self._changed:
+                if self._closed:
+                    return
+                now = self._clock()
+                for entry in self._computing:
+                    if entry.request.deadline <= now:
+                        entry.request.finish(late(entry.request, now))
+                self._waiting.sweep(now)
+                if not self._worker.is_alive():
+                    self._restart()
+            time.sleep(_WATCH)
+
+    def _restart(self) -> None:
+        error = RequestError(503, "worker_died", "the prediction broke off; try again", retry_after=1.0)
+        for entry in self._computing:
+            entry.request.finish(error)
+        self._computing = []
+        self.restarts += 1
+        self._worker = threading.Thread(target=self._work, name="bertie-worker", daemon=True)
+        self._worker.start()
+
+    def _seconds(self, tokens: int) -> float:
+        """Estimate after how many seconds a quarter of the queue is free, from 1 to 60."""
+        return min(60.0, max(1.0, tokens / 4 / self._speed)) if self._speed else 1.0
+
+
+def refusal(error: Exception, entry: Entry | None = None) -> RequestError:
+    """Return the error that a client gets for an exception of a prediction. Only errors of bertie show their message.
+
+    Args:
+        error: the exception.
+        entry: the item; its number in its request replaces "text 1" of the message.
+    """
+    message = str(error)
+    if entry is not None:
+        message = re.sub(r"^text 1\b", f"text {entry.number + 1}", message)
+    if isinstance(error, ResourceError | MemoryError) or "OutOfMemory" in type(error).__name__:
+        return RequestError(503, "out_of_memory", "there is not enough memory for this item; shorten it")
+    if isinstance(error, BertieError):
+        return RequestError(422, "wrong_input", message)
+    return RequestError(500, "prediction_failed", "the model can't compute this item; the server's log says why")

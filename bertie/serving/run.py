@@ -1,0 +1,91 @@
+"""Run the app of a server in this process, until a signal asks it to stop."""
+
+from __future__ import annotations
+
+import math
+import signal
+import socket
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+from bertie.errors import SettingsError, missing_extra
+from bertie.serving.app import build
+from bertie.serving.guard import Rules
+from bertie.serving.hub import Hub
+from bertie.serving.metrics import Metrics
+
+try:
+    import uvicorn
+except ModuleNotFoundError as error:
+    raise missing_extra("uvicorn", "serve", "to serve a model") from error
+
+_BACKLOG = 2048
+
+
+class _Server(uvicorn.Server):
+    """A server that returns after SIGINT or SIGTERM, so that the process ends with its own exit code."""
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Open a port, so that a port that is taken is found before the models are loaded.
+
+    Raises:
+        SettingsError: the address is wrong, or another program uses the port.
+    """
+    if not 0 <= port <= 65535:
+        raise SettingsError(f"--port must be from 0 to 65535; got {port}")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    opened = socket.socket(family)
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        opened.bind((host, port))
+        opened.listen(_BACKLOG)
+    except OSError as error:
+        opened.close()
+        raise SettingsError(f"can't listen on --host {host} --port {port}: {error.strerror or error}") from error
+    return opened
+
+
+def server_of(hub: Hub, rules: Rules, metrics: Metrics) -> uvicorn.Server:
+    """Return a server for a hub; its `run` returns after `should_exit` is set, or after a signal."""
+    config = uvicorn.Config(
+        build(hub, rules, metrics),
+        lifespan="on",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=math.ceil(hub.limits.deadline),
+        backlog=_BACKLOG,
+    )
+    return _Server(config)
+
+
+def run(hub: Hub, rules: Rules, listening: socket.socket) -> dict[str, Any]:
+    """Answer requests until SIGINT or SIGTERM, and then those that wait.
+
+    Args:
+        hub: the models.
+        rules: who may ask, and what.
+        listening: an open port.
+
+    Returns:
+        The number of requests and of failures.
+    """
+    metrics = Metrics()
+    server_of(hub, rules, metrics).run(sockets=[listening])
+    return {"requests": metrics.total("bertie_requests"), "failures": metrics.total("bertie_failures")}
