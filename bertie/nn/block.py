@@ -3,16 +3,19 @@
 "Attention is all you need", 3.1; BERT, section 3. Queries, keys and values come from one fused product. In a
 causal batch no token attends to later ones. A block can then also read one token at a time over a cache (`step`).
 
-Shapes: T tokens, R rows of the cache, L tokens so far, H hidden, N heads, D head size, I intermediate.
+Shapes: T tokens, R rows of the cache, L tokens so far, H hidden, N heads, D head size, I intermediate, S tokens of one
+sequence.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 from torch import Tensor, nn
 
 from bertie.nn.cache import LayerCache
 from bertie.nn.feedforward import Activation, FeedForward
-from bertie.ops.attention.attend import Layout, attend, attend_cached
+from bertie.ops.attention.attend import Layout, attend, attend_cached, attention_weights
 from bertie.ops.dropout.op import Dropout, Noise
 from bertie.ops.linear import Linear
 from bertie.ops.normalise.op import add_and_normalise
@@ -41,6 +44,17 @@ class SelfAttention(nn.Module):
         seen = attend(*self.project(hidden), layout, causal=layout.causal, dropout=rate, noise=noise, site=self.site)
         projected: Tensor = self.output(seen.flatten(1))  # (T, H)
         return projected
+
+    def weights(self, hidden: Tensor, layout: Layout, relation: Any = None) -> list[Tensor]:
+        """Return the attention weights of `forward`, one (N, S, S) tensor a sequence, for people to look at.
+
+        Args:
+            hidden: (T, H).
+            layout: boundaries of the sequences.
+            relation: what `forward` takes about relative positions; plain attention takes nothing.
+        """
+        query, key, _ = self.project(hidden)
+        return attention_weights(query, key, layout, causal=layout.causal)
 
     def step(
         self, hidden: Tensor, layer: LayerCache, length: int, mask: Tensor | None = None

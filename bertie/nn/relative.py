@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from bertie.nn.block import Block, SelfAttention
 from bertie.nn.embeddings import EmbeddingTable
-from bertie.ops.attention.attend import Layout, attend
+from bertie.ops.attention.attend import Layout, attend, attention_weights
 from bertie.ops.attention.grouped import Bias
 from bertie.ops.dropout.op import Dropout, Noise
 
@@ -116,6 +116,11 @@ class BiasedAttention(SelfAttention):
         )
         projected: Tensor = self.output(seen.flatten(1))
         return projected
+
+    def weights(self, hidden: Tensor, layout: Layout, relation: Any = None) -> list[Tensor]:
+        """Return the attention weights of `forward`; see `SelfAttention.weights`. `relation` is its `bias`."""
+        query, key, _ = self.project(hidden)
+        return attention_weights(query, key, layout, causal=layout.causal, bias=relation, scale=self.scale)
 
 
 class BiasedBlock(Block):

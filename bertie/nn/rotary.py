@@ -9,12 +9,14 @@ Shapes: P positions, T tokens, H hidden, N heads, D head size.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from bertie.nn.block import Block, SelfAttention
 from bertie.nn.positions import sinusoids
-from bertie.ops.attention.attend import Layout, attend
+from bertie.ops.attention.attend import Layout, attend, attention_weights
 from bertie.ops.dropout.op import Noise
 
 Turn = tuple[Tensor, Tensor]
@@ -97,8 +99,7 @@ class RotaryAttention(SelfAttention):
     def forward(self, hidden: Tensor, layout: Layout, noise: Noise | None, turn: Turn | None = None) -> Tensor:
         """Map (T, H) to (T, H); without `turn`, positions have no effect."""
         query, key, value = self.project(hidden)  # (T, N, D)
-        if turn is not None:
-            query, key = (rotate(part, turn, interleaved=self.interleaved) for part in (query, key))
+        query, key = self._turned(query, key, turn)
         rate = self.rate if self.training else 0.0
         seen = attend(
             query,
@@ -113,6 +114,17 @@ class RotaryAttention(SelfAttention):
         )
         projected: Tensor = self.output(seen.flatten(1))  # (T, H)
         return projected
+
+    def weights(self, hidden: Tensor, layout: Layout, relation: Any = None) -> list[Tensor]:
+        """Return the attention weights of `forward`; see `SelfAttention.weights`. `relation` is its `turn`."""
+        query, key, _ = self.project(hidden)
+        query, key = self._turned(query, key, relation)
+        return attention_weights(query, key, layout, causal=layout.causal, window=self.window)
+
+    def _turned(self, query: Tensor, key: Tensor, turn: Turn | None) -> tuple[Tensor, Tensor]:
+        if turn is None:
+            return query, key
+        return rotate(query, turn, interleaved=self.interleaved), rotate(key, turn, interleaved=self.interleaved)
 
 
 class RotaryBlock(Block):

@@ -14,7 +14,6 @@ from bertie.batch import Batch
 from bertie.models.model import architecture
 from bertie.nn.neighbours import frequencies, rotary_vectors
 from bertie.nn.rotary import angles, rotate
-from bertie.ops.attention.attend import attention_weights
 from bertie.starts.neighbours import offsets_of
 from bertie.tasks.causal_lm import CausalLM
 from bertie.tasks.hybrid import Hybrid
@@ -49,13 +48,7 @@ def attention_of(encoder: Any) -> list[Tensor]:
     with torch.no_grad():
         encoder(batch)
         for part, hidden, layout, _, *relative in seen:
-            query, key, _ = part.project(hidden)
-            biased = {}
-            if relative and callable(relative[0]):
-                biased = {"bias": relative[0], "scale": part.scale}
-            elif relative:
-                query, key = (rotate(value, relative[0], interleaved=part.interleaved) for value in (query, key))
-            found.append(torch.stack(attention_weights(query, key, layout, causal=layout.causal, **biased)))
+            found.append(torch.stack(part.weights(hidden, layout, *relative)))
     return found
 
 

@@ -1,0 +1,79 @@
+"""A server with the playground and a tiny model for each of its panels."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from bertie.formats.format import Bundle, new
+from bertie.inference.predictor import Predictor
+from bertie.models.bert import BertConfig
+from bertie.serving.hub import Hub, Served
+from bertie.serving.limits import Limits, RequestError
+from bertie.tasks.classification import Classification
+from bertie.tasks.embedding import Embedding
+from bertie.tasks.features import FeaturesTask
+from bertie.tasks.generation import Generation
+from bertie.tasks.masked_lm import MaskedLM
+from bertie.tasks.multiple_choice import MultipleChoice
+from bertie.tasks.question_answering import QuestionAnswering
+from bertie.tasks.regression import Regression
+from bertie.tasks.tagging import Tagging
+from bertie.tokenizer.tokenizer import SPECIALS, Tokenizer
+
+CHINESE = "北京是中国的首都，也全政治心。今天气很好我们去公园散步家主席会见了法总统"
+MODELS: dict[str, Any] = {
+    "fill": MaskedLM(max_length=64),
+    "films": Classification(labels=("bad", "<b>good</b>"), max_length=64),
+    "entities": Tagging(labels=("B-PER", "I-PER", "B-LOC", "I-LOC"), max_length=64),
+    "answers": QuestionAnswering(max_length=64, stride=16),
+    "choices": MultipleChoice(max_length=64),
+    "vectors": Embedding(max_length=64),
+    "<img src=x onerror=\"window.hit='name'\">": Regression(max_length=64),
+    "writer": Generation(max_length=64, max_target=4),
+    "features": FeaturesTask(max_length=64),
+}
+
+
+@pytest.fixture(scope="session")
+def playground_hub(build_model: Callable[..., Any], tiny_tokenizer: Tokenizer) -> Hub:
+    """Return the models, a Chinese one among them."""
+    limits = Limits(characters=2000, inputs=32)
+    served = []
+    for name, task in MODELS.items():
+        model = build_model(task, deviation=0.3)
+        served.append(Served(name, Predictor(Bundle(model, task, tiny_tokenizer, model.encoder.config)), limits))
+    characters = Tokenizer.build([*SPECIALS, *dict.fromkeys(CHINESE)], lowercase=True)
+    config = BertConfig(characters.vocab_size, 32, num_layers=2, num_heads=2, intermediate_size=64, max_positions=64)
+    chinese = Predictor(new(config, MaskedLM(max_length=64), characters, 0))
+    return Hub([*served, Served("chinese", chinese, limits)], limits)
+
+
+@pytest.fixture(scope="session")
+def address(playground_hub: Hub) -> Iterator[str]:
+    """Return the URL of a running server."""
+    uvicorn = pytest.importorskip("uvicorn", reason="the playground needs the extra serve")
+    from fastapi import FastAPI, Request
+    from fastapi.responses import JSONResponse
+
+    from bertie.serving.protocols.playground import router
+
+    app = FastAPI()
+    app.include_router(router(playground_hub))
+
+    @app.exception_handler(RequestError)
+    async def refuse(request: Request, error: RequestError) -> JSONResponse:
+        return JSONResponse(error.as_dict(), error.status)
+
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        thread.join(0.02)
+        assert thread.is_alive(), "the server did not start"
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    thread.join(10)
