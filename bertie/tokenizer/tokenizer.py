@@ -292,10 +292,10 @@ class Tokenizer:
             np.asarray(cut, np.int64),
         )
 
-    def decode(self, ids: Sequence[int]) -> str:
-        """Join pieces to a text, without special tokens."""
+    def decode(self, ids: Sequence[int], *, specials: bool = False) -> str:
+        """Join pieces to a text, without special tokens unless `specials` is set."""
         with readable("decoding"):
-            return self._rust.decode(list(ids), skip_special_tokens=True)
+            return self._rust.decode(list(ids), skip_special_tokens=not specials)
 
 
 def _kept(a: int, b: int, room: int) -> tuple[int, int]:

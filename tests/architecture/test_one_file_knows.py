@@ -19,7 +19,7 @@ KNOWN = {
         ["ops/attention/attend.py", "ops/attention/*.py"],
     ),
     "safetensors": (r"^safetensors\b", ["formats/*.py", "training/checkpoint.py"]),
-    "schemas": (r"^pydantic\b", ["config.py"]),
+    "schemas": (r"^pydantic(_core)?\b", ["config.py", "serving/protocols/_payload.py"]),
     "JSON and TOML": (r"^(tomllib|json\.(loads?|JSONDecoder))\b", ["untrusted.py"]),
     "flags": (r"^tyro\b", ["flags.py"]),
     "argv": (r"^sys\.argv$", ["cli.py"]),

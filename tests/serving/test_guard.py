@@ -93,7 +93,7 @@ def test_strange_texts_are_answered(client: Any, text: str) -> None:
 def test_only_plain_json_is_read(client: Any) -> None:
     for headers in ({"Content_Type": "text/plain"}, {"Content_Type": "application/x-www-form-urlencoded"}):
         assert client.post("/models/cloze", CLOZE, **headers).kind == "wrong_content_type"
-    assert client.post("/models/cloze", CLOZE, Content_Type="").status == 415
+    assert client.post("/models/cloze", CLOZE, Content_Type="").status == 200, "a client that names no type"
     assert client.post("/models/cloze", CLOZE, Content_Encoding="gzip").kind == "wrong_encoding"
     assert client.post("/models/cloze", CLOZE, Content_Type="application/json; charset=UTF-8").status == 200
 

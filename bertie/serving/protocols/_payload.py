@@ -1,0 +1,163 @@
+"""Private helper of the protocols: read payloads strictly, and refuse wrong ones with messages that name the key.
+
+The guard parses the JSON, so NaN, numbers too large, deep nesting, keys given twice and lone surrogates never reach a
+protocol. pydantic then checks keys and types, without converting any value, and describes them for the list of routes.
+"""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Annotated, Any, Literal
+
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
+from pydantic_core import PydanticCustomError
+
+from bertie.registry import did_you_mean
+from bertie.serving.limits import RequestError
+from bertie.serving.payload import object_of, wrong
+
+_MAX_NAME = 200  # characters of a wrong value that a message repeats
+
+
+def shown(value: object) -> str:
+    """Return a client's value as a message repeats it: at most some hundred characters."""
+    return reprlib.repr(value[:_MAX_NAME] if isinstance(value, str) else value)
+
+
+class Payload(BaseModel):
+    """Base class of payloads, and of the objects inside them.
+
+    A field with the type `Ignored` is accepted and has no effect.
+    """
+
+    model_config = ConfigDict(strict=True, extra="forbid", protected_namespaces=())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, value: Any) -> Any:
+        """Refuse the first unknown key; pydantic would list all of them, however many a client sends."""
+        known = cls.model_fields
+        for key in value if isinstance(value, dict) else ():
+            if key not in known:
+                raise PydanticCustomError("unknown", "unknown key {key}; {near}", _unknown(key, known))
+        return value
+
+
+def _unknown(key: str, known: Iterable[str]) -> dict[str, str]:
+    return {"key": shown(key), "near": did_you_mean(key[:_MAX_NAME], known)}
+
+
+def wrong_part(place: str, message: str) -> RequestError:
+    """Return the refusal of one part of a payload.
+
+    Args:
+        place: the key, such as inputs[3].
+        message: what is wrong, and what to do.
+    """
+    return wrong(f"{place}: {message}")
+
+
+def text_list(value: Any) -> list[str]:
+    """Return a string or a list of strings, at least one, as a list.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if not isinstance(value, str | list):
+        raise ValueError(f"must be a string or a list of strings; got {shown(value)}")
+    return string_list([value] if isinstance(value, str) else value)
+
+
+def string_list(value: Any) -> list[str]:
+    """Return a list of strings, at least one.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if not isinstance(value, list) or not value:
+        raise ValueError(f"must be a list of strings, at least one; got {shown(value)}")
+    for number, text in enumerate(value):
+        if not isinstance(text, str):
+            raise ValueError(f"number {number} must be a string; got {shown(text)}")
+    return value
+
+
+def checked_by(check: Callable[[Any], Any], schema: dict[str, Any]) -> Any:
+    """Return the two annotations of a key that a function checks, where unions would give a message for each type.
+
+    Args:
+        check: returns the value to use; raises ValueError.
+        schema: of the values, for the API's description.
+    """
+    return PlainValidator(check), WithJsonSchema(schema)
+
+
+STRINGS = {"type": "array", "items": {"type": "string"}, "minItems": 1}
+Texts = Annotated[list[str], *checked_by(text_list, {"anyOf": [{"type": "string"}, STRINGS]})]
+"""A string, or a list of strings; always a list after the check."""
+Strings = Annotated[list[str], *checked_by(string_list, STRINGS)]
+"""A list of strings, at least one."""
+Right = Literal["Right", "right"]
+"""The only end at which bertie cuts a text."""
+Positive = Annotated[int, Field(ge=1)]
+"""A whole number of at least 1."""
+FIRST_ERROR: Any = Field(fail_fast=True)
+"""Annotation of a list that is checked up to its first error; a client may send very many."""
+Ignored = Any
+"""A key that clients send and that changes no answer."""
+
+
+class _ParsedRequest(Request):
+    """A request whose JSON the guard parsed, more strictly than FastAPI would."""
+
+    async def json(self) -> Any:
+        """Return the value."""
+        return self.scope["bertie.payload"]
+
+
+class PayloadRoute(APIRoute):
+    """A route that reads its JSON object from the guard, and turns every error of pydantic into a `RequestError`."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the function that answers a request."""
+        answer_request = super().get_route_handler()
+
+        async def handle(request: Request) -> Response:
+            if self.body_field is not None:
+                object_of(request.scope)
+            try:
+                return await answer_request(_ParsedRequest(request.scope, request.receive))
+            except RequestValidationError as error:
+                raise _refusal(error.errors()) from error
+
+        return handle
+
+
+def _refusal(errors: Sequence[Any]) -> RequestError:
+    """Turn the first error of pydantic into a refusal."""
+    first = errors[0]
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"][1:])[1:]
+    message = str(first["msg"]).removeprefix("Value error, ").replace("Input should", "must", 1)
+    if first["type"] == "missing":
+        message = "is missing"
+    elif first["type"] != "unknown" and "got" not in message:
+        message += f"; got {shown(first['input'])}"
+    return wrong_part(path or "the body", message)
+
+
+def answer(content: Any) -> JSONResponse:
+    """Return an answer that holds numbers of a model.
+
+    Raises:
+        RequestError: a number is NaN or infinite, which JSON can't hold.
+    """
+    try:
+        return JSONResponse(content)
+    except ValueError as error:
+        message = "the model's answer holds NaN or an infinity, which JSON can't; the model's weights may be broken"
+        raise RequestError(424, "not_finite", message) from error
