@@ -331,6 +331,8 @@ def predict(
     *,
     pair: Sequence[str] = ...,
     file: StrPath | Rows | None = ...,
+    out: StrPath | None = ...,
+    resume: bool = ...,
     columns: Mapping[str, str] | None = ...,
     task: str | None = ...,
     top_k: int | None = ...,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from bertie import progress
 from bertie.commands._stdin import lines_of_stdin, refuse_names, refuse_table
-from bertie.commands._use import UseSettings, with_use_settings
+from bertie.commands._use import UseSettings, flat, with_use_settings
 from bertie.commands.command import UNBOUNDED_WIDTH, Report
 from bertie.config import Positional
 from bertie.errors import DataError, SettingsError
@@ -52,6 +52,38 @@ class Predictions(Report):
         return show(self.items, self.predictions, width)
 
 
+@dataclass(frozen=True, kw_only=True)
+class PredictedFile(Predictions):
+    """The figures of a file of predictions. The predictions themselves are in the file only."""
+
+    @property
+    def rows(self) -> int:
+        """Number of rows in the file."""
+        return int(self.values["rows"])
+
+    @property
+    def errors(self) -> int:
+        """Number of rows without a prediction."""
+        return int(self.values["errors"])
+
+    @property
+    def seconds(self) -> float:
+        """Time of this call."""
+        return float(self.values["seconds"])
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the figures."""
+        return Report.as_dict(self)
+
+    def as_json(self) -> str:
+        """Return the figures as one line of JSON."""
+        return Report.as_json(self)
+
+    def as_text(self, width: int = UNBOUNDED_WIDTH) -> str:
+        """Return the figures as text."""
+        return Report.as_text(self, width)
+
+
 @with_use_settings
 def predict(
     model: Positional[str],
@@ -59,6 +91,8 @@ def predict(
     *,
     pair: tuple[str, ...] = (),
     file: Path | None = None,
+    out: Path | None = None,
+    resume: bool = False,
     columns: dict[str, str] | None = None,
     task: str | None = None,
     top_k: int | None = None,
@@ -80,6 +114,10 @@ def predict(
         texts: texts to predict for; a tab separates the two texts of a pair.
         pair: second texts, one for each text; for multiple choice the choices of a single text.
         file: .txt (one text per line) or table (.csv, .jsonl, .parquet, ...) to read the texts from.
+        out: with --file: file to write instead of printing, .jsonl, .csv, .tsv or .parquet. It has all rows and columns
+            of the input in their order, then the columns of the predictions. A row without a prediction has the
+            reason in the column error, and the exit code is then 3. Memory doesn't grow with the number of rows.
+        resume: with --out: continue a run that was stopped.
         columns: roles of the file's columns, such as text=body,pair=title, and its format, such as
             header=no,delimiter=semicolon; when not given, as in the model's training file, or detected.
         task: task of the model; the one it was trained for when not given.
@@ -106,7 +144,14 @@ def predict(
         scoring=scoring,
         top_k=top_k,
     )
+    if out is None and resume:
+        raise SettingsError("--resume requires --out; predictions that are printed can't be resumed")
+    if out is not None and (file is None or texts or pair):
+        raise SettingsError("--out requires --file, and no texts; it writes the rows of a file with their predictions")
+    parameters = {**locals()}
     predictor = use.load(model, task=task, top_k=top_k)
+    if out is not None and file is not None:
+        return _predicted_file(predictor, answer, file, out, parameters)
     items, places = _items(texts, pair, file, columns, predictor)
     blank = [bool(places) and _is_blank(item) for item in items]
     texts_left = [item for item, is_blank in zip(items, blank, strict=True) if not is_blank]
@@ -117,6 +162,26 @@ def predict(
     if len(texts_left) < len(items):
         predictions = _with_nulls(blank, places, predictions)
     return Predictions(title=f"{predictor.task.name} by {model}", items=items, predictions=predictions, places=places)
+
+
+def _predicted_file(
+    predictor: "Predictor", answer: Callable[..., list[Any]], file: Path, out: Path, parameters: dict[str, Any]
+) -> PredictedFile:
+    """Predict for all rows of a file, and write them into another."""
+    from bertie.bulk.run import Job, predict_file
+
+    flags = flat(predict, {name: parameters[name] for name in parameters if name != "answer"})
+    without_effect = ("model", "texts", "pair", "file", "out", "resume", "threads")
+    settings = {f"--{name.replace('_', '-')}": value for name, value in flags.items() if name not in without_effect}
+    job = Job(file, out, parameters["columns"], settings)
+    values = predict_file(predictor, answer, job, resume=parameters["resume"])
+    if values["errors"]:
+        progress.warn(
+            f"{values['errors']:,} of {values['rows']:,} rows have no prediction; the column error of {out} says why. "
+            f"The first: {values['first_errors'][0]}"
+        )
+    code = DataError.exit_code if values["errors"] else 0
+    return PredictedFile(title=f"{predictor.task.name} by {parameters['model']}: {out}", values=values, exit_code=code)
 
 
 def _answering_function(

@@ -114,6 +114,25 @@ def atomic_folder(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
         _fsync_folder(path.parent)
 
 
+def publish(partial: Path, path: Path) -> None:
+    """Give a complete file its name, when its content is on disk.
+
+    Args:
+        partial: the file under another name, on the same disk.
+        path: its name; no such file may exist.
+
+    Raises:
+        ResourceError: the disk is full.
+        SettingsError: the path exists already, or can't be written to.
+    """
+    with disk_errors(path):
+        with partial.open("r+b") as file:  # Windows can't fsync a file opened read-only
+            os.fsync(file.fileno())
+        _must_not_exist(path)
+        _rename_with_retries(partial.rename, path)
+        _fsync_folder(path.parent)
+
+
 def sha256_file(path: str | Path) -> str:
     """Return the SHA-256 of a file's bytes, as 64 hexadecimal digits."""
     with Path(path).open("rb") as file:

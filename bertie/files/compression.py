@@ -1,4 +1,4 @@
-"""Open a file as a stream of bytes, decompressed according to its suffix: .gz, .xz, .zst or none.
+"""Read and write a file as a stream of bytes, compressed according to its suffix: .gz, .xz, .zst or none.
 
 Damaged or truncated compressed data raises an error that names the file; it never ends the text silently. Archives of
 several files (zip, tar) are not accepted.
@@ -8,8 +8,10 @@ import gzip
 import io
 import lzma
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from bertie.errors import DataError, SettingsError, missing_extra
 from bertie.untrusted import check_regular
@@ -89,6 +91,34 @@ def format_suffix(path: str | Path) -> str:
     return path.suffix.lower()
 
 
+@contextmanager
+def written(path: Path, compression: str) -> Iterator[IO[bytes]]:
+    """Open a new file to write; the same content gives the same bytes.
+
+    Args:
+        path: the file.
+        compression: one of `COMPRESSIONS`, or "" for none.
+
+    Yields:
+        A stream to write uncompressed bytes to.
+
+    Raises:
+        SettingsError: the package zstandard isn't installed.
+    """
+    with path.open("wb") as file:
+        if compression == ".gz":
+            stream: Any = gzip.GzipFile(filename="", fileobj=file, mode="wb", compresslevel=6, mtime=0)
+        elif compression == ".xz":
+            stream = lzma.LZMAFile(file, "wb")  # noqa: SIM115 (closed below)
+        elif compression == ".zst":
+            stream = _zstandard("to write .zst files").ZstdCompressor().stream_writer(file, closefd=False)
+        else:
+            yield file
+            return
+        with stream:
+            yield stream
+
+
 def _decompressor(file: io.BufferedReader, compression: str) -> tuple[_Reader, tuple[type[Exception], ...]]:
     """Return the reader for a compression, and the errors that it raises for damaged data."""
     if compression == ".gz":
@@ -96,12 +126,17 @@ def _decompressor(file: io.BufferedReader, compression: str) -> tuple[_Reader, t
     if compression == ".xz":
         return lzma.LZMAFile(file), (EOFError, lzma.LZMAError)
     if compression == ".zst":
-        try:
-            import zstandard
-        except ImportError as error:
-            raise missing_extra("zstandard", "data", "to read .zst files") from error
+        zstandard = _zstandard("to read .zst files")
         return _ZstdReader(file, zstandard.ZstdDecompressor()), (EOFError, zstandard.ZstdError)
     return file, ()
+
+
+def _zstandard(purpose: str) -> Any:
+    try:
+        import zstandard
+    except ImportError as error:
+        raise missing_extra("zstandard", "data", purpose) from error
+    return zstandard
 
 
 class _ZstdReader:

@@ -75,7 +75,7 @@ def as_texts(value: Any) -> Any:
     if convert is None:
         return value
     values = getattr(value, convert)()
-    missing = [number for number, text in enumerate(values, 1) if _plain(text) is None]
+    missing = [number for number, text in enumerate(values, 1) if plain(text) is None]
     if missing:
         raise DataError(f"there is no text in {_rows(missing)} (None or NaN); fill or drop such rows")
     return values
@@ -98,10 +98,10 @@ def write(value: Any, path: Path, *, pairs: bool = False) -> int:
     count = 0
     with path.open("w", encoding="utf-8", newline="\n") as stream:
         for row in _records(value, pairs=pairs):
-            plain = {str(name): _plain(cell) for name, cell in row.items()}
-            if len(plain) < len(row):
+            cells = {str(name): plain(cell) for name, cell in row.items()}
+            if len(cells) < len(row):
                 raise DataError(f"several columns have the same name: {', '.join(map(str, row))}")
-            stream.write(json.dumps(plain, ensure_ascii=False).encode("utf-8", "backslashreplace").decode() + "\n")
+            stream.write(json.dumps(cells, ensure_ascii=False).encode("utf-8", "backslashreplace").decode() + "\n")
             count += 1
     if not count:
         raise DataError("the table has no rows")
@@ -256,7 +256,7 @@ def _is_column(value: Any) -> bool:
     return isinstance(value, list | tuple) or hasattr(value, "tolist") or hasattr(value, "to_pylist")
 
 
-def _plain(cell: Any) -> Any:
+def plain(cell: Any) -> Any:
     """Turn a cell into a JSON value; missing values of every library become None."""
     if cell is None or isinstance(cell, str | bool | int):
         return cell
@@ -269,13 +269,13 @@ def _plain(cell: Any) -> Any:
     if isinstance(cell, date | time):
         return cell.isoformat()
     if isinstance(cell, Mapping):
-        return {str(name): _plain(part) for name, part in cell.items()}
+        return {str(name): plain(part) for name, part in cell.items()}
     if isinstance(cell, list | tuple | set | frozenset):
-        return [_plain(part) for part in cell]
+        return [plain(part) for part in cell]
     if hasattr(cell, "tolist"):
-        return _plain(cell.tolist())
+        return plain(cell.tolist())
     if hasattr(cell, "to_list"):
-        return _plain(cell.to_list())
+        return plain(cell.to_list())
     return str(cell)
 
 
