@@ -1,6 +1,7 @@
 """bertie: a complete BERT system, from raw text to served models.
 
 Every command is a function here: ``bertie.pretrain(...)`` is ``bertie pretrain ...``. ``bertie.load`` opens a model.
+``bertie.BertClassifier``, ``BertRegressor`` and ``BertEmbedder`` are estimators of scikit-learn.
 Names resolve on first use, so ``import bertie`` loads neither torch nor any other large package. Type checkers read the
 exact signatures in ``__init__.pyi``, which ``python docs/stub.py`` writes from the commands.
 """
@@ -12,6 +13,7 @@ from bertie.version import VERSION
 
 __version__ = VERSION
 _ITEMS = ("Answer", "Choice", "Question", "Text", "Words")
+_ESTIMATORS = ("BertClassifier", "BertEmbedder", "BertRegressor")
 
 
 def load(path: str | os.PathLike[str], task: Any = None, **settings: Any) -> Any:
@@ -70,6 +72,10 @@ def __getattr__(name: str) -> Any:
         from bertie.tasks._prediction import Prediction
 
         return Prediction
+    if name in _ESTIMATORS:
+        from bertie import estimators
+
+        return getattr(estimators, name)
     # Not "from bertie import ...": for a submodule that isn't loaded yet, that asks this very function first.
     from bertie.registry import choices, load
 
@@ -85,4 +91,4 @@ def __dir__() -> list[str]:
     """List the commands with the names that are defined here."""
     from bertie.registry import choices
 
-    return sorted({*globals(), *_ITEMS, "Prediction", "Task", *choices("commands")})
+    return sorted({*globals(), *_ITEMS, *_ESTIMATORS, "Prediction", "Task", *choices("commands")})

@@ -7,10 +7,14 @@ from typing import Literal, Protocol, overload
 from bertie.commands._new_model import ModelSettings
 from bertie.commands.check import CheckReport
 from bertie.commands.command import Report
+from bertie.commands.doctor import Diagnosis
 from bertie.commands.evaluate import Scores
 from bertie.commands.finetune import FinetuneReport
 from bertie.commands.predict import Predictions
 from bertie.commands.search import SearchResults
+from bertie.estimators import BertClassifier as BertClassifier
+from bertie.estimators import BertEmbedder as BertEmbedder
+from bertie.estimators import BertRegressor as BertRegressor
 from bertie.inference.predictor import Predictor as Predictor
 from bertie.items.choice import Choice as Choice
 from bertie.items.question import Answer as Answer
@@ -238,6 +242,7 @@ def convert(
     source: str,
     out: StrPath,
     *,
+    to: Literal["huggingface", "google"] = ...,
     task: str | None = ...,
     part: str | None = ...,
     settings: Mapping[str, object] | None = ...,
@@ -257,6 +262,7 @@ def demo(
     epochs: int | None = ...,
     seeds: Sequence[int] = ...,
 ) -> Report: ...
+def doctor() -> Diagnosis: ...
 def evaluate(
     model: str,
     file: StrPath | Rows | None = ...,

@@ -55,6 +55,17 @@ def without_notes() -> Iterator[None]:
 
 
 @contextmanager
+def silence() -> Iterator[None]:
+    """Suppress bars and notes while the context lasts; warnings appear."""
+    before = _quiet
+    set_quiet(True)
+    try:
+        yield
+    finally:
+        set_quiet(before)
+
+
+@contextmanager
 def collected() -> Iterator[list[str]]:
     """Collect warnings in a list while the context lasts, instead of writing them to stderr."""
     global _collected

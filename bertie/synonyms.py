@@ -219,6 +219,9 @@ COMMANDS = {
     "vocab": "train-tokenizer",
     "retrieve": "search",
     "index": "search",
+    "diagnose": "doctor",
+    "env": "doctor",
+    "environment": "doctor",
     "repeat": "run",
     "resume": "run",
 }

@@ -31,6 +31,9 @@ from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Literal, Protocol, overload
 
+from bertie.estimators import BertClassifier as BertClassifier
+from bertie.estimators import BertEmbedder as BertEmbedder
+from bertie.estimators import BertRegressor as BertRegressor
 from bertie.inference.predictor import Predictor as Predictor
 from bertie.items.choice import Choice as Choice
 from bertie.items.question import Answer as Answer

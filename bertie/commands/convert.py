@@ -1,4 +1,4 @@
-"""Convert a folder of old weights (`pytorch_model.bin`, old tensor names) to a current model folder.
+"""Convert a folder of old weights (`pytorch_model.bin`, Google's checkpoints) to a current model folder, or back.
 
 No weight is changed or drawn: a folder that lacks weights is refused.
 """
@@ -6,8 +6,9 @@ No weight is changed or drawn: a folder that lacks weights is refused.
 import shlex
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from bertie import progress
 from bertie.commands.command import Report
@@ -22,19 +23,22 @@ def convert(
     source: Positional[str],
     out: Positional[Path],
     *,
+    to: Literal["huggingface", "google"] = "huggingface",
     task: str | None = None,
     part: str | None = None,
     settings: dict[str, Any] | None = None,
 ) -> Report:
-    """Convert a folder of old weights to a current model folder.
+    """Convert a folder of old weights to a current model folder, or a model folder to Google's checkpoint.
 
-    A `.bin` file is a pickle. A separate process reads it; it may create only tensors, with limited memory and time.
-    From a training checkpoint only the weights are read.
+    Google's folders of TensorFlow 1 have bert_config.json, vocab.txt and a checkpoint such as bert_model.ckpt.*; no
+    TensorFlow is needed. A `.bin` file is a pickle. A separate process reads it; it may create only tensors, with
+    limited memory and time. From a training checkpoint only the weights are read.
 
     Args:
         source: folder or hub id of the model, with pytorch_model.bin (or one other pickle of weights) or
-            model.safetensors.
+            model.safetensors; or a folder with a TensorFlow checkpoint of BERT.
         out: model folder to write; must not exist.
+        to: format to write: huggingface, or google (a TensorFlow checkpoint).
         task: the model's task; detected from its config or its tensors when not given.
         part: the weights to convert from a file with several models: the name of their dictionary or the prefix of
             their tensor names, such as ema or student.
@@ -49,11 +53,33 @@ def convert(
         DataError: the weights are damaged, hold other objects than tensors, or don't fit the config.
         ResourceError: reading took too much memory or time.
     """
-    from bertie.formats import huggingface
+    from bertie.formats import google, huggingface
 
     if out.exists() or out.is_symlink():
         raise SettingsError(f"{out} exists already; remove it or choose another name")
     folder = huggingface.resolve(source, pickles=True)
+    if google.is_google(folder):
+        if part is not None:
+            raise SettingsError("--part is for files with several models; a TensorFlow checkpoint has one")
+        progress.note(f"reading the TensorFlow checkpoint of {folder}")
+        bundle, names = google.read(folder, task=task, settings=settings), google.tensor_names(folder)
+        notes: list[str] = []
+    else:
+        bundle, names, notes = _read(folder, task, part, settings)
+    notes += bundle.notes
+    if to == "google":
+        google.write(bundle, out)
+        return _report(bundle, folder, out, left_out=sorted(names - google.tensor_names(out)), notes=notes)
+    huggingface.write(bundle, out)
+    return _report(bundle, folder, out, left_out=sorted(names - huggingface.tensor_names(out)), notes=notes)
+
+
+def _read(
+    folder: Path, task: str | None, part: str | None, settings: dict[str, Any] | None
+) -> tuple["Bundle", set[str], list[str]]:
+    """Read a folder with safetensors or pickles; return the names of all its tensors and notes too."""
+    from bertie.formats import huggingface
+
     with tempfile.TemporaryDirectory(prefix="bertie-convert-") as name:
         readable, notes = _as_safetensors(folder, Path(name), part)
         try:
@@ -61,10 +87,8 @@ def convert(
             names = huggingface.tensor_names(readable)
         except BertieError as error:
             raise type(error)(str(error).replace(str(readable), str(folder))) from error
-        huggingface.write(bundle, out)
-        left_out = sorted(names - huggingface.tensor_names(out))
-        notes += [note.replace(str(readable), str(folder)) for note in bundle.notes]
-    return _report(bundle, folder, out, left_out=left_out, notes=notes)
+        said = [note.replace(str(readable), str(folder)) for note in bundle.notes]
+    return replace(bundle, notes=tuple(said)), names, notes
 
 
 def _as_safetensors(folder: Path, scratch: Path, part: str | None) -> tuple[Path, list[str]]:
@@ -115,4 +139,5 @@ def _report(bundle: "Bundle", folder: Path, out: Path, *, left_out: list[str], n
         "left_out": left_out,
         "notes": notes,
     }
-    return Report(title=f"Model written to {out}", values=values, next_command=f"bertie show {shlex.quote(str(out))}")
+    following = f"bertie show {shlex.quote(str(out))}" if (out / "config.json").is_file() else None
+    return Report(title=f"Model written to {out}", values=values, next_command=following)

@@ -20,7 +20,7 @@ _TRAINING = re.compile(r"(training_args|optimizer|scheduler|scaler|rng_state.*|r
 """Names of pickles that a Trainer writes next to the weights."""
 _SAVE = "from transformers import AutoModel; AutoModel.from_pretrained({folder}, {flag}=True).save_pretrained(OUT)"
 _OLD = "transformers 4 can turn it into one that bertie reads: " + _SAVE
-_TENSORFLOW = ("*.h5", "flax_model.msgpack", "*.ckpt.index", "saved_model.pb")
+_TENSORFLOW = ("*.h5", "flax_model.msgpack", "*.index", "saved_model.pb")
 
 
 def pickles(folder: Path) -> list[Path]:
@@ -152,14 +152,9 @@ def _tensorflow(folder: Path) -> str:
         return f"flax_model.msgpack is a Flax model; {_OLD.format(folder=quoted, flag='from_flax')}"
     if files := sorted(folder.glob("*.h5")):
         return f"{files[0].name} is a TensorFlow model; {_OLD.format(folder=quoted, flag='from_tf')}"
-    if files := sorted(folder.glob("*.ckpt.index")):
+    if files := sorted(folder.glob("*.index")):
         checkpoint = files[0].name.removesuffix(".index")
-        settings = "bert_config.json" if (folder / "bert_config.json").is_file() else "config.json"
-        return (
-            f"{checkpoint} is a TensorFlow 1 checkpoint; transformers 4 with TensorFlow turns it into a file that "
-            f"bertie can convert: transformers convert --model_type bert --tf_checkpoint {folder}/{checkpoint} "
-            f"--config {folder}/{settings} --pytorch_dump_output OUT/pytorch_model.bin"
-        )
+        return f"{checkpoint} is a TensorFlow 1 checkpoint; convert it: bertie convert {shlex.quote(str(folder))} OUT"
     if (folder / "saved_model.pb").is_file():
         return "saved_model.pb is a TensorFlow program, which can't be converted back; use the model it was made from"
     return "its weights are missing; download the folder again"

@@ -41,7 +41,7 @@ def refusal(path: Path) -> str:
 FILES = {
     "tf_model.h5": "is a TensorFlow model; transformers 4 .*from_tf=True.*save_pretrained",
     "flax_model.msgpack": "is a Flax model; transformers 4 .*from_flax=True",
-    "model.ckpt.index": "model.ckpt is a TensorFlow 1 checkpoint; .* convert --model_type bert",
+    "model.ckpt.index": "model.ckpt is a TensorFlow 1 checkpoint; convert it: bertie convert .* OUT",
     "saved_model.pb": "TensorFlow program, which can't be converted back",
     "model.onnx": "is an ONNX model, which can't be converted back",
     "ggml-model-q4_0.gguf": r"is a GGUF model of llama\.cpp",
@@ -124,7 +124,7 @@ def test_an_older_name_of_the_config(tmp_path: Path) -> None:
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     assert refusal(folder).endswith(f"{copy}, then bertie convert {folder} OUT")
     (folder / "pytorch_model.bin").rename(folder / "bert_model.ckpt.index")
-    assert f"--tf_checkpoint {folder}/bert_model.ckpt --config {folder}/bert_config.json" in refusal(folder)
+    assert f"bert_model.ckpt is a TensorFlow 1 checkpoint; convert it: bertie convert {folder} OUT" in refusal(folder)
 
 
 def test_parts_of_a_model(tmp_path: Path) -> None:

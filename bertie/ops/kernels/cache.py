@@ -28,18 +28,27 @@ _WAIT_SECONDS = 900.0
 
 def folder() -> tuple[Path, bool]:
     """Return the cache folder and True, or a temporary folder for this process and False."""
-    base = os.environ.get("XDG_CACHE_HOME")
+    path, reason = place()
+    if path is not None and not reason:
+        return path, True
+    progress.note(f"C++ kernels are built for this process alone: {reason}; set XDG_CACHE_HOME to another folder")
+    return Path(tempfile.mkdtemp(prefix="bertie-kernels-")), False
+
+
+def place() -> tuple[Path | None, str]:
+    """Create the cache folder if necessary.
+
+    Returns:
+        The folder, None if the user has no home; and why it can't be used, empty if it can.
+    """
+    base, path = os.environ.get("XDG_CACHE_HOME"), None
     try:
         path = ((Path(base) if base else Path.home() / ".cache") / "bertie" / "kernels").absolute()
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        reason = distrust(path)
-        if reason is None and os.access(path, os.W_OK):
-            return path, True
-        reason = reason or f"{path} can't be written"
+        reason = distrust(path) or ("" if os.access(path, os.W_OK) else f"{path} can't be written")
     except (OSError, RuntimeError) as error:
         reason = str(error)
-    progress.note(f"C++ kernels are built for this process alone: {reason}; set XDG_CACHE_HOME to another folder")
-    return Path(tempfile.mkdtemp(prefix="bertie-kernels-")), False
+    return path, reason
 
 
 def distrust(path: Path) -> str | None:

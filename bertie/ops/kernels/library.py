@@ -66,6 +66,11 @@ def describe() -> str:
     return _kernels().description
 
 
+def choices() -> dict[str, Choice]:
+    """Return the level of each library, and why it has no higher one; empty if there are no kernels at all."""
+    return _kernels().choices
+
+
 def forget() -> None:
     """Forget the loaded libraries, so that the next use loads them as in a new process."""
     global _state
@@ -74,12 +79,23 @@ def forget() -> None:
         cached.cache_clear()
 
 
+@dataclass(frozen=True)
+class Choice:
+    """The level at which a library runs."""
+
+    level: str
+    """`torch` if the library failed at every level."""
+    rejected: tuple[tuple[str, Verdict], ...]
+    """The higher levels, each with its verdict, highest first."""
+
+
 @dataclass
 class _Kernels:
     """The libraries that this process uses."""
 
     description: str
     loaded: dict[str, ctypes.CDLL] = field(default_factory=dict)
+    choices: dict[str, Choice] = field(default_factory=dict)
 
 
 def _kernels() -> _Kernels:
@@ -296,9 +312,15 @@ class _Search:
                 loaded[name] = opened(by_descriptor if Path(by_descriptor).exists() else str(best[1]))
             if best is None or best[0] != self._levels(name)[0]:
                 lower.append(f"{name} by {_name_of(best)}")
+        choices = {name: self._choice(name) for name in NAMES}
         if not loaded:
-            return _Kernels("plain torch (every kernel failed on this machine)")
-        return _Kernels("; ".join((f"C++ ({self._permitted[0].name})", *lower)), loaded)
+            return _Kernels("plain torch (every kernel failed on this machine)", choices=choices)
+        return _Kernels("; ".join((f"C++ ({self._permitted[0].name})", *lower)), loaded, choices)
+
+    def _choice(self, name: str) -> Choice:
+        verdicts = ((level.name, self._verdicts.get(self._paths[name, level.name])) for level in self._levels(name))
+        rejected = tuple((level, one) for level, one in verdicts if one is not None and one.outcome != "proven")
+        return Choice(_name_of(self._candidate(name)), rejected)
 
 
 def _name_of(candidate: tuple[Level, Path, Verdict | None] | None) -> str:
