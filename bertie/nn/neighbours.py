@@ -27,6 +27,7 @@ from bertie.nn.block import SelfAttention
 from bertie.nn.embeddings import Embeddings, WordEmbeddings
 from bertie.nn.relative import RelativeVectors
 from bertie.nn.rotary import RotaryAttention
+from bertie.nn.similar import HEADS, attend_to_similar
 
 LAYERS = 2
 """Number of blocks, from the lowest up, whose heads start at neighbours."""
@@ -120,7 +121,8 @@ def attend_to_neighbours(
         embeddings: after `mark_positions`. A projection in them is changed so that it passes the marks on.
         attentions: of the blocks, from the lowest up.
         offsets: for each head of a block, how many positions to the right it attends; 0 keeps the head as it was drawn.
-            Blocks with a single head take the offsets in turn.
+            Blocks with a single head take the offsets in turn. Where a head attends to the next token, some heads of
+            the blocks above attend to similar tokens.
         generator: draws values and outputs, which start large enough to have an effect.
     """
     places = _position_columns(embeddings, generator)
@@ -128,6 +130,9 @@ def attend_to_neighbours(
         hidden = attention.output.weight.shape[0]
         _draw_values(attention, hidden, generator)
         known = places.some(hidden // attention.num_heads // 2)
+        if layer >= LAYERS and len(places.turns):
+            for head in range(min(HEADS, attention.num_heads // 2) if 1 in offsets else 0):
+                attend_to_similar(attention, head, places.sines, places.cosines, places.amplitude, generator)
         if layer >= LAYERS or not len(known.turns):
             continue
         # The next block reads positions from the same columns, so this one adds little to them.

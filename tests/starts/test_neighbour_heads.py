@@ -38,12 +38,12 @@ def random_texts(count: int = 6) -> Batch:
     return Batch.pack(tokens, 0 * tokens, [LENGTH * number for number in range(count + 1)])
 
 
-def attention_of(encoder: Any) -> list[Tensor]:
+def attention_of(encoder: Any, batch: Batch | None = None) -> list[Tensor]:
     """Return the weights of each layer, (texts, heads, LENGTH, LENGTH)."""
     seen: list[tuple[Any, ...]] = []
     for block in encoder.blocks:
         block.attention.register_forward_pre_hook(lambda part, given: seen.append((part, *given)))
-    batch = random_texts()
+    batch = random_texts() if batch is None else batch
     found = []
     with torch.no_grad():
         encoder(batch)
@@ -75,6 +75,22 @@ def test_further_heads_look_further(name: str) -> None:
     assert looked == [head for head, offset in enumerate(offsets) if offset]
     free = [head for head, offset in enumerate(offsets) if not offset]
     assert all(on(weights, head, offset) < 0.2 for head in free for offset in (-1, -2, -3))
+
+
+@pytest.mark.parametrize("name", ["bert", "roberta", "distilbert", "electra"])
+def test_heads_of_higher_layers_look_at_the_same_token_elsewhere(name: str) -> None:
+    words = torch.randperm(VOCABULARY - 5, generator=torch.Generator().manual_seed(6))[: LENGTH // 2] + 5
+    order = torch.randperm(LENGTH // 2, generator=torch.Generator().manual_seed(7))
+    tokens = torch.cat([words, words[order]]).numpy()
+    batch = Batch.pack(tokens, 0 * tokens, [0, LENGTH])
+    weights = attention_of(begun(name, "4/256", (-1, 1, -2, 2), **NARROW.get(name, {})), batch)
+    rows, again = torch.arange(LENGTH // 2), LENGTH // 2 + order.argsort()
+    for layer in weights[2:]:
+        found, itself = layer[0][:, rows, again].mean(1), layer[0].diagonal(0, 1, 2).mean(1)
+        assert (found[:2] > 2 / LENGTH).all() and (found[:2] > 2 * itself[:2]).all(), (found, itself)
+        assert (found[2:] < 1.5 / LENGTH).all(), "the other heads are as they were drawn"
+    left = attention_of(begun("causal", "4/256", (-1, -2, -3, 0)), batch)
+    assert (left[2][0][:, again, rows].mean(1) < 2 / LENGTH).all()
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
