@@ -77,14 +77,13 @@ def __getattr__(name: str) -> Any:
 
         return getattr(estimators, name)
     # Not "from bertie import ...": for a submodule that isn't loaded yet, that asks this very function first.
-    from bertie.registry import choices, load
+    from bertie.registry import choices
 
     if name.startswith("_") or name not in choices("commands"):
         raise AttributeError(f"module 'bertie' has no attribute {name!r}")
-    from bertie.config import checked
-    from bertie.readers.frames import taking_tables
+    from bertie.commands._python import python_function
 
-    return taking_tables(checked(getattr(load("commands", name), name)))
+    return python_function(name)
 
 
 def __dir__() -> list[str]:

@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import bertie
 from bertie import progress
+from bertie.commands._python import python_function
 from bertie.errors import DataError, SettingsError, missing_extra
 from bertie.items.text import Text
 from bertie.readers.frames import as_texts
@@ -170,7 +170,9 @@ class _Finetuned(_Estimator):
         with tempfile.TemporaryDirectory(prefix="bertie-fit-") as scratch, _spoken(self.verbose):
             run = Path(scratch) / "run"
             columns = {"text": "text", **paired, "label": "label"}
-            bertie.finetune(str(self.model), train=rows, task=task, out=run, columns=columns, **given, **options)
+            python_function("finetune")(
+                str(self.model), train=rows, task=task, out=run, columns=columns, **given, **options
+            )
             return self._open(run / "model")
 
 

@@ -103,6 +103,7 @@ _MACHINE: tuple[Row, ...] = (
 )  # fmt: skip
 _FILES: tuple[Row, ...] = (
     ("output_dir output out_dir outdir save_dir output_path model_dir o dest destination save_path", "out", ""),
+    ("output_file output_csv", "out", ""),
     ("logging_dir log_dir checkpoint_dir export_dir default_root_dir save save_to", "out", ""),
     ("out output output_dir output_path o save_path", "report", "<?file>It writes a page; the figures are printed"),
     ("out output output_dir output_path output_file save_path o output_csv", "json",

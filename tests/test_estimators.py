@@ -19,7 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils import estimator_checks
 
 import bertie
-from bertie import progress
+from bertie import estimators, progress
 from bertie.errors import BertieError, DataError, SettingsError
 from bertie.formats.format import Bundle
 from bertie.formats.huggingface import write
@@ -137,7 +137,7 @@ def test_options_reach_finetune(classifier: Callable[..., Any], monkeypatch: pyt
         asked.update(settings)
         raise DataError("enough")
 
-    monkeypatch.setattr(bertie, "finetune", stop, raising=False)
+    monkeypatch.setattr(estimators, "python_function", lambda name: stop)
     with pytest.raises(DataError, match="enough"):
         classifier(options={"lora": {"rank": 2}}, settings={"label_smoothing": 0.1}).fit(TEXTS, KINDS)
     assert (asked["lora"], asked["settings"], asked["length"]) == ({"rank": 2}, {"label_smoothing": 0.1}, 16)
