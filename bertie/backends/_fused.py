@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from bertie.nn.abilities import CanContinue
 from bertie.nn.block import Block
 from bertie.ops.attention.attend import Layout
-from bertie.ops.layer import kernel as kernel
+from bertie.ops.layer import kernel
 from bertie.ops.layer.kernel import Element, Parts
 
 

@@ -107,12 +107,12 @@ class Words(Item):
         tags = strings(row["tags"], "tags") if "tags" in row else None
         if tags is not None and len(tags) != len(words):
             raise DataError(f"{len(words)} tokens and {len(tags)} tags; give every token one tag")
-        offsets = tuple(_edges(edges, len(text)) for edges in _triples(row, "offsets", 2))
+        offsets = tuple(_edges(edges, len(text)) for edges in _lists(row, "offsets", 2))
         if len(offsets) != (len(words) if text else 0):
             raise DataError(f"{len(words)} tokens and {len(offsets)} offsets; give text with one offset a token")
         spans = tuple(
             Entity(string(label, "a label of spans"), *_edges(edges, len(words)))
-            for label, *edges in _triples(row, "spans", 3)
+            for label, *edges in _lists(row, "spans", 3)
         )
         return cls(words, tags, text=text, offsets=offsets, spans=spans if "spans" in row else None)
 
@@ -181,7 +181,7 @@ def _with_spaces(words: Sequence[str]) -> Iterator[tuple[str, str]]:
         before = word
 
 
-def _triples(row: Mapping[str, Any], name: str, length: int) -> list[Sequence[Any]]:
+def _lists(row: Mapping[str, Any], name: str, length: int) -> list[Sequence[Any]]:
     """Return a list of short lists from a JSON object."""
     value = row.get(name, ())
     if not isinstance(value, list | tuple) or not all(

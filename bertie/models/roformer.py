@@ -23,6 +23,7 @@ from bertie.models.model import Architecture, Use
 from bertie.nn.block import Block
 from bertie.nn.feedforward import activation_function
 from bertie.nn.heads import ClassifierPooler, Pooler
+from bertie.nn.initialize import truncated_normal
 from bertie.nn.neighbours import attend_to_neighbours_by_biases
 from bertie.nn.positions import BASE
 from bertie.nn.rotary import RotaryBlock, Turn, Turns
@@ -122,8 +123,7 @@ class RoFormer(Bert):
             embeddings.segment.weight.zero_()  # learned soon; random values would blur the words until then
         if embeddings.project is not None:
             weight = embeddings.project.weight
-            deviation = weight.shape[1] ** -0.5
-            nn.init.trunc_normal_(weight, 0.0, deviation, -2 * deviation, 2 * deviation, generator=generator)
+            weight.copy_(truncated_normal(weight.shape, weight.shape[1] ** -0.5, generator))
         attend_to_neighbours_by_biases(attentions, BASE, offsets, generator)
 
     def pool(self, use: Use = "classification") -> nn.Module | None:

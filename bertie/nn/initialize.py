@@ -6,10 +6,10 @@ distribution.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 def initialize(
@@ -34,6 +34,11 @@ def initialize(
             elif parameter.dim() == 1:
                 parameter.zero_()
             else:
-                values = torch.empty(parameter.shape)
-                nn.init.trunc_normal_(values, 0.0, deviation, -2 * deviation, 2 * deviation, generator=generator)
-                parameter.copy_(values)
+                parameter.copy_(truncated_normal(parameter.shape, deviation, generator))
+
+
+def truncated_normal(shape: Sequence[int], deviation: float, generator: torch.Generator) -> Tensor:
+    """Draw from a normal distribution that is cut at two deviations."""
+    values = torch.empty(tuple(shape))
+    nn.init.trunc_normal_(values, 0.0, deviation, -2 * deviation, 2 * deviation, generator=generator)
+    return values

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from bertie.nn.block import SelfAttention
 from bertie.nn.embeddings import Embeddings, WordEmbeddings
+from bertie.nn.initialize import truncated_normal
 from bertie.nn.relative import RelativeVectors
 from bertie.nn.rotary import RotaryAttention
 from bertie.nn.similar import HEADS, attend_to_similar
@@ -292,7 +293,7 @@ def _position_columns(embeddings: Embeddings, generator: torch.Generator) -> Pla
     hidden = weight.shape[0]
     places = places.some(pairs_of(hidden))
     count = len(places.turns)
-    weight.copy_(_normal(weight.shape, 1.0 / math.sqrt(width), generator))
+    weight.copy_(truncated_normal(weight.shape, 1.0 / math.sqrt(width), generator))
     if count == 0:
         return places
     weight[:, -2 * total :] = 0.0
@@ -340,11 +341,4 @@ def _expect(attention: SelfAttention, head: int, offset: int, places: Places) ->
 def _draw_values(attention: SelfAttention, hidden: int, generator: torch.Generator) -> None:
     """Draw the weights of values and outputs of all heads, large enough for the next layer."""
     for weight in (attention.qkv.weight[2 * hidden :], attention.output.weight):
-        weight.copy_(_normal(weight.shape, 1.0 / math.sqrt(hidden), generator))
-
-
-def _normal(shape: torch.Size, deviation: float, generator: torch.Generator) -> Tensor:
-    """Draw from a normal distribution that is cut at two deviations."""
-    values = torch.empty(shape)
-    torch.nn.init.trunc_normal_(values, 0.0, deviation, -2 * deviation, 2 * deviation, generator=generator)
-    return values
+        weight.copy_(truncated_normal(weight.shape, 1.0 / math.sqrt(hidden), generator))

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from bertie.nn.block import SelfAttention
+from bertie.nn.initialize import truncated_normal
 
 HEADS = 2
 """Number of heads of each block above those that attend to neighbours; at most half of the heads."""
@@ -42,9 +43,7 @@ def attend_to_similar(
     if count == 0:
         return
     kept = torch.arange(count) * len(sines) // count
-    rows = torch.empty(size - 2 * count, hidden)
-    deviation = math.sqrt(_STRENGTH / hidden)
-    torch.nn.init.trunc_normal_(rows, 0.0, deviation, -2 * deviation, 2 * deviation, generator=generator)
+    rows = truncated_normal((size - 2 * count, hidden), math.sqrt(_STRENGTH / hidden), generator)
     rows[:, torch.cat([sines, cosines])] = 0.0
     query, key = (attention.qkv.weight[part * hidden + head * size :][:size] for part in (0, 1))
     for weight in (query, key):

@@ -113,8 +113,8 @@ def sizes_of(predictor: Predictor[Any], items: Sequence[Any], group: Hashable) -
     return [int(size) * times for size in sizes.tolist()]
 
 
-def check_kind(items: Sequence[Any], characters: int) -> int:
-    """Return the number of the first item that is longer than a number of characters, or -1.
+def too_long(items: Sequence[Any], characters: int) -> int | None:
+    """Return the number, from 0, of the first item that is longer than a number of characters; None if none is.
 
     Raises:
         DataError: an item has a text that is no text.
@@ -126,7 +126,7 @@ def check_kind(items: Sequence[Any], characters: int) -> int:
             raise DataError(f"text {number + 1} is {item!r:.60}, which is no item") from error
         if sum(lengths) > characters:
             return number
-    return -1
+    return None
 
 
 def probe(predictor: Predictor[Any]) -> Any:

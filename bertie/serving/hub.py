@@ -147,13 +147,13 @@ class Served:
 
     def _prepare(self, items: Sequence[Any], settings: dict[str, Any]) -> tuple[list[int], Hashable]:
         """Check the items, and count their tokens."""
-        from bertie.serving.computing import check_kind, group_of, sizes_of
+        from bertie.serving.computing import group_of, sizes_of, too_long
 
         try:
             self.batcher.check_room(1)  # a full queue refuses before anything is encoded
             group = group_of(self.predictor, settings)
-            number = check_kind(items, self.limits.characters)
-            if number >= 0:
+            number = too_long(items, self.limits.characters)
+            if number is not None:
                 raise RequestError(
                     413,
                     "too_long",

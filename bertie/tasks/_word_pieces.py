@@ -21,7 +21,7 @@ from bertie.items.text import Text
 from bertie.items.words import Words
 from bertie.readers.spans import cut_words
 from bertie.tokenizer.tokenizer import Tokenizer
-from bertie.tokenizer.windows import Windows
+from bertie.tokenizer.windows import Truncation, Windows, lay_out
 
 Places = NDArray[np.int64]
 NOTHING = -1
@@ -78,6 +78,41 @@ def shown_pieces(pieces: Sequence[Sequence[int]], laid: Windows) -> Places:
     before = np.cumsum(laid.counts) - laid.counts
     shown: Places = np.repeat(edges[laid.rows] + laid.starts - before, laid.counts) + np.arange(int(laid.counts.sum()))
     return shown
+
+
+def encode_words(
+    items: Sequence[WordsLike],
+    tokenizer: Tokenizer,
+    *,
+    task: str,
+    max_length: int,
+    truncation: Truncation,
+    stride: int | None,
+) -> tuple[list[Words], WordPieces, Windows]:
+    """Split items into words, encode them, and lay their pieces out in sequences.
+
+    Args:
+        items: of the user.
+        tokenizer: of the model.
+        task: for messages.
+        max_length: tokens of the longest sequence.
+        truncation: treatment of longer texts.
+        stride: pieces from the start of one window to the next; half a window when None.
+
+    Raises:
+        DataError: an item is not a text, its parts don't fit, or it is too long and `truncation` is error.
+    """
+    sentences = [as_words(item, number, task) for number, item in enumerate(items, 1)]
+    encoded = encode(sentences, tokenizer)
+    laid = lay_out(
+        encoded.ids,
+        [None] * len(encoded.ids),
+        tokenizer,
+        max_length=max_length,
+        truncation=truncation,
+        stride=stride,
+    )
+    return sentences, encoded, laid
 
 
 def encode(sentences: Sequence[Words], tokenizer: Tokenizer) -> WordPieces:

@@ -32,10 +32,10 @@ from bertie.tasks._card import CardText
 from bertie.tasks._encoding import check_length
 from bertie.tasks._lines import heading
 from bertie.tasks._prediction import Prediction, Span, span_lines
-from bertie.tasks._word_pieces import WordsLike, as_words, encode
+from bertie.tasks._word_pieces import WordsLike, as_words, encode_words
 from bertie.tasks.task import Judgement, Keys, Loss, Task, Term
 from bertie.tokenizer.tokenizer import Tokenizer
-from bertie.tokenizer.windows import Truncation, lay_out
+from bertie.tokenizer.windows import Truncation
 
 _SHARE = 0.99  # of the training table's spans that `max_span` allows
 _LONGEST = 16  # words of the longest candidate that is learned from a table
@@ -166,12 +166,10 @@ class SpanClassification(Task[Words, Tensor, FoundSpans]):
         Raises:
             DataError: an item is not a text, or its parts don't fit.
         """
-        sentences = [as_words(item, number, self.name) for number, item in enumerate(items, 1)]
-        encoded = encode(sentences, tokenizer)
-        laid = lay_out(
-            encoded.ids,
-            [None] * len(encoded.ids),
+        sentences, encoded, laid = encode_words(
+            items,
             tokenizer,
+            task=self.name,
             max_length=self.max_length,
             truncation=self.truncation,
             stride=self.stride,

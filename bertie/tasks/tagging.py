@@ -33,10 +33,10 @@ from bertie.tasks._card import CardText
 from bertie.tasks._encoding import check_length
 from bertie.tasks._lines import heading, printable
 from bertie.tasks._prediction import Prediction, Span, span_lines
-from bertie.tasks._word_pieces import NOTHING, WordsLike, as_words, encode, shown_pieces
+from bertie.tasks._word_pieces import NOTHING, WordsLike, as_words, encode_words, shown_pieces
 from bertie.tasks.task import Judgement, Keys, Loss, Task, Term
 from bertie.tokenizer.tokenizer import Tokenizer
-from bertie.tokenizer.windows import Truncation, Windows, lay_out
+from bertie.tokenizer.windows import Truncation, Windows
 
 
 @dataclass(frozen=True)
@@ -152,12 +152,10 @@ class Tagging(Task[Words, Tensor, Tagged]):
         Raises:
             DataError: an item is not a text, or its numbers of tags and words differ.
         """
-        sentences = [as_words(item, number, self.name) for number, item in enumerate(items, 1)]
-        encoded = encode(sentences, tokenizer)
-        laid = lay_out(
-            encoded.ids,
-            [None] * len(encoded.ids),
+        sentences, encoded, laid = encode_words(
+            items,
             tokenizer,
+            task=self.name,
             max_length=self.max_length,
             truncation=self.truncation,
             stride=self.stride,

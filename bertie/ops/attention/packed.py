@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from bertie.ops.attention import grouped as groups
-from bertie.ops.attention import kernel as kernel
+from bertie.ops.attention import kernel
 
 # Schemas instead of the decorator `custom_op`, which loads the whole compiler at the first call and takes two seconds.
 _ARGUMENTS = (

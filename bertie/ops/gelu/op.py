@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bertie.ops.gelu import kernel as kernel
+from bertie.ops.gelu import kernel
 
 
 class _Gelu(torch.autograd.Function):

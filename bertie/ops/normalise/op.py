@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from bertie.ops.dropout.op import Dropout, Noise
-from bertie.ops.normalise import kernel as kernel
+from bertie.ops.normalise import kernel
 
 
 class _AddNorm(torch.autograd.Function):

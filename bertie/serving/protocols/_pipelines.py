@@ -10,11 +10,13 @@ import numpy as np
 
 from bertie.items.question import Question
 from bertie.items.text import Text
+from bertie.metrics.retrieval import unit
 from bertie.registry import did_you_mean
 from bertie.serving.computing import LARGEST
 from bertie.serving.hub import Served
 from bertie.serving.limits import RequestError
 from bertie.serving.payload import check_keys, part, strings, wrong
+from bertie.serving.protocols._models import cosines
 from bertie.tasks._prediction import plain
 from bertie.tasks._word_pieces import as_words
 
@@ -266,12 +268,8 @@ async def _compare(served: Served, payload: Payload) -> Any:
     inputs, _ = _read(payload, ())
     values = part({"inputs": inputs}, "inputs", dict)
     check_keys(values, ("source_sentence", "sentences"), "inputs")
-    texts = [part(values, "source_sentence", str), *strings(values, "sentences")]
-    predictions = await served.as_task("embedding").predict(texts)
-    vectors = np.stack([one.vector for one in predictions]).astype(np.float64)
-    lengths = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    source, *others = vectors / lengths
-    return [float(np.clip(source @ other, -1.0, 1.0)) for other in others]
+    source, sentences = part(values, "source_sentence", str), strings(values, "sentences")
+    return await cosines(served.as_task("embedding"), source, sentences)
 
 
 async def _extract(served: Served, payload: Payload) -> Any:
@@ -296,7 +294,7 @@ async def _extract(served: Served, payload: Payload) -> Any:
     vectors = [vector[..., :size] for vector in vectors]
     _check_size("numbers", sum(vector.size for vector in vectors), _MOST_NUMBERS)
     if normalize:
-        vectors = [one / np.maximum(np.linalg.norm(one, axis=-1, keepdims=True), 1e-12) for one in vectors]
+        vectors = [unit(one) for one in vectors]
     lists = [np.nan_to_num(vector.astype(np.float64)).round(_DIGITS).tolist() for vector in vectors]
     return lists[0] if alone else lists
 
