@@ -2,18 +2,20 @@
 
 All sequences are concatenated in flat arrays, and `offsets` hold the start of each. This file never imports torch.
 
-Shapes: T tokens, B sequences, I items, S tokens in the longest sequence, M slots.
+Shapes: T tokens, B sequences, I items, N texts, S tokens in the longest sequence, M slots, H hidden.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+Pooling = Literal["mean", "cls", "max"]
+"""How a text's vector comes from those of its tokens."""
 Values = TypeVar("Values")
 """An array or a tensor."""
 
@@ -110,7 +112,7 @@ class Packed:
         counts = np.bincount(self.rows, minlength=self.num_items)
         sums = np.add.reduceat(values, np.cumsum(counts) - counts, axis=0)
         counted: NDArray[np.float32] = counts.astype(np.float32).reshape(-1, *[1] * (values.ndim - 1))
-        return sums / counted
+        return (sums / counted).astype(np.float32, copy=False)
 
     def unpack(self, values: NDArray[Any], *, padding: float = 0.0) -> NDArray[Any]:
         """Return (T, ...) values as (B, S, ...), short sequences filled with `padding`."""
@@ -233,6 +235,32 @@ def groups(offsets: NDArray[np.int32], units: NDArray[np.int64], max_tokens: int
         numbers.append(numbers[-1] + (not fits))
     group_of = np.array(numbers)[units]
     return np.split(np.arange(len(units)), np.flatnonzero(np.diff(group_of)) + 1)
+
+
+def first_sequences(batch: Packed) -> NDArray[np.int64]:
+    """Return the index of each text's first sequence, (N,), as `nn.pooling.first_sequences` does."""
+    begins = np.ones(len(batch), np.bool_)
+    if "sequence.side" in batch.targets and batch.num_items < len(batch):
+        begins[1:] = (np.diff(batch.rows) != 0) | (np.diff(batch.targets["sequence.side"]) != 0)
+    return np.flatnonzero(begins)
+
+
+def pool(values: NDArray[np.float32], batch: Packed, pooling: Pooling, *, normalized: bool) -> NDArray[np.float32]:
+    """Pool (T, H) vectors to one vector a text, (N, H), as `nn.pooling.TextPooling` does."""
+    heads = first_sequences(batch)
+    shares, edges = batch.targets.get("token.share"), batch.offsets[heads].astype(np.int64)
+    if pooling == "cls":
+        values, shares, edges = values[batch.offsets[:-1]], None, heads
+    if pooling == "max":
+        pooled = np.maximum.reduceat(values, edges)
+    elif shares is None:
+        lengths = np.diff(np.append(edges, len(values)))[:, None]
+        pooled = np.add.reduceat(values, edges) / lengths.astype(np.float32)
+    else:
+        pooled = np.add.reduceat(values * shares[:, None], edges) / np.add.reduceat(shares, edges)[:, None]
+    if normalized:
+        pooled = pooled / np.maximum(np.linalg.norm(pooled, axis=1, keepdims=True), np.float32(1e-12))
+    return pooled.astype(np.float32, copy=False)
 
 
 def as_array(values: Any) -> NDArray[Any]:

@@ -10,7 +10,7 @@ Shapes: T tokens, B sequences, S longest sequence, M slots (chosen tokens), W wi
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
