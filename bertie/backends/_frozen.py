@@ -10,7 +10,7 @@ Shapes: T tokens, B sequences, S longest sequence, M slots (chosen tokens), W wi
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
@@ -37,7 +37,7 @@ RUNTIMES = {
 }
 """For each backend with files: the module here that runs them, its package, and the files."""
 _MAX_BYTES = 2**31
-_CALL_TOKENS = 96
+_CALL_TOKENS, _MAX_CALL_TOKENS = 96, 8192
 
 
 @dataclass(frozen=True)
@@ -222,7 +222,7 @@ class Frozen:
             name: np.empty((counts[one.per], *((one.width,) if one.width else ())), np.float32)
             for name, one in self.facts.outputs.items()
         }
-        for group in like_lengths(lengths):
+        for group in calls(lengths):
             within = np.arange(lengths[group[0]])
             real = within < lengths[group, None]  # (b, S)
             source = np.where(real, offsets[group, None] + within, 0)  # index of each token in the packed arrays
@@ -292,6 +292,14 @@ def like_lengths(lengths: Ids) -> list[Ids]:
             groups.append(order[start:end])
             start, lost = end, 0
     return [*groups, order[start:]]
+
+
+def calls(lengths: Ids) -> Iterator[Ids]:
+    """Yield the groups of `like_lengths`, divided so that a call has a limited number of tokens, or one sequence."""
+    for group in like_lengths(lengths):
+        size = max(1, _MAX_CALL_TOKENS // int(lengths[group[0]]))
+        for start in range(0, len(group), size):
+            yield group[start : start + size]
 
 
 def sha256(*parts: bytes) -> str:

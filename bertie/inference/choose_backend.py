@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from bertie import registry
+from bertie.backends._frozen import Facts
 from bertie.backends.backend import has_bf16, has_int8
 from bertie.errors import SettingsError
 from bertie.formats import exported
@@ -104,17 +105,15 @@ def load_backend(name: str) -> Backend:
 
 
 def open_exported(bundle: Bundle, folder: Path, device: str, precision: Precision, backend: str) -> TaskModel:
-    """Open the encoder of an exported folder.
+    """Open the graph of an exported folder.
 
     Raises:
         SettingsError: backend, precision or device differ from those of the export.
     """
-    facts = exported.facts(bundle)
-    for name, asked in (("backend", backend), ("precision", precision)):
-        if asked not in ("auto", facts[name]):
-            raise SettingsError(f"{folder} was exported with --{name} {facts[name]}, not {asked}; export it again")
+    facts = Facts.read(exported.facts(bundle), f"{folder}/config.json")
+    for name, asked, stored in (("backend", backend, facts.backend), ("precision", precision, facts.precision)):
+        if asked not in ("auto", stored):
+            raise SettingsError(f"{folder} was exported with --{name} {stored}, not {asked}; export it again")
     if device not in ("auto", "cpu"):
         raise SettingsError(f"{folder} was exported for the CPU; for --device {device} use the original model folder")
-    exporter = load_backend(facts["backend"])
-    exporter.require()
-    return exporter.open(bundle, folder, precision)
+    return load_backend(facts.backend).open(bundle, folder, facts)

@@ -90,7 +90,7 @@ def forward(
 
 def _outputs(model: nn.Module, batch: Batch, max_tokens: int) -> Any:
     """Run the model. An item with more than `max_tokens` tokens goes through the encoder in parts."""
-    if batch.num_tokens <= max_tokens or not isinstance(model, TaskModel):
+    if batch.num_tokens <= max_tokens or not isinstance(model, TaskModel) or model.in_one:
         return model(batch)
     parts = batch.split(max_tokens, whole_items=False)
     if getattr(model.head, "token_by_token", False):  # then the large hidden vectors of a long text need not be kept
