@@ -72,10 +72,13 @@ class Batch:
 
     @property
     def arrays(self) -> Packed:
-        """The batch in numpy, on the CPU; without a copy unless it is on a GPU."""
+        """The batch in numpy, on the CPU, where it shares its memory."""
         stored = self._stored
         if isinstance(stored, Packed):
             return stored
+        if "_original" in vars(self):
+            original: Packed = vars(self)["_original"]
+            return original
         tensors = {name: getattr(stored, name).cpu().numpy() for name in _TENSORS}
         targets = {name: value.cpu().numpy() for name, value in stored.targets.items()}
         target = None if stored.target is None else stored.target.arrays
@@ -295,7 +298,8 @@ class Batch:
         wait = torch.device(device).type == "cpu"  # a copy to the CPU must be complete before it is read
         if wait and (isinstance(self._stored, Packed) or self.tokens.device.type == "cpu"):
             return self
-        return replace(
+        stored = self._stored
+        moved = replace(
             self,
             tokens=self.tokens.to(device, non_blocking=not wait),
             segments=self.segments.to(device, non_blocking=not wait),
@@ -305,3 +309,6 @@ class Batch:
             targets={name: value.to(device, non_blocking=not wait) for name, value in self.targets.items()},
             target=None if self.target is None else self.target.to(device),
         )
+        if isinstance(stored, Packed):
+            vars(moved)["_original"] = stored  # so that decoding copies nothing back
+        return moved

@@ -90,13 +90,14 @@ class Packed:
             raise ValueError(
                 f"offsets must rise from 0 to {flat.shape[0]} with no empty sequence; got {edges.tolist()}"
             )
+        positions = np.arange(flat.shape[0]) - np.repeat(edges[:-1].astype(np.int64), lengths)
         halves = np.asarray(segments, np.int64)
         if halves.shape != flat.shape:
             raise ValueError(f"{flat.shape[0]} tokens need as many segments; got {halves.shape}")
         return cls(
             tokens=flat,
             segments=halves,
-            positions=np.arange(flat.shape[0]) - np.repeat(edges[:-1].astype(np.int64), lengths),
+            positions=positions,
             offsets=edges,
             rows=np.arange(num_sequences) if rows is None else np.asarray(rows, np.int64),
             max_length=int(lengths.max()),

@@ -233,7 +233,8 @@ def _spans(outputs: Mapping[str, Tensor], batch: Batch, head: Any) -> Tensor:
     return torch.stack([outputs["start_logits"], outputs["end_logits"]], 1)
 
 
-def _table(values: Tensor) -> Table:
+def table(values: Tensor) -> Table:
+    """Return logits of slots that a graph has computed, (M, V)."""
     nothing = values.new_empty(0)
     return Table(values, nothing, nothing)
 
@@ -246,14 +247,14 @@ HEADS: dict[type[nn.Module], Form] = {
     TaggingHead: Form((_LOGITS,), _tags, _logits),
     SpanHead: Form(_SPAN, _answers, _spans),
     ReplacedTokenHead: Form((_LOGITS,), _replaced, _logits),
-    MaskedLMHead: Form((_LOGITS,), _tokens, lambda outputs, batch, head: _table(outputs[_LOGITS])),
+    MaskedLMHead: Form((_LOGITS,), _tokens, lambda outputs, batch, head: table(outputs[_LOGITS])),
     PassagesHead: Form(
-        (_LOGITS,), _tokens, lambda outputs, batch, head: PassageOutputs(_table(outputs[_LOGITS]), torch.empty(0))
+        (_LOGITS,), _tokens, lambda outputs, batch, head: PassageOutputs(table(outputs[_LOGITS]), torch.empty(0))
     ),
     PretrainingHead: Form(
         _PAIR,
         _pretraining,
-        lambda outputs, batch, head: PretrainingOutputs(_table(outputs[_PAIR[0]]), outputs[_PAIR[1]]),
+        lambda outputs, batch, head: PretrainingOutputs(table(outputs[_PAIR[0]]), outputs[_PAIR[1]]),
     ),
     EmbeddingHead: Form((), _embedding, lambda outputs, batch, head: head.pooling(hidden_of(outputs), batch)),
     FeaturesHead: Form(

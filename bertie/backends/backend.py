@@ -13,22 +13,19 @@ from abc import ABC, abstractmethod
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from bertie.backends._frozen import Facts, Frozen, open_frozen
 from bertie.backends._heads import fits, has_form, hidden_of, restore
+from bertie.backends._precision import LIMITS as LIMITS
+from bertie.backends._precision import Precision as Precision
 from bertie.batch import Batch
 from bertie.errors import SettingsError
 from bertie.formats.format import Bundle
 from bertie.tasks.task import TaskModel
-
-Precision = Literal["exact", "bf16", "int8"]
-"""The agreement of the vectors with those of fp32; see `LIMITS`."""
-LIMITS: dict[str, float] = {"exact": 1e-4, "bf16": 0.9999, "int8": 0.995}
-"""Limits on texts' mean vectors of length 1: for exact the largest difference, for others the lowest mean cosine."""
 
 
 class Backend(ABC):

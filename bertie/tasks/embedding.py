@@ -75,6 +75,7 @@ class Embedding(Task[Text, "Tensor", Vector | Similarity]):
 
     name: ClassVar[str] = "embedding"
     architecture: ClassVar[str] = "{}Model"
+    graph_outputs: ClassVar[tuple[str, ...]] = ("last_hidden_state",)
     takes_vectors: ClassVar[bool] = True
     pools_texts: ClassVar[bool] = True
     plan: ClassVar[str] = "passages"
@@ -273,8 +274,7 @@ class Embedding(Task[Text, "Tensor", Vector | Similarity]):
 
     def restored(self, named: Mapping[str, NDArray[np.float32]], batch: Packed) -> Any:
         """Pool the vectors of tokens: (N, H). The graph's own pooling doesn't join the windows of a text."""
-        vectors = named["token_embeddings"] if "token_embeddings" in named else named["last_hidden_state"]
-        return pool(vectors, batch, self.pooling, normalized=self.normalize)
+        return pool(named["last_hidden_state"], batch, self.pooling, normalized=self.normalize)
 
     def decode(
         self, outputs: Tensor, batch: Batch, items: Sequence[TextLike], tokenizer: Tokenizer

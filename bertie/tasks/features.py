@@ -59,6 +59,7 @@ class FeaturesTask(Task[Text, FeatureOutputs, Features]):
 
     name: ClassVar[str] = "features"
     architecture: ClassVar[str] = "{}Model"
+    graph_outputs: ClassVar[tuple[str, ...]] = ("last_hidden_state",)
     takes_vectors: ClassVar[bool] = True
     needs_labels: ClassVar[bool] = False
     card: ClassVar[CardText] = CardText(

@@ -35,6 +35,7 @@ class Pretraining(Joint[PretrainingOutputs]):
 
     name: ClassVar[str] = "pretraining"
     architecture: ClassVar[str] = "{}ForPreTraining"
+    graph_outputs: ClassVar[tuple[str, ...]] = ("prediction_logits", "seq_relationship_logits")
     plan: ClassVar[str] = "pairs"
     card: ClassVar[CardText] = CardText(
         title="A pre-trained BERT encoder",

@@ -71,6 +71,7 @@ class QuestionAnswering(Task[Question, "Tensor", Reply]):
 
     name: ClassVar[str] = "question_answering"
     architecture: ClassVar[str] = "{}ForQuestionAnswering"
+    graph_outputs: ClassVar[tuple[str, ...]] = ("start_logits", "end_logits")
     criterion: ClassVar[str] = "f1"
     card: ClassVar[CardText] = CardText(
         title="A BERT model that finds answers in a text",

@@ -91,6 +91,7 @@ class SpanClassification(Task[Words, "Tensor", FoundSpans]):
 
     name: ClassVar[str] = "span_classification"
     architecture: ClassVar[str] = "{}Model"
+    graph_outputs: ClassVar[tuple[str, ...]] = ("last_hidden_state",)
     labels_words: ClassVar[bool] = True
     criterion: ClassVar[str] = "f1"
     head_settings: ClassVar[tuple[str, ...]] = ("max_span",)

@@ -107,6 +107,8 @@ class Task(ABC, Generic[ItemT, OutputsT, PredictionT]):
     """Whether it takes the encoder's vectors as they are, so that the heads of a folder may be left out."""
     pools_texts: ClassVar[bool] = False
     """Whether it makes a vector of a text, by fields `pooling`, `normalize` and `max_length`."""
+    graph_outputs: ClassVar[tuple[str, ...]] = ("logits",)
+    """Outputs of an exported graph that `restored` reads. `last_hidden_state` is that of each token."""
     card: ClassVar[CardText] = CardText()
     """What a model card says about the task. A class doesn't inherit it: another head may need another loader."""
 
@@ -145,20 +147,12 @@ class Task(ABC, Generic[ItemT, OutputsT, PredictionT]):
     def decode(self, outputs: OutputsT, batch: Batch, items: Sequence[Any], tokenizer: Tokenizer) -> list[PredictionT]:
         """Turn outputs into one prediction for each item. `batch.rows` maps sequences to items.
 
-        Outputs of a network in torch are tensors, and those of an exported model are arrays. `bertie.packed.as_array`
-        makes arrays of both, and `batch.arrays` is the batch in numpy.
+        An exported model's outputs are arrays. `bertie.packed.as_array` makes arrays of tensors too, as `batch.arrays`
+        does of a batch.
         """
 
     def restored(self, named: Mapping[str, NDArray[np.float32]], batch: Packed) -> Any:
-        """Return what the head returns, in numpy, from the outputs of an exported graph for a packed batch.
-
-        Args:
-            named: outputs by name, without padding: one row for each token, sequence or slot.
-            batch: the batch.
-
-        Raises:
-            KeyError: the graph was exported for another task.
-        """
+        """Return the head's outputs as arrays, from those of an exported graph, `graph_outputs`, without padding."""
         del batch
         return named["logits"]
 
