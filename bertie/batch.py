@@ -4,6 +4,9 @@ All sequences are concatenated in flat tensors, and `offsets` hold the start of 
 attention mask. `Batch.from_padded` reads padded tensors and `Batch.unpack` returns them, so that a bertie encoder
 fits into any torch module.
 
+Tasks encode into numpy arrays (`packed.py`). The tensors share their memory and are made at first use, so that a
+batch for a network outside torch never imports torch.
+
 Shapes: T tokens, B sequences, I items, S tokens in the longest sequence, M slots.
 """
 
@@ -11,11 +14,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
+
+from bertie.packed import Packed, groups, selection
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+_TENSORS = ("tokens", "segments", "positions", "offsets", "rows")
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,12 +58,61 @@ class Batch:
     """Whether each token attends only to itself and earlier tokens of its sequence."""
 
     def __len__(self) -> int:
-        return self.offsets.shape[0] - 1
+        return self._stored.offsets.shape[0] - 1
 
     @property
     def num_tokens(self) -> int:
         """T, the number of tokens."""
-        return self.tokens.shape[0]
+        return self._stored.tokens.shape[0]
+
+    @property
+    def num_items(self) -> int:
+        """I, the number of items."""
+        return int(self._stored.rows[-1]) + 1
+
+    @property
+    def arrays(self) -> Packed:
+        """The batch in numpy, on the CPU, where it shares its memory."""
+        stored = self._stored
+        if isinstance(stored, Packed):
+            return stored
+        if "_original" in vars(self):
+            original: Packed = vars(self)["_original"]
+            return original
+        tensors = {name: getattr(stored, name).cpu().numpy() for name in _TENSORS}
+        targets = {name: value.cpu().numpy() for name, value in stored.targets.items()}
+        target = None if stored.target is None else stored.target.arrays
+        return Packed(**tensors, max_length=stored.max_length, targets=targets, target=target, causal=stored.causal)
+
+    @classmethod
+    def of(cls, arrays: Packed) -> Batch:
+        """Return the batch of some arrays. Its tensors, which share their memory, are made at first use."""
+        batch = object.__new__(cls)
+        target = None if arrays.target is None else cls.of(arrays.target)
+        vars(batch).update(_arrays=arrays, max_length=arrays.max_length, target=target, causal=arrays.causal)
+        return batch
+
+    @property
+    def _stored(self) -> Batch | Packed:
+        """The arrays, or the batch itself once it has tensors."""
+        stored: Batch | Packed = vars(self).get("_arrays", self)
+        return stored
+
+    if not TYPE_CHECKING:  # a type checker sees the fields
+
+        def __getattr__(self, name: str) -> Any:
+            """Make the tensors, which Python asks for here only as long as they don't exist."""
+            arrays = vars(self).get("_arrays")
+            if arrays is not None and name in (*_TENSORS, "targets"):
+                from torch import from_numpy
+
+                made = {each: from_numpy(getattr(arrays, each)) for each in _TENSORS}
+                targets = {each: from_numpy(value) for each, value in arrays.targets.items()}
+                vars(self).update(made, targets=targets)
+                vars(self).pop("_arrays", None)
+            if name not in vars(self):
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            return vars(self)[name]
 
     @property
     def lengths(self) -> Tensor:
@@ -65,15 +124,12 @@ class Batch:
         """(B,) int64, the flat index of each sequence's first token (`[CLS]`)."""
         return self.offsets[:-1].long()
 
-    @property
-    def num_items(self) -> int:
-        """I, the number of items."""
-        return int(self.rows[-1]) + 1
-
     def item_means(self, values: Tensor) -> Tensor:
         """Average (B, ...) values over the sequences of each item: (I, ...)."""
         if self.num_items == len(self):
             return values
+        import torch
+
         sums = values.new_zeros(self.num_items, *values.shape[1:]).index_add(0, self.rows, values)
         counts = torch.bincount(self.rows, minlength=self.num_items)
         return sums / counts.view(-1, *[1] * (values.dim() - 1))
@@ -87,6 +143,8 @@ class Batch:
         *,
         rows: Any = None,
         targets: Mapping[str, Any] | None = None,
+        target: Batch | None = None,
+        causal: bool = False,
     ) -> Batch:
         """Build a batch from flat arrays and compute its positions.
 
@@ -96,35 +154,20 @@ class Batch:
             offsets: (B+1,) integers, ascending from 0 to T; no sequence may be empty.
             rows: (B,) integers; 0..B-1 when None.
             targets: arrays by name; see the class.
+            target: the decoder's side.
+            causal: see the class.
 
         Raises:
             ValueError: offsets or segments don't fit the tokens.
         """
-        flat = torch.as_tensor(tokens, dtype=torch.int64)
-        edges = np.asarray(offsets, np.int32)  # for a single text numpy is several times quicker than torch
-        lengths = np.diff(edges)
-        num_sequences = len(lengths)
-        if num_sequences == 0 or edges[0] != 0 or edges[-1] != flat.shape[0] or lengths.min() < 1:
-            raise ValueError(
-                f"offsets must rise from 0 to {flat.shape[0]} with no empty sequence; got {edges.tolist()}"
-            )
-        halves = torch.as_tensor(segments, dtype=torch.int64)
-        if halves.shape != flat.shape:
-            raise ValueError(f"{flat.shape[0]} tokens need as many segments; got {tuple(halves.shape)}")
-        positions = np.arange(flat.shape[0]) - np.repeat(edges[:-1].astype(np.int64), lengths)
-        return cls(
-            tokens=flat,
-            segments=halves,
-            positions=torch.from_numpy(positions),
-            offsets=torch.as_tensor(edges),
-            rows=torch.arange(num_sequences) if rows is None else torch.as_tensor(rows, dtype=torch.int64),
-            max_length=int(lengths.max()),
-            targets={name: torch.as_tensor(value) for name, value in (targets or {}).items()},
-        )
+        decoder = None if target is None else target.arrays
+        return cls.of(Packed.pack(tokens, segments, offsets, rows=rows, targets=targets, target=decoder, causal=causal))
 
     @classmethod
     def column(cls, tokens: Tensor, positions: Tensor) -> Batch:
         """Pack (R,) tokens of R sequences at `positions` (R,), one token each: a step of generation."""
+        import torch
+
         count = tokens.shape[0]
         return cls(
             tokens=tokens,
@@ -155,6 +198,8 @@ class Batch:
         Raises:
             ValueError: a row has no tokens, or has padding before or between them.
         """
+        import torch
+
         mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
         keep = mask.bool()
         lengths = keep.sum(1)
@@ -169,6 +214,8 @@ class Batch:
 
     def unpack(self, values: Tensor, *, padding: float = 0.0) -> Tensor:
         """Return (T, ...) values as (B, S, ...), short sequences filled with `padding`."""
+        import torch
+
         shape = (len(self), self.max_length, *values.shape[1:])
         padded = values.new_full(shape, padding)
         rows = torch.repeat_interleave(torch.arange(len(self), device=values.device), self.lengths)
@@ -176,6 +223,8 @@ class Batch:
 
     def begun_at(self, first: Tensor) -> Batch:
         """Return the batch with the positions of sequence b starting at `first[b]`; `first` is (B,)."""
+        import torch
+
         shift = torch.repeat_interleave(first, self.lengths, output_size=self.num_tokens)
         return replace(self, positions=self._positions_from_zero() + shift)
 
@@ -185,59 +234,44 @@ class Batch:
 
     def _positions_from_zero(self) -> Tensor:
         """Return the position of each token in its sequence, counted from 0: (T,)."""
+        import torch
+
         starts = torch.repeat_interleave(self.starts, self.lengths, output_size=self.num_tokens)
         return torch.arange(self.num_tokens, device=starts.device) - starts
 
-    def select(self, indices: Sequence[int] | Tensor) -> Batch:
+    def select(self, indices: Sequence[int] | NDArray[np.int64] | Tensor) -> Batch:
         """Return the sequences at `indices`, in that order, with their targets; items are renumbered from 0.
 
         Sequences of one item must be adjacent in `indices`.
         """
-        chosen = torch.as_tensor(indices, dtype=torch.int64, device=self.tokens.device)
-        lengths = self.lengths[chosen]
-        offsets = torch.zeros(len(chosen) + 1, dtype=torch.int32, device=self.tokens.device)
-        offsets[1:] = lengths.cumsum(0)
-        within = torch.arange(int(offsets[-1]), device=offsets.device)
-        within -= torch.repeat_interleave(offsets[:-1].long(), lengths)
-        source = torch.repeat_interleave(self.starts[chosen], lengths) + within  # (T',) old index of each kept token
-        old_rows = self.rows[chosen]
-        starts_item = torch.ones_like(old_rows)
-        starts_item[1:] = (old_rows.diff() != 0).long()  # 1 where a sequence starts a new item
+        wanted: Any = indices.cpu().numpy() if hasattr(indices, "cpu") else indices
+        stored = self._stored
+        if isinstance(stored, Packed):
+            return Batch.of(stored.select(wanted))
+        from torch import from_numpy
+
+        device, slots = self.tokens.device, self.targets.get("slot.position")
+        positions = None if slots is None else slots.cpu().numpy()
+        chosen = selection(self.offsets.cpu().numpy(), self.rows.cpu().numpy(), positions, wanted)
+        source = from_numpy(chosen.tokens).to(device)
+
+        def take(value: Tensor, index: NDArray[np.int64]) -> Tensor:
+            return value[source if index is chosen.tokens else from_numpy(index).to(value.device)]
+
+        targets = chosen.of_targets(self.targets, take)
+        if chosen.positions is not None:
+            targets["slot.position"] = from_numpy(chosen.positions).to(device)
         return replace(
             self,
             tokens=self.tokens[source],
             segments=self.segments[source],
             positions=self.positions[source],
-            offsets=offsets,
-            rows=starts_item.cumsum(0) - 1,
-            max_length=int(lengths.max()),
-            targets=self._select_targets(chosen, source, old_rows[starts_item.bool()]),
-            target=None if self.target is None else self.target.select(chosen),
+            offsets=from_numpy(chosen.offsets).to(device),
+            rows=from_numpy(chosen.rows).to(device),
+            max_length=int(np.diff(chosen.offsets).max()),
+            targets=targets,
+            target=None if self.target is None else self.target.select(chosen.sequences),
         )
-
-    def _select_targets(self, chosen: Tensor, source: Tensor, items: Tensor) -> dict[str, Tensor]:
-        """Select from each target along its own axis."""
-        selected: dict[str, Tensor] = {}
-        slots = None
-        if "slot.position" in self.targets:
-            new_index = torch.full((self.num_tokens,), -1, dtype=torch.int64, device=source.device)
-            new_index[source] = torch.arange(len(source), device=source.device)
-            moved = new_index[self.targets["slot.position"]]
-            kept = (moved >= 0).nonzero().flatten()
-            slots = kept[moved[kept].argsort()]
-            selected["slot.position"] = moved[slots]
-        for name, value in self.targets.items():
-            axis = name.split(".")[0]
-            if axis == "item":
-                selected[name] = value[items]
-            elif axis == "sequence":
-                selected[name] = value[chosen]
-            elif axis == "token":
-                selected[name] = value[source]
-            elif name != "slot.position":
-                assert slots is not None, f"target {name} needs slot.position"
-                selected[name] = value[slots]
-        return selected
 
     def split(self, max_tokens: int, *, whole_items: bool | None = None) -> list[Batch]:
         """Cut into batches of consecutive sequences with at most `max_tokens` tokens each.
@@ -248,27 +282,24 @@ class Batch:
             max_tokens: tokens of a batch.
             whole_items: whether sequences of an item stay in one batch; if None, only where a target runs along items.
         """
+        stored: Any = self._stored
         if whole_items is None:
-            whole_items = any(name.startswith("item.") for name in self.targets)
-        unit = self.rows if whole_items else torch.arange(len(self), device=self.rows.device)
-        sizes = torch.bincount(unit, weights=self.lengths.double()).long().tolist()
-        batch_numbers = [0]  # the batch of each unit
-        room = max_tokens - sizes[0]
-        for size in sizes[1:]:
-            fits = size <= room
-            room = room - size if fits else max_tokens - size
-            batch_numbers.append(batch_numbers[-1] + (not fits))
-        if batch_numbers[-1] == 0:
-            return [self]
-        batch_of = torch.tensor(batch_numbers, device=unit.device)[unit]
-        return [self.select((batch_of == number).nonzero().flatten()) for number in range(batch_numbers[-1] + 1)]
+            whole_items = any(name.startswith("item.") for name in stored.targets)
+        offsets, rows = (
+            each if isinstance(each, np.ndarray) else each.cpu().numpy() for each in (stored.offsets, stored.rows)
+        )
+        parts = groups(offsets, rows if whole_items else np.arange(len(self)), max_tokens)
+        return [self] if len(parts) == 1 else [self.select(part) for part in parts]
 
     def to(self, device: torch.device | str) -> Batch:
         """Return the batch on a device; copies to a GPU are asynchronous."""
+        import torch
+
         wait = torch.device(device).type == "cpu"  # a copy to the CPU must be complete before it is read
-        if wait and self.tokens.device.type == "cpu":
+        if wait and (isinstance(self._stored, Packed) or self.tokens.device.type == "cpu"):
             return self
-        return replace(
+        stored = self._stored
+        moved = replace(
             self,
             tokens=self.tokens.to(device, non_blocking=not wait),
             segments=self.segments.to(device, non_blocking=not wait),
@@ -278,3 +309,6 @@ class Batch:
             targets={name: value.to(device, non_blocking=not wait) for name, value in self.targets.items()},
             target=None if self.target is None else self.target.to(device),
         )
+        if isinstance(stored, Packed):
+            vars(moved)["_original"] = stored  # so that decoding copies nothing back
+        return moved

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -195,14 +196,14 @@ def test_means_over_the_sequences_of_an_item() -> None:
 def test_the_decoder_side_is_selected_too() -> None:
     source = make([2, 3])
     batch = Batch.pack([1, 2, 3], [0] * 3, [0, 1, 3], targets={"sequence.label": [4, 5]})
-    both = Batch(**{**vars(batch), "target": source}).select([1])
+    both = replace(batch, target=source).select([1])
     assert both.target is not None
     assert sequences(both.target) == [sequences(source)[1]]
     assert both.targets["sequence.label"].tolist() == [5]
 
 
 def test_to_moves_every_tensor() -> None:
-    batch = Batch(**{**vars(make([2, 3])), "target": make([1, 1])}).to("meta")
+    batch = replace(make([2, 3]), target=make([1, 1])).to("meta")
     assert batch.target is not None
     for part in (batch, batch.target):
         tensors = [part.tokens, part.segments, part.positions, part.offsets, part.rows, *part.targets.values()]

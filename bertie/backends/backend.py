@@ -1,42 +1,31 @@
-"""The contract of `backends/`: another program runs the encoder, and torch runs the head.
+"""The contract of `backends/`: another program runs a model, and torch the parts that it can't run.
 
-A backend freezes an encoder into files and opens them as a module from packed batches to hidden vectors. With a task's
-head on top it is a `TaskModel` like any other, so prediction, evaluation and search need no changes. Heads cost little.
-They stay in torch and in fp32, also if the encoder runs in a lower precision.
+A backend freezes encoder and head into the files of one graph and opens them as a network from packed batches to the
+head's outputs. The network is a `TaskModel` like any other, so prediction, evaluation and search need no changes. A
+head that has no form in a graph (`_heads.py`) stays in torch and in fp32, over a graph of the encoder.
 
-Shapes: T tokens, B sequences, S longest sequence, H hidden.
+Shapes: T tokens, B sequences, H hidden.
 """
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from bertie.backends._frozen import Facts, Frozen, open_frozen
+from bertie.backends._heads import fits, has_form, hidden_of, restore
+from bertie.backends._precision import LIMITS as LIMITS
+from bertie.backends._precision import Precision as Precision
 from bertie.batch import Batch
-from bertie.errors import DataError, SettingsError
+from bertie.errors import SettingsError
 from bertie.formats.format import Bundle
 from bertie.tasks.task import TaskModel
-from bertie.untrusted import read_bytes
-
-Precision = Literal["exact", "bf16", "int8"]
-"""The agreement of the vectors with those of fp32; see `LIMITS`."""
-LIMITS: dict[str, float] = {"exact": 1e-4, "bf16": 0.9999, "int8": 0.995}
-"""Limits on texts' mean vectors of length 1: for exact the largest difference, for others the lowest mean cosine."""
-_EXTERNAL = b"\x0a\x08location\x12"  # marks a tensor in another file in an ONNX graph
-Ids = NDArray[np.int64]
-Padded = Callable[[Ids, Ids, Ids], NDArray[np.float32]]
-"""(tokens, mask, segments), (B, S) each, to hidden vectors (B, S, H)."""
 
 
 class Backend(ABC):
@@ -79,133 +68,129 @@ class Backend(ABC):
             raise SettingsError(f"--backend {self.name} --precision {precision}: {reason}")
 
     @abstractmethod
-    def freeze(self, bundle: Bundle, path: Path, precision: Precision) -> None:
+    def freeze(self, bundle: Bundle, path: Path, precision: Precision, *, hidden: bool = False) -> Facts:
         """Write the files that `open` reads into the existing folder `path`.
+
+        Args:
+            bundle: the model.
+            path: the folder.
+            precision: of the graph.
+            hidden: whether the graph returns the hidden vectors too, if it has no such output anyway.
+
+        Returns:
+            What `open` needs to know.
 
         Raises:
             SettingsError: the model can't be frozen.
         """
 
-    @abstractmethod
-    def open(self, bundle: Bundle, path: Path, precision: Precision) -> TaskModel:
-        """Return a model of the frozen encoder in `path` and the bundle's head; it uses as many threads as torch.
+    def open(self, bundle: Bundle, path: Path, facts: Facts) -> TaskModel:
+        """Return the frozen model in `path`; it uses as many threads as torch.
 
         Args:
-            bundle: its head and config are used, its encoder is not.
+            bundle: its head and config are used. Weights of the head are needed only if the graph lacks it.
             path: folder that `freeze` wrote.
-            precision: precision that it was frozen for.
+            facts: what `freeze` returned.
+
+        Raises:
+            SettingsError: the runtime isn't installed, a file is missing, or the graph is that of another task.
+            DataError: a file is broken or has changed.
         """
+        return frozen_network(bundle, open_frozen(path, facts, threads=torch.get_num_threads()))
 
     def prepare(self, bundle: Bundle, precision: Precision) -> TaskModel:
-        """Freeze and open; no file stays on disk.
+        """Freeze and open, with the hidden vectors as an output; no file stays on disk.
 
         Raises:
             SettingsError: a package is missing, or the model can't be run.
         """
         self.admit(bundle, precision)
         with TemporaryDirectory(prefix="bertie-frozen-") as folder:
-            self.freeze(bundle, Path(folder), precision)
-            return self.open(bundle, Path(folder), precision)
+            facts = self.freeze(bundle, Path(folder), precision, hidden=True)
+            return self.open(bundle, Path(folder), facts)
 
 
-def stored_graph(file: Path) -> bytes:
-    """Read a stored ONNX graph, which must hold all its weights.
-
-    Raises:
-        SettingsError: there is no such file.
-        DataError: weights are in other files, which have no checksums.
-    """
-    content = read_bytes(file, limit=2**31)
-    if _EXTERNAL in content:
-        raise DataError(f"{file} has weights in other files, unlike bertie's exports; export the model again")
-    return content
-
-
-def check_hidden(hidden: NDArray[Any], shape: tuple[int, ...], file: Path) -> None:
-    """Check that the output of a stored graph is hidden vectors of the right shape.
+def frozen_network(bundle: Bundle, frozen: Frozen) -> TaskModel:
+    """Return the network of a graph, with the bundle's head in torch if the graph doesn't have it.
 
     Raises:
-        DataError: it has another shape or type.
+        SettingsError: the graph is that of another task.
     """
-    if hidden.shape != shape or hidden.dtype != np.float32:
-        raise DataError(
-            f"{file} returned {hidden.dtype} of shape {hidden.shape} instead of float32 of shape {shape}; it is the "
-            "graph of another model: export the model again"
-        )
+    head = bundle.model.head
+    network: TaskModel
+    if has_form(head):
+        if not fits(head, frozen.facts.outputs):
+            raise SettingsError(
+                f"the model was exported for another task than {bundle.task.name}, so its graph lacks outputs that "
+                f"this task needs; export it with --task {bundle.task.name}"
+            )
+        network = FrozenNetwork(bundle.config, frozen, head)
+    else:
+        network = TaskModel(FrozenEncoder(bundle.config, frozen), head)
+    return network.eval()
 
 
 class FrozenEncoder(nn.Module):
-    """An encoder that another program runs on padded batches.
+    """The hidden vectors of a graph.
 
     Args:
         config: of the frozen encoder.
-        run: function that runs the program.
-        digest: SHA-256 of the program's input files, in hexadecimal digits.
+        frozen: the graph.
     """
 
-    def __init__(self, config: Any, run: Padded, digest: str) -> None:
+    def __init__(self, config: Any, frozen: Frozen) -> None:
         super().__init__()
-        self.config, self._run = config, run
+        self.config, self._frozen = config, frozen
         # Stored as a parameter, so that fingerprints differ between weights and `.device` can be found.
-        self.digest = nn.Parameter(torch.tensor(list(bytes.fromhex(digest)), dtype=torch.uint8), requires_grad=False)
+        digest = torch.tensor(list(bytes.fromhex(frozen.digest)), dtype=torch.uint8)
+        self.digest = nn.Parameter(digest, requires_grad=False)
 
     def forward(self, batch: Batch, noise: None = None) -> Tensor:
-        """Map a packed batch to (T, H)."""
+        """Map a packed batch to (T, H).
+
+        Raises:
+            SettingsError: the graph doesn't return hidden vectors.
+        """
         del noise  # there is no dropout in inference
+        found: Tensor | None = hidden_of(self.run(batch))
+        if found is None:
+            raise SettingsError("the exported graph returns no hidden vectors; use the original model folder")
+        return found
+
+    def run(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the outputs of the graph for a packed batch."""
         if batch.causal:
             raise SettingsError("a frozen encoder can't run causal attention; use --backend eager")
-        if batch.max_length > self.config.max_positions:
-            raise ValueError(
-                f"a sequence has {batch.max_length} tokens, the model takes at most {self.config.max_positions}"
-            )
-        groups = like_lengths(batch.lengths.numpy())
-        if len(groups) == 1 and len(groups[0]) == len(batch):
-            return self._padded(batch)
-        hidden = torch.empty(batch.num_tokens, self.config.hidden_size)
-        indices = torch.arange(batch.num_tokens)
-        for group in groups:
-            part = replace(batch, targets={"token.index": indices}, target=None).select(torch.from_numpy(group))
-            hidden[part.targets["token.index"]] = self._padded(part)
-        return hidden
-
-    def _padded(self, batch: Batch) -> Tensor:
-        mask = batch.unpack(torch.ones_like(batch.tokens))
-        inputs = (batch.unpack(batch.tokens).numpy(), mask.numpy(), batch.unpack(batch.segments).numpy())
-        return torch.from_numpy(self._run(*inputs))[mask.bool()]
+        slots = batch.targets.get("slot.position")
+        arrays = (batch.tokens.numpy(), batch.segments.numpy(), batch.offsets.numpy())
+        found = self._frozen.packed(*arrays, slots=None if slots is None else slots.numpy())
+        return {name: torch.from_numpy(values) for name, values in found.items()}
 
 
-def like_lengths(lengths: Ids) -> list[Ids]:
-    """Split sequences into groups with little padding; return the indices of each group, longest sequences first.
+class FrozenNetwork(TaskModel):
+    """A graph with encoder and head.
 
-    >>> [group.tolist() for group in like_lengths(np.array([10, 500, 9, 490]))]
-    [[1, 3], [0, 2]]
+    Args:
+        config: of the frozen encoder.
+        frozen: the graph.
+        head: the head that was frozen; its weights aren't used.
     """
-    order = np.argsort(-lengths, kind="stable")
-    groups: list[Ids] = []
-    start = lost = 0
-    for end, index in enumerate(order.tolist()):
-        lost += int(lengths[order[start]] - lengths[index])
-        # A further call costs about as much as a hundred tokens, so a group may have that much padding.
-        if lost > _CALL_TOKENS + (end - start) * int(lengths[order[start]]) // 16:
-            groups.append(order[start:end])
-            start, lost = end, 0
-    return [*groups, order[start:]]
 
+    in_one = True
 
-_CALL_TOKENS = 96
+    def __init__(self, config: Any, frozen: Frozen, head: nn.Module) -> None:
+        super().__init__(FrozenEncoder(config, frozen), nn.Identity())
+        self._frozen_head = (head,)  # in a tuple, so that it doesn't count as a part of this module
+
+    def forward(self, batch: Batch, noise: Any = None) -> Any:
+        """Return what the head returns."""
+        encoder: Any = self.encoder
+        return restore(self._frozen_head[0], encoder.run(batch), batch)
 
 
 def under_head(encoder: nn.Module, bundle: Bundle) -> TaskModel:
     """Return a model of an encoder and the bundle's head."""
     return TaskModel(encoder, bundle.model.head).eval()
-
-
-def sha256(*parts: bytes) -> str:
-    """Return the SHA-256 of bytes, as 64 hexadecimal digits."""
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part)
-    return digest.hexdigest()
 
 
 def has_bf16() -> bool:

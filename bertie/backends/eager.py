@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from bertie import progress
+from bertie.backends._frozen import Facts
 from bertie.backends._fused import shared_copy, with_fused_layers
 from bertie.backends.backend import Backend, Precision, has_bf16, has_int8, under_head
 from bertie.batch import Batch
@@ -39,7 +40,7 @@ class Eager(Backend):
             return ""
         return "int8 runs on CPUs only; use --precision bf16"
 
-    def freeze(self, bundle: Bundle, path: Path, precision: Precision) -> None:
+    def freeze(self, bundle: Bundle, path: Path, precision: Precision, *, hidden: bool = False) -> Facts:
         """Refuse: there is nothing to freeze.
 
         Raises:
@@ -48,14 +49,6 @@ class Eager(Backend):
         raise SettingsError(
             "--backend eager runs the model folder as it is, in any --precision; there is nothing to export"
         )
-
-    def open(self, bundle: Bundle, path: Path, precision: Precision) -> TaskModel:
-        """Refuse, as `freeze` does.
-
-        Raises:
-            SettingsError: always.
-        """
-        raise SettingsError(f"{path} is not an export of eager, which has no exports")
 
     def prepare(self, bundle: Bundle, precision: Precision) -> TaskModel:
         """Return the model itself, or the head on a copy of the encoder in kernels or in a lower precision."""

@@ -3,17 +3,20 @@
 A helper of the formats. It knows no tensors and no tasks.
 """
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bertie import registry
 from bertie.errors import DataError, SettingsError
 from bertie.formats._folder import no_config
-from bertie.formats._keys import refuse_others
-from bertie.models.model import Architecture, Config, architecture
 from bertie.untrusted import read_object
+
+if TYPE_CHECKING:
+    from bertie.models.model import Architecture, Config
 
 _MAX_SIZE = 1 << 31
 # Features that bertie's encoders lack: a config that turns one on describes another network.
@@ -50,6 +53,8 @@ def architecture_name(values: Mapping[str, Any], folder: Path) -> str:
     Raises:
         DataError: bertie has no such architecture.
     """
+    from bertie.models.model import architecture
+
     known = registry.choices("models")
     kind = values["model_type"] if values.get("model_type") is not None else _from_classes(values, known, folder)
     if kind == "encoder-decoder":
@@ -95,6 +100,8 @@ def encoder_config(values: Mapping[str, Any], module: Architecture, folder: Path
         DataError: a value of the wrong type or out of range.
         SettingsError: a feature that the encoder lacks.
     """
+    from bertie.formats._keys import refuse_others
+
     refuse_others(values, folder)
     where = f"{folder}/config.json"
     for field in dataclasses.fields(module.config):
@@ -111,7 +118,7 @@ def encoder_config(values: Mapping[str, Any], module: Architecture, folder: Path
     return config
 
 
-def _check(value: Any, field: "dataclasses.Field[Any]", name: str) -> None:
+def _check(value: Any, field: dataclasses.Field[Any], name: str) -> None:
     """Check a value against the type of its field: a size, a rate, a small number, a flag or a name."""
     kind = field.type.__name__ if isinstance(field.type, type) else str(field.type)
     if value is None and (field.name == "pad_id" or "None" in kind):

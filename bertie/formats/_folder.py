@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from bertie.errors import DataError, SettingsError
-from bertie.formats._places import HEAD, OTHERS, weight_files
+from bertie.formats._places import OTHERS, is_exported, weight_files
 from bertie.native import said
 from bertie.tokenizer.sources import VOCABULARIES
 from bertie.untrusted import read_object
@@ -38,7 +38,7 @@ def weights_of(folder: Path) -> list[Path]:
     """
     if files := weight_files(folder, "model.safetensors"):
         return files
-    if (folder / HEAD).is_file():
+    if is_exported(folder):
         raise SettingsError(
             f"{folder} is an exported model, for predict, evaluate and search only; for anything else, use the folder "
             "that it was exported from"

@@ -3,17 +3,20 @@
 A helper of the formats. It reads no files.
 """
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from bertie import registry
 from bertie.errors import DataError, SettingsError
 from bertie.tasks._lookup import task_class
 from bertie.tasks.task import Task, parse_settings
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _INFERRED = {
     "EncoderDecoderModel": "generation",

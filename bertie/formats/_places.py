@@ -8,10 +8,10 @@ from pathlib import Path
 
 from bertie.errors import DataError, SettingsError
 from bertie.tokenizer import sentencepiece
-from bertie.untrusted import read_json
+from bertie.untrusted import read_json, read_object
 
 HEAD = "head.safetensors"
-"""The weight file of a folder that `exported.py` wrote; it holds the head only."""
+"""A file of a folder that `exported.py` wrote: the weights of a head that the graph doesn't hold."""
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar")
 OTHERS = {
     ".gguf": "a GGUF model of llama.cpp, which can't be converted back",
@@ -74,6 +74,17 @@ def resolve(path_or_hub_id: str | Path, *, pickles: bool = False) -> Path:
             "config.json and model.safetensors"
         ) from error
     return Path(folder)
+
+
+def is_exported(folder: Path) -> bool:
+    """Tell whether a folder is an exported model; False if its config.json can't be read."""
+    if not (folder / "config.json").is_file():
+        return False
+    try:
+        ours = read_object(folder / "config.json").get("bertie")
+    except (DataError, SettingsError):
+        return False
+    return isinstance(ours, dict) and "export" in ours
 
 
 def weight_files(folder: Path, name: str) -> list[Path]:

@@ -45,10 +45,10 @@ def current(
         rest = {key: value for key, value in ours.items() if key not in ("task", "settings")}
         note = f"bertie wrote it for {name}, but another program saved it as {written[0]}; it is read as the latter"
         return {**values, "bertie": rest}, [f"{folder}: {note}"]
-    return _relabelled(values, folder, settings)
+    return relabelled(values, folder, settings)
 
 
-def _relabelled(
+def relabelled(
     values: Mapping[str, Any], folder: Path, settings: Mapping[str, Any]
 ) -> tuple[dict[str, Any], list[str]]:
     """Compare the labels and the problem type with those stored under `bertie`.

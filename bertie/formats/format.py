@@ -4,17 +4,19 @@ A format file offers `read(path, ...) -> Bundle` and `write(bundle, path)`. Both
 missing unless the caller allows it. Reading a written model gives the same Bundle.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from bertie.formats._causal import decoder_only
-from bertie.formats._seq2seq import KIND, over
-from bertie.models.model import Config
-from bertie.nn.initialize import initialize
-from bertie.tasks.task import Task, TaskModel
+from bertie.tasks.task import Task
 from bertie.tokenizer.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    import torch
+
+    from bertie.models.model import Config
+    from bertie.tasks._network import TaskModel
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +50,10 @@ def new(config: Config, task: Task, tokenizer: Tokenizer, seed: int, *, architec
         seed: of the weights; encoder and head draw from separate streams, so the encoder is the same under any head.
         architecture: the file of models/ that defines `config`.
     """
+    from bertie.formats._causal import decoder_only
+    from bertie.formats._seq2seq import KIND, over
+    from bertie.tasks._network import TaskModel
+
     if task.needs_decoder and not hasattr(config, "start_id"):
         architecture, config = KIND, over(config, tokenizer, task)
     architecture, config = decoder_only(architecture, config, task)
@@ -63,6 +69,10 @@ def initialize_head(head: torch.nn.Module, encoder: Any, *, seed: int, names: se
 
     With `names`, only these are initialized. Parameters of the encoder, such as a tied output matrix, don't change.
     """
+    import torch
+
+    from bertie.nn.initialize import initialize
+
     shared = {id(value) for value in encoder.parameters()}
     own = {name: value for name, value in head.named_parameters() if id(value) not in shared}
     kept = {name: value.detach().clone() for name, value in own.items() if names is not None and name not in names}

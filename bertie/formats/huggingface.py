@@ -24,6 +24,7 @@ from bertie.formats._config import architecture_name, encoder_config, read_confi
 from bertie.formats._generation import read_generation, with_ids, write_generation
 from bertie.formats._keys import unknown_keys
 from bertie.formats._objective import check_labels, check_shape, doubts, infer_task, make_task, stored_task
+from bertie.formats._pieces import read_tokenizer as read_tokenizer
 from bertie.formats._places import resolve as resolve
 from bertie.formats._rewritten import current
 from bertie.formats._sentence_transformers import encoder_folder, is_layout, read_layout, write_layout
@@ -35,7 +36,6 @@ from bertie.formats.format import Bundle, initialize_head
 from bertie.models.model import architecture
 from bertie.tasks._lookup import task_class, task_name
 from bertie.tasks.task import Task, TaskModel
-from bertie.tokenizer.reading import load_tokenizer
 from bertie.tokenizer.tokenizer import Tokenizer
 from bertie.tokenizer.writing import save_tokenizer
 from bertie.untrusted import read_bytes
@@ -185,22 +185,6 @@ def _left_out(model: TaskModel, state: Mapping[str, Tensor], stored: Stored, fol
         raise DataError(f"{folder}: the encoder has no parameter for {', '.join(unused)}")
     parts = sorted({".".join(name.split(".")[:2]) for name in unused}) + sorted(stored.strangers)
     return [f"{folder}: not needed for {task}, left out: {', '.join(parts)}"] if parts else []
-
-
-def read_tokenizer(folder: Path, values: Mapping[str, Any], vocab_size: int) -> Tokenizer:
-    """Read a folder's tokenizer, and check that it is the one that config.json was written with."""
-    tokenizer = load_tokenizer(folder)
-    if tokenizer.vocab_size > vocab_size:
-        raise DataError(
-            f"{folder}: the tokenizer has {tokenizer.vocab_size} tokens, but the model only {vocab_size} embeddings"
-        )
-    golden = values.get("bertie", {}).get("golden_ids")
-    if golden is not None and golden != tokenizer.golden_ids():
-        raise DataError(
-            f"{folder}: the tokenizer cuts the stored test text differently than when the model was written; its files "
-            "have changed, or this version of the tokenizers package differs"
-        )
-    return tokenizer
 
 
 def _refuse_learned(state: Mapping[str, Tensor], folder: Path) -> None:

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from bertie import progress
@@ -32,7 +31,9 @@ from bertie.inference.masked_scores import (
     the_masks,
     word_ends,
 )
+from bertie.inference.network import without_gradients
 from bertie.inference.predictor import Predictor
+from bertie.packed import as_array
 from bertie.tasks._guess import Guess
 from bertie.tasks._lines import printable
 from bertie.tasks.masked_lm import space_before_mask
@@ -253,9 +254,9 @@ def _sums(
             [_replaced(sequences[row], positions[row], shown) for row, shown, _ in some],
             [[positions[row] + slot] for row, _, slot in some],
         )
-        with torch.inference_mode():
+        with without_gradients(predictor.model):
             for part, table in log_probabilities(predictor.model, batch):
                 for key, scores in zip(some[part], table, strict=True):
                     numbers, pieces = (list(column) for column in zip(*needed[key], strict=True))
-                    np.add.at(sums[key[0]], numbers, scores[pieces].double().cpu().numpy())
+                    np.add.at(sums[key[0]], numbers, as_array(scores[pieces]).astype(np.float64))
     return sums

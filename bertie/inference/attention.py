@@ -8,17 +8,15 @@ Shapes: L layers, N heads, S tokens of one sequence, T = S of a batch with one s
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor, nn
-
-from bertie.backends._fused import shared_copy
 from bertie.batch import Batch
 from bertie.errors import SettingsError
 from bertie.inference.predictor import Predictor
-from bertie.nn.block import SelfAttention
 from bertie.tokenizer.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -86,7 +84,12 @@ def tokens_of(tokenizer: Tokenizer, text: str, pair: str | None = None, *, max_l
 
 def has_attention(predictor: Predictor[Any]) -> bool:
     """Tell whether the attention weights of a model can be shown. Those of an exported encoder can't."""
-    return any(isinstance(part, SelfAttention) for part in predictor.bundle.model.encoder.modules())
+    encoder: Any = getattr(predictor.bundle.model, "encoder", None)
+    if encoder is None:
+        return False
+    from bertie.nn.block import SelfAttention
+
+    return any(isinstance(part, SelfAttention) for part in encoder.modules())
 
 
 def attention_of(predictor: Predictor[Any], batch: Batch) -> Tensor:
@@ -107,6 +110,11 @@ def attention_of(predictor: Predictor[Any], batch: Batch) -> Tensor:
     """
     if not has_attention(predictor):
         raise SettingsError("the attention of an exported model can't be seen; load the model folder it was made from")
+    import torch
+
+    from bertie.backends._fused import shared_copy
+    from bertie.nn.block import SelfAttention
+
     encoder = shared_copy(predictor.bundle.model.encoder).eval()
     layers: list[Tensor] = []
 

@@ -8,19 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from bertie import registry
 from bertie.backends.backend import has_bf16, has_int8
-from bertie.errors import SettingsError
-from bertie.formats import exported
 from bertie.ops.layer import kernel as layer
 
 if TYPE_CHECKING:
     from bertie.backends.backend import Backend, Precision
     from bertie.formats.format import Bundle
-    from bertie.tasks.task import TaskModel
 
 Case = Literal["few", "many"]
 MANY_ITEMS = 500
@@ -101,20 +97,3 @@ def load_backend(name: str) -> Backend:
     """
     backend: Backend = registry.load("backends", name).BACKEND()
     return backend
-
-
-def open_exported(bundle: Bundle, folder: Path, device: str, precision: Precision, backend: str) -> TaskModel:
-    """Open the encoder of an exported folder.
-
-    Raises:
-        SettingsError: backend, precision or device differ from those of the export.
-    """
-    facts = exported.facts(bundle)
-    for name, asked in (("backend", backend), ("precision", precision)):
-        if asked not in ("auto", facts[name]):
-            raise SettingsError(f"{folder} was exported with --{name} {facts[name]}, not {asked}; export it again")
-    if device not in ("auto", "cpu"):
-        raise SettingsError(f"{folder} was exported for the CPU; for --device {device} use the original model folder")
-    exporter = load_backend(facts["backend"])
-    exporter.require()
-    return exporter.open(bundle, folder, precision)

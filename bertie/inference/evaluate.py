@@ -8,22 +8,25 @@ Shapes: B sequences.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import nn
 
 from bertie import progress
 from bertie.batch import Batch
-from bertie.errors import DataError
+from bertie.errors import DataError, SettingsError
 from bertie.inference.forward import MAX_TOKENS, Part, forward, numbered
+from bertie.inference.network import device_of, has_torch, in_torch, without_gradients
+from bertie.inference.network import resting as resting
 from bertie.metrics.classification import confusion
 from bertie.sampling.random import stream
 from bertie.tasks.task import Judgement, Keys, Loss, Task
 from bertie.tokenizer.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 
 @dataclass(frozen=True)
@@ -114,9 +117,9 @@ def evaluate_batches(
     Raises:
         DataError: there are no batches.
     """
-    target = device or next(model.parameters()).device
+    target = device or device_of(model)
     tally = _Tally()
-    with resting(model), torch.inference_mode():
+    with resting(model), without_gradients(model):
         for batch in batches:
             moved = batch.to(target)
             tally.add(task.loss(model(moved), moved))
@@ -127,7 +130,7 @@ def evaluate_batches(
 
 
 def evaluate(
-    model: nn.Module,
+    model: Any,
     task: Task,
     items: Sequence[Any],
     tokenizer: Tokenizer,
@@ -143,7 +146,7 @@ def evaluate(
     masked by random streams of `seed` and the item's number, and the scores are the figures of the loss.
 
     Args:
-        model: put into evaluation mode, and back afterwards.
+        model: a network, which is put into evaluation mode and back afterwards, or the graph of an exported model.
         task: of the model.
         items: all with labels, or all without.
         tokenizer: of the model.
@@ -155,7 +158,7 @@ def evaluate(
     Raises:
         DataError: there are no items; an item can't be used; only some items have labels; or none has and the task
             needs labels.
-        SettingsError: the task can't be evaluated.
+        SettingsError: the task can't be evaluated, or its figures are those of a loss and torch isn't installed.
     """
     labelled = _are_labelled(task, items)
     predictions: list[Any] = [None] * len(items) if labelled else []
@@ -163,15 +166,15 @@ def evaluate(
     draw_keys = None if labelled else lambda numbers: _keys(seed, numbers)
     with resting(model):
         for first, part in _parts(model, task, items, tokenizer, max_tokens=max_tokens, draw_keys=draw_keys):
-            with torch.inference_mode():
+            with without_gradients(model):
                 _measure(task, part, tally, labelled=labelled)
                 if labelled:
                     with numbered(part.numbers, part.items):
                         decoded = task.decode(part.outputs, part.batch, part.items, tokenizer)
                     for number, prediction in zip(part.numbers, decoded, strict=True):
                         predictions[number] = prediction
-            if first and "sequence.cut" in part.batch.targets:
-                num_cut += int((part.batch.targets["sequence.cut"] > 0).sum())
+            if first and "sequence.cut" in part.batch.arrays.targets:
+                num_cut += int((part.batch.arrays.targets["sequence.cut"] > 0).sum())
             if first and bar is not None:
                 bar.advance(len(part.items))
     figures = tally.means() if tally.weights else {}
@@ -204,7 +207,7 @@ def rejudge(found: Evaluation, task: Task, items: Sequence[Any], *, num_worst: i
 
 
 def _parts(
-    model: nn.Module,
+    model: Any,
     task: Task,
     items: Sequence[Any],
     tokenizer: Tokenizer,
@@ -223,9 +226,19 @@ def _parts(
 
 
 def _measure(task: Task, part: Part, tally: _Tally, *, labelled: bool) -> None:
-    """Add a batch's loss. Labelled items may lack targets that it needs, and are then left out; others may not."""
+    """Add a batch's loss. Labelled items may lack targets that it needs, and are then left out; others may not.
+
+    A loss needs torch. Without it, labelled items are only scored.
+    """
+    if not has_torch():
+        if labelled:
+            return
+        raise SettingsError(
+            f"evaluating {task.name} without labels measures its loss, which needs torch: pip install 'bertie[torch]'"
+        )
+    outputs = in_torch(part.outputs, task)
     try:
-        tally.add(task.loss(part.outputs, part.batch))
+        tally.add(task.loss(outputs, part.batch))
     except KeyError as error:
         if not labelled:
             raise DataError(
@@ -283,14 +296,3 @@ def _calibration(judgements: Sequence[Judgement]) -> list[tuple[float, float, in
         (sum(one for one, _ in group) / len(group), sum(credit for _, credit in group) / len(group), len(group))
         for _, group in sorted(tenths.items())
     ]
-
-
-@contextmanager
-def resting(model: nn.Module) -> Iterator[None]:
-    """Put a model into evaluation mode within the context, and back afterwards."""
-    before = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(before)

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from bertie import progress
@@ -24,6 +23,7 @@ from bertie.errors import SettingsError
 from bertie.inference.masked_scores import (
     Encoded,
     Ids,
+    best_of,
     by_budget,
     log_probabilities,
     pack,
@@ -32,6 +32,7 @@ from bertie.inference.masked_scores import (
     sequences_of,
     the_masks,
 )
+from bertie.inference.network import without_gradients
 from bertie.inference.predictor import Predictor
 from bertie.tasks._guess import Guess
 from bertie.tasks._rows import rule_out
@@ -158,13 +159,13 @@ def _guesses(
     special = list(tokenizer.special_ids)
     kept = min(count, tokenizer.vocab_size - len(tokenizer.gaps) - len(special))
     scores, pieces = [], []
-    with torch.inference_mode():
+    with without_gradients(predictor.model):
         for _, table in log_probabilities(predictor.model, batch):
             table[:, special] = -math.inf  # [MASK] would not fill a mask
             rule_out(table, tokenizer, -math.inf)
-            best, ids = table.topk(kept, dim=1)
-            scores.append(best.double().cpu().numpy())
-            pieces.append(ids.cpu().numpy())
+            best, ids = best_of(table, kept)
+            scores.append(best)
+            pieces.append(ids)
     all_scores, all_pieces = np.concatenate(scores), np.concatenate(pieces)  # (M, K)
     first = 0
     for masks in positions:

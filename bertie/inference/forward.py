@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
-from torch import nn
 
 from bertie.batch import Batch
 from bertie.errors import DataError
+from bertie.inference.network import device_of, placed, without_gradients
 from bertie.nn.device import give_memory_back
-from bertie.tasks.task import Keys, Task, TaskModel
+from bertie.tasks.task import Keys, Task
 from bertie.tokenizer.tokenizer import Tokenizer
 
 MAX_TOKENS = 4096  # the memory for activations is proportional to it
@@ -45,7 +44,7 @@ class Part:
 
 
 def forward(
-    model: nn.Module,
+    model: Any,
     task: Task,
     items: Iterable[Any],
     tokenizer: Tokenizer,
@@ -56,7 +55,7 @@ def forward(
     """Encode and run items, window by window, the longest items of a window first.
 
     Args:
-        model: in evaluation mode.
+        model: a network in evaluation mode, or the graph of an exported model.
         task: encodes the items.
         items: any number; one window of some thousand items is in memory at a time.
         tokenizer: of the model.
@@ -64,34 +63,38 @@ def forward(
         draw_keys: returns the random streams that corrupt the items of the given numbers. None: no corruption.
 
     Yields:
-        Batches that hold every item once. Outputs are inference tensors, for use under `torch.inference_mode`.
+        Batches that hold every item once. Outputs of a network in torch are inference tensors, for use under
+        `without_gradients`; those of a graph are arrays.
 
     Raises:
         DataError: an item can't be encoded (the message names its number in the stream), or outputs are not finite.
     """
-    device = next(model.parameters()).device
+    device = device_of(model)
+    on_cpu = device is None or device.type == "cpu"
     done = untrimmed = 0
     for window in _windows(items):
         numbers = range(done, done + len(window))
         with numbered(numbers, window):
             whole = task.encode(window, tokenizer, None if draw_keys is None else draw_keys(numbers))
         for indices, share in _shares(whole, len(window), max_tokens):
-            batch = share.to(device)
+            batch = placed(share, model)
             untrimmed += batch.num_tokens
-            if device.type == "cpu" and untrimmed >= _TRIM_TOKENS:
+            if on_cpu and untrimmed >= _TRIM_TOKENS:
                 give_memory_back()
                 untrimmed = 0
-            with torch.inference_mode():
+            with without_gradients(model):
                 outputs = _outputs(model, batch, max_tokens)
             _check_finite(outputs)
             yield Part([done + index for index in indices], [window[index] for index in indices], batch, outputs)
         done += len(window)
 
 
-def _outputs(model: nn.Module, batch: Batch, max_tokens: int) -> Any:
+def _outputs(model: Any, batch: Batch, max_tokens: int) -> Any:
     """Run the model. An item with more than `max_tokens` tokens goes through the encoder in parts."""
-    if batch.num_tokens <= max_tokens or not isinstance(model, TaskModel):
+    if batch.num_tokens <= max_tokens or getattr(model, "in_one", True):  # a graph divides the tokens itself
         return model(batch)
+    import torch
+
     parts = batch.split(max_tokens, whole_items=False)
     if getattr(model.head, "token_by_token", False):  # then the large hidden vectors of a long text need not be kept
         outputs = model(parts[0])
@@ -117,11 +120,19 @@ def _check_finite(outputs: Any) -> None:
     if isinstance(outputs, tuple | list):
         for part in outputs:
             _check_finite(part)
-    elif isinstance(outputs, torch.Tensor) and outputs.is_floating_point() and not bool((outputs < torch.inf).all()):
+    elif _is_floating(outputs) and not bool((outputs < float("inf")).all()):
         raise DataError(
             "the model's outputs are NaN or infinite: its weights are too large for this precision, or training "
             "damaged them; try --precision exact, or an earlier checkpoint"
         )
+
+
+def _is_floating(values: Any) -> bool:
+    """Tell whether these are numbers with a point, in numpy or torch."""
+    if isinstance(values, np.ndarray):
+        return bool(values.dtype.kind == "f")
+    floating: bool = hasattr(values, "is_floating_point") and values.is_floating_point()
+    return floating
 
 
 @contextmanager
@@ -166,14 +177,14 @@ def _shares(whole: Batch, num_items: int, max_tokens: int) -> Iterator[tuple[lis
     if num_items == 1:
         yield [0], whole
         return
-    rows = whole.rows.numpy()
-    sizes = np.bincount(rows, weights=whole.lengths.numpy(), minlength=num_items)
+    rows = whole.arrays.rows
+    sizes = np.bincount(rows, weights=whole.arrays.lengths, minlength=num_items)
     by_item = np.argsort(rows, kind="stable")
     edges = np.searchsorted(rows[by_item], np.arange(num_items + 1))
 
     def share(items: list[int]) -> tuple[list[int], Batch]:
         sequences = [by_item[edges[item] : edges[item + 1]] for item in items]
-        return items, whole.select(torch.from_numpy(np.concatenate(sequences)))
+        return items, whole.select(np.concatenate(sequences))
 
     group: list[int] = []
     room = max_tokens

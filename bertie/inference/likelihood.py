@@ -16,9 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from bertie import progress
 from bertie.batch import Batch
@@ -31,9 +29,11 @@ from bertie.inference.masked_scores import (
     pack,
     packed_texts,
     require_masked_lm,
+    scores_of,
     sequences_of,
     word_ends,
 )
+from bertie.inference.network import without_gradients
 from bertie.inference.predictor import Predictor
 from bertie.tasks._lines import row
 from bertie.tasks._prediction import Prediction
@@ -170,7 +170,7 @@ def piece_scores(
 
 
 def score_from_left(
-    model: nn.Module, pieces: Pieces, tokenizer: Tokenizer, *, max_tokens: int = MAX_TOKENS
+    model: Any, pieces: Pieces, tokenizer: Tokenizer, *, max_tokens: int = MAX_TOKENS
 ) -> NDArray[np.float64]:
     """Score sequences, predicting each piece from those before it, with one pass for each sequence.
 
@@ -191,17 +191,16 @@ def score_from_left(
         rows = not_empty[chosen]
         positions = [np.flatnonzero(scored[pieces.offsets[row] : pieces.offsets[row + 1]]) for row in rows]
         batch = replace(pack([sequences[row] for row in rows], positions), causal=True)
-        tokens = batch.tokens[batch.targets["slot.position"]]
+        tokens = batch.arrays.tokens[batch.arrays.targets["slot.position"]]
         indices = np.concatenate([pieces.offsets[row] + within for row, within in zip(rows, positions, strict=True)])
-        with torch.inference_mode():
+        with without_gradients(model):
             for part, table in log_probabilities(model, batch):
-                gathered = table.gather(1, tokens[part, None].to(table.device))
-                scores[indices[part]] = gathered[:, 0].cpu().numpy()
+                scores[indices[part]] = scores_of(table, tokens[part])
     return scores
 
 
 def score_pieces(
-    model: nn.Module,
+    model: Any,
     pieces: Pieces,
     tokenizer: Tokenizer,
     *,
@@ -226,11 +225,10 @@ def score_pieces(
     lengths = pieces.lengths[np.searchsorted(pieces.offsets, indices, side="right") - 1]
     for chosen in by_budget(lengths, max_tokens):
         batch = _hidden(pieces, indices[chosen], ends[chosen], tokenizer.mask)
-        tokens = torch.from_numpy(pieces.tokens[indices[chosen]])
-        with torch.inference_mode():
+        tokens = pieces.tokens[indices[chosen]].astype(np.int64)
+        with without_gradients(model):
             for part, table in log_probabilities(model, batch):
-                gathered = table.gather(1, tokens[part, None].to(table.device))
-                scores[indices[chosen[part]]] = gathered[:, 0].cpu().numpy()
+                scores[indices[chosen[part]]] = scores_of(table, tokens[part])
     return scores
 
 

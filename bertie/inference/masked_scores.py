@@ -10,15 +10,15 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor, nn
 
 from bertie.batch import Batch
 from bertie.errors import DataError, SettingsError
 from bertie.inference.forward import numbered
+from bertie.inference.network import placed
 from bertie.inference.predictor import Predictor
-from bertie.nn.logits import Logits
+from bertie.packed import as_array
+from bertie.probabilities import largest, log_softmax
 from bertie.tasks.task import texts
 from bertie.tokenizer.pieces import Pieces
 from bertie.tokenizer.tokenizer import Tokenizer
@@ -63,7 +63,7 @@ def packed_texts(predictor: Predictor, items: Sequence[Any], *, first: int = 0, 
     with numbered(range(first, first + len(items)), items):
         room = task.max_length - spare
         pieces = predictor.tokenizer.pack(*texts(items), max_length=room, truncation=task.truncation)
-    predictor.count_cut(torch.from_numpy(pieces.truncated))
+    predictor.count_cut(pieces.truncated)
     return pieces
 
 
@@ -125,15 +125,38 @@ def by_budget(lengths: ArrayLike, max_tokens: int) -> Iterator[Ids]:
         start = end
 
 
-def log_probabilities(model: nn.Module, batch: Batch) -> Iterator[tuple[slice, Tensor]]:
-    """Run a language model, whose head may have other outputs too. Call it under `torch.inference_mode`.
+def log_probabilities(model: Any, batch: Batch) -> Iterator[tuple[slice, Any]]:
+    """Run a language model, whose head may have other outputs too. Call it under `without_gradients`.
 
     Yields:
-        A slice of the batch's M slots, and their log-probabilities (rows, V), which the caller may change.
+        A slice of the batch's M slots, and their log-probabilities (rows, V), which the caller may change. They are a
+        tensor if the network is one of torch, an array if it is a graph.
     """
-    outputs: Any = model(batch.to(next(model.parameters()).device))
-    logits: Logits = outputs if isinstance(outputs, Logits) else outputs.tokens
-    for start in range(0, len(logits.hidden), _ROWS):
+    outputs: Any = model(placed(batch, model))
+    logits = getattr(outputs, "tokens", outputs)
+    count = len(logits) if isinstance(logits, np.ndarray) else len(logits.hidden)
+    for start in range(0, count, _ROWS):
         some = slice(start, start + _ROWS)
+        if isinstance(logits, np.ndarray):
+            yield some, log_softmax(logits[some])
+            continue
         scores = replace(logits, hidden=logits.hidden[some]).materialise().float()
         yield some, scores.sub_(scores.logsumexp(-1, keepdim=True))
+
+
+def scores_of(table: Any, tokens: Ids) -> NDArray[np.float32]:
+    """Return the score of one token in each row of a table (rows, V): (rows,)."""
+    if isinstance(table, np.ndarray):
+        return np.take_along_axis(table, tokens[:, None], 1)[:, 0]
+    from torch import from_numpy
+
+    return as_array(table.gather(1, from_numpy(tokens)[:, None].to(table.device))[:, 0])
+
+
+def best_of(table: Any, count: int) -> tuple[NDArray[np.float64], Ids]:
+    """Return the largest scores in each row of a table (rows, V) and their tokens, best first: (rows, count) each."""
+    if isinstance(table, np.ndarray):
+        values, ids = largest(table, count)
+        return values.astype(np.float64), ids
+    best, tokens = table.topk(count, dim=1)
+    return best.double().cpu().numpy(), tokens.cpu().numpy()

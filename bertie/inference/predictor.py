@@ -11,28 +11,33 @@ import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Generic, overload
+from typing import TYPE_CHECKING, Any, Generic, overload
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 from typing_extensions import TypeVar
 
 from bertie import progress
-from bertie.backends.backend import LIMITS, Backend, Precision
+from bertie.backends._precision import LIMITS, Precision
 from bertie.errors import SettingsError
-from bertie.formats import exported
+from bertie.formats import frozen
+from bertie.formats._places import is_exported
 from bertie.formats.format import Bundle
-from bertie.formats.huggingface import read, resolve
-from bertie.inference.choose_backend import MANY_ITEMS, Case, choose, load_backend, open_exported
 from bertie.inference.forward import MAX_TOKENS, forward, numbered
-from bertie.inference.parity import hold
+from bertie.inference.network import described, parameters_of, without_gradients
+from bertie.inference.opening import open_graph, read_any
 from bertie.items.text import unlabelled
-from bertie.nn.device import resolve_device, say_forked, set_threads
+from bertie.nn.device import check_threads, resolve_device, say_forked, set_threads
 from bertie.readers.frames import as_texts, is_row, is_table, items_of
 from bertie.readers.reading import Table, learned
 from bertie.tasks._lookup import read_items
 from bertie.tasks._prediction import Prediction
-from bertie.tasks.task import TaskModel
+
+if TYPE_CHECKING:
+    from bertie.backends.backend import Backend
+    from bertie.inference.choose_backend import Case
 
 P = TypeVar("P", default=Prediction)
 """Type of the predictions: that of the task."""
@@ -48,7 +53,8 @@ class Predictor(Generic[P]):
         precision: agreement of the encoder's vectors with fp32: exact (to 1e-4), bf16 (mean cosine of 0.9999) or int8
             (0.995). The default is exact.
         backend: program that runs the encoder. auto: by the rules of `backends/`.
-        folder: folder of an exported model, whose encoder is frozen.
+        folder: folder of an exported model, which runs as a graph.
+        threads: number of threads of a graph; None for one a core.
 
     Raises:
         SettingsError: the backend isn't installed, can't run this model, or misses the precision.
@@ -63,13 +69,14 @@ class Predictor(Generic[P]):
         precision: Precision = "exact",
         backend: str = "auto",
         folder: Path | None = None,
+        threads: int | None = None,
     ) -> None:
         if max_tokens < 1:
             raise SettingsError(f"max_tokens must be at least 1; got {max_tokens}")
         if precision not in LIMITS:
             raise SettingsError(f"--precision must be one of {', '.join(LIMITS)}; got {precision!r}")
         self.max_tokens, self.precision = max_tokens, precision
-        self._network: TaskModel | None = None
+        self._network: Any = None
         self._case: Case | None = None  # the case that the network was chosen for; None if the user named the backend
         self._description = ""
         self._process = os.getpid()
@@ -80,9 +87,10 @@ class Predictor(Generic[P]):
             "precision": precision,
             "backend": backend,
             "folder": folder,
+            "threads": threads,
         }
         self._source: tuple[Path, dict[str, Any], int] | None = None  # set by `load`
-        self.device = torch.device("cpu") if folder is not None else resolve_device(device)
+        self.device: Any = "cpu" if folder is not None else resolve_device(device)
         if folder is None:
             bundle.model.to(self.device).eval()
         self.bundle, self.task, self.tokenizer = bundle, bundle.task, bundle.tokenizer
@@ -94,18 +102,21 @@ class Predictor(Generic[P]):
         """Set the network if the folder or the user names the backend."""
         folder, backend = self._settings["folder"], self._settings["backend"]
         if folder is not None:
-            model = open_exported(self.bundle, folder, self._settings["device"], self.precision, backend)
+            asked = (self._settings["device"], self.precision, backend)
+            model = open_graph(self.bundle, folder, *asked, threads=self._settings["threads"])
             self.bundle = replace(self.bundle, model=model)
-            self._set_network(model, f"{exported.facts(self.bundle)['backend']}, {self.precision}, as exported")
+            self._set_network(model, f"{self.bundle.extra['export']['backend']}, {self.precision}, as exported")
         elif backend != "auto":
+            from bertie.inference.choose_backend import load_backend
+
             self._run_by(load_backend(backend), self.precision, "as asked")
 
     @property
-    def model(self) -> TaskModel:
-        """The network in use: the bundle's model, or one whose encoder another backend or precision runs."""
+    def model(self) -> Any:
+        """The network in use: the bundle's model, or one that another backend or precision runs."""
         return self.expect(1) if self._network is None or self._process != os.getpid() else self._network
 
-    def expect(self, num_items: int | None) -> TaskModel:
+    def expect(self, num_items: int | None) -> Any:
         """Choose the backend for the next items, unless the user named one.
 
         A backend chosen for many items is kept for few.
@@ -118,7 +129,11 @@ class Predictor(Generic[P]):
         with self._lock:
             return self._choose(num_items)
 
-    def _choose(self, num_items: int | None) -> TaskModel:
+    def _choose(self, num_items: int | None) -> Any:
+        if self._settings["folder"] is not None:
+            return self._network
+        from bertie.inference.choose_backend import MANY_ITEMS, choose, load_backend
+
         case: Case = "few" if num_items is not None and num_items < MANY_ITEMS else "many"
         if self._network is None or (self._case == "few" and case == "many"):
             if self.device.type == "cpu":
@@ -144,8 +159,8 @@ class Predictor(Generic[P]):
         """Pickle the settings with the model's folder, or with the weights if they have no folder or have changed."""
         state = {"task": self.task, "num_cut": self.num_cut}
         if self._source is not None and self._source[2] == _version(self.bundle):
-            return _opened, (self._source[0], {**self._source[1], "max_tokens": self.max_tokens}), state
-        return _remade, (self.bundle, {**self._settings, "max_tokens": self.max_tokens}), state
+            return partial(load, self._source[0], **{**self._source[1], "max_tokens": self.max_tokens}), (), state
+        return partial(Predictor, self.bundle, **{**self._settings, "max_tokens": self.max_tokens}), (), state
 
     def _run_by(self, backend: Backend, precision: Precision, reason: str) -> None:
         """Run the model by a backend. A precision below exact is checked against fp32."""
@@ -156,10 +171,12 @@ class Predictor(Generic[P]):
             return
         network = backend.prepare(self.bundle, precision)
         if precision != "exact":
+            from bertie.inference.parity import hold
+
             hold(self.bundle, network, precision)
         self._set_network(network, description, reason)
 
-    def _set_network(self, network: TaskModel, description: str, reason: str = "") -> None:
+    def _set_network(self, network: Any, description: str, reason: str = "") -> None:
         self._network, self._description = network, description
         progress.note(f"the encoder is run by {description}{f' ({reason})' if reason else ''}")
 
@@ -225,9 +242,9 @@ class Predictor(Generic[P]):
         self.expect(len(items) if isinstance(items, Sized) else None)
         bare = (unlabelled(item) for item in items)
         for part in forward(self.model, self.task, bare, self.tokenizer, max_tokens=self.max_tokens):
-            with torch.inference_mode(), numbered(part.numbers, part.items):
+            with without_gradients(self.model), numbered(part.numbers, part.items):
                 decoded = self.task.decode(part.outputs, part.batch, part.items, self.tokenizer)
-            self.count_cut(part.batch.targets.get("sequence.cut"))
+            self.count_cut(part.batch.arrays.targets.get("sequence.cut"))
             if bar is not None:
                 bar.advance(len(part.items))
             waiting.update(zip(part.numbers, decoded, strict=True))
@@ -253,7 +270,7 @@ class Predictor(Generic[P]):
         same = {name: settings[name] for name in ("device", "threads", "precision", "backend")}
         return load(folder, task=task, max_tokens=self.max_tokens, **same)
 
-    def count_cut(self, cut: torch.Tensor | None) -> None:
+    def count_cut(self, cut: NDArray[np.int64] | None) -> None:
         """Count truncated items, and warn at the first one only: a loop over single texts would warn each time."""
         num_cut = 0 if cut is None else int((cut > 0).sum())
         with self._lock:
@@ -266,29 +283,17 @@ class Predictor(Generic[P]):
             )
 
     def __repr__(self) -> str:
-        encoder = type(self.bundle.model.encoder).__name__
-        millions = sum(value.numel() for value in self.bundle.model.parameters()) / 1e6
         settings = "".join(f", {name}={value!r}" for name, value in vars(self.task).items())
         return (
-            f"Predictor({self.task.name} on {encoder} with {millions:.1f} million parameters, device={self.device}, "
+            f"Predictor({self.task.name} on {described(self.bundle.model)}, device={self.device}, "
             f"max_tokens={self.max_tokens}, "
             f"precision={self.precision}{settings})"
         )
 
 
-def _opened(folder: Path, settings: dict[str, Any]) -> Predictor[Any]:
-    """Unpickle a predictor whose model is in a folder."""
-    return load(folder, **settings)
-
-
-def _remade(bundle: Bundle, settings: dict[str, Any]) -> Predictor[Any]:
-    """Unpickle a predictor with a pickled model."""
-    return Predictor(bundle, **settings)
-
-
 def _version(bundle: Bundle) -> int:
     """Return a number that grows with every change of the weights in place."""
-    return sum(value._version for value in bundle.model.parameters())
+    return sum(value._version for value in parameters_of(bundle.model))
 
 
 def load(
@@ -316,29 +321,27 @@ def load(
         **settings: of the task, in place of the model's (max_length, truncation, top_k, ...).
 
     Raises:
-        SettingsError: there is no such folder, model, task or setting, or the model has no head for the task.
+        SettingsError: there is no such folder, model, task or setting; the model has no head for the task; or it needs
+            torch, which isn't installed.
         DataError: bertie can't read the folder's model.
     """
-    resolve_device(device)  # refuse a wrong name before reading a large model
-    if backend != "auto":
-        load_backend(backend).require()
-    folder = resolve(path)
-    frozen = exported.is_exported(folder)
-    open_folder = exported.read if frozen else read
-    bundle = open_folder(folder, task=task, settings=settings)  # converts settings from text, such as "32"
+    check_threads(threads)
+    folder, bundle = read_any(path, task=task, device=device, backend=backend, settings=settings)
     length = getattr(bundle.task, "max_length", 0)
     if length > bundle.config.max_positions:
         raise SettingsError(f"max_length {length} is more than the {bundle.config.max_positions} positions of {path}")
     for line in bundle.notes:
         progress.note(line)
-    set_threads(threads)
+    if not frozen.is_whole(folder):
+        set_threads(threads)
     predictor = Predictor(
         bundle,
         max_tokens=max_tokens,
         device=device,
-        precision=precision or exported.precision(bundle) or "exact",
+        precision=precision or bundle.extra.get("export", {}).get("precision") or "exact",
         backend=backend,
-        folder=folder if frozen else None,
+        folder=folder if is_exported(folder) else None,
+        threads=threads,
     )
     arguments = {"task": task, "device": device, "threads": threads, "precision": precision, "backend": backend}
     predictor._source = folder.absolute(), {**arguments, **settings}, _version(predictor.bundle)

@@ -104,7 +104,9 @@ def _best(
 def fingerprint(predictor: Predictor) -> str:
     """Return a hash of weights, tokenizer, task, settings and precision: all that decides a text's vector."""
     digest = hashlib.sha256(f"{predictor.task!r} {predictor.precision} {predictor.tokenizer.fingerprint}".encode())
-    for name, value in sorted(predictor.bundle.model.state_dict().items()):
+    model: Any = predictor.bundle.model
+    digest.update(getattr(model, "digest", "").encode())  # of an exported graph
+    for name, value in sorted(model.state_dict().items()) if hasattr(model, "state_dict") else ():
         digest.update(f"{name} {tuple(value.shape)}".encode())
         digest.update(value.detach().cpu().contiguous().numpy().data)
     return digest.hexdigest()

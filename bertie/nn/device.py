@@ -12,12 +12,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from bertie import progress
 from bertie.errors import ResourceError, SettingsError
+
+if TYPE_CHECKING:
+    import torch
 
 # Parameters of glibc's mallopt (malloc.h): M_TRIM_THRESHOLD and M_MMAP_MAX.
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
@@ -30,6 +31,8 @@ def resolve_device(name: str) -> torch.device:
         SettingsError: torch doesn't know the name.
         ResourceError: this machine doesn't have the device.
     """
+    import torch
+
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -47,14 +50,25 @@ def resolve_device(name: str) -> torch.device:
 
 def set_threads(threads: int | None) -> int:
     """Set the number of CPU threads, all cores when None, and return it. A forked process keeps one thread."""
+    import torch
+
+    check_threads(threads)
     if threads is not None:
-        if threads < 1:
-            raise SettingsError(f"--threads must be at least 1; got {threads}")
         if _forked and threads > 1:
             progress.warn(f"--threads {threads}: {FORKED}")
         else:
             torch.set_num_threads(threads)
     return torch.get_num_threads()
+
+
+def check_threads(threads: int | None) -> None:
+    """Check a number of threads.
+
+    Raises:
+        SettingsError: it is below 1.
+    """
+    if threads is not None and threads < 1:
+        raise SettingsError(f"--threads must be at least 1; got {threads}")
 
 
 FORKED = (
@@ -74,7 +88,8 @@ def say_forked() -> None:
 
 def _after_fork() -> None:
     global _forked, _noted
-    if not _forked and torch.get_num_threads() == 1:
+    torch = sys.modules.get("torch")
+    if torch is None or (not _forked and torch.get_num_threads() == 1):
         return  # the parent had no pool either
     _forked, _noted = True, False
     torch.set_num_threads(1)

@@ -5,15 +5,12 @@ Shapes: T tokens, B sequences, N texts, H hidden.
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from bertie.batch import Batch
-
-Pooling = Literal["mean", "cls", "max"]
+from bertie.packed import Pooling
 
 
 def first_sequences(batch: Batch) -> Tensor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import torch
+import numpy as np
 
 from bertie.errors import DataError, SettingsError
 from bertie.inference.answers import rank_targets
@@ -16,6 +16,7 @@ from bertie.inference.forward import forward
 from bertie.items.choice import Choice
 from bertie.items.question import Question
 from bertie.items.text import texts_of, unlabelled
+from bertie.packed import as_array
 from bertie.registry import did_you_mean
 from bertie.tasks._settings import parse_settings
 
@@ -92,8 +93,7 @@ def _logits(predictor: Predictor[Any], items: Sequence[Any]) -> list[list[float]
     rows: dict[int, list[float]] = {}
     bare = [unlabelled(item) for item in items]
     for part in forward(predictor.model, predictor.task, bare, predictor.tokenizer, max_tokens=predictor.max_tokens):
-        with torch.inference_mode():
-            means = part.batch.item_means(part.outputs.float()).tolist()
+        means = part.batch.arrays.item_means(as_array(part.outputs)).tolist()
         rows.update(zip(part.numbers, means, strict=True))
     return [rows[number] for number in range(len(items))]
 
@@ -109,7 +109,7 @@ def sizes_of(predictor: Predictor[Any], items: Sequence[Any], group: Hashable) -
     settings.pop(LOGITS, None)
     task = predictor.task.adjusted(settings) if settings else predictor.task
     batch = task.encode([unlabelled(item) for item in items], predictor.tokenizer)
-    sizes = torch.zeros(len(items), dtype=torch.long).index_add_(0, batch.rows.cpu().long(), batch.lengths.cpu().long())
+    sizes = np.bincount(batch.arrays.rows, weights=batch.arrays.lengths, minlength=len(items))
     return [int(size) * times for size in sizes.tolist()]
 
 

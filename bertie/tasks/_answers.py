@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from typing import Any, overload
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from bertie.batch import Batch
 from bertie.items.text import sides
+from bertie.packed import as_array
+from bertie.probabilities import largest
 from bertie.tasks._lines import columns, printable
 from bertie.tasks._prediction import Prediction
 
@@ -153,7 +153,7 @@ class Candidates:
         return float(self.nulls[self.edges[item] : self.edges[item + 1]].min())
 
 
-def find_candidates(outputs: Tensor, batch: Batch, *, n_best: int, max_answer: int, always: bool = False) -> Candidates:
+def find_candidates(outputs: Any, batch: Batch, *, n_best: int, max_answer: int, always: bool = False) -> Candidates:
     """Pair each window's best starts with its best ends.
 
     As in the original code, the best starts and ends are taken from all tokens. A pair is invalid if it starts or ends
@@ -167,39 +167,36 @@ def find_candidates(outputs: Tensor, batch: Batch, *, n_best: int, max_answer: i
         max_answer: pieces of the longest answer.
         always: whether an item without a valid pair gets single pieces of its context, so that it has an answer.
     """
-    targets = batch.targets
-    logits = batch.unpack(outputs.float(), padding=-torch.inf)  # (W, S, 2)
-    values, indices = logits.topk(min(n_best, batch.max_length), dim=1)  # (W, K, 2)
-    all_begins = batch.unpack(targets["token.begin"], padding=-1)  # (W, S)
-    all_finishes = batch.unpack(targets["token.finish"], padding=-1)
-    all_owned = batch.unpack(targets["token.owned"], padding=0)
-    begins = all_begins.gather(1, indices[..., 0])  # (W, K)
-    finishes = all_finishes.gather(1, indices[..., 1])
-    owned = all_owned.gather(1, indices[..., 0])
-    distance = indices[:, None, :, 1] - indices[:, :, None, 0]  # (W, K, K) start x end
+    arrays = batch.arrays
+    logits = arrays.unpack(as_array(outputs), padding=-np.inf)  # (W, S, 2)
+    kept = min(n_best, arrays.max_length)
+    (first_logits, starts), (last_logits, ends) = (largest(logits[..., side], kept) for side in (0, 1))  # (W, K) each
+    all_begins = arrays.unpack(arrays.targets["token.begin"], padding=-1)  # (W, S)
+    all_finishes = arrays.unpack(arrays.targets["token.finish"], padding=-1)
+    all_owned = arrays.unpack(arrays.targets["token.owned"], padding=0)
+    begins, finishes, owned = (
+        np.take_along_axis(values, indices, 1)
+        for values, indices in ((all_begins, starts), (all_finishes, ends), (all_owned, starts))
+    )  # (W, K) each
+    distance = ends[:, None, :] - starts[:, :, None]  # (W, K, K) start x end
     allowed = (distance >= 0) & (distance < max_answer)
     allowed &= (owned & (begins >= 0))[:, :, None] & (finishes > 0)[:, None, :]
-    scores = values[:, :, None, 0] + values[:, None, :, 1]
-    scores = scores.masked_fill(~allowed, -torch.inf)
+    scores = np.where(allowed, first_logits[:, :, None] + last_logits[:, None, :], np.float32(-np.inf))
     if always:
-        rows = batch.rows.to(allowed.device)
-        has_pair = torch.zeros(batch.num_items, dtype=torch.bool, device=allowed.device)
-        has_pair[rows[allowed.flatten(1).any(1)]] = True
-        no_pair = ~has_pair[rows]  # (W,) windows of items without a valid pair
-        in_context = all_owned.bool() & (all_begins >= 0) & (all_finishes > 0)
-        best, single = logits.sum(2).masked_fill(~in_context, -torch.inf)[no_pair].topk(indices.shape[1], dim=1)
-        scores[no_pair] = torch.diag_embed(best).masked_fill(
-            ~torch.eye(best.shape[1], dtype=torch.bool, device=best.device), -torch.inf
-        )
-        begins[no_pair] = all_begins[no_pair].gather(1, single)
-        finishes[no_pair] = all_finishes[no_pair].gather(1, single)
-    scores = scores.flatten(1)
+        has_pair = np.zeros(arrays.num_items, np.bool_)
+        has_pair[arrays.rows[allowed.any((1, 2))]] = True
+        no_pair = ~has_pair[arrays.rows]  # (W,) windows of items without a valid pair
+        in_context = all_owned.astype(np.bool_) & (all_begins >= 0) & (all_finishes > 0)
+        best, single = largest(np.where(in_context, logits.sum(2), np.float32(-np.inf))[no_pair], kept)
+        scores[no_pair] = np.where(np.eye(kept, dtype=np.bool_), best[:, :, None], np.float32(-np.inf))
+        begins[no_pair] = np.take_along_axis(all_begins[no_pair], single, 1)
+        finishes[no_pair] = np.take_along_axis(all_finishes[no_pair], single, 1)
     return Candidates(
-        scores.cpu().numpy(),
-        begins.cpu().numpy(),
-        finishes.cpu().numpy(),
-        logits[:, 0].sum(1).cpu().numpy(),
-        np.searchsorted(batch.rows.cpu().numpy(), np.arange(batch.num_items + 1)),
+        scores.reshape(len(scores), -1),
+        begins,
+        finishes,
+        logits[:, 0].sum(1),
+        np.searchsorted(arrays.rows, np.arange(arrays.num_items + 1)),
     )
 
 

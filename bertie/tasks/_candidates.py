@@ -11,19 +11,18 @@ longest candidate, K candidates, G most gold spans that begin at one word, H hid
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn.functional import gelu, pad
 
 from bertie.batch import Batch
 from bertie.items.words import Words
-from bertie.ops.dropout.op import Noise
 from bertie.tasks._word_pieces import NOTHING, WordPieces, shown_pieces
 from bertie.tokenizer.windows import Windows
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Places = NDArray[np.int64]
 
@@ -150,50 +149,10 @@ def gold_table(batch: Batch, num_labels: int) -> Tensor:
     Raises:
         KeyError: not every item has a label.
     """
+    import torch
+
     codes, spans = batch.targets["slot.gold"], batch.targets["slot.span"]
     table = torch.zeros(len(spans), spans.shape[1] * num_labels + 1, dtype=torch.bool, device=codes.device)
     table.scatter_(1, torch.where(codes == NOTHING, table.shape[1] - 1, codes), True)
     first, more = candidates(batch)
     return table[:, :-1].reshape(*spans.shape, num_labels)[first, more]
-
-
-class SpanHead(nn.Module):
-    """A hidden layer on first piece, last piece, mean of the pieces and length of each candidate, then its logits.
-
-    A layer on these vectors side by side is a sum of layers on each. These run once a word, not once a candidate.
-
-    Args:
-        stem: the encoder's layer below it, with its dropout.
-        hidden_size: H.
-        max_span: L.
-        num_labels: C.
-    """
-
-    def __init__(self, stem: nn.Module, hidden_size: int, max_span: int, num_labels: int) -> None:
-        super().__init__()
-        self.stem = stem
-        self.first = nn.Linear(hidden_size, hidden_size)
-        self.last = nn.Linear(hidden_size, hidden_size, bias=False)
-        self.mean = nn.Linear(hidden_size, hidden_size, bias=False)
-        self.length = nn.Embedding(max_span, hidden_size)
-        self.classifier = nn.Linear(hidden_size, num_labels)
-
-    def forward(self, hidden: Tensor, batch: Batch, noise: Noise | None) -> Tensor:
-        """Map (T, H) to (K, C)."""
-        hidden = self.stem(hidden, noise)
-        position, pieces = batch.targets["slot.position"], batch.targets["slot.pieces"]
-        first, last = self.first(hidden[position]), self.last(hidden[position + pieces - 1])  # (M, H)
-        words = torch.repeat_interleave(torch.arange(len(pieces), device=pieces.device), pieces)
-        before = torch.cumsum(pieces, 0) - pieces
-        tokens = torch.arange(len(words), device=pieces.device) + (position - before)[words]
-        sums = hidden.new_zeros(len(pieces), hidden.shape[1]).index_add(0, words, hidden[tokens])
-        added, counts = self.mean(sums), pieces[:, None]
-        inner, sizes, rows = added, counts, []  # of the run of words from each word on
-        for more, is_candidate in enumerate(batch.targets["slot.span"].T):
-            if more:
-                inner = inner + pad(added[more:], (0, 0, 0, min(more, len(added))))
-                sizes = sizes + pad(counts[more:], (0, 0, 0, min(more, len(added))))
-            start = is_candidate.nonzero().flatten()
-            rows.append(first[start] + last[start + more] + inner[start] / sizes[start] + self.length.weight[more])
-        logits: Tensor = self.classifier(gelu(torch.cat(rows)))
-        return logits

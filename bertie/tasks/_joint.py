@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from typing_extensions import TypeVar
 
 from bertie.batch import Batch
 from bertie.items.text import Text, TextLike
-from bertie.nn.logits import Logits
 from bertie.tasks._masked import Masked
 from bertie.tasks.masked_lm import Fills, MaskedLM
 from bertie.tokenizer.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from bertie.nn.logits import Logits
 
 
 class HasTokens(Protocol):

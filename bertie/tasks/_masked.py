@@ -6,14 +6,15 @@ Shapes: M slots.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, Self
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from bertie.batch import Batch
 from bertie.errors import SettingsError
 from bertie.tasks._encoding import check_length
 from bertie.tasks.task import Cut, ItemT, OutputsT, PredictionT, Task
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)

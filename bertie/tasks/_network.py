@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import nn
 
@@ -20,6 +20,9 @@ class TaskModel(nn.Module):
         encoder: a module of `models/`.
         head: the module that the task's `head(encoder)` returned.
     """
+
+    in_one: ClassVar[bool] = False
+    """Whether another program runs encoder and head in one, so that they can't be called apart."""
 
     def __init__(self, encoder: nn.Module, head: nn.Module) -> None:
         super().__init__()

@@ -5,13 +5,13 @@ Such a row takes part in the softmax, as in other programs, but is never predict
 Shapes: R rows, V vocabulary.
 """
 
-from torch import Tensor
+from typing import Any
 
 from bertie.tokenizer.tokenizer import Tokenizer
 
 
-def rule_out(scores: Tensor, tokenizer: Tokenizer, value: float) -> int:
-    """Set the scores (R, V) of ids without a token to `value`, in place.
+def rule_out(scores: Any, tokenizer: Tokenizer, value: float) -> int:
+    """Set the scores (R, V), an array or a tensor, of ids without a token to `value`, in place.
 
     Args:
         scores: one column for each id of the model.
@@ -21,7 +21,7 @@ def rule_out(scores: Tensor, tokenizer: Tokenizer, value: float) -> int:
     Returns:
         Number of ids that have a token.
     """
-    size = min(tokenizer.vocab_size, scores.shape[1])
+    size: int = min(tokenizer.vocab_size, scores.shape[1])
     scores[:, size:] = value
     if tokenizer.gaps:
         scores[:, list(tokenizer.gaps)] = value

@@ -12,25 +12,28 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import torch
-from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from bertie.batch import Batch
 from bertie.errors import DataError, SettingsError
 from bertie.items.labels import tell_alike, tell_unseen
 from bertie.items.text import Text, TextLike, label_names
 from bertie.metrics.classification import accuracy, best_threshold, macro_f1, matthews, multi_label, per_class
-from bertie.ops.dropout.op import Noise
+from bertie.packed import as_array
+from bertie.probabilities import sigmoid, softmax
 from bertie.tasks._card import CardText
 from bertie.tasks._encoding import check_length, encoded_texts
 from bertie.tasks._prediction import Prediction
 from bertie.tasks.task import Judgement, Keys, Loss, Task, Term
 from bertie.tokenizer.tokenizer import Tokenizer
 from bertie.tokenizer.windows import Truncation, lay_out
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bertie.tasks._heads import ClassificationHead
 
 _UNKNOWN = -1  # target of an item whose label the model doesn't have
 
@@ -48,7 +51,7 @@ class Verdict(Prediction):
 
 
 @dataclass(frozen=True)
-class Classification(Task[Text, Tensor, Verdict]):
+class Classification(Task[Text, "Tensor", Verdict]):
     """Give each text, or pair of texts, one of several labels, or any number of them."""
 
     labels: tuple[str, ...] = ()
@@ -166,6 +169,8 @@ class Classification(Task[Text, Tensor, Verdict]):
 
     def head(self, encoder: Any) -> ClassificationHead:
         """Make the head, with the encoder's pooler."""
+        from bertie.tasks._heads import ClassificationHead
+
         return ClassificationHead(
             encoder.pool(), encoder.classifier_dropout(), encoder.config.hidden_size, len(self.labels)
         )
@@ -176,11 +181,17 @@ class Classification(Task[Text, Tensor, Verdict]):
             return {"classification": float(batch.num_items)}
         gold = batch.targets["item.label"]
         known = gold[gold != _UNKNOWN]
-        weights = torch.tensor(self.class_weights)[known.cpu()].sum() if self.class_weights else len(known)
+        if not self.class_weights:
+            return {"classification": float(len(known))}
+        import torch
+
+        weights = torch.tensor(self.class_weights)[known.cpu()].sum()
         return {"classification": float(weights)}
 
     def loss(self, outputs: Tensor, batch: Batch) -> Loss:
         """Return the cross-entropy. With `multi_label`, it is the binary cross-entropy averaged over the classes."""
+        from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+
         gold, scores = batch.targets["item.label"], batch.item_means(outputs.float())
         weights = scores.new_tensor(self.class_weights) if self.class_weights else None
         if self.multi_label:
@@ -203,6 +214,8 @@ class Classification(Task[Text, Tensor, Verdict]):
 
     def logit_rows(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Return (I, C) logits; with `multi_label` (I C, 2), one row for each decision about a label."""
+        import torch
+
         scores = batch.item_means(outputs.float())
         return torch.stack([scores, torch.zeros_like(scores)], -1).flatten(0, 1) if self.multi_label else scores
 
@@ -212,15 +225,15 @@ class Classification(Task[Text, Tensor, Verdict]):
 
     def decode(self, outputs: Tensor, batch: Batch, items: Sequence[TextLike], tokenizer: Tokenizer) -> list[Verdict]:
         """Return the most probable label of each item; with `multi_label`, all labels that reach the threshold."""
-        scores = batch.item_means(outputs.float())
+        scores = batch.arrays.item_means(as_array(outputs))
         if not self.multi_label:
-            rows = scores.softmax(1).tolist()
+            rows = softmax(scores).tolist()
             best = [max(range(len(row)), key=row.__getitem__) for row in rows]
             return [
                 Verdict(self.labels[index], row[index], dict(zip(self.labels, row, strict=True)))
                 for index, row in zip(best, rows, strict=True)
             ]
-        return [self._multi_label(dict(zip(self.labels, row, strict=True))) for row in scores.sigmoid().tolist()]
+        return [self._multi_label(dict(zip(self.labels, row, strict=True))) for row in sigmoid(scores).tolist()]
 
     def _multi_label(self, scores: dict[str, float]) -> Verdict:
         """Return the prediction with all labels that reach the threshold."""
@@ -292,27 +305,6 @@ def _distinct(labels: Sequence[str]) -> list[str]:
     ['good', 'bad', 'good_2']
     """
     return [name if name not in labels[:index] else f"{name}_{index}" for index, name in enumerate(labels)]
-
-
-class ClassificationHead(nn.Module):
-    """Pooler, dropout and a linear layer.
-
-    Args:
-        pooler: the encoder's pooler.
-        dropout: the encoder's dropout before a head.
-        hidden_size: H.
-        num_labels: C.
-    """
-
-    def __init__(self, pooler: nn.Module, dropout: nn.Module, hidden_size: int, num_labels: int) -> None:
-        super().__init__()
-        self.pooler, self.dropout = pooler, dropout
-        self.classifier = nn.Linear(hidden_size, num_labels)
-
-    def forward(self, hidden: Tensor, batch: Batch, noise: Noise | None) -> Tensor:
-        """Map (T, H) to (B, C)."""
-        logits: Tensor = self.classifier(self.dropout(self.pooler(hidden, batch, noise), noise))
-        return logits
 
 
 TASK = Classification

@@ -15,22 +15,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn.functional import cosine_similarity
 
 from bertie.batch import Batch
 from bertie.errors import DataError, SettingsError
 from bertie.items.text import Text, TextLike, sides
 from bertie.metrics.regression import pearson, spearman
 from bertie.metrics.retrieval import accuracy_at_1, mean_reciprocal_rank, ranks_of_own, unit
-from bertie.nn.contrastive import contrast_of_passages, contrastive, first_of_pairs
-from bertie.nn.pooling import Pooling, TextPooling, first_sequences
-from bertie.ops.dropout.op import Noise
+from bertie.packed import Packed, Pooling, as_array, first_sequences, pool
 from bertie.readers.reading import Table
 from bertie.sampling.instances import Instances
 from bertie.tasks._card import CardText
@@ -42,12 +37,17 @@ from bertie.tasks.task import Judgement, Keys, Loss, Task, Term
 from bertie.tokenizer.tokenizer import Tokenizer
 from bertie.tokenizer.windows import Truncation, lay_out
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bertie.tasks._heads import EmbeddingHead
+
 # Numbers of the texts of an item: its first text, the second text of its pair, and from 2 on its negatives.
 _TEXT, _PAIR, _NEGATIVE = 0, 1, 2
 
 
 @dataclass(frozen=True)
-class Embedding(Task[Text, Tensor, Vector | Similarity]):
+class Embedding(Task[Text, "Tensor", Vector | Similarity]):
     """Map each text to a vector, and each pair of texts to the cosine of its two vectors."""
 
     pooling: Pooling = "mean"
@@ -75,6 +75,7 @@ class Embedding(Task[Text, Tensor, Vector | Similarity]):
 
     name: ClassVar[str] = "embedding"
     architecture: ClassVar[str] = "{}Model"
+    graph_outputs: ClassVar[tuple[str, ...]] = ("last_hidden_state",)
     takes_vectors: ClassVar[bool] = True
     pools_texts: ClassVar[bool] = True
     plan: ClassVar[str] = "passages"
@@ -226,16 +227,27 @@ class Embedding(Task[Text, Tensor, Vector | Similarity]):
 
     def head(self, encoder: Any) -> EmbeddingHead:
         """Make the pooling. BERT's pooler is only kept for saving."""
+        from bertie.nn.pooling import TextPooling
+        from bertie.tasks._heads import EmbeddingHead
+
         pooling = TextPooling(self.pooling, normalized=self.normalize)
         return EmbeddingHead(pooling, encoder.pool("features") if self.pooler else None)
 
     def counts(self, batch: Batch) -> dict[str, float]:
         """Count the items, or the pairs of passages."""
+        from bertie.nn.contrastive import first_of_pairs
+
         documents = batch.targets.get("sequence.document")
         return {"embedding": float(batch.num_items if documents is None else len(first_of_pairs(documents)))}
 
     def loss(self, outputs: Tensor, batch: Batch) -> Loss:
         """Return the squared error of the cosine if the batch has labels, else the contrastive loss of its pairs."""
+        import torch
+        from torch.nn.functional import cosine_similarity
+
+        from bertie.nn.contrastive import contrast_of_passages, contrastive
+        from bertie.nn.pooling import first_sequences
+
         if "sequence.document" in batch.targets:
             total, right, count = contrast_of_passages(
                 outputs, batch.targets["sequence.document"], scale=self.scale, symmetric=self.symmetric
@@ -260,14 +272,19 @@ class Embedding(Task[Text, Tensor, Vector | Similarity]):
         )
         return Loss({"embedding": Term(1.0, total, count)}, {"accuracy": (right, count)})
 
+    def restored(self, named: Mapping[str, NDArray[np.float32]], batch: Packed) -> Any:
+        """Pool the vectors of tokens: (N, H). The graph's own pooling doesn't join the windows of a text."""
+        return pool(named["last_hidden_state"], batch, self.pooling, normalized=self.normalize)
+
     def decode(
         self, outputs: Tensor, batch: Batch, items: Sequence[TextLike], tokenizer: Tokenizer
     ) -> list[Vector | Similarity]:
         """Return the vector of each text, or the similarity of each pair."""
-        heads = first_sequences(batch)
-        owners = zip(batch.rows[heads].tolist(), batch.targets["sequence.side"][heads].tolist(), strict=True)
+        arrays = batch.arrays
+        heads = first_sequences(arrays)
+        owners = zip(arrays.rows[heads].tolist(), arrays.targets["sequence.side"][heads].tolist(), strict=True)
         by_side: list[dict[int, NDArray[np.float32]]] = [{} for _ in items]
-        for (row, side), vector in zip(owners, outputs.float().cpu().numpy(), strict=True):
+        for (row, side), vector in zip(owners, as_array(outputs), strict=True):
             by_side[row][side] = vector
         return [self._pair(one) if _PAIR in one else Vector(one[_TEXT].copy()) for one in by_side]
 
@@ -301,25 +318,6 @@ class Embedding(Task[Text, Tensor, Vector | Similarity]):
         gold = value_of(item.label, "the label")
         distance = min(1.0, abs(prediction.similarity - self._scaled(gold)))
         return Judgement(f"{gold:g}", f"{prediction.value:.3g}", 1.0 - distance, None)
-
-
-class EmbeddingHead(nn.Module):
-    """Pool the hidden vectors of each text.
-
-    Args:
-        pooling: maps hidden vectors to one vector for each text.
-        pooler: BERT's pooler, frozen and unused, or None.
-    """
-
-    def __init__(self, pooling: TextPooling, pooler: nn.Module | None) -> None:
-        super().__init__()
-        self.pooling = pooling
-        self.pooler = None if pooler is None else pooler.requires_grad_(False)
-
-    def forward(self, hidden: Tensor, batch: Batch, noise: Noise | None) -> Tensor:
-        """Map (T, H) to (N, H)."""
-        vectors: Tensor = self.pooling(hidden, batch)
-        return vectors
 
 
 TASK = Embedding

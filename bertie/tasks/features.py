@@ -5,25 +5,28 @@ Shapes: S tokens of one sequence, H hidden, B sequences.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from bertie.batch import Batch
 from bertie.errors import SettingsError
 from bertie.items.text import Text, TextLike
-from bertie.ops.dropout.op import Noise
+from bertie.packed import Packed, as_array
 from bertie.tasks._card import CardText
 from bertie.tasks._encoding import check_length
 from bertie.tasks._lines import heading, vector_line
+from bertie.tasks._outputs import FeatureOutputs
 from bertie.tasks._prediction import Prediction
 from bertie.tasks.task import Cut, Keys, Loss, Task, texts
 from bertie.tokenizer.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from bertie.tasks._heads import FeaturesHead
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,15 +46,6 @@ class Features(Prediction):
         return [heading(item), vector_line("hidden", self.hidden), *pooled]
 
 
-class FeatureOutputs(NamedTuple):
-    """Vectors of a batch."""
-
-    hidden: Tensor
-    """(T, H)."""
-    pooled: Tensor | None
-    """(B, H)."""
-
-
 @dataclass(frozen=True)
 class FeaturesTask(Task[Text, FeatureOutputs, Features]):
     """Return the hidden vectors of the last block."""
@@ -65,6 +59,7 @@ class FeaturesTask(Task[Text, FeatureOutputs, Features]):
 
     name: ClassVar[str] = "features"
     architecture: ClassVar[str] = "{}Model"
+    graph_outputs: ClassVar[tuple[str, ...]] = ("last_hidden_state",)
     takes_vectors: ClassVar[bool] = True
     needs_labels: ClassVar[bool] = False
     card: ClassVar[CardText] = CardText(
@@ -84,6 +79,8 @@ class FeaturesTask(Task[Text, FeatureOutputs, Features]):
 
     def head(self, encoder: Any) -> FeaturesHead:
         """Make the pooler, if the model has one."""
+        from bertie.tasks._heads import FeaturesHead
+
         return FeaturesHead(encoder.pool("features") if self.pooler else None)
 
     def counts(self, batch: Batch) -> dict[str, float]:
@@ -102,13 +99,17 @@ class FeaturesTask(Task[Text, FeatureOutputs, Features]):
         """
         raise SettingsError("features has no loss, so it can't be trained or evaluated; choose another --task")
 
+    def restored(self, named: Mapping[str, NDArray[np.float32]], batch: Packed) -> Any:
+        """Return the vectors."""
+        return FeatureOutputs(named["last_hidden_state"], named.get("pooler_output"))
+
     def decode(
         self, outputs: FeatureOutputs, batch: Batch, items: Sequence[TextLike], tokenizer: Tokenizer
     ) -> list[Features]:
         """Split the packed vectors into those of each item."""
-        edges, ids = batch.offsets.tolist(), batch.tokens.tolist()
-        hidden = outputs.hidden.float().cpu().numpy()
-        pooled = None if outputs.pooled is None else outputs.pooled.float().cpu().numpy()
+        edges, ids = batch.arrays.offsets.tolist(), batch.arrays.tokens.tolist()
+        hidden = as_array(outputs.hidden)
+        pooled = None if outputs.pooled is None else as_array(outputs.pooled)
         return [
             Features(
                 [tokenizer.tokens[token] for token in ids[start:end]],
@@ -121,22 +122,6 @@ class FeaturesTask(Task[Text, FeatureOutputs, Features]):
     def score(self, predictions: Sequence[Features], items: Sequence[Text]) -> dict[str, float]:
         """Return no scores: vectors can't be right or wrong."""
         return {}
-
-
-class FeaturesHead(nn.Module):
-    """Pass the hidden vectors on, and pool them if the model has a pooler.
-
-    Args:
-        pooler: the encoder's pooler, or None.
-    """
-
-    def __init__(self, pooler: nn.Module | None) -> None:
-        super().__init__()
-        self.pooler = pooler
-
-    def forward(self, hidden: Tensor, batch: Batch, noise: Noise | None) -> FeatureOutputs:
-        """Return the hidden vectors (T, H) and the pooled vectors (B, H)."""
-        return FeatureOutputs(hidden, None if self.pooler is None else self.pooler(hidden, batch))
 
 
 TASK = FeaturesTask

@@ -16,17 +16,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from numpy.typing import NDArray
 
 from bertie.batch import Batch
 from bertie.errors import DataError, SettingsError
 from bertie.items.text import Text, TextLike
-from bertie.nn.logits import Logits
-from bertie.ops.dropout.op import Noise
+from bertie.packed import as_array
+from bertie.probabilities import largest, softmax
 from bertie.sampling.instances import Instances
 from bertie.sampling.masking import choose_masked
 from bertie.tasks._card import CLOZE, CardText
@@ -36,6 +35,10 @@ from bertie.tasks._rows import rule_out
 from bertie.tasks.task import Keys, Loss, Term, texts
 from bertie.tokenizer.edges import word_edges
 from bertie.tokenizer.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from bertie.nn.logits import Logits
+    from bertie.tasks._heads import MaskedLMHead
 
 _ROWS = 512  # masks decoded at a time, to limit the table of scores to 512 x V
 
@@ -61,7 +64,7 @@ Fills = list[Fill] | list[list[Fill]]
 
 
 @dataclass(frozen=True)
-class MaskedLM(Masked[Text, Logits, Fills]):
+class MaskedLM(Masked[Text, "Logits", Fills]):
     """Predict masked tokens."""
 
     top_k: int = 5
@@ -152,6 +155,8 @@ class MaskedLM(Masked[Text, Logits, Fills]):
                 f"{self.name} predicts tokens from both sides, and a causal model attends to the left only; use the "
                 "architecture bert"
             )
+        from bertie.tasks._heads import MaskedLMHead
+
         return MaskedLMHead(encoder.token_logits())
 
     def counts(self, batch: Batch) -> dict[str, float]:
@@ -174,14 +179,13 @@ class MaskedLM(Masked[Text, Logits, Fills]):
         Raises:
             DataError: an item has no mask.
         """
-        sequence = torch.searchsorted(batch.offsets.long(), batch.targets["slot.position"], right=True) - 1
-        rows = batch.rows[sequence]
+        rows = batch.arrays.token_rows[batch.arrays.targets["slot.position"]]
         guesses: list[list[list[Fill]]] = [[] for _ in items]
         for start in range(0, len(rows), _ROWS):
             some = slice(start, start + _ROWS)
-            scores = replace(outputs, hidden=outputs.hidden[some]).materialise().float().softmax(-1)  # (rows, V)
+            scores = softmax(logit_table(outputs, some))  # (rows, V)
             count = rule_out(scores, tokenizer, -1.0)
-            best, ids = scores.topk(min(self.top_k, count), dim=1)
+            best, ids = largest(scores, min(self.top_k, count))
             for row, values, tokens in zip(rows[some].tolist(), best.tolist(), ids.tolist(), strict=True):
                 guesses[row].append(
                     [Fill(tokenizer.shown[token], score, token) for score, token in zip(values, tokens, strict=True)]
@@ -195,6 +199,13 @@ class MaskedLM(Masked[Text, Logits, Fills]):
     def score(self, predictions: Sequence[Fills], items: Sequence[Text]) -> dict[str, float]:
         """Return no scores: `mlm_accuracy` of the loss already compares the best predictions with the hidden pieces."""
         return {}
+
+
+def logit_table(outputs: Any, some: slice) -> NDArray[np.float32]:
+    """Return the logits of some slots, (rows, V), from `Logits` or from a table of them."""
+    if isinstance(outputs, np.ndarray):
+        return outputs[some]
+    return as_array(replace(outputs, hidden=outputs.hidden[some]).materialise())
 
 
 def space_before_mask(text: str, pair: str | None, tokenizer: Tokenizer) -> str:
@@ -217,23 +228,6 @@ def _hidden_pieces(labels: Sequence[str], counts: Sequence[int], tokenizer: Toke
                 "write one [MASK] for each piece"
             )
     return [piece for pieces in encoded for piece in pieces]
-
-
-class MaskedLMHead(nn.Module):
-    """Token logits at the batch's slots.
-
-    Args:
-        token_logits: the encoder's token logits.
-    """
-
-    def __init__(self, token_logits: nn.Module) -> None:
-        super().__init__()
-        self.token_logits = token_logits
-
-    def forward(self, hidden: Tensor, batch: Batch, noise: Noise | None) -> Logits:
-        """Map (T, H) to the logits of M slots."""
-        logits: Logits = self.token_logits(hidden[batch.targets["slot.position"]])  # (M, H) -> Logits
-        return logits
 
 
 TASK = MaskedLM

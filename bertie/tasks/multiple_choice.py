@@ -13,18 +13,17 @@ import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-import torch
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from numpy.typing import NDArray
 
 from bertie.batch import Batch
 from bertie.errors import DataError
 from bertie.items.choice import Choice
 from bertie.metrics.classification import accuracy
-from bertie.ops.dropout.op import Noise
+from bertie.packed import Packed, as_array
+from bertie.probabilities import softmax
 from bertie.readers.reading import Reading, Table
 from bertie.tasks._card import CardText
 from bertie.tasks._encoding import check_length
@@ -33,6 +32,11 @@ from bertie.tasks._prediction import Prediction
 from bertie.tasks.task import Judgement, Keys, Loss, Task, Term
 from bertie.tokenizer.tokenizer import Tokenizer
 from bertie.tokenizer.windows import Truncation, lay_out
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bertie.tasks._heads import MultipleChoiceHead
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ class Chosen(Prediction):
 
 
 @dataclass(frozen=True)
-class MultipleChoice(Task[Choice, Tensor, Chosen]):
+class MultipleChoice(Task[Choice, "Tensor", Chosen]):
     """Predict which of several choices fits a text."""
 
     max_length: int = 128
@@ -157,6 +161,8 @@ class MultipleChoice(Task[Choice, Tensor, Chosen]):
 
     def head(self, encoder: Any) -> MultipleChoiceHead:
         """Make the head, with the encoder's pooler."""
+        from bertie.tasks._heads import MultipleChoiceHead
+
         return MultipleChoiceHead(encoder.pool("choice"), encoder.classifier_dropout(), encoder.config.hidden_size)
 
     def counts(self, batch: Batch) -> dict[str, float]:
@@ -165,6 +171,8 @@ class MultipleChoice(Task[Choice, Tensor, Chosen]):
 
     def loss(self, outputs: Tensor, batch: Batch) -> Loss:
         """Return the cross-entropy over each item's choices."""
+        from torch.nn.functional import cross_entropy
+
         scores, gold = choice_table(outputs, batch), batch.targets["item.label"]
         total, count = cross_entropy(scores, gold, reduction="sum"), float(batch.num_items)
         right = (scores.argmax(1) == gold).sum()
@@ -181,7 +189,8 @@ class MultipleChoice(Task[Choice, Tensor, Chosen]):
     def decode(self, outputs: Tensor, batch: Batch, items: Sequence[Choice], tokenizer: Tokenizer) -> list[Chosen]:
         """Return the most probable choice of each item."""
         chosen = []
-        for row, item in zip(choice_table(outputs, batch).softmax(1).tolist(), items, strict=True):
+        means = choice_means(as_array(outputs), batch.arrays)
+        for row, item in zip(softmax(means).tolist(), items, strict=True):
             scores = tuple(row[: len(item.choices)])
             best = scores.index(max(scores))
             chosen.append(Chosen(str(best), item.choices[best], scores[best], scores))
@@ -217,6 +226,8 @@ def _right(item: Choice, where: str) -> int:
 
 def choice_table(outputs: Tensor, batch: Batch) -> Tensor:
     """Arrange scores of sequences (B,) by item and choice (I, W): means over windows, -inf after the last choice."""
+    import torch
+
     indices = (batch.rows, batch.targets["sequence.choice"])
     shape = (batch.num_items, int(indices[1].max()) + 1)
     scores = outputs.float()
@@ -225,24 +236,14 @@ def choice_table(outputs: Tensor, batch: Batch) -> Tensor:
     return (sums / counts.clamp(min=1.0)).masked_fill(counts == 0, -torch.inf)
 
 
-class MultipleChoiceHead(nn.Module):
-    """Pooler, dropout and a linear layer with one output.
-
-    Args:
-        pooler: the encoder's pooler.
-        dropout: the encoder's dropout before a head.
-        hidden_size: H.
-    """
-
-    def __init__(self, pooler: nn.Module, dropout: nn.Module, hidden_size: int) -> None:
-        super().__init__()
-        self.pooler, self.dropout = pooler, dropout
-        self.classifier = nn.Linear(hidden_size, 1)
-
-    def forward(self, hidden: Tensor, batch: Batch, noise: Noise | None) -> Tensor:
-        """Map (T, H) to (B,)."""
-        scores: Tensor = self.classifier(self.dropout(self.pooler(hidden, batch, noise), noise))
-        return scores.squeeze(1)
+def choice_means(scores: NDArray[np.float32], batch: Packed) -> NDArray[np.float32]:
+    """Do the same in numpy."""
+    indices = (batch.rows, batch.targets["sequence.choice"])
+    shape = (batch.num_items, int(indices[1].max()) + 1)
+    sums, counts = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    np.add.at(sums, indices, scores)
+    np.add.at(counts, indices, np.float32(1.0))
+    return np.where(counts == 0, np.float32(-np.inf), sums / np.maximum(counts, np.float32(1.0)))
 
 
 TASK = MultipleChoice

@@ -10,22 +10,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
-
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from bertie.batch import Batch
 from bertie.errors import DataError, SettingsError
 from bertie.items.text import Text, TextLike
 from bertie.metrics.classification import accuracy, per_class
-from bertie.ops.dropout.op import Noise
+from bertie.packed import as_array
+from bertie.probabilities import softmax
 from bertie.sampling.instances import Instances
 from bertie.tasks._card import CardText
 from bertie.tasks._encoding import check_length
 from bertie.tasks._prediction import Prediction
 from bertie.tasks.task import Cut, Judgement, Keys, Loss, Task, Term, texts
 from bertie.tokenizer.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bertie.tasks._heads import NextSentenceHead
 
 LABELS = ("is_next", "random")
 
@@ -43,7 +46,7 @@ class Follows(Prediction):
 
 
 @dataclass(frozen=True)
-class NextSentence(Task[Text, Tensor, Follows]):
+class NextSentence(Task[Text, "Tensor", Follows]):
     """Predict whether the second text follows the first."""
 
     max_length: int = 512
@@ -87,7 +90,13 @@ class NextSentence(Task[Text, Tensor, Follows]):
         return Batch.pack(pieces.tokens, pieces.segments, pieces.offsets, targets=targets)
 
     def head(self, encoder: Any) -> NextSentenceHead:
-        """Make the head, with the encoder's pooler."""
+        """Make the head, with the encoder's pooler.
+
+        Raises:
+            SettingsError: the architecture has no such head.
+        """
+        from bertie.tasks._heads import NextSentenceHead
+
         pooler = encoder.pool("next_sentence")
         if pooler is None:
             raise SettingsError(f"{type(encoder).__name__} has no next sentence head; use the task masked_lm")
@@ -99,6 +108,8 @@ class NextSentence(Task[Text, Tensor, Follows]):
 
     def loss(self, outputs: Tensor, batch: Batch) -> Loss:
         """Return the cross-entropy over the two labels."""
+        from torch.nn.functional import cross_entropy
+
         labels, scores = batch.targets["sequence.label"], outputs.float()
         total = cross_entropy(scores, labels, reduction="sum")
         correct = (scores.argmax(1) == labels).sum()
@@ -114,7 +125,7 @@ class NextSentence(Task[Text, Tensor, Follows]):
 
     def decode(self, outputs: Tensor, batch: Batch, items: Sequence[TextLike], tokenizer: Tokenizer) -> list[Follows]:
         """Return the more probable label of each pair, with the probabilities of both."""
-        rows = [dict(zip(LABELS, row, strict=True)) for row in outputs.float().softmax(1).tolist()]
+        rows = [dict(zip(LABELS, row, strict=True)) for row in softmax(as_array(outputs)).tolist()]
         best = [max(LABELS, key=row.__getitem__) for row in rows]
         return [Follows(label, row[label], row) for label, row in zip(best, rows, strict=True)]
 
@@ -148,25 +159,6 @@ def _number(label: str, where: str) -> int:
     if label in ("0", "1"):
         return int(label)
     raise DataError(f"{where} has label {label!r}; a next_sentence label is is_next (0) or random (1)")
-
-
-class NextSentenceHead(nn.Module):
-    """Pooler and a linear layer with two outputs.
-
-    Args:
-        pooler: the encoder's pooler.
-        hidden_size: H.
-    """
-
-    def __init__(self, pooler: nn.Module, hidden_size: int) -> None:
-        super().__init__()
-        self.pooler = pooler
-        self.next_sentence = nn.Linear(hidden_size, 2)
-
-    def forward(self, hidden: Tensor, batch: Batch, noise: Noise | None) -> Tensor:
-        """Map (T, H) to (B, 2)."""
-        logits: Tensor = self.next_sentence(self.pooler(hidden, batch))
-        return logits
 
 
 TASK = NextSentence

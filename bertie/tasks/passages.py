@@ -10,34 +10,26 @@ Shapes: T tokens, B sequences, M slots, P pairs, H hidden.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
-from torch import Tensor, nn
+import numpy as np
+from numpy.typing import NDArray
 
 from bertie.batch import Batch
 from bertie.errors import SettingsError
 from bertie.items.text import TextLike
-from bertie.nn.contrastive import contrast_of_passages, first_of_pairs
-from bertie.nn.logits import Logits
-from bertie.nn.pooling import TextPooling
-from bertie.ops.dropout.op import Noise
+from bertie.packed import Packed
 from bertie.sampling.instances import Instances
 from bertie.tasks._card import CLOZE, CardText
 from bertie.tasks._joint import Joint
+from bertie.tasks._outputs import PassageOutputs
 from bertie.tasks.task import Keys, Loss, Term
 from bertie.tokenizer.tokenizer import Tokenizer
 
-
-class PassageOutputs(NamedTuple):
-    """Outputs of the head."""
-
-    tokens: Logits
-    """Logits of the M slots."""
-    passages: Tensor
-    """(B, H) mean of the hidden vectors of each sequence, in fp32."""
+if TYPE_CHECKING:
+    from bertie.tasks._heads import PassagesHead
 
 
 @dataclass(frozen=True)
@@ -75,14 +67,26 @@ class Passages(Joint[PassageOutputs]):
         batch = self.masked_lm.encode(items, tokenizer, keys)
         if not isinstance(items, Instances) or items.documents is None:
             return batch
+        import torch
+
         return replace(batch, targets={**batch.targets, "sequence.document": torch.from_numpy(items.documents)})
 
     def head(self, encoder: Any) -> PassagesHead:
         """Make the head of masked_lm with a mean pooling."""
-        return PassagesHead(self.masked_lm.head(encoder).token_logits)
+        from bertie.nn.pooling import TextPooling
+        from bertie.tasks._heads import PassagesHead
+
+        return PassagesHead(self.masked_lm.head(encoder).token_logits, TextPooling("mean", normalized=False))
+
+    def restored(self, named: Mapping[str, NDArray[np.float32]], batch: Packed) -> Any:
+        """Return the logits of the slots. The graph has no vectors of passages, which only the loss needs."""
+        logits: Any = named["logits"]
+        return PassageOutputs(logits, logits[:0])
 
     def counts(self, batch: Batch) -> dict[str, float]:
         """Count the chosen tokens and the pairs of passages."""
+        from bertie.nn.contrastive import first_of_pairs
+
         counts = self.masked_lm.counts(batch)
         if "sequence.document" not in batch.targets:
             return counts
@@ -90,6 +94,8 @@ class Passages(Joint[PassageOutputs]):
 
     def loss(self, outputs: PassageOutputs, batch: Batch) -> Loss:
         """Return both terms. Texts that are not from a corpus have no documents, and only the masked LM's term."""
+        from bertie.nn.contrastive import contrast_of_passages
+
         masked = self.masked_lm.loss(outputs.tokens, batch)
         if "sequence.document" not in batch.targets:
             return masked
@@ -97,23 +103,6 @@ class Passages(Joint[PassageOutputs]):
         total, right, count = contrast_of_passages(outputs.passages, documents, scale=self.scale, symmetric=True)
         figures = {**masked.figures, "passage_accuracy": (right, count)}
         return Loss({**masked.terms, "passages": Term(self.contrast, total, count)}, figures)
-
-
-class PassagesHead(nn.Module):
-    """Token logits at the slots, and the mean of each sequence.
-
-    Args:
-        token_logits: from the head of masked_lm.
-    """
-
-    def __init__(self, token_logits: nn.Module) -> None:
-        super().__init__()
-        self.token_logits = token_logits
-        self.pooling = TextPooling("mean", normalized=False)
-
-    def forward(self, hidden: Tensor, batch: Batch, noise: Noise | None) -> PassageOutputs:
-        """Map (T, H) to logits and means."""
-        return PassageOutputs(self.token_logits(hidden[batch.targets["slot.position"]]), self.pooling(hidden, batch))
 
 
 TASK = Passages

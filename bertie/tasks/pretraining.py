@@ -7,31 +7,26 @@ Shapes: T tokens, B sequences, M slots, H hidden.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from torch import Tensor, nn
+import numpy as np
+from numpy.typing import NDArray
 
 from bertie.batch import Batch
 from bertie.items.text import TextLike
-from bertie.nn.logits import Logits
-from bertie.ops.dropout.op import Noise
+from bertie.packed import Packed
 from bertie.sampling.instances import Instances
 from bertie.tasks._card import CLOZE, CardText
 from bertie.tasks._joint import Joint
+from bertie.tasks._outputs import PretrainingOutputs
 from bertie.tasks.next_sentence import NextSentence
 from bertie.tasks.task import Keys, Loss
 from bertie.tokenizer.tokenizer import Tokenizer
 
-
-class PretrainingOutputs(NamedTuple):
-    """Outputs of the two heads."""
-
-    tokens: Logits
-    """Logits of the M slots."""
-    next_sentence: Tensor
-    """(B, 2) logits."""
+if TYPE_CHECKING:
+    from bertie.tasks._heads import PretrainingHead
 
 
 @dataclass(frozen=True)
@@ -40,6 +35,7 @@ class Pretraining(Joint[PretrainingOutputs]):
 
     name: ClassVar[str] = "pretraining"
     architecture: ClassVar[str] = "{}ForPreTraining"
+    graph_outputs: ClassVar[tuple[str, ...]] = ("prediction_logits", "seq_relationship_logits")
     plan: ClassVar[str] = "pairs"
     card: ClassVar[CardText] = CardText(
         title="A pre-trained BERT encoder",
@@ -64,8 +60,16 @@ class Pretraining(Joint[PretrainingOutputs]):
 
     def head(self, encoder: Any) -> PretrainingHead:
         """Make the heads of both tasks."""
+        from bertie.tasks._heads import PretrainingHead
+
         masked, following = self.masked_lm.head(encoder), self.next_sentence.head(encoder)
         return PretrainingHead(masked.token_logits, following.pooler, following.next_sentence)
+
+    def restored(self, named: Mapping[str, NDArray[np.float32]], batch: Packed) -> Any:
+        """Return the outputs of both heads."""
+        logits: Any = named["prediction_logits"]
+        pairs: Any = named["seq_relationship_logits"]
+        return PretrainingOutputs(logits, pairs)
 
     def counts(self, batch: Batch) -> dict[str, float]:
         """Count the chosen tokens and the pairs."""
@@ -79,25 +83,6 @@ class Pretraining(Joint[PretrainingOutputs]):
             return masked
         following = self.next_sentence.loss(outputs.next_sentence, batch)
         return Loss({**masked.terms, **following.terms}, {**masked.figures, **following.figures})
-
-
-class PretrainingHead(nn.Module):
-    """The heads of both tasks in one module, as in BertForPreTraining.
-
-    Args:
-        token_logits: from the head of masked_lm.
-        pooler: from the head of next_sentence.
-        next_sentence: linear layer from H to 2.
-    """
-
-    def __init__(self, token_logits: nn.Module, pooler: nn.Module, next_sentence: nn.Module) -> None:
-        super().__init__()
-        self.token_logits, self.pooler, self.next_sentence = token_logits, pooler, next_sentence
-
-    def forward(self, hidden: Tensor, batch: Batch, noise: Noise | None) -> PretrainingOutputs:
-        """Map (T, H) to the outputs of both heads."""
-        tokens = self.token_logits(hidden[batch.targets["slot.position"]])
-        return PretrainingOutputs(tokens, self.next_sentence(self.pooler(hidden, batch)))
 
 
 TASK = Pretraining

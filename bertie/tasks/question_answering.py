@@ -14,12 +14,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from bertie import progress
 from bertie.batch import Batch
@@ -27,7 +25,7 @@ from bertie.errors import DataError, SettingsError
 from bertie.items.question import Question
 from bertie.items.text import Text
 from bertie.metrics.question_answering import Marks, answer_scores, best_threshold, cmrc, squad
-from bertie.ops.dropout.op import Noise
+from bertie.packed import Packed
 from bertie.readers.reading import Reading, Table
 from bertie.tasks._answers import Reply, find_candidates, reply
 from bertie.tasks._card import CardText
@@ -36,6 +34,11 @@ from bertie.tasks._question_windows import alignment, answer_pieces, answer_plac
 from bertie.tasks.task import Judgement, Keys, Loss, Task, Term
 from bertie.tokenizer.tokenizer import Tokenizer
 from bertie.tokenizer.windows import Truncation, lay_out
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bertie.tasks._heads import SpanHead
 
 NO_ANSWER = "(no answer)"
 _CHINESE_SHARE = 0.3  # a text with more Chinese characters than this share is Chinese; English has almost none
@@ -46,7 +49,7 @@ QuestionLike = tuple[str, str] | Text | Question
 
 
 @dataclass(frozen=True)
-class QuestionAnswering(Task[Question, Tensor, Reply]):
+class QuestionAnswering(Task[Question, "Tensor", Reply]):
     """Find the answer of each question in its context."""
 
     max_length: int = 384
@@ -68,6 +71,7 @@ class QuestionAnswering(Task[Question, Tensor, Reply]):
 
     name: ClassVar[str] = "question_answering"
     architecture: ClassVar[str] = "{}ForQuestionAnswering"
+    graph_outputs: ClassVar[tuple[str, ...]] = ("start_logits", "end_logits")
     criterion: ClassVar[str] = "f1"
     card: ClassVar[CardText] = CardText(
         title="A BERT model that finds answers in a text",
@@ -173,6 +177,8 @@ class QuestionAnswering(Task[Question, Tensor, Reply]):
 
     def head(self, encoder: Any) -> SpanHead:
         """Make the layer that scores starts and ends."""
+        from bertie.tasks._heads import SpanHead
+
         return SpanHead(encoder.token_layers("answers"), encoder.config.hidden_size)
 
     def counts(self, batch: Batch) -> dict[str, float]:
@@ -181,9 +187,11 @@ class QuestionAnswering(Task[Question, Tensor, Reply]):
 
     def loss(self, outputs: Tensor, batch: Batch) -> Loss:
         """Return the mean of the cross-entropies of start and end, each over all tokens of a window."""
+        import torch
+
         gold = torch.stack([batch.targets["sequence.start"], batch.targets["sequence.end"]], 1)  # (B, 2)
         known = gold[:, 0] >= 0
-        logits = batch.unpack(outputs.float(), padding=-torch.inf)  # (B, S, 2)
+        logits = batch.unpack(outputs.float(), padding=-np.inf)  # (B, S, 2)
         right = logits.gather(1, gold.clamp(min=0)[:, None]).squeeze(1)
         losses = (logits.logsumexp(1) - right).mean(1)
         hits = (logits.argmax(1) == gold).all(1)
@@ -192,11 +200,15 @@ class QuestionAnswering(Task[Question, Tensor, Reply]):
 
     def logit_rows(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Return (2B, S) logits of an answer's first and last token, over the tokens of a window."""
-        return batch.unpack(outputs.float(), padding=-torch.inf).transpose(1, 2).flatten(0, 1)
+        return batch.unpack(outputs.float(), padding=-np.inf).transpose(1, 2).flatten(0, 1)
 
     def num_logit_rows(self, batch: Batch) -> float:
         """Count the first and last tokens, one each for a window."""
         return 2.0 * len(batch)
+
+    def restored(self, named: Mapping[str, NDArray[np.float32]], batch: Packed) -> Any:
+        """Return (T, 2) logits of starts and ends."""
+        return np.stack([named["start_logits"], named["end_logits"]], 1)
 
     def decode(self, outputs: Tensor, batch: Batch, items: Sequence[QuestionLike], tokenizer: Tokenizer) -> list[Reply]:
         """Return the best answer of each question over all of its windows."""
@@ -291,28 +303,6 @@ def language_of(items: Sequence[Question]) -> Literal["en", "zh"]:
         letters += sum(not character.isspace() for character in context)
         chinese += sum("\u4e00" <= character <= "\u9fff" for character in context)
     return "zh" if chinese > _CHINESE_SHARE * letters else "en"
-
-
-class SpanHead(nn.Module):
-    """A linear layer with two scores for each token: start and end of the answer.
-
-    Args:
-        stem: the encoder's layer below it.
-        hidden_size: H.
-    """
-
-    token_by_token = True
-    """Each output depends on its own token's hidden vector only."""
-
-    def __init__(self, stem: nn.Module, hidden_size: int) -> None:
-        super().__init__()
-        self.stem = stem
-        self.qa_outputs = nn.Linear(hidden_size, 2)
-
-    def forward(self, hidden: Tensor, batch: Batch, noise: Noise | None) -> Tensor:
-        """Map (T, H) to (T, 2)."""
-        logits: Tensor = self.qa_outputs(self.stem(hidden, noise))
-        return logits
 
 
 TASK = QuestionAnswering

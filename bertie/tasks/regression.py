@@ -13,15 +13,17 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from torch import Tensor, nn
+import numpy as np
+from numpy.typing import NDArray
 
 from bertie.batch import Batch
 from bertie.errors import DataError
 from bertie.items.text import Text, TextLike
 from bertie.metrics.regression import mean_squared_error, pearson, spearman
-from bertie.ops.dropout.op import Noise
+from bertie.packed import Packed, as_array
+from bertie.probabilities import sigmoid
 from bertie.readers.reading import Reading, Table
 from bertie.tasks._card import CardText
 from bertie.tasks._encoding import check_length, encoded_texts
@@ -29,6 +31,11 @@ from bertie.tasks._prediction import Prediction
 from bertie.tasks.task import Judgement, Keys, Loss, Task, Term
 from bertie.tokenizer.tokenizer import Tokenizer
 from bertie.tokenizer.windows import Truncation, lay_out
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bertie.tasks._heads import RegressionHead
 
 _LARGEST = 1e30  # limit of labels: fp32 weights can give it, and squares of standardised errors don't overflow
 
@@ -41,7 +48,7 @@ class Estimate(Prediction):
 
 
 @dataclass(frozen=True)
-class Regression(Task[Text, Tensor, Estimate]):
+class Regression(Task[Text, "Tensor", Estimate]):
     """Predict a number for each text, or pair of texts."""
 
     center: float = 0.0
@@ -134,6 +141,8 @@ class Regression(Task[Text, Tensor, Estimate]):
 
     def head(self, encoder: Any) -> RegressionHead:
         """Make the head, with the encoder's pooler."""
+        from bertie.tasks._heads import RegressionHead
+
         return RegressionHead(
             encoder.pool(), encoder.classifier_dropout(), encoder.config.hidden_size, self.center, self.spread
         )
@@ -144,7 +153,8 @@ class Regression(Task[Text, Tensor, Estimate]):
 
     def loss(self, outputs: Tensor, batch: Batch) -> Loss:
         """Return the squared error on the standardised scale. Predicting the mean gives a loss of about 1."""
-        guesses = self._active(batch.item_means(outputs.float()))
+        guesses = batch.item_means(outputs.float())
+        guesses = guesses.sigmoid() if self.activation == "sigmoid" else guesses
         errors = ((guesses - batch.targets["item.value"]) / self.spread).square()
         return Loss({"regression": Term(1.0, errors.sum(), float(batch.num_items))})
 
@@ -162,10 +172,13 @@ class Regression(Task[Text, Tensor, Estimate]):
 
     def decode(self, outputs: Tensor, batch: Batch, items: Sequence[TextLike], tokenizer: Tokenizer) -> list[Estimate]:
         """Return the number of each item, the mean over its windows."""
-        return [Estimate(value) for value in self._active(batch.item_means(outputs.float())).tolist()]
+        values = batch.arrays.item_means(as_array(outputs))
+        values = sigmoid(values) if self.activation == "sigmoid" else values
+        return [Estimate(value) for value in values.tolist()]
 
-    def _active(self, values: Tensor) -> Tensor:
-        return values.sigmoid() if self.activation == "sigmoid" else values
+    def restored(self, named: Mapping[str, NDArray[np.float32]], batch: Packed) -> Any:
+        """Return (B,) numbers."""
+        return named["logits"][:, 0]
 
     def score(self, predictions: Sequence[Estimate], items: Sequence[Text]) -> dict[str, float]:
         """Compute both correlations and the mean squared error, on the scale of the table."""
@@ -192,58 +205,6 @@ def _value(label: Any, where: str) -> float:
     if not abs(value) < _LARGEST or "_" in str(label):  # float() reads 1_0 as ten
         raise DataError(f"{where} has label {label!r}; regression needs numbers below {_LARGEST:g}")
     return value
-
-
-class RegressionHead(nn.Module):
-    """Pooler, dropout and a linear layer with one output.
-
-    Args:
-        pooler: the encoder's pooler.
-        dropout: the encoder's dropout before a head.
-        hidden_size: H.
-        center: number that an output of 0 stands for.
-        spread: difference of numbers that a difference of 1 stands for.
-    """
-
-    def __init__(self, pooler: nn.Module, dropout: nn.Module, hidden_size: int, center: float, spread: float) -> None:
-        super().__init__()
-        self.pooler, self.dropout = pooler, dropout
-        self.classifier = Standardised(hidden_size, center, spread)
-
-    def forward(self, hidden: Tensor, batch: Batch, noise: Noise | None) -> Tensor:
-        """Map (T, H) to (B,)."""
-        values: Tensor = self.classifier(self.dropout(self.pooler(hidden, batch, noise), noise))
-        return values.squeeze(1)
-
-
-class Standardised(nn.Linear):
-    """A linear layer with one output that learns on a standardised scale and is saved on the true scale.
-
-    Args:
-        hidden_size: H.
-        center: added to the scaled output.
-        spread: factor of the output.
-    """
-
-    def __init__(self, hidden_size: int, center: float, spread: float) -> None:
-        super().__init__(hidden_size, 1)
-        self.center, self.spread = center, spread
-
-    def forward(self, values: Tensor) -> Tensor:
-        """Map (B, H) to (B, 1)."""
-        return super().forward(values).float() * self.spread + self.center
-
-    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
-        destination[f"{prefix}weight"] = self.weight.detach() * self.spread
-        destination[f"{prefix}bias"] = self.bias.detach() * self.spread + self.center
-
-    def _load_from_state_dict(self, state: Any, prefix: str, *rest: Any) -> None:
-        scaled = dict(state)
-        if f"{prefix}weight" in scaled:
-            scaled[f"{prefix}weight"] = scaled[f"{prefix}weight"] / self.spread
-        if f"{prefix}bias" in scaled:
-            scaled[f"{prefix}bias"] = (scaled[f"{prefix}bias"] - self.center) / self.spread
-        super()._load_from_state_dict(scaled, prefix, *rest)
 
 
 TASK = Regression

@@ -12,16 +12,17 @@ Shapes: T tokens, B sequences, M slots, H hidden.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
-
-from torch import nn
-from torch.nn.functional import cross_entropy
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from bertie.batch import Batch
 from bertie.errors import SettingsError
 from bertie.tasks._card import CLOZE, CardText
-from bertie.tasks.pretraining import Pretraining, PretrainingHead, PretrainingOutputs
+from bertie.tasks._outputs import PretrainingOutputs
+from bertie.tasks.pretraining import Pretraining
 from bertie.tasks.task import Loss, Term
+
+if TYPE_CHECKING:
+    from bertie.tasks._heads import PretrainingHead
 
 _NONE = -1  # label of a sequence without a second segment
 
@@ -46,6 +47,10 @@ class SentenceOrder(Pretraining):
         Raises:
             SettingsError: the architecture has no head for sentence order.
         """
+        from torch import nn
+
+        from bertie.tasks._heads import PretrainingHead
+
         pooler = encoder.pool("sentence_order")
         if pooler is None:
             raise SettingsError(f"{type(encoder).__name__} has no sentence order head; use the task masked_lm")
@@ -61,6 +66,8 @@ class SentenceOrder(Pretraining):
 
     def loss(self, outputs: PretrainingOutputs, batch: Batch) -> Loss:
         """Return both terms, each with weight 1. Texts that are not from a corpus have only the masked LM's term."""
+        from torch.nn.functional import cross_entropy
+
         masked = self.masked_lm.loss(outputs.tokens, batch)
         if "sequence.label" not in batch.targets:
             return masked

@@ -12,12 +12,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits
 
 from bertie import progress
 from bertie.batch import Batch
@@ -26,8 +23,10 @@ from bertie.items.labels import tell_alike, tell_unseen
 from bertie.items.words import Words
 from bertie.metrics.classification import best_threshold
 from bertie.metrics.entities import Entity, span_rescorer, span_scores, span_scores_by_label
+from bertie.packed import as_array
+from bertie.probabilities import sigmoid
 from bertie.readers.reading import Reading, Table
-from bertie.tasks._candidates import SpanHead, candidates, gold_codes, gold_table, word_slots
+from bertie.tasks._candidates import gold_codes, gold_table, word_slots
 from bertie.tasks._card import CardText
 from bertie.tasks._encoding import check_length
 from bertie.tasks._lines import heading
@@ -36,6 +35,11 @@ from bertie.tasks._word_pieces import WordsLike, as_words, encode_words
 from bertie.tasks.task import Judgement, Keys, Loss, Task, Term
 from bertie.tokenizer.tokenizer import Tokenizer
 from bertie.tokenizer.windows import Truncation
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bertie.tasks._heads import CandidateHead
 
 _SHARE = 0.99  # of the training table's spans that `max_span` allows
 _LONGEST = 16  # words of the longest candidate that is learned from a table
@@ -67,7 +71,7 @@ class FoundSpans(Prediction):
 
 
 @dataclass(frozen=True)
-class SpanClassification(Task[Words, Tensor, FoundSpans]):
+class SpanClassification(Task[Words, "Tensor", FoundSpans]):
     """Find the labelled spans of a text, which may overlap or nest."""
 
     labels: tuple[str, ...] = ()
@@ -87,6 +91,7 @@ class SpanClassification(Task[Words, Tensor, FoundSpans]):
 
     name: ClassVar[str] = "span_classification"
     architecture: ClassVar[str] = "{}Model"
+    graph_outputs: ClassVar[tuple[str, ...]] = ("last_hidden_state",)
     labels_words: ClassVar[bool] = True
     criterion: ClassVar[str] = "f1"
     head_settings: ClassVar[tuple[str, ...]] = ("max_span",)
@@ -183,10 +188,12 @@ class SpanClassification(Task[Words, Tensor, FoundSpans]):
             laid.pieces.tokens, laid.pieces.segments, laid.pieces.offsets, rows=laid.rows, targets=targets
         )
 
-    def head(self, encoder: Any) -> SpanHead:
+    def head(self, encoder: Any) -> CandidateHead:
         """Make the head, which has no pooler."""
+        from bertie.tasks._heads import CandidateHead
+
         size = encoder.config.hidden_size
-        return SpanHead(encoder.token_layers("tags"), size, self.max_span, len(self.labels))
+        return CandidateHead(encoder.token_layers("tags"), size, self.max_span, len(self.labels))
 
     def counts(self, batch: Batch) -> dict[str, float]:
         """Count the candidates."""
@@ -194,6 +201,8 @@ class SpanClassification(Task[Words, Tensor, FoundSpans]):
 
     def loss(self, outputs: Tensor, batch: Batch) -> Loss:
         """Return the binary cross-entropy, summed over the labels of each candidate."""
+        from torch.nn.functional import binary_cross_entropy_with_logits
+
         gold, scores = gold_table(batch, len(self.labels)), outputs.float()
         weight = scores.new_tensor(self.positive_weight)
         total = binary_cross_entropy_with_logits(scores, gold.float(), reduction="sum", pos_weight=weight)
@@ -206,11 +215,12 @@ class SpanClassification(Task[Words, Tensor, FoundSpans]):
     ) -> list[FoundSpans]:
         """Return the spans of each text that reach the threshold, with their characters."""
         sentences = [as_words(item, number, self.name) for number, item in enumerate(items, 1)]
-        scores = outputs.float().sigmoid()
-        row, label = (scores >= min(_FLOOR, self.threshold)).nonzero(as_tuple=True)
-        first, more = (part[row] for part in candidates(batch))
-        owners = torch.repeat_interleave(batch.rows, batch.lengths)[batch.targets["slot.position"]]
-        starts, ends = batch.targets["slot.word"][first], batch.targets["slot.reach"][first + more]
+        arrays = batch.arrays
+        scores = sigmoid(as_array(outputs))
+        row, label = (scores >= min(_FLOOR, self.threshold)).nonzero()
+        more, first = (part[row] for part in arrays.targets["slot.span"].T.nonzero())
+        owners = arrays.token_rows[arrays.targets["slot.position"]]
+        starts, ends = arrays.targets["slot.word"][first], arrays.targets["slot.reach"][first + more]
         kept: list[list[tuple[float, int, int, int]]] = [[] for _ in items]
         for owner, *found in zip(
             *(part.tolist() for part in (owners[first], scores[row, label], starts, ends, label)), strict=True

@@ -12,13 +12,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from bertie.batch import Batch
 from bertie.errors import DataError, SettingsError
@@ -26,7 +23,8 @@ from bertie.items.labels import tell_unseen
 from bertie.items.words import Words
 from bertie.metrics.classification import accuracy, macro_f1, per_class, tag_rescorer
 from bertie.metrics.entities import entities, entity_rescorer, entity_scores, entity_scores_by_type
-from bertie.ops.dropout.op import Noise
+from bertie.packed import as_array
+from bertie.probabilities import softmax
 from bertie.readers.entities import OUTSIDE, Scheme, iob2, is_positioned, own_tag, positioned, scheme_of
 from bertie.readers.reading import Reading, Table
 from bertie.tasks._card import CardText
@@ -37,6 +35,11 @@ from bertie.tasks._word_pieces import NOTHING, WordsLike, as_words, encode_words
 from bertie.tasks.task import Judgement, Keys, Loss, Task, Term
 from bertie.tokenizer.tokenizer import Tokenizer
 from bertie.tokenizer.windows import Truncation, Windows
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bertie.tasks._heads import TaggingHead
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class Tagged(Prediction):
 
 
 @dataclass(frozen=True)
-class Tagging(Task[Words, Tensor, Tagged]):
+class Tagging(Task[Words, "Tensor", Tagged]):
     """Predict one of several tags for each word of a text."""
 
     labels: tuple[str, ...] = ()
@@ -186,6 +189,8 @@ class Tagging(Task[Words, Tensor, Tagged]):
 
     def head(self, encoder: Any) -> TaggingHead:
         """Make the head, which has no pooler."""
+        from bertie.tasks._heads import TaggingHead
+
         return TaggingHead(encoder.token_layers("tags"), encoder.config.hidden_size, len(self.labels))
 
     def counts(self, batch: Batch) -> dict[str, float]:
@@ -194,6 +199,8 @@ class Tagging(Task[Words, Tensor, Tagged]):
 
     def loss(self, outputs: Tensor, batch: Batch) -> Loss:
         """Return the cross-entropy of the tokens that have a tag."""
+        from torch.nn.functional import cross_entropy
+
         gold, scores = batch.targets["token.tag"], outputs.float()
         total = cross_entropy(scores, gold, reduction="sum", ignore_index=NOTHING, label_smoothing=self.label_smoothing)
         count = self.counts(batch)["tagging"]
@@ -210,19 +217,21 @@ class Tagging(Task[Words, Tensor, Tagged]):
 
     def decode(self, outputs: Tensor, batch: Batch, items: Sequence[WordsLike], tokenizer: Tokenizer) -> list[Tagged]:
         """Return the tags and entities of each text. A word without pieces, or one that was cut off, gets O."""
-        words = batch.targets["token.word"]
-        picked = (words != NOTHING).nonzero().flatten()
-        best = outputs[picked].float().softmax(1).max(1)
-        rows = torch.repeat_interleave(batch.rows, batch.lengths)[picked].tolist()
+        arrays = batch.arrays
+        words = arrays.targets["token.word"]
+        picked = np.flatnonzero(words != NOTHING)
+        chances = softmax(as_array(outputs)[picked])  # (words, C)
+        best = chances.argmax(1)
+        rows = arrays.token_rows[picked].tolist()
         sentences = [as_words(item, number, self.name) for number, item in enumerate(items, 1)]
         tags = [[OUTSIDE] * len(sentence.words) for sentence in sentences]
         scores = [[0.0] * len(sentence.words) for sentence in sentences]
         for row, word, label, score in zip(
-            rows, words[picked].tolist(), best.indices.tolist(), best.values.tolist(), strict=True
+            rows, words[picked].tolist(), best.tolist(), chances.max(1).tolist(), strict=True
         ):
             tags[row][word], scores[row][word] = self.labels[label], score
-        if "token.reach" in batch.targets:
-            reach = batch.targets["token.reach"][picked].tolist()
+        if "token.reach" in arrays.targets:
+            reach = arrays.targets["token.reach"][picked].tolist()
             for row, word, last in zip(rows, words[picked].tolist(), reach, strict=True):
                 for inner in range(word + 1, last + 1):
                     if not scores[row][inner]:  # its piece is that of the word before, so its tag continues that word's
@@ -314,28 +323,6 @@ def _entities_of(item: Words, tags: Sequence[str]) -> str:
     text, offsets = item.whole_text(), item.word_offsets()
     names = [f"{label} {text[offsets[first][0] : offsets[end - 1][1]]}" for label, first, end in entities(tags)]
     return ", ".join(names) or "no entities"
-
-
-class TaggingHead(nn.Module):
-    """The encoder's dropout and a linear layer.
-
-    Args:
-        stem: the encoder's layer below it, with its dropout.
-        hidden_size: H.
-        num_labels: C.
-    """
-
-    token_by_token = True
-
-    def __init__(self, stem: nn.Module, hidden_size: int, num_labels: int) -> None:
-        super().__init__()
-        self.stem = stem
-        self.classifier = nn.Linear(hidden_size, num_labels)
-
-    def forward(self, hidden: Tensor, batch: Batch, noise: Noise | None) -> Tensor:
-        """Map (T, H) to (T, C)."""
-        logits: Tensor = self.classifier(self.stem(hidden, noise))
-        return logits
 
 
 TASK = Tagging

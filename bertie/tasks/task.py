@@ -12,27 +12,32 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor, nn
 from typing_extensions import TypeVar
 
 from bertie.batch import Batch
 from bertie.errors import SettingsError
 from bertie.items.text import Text as Text
 from bertie.items.text import texts as texts
-from bertie.nn.divergence import divergence
-from bertie.nn.logits import Logits
 from bertie.readers.reading import Reading, Table
 from bertie.tasks._card import CardText as CardText
-from bertie.tasks._network import TaskModel as TaskModel
+from bertie.tasks._loss import Loss as Loss
+from bertie.tasks._loss import Term as Term
 from bertie.tasks._settings import parse_settings as parse_settings
 from bertie.tokenizer.tokenizer import Cut as Cut
 from bertie.tokenizer.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from bertie.nn.logits import Logits
+    from bertie.packed import Packed
+    from bertie.tasks._network import TaskModel as TaskModel
 
 Keys = NDArray[np.uint64]
 ItemT = TypeVar("ItemT", default=Any)
@@ -41,36 +46,6 @@ OutputsT = TypeVar("OutputsT", default=Any)
 """What the head returns: a tensor, `Logits`, or a named tuple of several."""
 PredictionT = TypeVar("PredictionT", default=Any)
 """A task's prediction for one item, which usually derives from `Prediction`."""
-
-
-@dataclass(frozen=True, eq=False)
-class Term:
-    """One part of a loss, before division by its count."""
-
-    weight: float
-    """Factor of the mean in the total loss."""
-    sum: Tensor
-    """Scalar sum over `count` items or tokens, with gradients."""
-    count: float
-    """Number of items or tokens in the sum."""
-
-
-@dataclass(frozen=True, eq=False)
-class Loss:
-    """Named terms of a loss, and further figures to report.
-
-    Each term is divided once, by its count over all micro-batches (and processes) of a step. A mean of the
-    micro-batches' means would give a short micro-batch as much weight as a long one.
-    """
-
-    terms: dict[str, Term]
-    figures: dict[str, tuple[Tensor, float | Tensor]] = field(default_factory=dict)
-    """name: (sum, count), such as the number of correct predictions. A count computed on the device is a tensor."""
-
-    def total(self, counts: Mapping[str, float]) -> Tensor:
-        """Add the terms, each divided by its global count. A count of 0 is replaced by 1, as its sum is 0 too."""
-        parts = [term.weight * term.sum / max(counts[name], 1.0) for name, term in self.terms.items()]
-        return sum(parts[1:], start=parts[0])
 
 
 @dataclass(frozen=True)
@@ -132,6 +107,8 @@ class Task(ABC, Generic[ItemT, OutputsT, PredictionT]):
     """Whether it takes the encoder's vectors as they are, so that the heads of a folder may be left out."""
     pools_texts: ClassVar[bool] = False
     """Whether it makes a vector of a text, by fields `pooling`, `normalize` and `max_length`."""
+    graph_outputs: ClassVar[tuple[str, ...]] = ("logits",)
+    """Outputs of an exported graph that `restored` reads. `last_hidden_state` is that of each token."""
     card: ClassVar[CardText] = CardText()
     """What a model card says about the task. A class doesn't inherit it: another head may need another loader."""
 
@@ -168,7 +145,16 @@ class Task(ABC, Generic[ItemT, OutputsT, PredictionT]):
 
     @abstractmethod
     def decode(self, outputs: OutputsT, batch: Batch, items: Sequence[Any], tokenizer: Tokenizer) -> list[PredictionT]:
-        """Turn outputs into one prediction for each item. `batch.rows` maps sequences to items."""
+        """Turn outputs into one prediction for each item. `batch.rows` maps sequences to items.
+
+        An exported model's outputs are arrays. `bertie.packed.as_array` makes arrays of tensors too, as `batch.arrays`
+        does of a batch.
+        """
+
+    def restored(self, named: Mapping[str, NDArray[np.float32]], batch: Packed) -> Any:
+        """Return the head's outputs as arrays, from those of an exported graph, `graph_outputs`, without padding."""
+        del batch
+        return named["logits"]
 
     @abstractmethod
     def score(self, predictions: Sequence[PredictionT], items: Sequence[ItemT]) -> dict[str, float]:
@@ -304,6 +290,8 @@ class Task(ABC, Generic[ItemT, OutputsT, PredictionT]):
         Raises:
             SettingsError: the task has no logits to learn.
         """
+        from bertie.nn.logits import Logits
+
         self.check_logits()
         found: Any = outputs
         logits: Logits = found if isinstance(found, Logits) else found.tokens
@@ -340,4 +328,17 @@ class Task(ABC, Generic[ItemT, OutputsT, PredictionT]):
         Returns:
             A scalar in fp32.
         """
+        from bertie.nn.divergence import divergence
+
         return divergence(self.logit_rows(student, batch), self.logit_rows(teacher, batch), temperature)
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        """Import `TaskModel` when it is asked for: a network needs torch, and a task doesn't."""
+        if name != "TaskModel":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from bertie.tasks._network import TaskModel
+
+        return TaskModel

@@ -76,7 +76,7 @@ function facts(model) {
   const parts = [
     taskName(model.task),
     model.layers ? say("layers", model.layers) : "",
-    say("parameters", number(model.parameters / 1e6, model.parameters < 1e7 ? 1 : 0)),
+    model.parameters === null ? "" : say("parameters", number(model.parameters / 1e6, model.parameters < 1e7 ? 1 : 0)),
     say("vocabulary", number(model.vocabulary)),
     model.languages.map((name) => say(name)).join(" + "),
   ];

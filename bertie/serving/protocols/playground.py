@@ -20,6 +20,7 @@ from fastapi.responses import JSONResponse
 
 from bertie.errors import BertieError, DataError
 from bertie.inference.attention import ShownTokens, attention_of, has_attention, tokens_of
+from bertie.inference.network import parameters_of
 from bertie.items.choice import Choice
 from bertie.items.item import Item, string
 from bertie.items.question import Question
@@ -123,7 +124,8 @@ def described(served: Served) -> dict[str, Any]:
     """Return what the page needs to know of a model."""
     predictor = served.predictor
     task, tokenizer = predictor.task, predictor.tokenizer
-    config = getattr(predictor.bundle.model.encoder, "config", None)
+    model: Any = predictor.bundle.model
+    config = getattr(getattr(model, "encoder", None), "config", None)
     return {
         "name": served.name,
         "task": served.task,
@@ -134,7 +136,7 @@ def described(served: Served) -> dict[str, Any]:
         "languages": languages_of(tokenizer),
         "mask": tokenizer.tokens[tokenizer.mask],
         "vocabulary": tokenizer.vocab_size,
-        "parameters": sum(value.numel() for value in predictor.bundle.model.parameters()),
+        "parameters": sum(value.numel() for value in parameters_of(model)) or None,
         "layers": getattr(config, "num_layers", None),
         "max_length": getattr(task, "max_length", None),
         "attention": has_attention(predictor),
