@@ -17,7 +17,7 @@ from bertie.commands._diagnosis import Line, listing, verdict
 from bertie.commands._packages import Requirement, failures, requirements
 from bertie.ops.kernels import levels, library
 from bertie.ops.kernels.cache import Verdict
-from bertie.ops.kernels.library import Choice
+from bertie.ops.kernels.search import Choice
 from bertie.reports.machine import cpu_limit, memory_limit_bytes
 
 PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
