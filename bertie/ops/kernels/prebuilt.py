@@ -58,6 +58,7 @@ class Package:
     """Why it carries no libraries, as a clause; empty if it carries some."""
     hashes: dict[str, str] = field(default_factory=dict)
     """By file name."""
+    compiler: str = ""
 
     def find(self, name: str, level: Level) -> Prebuilt | None:
         """Return the library of an operation that makes the most of this processor at a level; None if there is none.
@@ -101,14 +102,14 @@ def package() -> Package:
         return Package(f"the list of the package's compiled kernels can't be used: {error}")
     if others:
         return Package(f"{' and '.join(others)} can change {FOLDER / MANIFEST}; run chmod go-w on it and its folder")
-    hashes, reason, sources = (manifest.get(key) for key in ("libraries", "reason", "sources"))
+    hashes, reason, sources, compiler = (manifest.get(key) for key in ("libraries", "reason", "sources", "compiler"))
     if not isinstance(hashes, dict) or not all(isinstance(value, str) for value in hashes.values()):
         return Package(f"{FOLDER / MANIFEST} is damaged; install bertie again")
     if not hashes:
         return Package(reason if isinstance(reason, str) and reason else "the package carries no compiled kernels")
     if sources != sources_here:
         return Package("the C++ sources have changed since the package was built")
-    return Package("", hashes)
+    return Package("", hashes, compiler if isinstance(compiler, str) else "")
 
 
 def _new_writers(path: Path) -> Sequence[str]:
