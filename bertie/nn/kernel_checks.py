@@ -28,7 +28,7 @@ from bertie.ops.cross_entropy import kernel as cross_entropy_kernel
 from bertie.ops.cross_entropy.op import consume
 from bertie.ops.dropout.op import Dropout, Noise
 from bertie.ops.gelu import kernel as gelu_kernel
-from bertie.ops.kernels import levels, library
+from bertie.ops.kernels import levels, library, pool
 from bertie.ops.layer import kernel as layer_kernel
 from bertie.ops.layer.kernel import Element, Layers, Parts
 from bertie.ops.normalise import kernel as normalise_kernel
@@ -310,12 +310,12 @@ def main(words: list[str]) -> None:
             continue  # it calls the attention kernel, which has failed
         _print("begin", name, "loading")
         try:
-            with library.lent({**libraries, name: library.opened(path)}):
+            with library.lent({**libraries, name: pool.opened(path)}):
                 trouble = _trouble_of_library(name)
         except Exception as error:  # any error disqualifies the kernel
             trouble = f"raised {type(error).__name__}: {error}"
         if trouble is None:
-            libraries[name] = library.opened(path)
+            libraries[name] = pool.opened(path)
             _print("passed", name)
         else:
             _print("differs", name, trouble)
