@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bertie import config, progress
+from bertie.commands._attention import attention_page
 from bertie.commands._integrity import corpus_files, model_files, run_files
 from bertie.commands._seeds import folder_of
 from bertie.commands.command import Report
@@ -22,7 +23,14 @@ MAX_HEADER_BYTES = 100_000_000  # the limit of the safetensors format
 _DAMAGED = 3
 
 
-def show(path: Positional[Path], *, accept_changes: bool = False) -> Report:
+def show(
+    path: Positional[Path],
+    *,
+    attention: str | None = None,
+    attention_pair: str | None = None,
+    out: Path | None = None,
+    accept_changes: bool = False,
+) -> Report:
     """Describe a folder: a run, a model, a prepared corpus or a tokenizer, with its figures and any changed files.
 
     Args:
@@ -37,6 +45,13 @@ def show(path: Positional[Path], *, accept_changes: bool = False) -> Report:
         SettingsError: the path doesn't exist, or has no files that bertie can read.
         DataError: one of its files is broken.
     """
+    if attention is not None:
+        if accept_changes:
+            raise SettingsError("--accept-changes and --attention can't be combined; give one of them")
+        return attention_page(path, attention, attention_pair, out)
+    for flag, value in (("--attention-pair", attention_pair), ("--out", out)):
+        if value is not None:
+            raise SettingsError(f'{flag} requires --attention "a text"; add it, or leave out {flag}')
     if not path.exists():
         raise SettingsError(f"no such file or folder: {path}")
     folder = path if path.is_dir() else path.parent
