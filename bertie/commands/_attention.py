@@ -24,7 +24,7 @@ def attention_page(model: Path, text: str, pair: str | None, out: Path | None) -
     """
     for flag, value in (("--attention", text), ("--attention-pair", pair)):
         if value is not None and not value.strip():
-            raise SettingsError(f"{flag} has no text; give one, such as {flag} \"The cat sat on the mat.\"")
+            raise SettingsError(f'{flag} has no text; give one, such as {flag} "The cat sat on the mat."')
     file = _DEFAULT if out is None else out
     _check_free(file)
     from bertie.files.atomic import write_text
@@ -38,9 +38,7 @@ def attention_page(model: Path, text: str, pair: str | None, out: Path | None) -
     explored = explore(load(folder), name, text, pair)
     shown, (layers, heads) = explored.shown, explored.weights.shape[:2]
     if shown.cut:
-        progress.warn(
-            f"the page shows {len(shown.tokens)} tokens; {shown.cut:,} pieces of the text are left out"
-        )
+        progress.warn(f"the page shows {len(shown.tokens)} tokens; {shown.cut:,} pieces of the text are left out")
     content = page(explored)
     write_text(file, content)
     return Report(

@@ -24,6 +24,7 @@ from bertie.inference.attention import ShownTokens, attention_of, has_attention,
 from bertie.inference.predictor import Predictor
 from bertie.items.question import Question
 from bertie.items.text import Text
+from bertie.nn.block import SelfAttention
 from bertie.serving.described import FOLDER, described
 from bertie.tasks._prediction import plain
 
@@ -74,8 +75,10 @@ def explore(predictor: Predictor[Any], name: str, text: str, pair: str | None = 
         raise SettingsError(
             f"{name} is an exported model, whose attention can't be seen; give the folder that it was exported from"
         )
-    config = predictor.bundle.model.encoder.config
-    heads = config.num_layers * config.num_heads
+    encoder = predictor.bundle.model.encoder
+    heads = encoder.config.num_layers * max(
+        part.num_heads for part in encoder.modules() if isinstance(part, SelfAttention)
+    )
     length = min(MAX_TOKENS, math.isqrt(MAX_WEIGHTS // heads), getattr(predictor.task, "max_length", MAX_TOKENS))
     shown = tokens_of(predictor.tokenizer, text, pair, max_length=length)
     weights = attention_of(predictor, shown.batch)
