@@ -125,8 +125,8 @@ def _describe_file(file: Path) -> Report:
     parts: dict[str, bool] = {
         "config.toml": name in _IN_RUNS,
         "manifest.json": name in ("manifest.json", "tokens.bin", "sentences.bin", "documents.bin"),
-        "MANIFEST.json": name == "MANIFEST.json" or (suffix == ".safetensors" and name.startswith("tensors-")),
-        "config.json": name in _IN_MODELS or suffix in (".safetensors", ".onnx"),
+        "MANIFEST.json": name in ("MANIFEST.json", "state.json") or name.startswith("tensors-"),
+        "config.json": name in _IN_MODELS or suffix in (".safetensors", ".onnx") or name.endswith("_config.json"),
         "origin.json": name in ("origin.json", "done.json"),
     }
     for known_by, is_part in parts.items():
@@ -134,7 +134,7 @@ def _describe_file(file: Path) -> Report:
             return _describe_folder(file.parent, accept_changes=False)
     if name in texts.TOKENIZER_FILES and name != "vocab.txt":
         return texts.describe_tokenizer(file.parent)
-    if ".ckpt" in name and any(file.parent.glob("*.index")):
+    if (".ckpt" in name or name in ("bert_config.json", "tokenizer_config.json")) and any(file.parent.glob("*.index")):
         return _describe_folder(file.parent, accept_changes=False)
     if suffix == ".npz":
         return files.describe_index(file)
