@@ -7,7 +7,6 @@ security policy forbids it to.
 from __future__ import annotations
 
 import asyncio
-import re
 import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,23 +18,19 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from bertie.errors import BertieError, DataError
-from bertie.inference.attention import ShownTokens, attention_of, has_attention, tokens_of
-from bertie.inference.network import parameters_of
+from bertie.inference.attention import ShownTokens, attention_of, tokens_of
 from bertie.items.choice import Choice
 from bertie.items.item import Item, string
 from bertie.items.question import Question
 from bertie.items.text import Text
 from bertie.items.words import Words
-from bertie.readers.reading import learned
 from bertie.registry import did_you_mean
+from bertie.serving.described import FOLDER, described, panel_of
 from bertie.serving.hub import Hub, Served
 from bertie.serving.limits import RequestError
 from bertie.tasks._prediction import plain
-from bertie.tasks.task import Task
-from bertie.tokenizer.tokenizer import Tokenizer
 from bertie.untrusted import parse_object
 
-FOLDER = Path(__file__).parents[1] / "playground"
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 HEADERS = {
     "Content-Security-Policy": (
@@ -50,25 +45,8 @@ MAX_TOKENS = 64
 """Tokens whose attention is shown: the weights grow with the square of their number."""
 MAX_PIECES = 512
 """Tokens that are shown as pieces."""
-PANELS = {
-    "classification": "classes",
-    "next_sentence": "classes",
-    "regression": "number",
-    "tagging": "spans",
-    "span_classification": "spans",
-    "question_answering": "answer",
-    "multiple_choice": "choice",
-    "embedding": "similarity",
-    "generation": "writing",
-    "causal_lm": "writing",
-    "replaced_token": "replaced",
-}
-"""The panel of the page for each task. Tasks that fill masks have the panel "fill", all others have none."""
 KINDS: dict[str, type[Item]] = {"spans": Words, "answer": Question, "choice": Choice}
 """The kind of item of each panel; `Text` for all others."""
-_SCRIPTS = {"en": re.compile("[A-Za-z]{2}"), "zh": re.compile("[\u4e00-\u9fff]")}
-# Words of a language that the model knows. Vocabularies of English text have some hundred Chinese characters too.
-_MANY, _SHARE = 1000, 0.2
 
 
 def router(hub: Hub) -> APIRouter:
@@ -82,7 +60,7 @@ def router(hub: Hub) -> APIRouter:
 
     @lru_cache(maxsize=1)  # counting the words of a large vocabulary takes a while
     def descriptions() -> list[dict[str, Any]]:
-        return [described(served) for served in hub.models.values()]
+        return [described(served.name, served.predictor) for served in hub.models.values()]
 
     @routes.get("/", include_in_schema=False)
     async def index() -> Response:
@@ -118,50 +96,6 @@ def router(hub: Hub) -> APIRouter:
         return _file(files[name])
 
     return routes
-
-
-def described(served: Served) -> dict[str, Any]:
-    """Return what the page needs to know of a model."""
-    predictor = served.predictor
-    task, tokenizer = predictor.task, predictor.tokenizer
-    model: Any = predictor.bundle.model
-    config = getattr(getattr(model, "encoder", None), "config", None)
-    return {
-        "name": served.name,
-        "task": served.task,
-        "panel": panel_of(task),
-        "labels": list(getattr(task, "labels", ())),
-        "several": bool(getattr(task, "multi_label", False)),
-        "pairs": _takes_pairs(task, predictor.bundle.extra),
-        "languages": languages_of(tokenizer),
-        "mask": tokenizer.tokens[tokenizer.mask],
-        "vocabulary": tokenizer.vocab_size,
-        "parameters": sum(value.numel() for value in parameters_of(model)) or None,
-        "layers": getattr(config, "num_layers", None),
-        "max_length": getattr(task, "max_length", None),
-        "attention": has_attention(predictor),
-    }
-
-
-def _takes_pairs(task: Task, extra: Mapping[str, Any]) -> bool | None:
-    """Tell whether a model has learned pairs of texts; None if it doesn't say."""
-    reading = learned(extra)
-    if task.name == "next_sentence" or reading is None:
-        return task.name == "next_sentence" or None
-    return "pair" in reading.columns
-
-
-def panel_of(task: Task) -> str:
-    """Return the panel of the page for a task; empty for one whose predictions the page can't draw."""
-    return "fill" if task.fills_masks else PANELS.get(task.name, "")
-
-
-def languages_of(tokenizer: Tokenizer) -> list[str]:
-    """Return the languages of the page in which a vocabulary has words, the one with most of its words first."""
-    words = [token for token in tokenizer.shown if token]
-    counts = {language: sum(bool(script.search(token)) for token in words) for language, script in _SCRIPTS.items()}
-    known = [language for language, count in counts.items() if count >= min(_MANY, _SHARE * len(words))]
-    return sorted(known, key=lambda language: -counts[language])
 
 
 @contextmanager

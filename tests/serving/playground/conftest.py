@@ -1,7 +1,12 @@
-"""A server with the playground and a tiny model for each of its panels."""
+"""A server with the playground and a tiny model for each of its panels, a browser, and texts that try to run code.
+
+Without a browser its tests are skipped; with BERTIE_REQUIRE_BROWSER=1 they fail instead.
+"""
 
 from __future__ import annotations
 
+import os
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -36,6 +41,20 @@ MODELS: dict[str, Any] = {
     "writer": Generation(max_length=64, max_target=4),
     "features": FeaturesTask(max_length=64),
 }
+
+
+HOSTILE = [
+    "<script>window.hit='script'</script>",
+    "<img src=x onerror=\"window.hit='img'\">",
+    "<svg onload=window.hit='svg'>",
+    "\"><script>window.hit='quote'</script>",
+    "'-window.hit='attribute'-'",
+    "<iframe srcdoc=\"<script>parent.hit='iframe'</script>\"></iframe>",
+    "<a href=\"javascript:window.hit='link'\">a</a>",
+    "${window.hit='template'}{{constructor.constructor('window.hit=1')()}}",
+    "</textarea><script>window.hit='textarea'</script>",
+    "<style>*{display:none}</style><math><mtext></mtext></math>",
+]
 
 
 @pytest.fixture(scope="session")
@@ -77,3 +96,28 @@ def address(playground_hub: Hub) -> Iterator[str]:
     yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     server.should_exit = True
     thread.join(10)
+
+
+@pytest.fixture(scope="session")
+def hostile_texts() -> list[str]:
+    """Return texts that would run code in a page that takes them as markup. Code that runs sets `window.hit`."""
+    return list(HOSTILE)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Start a browser without a window."""
+    try:
+        from playwright.sync_api import sync_playwright
+    except ModuleNotFoundError:
+        sync_playwright = None
+    program = shutil.which("chromium")
+    reason = "playwright is not installed" if sync_playwright is None else "" if program else "there is no chromium"
+    if reason and os.environ.get("BERTIE_REQUIRE_BROWSER") == "1":
+        pytest.fail(f"BERTIE_REQUIRE_BROWSER=1, but {reason}")
+    if reason:
+        pytest.skip(reason)
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield running
+        running.close()
