@@ -10,7 +10,7 @@ from typing import Any
 
 from bertie import progress, registry
 from bertie.errors import missing_extra
-from bertie.serving.guard import App, Guard, Rules, Scope, headers_of
+from bertie.serving.guard import App, Form, Guard, Rules, Scope, headers_of
 from bertie.serving.hub import Hub
 from bertie.serving.limits import RequestError
 from bertie.serving.metrics import CONTENT_TYPE, Metrics
@@ -44,8 +44,13 @@ def build(hub: Hub, rules: Rules, metrics: Metrics | None = None, *, protocols: 
     app = FastAPI(
         title="bertie", version=VERSION, docs_url=None, redoc_url=None, openapi_url="/openapi.json", lifespan=_life(hub)
     )
+    forms: list[tuple[Any, Form]] = []
     for name in registry.choices(PROTOCOLS) if protocols is None else protocols:
-        app.include_router(registry.load(PROTOCOLS, name).router(hub), tags=[name])
+        protocol = registry.load(PROTOCOLS, name)
+        router = protocol.router(hub)
+        app.include_router(router, tags=[name])
+        if hasattr(protocol, "refusal"):
+            forms += [(route.path_regex, protocol.refusal) for route in router.routes]
     _add_state(app, hub, metrics)
     app.exception_handler(RequestError)(_refused)
     app.exception_handler(HTTPException)(_not_found)
@@ -59,7 +64,10 @@ def build(hub: Hub, rules: Rules, metrics: Metrics | None = None, *, protocols: 
         if kind:
             metrics.failures.labels(kind).inc()
 
-    return Guard(_with_log(app), rules, count)
+    def form_of(path: str) -> Form:
+        return next((form for regex, form in forms if regex.match(path)), RequestError.as_dict)
+
+    return Guard(_with_log(app), rules, count, form_of)
 
 
 def _life(hub: Hub) -> Callable[[FastAPI], Any]:
@@ -116,8 +124,9 @@ def _add_state(app: FastAPI, hub: Hub, metrics: Metrics) -> None:
 
 def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestError)
-    request.scope["bertie.answer"].kind = error.kind
-    return JSONResponse(error.as_dict(), error.status, headers_of(error))
+    answer = request.scope["bertie.answer"]
+    answer.kind = error.kind
+    return JSONResponse(answer.form(error), error.status, headers_of(error))
 
 
 def _not_found(request: Request, error: Exception) -> Response:

@@ -166,6 +166,8 @@ Positive = Annotated[int, Field(ge=1)]
 """A whole number of at least 1."""
 FIRST_ERROR: Any = Field(fail_fast=True)
 """Annotation of a list that is checked up to its first error; a client may send very many."""
+AT_LEAST_ONE: Any = Field(min_length=1)
+"""Annotation of a list that can't be empty."""
 Ignored = Any
 """A key that clients send and that changes no answer."""
 

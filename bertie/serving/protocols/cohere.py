@@ -10,6 +10,7 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
 from bertie.serving.hub import Hub
+from bertie.serving.limits import RequestError
 from bertie.serving.protocols._payload import (
     FIRST_ERROR,
     Ignored,
@@ -60,6 +61,11 @@ def router(hub: Hub) -> APIRouter:
     for version in ("1", "2"):
         routes.post(f"/v{version}/rerank")(_Handler(hub, version).rerank)
     return routes
+
+
+def refusal(error: RequestError) -> dict[str, Any]:
+    """Return the body of a refusal."""
+    return {"message": error.sentence}
 
 
 @dataclass(frozen=True)

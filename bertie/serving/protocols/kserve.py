@@ -7,12 +7,12 @@ A model has the inputs "text" and, for pairs, "pair", with one string for each i
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import numpy as np
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
 from bertie.serving.hub import Hub, Served
@@ -51,33 +51,9 @@ class InferPayload(Payload):
     outputs: Annotated[list[RequestedOutput], FIRST_ERROR] | None = None
 
 
-class _PlainError(RequestError):
-    """A refusal whose body has the protocol's form; clients expect a string."""
-
-    def as_dict(self) -> dict[str, object]:
-        """Return the body of the answer."""
-        return {"error": self.message}
-
-
-class _TensorRoute(PayloadRoute):
-    """A route whose refusals are `_PlainError`."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return the function that answers a request."""
-        answer_request = super().get_route_handler()
-
-        async def handle(request: Request) -> Response:
-            try:
-                return await answer_request(request)
-            except RequestError as error:
-                raise _PlainError(error.status, error.kind, error.message, retry_after=error.retry_after) from error
-
-        return handle
-
-
 def router(hub: Hub) -> APIRouter:
     """Return the routes."""
-    routes = APIRouter(route_class=_TensorRoute)
+    routes = APIRouter(route_class=PayloadRoute)
     handlers = _Handlers(hub)
     routes.get("/v2")(handlers.server)
     routes.get("/v2/health/live")(handlers.live)
@@ -86,6 +62,11 @@ def router(hub: Hub) -> APIRouter:
     routes.get("/v2/models/{name}/ready")(handlers.model_ready)
     routes.post("/v2/models/{name}/infer")(handlers.infer)
     return routes
+
+
+def refusal(error: RequestError) -> dict[str, Any]:
+    """Return the body of a refusal; the clients expect a string."""
+    return {"error": error.sentence}
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,14 @@ def router(hub: Hub) -> APIRouter:
     return routes
 
 
+_TYPES = {424: "Backend", 429: "Overloaded", 500: "Backend", 503: "Unhealthy", 504: "Overloaded"}
+
+
+def refusal(error: RequestError) -> dict[str, Any]:
+    """Return the body of a refusal."""
+    return {"error": error.sentence, "error_type": _TYPES.get(error.status, "Validation")}
+
+
 @dataclass(frozen=True)
 class _Handlers:
     hub: Hub
