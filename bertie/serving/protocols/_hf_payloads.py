@@ -63,6 +63,7 @@ _ASKED = _object("question", "context", question="string", context="string")
 TextsOrOne = Annotated[tuple[One, list[str]], *checked_by(_texts, _or_list(_TEXT))]
 """Whether the client sent one text alone, and the texts."""
 AnyStrings = Annotated[list[str], *checked_by(_strings, _ANY_STRINGS)]
+"""A list of strings, which may be empty."""
 Count = Positive | None
 
 
@@ -90,8 +91,8 @@ class FillMaskParameters(Payload):
     """The parameters of fill-mask."""
 
     top_k: Count = None
-    targets: AnyStrings = []
-    """Words to rank; empty for the best of the vocabulary."""
+    targets: AnyStrings | None = None
+    """Words to rank; without them, the best of the vocabulary."""
 
 
 class FillMaskPayload(HuggingFacePayload):
@@ -119,7 +120,8 @@ class TokenParameters(Payload):
     """The parameters of token-classification."""
 
     aggregation_strategy: Literal["none", "simple", "first", "average", "max"] | None = None
-    ignore_labels: AnyStrings = ["O"]
+    ignore_labels: AnyStrings | None = None
+    """Tags to leave out; O without them."""
     stride: Count = None
 
 

@@ -14,7 +14,16 @@ from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, WithJsonSchema, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from bertie.registry import did_you_mean
@@ -61,8 +70,10 @@ def object_of(scope: MutableMapping[str, Any]) -> dict[str, Any]:
         scope: of the request.
 
     Raises:
-        RequestError: it is another JSON value.
+        RequestError: it is another JSON value, or there is no body.
     """
+    if "bertie.payload" not in scope:
+        raise RequestError(400, "wrong_json", "body: this is not valid JSON (it is empty); send a JSON object")
     value = scope["bertie.payload"]
     if not isinstance(value, dict):
         raise RequestError(422, "wrong_payload", "the body must be a JSON object")
@@ -121,6 +132,10 @@ def string_list(value: Any) -> list[str]:
     return value
 
 
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def objects_of(kind: type[Kind], values: Sequence[Any], form: str, *, or_text: bool = False) -> list[Kind | str]:
     """Return a list of objects of one kind, and of strings where they are allowed.
 
@@ -135,10 +150,13 @@ def objects_of(kind: type[Kind], values: Sequence[Any], form: str, *, or_text: b
     """
     found: list[Kind | str] = []
     for number, one in enumerate(values):
-        if not isinstance(one, dict | str if or_text else dict):
+        if or_text and isinstance(one, str):
+            found.append(one)
+            continue
+        if not isinstance(one, dict):
             raise ValueError(f"number {number} must be {form}; got {shown(one)}")
         try:
-            found.append(one if isinstance(one, str) else kind.model_validate(one))
+            found.append(kind.model_validate(one))
         except ValidationError as error:
             place, message = _first(error.errors(include_url=False))
             raise ValueError(f"number {number} must be {form}; {place or 'the object'}: {message}") from None
@@ -162,7 +180,9 @@ Strings = Annotated[list[str], *checked_by(string_list, STRINGS)]
 """A list of strings, at least one."""
 Right = Literal["Right", "right"]
 """The only end at which bertie cuts a text."""
-Positive = Annotated[int, Field(ge=1)]
+Whole = Annotated[int, BeforeValidator(_whole)]
+"""A whole number; 3.0 is one too, as in JSON schemas."""
+Positive = Annotated[Whole, Field(ge=1)]
 """A whole number of at least 1."""
 FIRST_ERROR: Any = Field(fail_fast=True)
 """Annotation of a list that is checked up to its first error; a client may send very many."""

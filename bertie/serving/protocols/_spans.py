@@ -1,4 +1,4 @@
-"""Private helper of `huggingface`: the tasks token-classification and question-answering, which mark parts of a text."""
+"""Private helper of `huggingface`: the tasks token-classification and question-answering: parts of a text."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ async def tag(served: Served, payload: TokenPayload) -> Any:
     require(served, "tagging", "span_classification")
     alone, texts = payload.inputs
     parameters = payload.parameters or TokenParameters()
-    how, ignored = parameters.aggregation_strategy or "simple", set(parameters.ignore_labels)
+    how = parameters.aggregation_strategy or "simple"
+    ignored = {"O"} if parameters.ignore_labels is None else set(parameters.ignore_labels)
     task: Any = served.predictor.task
     by_word = served.task == "tagging" and (how == "none" or not task.finds_entities)
     found = []

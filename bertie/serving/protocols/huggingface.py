@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from bertie.registry import did_you_mean
+from bertie.serving.described import like
 from bertie.serving.hub import Hub
 from bertie.serving.limits import RequestError
 from bertie.serving.protocols import _hf_payloads as payloads
@@ -27,13 +29,29 @@ _FORM = {
 }
 
 
+_FILL = {"score": 0.5, "token": 0, "token_str": "", "sequence": ""}
+_LABEL = {"score": 0.5, "label": ""}
+_SPAN = {"score": 0.5, "word": "", "start": 0, "end": 0, "entity?": "", "entity_group?": "", "index?": 0}
+_FOUND = {"answer": "", "score": 0.5, "start": 0, "end": 0}
+_ANSWERS: dict[str, Any] = {
+    "fill-mask": ([_FILL], [[_FILL]], [[[_FILL]]]),
+    "text-classification": [[_LABEL]],
+    "token-classification": ([_SPAN], [[_SPAN]]),
+    "question-answering": (_FOUND, [_FOUND], [[_FOUND]]),
+    "sentence-similarity": [0.5],
+    "feature-extraction": ([0.5], [[0.5]], [[[0.5]]]),
+    "zero-shot-classification": ([_LABEL], [[_LABEL]]),
+}
+
+
 def router(hub: Hub) -> APIRouter:
     """Return the routes."""
     routes = APIRouter(route_class=PayloadRoute)
     handlers = _Handlers(hub)
     routes.post("/models/{name}", openapi_extra=_FORM)(handlers.predict)
     for task in PIPELINES:
-        routes.post(f"/models/{{name}}/pipeline/{task}")(getattr(handlers, task.replace("-", "_")))
+        responses = like(_ANSWERS[task])
+        routes.post(f"/models/{{name}}/pipeline/{task}", responses=responses)(getattr(handlers, task.replace("-", "_")))
     routes.post("/models/{name}/pipeline/{task}", include_in_schema=False)(handlers.unknown)
     return routes
 

@@ -15,9 +15,10 @@ import numpy as np
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
+from bertie.serving.described import Responses, like
 from bertie.serving.hub import Hub, Served
 from bertie.serving.limits import RequestError
-from bertie.serving.protocols._payload import FIRST_ERROR, Payload, PayloadRoute, answer, shown, wrong_part
+from bertie.serving.protocols._payload import FIRST_ERROR, Payload, PayloadRoute, Whole, answer, shown, wrong_part
 from bertie.tasks._prediction import plain
 from bertie.version import VERSION
 
@@ -29,7 +30,7 @@ class InputTensor(Payload):
     """One input of a request."""
 
     name: str
-    shape: Annotated[list[int], FIRST_ERROR]
+    shape: Annotated[list[Whole], FIRST_ERROR]
     datatype: str
     data: list[Any]
     parameters: dict[str, Any] | None = None
@@ -57,11 +58,19 @@ def router(hub: Hub) -> APIRouter:
     handlers = _Handlers(hub)
     routes.get("/v2")(handlers.server)
     routes.get("/v2/health/live")(handlers.live)
-    routes.get("/v2/health/ready")(handlers.ready)
+    ready = {"ready": True}
+    routes.get("/v2/health/ready", responses=_answers(ready))(handlers.ready)
     routes.get("/v2/models/{name}")(handlers.model)
-    routes.get("/v2/models/{name}/ready")(handlers.model_ready)
-    routes.post("/v2/models/{name}/infer")(handlers.infer)
+    routes.get("/v2/models/{name}/ready", responses=_answers({"name": "", **ready}))(handlers.model_ready)
+    outputs = [{"name": "", "datatype": "", "shape": [1], "data": [None]}]
+    routes.post("/v2/models/{name}/infer", responses=like({"model_name": "", "id?": "", "outputs": outputs}))(
+        handlers.infer
+    )
     return routes
+
+
+def _answers(example: dict[str, Any]) -> Responses:
+    return {**like(example), **like(example, status=503, says="not ready")}
 
 
 def refusal(error: RequestError) -> dict[str, Any]:

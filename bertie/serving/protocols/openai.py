@@ -11,6 +11,7 @@ import numpy as np
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
+from bertie.serving.described import like
 from bertie.serving.hub import Hub, Served
 from bertie.serving.limits import RequestError
 from bertie.serving.protocols._models import check_dimensions, num_tokens, suitable, vectors
@@ -52,7 +53,10 @@ def router(hub: Hub) -> APIRouter:
     handlers = _Handlers(hub)
     routes.get("/v1/models")(handlers.models)
     routes.get("/v1/models/{name:path}")(handlers.model)
-    routes.post("/v1/embeddings")(handlers.embeddings)
+    data = [{"object": "", "index": 0, "embedding": ([0.5], "")}]
+    usage = {"prompt_tokens": 0, "total_tokens": 0}
+    responses = like({"object": "", "data": data, "model": "", "usage": usage})
+    routes.post("/v1/embeddings", responses=responses)(handlers.embeddings)
     return routes
 
 
