@@ -182,7 +182,7 @@ Right = Literal["Right", "right"]
 """The only end at which bertie cuts a text."""
 Whole = Annotated[int, BeforeValidator(_whole)]
 """A whole number; 3.0 is one too, as in JSON schemas."""
-Positive = Annotated[Whole, Field(ge=1)]
+Positive = Annotated[int, Field(ge=1), BeforeValidator(_whole)]  # in this order the description has the 1
 """A whole number of at least 1."""
 FIRST_ERROR: Any = Field(fail_fast=True)
 """Annotation of a list that is checked up to its first error; a client may send very many."""
