@@ -28,7 +28,7 @@ from bertie.ops.kernels import cache as store
 from bertie.ops.kernels.cache import Verdict
 from bertie.ops.kernels.levels import Level
 
-NAMES = ("attention", "cross_entropy", "gelu", "normalise", "layer")
+NAMES = ("attention", "cross_entropy", "gelu", "linear", "normalise", "layer")
 """The libraries. `layer` calls `attention`, which is therefore checked first."""
 _OFF = "C++ kernels are off, and torch replaces them more slowly"
 _WITH_TILES = "layer"  # the only one with code for AMX; the others use their AVX-512 library there
