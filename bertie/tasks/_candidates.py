@@ -22,6 +22,7 @@ from torch.nn.functional import gelu, pad
 from bertie.batch import Batch
 from bertie.items.words import Words
 from bertie.ops.dropout.op import Noise
+from bertie.ops.linear.op import Linear
 from bertie.tasks._word_pieces import NOTHING, WordPieces, shown_pieces
 from bertie.tokenizer.windows import Windows
 
@@ -172,11 +173,11 @@ class SpanHead(nn.Module):
     def __init__(self, stem: nn.Module, hidden_size: int, max_span: int, num_labels: int) -> None:
         super().__init__()
         self.stem = stem
-        self.first = nn.Linear(hidden_size, hidden_size)
-        self.last = nn.Linear(hidden_size, hidden_size, bias=False)
-        self.mean = nn.Linear(hidden_size, hidden_size, bias=False)
+        self.first = Linear(hidden_size, hidden_size)
+        self.last = Linear(hidden_size, hidden_size, bias=False)
+        self.mean = Linear(hidden_size, hidden_size, bias=False)
         self.length = nn.Embedding(max_span, hidden_size)
-        self.classifier = nn.Linear(hidden_size, num_labels)
+        self.classifier = Linear(hidden_size, num_labels)
 
     def forward(self, hidden: Tensor, batch: Batch, noise: Noise | None) -> Tensor:
         """Map (T, H) to (K, C)."""

@@ -25,6 +25,8 @@ from bertie.items.labels import tell_alike, tell_unseen
 from bertie.items.text import Text, TextLike, label_names
 from bertie.metrics.classification import accuracy, best_threshold, macro_f1, matthews, multi_label, per_class
 from bertie.ops.dropout.op import Noise
+from bertie.ops.linear.op import Linear
+from bertie.ops.sigmoid import sigmoid
 from bertie.tasks._card import CardText
 from bertie.tasks._encoding import check_length, encoded_texts
 from bertie.tasks._prediction import Prediction
@@ -220,7 +222,7 @@ class Classification(Task[Text, Tensor, Verdict]):
                 Verdict(self.labels[index], row[index], dict(zip(self.labels, row, strict=True)))
                 for index, row in zip(best, rows, strict=True)
             ]
-        return [self._multi_label(dict(zip(self.labels, row, strict=True))) for row in scores.sigmoid().tolist()]
+        return [self._multi_label(dict(zip(self.labels, row, strict=True))) for row in sigmoid(scores).tolist()]
 
     def _multi_label(self, scores: dict[str, float]) -> Verdict:
         """Return the prediction with all labels that reach the threshold."""
@@ -307,7 +309,7 @@ class ClassificationHead(nn.Module):
     def __init__(self, pooler: nn.Module, dropout: nn.Module, hidden_size: int, num_labels: int) -> None:
         super().__init__()
         self.pooler, self.dropout = pooler, dropout
-        self.classifier = nn.Linear(hidden_size, num_labels)
+        self.classifier = Linear(hidden_size, num_labels)
 
     def forward(self, hidden: Tensor, batch: Batch, noise: Noise | None) -> Tensor:
         """Map (T, H) to (B, C)."""

@@ -25,6 +25,7 @@ from bertie.errors import DataError
 from bertie.items.choice import Choice
 from bertie.metrics.classification import accuracy
 from bertie.ops.dropout.op import Noise
+from bertie.ops.linear.op import Linear
 from bertie.readers.reading import Reading, Table
 from bertie.tasks._card import CardText
 from bertie.tasks._encoding import check_length
@@ -237,7 +238,7 @@ class MultipleChoiceHead(nn.Module):
     def __init__(self, pooler: nn.Module, dropout: nn.Module, hidden_size: int) -> None:
         super().__init__()
         self.pooler, self.dropout = pooler, dropout
-        self.classifier = nn.Linear(hidden_size, 1)
+        self.classifier = Linear(hidden_size, 1)
 
     def forward(self, hidden: Tensor, batch: Batch, noise: Noise | None) -> Tensor:
         """Map (T, H) to (B,)."""

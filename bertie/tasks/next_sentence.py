@@ -20,6 +20,7 @@ from bertie.errors import DataError, SettingsError
 from bertie.items.text import Text, TextLike
 from bertie.metrics.classification import accuracy, per_class
 from bertie.ops.dropout.op import Noise
+from bertie.ops.linear.op import Linear
 from bertie.sampling.instances import Instances
 from bertie.tasks._card import CardText
 from bertie.tasks._encoding import check_length
@@ -161,7 +162,7 @@ class NextSentenceHead(nn.Module):
     def __init__(self, pooler: nn.Module, hidden_size: int) -> None:
         super().__init__()
         self.pooler = pooler
-        self.next_sentence = nn.Linear(hidden_size, 2)
+        self.next_sentence = Linear(hidden_size, 2)
 
     def forward(self, hidden: Tensor, batch: Batch, noise: Noise | None) -> Tensor:
         """Map (T, H) to (B, 2)."""

@@ -28,6 +28,7 @@ from bertie.items.question import Question
 from bertie.items.text import Text
 from bertie.metrics.question_answering import Marks, answer_scores, best_threshold, cmrc, squad
 from bertie.ops.dropout.op import Noise
+from bertie.ops.linear.op import Linear
 from bertie.readers.reading import Reading, Table
 from bertie.tasks._answers import Reply, find_candidates, reply
 from bertie.tasks._card import CardText
@@ -307,7 +308,7 @@ class SpanHead(nn.Module):
     def __init__(self, stem: nn.Module, hidden_size: int) -> None:
         super().__init__()
         self.stem = stem
-        self.qa_outputs = nn.Linear(hidden_size, 2)
+        self.qa_outputs = Linear(hidden_size, 2)
 
     def forward(self, hidden: Tensor, batch: Batch, noise: Noise | None) -> Tensor:
         """Map (T, H) to (T, 2)."""

@@ -22,6 +22,8 @@ from bertie.errors import DataError
 from bertie.items.text import Text, TextLike
 from bertie.metrics.regression import mean_squared_error, pearson, spearman
 from bertie.ops.dropout.op import Noise
+from bertie.ops.linear.op import Linear
+from bertie.ops.sigmoid import sigmoid
 from bertie.readers.reading import Reading, Table
 from bertie.tasks._card import CardText
 from bertie.tasks._encoding import check_length, encoded_texts
@@ -165,7 +167,7 @@ class Regression(Task[Text, Tensor, Estimate]):
         return [Estimate(value) for value in self._active(batch.item_means(outputs.float())).tolist()]
 
     def _active(self, values: Tensor) -> Tensor:
-        return values.sigmoid() if self.activation == "sigmoid" else values
+        return sigmoid(values) if self.activation == "sigmoid" else values
 
     def score(self, predictions: Sequence[Estimate], items: Sequence[Text]) -> dict[str, float]:
         """Compute both correlations and the mean squared error, on the scale of the table."""
@@ -216,7 +218,7 @@ class RegressionHead(nn.Module):
         return values.squeeze(1)
 
 
-class Standardised(nn.Linear):
+class Standardised(Linear):
     """A linear layer with one output that learns on a standardised scale and is saved on the true scale.
 
     Args:

@@ -14,11 +14,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from torch import nn
 from torch.nn.functional import cross_entropy
 
 from bertie.batch import Batch
 from bertie.errors import SettingsError
+from bertie.ops.linear.op import Linear
 from bertie.tasks._card import CLOZE, CardText
 from bertie.tasks.pretraining import Pretraining, PretrainingHead, PretrainingOutputs
 from bertie.tasks.task import Loss, Term
@@ -50,7 +50,7 @@ class SentenceOrder(Pretraining):
         if pooler is None:
             raise SettingsError(f"{type(encoder).__name__} has no sentence order head; use the task masked_lm")
         tokens = self.masked_lm.head(encoder).token_logits
-        return PretrainingHead(tokens, pooler, nn.Linear(encoder.config.hidden_size, 2))
+        return PretrainingHead(tokens, pooler, Linear(encoder.config.hidden_size, 2))
 
     def counts(self, batch: Batch) -> dict[str, float]:
         """Count the chosen tokens, and the sequences with two segments."""

@@ -26,6 +26,7 @@ from bertie.items.labels import tell_alike, tell_unseen
 from bertie.items.words import Words
 from bertie.metrics.classification import best_threshold
 from bertie.metrics.entities import Entity, span_rescorer, span_scores, span_scores_by_label
+from bertie.ops.sigmoid import sigmoid
 from bertie.readers.reading import Reading, Table
 from bertie.tasks._candidates import SpanHead, candidates, gold_codes, gold_table, word_slots
 from bertie.tasks._card import CardText
@@ -206,7 +207,7 @@ class SpanClassification(Task[Words, Tensor, FoundSpans]):
     ) -> list[FoundSpans]:
         """Return the spans of each text that reach the threshold, with their characters."""
         sentences = [as_words(item, number, self.name) for number, item in enumerate(items, 1)]
-        scores = outputs.float().sigmoid()
+        scores = sigmoid(outputs.float())
         row, label = (scores >= min(_FLOOR, self.threshold)).nonzero(as_tuple=True)
         first, more = (part[row] for part in candidates(batch))
         owners = torch.repeat_interleave(batch.rows, batch.lengths)[batch.targets["slot.position"]]

@@ -27,6 +27,7 @@ from bertie.items.words import Words
 from bertie.metrics.classification import accuracy, macro_f1, per_class, tag_rescorer
 from bertie.metrics.entities import entities, entity_rescorer, entity_scores, entity_scores_by_type
 from bertie.ops.dropout.op import Noise
+from bertie.ops.linear.op import Linear
 from bertie.readers.entities import OUTSIDE, Scheme, iob2, is_positioned, own_tag, positioned, scheme_of
 from bertie.readers.reading import Reading, Table
 from bertie.tasks._card import CardText
@@ -330,7 +331,7 @@ class TaggingHead(nn.Module):
     def __init__(self, stem: nn.Module, hidden_size: int, num_labels: int) -> None:
         super().__init__()
         self.stem = stem
-        self.classifier = nn.Linear(hidden_size, num_labels)
+        self.classifier = Linear(hidden_size, num_labels)
 
     def forward(self, hidden: Tensor, batch: Batch, noise: Noise | None) -> Tensor:
         """Map (T, H) to (T, C)."""
