@@ -75,7 +75,6 @@ def test_each_processor_gets_the_best_library_that_it_can_run(
     has: dict[str, bool], attention: list[str], layer: list[str], processor: Callable[[dict[str, bool]], None]
 ) -> None:
     processor(has)
-    assert len(ALL) == 17
     expected = {
         name: [f"{name}-{one}" for one in several] for name, several in (("attention", attention), ("layer", layer))
     }
