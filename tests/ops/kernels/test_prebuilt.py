@@ -94,6 +94,11 @@ def test_a_variant_never_uses_what_it_does_not_ask_for() -> None:
             assert (need in variant.needs) == (flag in variant.flags)
 
 
+def test_the_documentation_lists_every_variant() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "installation.md").read_text(encoding="utf-8")
+    assert [one.variant for one in levels.variants() if f"-{one.variant}.so`" not in text] == []
+
+
 @pytest.fixture
 def packaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
     """Return what pretends that the package carries one library, gelu for AVX2."""
