@@ -444,7 +444,14 @@ def serve(
     device: str = ...,
     threads: int | None = ...,
 ) -> Report: ...
-def show(path: StrPath, *, accept_changes: bool = ...) -> Report: ...
+def show(
+    path: StrPath,
+    *,
+    attention: str | None = ...,
+    attention_pair: str | None = ...,
+    out: StrPath | None = ...,
+    accept_changes: bool = ...,
+) -> Report: ...
 def train_tokenizer(
     files: Sequence[str],
     *,

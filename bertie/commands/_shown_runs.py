@@ -29,7 +29,8 @@ def describe_run(folder: Path) -> Report:
     record = _record(folder)
     latest, num_lines = _latest_metrics(folder / "metrics.jsonl")
     state = state_of(folder)
-    results = record.get("values", {})
+    results = record["values"] if isinstance(record.get("values"), dict) else {}
+    remarks = results.get("remarks")
     values: dict[str, Any] = {
         "kind": "run",
         "path": str(folder),
@@ -49,7 +50,7 @@ def describe_run(folder: Path) -> Report:
         **_inputs(settings),
         "scores": scores_in_words(results.get("scores", {})) if isinstance(results.get("scores"), dict) else "",
         "last measured": "" if "scores" in results else _last(latest.get("dev", {})),
-        "remarks": "; ".join(map(str, results.get("remarks", ()))),
+        "remarks": "; ".join(map(str, remarks)) if isinstance(remarks, list) else "",
         "files": integrity(values["files"]),
         "settings changed": values["files"].get("settings_changed"),
         "all settings": str(folder / "config.toml"),
