@@ -58,6 +58,8 @@ class Facts:
     precision: str
     max_length: int
     """Tokens of the longest sequence that the graph takes."""
+    inputs: tuple[str, ...]
+    """Names of the inputs: `INPUTS`, without token_type_ids if the encoder doesn't read it."""
     outputs: dict[str, Output]
     """Outputs by name, in the graph's order."""
     sha256: dict[str, str]
@@ -82,6 +84,7 @@ class Facts:
                 value["backend"],
                 value["precision"],
                 value["max_length"],
+                tuple(value["inputs"]),
                 outputs,
                 dict(value["sha256"]),
                 dict(value.get("proof", {})),
@@ -106,6 +109,7 @@ class Facts:
             not all(isinstance(number, int) and 0 <= number < 2**31 for number in numbers)
             or not all(output.per in get_args(Axis) for output in self.outputs.values())
             or not self.outputs
+            or self.inputs not in (INPUTS, INPUTS[:2])
             or not isinstance(self.precision, str)
             or set(self.sha256) != set(files)
         ):
@@ -118,6 +122,7 @@ class Facts:
             "backend": self.backend,
             "precision": self.precision,
             "max_length": self.max_length,
+            "inputs": list(self.inputs),
             "outputs": outputs,
             "sha256": self.sha256,
             "proof": self.proof,
@@ -148,11 +153,10 @@ class Frozen:
         self.digest = sha256(*(f"{name}={value}".encode() for name, value in sorted(facts.sha256.items())))
         """SHA-256 that differs between graphs."""
         self._per_choice = any(output.per == "choice" for output in facts.outputs.values())
-        # A runtime may drop token_type_ids, which an encoder without segments doesn't read.
-        if not set(INPUTS[:2]) <= set(session.inputs) <= set(INPUTS) or not set(facts.outputs) <= set(session.outputs):
+        if set(facts.inputs) != set(session.inputs) or not set(facts.outputs) <= set(session.outputs):
             raise DataError(
                 f"{file} has inputs {', '.join(session.inputs)} and outputs {', '.join(session.outputs)}; config.json "
-                f"says {', '.join(facts.outputs)}: export the model again"
+                f"says inputs {', '.join(facts.inputs)} and outputs {', '.join(facts.outputs)}: export the model again"
             )
 
     def padded(self, tokens: Ids, mask: Ids, segments: Ids) -> dict[str, Array]:
@@ -171,7 +175,7 @@ class Frozen:
             DataError: the runtime refuses the graph or an id, or an output is not what config.json says.
         """
         given = dict(zip(INPUTS, (tokens, mask, segments), strict=True))
-        arrays = {name: given[name][None] if self._per_choice else given[name] for name in self._session.inputs}
+        arrays = {name: given[name][None] if self._per_choice else given[name] for name in self.facts.inputs}
         with native(f"{self._file} can't be run"):
             found = self._session.run(arrays)
         num_slots = int(np.count_nonzero(mask == ASKED))

@@ -239,6 +239,10 @@ class Writer:
         by_token = self.add("Transpose", attended, perm=[0, 2, 1, 3])
         return str(self.add("Reshape", by_token, self.integers(0, 0, module.num_heads * size)))
 
+    def inputs(self) -> tuple[str, ...]:
+        """Return the names of the inputs that are read."""
+        return tuple(name for name in INPUTS if name in self._read)
+
     def finish(self, outputs: Mapping[str, tuple[str, Output]]) -> bytes:
         """Add inputs and outputs, check the model, and return it as the content of a file.
 
@@ -255,8 +259,7 @@ class Writer:
             self._nodes.append(helper.make_node("Identity", [value], [name], name=name))
             axes: list[str | int | None] = [*shapes[output.per], *([output.width] if output.width else [])]
             results.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, axes))
-        used = {each for node in self._nodes for each in node.input}
-        inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, shape) for name in INPUTS if name in used]
+        inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, shape) for name in self.inputs()]
         graph = helper.make_graph(self._nodes, "encoder", inputs, results, self._weights)
         opsets = [helper.make_opsetid("", _OPSET), *([helper.make_opsetid(_CONTRIB, 1)] if self._int8 else [])]
         model = helper.make_model(

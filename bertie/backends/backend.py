@@ -10,6 +10,7 @@ Shapes: T tokens, B sequences, H hidden.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,6 +27,7 @@ from bertie.batch import Batch
 from bertie.errors import SettingsError
 from bertie.formats.format import Bundle
 from bertie.tasks.task import TaskModel
+from bertie.version import VERSION
 
 
 class Backend(ABC):
@@ -52,6 +54,14 @@ class Backend(ABC):
             raise SettingsError(
                 f"--backend {self.name} needs {package}; install it with: pip install 'bertie[{self.extra}]'"
             )
+
+    def versions(self) -> dict[str, str]:
+        """Return the versions of bertie, torch and the packages of this backend."""
+        return {"bertie": VERSION, **{package: version(package) for package in (*self.packages, "torch")}}
+
+    def freezes_head(self, bundle: Bundle) -> bool:
+        """Tell whether the graph holds the head of a model too."""
+        return has_form(bundle.model.head)
 
     @abstractmethod
     def refusal(self, bundle: Bundle, precision: Precision) -> str:

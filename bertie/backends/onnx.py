@@ -38,10 +38,10 @@ class Onnx(Backend):
 
     def freeze(self, bundle: Bundle, path: Path, precision: Precision, *, hidden: bool = False) -> Facts:
         """Write the graph."""
-        content, outputs = graph(bundle, int8=precision == "int8", hidden=hidden)
+        content, inputs, outputs = graph(bundle, int8=precision == "int8", hidden=hidden)
         with disk_errors(path / FILE):
             (path / FILE).write_bytes(content)
-        return Facts(self.name, precision, bundle.config.max_positions, outputs, {FILE: sha256(content)})
+        return Facts(self.name, precision, bundle.config.max_positions, inputs, outputs, {FILE: sha256(content)})
 
 
 def no_graph(bundle: Bundle) -> str:
@@ -56,8 +56,10 @@ def no_graph(bundle: Bundle) -> str:
     return "its weights exceed 2 GiB, the limit of an ONNX file" if sum(sizes.values()) > MAX_BYTES else ""
 
 
-def graph(bundle: Bundle, *, int8: bool = False, hidden: bool = False) -> tuple[bytes, dict[str, Output]]:
-    """Return the graph of encoder and head as the content of an ONNX file, and what its outputs hold.
+def graph(
+    bundle: Bundle, *, int8: bool = False, hidden: bool = False
+) -> tuple[bytes, tuple[str, ...], dict[str, Output]]:
+    """Return the graph of encoder and head as the content of an ONNX file, its inputs, and what its outputs hold.
 
     Args:
         bundle: a model in fp32.
@@ -76,7 +78,7 @@ def graph(bundle: Bundle, *, int8: bool = False, hidden: bool = False) -> tuple[
     outputs = write_head(writer, head, vectors) if has_form(head) else hidden_output(vectors, size)
     if hidden and hidden_of(outputs) is None:
         outputs |= hidden_output(vectors, size)
-    return writer.finish(outputs), {name: output for name, (_, output) in outputs.items()}
+    return writer.finish(outputs), writer.inputs(), {name: output for name, (_, output) in outputs.items()}
 
 
 BACKEND = Onnx

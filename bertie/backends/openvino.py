@@ -38,11 +38,11 @@ class OpenVino(Backend):
         """Write the graph in fp32; bf16 is chosen when it is compiled."""
         import openvino
 
-        content, outputs = graph(bundle, hidden=hidden)
+        content, inputs, outputs = graph(bundle, hidden=hidden)
         with disk_errors(path):
             openvino.save_model(openvino.Core().read_model(content), path / FILES[0], compress_to_fp16=False)
         sums = {name: sha256(read_bytes(path / name, limit=2**31)) for name in FILES}
-        return Facts(self.name, precision, bundle.config.max_positions, outputs, sums)
+        return Facts(self.name, precision, bundle.config.max_positions, inputs, outputs, sums)
 
 
 BACKEND = OpenVino

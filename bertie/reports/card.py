@@ -77,14 +77,14 @@ def model_card(
     }
     parts = [
         _front_matter(task.name, described, measured, name, languages, license_id, base_model, dev_data),
-        f"# {_line(name or described.title)}",
+        f"# {line(name or described.title)}",
         f"{described.title}, trained with bertie.{_parameters(num_parameters)}{_labels(labels)}",
-        f"## Use\n\n{_fenced(_bertie_example(described, languages), 'python')}\n\nThe folder is in the Hugging Face "
-        f"format, so transformers loads it too:\n\n{_fenced(_transformers_example(described), 'python')}",
+        f"## Use\n\n{fenced(_bertie_example(described, languages), 'python')}\n\nThe folder is in the Hugging Face "
+        f"format, so transformers loads it too:\n\n{fenced(_transformers_example(described), 'python')}",
         f"## Scores\n\n{_scores(scores, dev_data)}",
         "## Training\n\n"
-        + "\n".join(f"- {fact}: {_line(value)}" for fact, value in origin.items() if value)
-        + f"\n\n{_fenced(command, 'sh')}\n\nThe complete settings in `config.toml`:\n\n{_fenced(settings, 'toml')}",
+        + "\n".join(f"- {fact}: {line(value)}" for fact, value in origin.items() if value)
+        + f"\n\n{fenced(command, 'sh')}\n\nThe complete settings in `config.toml`:\n\n{fenced(settings, 'toml')}",
         f"## Limits\n\n{' '.join([*described.limits, *_LIMITS])}",
     ]
     return fit("\n\n".join(parts) + "\n")
@@ -172,10 +172,10 @@ def _scores(scores: Mapping[str, float], dev_data: str) -> str:
     if not scores:
         return "The model was not evaluated, because no dev set was given."
     rows = "\n".join(
-        f"| {_line(name_of(name.removeprefix('dev_')))} | {f'{value:.4f}' if math.isfinite(value) else 'not finite'} |"
+        f"| {line(name_of(name.removeprefix('dev_')))} | {f'{value:.4f}' if math.isfinite(value) else 'not finite'} |"
         for name, value in scores.items()
     )
-    dataset = _line(dev_data or "the dev set of the run")
+    dataset = line(dev_data or "the dev set of the run")
     remark = f"Measured on {dataset} in one run. Another seed gives other scores."
     return f"{remark}\n\n| score | value |\n| --- | ---: |\n{rows}"
 
@@ -185,19 +185,19 @@ def _parameters(count: int | None) -> str:
 
 
 def _labels(labels: Sequence[str]) -> str:
-    return f" Labels: {', '.join(_line(label) for label in labels)}." if labels else ""
+    return f" Labels: {', '.join(line(label) for label in labels)}." if labels else ""
 
 
 def _count(value: int | None) -> str:
     return "" if value is None else f"{value:,}"
 
 
-def _line(text: str) -> str:
+def line(text: str) -> str:
     """Escape a text so that Markdown shows it literally, on one line, also in a table cell."""
     return "".join(f"\\{sign}" if sign in "\\`*_{}[]<>#|!" else sign for sign in " ".join(text.split()))
 
 
-def _fenced(text: str, language: str) -> str:
+def fenced(text: str, language: str) -> str:
     """Put a text into a fenced code block whose fence does not occur in the text."""
     fence = "```"
     while fence in text:

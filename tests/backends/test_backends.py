@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,12 +15,12 @@ from hypothesis import strategies as st
 
 from bertie import progress, registry
 from bertie.backends import backend as room
+from bertie.backends._frozen import Facts, Frozen, Output, Session, like_lengths
 from bertie.backends._fused import FusedLayers
-from bertie.backends.backend import FrozenEncoder, like_lengths
+from bertie.backends.backend import FrozenEncoder
 from bertie.backends.eager import Int8Linear
-from bertie.backends.onnx import FILE
 from bertie.batch import Batch
-from bertie.errors import DataError, SettingsError
+from bertie.errors import SettingsError
 from bertie.formats.format import Bundle
 from bertie.inference.choose_backend import load_backend
 from bertie.inference.parity import compare, hold
@@ -173,8 +172,13 @@ def test_refusals(build_bundle: Callable[..., Bundle], mixed: Batch, tmp_path: P
         load_backend("onx")
 
 
-def test_a_frozen_encoder_refuses_what_it_can_not_see(build_bundle: Callable[..., Bundle], mixed: Batch) -> None:
-    encoder = FrozenEncoder(build_bundle().config, lambda *_: np.zeros((1, 1, 64), np.float32), "00" * 32)
+def test_a_frozen_encoder_refuses_what_it_can_not_see(
+    build_bundle: Callable[..., Bundle], mixed: Batch, tmp_path: Path
+) -> None:
+    inputs = ("input_ids", "attention_mask")
+    facts = Facts("onnx", "exact", 64, inputs, {"last_hidden_state": Output("token", 64)}, {})
+    session = Session(inputs, ("last_hidden_state",), lambda arrays: {})
+    encoder = FrozenEncoder(build_bundle().config, Frozen(session, facts, tmp_path))
     with pytest.raises(SettingsError, match="--backend eager"):
         encoder(replace(mixed, causal=True))
     long = Batch.pack(torch.ones(65, dtype=torch.int64), torch.zeros(65, dtype=torch.int64), torch.tensor([0, 65]))
@@ -191,29 +195,3 @@ def test_groups_lose_little_to_padding(lengths: list[int]) -> None:
         own = sizes[group]
         assert (np.diff(own) <= 0).all()
         assert own.max() * len(own) - own.sum() <= 96 + own.max() * len(own) / 16
-
-
-@pytest.mark.parametrize("name", ["onnx", "openvino"])
-@pytest.mark.parametrize("damage", ["cut", "empty", "text", "other inputs", "elsewhere", "pipe"])
-def test_stored_graphs_that_are_none(
-    name: str, damage: str, build_bundle: Callable[..., Bundle], tmp_path: Path
-) -> None:
-    backend, bundle = of(name), build_bundle()
-    onnx = pytest.importorskip("onnx")
-    backend.freeze(bundle, tmp_path, "exact")
-    file = tmp_path / FILE
-    content = file.read_bytes()
-    graph = onnx.load_model_from_string(content)
-    if damage == "other inputs":
-        for node in graph.graph.node:
-            node.input[:] = ["words" if one == "input_ids" else one for one in node.input]
-        graph.graph.input[0].name = "words"
-    if damage == "elsewhere":
-        onnx.external_data_helper.convert_model_to_external_data(graph, location="../w.bin", size_threshold=0)
-    changed = {"cut": content[: len(content) // 2], "empty": b"", "text": b"<html>no graph</html>"}
-    file.write_bytes(changed.get(damage, graph.SerializeToString()))
-    if damage == "pipe":
-        file.unlink()
-        os.mkfifo(file)
-    with pytest.raises((DataError, SettingsError), match=r"encoder\.onnx"):
-        backend.open(bundle, tmp_path, "exact")
