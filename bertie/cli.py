@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bertie import progress, registry
-from bertie.errors import BertieError, Interrupted, ResourceError, SettingsError
+from bertie.errors import BertieError, Interrupted, ResourceError, SettingsError, torch_error
 from bertie.synonyms import COMMANDS
 from bertie.terminal import fit, fit_json
 from bertie.version import VERSION
@@ -160,6 +160,8 @@ def _user_error(error: BaseException) -> BertieError | None:
             return ResourceError(f"{os.strerror(error.errno).lower()}{where}; free some and run the command again")
         if where:
             return SettingsError(f"{os.strerror(error.errno).lower()}{where}")
+    if without_torch := torch_error(error):
+        return without_torch
     if isinstance(error, ImportError) and (error.name or "bertie").partition(".")[0] != "bertie":
         return ResourceError(
             f"can't import {error.name} ({error}): the installation may be broken, or this system may not support the "

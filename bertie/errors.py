@@ -50,3 +50,13 @@ def missing_extra(package: str, extra: str, purpose: str) -> SettingsError:
         purpose: the user's aim, as a clause ("to read .parquet files").
     """
     return SettingsError(f"{package} is needed {purpose}; install it with: pip install 'bertie[{extra}]'")
+
+
+def torch_error(error: BaseException) -> SettingsError | None:
+    """Return the error for an import of torch where it isn't installed; None for any other exception."""
+    if not isinstance(error, ModuleNotFoundError) or error.name != "torch":
+        return None
+    return SettingsError(
+        "this needs torch, which isn't installed; install it with: pip install 'bertie[torch]'. Without torch, bertie "
+        "uses exported models and prepares text"
+    )

@@ -33,11 +33,11 @@ from bertie.tasks._heads import (
     PassagesHead,
     PretrainingHead,
     RegressionHead,
+    ReplacedTokenHead,
     SpanHead,
     TaggingHead,
 )
 from bertie.tasks._outputs import FeatureOutputs, PassageOutputs, PretrainingOutputs
-from bertie.tasks.replaced_token import ReplacedTokenHead
 
 HIDDEN = "last_hidden_state"
 _VECTORS = "token_embeddings"

@@ -28,7 +28,7 @@ class Onnx(Backend):
 
     name: ClassVar[str] = "onnx"
     packages: ClassVar[tuple[str, ...]] = ("onnx", "onnxruntime")
-    extra: ClassVar[str] = "onnx"
+    extra: ClassVar[str] = "export"
 
     def refusal(self, bundle: Bundle, precision: Precision) -> str:
         """Refuse bf16, which ONNX Runtime lacks on CPUs, and encoders without a graph."""

@@ -1,6 +1,6 @@
 """The lines of `bertie doctor` about the machine: processor, memory, kernels, GPU, backends and disk space.
 
-Everything here needs torch, and the kernels are built and checked if they aren't yet.
+The kernels are built and checked if they aren't yet. Without torch there are neither kernels nor GPUs.
 """
 
 import os
@@ -8,12 +8,15 @@ import platform
 import shutil
 import warnings
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bertie import progress, registry
+from bertie.backends._frozen import RUNTIMES
 from bertie.commands._diagnosis import Line
 from bertie.errors import SettingsError
+from bertie.inference.network import has_torch
 from bertie.reports.machine import cores, cpu_limit, memory_bytes, memory_limit_bytes, processor
 
 if TYPE_CHECKING:
@@ -26,7 +29,10 @@ _DRIVER = Path("/proc/driver/nvidia/version")
 
 def equipment_lines() -> list[Line]:
     """Return the lines about the machine."""
-    return [*_processor(), *_memory(), *_kernels(), *_gpu(), *_backends(), *_disk()]
+    if not has_torch():
+        found = Line("processor", "ok", f"{_machine()}, {_cores(cores())}")
+        return [found, *_memory(), *_runtimes(), *_disk(None)]
+    return [*_processor(), *_memory(), *_kernels(), *_gpu(), *_backends(), *_disk(_cache())]
 
 
 def _processor() -> Iterator[Line]:
@@ -36,7 +42,7 @@ def _processor() -> Iterator[Line]:
     from bertie.ops.kernels import levels
 
     count, threads, limit = cores(), torch.get_num_threads(), cpu_limit()
-    yield Line("processor", "ok", f"{processor()}, {platform.system()} {platform.machine()}")
+    yield Line("processor", "ok", _machine())
     kinds = [level.name for level in levels.available()]
     kinds += [name for name, has in (("bf16 products", has_bf16()), ("8-bit products", has_int8())) if has]
     yield Line("processor", "ok", f"instructions that bertie uses: {', '.join(kinds)}")
@@ -55,6 +61,10 @@ def _processor() -> Iterator[Line]:
         yield Line("processor", "note", f"{threads} of {_cores(count)} in use", remedy)
     else:
         yield Line("processor", "ok", f"{_cores(count)}, a thread on each")
+
+
+def _machine() -> str:
+    return f"{processor()}, {platform.system()} {platform.machine()}"
 
 
 def _cores(count: int) -> str:
@@ -175,10 +185,23 @@ def _backends() -> Iterator[Line]:
             yield Line("backends", "note", f"{name} needs {missing[name]}", remedy)
 
 
-def _disk() -> Iterator[Line]:
+def _runtimes() -> Iterator[Line]:
+    """Yield a line for each program that runs exported models."""
+    for name, (_, package, _) in RUNTIMES.items():
+        if find_spec(package) is None:
+            remedy = f"pip install {package}"
+            yield Line("backends", "note", f"models exported with --backend {name} need {package}", remedy)
+        else:
+            yield Line("backends", "ok", f"{name}, for exported models")
+
+
+def _cache() -> Path | None:
     from bertie.ops.kernels import cache as store
 
-    cache, _ = store.place()
+    return store.place()[0]
+
+
+def _disk(cache: Path | None) -> Iterator[Line]:
     for name, path in (("cache", cache), ("current folder", Path.cwd())):
         if path is None or not path.is_dir():
             continue

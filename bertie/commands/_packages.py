@@ -21,9 +21,11 @@ PURPOSES = {
     "fast": "tokenize faster while a corpus is prepared",
     "generation": "score generated texts by BLEU and ROUGE",
     "hub": "read data sets of the Hugging Face hub",
-    "onnx": "export models for ONNX Runtime and run them there",
+    "export": "export models for ONNX Runtime",
+    "onnx": "use models that were exported for ONNX Runtime",
     "openvino": "run models in OpenVINO",
     "serve": "answer requests over HTTP",
+    "torch": "train models, and use models that were not exported",
     "zh": "mask whole words of Chinese text",
 }
 """What each extra is for, as a clause after "to"."""

@@ -128,17 +128,18 @@ def require_torch(folder: Path) -> None:
 
 
 def in_torch(outputs: Any, task: Task) -> Any:
-    """Return the outputs of a graph as tensors, for a loss. Logits of a vocabulary become a table."""
+    """Return outputs for a loss: those of a graph as tensors, with a vocabulary's logits as a table; others as is."""
+    parts: Any = outputs if isinstance(outputs, tuple) else (outputs,)
+    if not any(isinstance(part, np.ndarray) for part in parts):
+        return outputs
     from torch import from_numpy
 
     from bertie.backends._heads import table
 
-    if isinstance(outputs, np.ndarray):
+    if not isinstance(outputs, tuple):
         return table(from_numpy(outputs)) if task.fills_masks else from_numpy(outputs)
-    if isinstance(outputs, tuple):
-        named: dict[str, Any] = outputs._asdict()  # type: ignore[attr-defined]
-        parts: dict[str, Any] = {name: None if value is None else from_numpy(value) for name, value in named.items()}
-        if "tokens" in parts:
-            parts["tokens"] = table(parts["tokens"])
-        return type(outputs)(**parts)
-    return outputs
+    named: dict[str, Any] = outputs._asdict()  # type: ignore[attr-defined]
+    tensors: dict[str, Any] = {name: None if part is None else from_numpy(part) for name, part in named.items()}
+    if "tokens" in tensors:
+        tensors["tokens"] = table(tensors["tokens"])
+    return type(outputs)(**tensors)

@@ -307,3 +307,39 @@ class FeaturesHead(nn.Module):
     def forward(self, hidden: Tensor, batch: Batch, noise: Noise | None) -> FeatureOutputs:
         """Return the hidden vectors (T, H) and the pooled vectors (B, H)."""
         return FeatureOutputs(hidden, None if self.pooler is None else self.pooler(hidden, batch))
+
+
+class NextTokenHead(nn.Module):
+    """Token logits for the slots, computed from the hidden vectors one position before them.
+
+    Args:
+        token_logits: the encoder's token logits.
+    """
+
+    def __init__(self, token_logits: nn.Module) -> None:
+        super().__init__()
+        self.token_logits = token_logits
+
+    def forward(self, hidden: Tensor, batch: Batch, noise: Noise | None) -> Any:
+        """Map (T, H) to the logits of M slots. No slot may be the first position of its sequence."""
+        logits: Logits = self.token_logits(hidden[batch.targets["slot.position"] - 1])  # (M, H) -> Logits
+        return logits
+
+
+class ReplacedTokenHead(nn.Module):
+    """The discriminator's head.
+
+    Args:
+        discriminator: layers made by the encoder.
+    """
+
+    token_by_token = True
+
+    def __init__(self, discriminator: nn.Module) -> None:
+        super().__init__()
+        self.discriminator = discriminator
+
+    def forward(self, hidden: Tensor, batch: Batch, noise: Noise | None) -> Tensor:
+        """Map (T, H) to (T,)."""
+        scores: Tensor = self.discriminator(hidden)
+        return scores

@@ -35,3 +35,14 @@ class PassageOutputs(NamedTuple):
     """Logits of the M slots."""
     passages: Tensor
     """(B, H), the mean hidden vector of each sequence."""
+
+
+class ReplacedTokenOutputs(NamedTuple):
+    """Outputs of generator and discriminator for a batch with chosen tokens."""
+
+    generator: Logits
+    """Logits of the M slots."""
+    drawn: Tensor
+    """(M,) pieces that the discriminator saw at the slots."""
+    scores: Tensor
+    """(T,) logits of "replaced"."""

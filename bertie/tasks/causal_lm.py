@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
-from torch import Tensor, nn
+from torch import Tensor
 
 from bertie.batch import Batch
 from bertie.errors import DataError, SettingsError
@@ -27,6 +27,7 @@ from bertie.ops.dropout.op import Noise
 from bertie.sampling.instances import Instances
 from bertie.tasks._card import GENERATED, CardText
 from bertie.tasks._encoding import check_length
+from bertie.tasks._heads import NextTokenHead
 from bertie.tasks.generation import Generated, generated
 from bertie.tasks.task import Cut, Keys, Loss, Task, Term, texts
 from bertie.tokenizer.tokenizer import Tokenizer
@@ -182,23 +183,6 @@ class CausalLM(Search, Task[Text, Outcome, Generated]):
 def perplexity(loss: float) -> float:
     """Return e to the power of a mean loss. A loss above 700 counts as 700, because the result would overflow."""
     return math.exp(min(loss, 700.0))
-
-
-class NextTokenHead(nn.Module):
-    """Token logits for the slots, computed from the hidden vectors one position before them.
-
-    Args:
-        token_logits: the encoder's token logits.
-    """
-
-    def __init__(self, token_logits: nn.Module) -> None:
-        super().__init__()
-        self.token_logits = token_logits
-
-    def forward(self, hidden: Tensor, batch: Batch, noise: Noise | None) -> Any:
-        """Map (T, H) to the logits of M slots. No slot may be the first position of its sequence."""
-        logits: Logits = self.token_logits(hidden[batch.targets["slot.position"] - 1])  # (M, H) -> Logits
-        return logits
 
 
 class CausalLMHead(NextTokenHead):

@@ -25,8 +25,9 @@ from bertie.nn.logits import Logits
 from bertie.sampling.instances import Instances
 from bertie.sampling.random import stream, uniform
 from bertie.tasks._card import CardText
+from bertie.tasks._heads import NextTokenHead
 from bertie.tasks._masked import mask_figures
-from bertie.tasks.causal_lm import CausalLM, NextTokenHead, perplexity
+from bertie.tasks.causal_lm import CausalLM, perplexity
 from bertie.tasks.masked_lm import MaskedLM
 from bertie.tasks.task import Keys, Loss, Term
 from bertie.tokenizer.tokenizer import Tokenizer

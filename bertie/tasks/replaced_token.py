@@ -15,33 +15,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import torch
-from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits
 
 from bertie.batch import Batch
 from bertie.errors import SettingsError
 from bertie.items.text import Text, TextLike
-from bertie.nn.abilities import HasDiscriminator
-from bertie.nn.initialize import initialize
-from bertie.nn.logits import Logits
-from bertie.ops.dropout.op import Noise, mix64
-from bertie.ops.sigmoid import sigmoid
+from bertie.packed import as_array
+from bertie.probabilities import sigmoid
 from bertie.sampling.instances import Instances
 from bertie.sampling.random import stream, uniform
 from bertie.tasks._card import CardText
 from bertie.tasks._lines import barred, columns, heading
 from bertie.tasks._masked import Masked
+from bertie.tasks._outputs import ReplacedTokenOutputs
 from bertie.tasks._prediction import Prediction
 from bertie.tasks.masked_lm import MaskedLM
-from bertie.tasks.task import Keys, Loss, Task, TaskModel, Term, texts
+from bertie.tasks.task import Keys, Loss, Term, texts
 from bertie.tokenizer.tokenizer import Tokenizer
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bertie.tasks._heads import ReplacedTokenHead
+    from bertie.tasks._network import TaskModel
+
 _DRAW = 0xE1EC  # random stream of the draws from the generator
-_ROWS = 512  # slots drawn at a time, to limit the table of probabilities to 512 x V
 
 
 @dataclass(frozen=True)
@@ -67,19 +67,8 @@ class Detection(Prediction):
         return [heading(item), *(barred(piece.token, piece.replaced, column) for piece in self.pieces)]
 
 
-class ReplacedTokenOutputs(NamedTuple):
-    """Outputs of generator and discriminator for a batch with chosen tokens."""
-
-    generator: Logits
-    """Logits of the M slots."""
-    drawn: Tensor
-    """(M,) pieces that the discriminator saw at the slots."""
-    scores: Tensor
-    """(T,) logits of "replaced"."""
-
-
 @dataclass(frozen=True)
-class ReplacedToken(Masked[Text, ReplacedTokenOutputs | Tensor, Detection]):
+class ReplacedToken(Masked[Text, "ReplacedTokenOutputs | Tensor", Detection]):
     """Distinguish replaced tokens from original ones."""
 
     across_documents: bool = False
@@ -135,6 +124,8 @@ class ReplacedToken(Masked[Text, ReplacedTokenOutputs | Tensor, Detection]):
             pieces = tokenizer.pack(first, second, max_length=self.max_length, truncation=self.truncation)
             targets = {"sequence.cut": pieces.truncated}
             return Batch.pack(pieces.tokens, pieces.segments, pieces.offsets, targets=targets)
+        import torch
+
         batch = self.masked_lm.encode(items, tokenizer, keys)
         slots = batch.targets["slot.position"]
         sequence = torch.searchsorted(batch.offsets.long(), slots, right=True) - 1
@@ -153,6 +144,9 @@ class ReplacedToken(Masked[Text, ReplacedTokenOutputs | Tensor, Detection]):
         Raises:
             SettingsError: the encoder has no discriminator.
         """
+        from bertie.nn.abilities import HasDiscriminator
+        from bertie.tasks._heads import ReplacedTokenHead
+
         if not isinstance(encoder, HasDiscriminator):
             raise SettingsError(
                 f"replaced_token needs an architecture with a discriminator, such as electra (--model.architecture "
@@ -162,6 +156,12 @@ class ReplacedToken(Masked[Text, ReplacedTokenOutputs | Tensor, Detection]):
 
     def network(self, model: TaskModel, *, seed: int) -> TaskModel:
         """Return generator and discriminator as one network. The generator gets random weights."""
+        import torch
+
+        from bertie.nn.initialize import initialize
+        from bertie.tasks._generator import ReplacedTokenModel
+        from bertie.tasks._network import TaskModel
+
         encoder: Any = model.encoder
         small = encoder.generator(self.generator_share)
         generator = TaskModel(small, self.masked_lm.head(small))
@@ -191,6 +191,9 @@ class ReplacedToken(Masked[Text, ReplacedTokenOutputs | Tensor, Detection]):
                 "evaluating replaced_token needs the generator, which only a pre-training run has; a discriminator "
                 "alone can predict or be fine-tuned"
             )
+        import torch
+        from torch.nn.functional import binary_cross_entropy_with_logits
+
         masked = self.masked_lm.loss(outputs.generator, batch)
         slots, scores = batch.targets["slot.position"], outputs.scores.float()
         replaced = torch.zeros_like(batch.tokens, dtype=torch.bool)
@@ -210,11 +213,12 @@ class ReplacedToken(Masked[Text, ReplacedTokenOutputs | Tensor, Detection]):
         self, outputs: ReplacedTokenOutputs | Tensor, batch: Batch, items: Sequence[TextLike], tokenizer: Tokenizer
     ) -> list[Detection]:
         """Return the probability of "replaced" for each piece of an item, without special tokens."""
-        assert isinstance(outputs, Tensor)  # of a batch without chosen tokens
-        scores, tokens = sigmoid(outputs.float()).tolist(), batch.tokens.tolist()
+        assert not isinstance(outputs, ReplacedTokenOutputs)  # of a batch without chosen tokens
+        arrays = batch.arrays
+        scores, tokens = sigmoid(as_array(outputs)).tolist(), arrays.tokens.tolist()
         by_item: list[list[Piece]] = [[] for _ in items]
-        edges, special = batch.offsets.tolist(), set(tokenizer.special_ids)
-        for row, begin, end in zip(batch.rows.tolist(), edges, edges[1:], strict=False):
+        edges, special = arrays.offsets.tolist(), set(tokenizer.special_ids)
+        for row, begin, end in zip(arrays.rows.tolist(), edges, edges[1:], strict=False):
             by_item[row] += [
                 Piece(tokenizer.shown[tokens[index]], scores[index])
                 for index in range(begin, end)
@@ -229,83 +233,6 @@ class ReplacedToken(Masked[Text, ReplacedTokenOutputs | Tensor, Detection]):
     def score(self, predictions: Sequence[Detection], items: Sequence[Text]) -> dict[str, float]:
         """Return no scores beyond the figures of the loss."""
         return {}
-
-
-class ReplacedTokenHead(nn.Module):
-    """The discriminator's head.
-
-    Args:
-        discriminator: layers made by the encoder.
-    """
-
-    token_by_token = True
-
-    def __init__(self, discriminator: nn.Module) -> None:
-        super().__init__()
-        self.discriminator = discriminator
-
-    def forward(self, hidden: Tensor, batch: Batch, noise: Noise | None) -> Tensor:
-        """Map (T, H) to (T,)."""
-        scores: Tensor = self.discriminator(hidden)
-        return scores
-
-
-class ReplacedTokenModel(TaskModel):
-    """Generator and discriminator in one network. Its encoder and head are those of `model`.
-
-    Args:
-        model: the discriminator.
-        generator: a masked LM with the discriminator's embeddings.
-        task: holds the temperature of the draws.
-    """
-
-    def __init__(self, model: TaskModel, generator: TaskModel, task: ReplacedToken) -> None:
-        super().__init__(model.encoder, model.head)
-        self.generator = generator
-        self.task = task
-
-    def companions(self) -> dict[str, tuple[TaskModel, Task]]:
-        """Return the generator."""
-        return {"generator": (self.generator, self.task.masked_lm)}
-
-    def forward(self, batch: Batch, noise: Noise | None = None) -> Any:
-        """Fill the slots by the generator, and score the filled text by the discriminator.
-
-        Returns:
-            `ReplacedTokenOutputs`. For a batch without slots, the discriminator's scores (T,) of the batch as it is.
-        """
-        if self.training and noise is None:
-            noise = Noise.draw()
-        if "slot.draw" not in batch.targets:
-            return super().forward(batch, noise)
-        # The dropout sites of both networks have the same numbers, so the generator gets another key.
-        guesses = self.generator(batch, None if noise is None else Noise(mix64(noise.key, 1)))
-        drawn = sample(guesses, batch.targets["slot.draw"], self.task.temperature)
-        filled = replace(batch, tokens=batch.tokens.index_copy(0, batch.targets["slot.position"], drawn))
-        return ReplacedTokenOutputs(guesses, drawn, super().forward(filled, noise))
-
-
-@torch.no_grad()
-def sample(guesses: Logits, draws: Tensor, temperature: float) -> Tensor:
-    """Draw one piece for each row from softmax(logits / temperature), by inverting the cumulative distribution.
-
-    The original takes the maximum of logit + Gumbel noise. This has the same distribution, but needs one random number
-    for each row instead of V.
-
-    Args:
-        guesses: logits of M rows.
-        draws: (M,) random numbers in [0, 1).
-        temperature: above 0.
-
-    Returns:
-        (M,) pieces.
-    """
-    drawn = [draws.new_empty(0, dtype=torch.int64)]
-    for hidden, some in zip(torch.split(guesses.hidden, _ROWS), torch.split(draws, _ROWS), strict=True):
-        scores = replace(guesses, hidden=hidden).materialise().float()  # (rows, V)
-        sums = (scores / temperature).softmax(-1).cumsum(-1)
-        drawn.append(torch.searchsorted(sums, some[:, None] * sums[:, -1:], right=True)[:, 0])
-    return torch.cat(drawn).clamp_(max=len(guesses.weight) - 1)
 
 
 TASK = ReplacedToken

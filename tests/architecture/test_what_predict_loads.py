@@ -1,4 +1,7 @@
-"""A prediction for typed texts loads its own task, and neither the other tasks nor readers of files nor training."""
+"""A prediction for typed texts loads its own task, and neither the other tasks nor readers of files nor training.
+
+With an exported model it doesn't load torch, even where torch is installed.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from typing import Any
 
 import pytest
 
+import bertie
 from bertie import registry
 from bertie.formats.format import Bundle
 from bertie.formats.huggingface import write
@@ -22,7 +26,7 @@ CODE = """
 import sys
 from bertie.cli import main
 code = main(["predict", *sys.argv[1:], "--json"])
-print(*(name for name in sys.modules if name.startswith("bertie.")), file=sys.stderr)
+print(*sys.modules, file=sys.stderr)
 sys.exit(code)
 """
 IDLE_ROOMS = {"training", "reports", "checks", "starts", "optimizers", "schedules", "runners"}
@@ -35,7 +39,13 @@ def loaded_by(build_model: Callable[..., TaskModel], tokenizer: Any, folder: Pat
     words = [sys.executable, "-c", CODE, str(folder / "model"), text]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)
-    return {name.removeprefix("bertie.") for name in done.stderr.splitlines()[-1].split()}
+    return modules_of(done.stderr)
+
+
+def modules_of(errors: str) -> set[str]:
+    """Return bertie's modules, such as "tasks.masked_lm", from the last line of the output."""
+    names = errors.splitlines()[-1].split()
+    return {name.removeprefix("bertie.") for name in names if name.startswith("bertie.")}
 
 
 TASKS = [(MaskedLM(max_length=16), "the [MASK] sat"), (Classification(labels=("bad", "good"), max_length=16), "a film")]
@@ -60,3 +70,29 @@ def test_a_masked_prediction_loads_no_metrics(
 ) -> None:
     loaded = loaded_by(build_model, tiny_tokenizer, tmp_path, MaskedLM(max_length=16), "the [MASK] sat")
     assert {name for name in loaded if name.startswith("metrics.")} == set()
+
+
+EXPORTED_PACKAGES = {
+    *("annotated_types", "docstring_parser", "numpy", "onnxruntime", "pydantic", "pydantic_core", "tokenizers"),
+    *("typeguard", "typing_extensions", "typing_inspection", "tyro", "bertie"),
+}
+"""What a prediction of an exported model may load, on the command line with its parser of flags."""
+
+
+@pytest.mark.parametrize(("task", "text"), TASKS)
+def test_an_exported_model_loads_no_torch(
+    build_model: Callable[..., TaskModel], tiny_tokenizer: Any, tmp_path: Path, task: Task, text: str
+) -> None:
+    pytest.importorskip("onnxruntime")
+    model = build_model(task, deviation=0.3)
+    write(Bundle(model, task, tiny_tokenizer, model.encoder.config), tmp_path / "model")
+    bertie.export(str(tmp_path / "model"), tmp_path / "out")
+    words = [sys.executable, "-c", CODE, str(tmp_path / "out"), text]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)
+    packages = {name.partition(".")[0] for name in done.stderr.splitlines()[-1].split() if name[0] != "_"}
+    assert packages - sys.stdlib_module_names <= EXPORTED_PACKAGES
+    loaded = modules_of(done.stderr)
+    assert {name for name in loaded if name.partition(".")[0] in {*IDLE_ROOMS, "models", "ops"}} == set()
+    assert {name for name in loaded if name.startswith("nn.")} == {"nn.device"}
+    assert {name.removeprefix("tasks.") for name in loaded} & set(registry.choices("tasks")) == {task.name}

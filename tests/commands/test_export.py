@@ -284,7 +284,7 @@ def test_nothing_is_left_of_what_fails(
     with pytest.raises(SettingsError, match="nothing to export"):
         export(model, out, backend="eager")
     monkeypatch.setattr(room, "find_spec", lambda package: None)
-    with pytest.raises(SettingsError, match=r"pip install 'bertie\[onnx\]'"):
+    with pytest.raises(SettingsError, match=r"pip install 'bertie\[export\]'"):
         export(model, out)
     monkeypatch.undo()
     out.mkdir()

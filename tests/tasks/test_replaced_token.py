@@ -18,8 +18,10 @@ from bertie.models.bert import BertConfig
 from bertie.nn.logits import Logits
 from bertie.sampling.instances import Instances
 from bertie.sampling.random import stream
+from bertie.tasks._generator import ReplacedTokenModel, sample
+from bertie.tasks._outputs import ReplacedTokenOutputs
 from bertie.tasks.masked_lm import MaskedLM
-from bertie.tasks.replaced_token import ReplacedToken, ReplacedTokenModel, ReplacedTokenOutputs, sample
+from bertie.tasks.replaced_token import ReplacedToken
 from bertie.tasks.task import TaskModel
 
 TASK = ReplacedToken(max_length=64)
