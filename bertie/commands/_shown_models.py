@@ -162,7 +162,8 @@ def _maker(folder: Path, settings: Mapping[str, Any], ours: Mapping[str, Any]) -
         began = run.get("settings", {}) if isinstance(run.get("settings"), dict) else {}
         source = next((f", from {began[name]}" for name in ("model", "from") if isinstance(began.get(name), str)), "")
         seed = f", seed {began['seed']}" if "seed" in began else ""
-        return f"bertie {run.get('command', '')}{source}{seed}; the run is {record.parent}"
+        place = folder.parent if folder.name else record.parent
+        return f"bertie {run.get('command', '')}{source}{seed}; the run is {place}"
     if ours:
         steps, tokens = ours.get("steps"), ours.get("tokens")
         amount = f", {count(tokens)} tokens of training" if isinstance(tokens, int) else ""
@@ -238,7 +239,7 @@ def describe_google(folder: Path) -> Report:
         parameters += number
     file = folder / "bert_config.json"
     settings = read_object(file) if file.is_file() else {}
-    values = {
+    values: dict[str, Any] = {
         "kind": "TensorFlow 1 checkpoint",
         "path": str(folder),
         "checkpoint": index.name.removesuffix(".index"),

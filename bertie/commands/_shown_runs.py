@@ -179,11 +179,12 @@ def describe_checkpoint(folder: Path) -> Report:
     from bertie.training import checkpoint_files
 
     step, run = checkpoint_files.step_of(folder), folder.absolute().parent.parent
+    files: dict[str, Any] = {"state": WHOLE}
     try:
-        found, files = checkpoint_files.facts(folder), {"state": WHOLE}
+        checkpoint_files.facts(folder)
     except DataError as error:
-        found, files = None, {"state": CHANGED, "changed": [str(error)]}
-    values = {
+        files = {"state": CHANGED, "changed": [str(error)]}
+    values: dict[str, Any] = {
         "kind": "checkpoint",
         "path": str(folder),
         "step": step,
@@ -201,7 +202,7 @@ def describe_checkpoint(folder: Path) -> Report:
             "files": integrity(files),
         },
         next_command=f"bertie run {quoted(run / 'config.toml')} --resume" if values["run"] else None,
-        exit_code=DAMAGED if found is None else 0,
+        exit_code=0 if files["state"] == WHOLE else DAMAGED,
     )
 
 
