@@ -20,7 +20,7 @@ from bertie.inference.network import has_torch
 from bertie.reports.machine import cores, cpu_limit, memory_bytes, memory_limit_bytes, processor
 
 if TYPE_CHECKING:
-    from bertie.ops.kernels.library import Choice
+    from bertie.ops.kernels.search import Choice
 
 _LITTLE_DISK = 2e9
 _LITTLE_MEMORY = 4e9
@@ -89,7 +89,7 @@ def _memory() -> Iterator[Line]:
 
 def _kernels() -> Iterator[Line]:
     """Yield how the C++ kernels run, each library that failed, the compiler, the switch and the cache folder."""
-    from bertie.ops.kernels import build, library
+    from bertie.ops.kernels import build, library, prebuilt
     from bertie.ops.kernels import cache as store
     from bertie.ops.kernels.levels import OFF, SWITCH
 
@@ -102,18 +102,24 @@ def _kernels() -> Iterator[Line]:
         return
     compiler = build.compiler()
     path, reason = store.place()
-    if compiler is None:
-        yield Line("kernels", "note", description, "install g++ or clang++ for faster training and prediction")
-    elif switch.lower() == OFF:
+    if switch.lower() == OFF:
         yield Line("kernels", "note", description, f"unset {SWITCH} for faster training and prediction")
     elif library.load("attention") is not None:
         yield Line("kernels", "ok", description)
+    elif compiler is None and not choices:
+        yield Line("kernels", "note", description, "install g++ or clang++ for faster training and prediction")
     elif choices or said:
         yield Line(
             "kernels", "problem", "; ".join([description, *said]), "torch replaces them; report it with this line"
         )
     else:
         yield Line("kernels", "note", description, "install another build of torch for faster training and prediction")
+    if (package := prebuilt.package()).hashes:
+        yield Line(
+            "kernels", "ok", f"the package carries {len(package.hashes)} libraries for kinds of x86-64 processors"
+        )
+    else:
+        yield Line("kernels", "ok", f"the package carries no libraries: {package.reason}")
     yield from _libraries(choices, path)
     if switch and choices:
         yield Line("kernels", "note", f"{SWITCH}={switch} limits them", f"unset {SWITCH} to use what the processor has")
@@ -129,16 +135,21 @@ def _kernels() -> Iterator[Line]:
 
 
 def _libraries(choices: "dict[str, Choice]", path: Path | None) -> Iterator[Line]:
-    """Yield a line for each library: its level, or why it has no higher one."""
+    """Yield a line for each library, whether the package carries it, and a line for each better one that isn't used."""
     again = f"delete {path} to check it again; if it fails again, report it with this line" if path else ""
+    remedies = {"failed": again, "lacking": "install a newer g++ or clang++", "unusable": "install bertie again"}
     for name, choice in choices.items():
-        for level, verdict in choice.rejected:
-            broken = verdict.outcome == "failed"
-            remedy = again if broken else "install a newer g++ or clang++"
-            what = f"{name} for {level} {verdict.text}; {choice.level} is used instead"
-            yield Line("kernels", "problem" if broken else "note", what, remedy)
-        if not choice.rejected:
-            yield Line("kernels", "ok", f"{name}: {choice.level}, checked")
+        for candidate, verdict in choice.rejected:
+            what = f"{candidate} {verdict.text}; {choice.level} is used instead"
+            yield Line(
+                "kernels", "note" if verdict.outcome == "lacking" else "problem", what, remedies[verdict.outcome]
+            )
+        if choice.missing:
+            what = f"{name}: there is no library for {', '.join(choice.missing)}, and no compiler to build it"
+            yield Line("kernels", "note", what, "install g++ or clang++")
+        if choice.level != "torch":
+            origin = "prebuilt in the package" if choice.prebuilt else "built here"
+            yield Line("kernels", "ok", f"{name}: {choice.level}, {origin}, checked")
 
 
 def _gpu() -> Iterator[Line]:

@@ -76,17 +76,15 @@ def _run_damage(folder: Path) -> tuple[list[str], tuple[str, ...]]:
 
 def _checkpoint_damage(folder: Path) -> list[str]:
     """Return descriptions of damaged checkpoints, and of damage in the journal before the newest checkpoint."""
-    saved = sorted((folder / "checkpoints").glob("step-" + "[0-9]" * 8))
-    if not saved:
-        return []
-    from bertie.training import checkpoint, journal
+    from bertie.training import checkpoint_files, journal
 
     damage, newest = [], None
-    for path in saved:
+    for path in checkpoint_files.saved(folder / "checkpoints"):
         try:
-            newest = checkpoint.load(path)
+            newest = checkpoint_files.facts(path)
         except BertieError as error:
-            damage.append(str(error))
+            if path.exists():  # a run that is going on removes old checkpoints
+                damage.append(str(error))
     if newest is not None:
         try:
             journal.check(folder / "metrics.jsonl", newest.state.get("journal", ""))

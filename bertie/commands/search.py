@@ -121,7 +121,8 @@ def _vectors(
     predictor: "Predictor", file: Path, texts: Sequence[str], index: Path | None, columns: dict[str, str] | None
 ) -> "NDArray[np.float32]":
     """Read the vectors of the texts from the index, or compute them and write the index."""
-    from bertie.inference.search import embed, origin_of, read_index, write_index
+    from bertie.inference.search import embed, origin_of
+    from bertie.inference.search_index import read_index, write_index
 
     if index is None:
         with progress.bar("Embedding", total=len(texts), unit="texts") as bar:

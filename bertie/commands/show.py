@@ -1,61 +1,193 @@
-"""Describe a folder: a run, a model, a prepared corpus or a tokenizer, with its figures and any changed files.
+"""Describe anything that bertie makes or reads: what it is, how it was made, its figures, and what to type next.
 
-It compares files with their checksums, and reads small text files and the headers of weight files. It loads no model.
+It compares files with their checksums, and reads small text files and the headers of weight files. It loads no model,
+but for --attention.
 """
 
-import math
-import shlex
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-from bertie import config, progress
-from bertie.commands._integrity import corpus_files, model_files, run_files
-from bertie.commands._seeds import folder_of
+from bertie import progress
+from bertie.commands._attention import attention_page
+from bertie.commands._shown import Description, quoted
 from bertie.commands.command import Report
 from bertie.config import Positional
 from bertie.errors import DataError, SettingsError
-from bertie.files.checksums import Differences, compare, has_own_sum, read_sums, seal
-from bertie.tokenizer import sentencepiece
-from bertie.untrusted import LARGE_BYTES, check_regular, parse_object, read_object, read_text
+from bertie.files.checksums import Differences, compare, read_sums, seal
 
-MAX_HEADER_BYTES = 100_000_000  # the limit of the safetensors format
-_DAMAGED = 3
+_IN_MODELS = ("config.json", "README.md", "SHA256SUMS", "modules.json", "bert_config.json", "generation_config.json")
+_IN_RUNS = ("config.toml", "run.json", "metrics.jsonl", "report.html", "seeds.json", ".lock")
+_KINDS = 1000
+"""Entries of a folder that are looked at."""
 
 
-def show(path: Positional[Path], *, accept_changes: bool = False) -> Report:
-    """Describe a folder: a run, a model, a prepared corpus or a tokenizer, with its figures and any changed files.
+def show(
+    path: Positional[Path],
+    *,
+    attention: str | None = None,
+    attention_pair: str | None = None,
+    out: Path | None = None,
+    accept_changes: bool = False,
+) -> Report:
+    """Describe anything that bertie makes or reads: what it is, how it was made, its figures, and what to type next.
+
+    It knows runs (also running or stopped ones), models of any program, exported models, checkpoints, prepared corpora,
+    tokenizers, search indexes, unfinished files of predictions, TensorFlow checkpoints, data tables, and folders of
+    these. With --attention it writes one HTML file that shows how a model reads a text.
 
     Args:
-        path: the folder, or a file that identifies it, such as its config.toml or manifest.json.
+        path: the folder or file; with --attention a model, the run that made it, or a hub id.
+        attention: a text; its pieces, and where each head of each layer looks, are written to --out as a page that
+            loads nothing from elsewhere.
+        attention_pair: the second text of a pair, or the passage of a question.
+        out: the page to write, attention.html when not given; an earlier page is replaced.
         accept_changes: accept a model's current files, and rewrite their checksums (SHA256SUMS).
 
     Returns:
-        The folder's kind, its figures, and the files that changed since they were written; the exit code is 3 if there
-        are any.
+        The kind of the artefact, its figures, and the files that changed since they were written; the exit code is 3 if
+        there are any.
 
     Raises:
         SettingsError: the path doesn't exist, or has no files that bertie can read.
         DataError: one of its files is broken.
     """
+    if attention is not None:
+        if accept_changes:
+            raise SettingsError("--accept-changes and --attention can't be combined; give one of them")
+        return attention_page(path, attention, attention_pair, out)
+    for flag, value in (("--attention-pair", attention_pair), ("--out", out)):
+        if value is not None:
+            raise SettingsError(f'{flag} requires --attention "a text"; add it, or leave out {flag}')
+    work = path.with_name(f"{path.name}.parts") if path.name else path
+    if not path.exists() and (work / "origin.json").is_file():
+        path = work  # the file of predictions isn't there yet
     if not path.exists():
         raise SettingsError(f"no such file or folder: {path}")
-    folder = path if path.is_dir() else path.parent
-    for file_names, describe in (
-        (("config.toml",), _describe_run),
-        (("manifest.json",), _describe_corpus),
-        (("config.json",), _describe_model),
-        (("tokenizer.json", "vocab.txt", *sentencepiece.NAMES), _describe_tokenizer),
-    ):
-        if any((folder / name).is_file() for name in file_names):
-            if accept_changes:
-                _accept_changes(folder, file_names[0])
-            return describe(folder)
+    if path.is_dir():
+        return _describe_folder(path, accept_changes=accept_changes)
+    if accept_changes:
+        return _describe_folder(path.parent, accept_changes=True)
+    return _describe_file(path)
+
+
+def _describe_folder(folder: Path, *, accept_changes: bool) -> Report:
+    for known_by, describe in _kinds(folder):
+        if accept_changes:
+            _accept_changes(folder, known_by)
+        return describe(folder)
+    kinds = {} if accept_changes else _entries(folder)
     from bertie.formats._folder import instead
 
+    if kinds:
+        from bertie.commands._shown_files import describe_folder
+
+        return describe_folder(folder, kinds)
     raise SettingsError(
         f"{folder} is not a run (config.toml), a prepared corpus (manifest.json), a model (config.json) "
-        f"or a tokenizer (tokenizer.json or vocab.txt); {instead(folder) if folder.is_dir() else 'there is none'}"
+        f"or a tokenizer (tokenizer.json or vocab.txt); {instead(folder)}"
     )
+
+
+def _kinds(folder: Path) -> Iterator[tuple[str, Callable[[Path], Report]]]:
+    """Yield the file that tells what a folder is, and what describes it; nothing for an unknown folder."""
+    from bertie.commands import _shown_files as files
+    from bertie.commands import _shown_models as models
+    from bertie.commands import _shown_runs as runs
+    from bertie.commands import _shown_texts as texts
+    from bertie.training import checkpoint_files
+
+    if (folder / "config.toml").is_file():
+        yield "config.toml", runs.describe_run
+    elif checkpoint_files.is_checkpoint(folder):
+        yield checkpoint_files.MANIFEST, runs.describe_checkpoint
+    elif (folder / "origin.json").is_file() and folder.name.endswith(".parts"):
+        yield "origin.json", files.describe_predictions
+    elif (folder / "manifest.json").is_file():
+        yield "manifest.json", texts.describe_corpus
+    elif models.is_model(folder):
+        yield "config.json", models.describe_model
+    elif models.is_google(folder):
+        yield "a checkpoint of TensorFlow", models.describe_google
+    else:
+        for name in texts.TOKENIZER_FILES:
+            if (folder / name).is_file():
+                yield name, texts.describe_tokenizer
+                return
+
+
+def _describe_file(file: Path) -> Report:
+    """Describe a file, or the folder that it is a part of."""
+    from bertie.commands import _shown_files as files
+    from bertie.commands import _shown_texts as texts
+    from bertie.formats._places import OTHERS
+
+    name, suffix = file.name, file.suffix.lower()
+    parts: dict[str, bool] = {
+        "config.toml": name in _IN_RUNS,
+        "manifest.json": name in ("manifest.json", "tokens.bin", "sentences.bin", "documents.bin"),
+        "MANIFEST.json": name in ("MANIFEST.json", "state.json") or name.startswith("tensors-"),
+        "config.json": name in _IN_MODELS or suffix in (".safetensors", ".onnx") or name.endswith("_config.json"),
+        "origin.json": name in ("origin.json", "done.json"),
+    }
+    for known_by, is_part in parts.items():
+        if is_part and (file.parent / known_by).is_file():
+            return _describe_folder(file.parent, accept_changes=False)
+    if name in texts.TOKENIZER_FILES and name != "vocab.txt":
+        return texts.describe_tokenizer(file.parent)
+    if (".ckpt" in name or name in ("bert_config.json", "tokenizer_config.json")) and any(file.parent.glob("*.index")):
+        return _describe_folder(file.parent, accept_changes=False)
+    if suffix == ".npz":
+        return files.describe_index(file)
+    if suffix in OTHERS:
+        raise SettingsError(f"{file} is {OTHERS[suffix]}; use the folder that it was made from")
+    if suffix in (".bin", ".pt", ".pth", ".ckpt"):
+        raise SettingsError(
+            f"{file} is a pickle, which could run code when read; give the folder that holds it and its config.json to "
+            f"convert it: bertie convert {quoted(file.parent)} OUT"
+        )
+    if suffix == ".html":
+        return _describe_page(file)
+    if suffix == ".txt" and texts.is_vocabulary(file):
+        return texts.describe_vocabulary(file)
+    return files.describe_table(file) if files.is_table(file) else files.describe_text(file)
+
+
+def _describe_page(file: Path) -> Report:
+    num_bytes = file.stat().st_size
+    return Description(
+        title=f"{file}: a page to open in a browser",
+        values={"kind": "page", "path": str(file), "bytes": num_bytes, "address": file.absolute().as_uri()},
+        facts={"address": file.absolute().as_uri()},
+    )
+
+
+def _entries(folder: Path) -> dict[str, str]:
+    """Return what the entries of a folder are, by their names; those that bertie doesn't know are left out."""
+    from bertie.commands._shown_files import is_table
+
+    names = {
+        "config.toml": "run",
+        "manifest.json": "prepared corpus",
+        "config.json": "model",
+        "origin.json": "predictions",
+    }
+    found: dict[str, str] = {}
+    for number, entry in enumerate(sorted(folder.iterdir())):
+        if number == _KINDS:
+            break
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            kind = next((known_by for known_by, _ in _kinds(entry)), "")
+            if kind:
+                found[entry.name] = names.get(
+                    kind, "checkpoint" if kind.isupper() or "MANIFEST" in kind else "tokenizer"
+                )
+        elif entry.suffix == ".npz":
+            found[entry.name] = "search index"
+        elif is_table(entry):
+            found[entry.name] = "data table"
+    return found
 
 
 def _accept_changes(folder: Path, known_by: str) -> None:
@@ -72,177 +204,3 @@ def _accept_changes(folder: Path, known_by: str) -> None:
         if names:
             progress.note(f"{change}, and accepted: {', '.join(names)}")
     seal(folder)
-
-
-def _describe_run(folder: Path) -> Report:
-    settings = config.read(folder)
-    command = settings.pop("command", None)
-    if isinstance(settings.get("seeds"), list) and settings["seeds"] and not (folder / "run.json").exists():
-        return _describe_seeds(folder, str(command), settings)
-    latest, num_lines = _latest_metrics(folder / "metrics.jsonl")
-    finished = _finished(folder)
-    values = {
-        "kind": "run",
-        "path": str(folder),
-        "command": command,
-        "state": "finished" if finished else "unfinished",
-        "checkpoints": sorted(entry.name for entry in _entries(folder / "checkpoints")),
-        "logged_lines": num_lines,
-        **{f"last_{kind}": line for kind, line in latest.items()},
-        "settings": settings,
-    }
-    values["files"], is_whole = run_files(folder)
-    model = shlex.quote(str(folder / "model"))
-    next_command = f"bertie finetune {model} --task classification --train TABLE --dev TABLE --out OUT"
-    if command == "finetune":
-        next_command = f'bertie predict {model} "a text"'
-    if not finished:
-        next_command = f"bertie run {shlex.quote(str(folder / 'config.toml'))} --resume"
-    code = 0 if is_whole else _DAMAGED
-    return Report(title=f"run in {folder}", values=values, next_command=next_command, exit_code=code)
-
-
-def _describe_seeds(folder: Path, command: str, settings: dict[str, Any]) -> Report:
-    """Describe a folder that --seeds made: the state of each run and, when all are finished, their mean and spread."""
-    runs = {seed: folder_of(folder, seed) for seed in settings["seeds"]}
-    states: dict[int, str] = {}
-    for seed, run in runs.items():
-        states[seed] = "not begun" if not run.is_dir() else "finished" if _finished(run) else "unfinished"
-    all_ended = set(states.values()) == {"finished"}
-    files: dict[int, tuple[Any, bool]] = {seed: run_files(run) for seed, run in runs.items() if run.is_dir()}
-    summary = read_object(folder / "seeds.json") if (folder / "seeds.json").is_file() else {}
-    finished = all_ended and summary.get("seeds") == settings["seeds"]
-    values = {
-        "kind": "runs of several seeds",
-        "path": str(folder),
-        "command": command,
-        "state": "finished" if finished else "unfinished",
-        "runs": [{"seed": seed, "state": state, "folder": str(runs[seed])} for seed, state in states.items()],
-        **{name: value for name, value in summary.items() if finished and name in ("best", "typical", "over_seeds")},
-        "settings": settings,
-        "files": {f"seed-{seed}": found for seed, (found, _) in files.items()},
-    }
-    all_unchanged = all(is_whole for _, is_whole in files.values())
-    model = shlex.quote(str(summary.get("best", folder_of(folder, settings["seeds"][0]) / "model")))
-    next_command = f'bertie predict {model} "a text"'
-    if command != "finetune":
-        next_command = f"bertie finetune {model} --task classification --train TABLE --dev TABLE --out OUT"
-    if not finished:
-        next_command = f"bertie run {shlex.quote(str(folder / 'config.toml'))} --resume"
-    title = f"runs of several seeds in {folder}"
-    return Report(title=title, values=values, next_command=next_command, exit_code=0 if all_unchanged else _DAMAGED)
-
-
-def _finished(folder: Path) -> bool:
-    """Check whether a run is finished: it writes its figures last."""
-    file = folder / "run.json"
-    values = read_object(file) if file.exists() else {}
-    if not has_own_sum(values):
-        raise DataError(f"{file} is damaged: it has changed since it was written")
-    return "values" in values
-
-
-def _latest_metrics(file: Path) -> tuple[dict[str, dict[str, Any]], int]:
-    """Return the last line of each kind in a journal, without its kind, and the number of lines."""
-    latest: dict[str, dict[str, Any]] = {}
-    number = 0
-    if not file.exists():
-        return latest, number
-    check_regular(file)
-    with file.open("rb") as stream:
-        for number, line in enumerate(stream, start=1):
-            if not line.endswith(b"\n"):
-                number -= 1  # the run is still writing this line
-                break
-            entry = parse_object(line, f"{file}:{number}")
-            latest[str(entry.pop("kind", "line"))] = entry
-    return latest, number
-
-
-def _describe_corpus(folder: Path) -> Report:
-    manifest = read_object(folder / "manifest.json")
-    if manifest.get("format") != "bertie corpus":
-        raise SettingsError(f"{folder / 'manifest.json'} is not the manifest of a prepared corpus")
-    files = manifest.get("files", {})
-    try:
-        num_bytes = sum(int(entry["bytes"]) for entry in files.values())
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{folder / 'manifest.json'}: the sizes of the files are missing; it is broken") from error
-    described = {name: value for name, value in manifest.items() if name not in ("files", "sha256")}
-    values = {"kind": "corpus", "path": str(folder), **described, "num_bytes": num_bytes}
-    values["files"], is_whole = corpus_files(folder, manifest)
-    next_command = f"bertie pretrain --corpus {shlex.quote(str(folder))} --model.size mini --out OUT"
-    code = 0 if is_whole else _DAMAGED
-    return Report(title=f"prepared corpus in {folder}", values=values, next_command=next_command, exit_code=code)
-
-
-def _describe_model(folder: Path) -> Report:
-    settings = read_object(folder / "config.json")
-    bertie_settings = settings.get("bertie")
-    bertie_settings = bertie_settings if isinstance(bertie_settings, dict) else {}
-    tensors = [tensor for file in sorted(folder.glob("*.safetensors")) for tensor in _tensors(file).values()]
-    labels = settings.get("id2label")
-    values = {
-        "kind": "model",
-        "path": str(folder),
-        "architectures": settings.get("architectures"),
-        "task": bertie_settings.get("task"),
-        "layers": settings.get("num_hidden_layers", settings.get("n_layers")),  # the second is DistilBERT's name
-        "hidden_size": settings.get("hidden_size", settings.get("dim")),
-        "attention_heads": settings.get("num_attention_heads", settings.get("n_heads")),
-        "vocab_size": settings.get("vocab_size"),
-        "max_positions": settings.get("max_position_embeddings"),
-        "labels": list(labels.values()) if isinstance(labels, dict) else None,
-        "num_parameters": sum(numbers for numbers, _ in tensors) if tensors else None,
-        "types": sorted({kind for _, kind in tensors}),
-        "bertie": bertie_settings,
-    }
-    values["files"], is_whole = model_files(folder)
-    text = "a text" if isinstance(labels, dict) else "A text with a [MASK]."
-    next_command = f'bertie predict {shlex.quote(str(folder))} "{text}"'
-    if not is_whole:
-        next_command = f"bertie show {shlex.quote(str(folder))} --accept-changes"
-    title = f"model in {folder}"
-    return Report(title=title, values=values, next_command=next_command, exit_code=0 if is_whole else _DAMAGED)
-
-
-def _tensors(file: Path) -> dict[str, tuple[int, str]]:
-    """Read the header of a weight file: the count of numbers and their type, by tensor.
-
-    The header is JSON; its length is in the first eight bytes.
-    """
-    check_regular(file)
-    with file.open("rb") as stream:
-        length = int.from_bytes(stream.read(8), "little")
-        if length > min(MAX_HEADER_BYTES, file.stat().st_size):
-            raise DataError(f"{file}: its header claims {length} bytes, more than the file has; the file is broken")
-        header = parse_object(stream.read(length), f"{file}: its header")
-    entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
-    try:
-        return {name: (math.prod(map(int, entry["shape"])), str(entry["dtype"])) for name, entry in entries.items()}
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{file}: its header describes a tensor without shape or type; the file is broken") from error
-
-
-def _describe_tokenizer(folder: Path) -> Report:
-    values: dict[str, Any] = {"kind": "tokenizer", "path": str(folder)}
-    if (file := folder / "tokenizer.json").is_file():
-        contents = read_object(file, limit=LARGE_BYTES)
-        try:
-            values |= {"model": contents["model"].get("type"), "vocab_size": len(contents["model"]["vocab"])}
-            values |= {"lowercase": (contents.get("normalizer") or {}).get("lowercase")}
-        except (AttributeError, KeyError, TypeError) as error:
-            raise DataError(f"{file}: has no vocabulary; it is not a tokenizer in Hugging Face's format") from error
-    elif (file := folder / "vocab.txt").is_file():
-        values["vocab_size"] = read_text(file, limit=LARGE_BYTES).count("\n")
-    else:
-        file = next(folder / name for name in sentencepiece.NAMES if (folder / name).is_file())
-        values |= {"model": "Unigram", "vocab_size": len(sentencepiece.read(file).pieces)}
-    if (file := folder / "tokenizer_config.json").is_file():
-        values["settings"] = read_object(file)
-    next_command = f"bertie prepare-corpus FILES --tokenizer {shlex.quote(str(folder))} --out OUT"
-    return Report(title=f"tokenizer in {folder}", values=values, next_command=next_command)
-
-
-def _entries(folder: Path) -> list[Path]:
-    return [entry for entry in folder.iterdir() if not entry.name.startswith(".")] if folder.is_dir() else []

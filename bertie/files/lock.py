@@ -43,6 +43,20 @@ def hold(descriptor: int) -> bool | None:
     return True
 
 
+def is_held(file: str | os.PathLike[str]) -> bool:
+    """Tell whether another process holds the lock of a file; false if there is no file, or if locks don't work here."""
+    try:
+        descriptor = os.open(file, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        return hold(descriptor) is False
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+
+
 def _lock_byte(windows: ModuleType, descriptor: int) -> None:
     before = os.lseek(descriptor, 0, os.SEEK_CUR)
     os.lseek(descriptor, _LOCKED_OFFSET, os.SEEK_SET)  # msvcrt locks at the current file offset

@@ -12,25 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from bertie import registry
 from bertie.errors import DataError, SettingsError
+from bertie.formats._classes import INFERRED
 from bertie.tasks._lookup import task_class
 from bertie.tasks.task import Task, parse_settings
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-_INFERRED = {
-    "EncoderDecoderModel": "generation",
-    "ForPreTraining": "pretraining",
-    "ForMaskedLM": "masked_lm",
-    "ForNextSentencePrediction": "next_sentence",
-    "ForSequenceClassification": "classification",
-    "ForTokenClassification": "tagging",
-    "ForQuestionAnswering": "question_answering",
-    "ForMultipleChoice": "multiple_choice",
-    "LMHeadModel": "causal_lm",
-    "Model": "features",
-}
-
 
 _PROBLEMS = ("regression", "single_label_classification", "multi_label_classification")
 _OLDER = "sbert_ce_default_activation_function"
@@ -63,7 +50,7 @@ def infer_task(values: Mapping[str, Any], names: set[str], folder: Path, also: M
         SettingsError: bertie has no task for the class that the config names.
     """
     for kind in values.get("architectures") or ():
-        for ending, task in {**_INFERRED, **(also or {})}.items():
+        for ending, task in {**INFERRED, **(also or {})}.items():
             if kind.endswith(ending):
                 return "regression" if task == "classification" and is_regression(values) else task
         raise SettingsError(

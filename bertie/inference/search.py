@@ -9,9 +9,7 @@ Shapes: N texts, Q queries, H hidden.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,15 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bertie import progress
-from bertie.errors import DataError, SettingsError
-from bertie.files.atomic import sha256_file, write_bytes
+from bertie.errors import SettingsError
+from bertie.files.atomic import sha256_file
 from bertie.inference.predictor import Predictor
+from bertie.inference.search_index import FORM
 from bertie.metrics.retrieval import unit
 from bertie.tasks.embedding import Embedding
-from bertie.untrusted import parse_json
 
 _BLOCK_TEXTS, _BLOCK_QUERIES = 16384, 64
-_FORM = "bertie search index 1"
 
 
 @dataclass(frozen=True)
@@ -122,42 +119,8 @@ def origin_of(predictor: Predictor, file: Path, columns: Mapping[str, str] | Non
     if not isinstance(task, Embedding):
         raise SettingsError(f"search needs a model with the task embedding; this model is loaded for {task.name}")
     return {
-        "form": _FORM,
+        "form": FORM,
         "model": fingerprint(predictor),
         "file": sha256_file(file),
         "columns": json.dumps(dict(sorted((columns or {}).items()))),
     }
-
-
-def read_index(path: Path, origin: Mapping[str, str]) -> NDArray[np.float32] | None:
-    """Read the vectors of an index. Return None if there is no file, or if its origin is another one.
-
-    Args:
-        path: the index.
-        origin: the origin that the vectors must have.
-
-    Raises:
-        DataError: the file is not an index, or is damaged.
-    """
-    if not path.exists():
-        return None
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            known, vectors = parse_json(str(stored["origin"]), str(path)), stored["vectors"]
-    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path} is not a search index, or is damaged; remove it, or name another file") from error
-    if not isinstance(known, dict) or known.get("form") != _FORM or vectors.ndim != 2 or vectors.dtype != np.float32:
-        raise DataError(f"{path} is not a search index of this version of bertie; remove it, or name another file")
-    changed = [name for name, value in origin.items() if known.get(name) != value]
-    if changed:
-        progress.note(f"{path}: changed since it was made: {', '.join(changed)}; the texts are embedded again")
-        return None
-    kept: NDArray[np.float32] = vectors
-    return kept
-
-
-def write_index(path: Path, origin: Mapping[str, str], vectors: NDArray[np.float32]) -> None:
-    """Write an index completely, or leave the old file unchanged."""
-    content = io.BytesIO()
-    np.savez(content, origin=np.array(json.dumps(dict(origin))), vectors=vectors)
-    write_bytes(path, content.getvalue())

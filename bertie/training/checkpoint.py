@@ -7,10 +7,8 @@ old checkpoints removed. A resumed run loads the newest checkpoint whose files m
 time, the one that holds the run folder, may save or load.
 """
 
-import hashlib
 import json
 import os
-import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -25,17 +23,12 @@ from torch import Tensor
 from bertie import progress
 from bertie.errors import DataError, ResourceError, SettingsError
 from bertie.files.atomic import atomic_folder
-from bertie.untrusted import parse_json
+from bertie.training.checkpoint_files import MANIFEST, STATE, as_manifest, contents, entry, parse_state, saved, step_of
 
-_MANIFEST, _STATE = "MANIFEST.json", "state.json"
-_FILE = re.compile(r"tensors-\d{5,}\.safetensors|state\.json")
-_FOLDER = re.compile(r"step-(\d{8,})")
-_VERSION = 1
 _HEADROOM = 1.2  # free disk space required, as a multiple of the tensors' bytes
 _PART_BYTES = 2**28  # of tensors per file; saving and loading need a few times this memory on top of the tensors
 _WRITE_BYTES = 2**24
 _BINARY = getattr(os, "O_BINARY", 0)  # Windows has text files too
-_MAX_MANIFEST_BYTES = 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,9 +68,9 @@ def save(folder: Path, *, step: int, tensors: dict[str, Tensor], state: dict[str
         for number, part in enumerate(_parts(tensors), 1):
             name = f"tensors-{number:05d}.safetensors"
             entries[name] = _write(partial / name, serialize_tensors(part))
-        entries[_STATE] = _write(partial / _STATE, json.dumps(state).encode())
-        _write(partial / _MANIFEST, _manifest(step, entries))
-    for old in [*_saved(folder)[:-keep], *folder.glob("step-*.damaged")]:
+        entries[STATE] = _write(partial / STATE, json.dumps(state).encode())
+        _write(partial / MANIFEST, as_manifest(step, entries))
+    for old in [*saved(folder)[:-keep], *folder.glob("step-*.damaged")]:
         _remove(old)
     return target
 
@@ -99,7 +92,7 @@ def load_newest(folder: Path) -> Checkpoint | None:
     for leftover in folder.glob("step-*.partial-*"):
         _remove(leftover)
     damaged: list[Path] = []
-    for path in reversed(_saved(folder)):
+    for path in reversed(saved(folder)):
         try:
             checkpoint = load(path)
         except DataError as error:
@@ -118,13 +111,7 @@ def load_newest(folder: Path) -> Checkpoint | None:
 
 def exists(folder: Path) -> bool:
     """Return whether a run's `checkpoints` folder has a checkpoint, damaged or not."""
-    return bool(_saved(folder))
-
-
-def _saved(folder: Path) -> list[Path]:
-    """Return the paths of all checkpoints, damaged or not, oldest first."""
-    numbered = [(int(match[1]), path) for path in folder.glob("step-*") if (match := _FOLDER.fullmatch(path.name))]
-    return [path for _, path in sorted(numbered)]
+    return bool(saved(folder))
 
 
 def _remove(path: Path) -> None:
@@ -172,15 +159,7 @@ def _write(path: Path, content: bytes) -> dict[str, Any]:
             rest = rest[os.write(descriptor, rest[:_WRITE_BYTES]) :]
     finally:
         os.close(descriptor)
-    return _entry(content)
-
-
-def _entry(content: bytes) -> dict[str, Any]:
-    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-
-
-def _manifest(step: int, entries: dict[str, dict[str, Any]]) -> bytes:
-    return (json.dumps({"version": _VERSION, "step": step, "files": entries}, indent=1) + "\n").encode()
+    return entry(content)
 
 
 def load(path: Path) -> Checkpoint:
@@ -189,45 +168,13 @@ def load(path: Path) -> Checkpoint:
     Raises:
         DataError: a file differs from the manifest or can't be read.
     """
-    step = int(path.name.removeprefix("step-"))
-    manifest = _read(path / _MANIFEST, limit=_MAX_MANIFEST_BYTES)
     tensors: dict[str, Tensor] = {}
     state: dict[str, Any] = {}
-    entries = {}
-    for name, expected in _listed(path / _MANIFEST, manifest).items():
-        content = _read(path / name)
-        entries[name] = _entry(content)
-        if entries[name] != expected:
-            raise DataError(
-                f"{path / name} is damaged: it has {len(content)} bytes and sha256 "
-                f"{entries[name]['sha256'][:12]}..., {_MANIFEST} says {expected!r:.150}"
-            )
-        if name == _STATE:
-            state = parse_json(content, str(path / name), data=True)
+    for name, content in contents(path):
+        if name == STATE:
+            state = parse_state(content, path)
         else:
             # Cloned, because the alignment of a view of the file's bytes depends on the length of the file's header,
             # and an odd alignment can change the last bit of a sum.
             tensors.update({key: tensor.clone() for key, tensor in parse_tensors(content).items()})
-    if manifest != _manifest(step, entries) or _STATE not in entries:
-        raise DataError(f"{path / _MANIFEST} is damaged: it isn't what was written for step {step}")
-    return Checkpoint(step, tensors, state, path)
-
-
-def _listed(path: Path, manifest: bytes) -> dict[str, Any]:
-    """Return the manifest's entry of each file. Only the names are checked."""
-    try:
-        files = parse_json(manifest, str(path))["files"]
-        if not isinstance(files, dict) or not all(_FILE.fullmatch(name) for name in files):
-            raise ValueError("its list of files isn't one that a save writes")
-    except (DataError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} is damaged: {type(error).__name__}: {error!s:.150}") from error
-    return files
-
-
-def _read(path: Path, *, limit: int | None = None) -> bytes:
-    try:
-        if limit is not None and path.stat().st_size > limit:
-            raise DataError(f"{path} is damaged: {path.stat().st_size} bytes are more than it can have")
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path} can't be read: {error.strerror}") from error
+    return Checkpoint(step_of(path), tensors, state, path)

@@ -17,7 +17,7 @@ from bertie.commands._diagnosis import Line, listing, verdict
 from bertie.commands._packages import Requirement, failures, requirements
 from bertie.ops.kernels import levels, library
 from bertie.ops.kernels.cache import Verdict
-from bertie.ops.kernels.library import Choice
+from bertie.ops.kernels.search import Choice
 from bertie.reports.machine import cpu_limit, memory_limit_bytes
 
 PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -58,14 +58,19 @@ def test_kernels_off_are_a_note(monkeypatch: pytest.MonkeyPatch, as_at_first: No
 
 def test_failed_and_lacking_kernels() -> None:
     choices = {
-        "gelu": Choice("avx2", (("avx512", Verdict("failed", "differs from torch")),)),
-        "layer": Choice("avx512", (("amx", Verdict("lacking", "g++ can't build it")),)),
-        "normalise": Choice("avx512", ()),
+        "gelu": Choice("avx2", False, (("prebuilt gelu for avx2", Verdict("failed", "differs from torch")),)),
+        "layer": Choice("avx512", False, (("layer for amx", Verdict("lacking", "g++ can't build it")),)),
+        "attention": Choice("torch", False, (("prebuilt attention for avx2", Verdict("unusable", "is damaged")),)),
+        "normalise": Choice("avx2", True, (), ("avx512",)),
     }
-    failed, lacking, good = _equipment._libraries(choices, Path("cache"))
-    assert (failed.state, failed.what) == ("problem", "gelu for avx512 differs from torch; avx2 is used instead")
+    failed, gelu, lacking, layer, damaged, missing, normalise = _equipment._libraries(choices, Path("cache"))
+    assert (failed.state, failed.what) == ("problem", "prebuilt gelu for avx2 differs from torch; avx2 is used instead")
     assert failed.remedy.startswith("delete cache")
-    assert (lacking.state, good.state) == ("note", "ok")
+    assert (gelu.state, gelu.what) == ("ok", "gelu: avx2, built here, checked")
+    assert (lacking.state, layer.state) == ("note", "ok")
+    assert (damaged.state, damaged.remedy) == ("problem", "install bertie again")
+    assert missing.state == "note" and "no library for avx512, and no compiler" in missing.what
+    assert (normalise.state, normalise.what) == ("ok", "normalise: avx2, prebuilt in the package, checked")
 
 
 def test_every_extra_has_a_purpose_and_every_package_its_module() -> None:

@@ -16,6 +16,7 @@ from bertie.commands.search import search
 from bertie.formats.format import Bundle
 from bertie.formats.huggingface import write
 from bertie.inference import search as engine
+from bertie.inference.search_index import FORM
 from bertie.tasks.embedding import Embedding
 from bertie.tasks.task import TaskModel
 
@@ -134,7 +135,7 @@ def test_what_is_no_index_is_left_alone(
     if isinstance(content, bytes):
         place.write_bytes(content)
     elif content == "pickled":
-        np.savez(place, origin=np.array([{"form": engine._FORM}], dtype=object), vectors=np.zeros((6, 32), np.float32))
+        np.savez(place, origin=np.array([{"form": FORM}], dtype=object), vectors=np.zeros((6, 32), np.float32))
     elif content == "array":
         with place.open("wb") as stream:
             np.save(stream, np.zeros(3))

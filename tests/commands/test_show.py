@@ -213,7 +213,7 @@ def test_checksums_that_are_no_list_can_be_written_anew(model: Path, capsys: pyt
 
 def test_only_a_models_changes_can_be_accepted_here(tmp_path: Path) -> None:
     (tmp_path / "vocab.txt").write_text("a\n")
-    with pytest.raises(SettingsError, match=r"is only for model folders; .* has a tokenizer\.json"):
+    with pytest.raises(SettingsError, match=r"is only for model folders; .* has a vocab\.txt"):
         show(tmp_path, accept_changes=True)
 
 

@@ -25,7 +25,6 @@ from bertie.inference.likelihood import pseudo_log_likelihood
 from bertie.inference.predictor import Predictor, load
 from bertie.inference.render import records
 from bertie.items.choice import Choice
-from bertie.items.text import Text
 from bertie.tasks.classification import Classification
 from bertie.tasks.embedding import Embedding
 from bertie.tasks.features import FeaturesTask

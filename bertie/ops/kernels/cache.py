@@ -20,6 +20,7 @@ from typing import Literal
 
 from bertie import progress
 
+EVERYONE = "every user"
 _MAX_LINKS = 40
 _MAX_BYTES = 64 << 20
 _OPEN = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
@@ -31,7 +32,7 @@ def folder() -> tuple[Path, bool]:
     path, reason = place()
     if path is not None and not reason:
         return path, True
-    progress.note(f"C++ kernels are built for this process alone: {reason}; set XDG_CACHE_HOME to another folder")
+    progress.note(f"C++ kernels are checked again in every process: {reason}; set XDG_CACHE_HOME to another folder")
     return Path(tempfile.mkdtemp(prefix="bertie-kernels-")), False
 
 
@@ -66,6 +67,23 @@ def distrust(path: Path) -> str | None:
         if others and (step == path or not facts.st_mode & stat.S_ISVTX):
             return f"other users may write in {step}"
     return None
+
+
+def writers(path: Path) -> set[str]:
+    """Return who may change a file or replace it in its folder, except the user, root and groups of the user alone.
+
+    Raises:
+        OSError: it doesn't exist or can't be examined.
+    """
+    found = set()
+    for facts in (path.stat(), path.parent.stat()):
+        if facts.st_uid not in (0, os.getuid()):
+            found.add(f"user {facts.st_uid}")
+        if facts.st_mode & stat.S_IWGRP and not _is_private(facts.st_gid):
+            found.add(f"group {facts.st_gid}")
+        if facts.st_mode & stat.S_IWOTH:
+            found.add(EVERYONE)
+    return found
 
 
 def _steps(path: Path) -> Iterator[Path]:
@@ -130,7 +148,7 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-Outcome = Literal["proven", "failed", "lacking"]
+Outcome = Literal["proven", "failed", "lacking", "unusable"]
 
 
 @dataclass(frozen=True)
@@ -138,15 +156,18 @@ class Verdict:
     """The result of building and checking a library."""
 
     outcome: Outcome
-    """`proven`, `failed`, or `lacking` if the compiler can't build it; that is tried again after a day."""
+    """`proven`, `failed`, `lacking` if the compiler can't build it, or `unusable` if the package's file can't be used.
+
+    `lacking` is tried again after a day. `unusable` isn't kept, because installing the package again repairs it.
+    """
     text: str
     """The hash of a proven library, else the failure, as a clause."""
     fresh: bool = True
     """Whether this process reached it, instead of reading it from the cache."""
 
     def is_news(self) -> bool:
-        """Return whether to warn the user: of a failed check always, of a failed build only when it happens."""
-        return self.outcome == "failed" or (self.outcome == "lacking" and self.fresh)
+        """Return whether to warn the user: of a failed build only when it happens, of the rest always."""
+        return self.outcome in ("failed", "unusable") or (self.outcome == "lacking" and self.fresh)
 
 
 _DAY = 24 * 3600.0

@@ -1,19 +1,18 @@
 """Levels: the sets of processor instructions that kernels may use, newest first, and the switch that limits them.
 
 Every kernel is built separately for a level. If it fails at one level, only this kernel falls back to the next lower
-level.
+level. A wheel carries kernels for several variants of the levels. Only the functions that look at this machine need
+torch, so that the build of a wheel can do without it.
 """
 
 from __future__ import annotations
 
 import os
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from bertie import progress
 from bertie.errors import SettingsError
@@ -32,6 +31,13 @@ class Level:
     """Capabilities that the processor must have, by torch's names."""
     flags: tuple[str, ...]
     """Compiler flags that allow these instructions."""
+    parts: tuple[str, ...] = ()
+    """Extensions that are used as well, by torch's names."""
+
+    @property
+    def variant(self) -> str:
+        """The name of the level with those of its extensions, such as `avx512-bf16-vnni`."""
+        return "-".join((self.name, *(part.removeprefix("avx512_") for part in self.parts)))
 
 
 _AVX2 = ("-mavx2", "-mfma", "-mf16c", "-mbmi", "-mbmi2", "-mlzcnt", "-mpopcnt")
@@ -53,11 +59,20 @@ _LEVELS = (
     Level("avx2", _HAS_AVX2, _AVX2),
 )
 NAMES = tuple(level.name for level in _LEVELS)
+_VARIANTS = (
+    ("amx", tuple(_PARTS)),
+    ("avx512", tuple(_PARTS)),
+    ("avx512", ("avx512_vnni",)),  # Cascade Lake and Ice Lake
+    ("avx512", ()),  # Skylake
+    ("avx2", ()),
+)
 
 
 @cache
 def capabilities() -> dict[str, Any]:
     """Return the processor's capabilities as torch reports them."""
+    import torch
+
     return dict(torch.cpu.get_capabilities())
 
 
@@ -65,18 +80,35 @@ def capabilities() -> dict[str, Any]:
 def available() -> tuple[Level, ...]:
     """Return the levels of this processor, highest first; only `native` if it has none of the known levels."""
     has = capabilities()
-    parts = tuple(flag for name, flag in _PARTS.items() if has.get(name))
+    parts = tuple(name for name in _PARTS if has.get(name))
     levels = []
     for level in _LEVELS:
         if not all(has.get(name) for name in level.needs) or (level.name == "amx" and not _request_tiles()):
             continue
-        extra = parts if level.name != "avx2" else ()
-        levels.append(Level(level.name, level.needs, (*level.flags, *extra, "-mtune=native")))
+        extended = _extended(level, parts if level.name != "avx2" else ())
+        levels.append(replace(extended, flags=(*extended.flags, "-mtune=native")))
     return tuple(levels) or (Level(NATIVE, (), ("-march=native",)),)
+
+
+def variants() -> tuple[Level, ...]:
+    """Return the variants of the levels for which a wheel carries kernels, best first.
+
+    Several processors of a level lack some of its extensions. A variant needs all of its own, and its flags name no
+    processor to tune for.
+    """
+    by_name = {level.name: level for level in _LEVELS}
+    return tuple(_extended(by_name[name], parts) for name, parts in _VARIANTS)
+
+
+def _extended(level: Level, parts: tuple[str, ...]) -> Level:
+    """Return a level with extensions."""
+    return Level(level.name, (*level.needs, *parts), (*level.flags, *(_PARTS[part] for part in parts)), parts)
 
 
 def _request_tiles() -> bool:
     """Request the tile unit of AMX from the system, which a process must do before a kernel uses it."""
+    import torch
+
     return bool(torch.cpu._init_amx())
 
 

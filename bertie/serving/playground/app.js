@@ -1,22 +1,14 @@
 // The page: header, choice of the model, its panel, and how it reads the text.
 
 import { drawAttention, drawPieces } from "./attention.js";
-import { el, number } from "./dom.js";
+import { el } from "./dom.js";
+import { begin, drawFrame, facts } from "./frame.js";
 import { masked, PANELS } from "./panels.js";
-import { currentLanguage, EXAMPLES, say, setLanguage, taskName } from "./words.js";
+import { currentLanguage, EXAMPLES, say, taskName } from "./words.js";
 
 const PAUSE = 350; // milliseconds without a key before the pieces are drawn again
 const state = { models: null, model: null, error: null, values: {}, at: {} };
 const main = document.getElementById("main");
-
-function remembered(name, value) {
-  try {
-    if (value !== undefined) localStorage.setItem(`bertie.${name}`, value);
-    return localStorage.getItem(`bertie.${name}`);
-  } catch {
-    return null; // the browser keeps nothing
-  }
-}
 
 // Call a route of the server; errors have its message.
 async function call(route, body) {
@@ -30,28 +22,6 @@ async function call(route, body) {
   const answer = await reply.json().catch(() => ({}));
   if (reply.ok) return answer;
   throw new Error(answer.error?.message ?? `${reply.status} ${reply.statusText}`);
-}
-
-function isDark() {
-  const chosen = document.documentElement.dataset.theme;
-  return chosen ? chosen === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-}
-
-function drawFrame() {
-  document.title = `bertie ${say("playground")}`;
-  document.querySelector("[data-words]").textContent = say("playground");
-  document.getElementById("footer").textContent = say("footer");
-  const choices = (label, options) => el("div", { class: "switch", role: "group", "aria-label": label },
-    options.map(([name, chosen, act]) => el("button", { type: "button", "aria-pressed": String(chosen), onclick: act }, name)));
-  const speak = (name) => () => { remembered("language", name); setLanguage(name); drawAll(); focusSwitch(name === "zh" ? 1 : 0); };
-  const paint = (name) => () => { remembered("theme", name); document.documentElement.dataset.theme = name; drawAll(); focusSwitch(name === "dark" ? 3 : 2); };
-  document.getElementById("switches").replaceChildren(
-    choices(say("language"), [[say("english"), currentLanguage() === "en", speak("en")], [say("chinese"), currentLanguage() === "zh", speak("zh")]]),
-    choices(say("theme"), [[say("light"), !isDark(), paint("light")], [say("dark"), isDark(), paint("dark")]]));
-}
-
-function focusSwitch(index) {
-  document.querySelectorAll("#switches button")[index].focus();
 }
 
 // The language of the examples: that of the page if the model knows it, else the model's first.
@@ -72,17 +42,6 @@ function shortened(text) {
   return points.length > 34 ? `${points.slice(0, 32).join("").trimEnd()}…` : plain;
 }
 
-function facts(model) {
-  const parts = [
-    taskName(model.task),
-    model.layers ? say("layers", model.layers) : "",
-    model.parameters === null ? "" : say("parameters", number(model.parameters / 1e6, model.parameters < 1e7 ? 1 : 0)),
-    say("vocabulary", number(model.vocabulary)),
-    model.languages.map((name) => say(name)).join(" + "),
-  ];
-  return el("ul", { class: "facts" }, parts.filter(Boolean).map((part) => el("li", {}, part)));
-}
-
 function drawModels() {
   if (state.models.length < 2) return null;
   const buttons = state.models.map((model) => el("button", {
@@ -99,7 +58,7 @@ function choose(model) {
 }
 
 function drawAll() {
-  drawFrame();
+  drawFrame(`bertie ${say("playground")}`, say("playground"), say("footer"), drawAll);
   if (state.error) {
     main.replaceChildren(el("p", { class: "alert", role: "alert" }, state.error.message));
   } else if (!state.models) {
@@ -232,7 +191,6 @@ function drawModel(model) {
 }
 
 async function load() {
-  drawAll();
   try {
     state.models = (await call("models")).models;
     state.model = state.models.find((model) => `#${encodeURIComponent(model.name)}` === location.hash) ?? state.models[0];
@@ -242,9 +200,5 @@ async function load() {
   drawAll();
 }
 
-const theme = remembered("theme");
-if (theme === "light" || theme === "dark") document.documentElement.dataset.theme = theme;
-const spoken = remembered("language");
-setLanguage(spoken === "en" || spoken === "zh" ? spoken : navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en");
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
+begin(drawAll);
 load();

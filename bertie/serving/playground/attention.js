@@ -52,9 +52,10 @@ function paint(canvas, weights) {
 // Choose the head that shows most to begin with: the one whose tokens look most clearly at a word that is no neighbour.
 function interesting(layers, tokens) {
   let best = [0, 0, -1];
-  const clearest = (row, from) => Math.max(0, ...row.filter((_, to) => Math.abs(to - from) > 1 && tokens[to].side !== null));
+  const isWord = tokens.map((token) => token.side !== null && /[\p{L}\p{N}]/u.test(token.token));
+  const clearest = (row, from) => Math.max(0, ...row.filter((_, to) => Math.abs(to - from) > 1 && isWord[to]));
   layers.forEach((heads, layer) => heads.forEach((weights, head) => {
-    const score = weights.reduce((sum, row, from) => sum + (tokens[from].side === null ? 0 : clearest(row, from)), 0);
+    const score = weights.reduce((sum, row, from) => sum + (isWord[from] ? clearest(row, from) : 0), 0);
     if (score > best[2]) best = [layer, head, score];
   }));
   return best;
@@ -63,7 +64,7 @@ function interesting(layers, tokens) {
 const ROW = 30; // pixels between two tokens, as in the style sheet
 const WIDTH = 100; // of the drawing between the columns, in its own units
 
-function lines(weights, only) {
+function drawLines(weights, only) {
   const height = ROW * weights.length;
   const drawing = svg("svg", { viewBox: `0 0 ${WIDTH} ${height}`, preserveAspectRatio: "none", class: "lines", "aria-hidden": "true" });
   weights.forEach((row, from) => row.forEach((weight, to) => {
@@ -80,10 +81,10 @@ function lines(weights, only) {
 function drawHead(weights, tokens, at) {
   const from = tokens.map((token) => el("button", { type: "button", class: token.side === null ? "token special" : "token" }, el("bdi", {}, token.token)));
   const to = tokens.map((token) => el("li", { class: token.side === null ? "token special" : "token" }, el("bdi", {}, token.token), el("small", {})));
-  const middle = el("div", { class: "between" }, lines(weights, null));
+  const middle = el("div", { class: "between" }, drawLines(weights, null));
   let pinned = null;
   const show = (only) => {
-    middle.replaceChildren(lines(weights, only));
+    middle.replaceChildren(drawLines(weights, only));
     from.forEach((node, index) => node.classList.toggle("chosen", index === only));
     to.forEach((node, index) => {
       const share = only === null ? 0 : weights[only][index];

@@ -6,6 +6,7 @@
 //   seen(values)         {text, pair} whose pieces and attention are shown
 //   draw(answers, values, use)  a node; `use` has the model and what the page can do
 //   under(values, use)   a node between form and answer, drawn again when the text changes
+// Without `use.write`, a page can't ask the model again, and the panel has no buttons.
 
 import { bars, el, marked, number, percent, sized } from "./dom.js";
 import { say } from "./words.js";
@@ -47,25 +48,25 @@ const fill = {
   under({ text }, use) {
     const tokens = parts(text, use.model.mask);
     const sentence = el("p", { class: "sentence" });
+    const part = (kind, name, act, word) => (use.write
+      ? el("button", { type: "button", class: kind, "aria-label": name, onclick: act }, word)
+      : el("span", { class: kind }, word));
     let masks = 0;
     tokens.forEach((token, index) => {
       const before = masks;
       const write = (word) => use.write(tokens.map((other, at) => (at === index ? word : other.text)).join(""), "text");
       if (token.kind === "word") {
-        sentence.append(el("button", {
-          type: "button", class: "word", "aria-label": say("hide", token.text),
-          onclick: () => { use.hidden.splice(before, 0, token.text); write(use.model.mask); },
-        }, token.text));
+        const hide = () => { use.hidden.splice(before, 0, token.text); write(use.model.mask); };
+        sentence.append(use.write ? part("word", say("hide", token.text), hide, token.text) : token.text);
       } else if (token.kind === "mask") {
         masks += 1;
         const guess = use.guesses?.[before]?.[0];
-        sentence.append(el("button", {
-          type: "button", class: guess ? "word slot filled" : "word slot", "aria-label": `${say("mask", masks)}. ${say("reveal")}`,
-          onclick: () => {
-            const [word] = use.hidden.splice(before, 1);
-            write(word ?? guess?.token ?? "");
-          },
-        }, guess ? guess.token : " "));
+        const reveal = () => {
+          const [word] = use.hidden.splice(before, 1);
+          write(word ?? guess?.token ?? "");
+        };
+        const name = `${say("mask", masks)}. ${say("reveal")}`;
+        sentence.append(part(guess ? "word slot filled" : "word slot", name, reveal, guess ? guess.token : " "));
       } else {
         sentence.append(token.text);
       }
@@ -87,7 +88,8 @@ const fill = {
     };
     return el("div", { class: "columns" }, guesses.map((rows, at) => el("section", {},
       guesses.length > 1 ? el("h3", {}, say("mask", at + 1)) : null,
-      bars(rows.map((row) => ({ name: row.token, score: row.score })), { pick: (row) => put(at, row.name) }))));
+      bars(rows.map((row) => ({ name: row.token, score: row.score })),
+        { pick: use.write ? (row) => put(at, row.name) : undefined }))));
   },
 };
 

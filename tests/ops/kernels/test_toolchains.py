@@ -17,7 +17,7 @@ import pytest
 
 from bertie import child
 from bertie.nn import kernel_checks
-from bertie.ops.kernels import build, levels, library, trial
+from bertie.ops.kernels import build, levels, library, pool, trial
 
 pytestmark = [
     pytest.mark.slow,
@@ -42,7 +42,7 @@ def compiled(folder: Path, names: Sequence[str], flags: Sequence[str], compiler:
 
 def troubles(libraries: dict[str, Path]) -> list[str]:
     """Try libraries out in this process; layers call the attention that is proven where there is no other."""
-    opened = {name: library.opened(str(path)) for name, path in libraries.items()}
+    opened = {name: pool.opened(str(path)) for name, path in libraries.items()}
     attention = library.load("attention")
     assert attention is not None
     with library.lent({"attention": attention, **opened}):
@@ -66,9 +66,7 @@ def test_every_compiler_and_optimisation(compiler: str, optimised: str, names: t
 
 def test_tiles_in_software_are_what_the_unit_does(tmp_path: Path) -> None:
     libraries = compiled(tmp_path, ("layer",), (*IN_SOFTWARE, "-O1"))
-    assert all(
-        getattr(library.opened(str(libraries["layer"])), f"layer_serves_{name}")() for name in ("bfloat", "byte")
-    )
+    assert all(getattr(pool.opened(str(libraries["layer"])), f"layer_serves_{name}")() for name in ("bfloat", "byte"))
     assert troubles(libraries) == []
 
 

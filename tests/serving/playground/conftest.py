@@ -1,7 +1,12 @@
-"""A server with the playground and a tiny model for each of its panels."""
+"""A server with the playground and a tiny model for each of its panels, a browser, and texts that try to run code.
+
+Without a browser its tests are skipped; with BERTIE_REQUIRE_BROWSER=1 they fail instead.
+"""
 
 from __future__ import annotations
 
+import os
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,7 +17,7 @@ from bertie.formats.format import Bundle, new
 from bertie.inference.predictor import Predictor
 from bertie.models.bert import BertConfig
 from bertie.serving.hub import Hub, Served
-from bertie.serving.limits import Limits, RequestError
+from bertie.serving.limits import Limits
 from bertie.tasks.classification import Classification
 from bertie.tasks.embedding import Embedding
 from bertie.tasks.features import FeaturesTask
@@ -38,6 +43,20 @@ MODELS: dict[str, Any] = {
 }
 
 
+HOSTILE = [
+    "<script>window.hit='script'</script>",
+    "<img src=x onerror=\"window.hit='img'\">",
+    "<svg onload=window.hit='svg'>",
+    "\"><script>window.hit='quote'</script>",
+    "'-window.hit='attribute'-'",
+    "<iframe srcdoc=\"<script>parent.hit='iframe'</script>\"></iframe>",
+    "<a href=\"javascript:window.hit='link'\">a</a>",
+    "${window.hit='template'}{{constructor.constructor('window.hit=1')()}}",
+    "</textarea><script>window.hit='textarea'</script>",
+    "<style>*{display:none}</style><math><mtext></mtext></math>",
+]
+
+
 @pytest.fixture(scope="session")
 def playground_hub(build_model: Callable[..., Any], tiny_tokenizer: Tokenizer) -> Hub:
     """Return the models, a Chinese one among them."""
@@ -55,25 +74,43 @@ def playground_hub(build_model: Callable[..., Any], tiny_tokenizer: Tokenizer) -
 @pytest.fixture(scope="session")
 def address(playground_hub: Hub) -> Iterator[str]:
     """Return the URL of a running server."""
-    uvicorn = pytest.importorskip("uvicorn", reason="the playground needs the extra serve")
-    from fastapi import FastAPI, Request
-    from fastapi.responses import JSONResponse
+    pytest.importorskip("uvicorn", reason="the playground needs the extra serve")
+    from bertie.serving.guard import Rules
+    from bertie.serving.metrics import Metrics
+    from bertie.serving.run import listen, server_of
 
-    from bertie.serving.protocols.playground import router
-
-    app = FastAPI()
-    app.include_router(router(playground_hub))
-
-    @app.exception_handler(RequestError)
-    async def refuse(request: Request, error: RequestError) -> JSONResponse:
-        return JSONResponse(error.as_dict(), error.status)
-
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
-    thread = threading.Thread(target=server.run)
+    listening = listen("127.0.0.1", 0)
+    server = server_of(playground_hub, Rules(), Metrics())
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     while not server.started:
         thread.join(0.02)
         assert thread.is_alive(), "the server did not start"
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    yield f"http://127.0.0.1:{listening.getsockname()[1]}"
     server.should_exit = True
-    thread.join(10)
+    thread.join(30)
+
+
+@pytest.fixture(scope="session")
+def hostile_texts() -> list[str]:
+    """Return texts that would run code in a page that takes them as markup. Code that runs sets `window.hit`."""
+    return list(HOSTILE)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Start a browser without a window."""
+    try:
+        from playwright.sync_api import sync_playwright
+    except ModuleNotFoundError:
+        sync_playwright = None
+    program = shutil.which("chromium")
+    reason = "playwright is not installed" if sync_playwright is None else "" if program else "there is no chromium"
+    if reason and os.environ.get("BERTIE_REQUIRE_BROWSER") == "1":
+        pytest.fail(f"BERTIE_REQUIRE_BROWSER=1, but {reason}")
+    if reason:
+        pytest.skip(reason)
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield running
+        running.close()

@@ -5,9 +5,7 @@ Without them the tests are skipped; with BERTIE_REQUIRE_BROWSER=1 they fail inst
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -15,37 +13,9 @@ from urllib.parse import quote, urlsplit
 import pytest
 
 try:
-    from playwright.sync_api import expect, sync_playwright
+    from playwright.sync_api import expect
 except ModuleNotFoundError:
-    expect = sync_playwright = None
-
-HOSTILE = [
-    "<script>window.hit='script'</script>",
-    "<img src=x onerror=\"window.hit='img'\">",
-    "<svg onload=window.hit='svg'>",
-    "\"><script>window.hit='quote'</script>",
-    "'-window.hit='attribute'-'",
-    "<iframe srcdoc=\"<script>parent.hit='iframe'</script>\"></iframe>",
-    "<a href=\"javascript:window.hit='link'\">a</a>",
-    "${window.hit='template'}{{constructor.constructor('window.hit=1')()}}",
-    "</textarea><script>window.hit='textarea'</script>",
-    "<style>*{display:none}</style><math><mtext></mtext></math>",
-]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Start a browser without a window."""
-    program = shutil.which("chromium")
-    reason = "playwright is not installed" if expect is None else "" if program else "there is no chromium"
-    if reason and os.environ.get("BERTIE_REQUIRE_BROWSER") == "1":
-        pytest.fail(f"BERTIE_REQUIRE_BROWSER=1, but {reason}")
-    if reason:
-        pytest.skip(reason)
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield running
-        running.close()
+    expect = None
 
 
 @pytest.fixture
@@ -191,14 +161,14 @@ def test_the_attention_explorer(open_page: Callable[..., Any]) -> None:
     assert 90 < sum(shares) < 103
 
 
-def test_hostile_text_is_only_text(open_page: Callable[..., Any]) -> None:
+def test_hostile_text_is_only_text(open_page: Callable[..., Any], hostile_texts: list[str]) -> None:
     page = open_page("vectors")
-    write(page, "sentences", "\n".join(HOSTILE))
+    write(page, "sentences", "\n".join(hostile_texts))
     expect(page.locator(".heat tbody tr")).to_have_count(10)
-    assert [text.partition(" ")[2] for text in texts(page, ".heat tbody th")] == HOSTILE
+    assert [text.partition(" ")[2] for text in texts(page, ".heat tbody th")] == hostile_texts
     page.click("nav >> text=entities")
     settled(page)
-    for text in HOSTILE:
+    for text in hostile_texts:
         write(page, "text", text)
         wait_for_passage(page, text)
     page.click("nav >> text=onerror")
