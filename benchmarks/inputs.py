@@ -104,12 +104,13 @@ def tokenizer_folder(folder: Path, options: Namespace) -> Path:
         return Path(options.model)
     from bertie import progress
     from bertie.tokenizer.train import train
+    from bertie.tokenizer.writing import save_tokenizer
 
     progress.set_quiet(True)  # the vocabulary is expected to be smaller than asked for; no warning
     path = folder / "tokenizer"
     if not path.exists():
         path.mkdir()
-        train(generated(8000, seed=2), vocab_size=VOCABULARY).save(path)
+        save_tokenizer(train(generated(8000, seed=2), vocab_size=VOCABULARY), path)
     return path
 
 

@@ -1,5 +1,6 @@
 """The package as Python users see it: every command a function, ``load``, and nothing imported before its time."""
 
+import ast
 import importlib
 import re
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 
 import bertie
 from bertie import registry
+from bertie.commands._packages import MODULES
 from bertie.errors import SettingsError
 from bertie.version import VERSION
 
@@ -58,6 +60,8 @@ def test_one_version() -> None:
     assert bertie.__version__ == VERSION
     project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert "version" in project["dynamic"]
+    citation = (Path(__file__).parents[1] / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {VERSION}\n" in citation
     try:
         assert metadata.version("bertie") == bertie.__version__
     except metadata.PackageNotFoundError:
@@ -71,12 +75,25 @@ def test_the_tested_set_is_exact() -> None:
     assert "torch==2.13.0" in pins
 
 
+def imports(root: Path) -> set[str]:
+    """Return the packages that files of Python import, also by `import_module("name")`."""
+    found = set()
+    for path in root.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                found.add((node.module or "").partition(".")[0])
+            elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+                function = getattr(node.func, "id", getattr(node.func, "attr", ""))
+                found |= {str(node.args[0].value).partition(".")[0]} if function == "import_module" else set()
+    return found
+
+
 def test_every_extra_is_used() -> None:
     root = Path(__file__).parents[1]
     extras = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
-    sources = "\n".join(path.read_text(encoding="utf-8") for path in (root / "bertie").rglob("*.py"))
-    modules = {"scikit-learn": "sklearn", "rouge-score": "rouge_score", "prometheus-client": "prometheus_client"}
     wanted = [re.split("[^a-z-]", each)[0] for name, packages in extras.items() if name != "dev" for each in packages]
-    names = [modules.get(each, each) for each in wanted]
-    unused = [name for name in names if not re.search(rf"""(import|from|module\(") ?{name}\b""", sources)]
-    assert names and unused == []
+    used = imports(root / "bertie")
+    assert wanted
+    assert [name for name in wanted if MODULES.get(name, name.replace("-", "_")) not in used] == []

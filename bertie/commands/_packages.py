@@ -103,7 +103,7 @@ def package_lines() -> list[Line]:
     try:
         wanted = requirements(metadata.requires("bertie") or [])
     except metadata.PackageNotFoundError:
-        remedy = "pip install -e . in the folder of the source, or pip install bertie"
+        remedy = "pip install . in the folder of the source"
         return [*lines, Line("versions", "note", "bertie is not installed, only imported from its source", remedy)]
     by_extra: dict[str, list[Requirement]] = defaultdict(list)
     for one in wanted:

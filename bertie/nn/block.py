@@ -17,7 +17,7 @@ from bertie.nn.cache import LayerCache
 from bertie.nn.feedforward import Activation, FeedForward
 from bertie.ops.attention.attend import Layout, attend, attend_cached, attention_weights
 from bertie.ops.dropout.op import Dropout, Noise
-from bertie.ops.linear import Linear
+from bertie.ops.linear.op import Linear
 from bertie.ops.normalise.op import add_and_normalise
 
 

@@ -23,7 +23,7 @@ from bertie.nn.feedforward import Activation, FeedForward
 from bertie.nn.logits import Logits
 from bertie.ops.attention.attend import Layout, attend, attend_cached
 from bertie.ops.dropout.op import Dropout, Noise
-from bertie.ops.linear import Linear
+from bertie.ops.linear.op import Linear
 from bertie.ops.normalise.op import add_and_normalise
 from bertie.ops.rounding import pad_rows
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from bertie.batch import Batch
 from bertie.errors import DataError
 from bertie.ops.dropout.op import Dropout, Noise
-from bertie.ops.linear import Linear
+from bertie.ops.linear.op import Linear
 from bertie.ops.lookup import lookup
 from bertie.ops.rounding import pad_rows
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from bertie.ops.dropout.op import Dropout, Noise
 from bertie.ops.gelu.op import gelu
-from bertie.ops.linear import Linear
+from bertie.ops.linear.op import Linear
 
 Activation = Literal["gelu", "gelu_tanh", "relu"]
 

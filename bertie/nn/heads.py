@@ -14,7 +14,7 @@ from bertie.batch import Batch
 from bertie.nn.feedforward import Activation, activation_function
 from bertie.nn.logits import Logits
 from bertie.ops.dropout.op import Dropout, Noise
-from bertie.ops.linear import Linear
+from bertie.ops.linear.op import Linear
 from bertie.ops.rounding import pad_rows
 
 

@@ -31,6 +31,7 @@ from bertie.ops.gelu import kernel as gelu_kernel
 from bertie.ops.kernels import levels, library, pool
 from bertie.ops.layer import kernel as layer_kernel
 from bertie.ops.layer.kernel import Element, Layers, Parts
+from bertie.ops.linear import kernel as linear_kernel
 from bertie.ops.normalise import kernel as normalise_kernel
 from bertie.ops.normalise.op import add_and_normalise
 
@@ -123,6 +124,24 @@ def _gelu_pairs(dtype: torch.dtype, count: int) -> list[Pair]:
     allowed = {torch.float32: (1e-6, 1e-5), torch.bfloat16: (8e-3, 2e-3)}[dtype]
     found = gelu_kernel.forward(values), gelu_kernel.backward(gradient, values)
     return [Pair(one, other, *allowed) for one, other in zip(found, (expected, slopes), strict=True)]
+
+
+def _linear() -> Iterator[Check]:
+    for dtype, rows, (inputs, outputs) in product(_SHARE, (0, 1, 5, 13, 500), ((1, 3), (65, 70), (400, 64))):
+        name = f"linear of {rows} rows, {inputs} to {outputs}, {dtype}"
+        yield Check(name, partial(_linear_pairs, dtype, rows, inputs, outputs))
+
+
+def _linear_pairs(dtype: torch.dtype, rows: int, inputs: int, outputs: int) -> list[Pair]:
+    values, weight = _draw(rows, inputs).to(dtype), _draw(outputs, inputs, seed=1).to(dtype)
+    bias = _draw(outputs, seed=2).to(dtype)
+    pairs = []
+    for added in (bias, None):
+        found = linear_kernel.forward(values, weight, added)
+        expected = F.linear(values.double(), weight.double(), None if added is None else added.double())
+        pairs.append(_near(found, expected, dtype))
+    single = linear_kernel.forward(values[rows // 2 : rows // 2 + 1], weight, None)  # equal bits alone and among others
+    return [*pairs, Pair(single, found[rows // 2 : rows // 2 + 1])]
 
 
 def _normalise() -> Iterator[Check]:
@@ -262,6 +281,7 @@ CHECKS: Mapping[str, Callable[[], Iterator[Check]]] = {
     "attention": _attention,
     "cross_entropy": _cross_entropy,
     "gelu": _gelu,
+    "linear": _linear,
     "normalise": _normalise,
     "layer": _layer,
 }

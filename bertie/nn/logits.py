@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from bertie.ops.cross_entropy.op import cross_entropy
-from bertie.ops.linear import linear
+from bertie.ops.linear.op import linear
 from bertie.ops.lookup import lookup
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from bertie.ops.linear import Linear
+from bertie.ops.linear.op import Linear
 
 
 class LoraLinear(nn.Module):

@@ -16,7 +16,7 @@ from torch.nn.functional import gelu
 from bertie.batch import Batch
 from bertie.nn.logits import Logits
 from bertie.ops.dropout.op import Dropout, Noise
-from bertie.ops.linear import Linear
+from bertie.ops.linear.op import Linear
 from bertie.ops.rounding import pad_rows
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from bertie import progress, registry
 from bertie.errors import missing_extra
-from bertie.serving.guard import App, Guard, Rules, Scope, headers_of
+from bertie.serving.described import Responses, like
+from bertie.serving.guard import App, Form, Guard, Rules, Scope, headers_of
 from bertie.serving.hub import Hub
 from bertie.serving.limits import RequestError
 from bertie.serving.metrics import CONTENT_TYPE, Metrics
@@ -44,8 +45,12 @@ def build(hub: Hub, rules: Rules, metrics: Metrics | None = None, *, protocols: 
     app = FastAPI(
         title="bertie", version=VERSION, docs_url=None, redoc_url=None, openapi_url="/openapi.json", lifespan=_life(hub)
     )
+    forms: list[tuple[Any, Form]] = []
     for name in registry.choices(PROTOCOLS) if protocols is None else protocols:
-        app.include_router(registry.load(PROTOCOLS, name).router(hub), tags=[name])
+        protocol = registry.load(PROTOCOLS, name)
+        router, form = protocol.router(hub), getattr(protocol, "refusal", RequestError.as_dict)
+        app.include_router(router, tags=[name], responses=_refusals(form))
+        forms += [(route.path_regex, form) for route in router.routes]
     _add_state(app, hub, metrics)
     app.exception_handler(RequestError)(_refused)
     app.exception_handler(HTTPException)(_not_found)
@@ -59,7 +64,16 @@ def build(hub: Hub, rules: Rules, metrics: Metrics | None = None, *, protocols: 
         if kind:
             metrics.failures.labels(kind).inc()
 
-    return Guard(_with_log(app), rules, count)
+    def form_of(path: str) -> Form:
+        return next((form for regex, form in forms if regex.match(path)), RequestError.as_dict)
+
+    return Guard(_with_log(app), rules, count, form_of)
+
+
+def _refusals(form: Form, **more: Any) -> Responses:
+    """Describe the refusals of a form, by an example."""
+    example = form(RequestError(400, "kind", "what is wrong, and what to do"))
+    return like({**example, **more}, status="default", says="a refusal")
 
 
 def _life(hub: Hub) -> Callable[[FastAPI], Any]:
@@ -77,20 +91,25 @@ def _life(hub: Hub) -> Callable[[FastAPI], Any]:
 
 def _add_state(app: FastAPI, hub: Hub, metrics: Metrics) -> None:
     """Add the routes that tell the state of the server."""
+    refusals, status = _refusals(RequestError.as_dict), {"status": "ready"}
 
-    @app.get("/live", tags=["state"])
+    @app.get("/live", tags=["state"], responses=refusals)
     async def live() -> dict[str, str]:
         """Tell that the process answers."""
         return {"status": "live"}
 
-    @app.get("/ready", tags=["state"])
+    @app.get(
+        "/ready", tags=["state"], responses={**refusals, **like(status), **like(status, status=503, says="not ready")}
+    )
     async def ready() -> Response:
         """Tell whether every model computes."""
         states = await hub.is_ready()
         status = "ready" if all(states.values()) else "not ready"
         return JSONResponse({"status": status}, 200 if all(states.values()) else 503)
 
-    @app.get("/metrics", tags=["state"])
+    @app.get(
+        "/metrics", tags=["state"], responses={**refusals, **like("", media="text/plain")}, response_class=Response
+    )
     async def figures() -> Response:
         """Return the figures of the server as Prometheus reads them."""
         for name, model in hub.models.items():
@@ -98,7 +117,9 @@ def _add_state(app: FastAPI, hub: Hub, metrics: Metrics) -> None:
             metrics.restarts.labels(name).set(model.restarts)
         return Response(metrics.text(), media_type=CONTENT_TYPE)
 
-    @app.get("/docs", tags=["state"])
+    @app.get(
+        "/docs", tags=["state"], responses={**refusals, **like("", media="text/html")}, response_class=HTMLResponse
+    )
     async def docs() -> Response:
         """List all routes, as a page that loads nothing."""
         rows = []
@@ -116,14 +137,17 @@ def _add_state(app: FastAPI, hub: Hub, metrics: Metrics) -> None:
 
 def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestError)
-    request.scope["bertie.answer"].kind = error.kind
-    return JSONResponse(error.as_dict(), error.status, headers_of(error))
+    answer = request.scope["bertie.answer"]
+    answer.kind = error.kind
+    return JSONResponse(answer.form(error), error.status, headers_of(error))
 
 
 def _not_found(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     kind = _KINDS.get(error.status_code, "refused")
-    return _refused(request, RequestError(error.status_code, kind, _ADVICE.get(error.status_code, str(error.detail))))
+    answer = _refused(request, RequestError(error.status_code, kind, _ADVICE.get(error.status_code, str(error.detail))))
+    answer.headers.update(error.headers or {})  # Allow, with the methods that the route takes
+    return answer
 
 
 def _invalid(request: Request, error: Exception) -> Response:

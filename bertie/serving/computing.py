@@ -6,11 +6,12 @@ The settings of a request form a group, which the batcher keeps apart from other
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bertie.errors import DataError, SettingsError
+from bertie.errors import BertieError, DataError, SettingsError
 from bertie.inference.answers import rank_targets
 from bertie.inference.forward import forward
 from bertie.items.choice import Choice
@@ -130,10 +131,11 @@ def too_long(items: Sequence[Any], characters: int) -> int | None:
 
 
 def probe(predictor: Predictor[Any]) -> Any:
-    """Return a tiny item that the model can predict for."""
-    task = predictor.task
-    if task.name == "question_answering":
-        return Question("a", "a")
-    if task.takes_choices:
-        return Choice("a", ("a", "a"))
-    return predictor.tokenizer.tokens[predictor.tokenizer.mask] if task.fills_masks else "a"
+    """Return a tiny item that the model can predict for: the first of a text, a pair, a question and a choice."""
+    tokenizer = predictor.tokenizer
+    word = tokenizer.tokens[tokenizer.mask] if predictor.task.fills_masks else "a"
+    for item in (word, (word, word), Question("a", "a"), Choice("a", ("a", "a"))):
+        with suppress(BertieError):
+            sizes_of(predictor, [item], ())
+            return item
+    return word

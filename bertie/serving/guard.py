@@ -28,6 +28,8 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Form = Callable[[RequestError], dict[str, Any]]
+"""Makes the body of a refusal."""
 
 OPEN_PATHS = ("/live", "/ready")
 """Paths that need no key and no known host, because programs ask them by the address of a container."""
@@ -60,10 +62,17 @@ class Guard:
         app: answers the requests that the rules allow.
         rules: who may ask, and what.
         count: called with the request's scope, its status, its seconds and the kind of its failure or "".
+        form_of: returns the form of refusals at a path; clients of a protocol expect its own.
     """
 
-    def __init__(self, app: App, rules: Rules, count: Callable[[Scope, int, float, str], None]) -> None:
-        self._app, self._rules, self._count = app, rules, count
+    def __init__(
+        self,
+        app: App,
+        rules: Rules,
+        count: Callable[[Scope, int, float, str], None],
+        form_of: Callable[[str], Form] = lambda path: RequestError.as_dict,
+    ) -> None:
+        self._app, self._rules, self._count, self._form_of = app, rules, count, form_of
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -74,7 +83,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
         headers = [(name.lower(), value) for name, value in scope["headers"]]
-        answer = _Answer(send, headers)
+        answer = _Answer(send, headers, self._form_of(scope["path"]))
         scope["bertie.answer"] = answer
         times.set(answer.times)
         try:
@@ -144,7 +153,7 @@ class Guard:
             if size > self._rules.body:
                 raise self._too_large(size)
         body = b"".join(parts)
-        if scope["method"] in ("GET", "HEAD", "OPTIONS", "DELETE") and not body:
+        if not body:  # routes that need a payload refuse it; others may not exist, or take another method
             return body
         if values.get(b"content-encoding", b"identity").strip().lower() not in (b"", b"identity"):
             raise RequestError(415, "wrong_encoding", "send the body without compression")
@@ -165,8 +174,8 @@ class Guard:
 class _Answer:
     """Send an answer, with the headers that every answer has."""
 
-    def __init__(self, send: Send, headers: Sequence[tuple[bytes, bytes]]) -> None:
-        self._send, self._has_started = send, False
+    def __init__(self, send: Send, headers: Sequence[tuple[bytes, bytes]], form: Form) -> None:
+        self._send, self._has_started, self.form = send, False, form
         asked = next((value.decode("latin-1") for name, value in headers if name == b"x-request-id"), "")
         self.id = asked if _REQUEST_ID.fullmatch(asked) else uuid.uuid4().hex
         self.begun, self.status, self.kind, self.origin = time.perf_counter(), 499, "left", ""
@@ -198,10 +207,8 @@ class _Answer:
         if self._has_started:
             return
         self.kind = error.kind
-        body = json.dumps(error.as_dict(), ensure_ascii=False).encode("utf-8", "replace")
+        body = json.dumps(self.form(error), ensure_ascii=False).encode("utf-8", "replace")
         headers = {"content-type": "application/json", "content-length": str(len(body)), **headers_of(error)}
-        if error.status in (401, 413, 415):
-            headers["connection"] = "close"  # the rest of the body is not read
         start = {
             "type": "http.response.start",
             "status": error.status,

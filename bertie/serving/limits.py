@@ -58,6 +58,11 @@ class RequestError(Exception):
         self.status, self.kind, self.message = status, kind, message
         self.limit, self.value, self.retry_after = limit, value, retry_after
 
+    @property
+    def sentence(self) -> str:
+        """The message, with the flag that sets the limit; for forms that have room for one text only."""
+        return f"{self.message} (--limits.{self.limit})" if self.limit in Limits.__dataclass_fields__ else self.message
+
     def as_dict(self) -> dict[str, object]:
         """Return the body of the answer."""
         parts = {"type": self.kind, "message": self.message, "limit": self.limit, "value": self.value}

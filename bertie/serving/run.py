@@ -8,10 +8,12 @@ import socket
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from bertie.errors import SettingsError, missing_extra
 from bertie.serving.app import build
+from bertie.serving.connections import MAX_HEAD, Connection, Room, most_connections
 from bertie.serving.guard import Rules
 from bertie.serving.hub import Hub
 from bertie.serving.metrics import Metrics
@@ -62,11 +64,16 @@ def listen(host: str, port: int) -> socket.socket:
 
 def server_of(hub: Hub, rules: Rules, metrics: Metrics) -> uvicorn.Server:
     """Return a server for a hub; its `run` returns after `should_exit` is set, or after a signal."""
+    room = Room(most_connections(), refused=lambda kind: metrics.failures.labels(kind).inc())
+    connection: Any = partial(Connection, room=room)  # uvicorn calls it as it would call the class
     config = uvicorn.Config(
         build(hub, rules, metrics),
+        http=connection,
         lifespan="on",
         ws="none",
         log_config=None,
+        log_level="error",  # what clients do wrong is counted, and fills no log
+        h11_max_incomplete_event_size=MAX_HEAD,
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=math.ceil(hub.limits.deadline),

@@ -25,7 +25,7 @@ from bertie.inference.predictor import Predictor
 from bertie.items.question import Question
 from bertie.items.text import Text
 from bertie.nn.block import SelfAttention
-from bertie.serving.described import FOLDER, described
+from bertie.serving.page_models import FOLDER, described
 from bertie.tasks._prediction import plain
 
 MAX_TOKENS = 128

@@ -16,6 +16,7 @@ from torch.nn.functional import gelu, pad
 from bertie.batch import Batch
 from bertie.nn.logits import Logits
 from bertie.ops.dropout.op import Noise
+from bertie.ops.linear.op import Linear
 from bertie.tasks._outputs import FeatureOutputs, PassageOutputs, PretrainingOutputs
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class ClassificationHead(nn.Module):
     def __init__(self, pooler: nn.Module, dropout: nn.Module, hidden_size: int, num_labels: int) -> None:
         super().__init__()
         self.pooler, self.dropout = pooler, dropout
-        self.classifier = nn.Linear(hidden_size, num_labels)
+        self.classifier = Linear(hidden_size, num_labels)
 
     def forward(self, hidden: Tensor, batch: Batch, noise: Noise | None) -> Tensor:
         """Map (T, H) to (B, C)."""
@@ -65,7 +66,7 @@ class RegressionHead(nn.Module):
         return values.squeeze(1)
 
 
-class Standardised(nn.Linear):
+class Standardised(Linear):
     """A linear layer with one output that learns on a standardised scale and is saved on the true scale.
 
     Args:
@@ -107,7 +108,7 @@ class MultipleChoiceHead(nn.Module):
     def __init__(self, pooler: nn.Module, dropout: nn.Module, hidden_size: int) -> None:
         super().__init__()
         self.pooler, self.dropout = pooler, dropout
-        self.classifier = nn.Linear(hidden_size, 1)
+        self.classifier = Linear(hidden_size, 1)
 
     def forward(self, hidden: Tensor, batch: Batch, noise: Noise | None) -> Tensor:
         """Map (T, H) to (B,)."""
@@ -126,7 +127,7 @@ class NextSentenceHead(nn.Module):
     def __init__(self, pooler: nn.Module, hidden_size: int) -> None:
         super().__init__()
         self.pooler = pooler
-        self.next_sentence = nn.Linear(hidden_size, 2)
+        self.next_sentence = Linear(hidden_size, 2)
 
     def forward(self, hidden: Tensor, batch: Batch, noise: Noise | None) -> Tensor:
         """Map (T, H) to (B, 2)."""
@@ -148,7 +149,7 @@ class TaggingHead(nn.Module):
     def __init__(self, stem: nn.Module, hidden_size: int, num_labels: int) -> None:
         super().__init__()
         self.stem = stem
-        self.classifier = nn.Linear(hidden_size, num_labels)
+        self.classifier = Linear(hidden_size, num_labels)
 
     def forward(self, hidden: Tensor, batch: Batch, noise: Noise | None) -> Tensor:
         """Map (T, H) to (T, C)."""
@@ -171,11 +172,11 @@ class CandidateHead(nn.Module):
     def __init__(self, stem: nn.Module, hidden_size: int, max_span: int, num_labels: int) -> None:
         super().__init__()
         self.stem = stem
-        self.first = nn.Linear(hidden_size, hidden_size)
-        self.last = nn.Linear(hidden_size, hidden_size, bias=False)
-        self.mean = nn.Linear(hidden_size, hidden_size, bias=False)
+        self.first = Linear(hidden_size, hidden_size)
+        self.last = Linear(hidden_size, hidden_size, bias=False)
+        self.mean = Linear(hidden_size, hidden_size, bias=False)
         self.length = nn.Embedding(max_span, hidden_size)
-        self.classifier = nn.Linear(hidden_size, num_labels)
+        self.classifier = Linear(hidden_size, num_labels)
 
     def forward(self, hidden: Tensor, batch: Batch, noise: Noise | None) -> Tensor:
         """Map (T, H) to (K, C)."""
@@ -212,7 +213,7 @@ class SpanHead(nn.Module):
     def __init__(self, stem: nn.Module, hidden_size: int) -> None:
         super().__init__()
         self.stem = stem
-        self.qa_outputs = nn.Linear(hidden_size, 2)
+        self.qa_outputs = Linear(hidden_size, 2)
 
     def forward(self, hidden: Tensor, batch: Batch, noise: Noise | None) -> Tensor:
         """Map (T, H) to (T, 2)."""

@@ -29,6 +29,7 @@ from bertie.nn.abilities import HasDiscriminator
 from bertie.nn.initialize import initialize
 from bertie.nn.logits import Logits
 from bertie.ops.dropout.op import Noise, mix64
+from bertie.ops.sigmoid import sigmoid
 from bertie.sampling.instances import Instances
 from bertie.sampling.random import stream, uniform
 from bertie.tasks._card import CardText
@@ -210,7 +211,7 @@ class ReplacedToken(Masked[Text, ReplacedTokenOutputs | Tensor, Detection]):
     ) -> list[Detection]:
         """Return the probability of "replaced" for each piece of an item, without special tokens."""
         assert isinstance(outputs, Tensor)  # of a batch without chosen tokens
-        scores, tokens = outputs.float().sigmoid().tolist(), batch.tokens.tolist()
+        scores, tokens = sigmoid(outputs.float()).tolist(), batch.tokens.tolist()
         by_item: list[list[Piece]] = [[] for _ in items]
         edges, special = batch.offsets.tolist(), set(tokenizer.special_ids)
         for row, begin, end in zip(batch.rows.tolist(), edges, edges[1:], strict=False):

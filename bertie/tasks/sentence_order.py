@@ -47,15 +47,14 @@ class SentenceOrder(Pretraining):
         Raises:
             SettingsError: the architecture has no head for sentence order.
         """
-        from torch import nn
-
+        from bertie.ops.linear.op import Linear
         from bertie.tasks._heads import PretrainingHead
 
         pooler = encoder.pool("sentence_order")
         if pooler is None:
             raise SettingsError(f"{type(encoder).__name__} has no sentence order head; use the task masked_lm")
         tokens = self.masked_lm.head(encoder).token_logits
-        return PretrainingHead(tokens, pooler, nn.Linear(encoder.config.hidden_size, 2))
+        return PretrainingHead(tokens, pooler, Linear(encoder.config.hidden_size, 2))
 
     def counts(self, batch: Batch) -> dict[str, float]:
         """Count the chosen tokens, and the sequences with two segments."""

@@ -27,6 +27,7 @@ from bertie.items.words import Words
 from bertie.metrics.entities import Entity
 from bertie.sampling.instances import Instances
 from bertie.sampling.random import stream
+from bertie.serving.computing import compute, probe
 from bertie.tasks.causal_lm import CausalLM
 from bertie.tasks.classification import Classification
 from bertie.tasks.embedding import Embedding
@@ -246,6 +247,14 @@ def test_both_roads_build_bit_identical_batches(
         assert all(torch.equal(part.batch.targets[key], value) for key, value in batch.targets.items())
         shown += len(part.items)
     assert shown == len(example.items)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_a_server_can_ask_whether_a_model_computes(
+    build_model: Callable[..., TaskModel], tiny_tokenizer: Any, name: str
+) -> None:
+    whole = predictor(build_model, tiny_tokenizer, name)
+    assert len(compute(whole, [probe(whole)], ())) == 1
 
 
 @pytest.mark.parametrize("name", ["classification", "next_sentence"])

@@ -18,11 +18,8 @@ from bertie.backends.onnx import Onnx
 from bertie.files.checksums import seal
 from bertie.formats import exported
 from bertie.formats.format import Bundle
-from bertie.formats.huggingface import write
-from bertie.inference.evaluate import evaluate
 from bertie.inference.predictor import Predictor
 from bertie.items.choice import Choice
-from bertie.items.text import Text
 from bertie.tasks.classification import Classification
 from bertie.tasks.embedding import Embedding
 from bertie.tasks.features import FeaturesTask

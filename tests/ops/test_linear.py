@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from bertie.ops.linear import Linear, linear
+from bertie.ops.linear.op import Linear, linear
 
 
 @pytest.mark.parametrize("rows", [0, 1, 2, 7, 128, 129])

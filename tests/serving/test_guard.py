@@ -11,7 +11,7 @@ import pytest
 
 from bertie.serving.guard import Rules
 from bertie.serving.limits import Limits
-from bertie.serving.protocols import _pipelines
+from bertie.serving.protocols import _features
 
 CLOZE = {"inputs": "the [MASK] sat"}
 KEYS = ("first-key-123", "second-key-456")
@@ -217,7 +217,7 @@ def test_answers_that_would_be_huge_are_refused(client: Any, monkeypatch: pytest
     pairs = client.post("/models/nli", {"inputs": ["a"] * 50_000, "parameters": {"candidate_labels": labels}})
     assert (pairs.status, pairs.json["error"]["limit"]) == (413, "inputs")
     for most, status in ((3 * 32, 200), (3 * 32 - 1, 413)):  # [CLS] a [SEP]
-        monkeypatch.setattr(_pipelines, "_MOST_NUMBERS", most)
+        monkeypatch.setattr(_features, "_MOST_NUMBERS", most)
         assert client.post("/models/cloze/pipeline/feature-extraction", {"inputs": "a"}).status == status
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from bertie import child
 from bertie.ops.kernels.levels import OPTIONAL, Level
 
-NAMES = ("attention", "cross_entropy", "gelu", "normalise", "layer")
+NAMES = ("attention", "cross_entropy", "gelu", "linear", "normalise", "layer")
 """The libraries. `layer` calls `attention`, which is therefore checked first."""
 _WITH_PRODUCTS = "layer"  # the only one with code for VNNI and AMX; the others use their AVX-512 library there
 SOURCES = Path(__file__).parents[1]

@@ -52,6 +52,17 @@ async def suitable(hub: Hub, name: str | None, *tasks: str) -> Served:
     raise RequestError(422, "wrong_task", f"this route needs a model for {' or '.join(tasks)}; this server has {have}")
 
 
+def require(served: Served, *tasks: str) -> None:
+    """Check that a model has one of some tasks.
+
+    Raises:
+        RequestError: it has another one.
+    """
+    if served.task not in tasks:
+        message = f"{served.name} is a model for {served.task}; this needs one for {' or '.join(tasks)}"
+        raise RequestError(422, "wrong_task", message)
+
+
 async def by_task(model: Served, task: str) -> Served:
     """Return a model by another task; its first use loads it, in a thread because that takes seconds.
 
@@ -134,3 +145,19 @@ def check_dimensions(served: Served, dimensions: int | None) -> None:
     if dimensions not in (None, size):
         message = f"dimensions: {served.name} has vectors of {size} numbers, not {shown(dimensions)}; leave it out"
         raise RequestError(422, "wrong_payload", message)
+
+
+def check_answer(name: str, size: int, most: int) -> None:
+    """Check what an answer would hold: writing it must not keep the server from other requests.
+
+    Args:
+        name: of what is counted, such as numbers.
+        size: how many the answer would have.
+        most: how many it may have.
+
+    Raises:
+        RequestError: it would have more.
+    """
+    if size > most:
+        message = f"the answer would have {size:,} {name}, and the server gives at most {most:,}; ask for fewer"
+        raise RequestError(413, "answer_too_large", message, limit=name, value=size)

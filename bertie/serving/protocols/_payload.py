@@ -7,19 +7,27 @@ protocol. pydantic then checks keys and types, without converting any value, and
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Callable, Coroutine, Iterable, Sequence
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Coroutine, Iterable, MutableMapping, Sequence
+from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from bertie.registry import did_you_mean
 from bertie.serving.limits import RequestError
-from bertie.serving.payload import object_of, wrong
 
 _MAX_NAME = 200  # characters of a wrong value that a message repeats
 
@@ -52,6 +60,43 @@ def _unknown(key: str, known: Iterable[str]) -> dict[str, str]:
     return {"key": shown(key), "near": did_you_mean(key[:_MAX_NAME], known)}
 
 
+Kind = TypeVar("Kind", bound=Payload)
+
+
+def object_of(scope: MutableMapping[str, Any]) -> dict[str, Any]:
+    """Return the JSON object that the guard read from a request's body.
+
+    Args:
+        scope: of the request.
+
+    Raises:
+        RequestError: it is another JSON value, or there is no body.
+    """
+    if "bertie.payload" not in scope:
+        raise RequestError(400, "wrong_json", "body: this is not valid JSON (it is empty); send a JSON object")
+    value = scope["bertie.payload"]
+    if not isinstance(value, dict):
+        raise RequestError(422, "wrong_payload", "the body must be a JSON object")
+    return value
+
+
+def checked(kind: type[Kind], values: dict[str, Any]) -> Kind:
+    """Check a JSON object whose kind depends on the model, so that no signature of a route can name it.
+
+    Args:
+        kind: the class of payloads.
+        values: the object.
+
+    Raises:
+        RequestError: a key is unknown or missing, or its value has another type.
+    """
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        place, message = _first(error.errors(include_url=False))
+        raise wrong_part(place or "the body", message) from error
+
+
 def wrong_part(place: str, message: str) -> RequestError:
     """Return the refusal of one part of a payload.
 
@@ -59,7 +104,7 @@ def wrong_part(place: str, message: str) -> RequestError:
         place: the key, such as inputs[3].
         message: what is wrong, and what to do.
     """
-    return wrong(f"{place}: {message}")
+    return RequestError(422, "wrong_payload", f"{place}: {message}")
 
 
 def text_list(value: Any) -> list[str]:
@@ -87,6 +132,37 @@ def string_list(value: Any) -> list[str]:
     return value
 
 
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def objects_of(kind: type[Kind], values: Sequence[Any], form: str, *, or_text: bool = False) -> list[Kind | str]:
+    """Return a list of objects of one kind, and of strings where they are allowed.
+
+    Args:
+        kind: the class of the objects.
+        values: the list.
+        form: how an object looks, for messages.
+        or_text: whether strings are allowed.
+
+    Raises:
+        ValueError: a value is something else; for use in `checked_by`.
+    """
+    found: list[Kind | str] = []
+    for number, one in enumerate(values):
+        if or_text and isinstance(one, str):
+            found.append(one)
+            continue
+        if not isinstance(one, dict):
+            raise ValueError(f"number {number} must be {form}; got {shown(one)}")
+        try:
+            found.append(kind.model_validate(one))
+        except ValidationError as error:
+            place, message = _first(error.errors(include_url=False))
+            raise ValueError(f"number {number} must be {form}; {place or 'the object'}: {message}") from None
+    return found
+
+
 def checked_by(check: Callable[[Any], Any], schema: dict[str, Any]) -> Any:
     """Return the two annotations of a key that a function checks, where unions would give a message for each type.
 
@@ -104,10 +180,14 @@ Strings = Annotated[list[str], *checked_by(string_list, STRINGS)]
 """A list of strings, at least one."""
 Right = Literal["Right", "right"]
 """The only end at which bertie cuts a text."""
-Positive = Annotated[int, Field(ge=1)]
+Whole = Annotated[int, BeforeValidator(_whole)]
+"""A whole number; 3.0 is one too, as in JSON schemas."""
+Positive = Annotated[int, Field(ge=1), BeforeValidator(_whole)]  # in this order the description has the 1
 """A whole number of at least 1."""
 FIRST_ERROR: Any = Field(fail_fast=True)
 """Annotation of a list that is checked up to its first error; a client may send very many."""
+AT_LEAST_ONE: Any = Field(min_length=1)
+"""Annotation of a list that can't be empty."""
 Ignored = Any
 """A key that clients send and that changes no answer."""
 
@@ -133,21 +213,27 @@ class PayloadRoute(APIRoute):
             try:
                 return await answer_request(_ParsedRequest(request.scope, request.receive))
             except RequestValidationError as error:
-                raise _refusal(error.errors()) from error
+                place, message = _first(error.errors(), skip=1)  # "body", "path" or "query"
+                raise wrong_part(place or "the body", message) from error
 
         return handle
 
 
-def _refusal(errors: Sequence[Any]) -> RequestError:
-    """Turn the first error of pydantic into a refusal."""
+def _first(errors: Sequence[Any], *, skip: int = 0) -> tuple[str, str]:
+    """Return the place and the message of the first error of pydantic.
+
+    Args:
+        errors: of pydantic.
+        skip: the words at the start of the path that are no keys.
+    """
     first = errors[0]
-    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"][1:])[1:]
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"][skip:])
     message = str(first["msg"]).removeprefix("Value error, ").replace("Input should", "must", 1)
     if first["type"] == "missing":
         message = "is missing"
     elif first["type"] != "unknown" and "got" not in message:
         message += f"; got {shown(first['input'])}"
-    return wrong_part(path or "the body", message)
+    return path.removeprefix("."), message
 
 
 def answer(content: Any) -> JSONResponse:

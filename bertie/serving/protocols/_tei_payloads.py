@@ -18,6 +18,8 @@ from bertie.serving.protocols._payload import (
 
 Ids = list[int]
 _IDS = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1}
+_ONE_OR_TWO = {**STRINGS, "maxItems": 2}
+_BATCH = {"type": "array", "items": _ONE_OR_TWO, "minItems": 1}
 _TEXT_OR_IDS = {"anyOf": [{"type": "string"}, _IDS]}
 
 
@@ -85,7 +87,10 @@ class EmbedAllPayload(CutPayload):
     """The payload of POST /embed_all."""
 
     inputs: Annotated[
-        list[Any], *checked_by(_inputs, {"anyOf": [*_TEXT_OR_IDS["anyOf"], {"type": "array", "items": _TEXT_OR_IDS}]})
+        list[Any],
+        *checked_by(
+            _inputs, {"anyOf": [*_TEXT_OR_IDS["anyOf"], {"type": "array", "items": _TEXT_OR_IDS, "minItems": 1}]}
+        ),
     ]
     prompt_name: None = None
 
@@ -102,7 +107,7 @@ class PredictPayload(CutPayload):
 
     inputs: Annotated[
         tuple[bool, list[Any]],
-        *checked_by(_predict_inputs, {"anyOf": [{"type": "string"}, STRINGS, {"type": "array", "items": STRINGS}]}),
+        *checked_by(_predict_inputs, {"anyOf": [{"type": "string"}, _ONE_OR_TWO, _BATCH]}),
     ]
     raw_scores: bool = False
 
@@ -147,5 +152,7 @@ class TokenizePayload(Payload):
 class DecodePayload(Payload):
     """The payload of POST /decode."""
 
-    ids: Annotated[list[Ids], *checked_by(_lists_of_ids, {"anyOf": [_IDS, {"type": "array", "items": _IDS}]})]
+    ids: Annotated[
+        list[Ids], *checked_by(_lists_of_ids, {"anyOf": [_IDS, {"type": "array", "items": _IDS, "minItems": 1}]})
+    ]
     skip_special_tokens: bool = True

@@ -9,7 +9,9 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
+from bertie.serving.described import like
 from bertie.serving.hub import Hub
+from bertie.serving.limits import RequestError
 from bertie.serving.protocols._payload import (
     FIRST_ERROR,
     Ignored,
@@ -36,7 +38,8 @@ def _documents(value: Any) -> list[str]:
     return texts
 
 
-_TEXT_OBJECT = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
+_TEXT_OBJECT: dict[str, Any] = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
+_TEXT_OBJECT["additionalProperties"] = False
 _DOCUMENTS = {"type": "array", "items": {"anyOf": [{"type": "string"}, _TEXT_OBJECT]}, "minItems": 1}
 
 
@@ -57,9 +60,17 @@ class RerankPayload(Payload):
 def router(hub: Hub) -> APIRouter:
     """Return the routes."""
     routes = APIRouter(route_class=PayloadRoute)
+    results = [{"index": 0, "relevance_score": 0.5, "document?": {"text": ""}}]
     for version in ("1", "2"):
-        routes.post(f"/v{version}/rerank")(_Handler(hub, version).rerank)
+        routes.post(f"/v{version}/rerank", responses=like({"id": "", "results": results, "meta": {}}))(
+            _Handler(hub, version).rerank
+        )
     return routes
+
+
+def refusal(error: RequestError) -> dict[str, Any]:
+    """Return the body of a refusal."""
+    return {"message": error.sentence}
 
 
 @dataclass(frozen=True)

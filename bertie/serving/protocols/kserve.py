@@ -7,17 +7,18 @@ A model has the inputs "text" and, for pairs, "pair", with one string for each i
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import numpy as np
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
+from bertie.serving.described import Responses, like
 from bertie.serving.hub import Hub, Served
 from bertie.serving.limits import RequestError
-from bertie.serving.protocols._payload import FIRST_ERROR, Payload, PayloadRoute, answer, shown, wrong_part
+from bertie.serving.protocols._payload import FIRST_ERROR, Payload, PayloadRoute, Whole, answer, shown, wrong_part
 from bertie.tasks._prediction import plain
 from bertie.version import VERSION
 
@@ -29,7 +30,7 @@ class InputTensor(Payload):
     """One input of a request."""
 
     name: str
-    shape: Annotated[list[int], FIRST_ERROR]
+    shape: Annotated[list[Whole], FIRST_ERROR]
     datatype: str
     data: list[Any]
     parameters: dict[str, Any] | None = None
@@ -51,41 +52,30 @@ class InferPayload(Payload):
     outputs: Annotated[list[RequestedOutput], FIRST_ERROR] | None = None
 
 
-class _PlainError(RequestError):
-    """A refusal whose body has the protocol's form; clients expect a string."""
-
-    def as_dict(self) -> dict[str, object]:
-        """Return the body of the answer."""
-        return {"error": self.message}
-
-
-class _TensorRoute(PayloadRoute):
-    """A route whose refusals are `_PlainError`."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return the function that answers a request."""
-        answer_request = super().get_route_handler()
-
-        async def handle(request: Request) -> Response:
-            try:
-                return await answer_request(request)
-            except RequestError as error:
-                raise _PlainError(error.status, error.kind, error.message, retry_after=error.retry_after) from error
-
-        return handle
-
-
 def router(hub: Hub) -> APIRouter:
     """Return the routes."""
-    routes = APIRouter(route_class=_TensorRoute)
+    routes = APIRouter(route_class=PayloadRoute)
     handlers = _Handlers(hub)
     routes.get("/v2")(handlers.server)
     routes.get("/v2/health/live")(handlers.live)
-    routes.get("/v2/health/ready")(handlers.ready)
+    ready = {"ready": True}
+    routes.get("/v2/health/ready", responses=_answers(ready))(handlers.ready)
     routes.get("/v2/models/{name}")(handlers.model)
-    routes.get("/v2/models/{name}/ready")(handlers.model_ready)
-    routes.post("/v2/models/{name}/infer")(handlers.infer)
+    routes.get("/v2/models/{name}/ready", responses=_answers({"name": "", **ready}))(handlers.model_ready)
+    outputs = [{"name": "", "datatype": "", "shape": [1], "data": [None]}]
+    routes.post("/v2/models/{name}/infer", responses=like({"model_name": "", "id?": "", "outputs": outputs}))(
+        handlers.infer
+    )
     return routes
+
+
+def _answers(example: dict[str, Any]) -> Responses:
+    return {**like(example), **like(example, status=503, says="not ready")}
+
+
+def refusal(error: RequestError) -> dict[str, Any]:
+    """Return the body of a refusal; the clients expect a string."""
+    return {"error": error.sentence}
 
 
 @dataclass(frozen=True)

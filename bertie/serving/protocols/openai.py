@@ -11,7 +11,9 @@ import numpy as np
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
+from bertie.serving.described import like
 from bertie.serving.hub import Hub, Served
+from bertie.serving.limits import RequestError
 from bertie.serving.protocols._models import check_dimensions, num_tokens, suitable, vectors
 from bertie.serving.protocols._payload import (
     STRINGS,
@@ -51,8 +53,20 @@ def router(hub: Hub) -> APIRouter:
     handlers = _Handlers(hub)
     routes.get("/v1/models")(handlers.models)
     routes.get("/v1/models/{name:path}")(handlers.model)
-    routes.post("/v1/embeddings")(handlers.embeddings)
+    data = [{"object": "", "index": 0, "embedding": ([0.5], "")}]
+    usage = {"prompt_tokens": 0, "total_tokens": 0}
+    responses = like({"object": "", "data": data, "model": "", "usage": usage})
+    routes.post("/v1/embeddings", responses=responses)(handlers.embeddings)
     return routes
+
+
+_TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
+
+
+def refusal(error: RequestError) -> dict[str, Any]:
+    """Return the body of a refusal."""
+    kind = _TYPES.get(error.status, "invalid_request_error" if error.status < 500 else "server_error")
+    return {"error": {"message": error.sentence, "type": kind, "param": error.limit, "code": error.kind}}
 
 
 @dataclass(frozen=True)

@@ -7,29 +7,28 @@ security policy forbids it to.
 from __future__ import annotations
 
 import asyncio
-import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 
 from bertie.errors import BertieError, DataError
 from bertie.inference.attention import ShownTokens, attention_of, tokens_of
 from bertie.items.choice import Choice
-from bertie.items.item import Item, string
+from bertie.items.item import Item
 from bertie.items.question import Question
 from bertie.items.text import Text
 from bertie.items.words import Words
-from bertie.registry import did_you_mean
-from bertie.serving.described import FOLDER, described, panel_of
 from bertie.serving.hub import Hub, Served
 from bertie.serving.limits import RequestError
+from bertie.serving.page_models import FOLDER, described, panel_of
+from bertie.serving.protocols._models import check_size
+from bertie.serving.protocols._payload import AT_LEAST_ONE, FIRST_ERROR, Payload, PayloadRoute, wrong_part
 from bertie.tasks._prediction import plain
-from bertie.untrusted import parse_object
 
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 HEADERS = {
@@ -49,13 +48,29 @@ KINDS: dict[str, type[Item]] = {"spans": Words, "answer": Question, "choice": Ch
 """The kind of item of each panel; `Text` for all others."""
 
 
+class ItemsPayload(Payload):
+    """The payload of POST /playground/predict."""
+
+    model: str
+    items: Annotated[list[dict[str, Any]], FIRST_ERROR, AT_LEAST_ONE]
+    """Rows as in a JSON Lines file of the model's task."""
+
+
+class ShownPayload(Payload):
+    """The payload of POST /playground/pieces and POST /playground/attention."""
+
+    model: str
+    text: str
+    pair: str | None = None
+
+
 def router(hub: Hub) -> APIRouter:
     """Return the page's routes.
 
     Args:
         hub: the models that the page shows.
     """
-    routes = APIRouter()
+    routes = APIRouter(route_class=PayloadRoute)
     files = {path.name: path for path in FOLDER.iterdir() if path.suffix in TYPES}
 
     @lru_cache(maxsize=1)  # counting the words of a large vocabulary takes a while
@@ -71,21 +86,19 @@ def router(hub: Hub) -> APIRouter:
         return _answer({"models": await asyncio.to_thread(descriptions)})
 
     @routes.post("/playground/predict", include_in_schema=False)
-    async def predict(request: Request) -> Response:
-        served, body = await _read(hub, request, ("model", "items"))
-        items = _items(body.get("items"), served)
-        with _refusing():
-            predictions = await served.predict(items)
+    async def predict(payload: ItemsPayload) -> Response:
+        served = hub.get(payload.model)
+        predictions = await served.predict(_items(payload.items, served))
         return await asyncio.to_thread(_answer, {"predictions": [plain(prediction) for prediction in predictions]})
 
     @routes.post("/playground/pieces", include_in_schema=False)
-    async def pieces(request: Request) -> Response:
-        shown, _ = await _tokens(hub, request, MAX_PIECES)
-        return _answer(_as_dict(shown))
+    async def pieces(payload: ShownPayload) -> Response:
+        return _answer(_as_dict(await _tokens(hub.get(payload.model), payload, MAX_PIECES)))
 
     @routes.post("/playground/attention", include_in_schema=False)
-    async def attention(request: Request) -> Response:
-        shown, served = await _tokens(hub, request, MAX_TOKENS)
+    async def attention(payload: ShownPayload) -> Response:
+        served = hub.get(payload.model)
+        shown = await _tokens(served, payload, MAX_TOKENS)
         with _refusing():
             return await asyncio.to_thread(_with_attention, served, shown)
 
@@ -107,64 +120,35 @@ def _refusing() -> Iterator[None]:
         raise RequestError(422, "unusable", str(error)) from error
 
 
-async def _read(hub: Hub, request: Request, keys: Sequence[str]) -> tuple[Served, dict[str, Any]]:
-    """Return the model and the values of a request.
-
-    Raises:
-        RequestError: it is not a JSON object with these keys, or there is no such model.
-    """
-    content = await request.body()
-    with _refusing():
-        body = parse_object(content, "the request")
-        for key in body:
-            if key not in keys:
-                raise DataError(f"unknown key {key!r:.80}; {did_you_mean(key, keys)}")
-        name = string(body.get("model"), "model")
-    return hub.get(name), body
-
-
-def _items(rows: Any, served: Served) -> list[Item]:
+def _items(rows: Sequence[dict[str, Any]], served: Served) -> list[Item]:
     """Return the items of a request.
 
     Raises:
-        RequestError: there is none, or one is not an item of the model's task.
+        RequestError: one is not an item of the model's task.
     """
     kind = KINDS.get(panel_of(served.predictor.task), Text)
     items = []
-    with _refusing():
-        if not isinstance(rows, list) or not rows:
-            raise DataError("items must be a list with one or more JSON objects")
-        for number, row in enumerate(rows, 1):
-            if not isinstance(row, dict):
-                raise DataError(f"item {number} is {reprlib.repr(row)}; it must be a JSON object")
-            of_kind = Text if kind is Words and "text" in row and "tokens" not in row else kind  # the task cuts it
-            try:
-                items.append(of_kind.from_row(row).unlabelled())
-            except DataError as error:
-                raise DataError(f"item {number}: {error}") from error
+    for number, row in enumerate(rows):
+        of_kind = Text if kind is Words and "text" in row and "tokens" not in row else kind  # the task cuts it
+        try:
+            items.append(of_kind.from_row(row).unlabelled())
+        except DataError as error:
+            raise wrong_part(f"items[{number}]", str(error)) from error
     return items
 
 
-async def _tokens(hub: Hub, request: Request, most: int) -> tuple[ShownTokens, Served]:
-    """Return the tokens of a request's text, and its model.
+async def _tokens(served: Served, payload: ShownPayload, most: int) -> ShownTokens:
+    """Return the tokens of a request's text.
 
     Raises:
-        RequestError: the request is wrong, or the text is longer than a request may be.
+        RequestError: the text is longer than a request may be.
     """
-    served, body = await _read(hub, request, ("model", "text", "pair"))
-    with _refusing():
-        text = string(body.get("text"), "text")
-        pair = None if body.get("pair") is None else string(body["pair"], "pair")
-    length = len(text) + len(pair or "")
-    if length > hub.limits.characters:
-        message = f"the text has {length:,} characters; at most {hub.limits.characters:,} are allowed"
-        raise RequestError(413, "too_long", message, limit="characters", value=length)
+    check_size(served.limits, [len(payload.text) + len(payload.pair or "")], "text")
     longest = getattr(served.predictor.task, "max_length", most)
     with _refusing():
-        shown = await asyncio.to_thread(
-            tokens_of, served.predictor.tokenizer, text, pair, max_length=min(most, longest)
+        return await asyncio.to_thread(
+            tokens_of, served.predictor.tokenizer, payload.text, payload.pair, max_length=min(most, longest)
         )
-    return shown, served
 
 
 def _as_dict(shown: ShownTokens) -> dict[str, Any]:

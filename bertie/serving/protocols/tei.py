@@ -7,7 +7,7 @@ model answers.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -17,6 +17,7 @@ from fastapi import APIRouter, Depends, Response
 from fastapi.responses import JSONResponse
 
 from bertie.metrics.retrieval import unit
+from bertie.serving.described import Responses, like
 from bertie.serving.hub import Hub, Served
 from bertie.serving.limits import RequestError
 from bertie.serving.protocols._models import (
@@ -53,20 +54,30 @@ def router(hub: Hub) -> APIRouter:
     """Return the routes."""
     routes = APIRouter(route_class=PayloadRoute)
     handlers = _Handlers(hub)
-    posts = (
-        handlers.embed,
-        handlers.embed_all,
-        handlers.predict,
-        handlers.rerank,
-        handlers.similarity,
-        handlers.tokenize,
-        handlers.decode,
-    )
-    for handler in posts:
-        routes.post(f"/{handler.__name__}")(handler)
+    label, token = {"score": 0.5, "label": ""}, {"id": 0, "text": "", "special": True, "start": None, "stop": None}
+    posts: dict[Callable[..., Any], Any] = {
+        handlers.embed: [[0.5]],
+        handlers.embed_all: [[[0.5]]],
+        handlers.predict: ([label], [[label]]),
+        handlers.rerank: [{"index": 0, "score": 0.5, "text?": ""}],
+        handlers.similarity: [0.5],
+        handlers.tokenize: [[token]],
+        handlers.decode: [""],
+    }
+    for handler, example in posts.items():
+        routes.post(f"/{handler.__name__}", responses=like(example))(handler)
     routes.get("/info")(handlers.info)
-    routes.get("/health")(handlers.health)
+    empty: Responses = {200: {"description": "all models predict"}, 503: {"description": "one doesn't"}}
+    routes.get("/health", responses=empty, response_class=Response)(handlers.health)
     return routes
+
+
+_TYPES = {424: "Backend", 429: "Overloaded", 500: "Backend", 503: "Unhealthy", 504: "Overloaded"}
+
+
+def refusal(error: RequestError) -> dict[str, Any]:
+    """Return the body of a refusal."""
+    return {"error": error.sentence, "error_type": _TYPES.get(error.status, "Validation")}
 
 
 @dataclass(frozen=True)

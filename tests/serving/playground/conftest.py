@@ -17,7 +17,7 @@ from bertie.formats.format import Bundle, new
 from bertie.inference.predictor import Predictor
 from bertie.models.bert import BertConfig
 from bertie.serving.hub import Hub, Served
-from bertie.serving.limits import Limits, RequestError
+from bertie.serving.limits import Limits
 from bertie.tasks.classification import Classification
 from bertie.tasks.embedding import Embedding
 from bertie.tasks.features import FeaturesTask
@@ -74,28 +74,21 @@ def playground_hub(build_model: Callable[..., Any], tiny_tokenizer: Tokenizer) -
 @pytest.fixture(scope="session")
 def address(playground_hub: Hub) -> Iterator[str]:
     """Return the URL of a running server."""
-    uvicorn = pytest.importorskip("uvicorn", reason="the playground needs the extra serve")
-    from fastapi import FastAPI, Request
-    from fastapi.responses import JSONResponse
+    pytest.importorskip("uvicorn", reason="the playground needs the extra serve")
+    from bertie.serving.guard import Rules
+    from bertie.serving.metrics import Metrics
+    from bertie.serving.run import listen, server_of
 
-    from bertie.serving.protocols.playground import router
-
-    app = FastAPI()
-    app.include_router(router(playground_hub))
-
-    @app.exception_handler(RequestError)
-    async def refuse(request: Request, error: RequestError) -> JSONResponse:
-        return JSONResponse(error.as_dict(), error.status)
-
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
-    thread = threading.Thread(target=server.run)
+    listening = listen("127.0.0.1", 0)
+    server = server_of(playground_hub, Rules(), Metrics())
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     while not server.started:
         thread.join(0.02)
         assert thread.is_alive(), "the server did not start"
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    yield f"http://127.0.0.1:{listening.getsockname()[1]}"
     server.should_exit = True
-    thread.join(10)
+    thread.join(30)
 
 
 @pytest.fixture(scope="session")

@@ -104,8 +104,19 @@ def refused(client: TestClient) -> Callable[..., str]:
         sent = {"json": payload} if content is None else {"content": content, "headers": headers}
         response = client.post(path, **sent)
         assert response.status_code == status, response.text
-        error = response.json()["error"]
-        message: str = error["message"] if isinstance(error, dict) else error  # KServe's clients want a string
-        return message
+        return said(response.json())
 
     return post
+
+
+def said(body: dict[str, Any]) -> str:
+    """Return the message of a refusal in the form of any protocol."""
+    error = body["error"] if "error" in body else body["message"]
+    message: str = error["message"] if isinstance(error, dict) else error
+    return message
+
+
+@pytest.fixture(scope="session")
+def message_of() -> Callable[[dict[str, Any]], str]:
+    """Return `said`, which tests can't import from here."""
+    return said

@@ -100,7 +100,7 @@ def test_server_and_models_describe_themselves(client: TestClient) -> None:
         ([tensor(shape=[-3])], "inputs[0].shape: must be [n] or [n, 1]"),
         ([tensor(shape=[0], data=[])], "inputs[0].shape: must be [n] or [n, 1]"),
         ([tensor(shape=[10**200])], "inputs[0].data: has 3 elements"),
-        ([tensor(shape=[3.0])], "inputs[0].shape[0]: must be a valid integer"),
+        ([tensor(shape=[3.5])], "inputs[0].shape[0]: must be a valid integer"),
         ([tensor(data=["a", 1, "b"])], "inputs[0].data[1]: must be a string; got 1"),
         ([tensor(data=[["a"], "b", "c"])], "inputs[0].data[0]: must be a string; got ['a']"),
         ([tensor(data="abc")], "inputs[0].data: must be a valid list"),
@@ -119,7 +119,7 @@ def test_binary_tensors_are_refused(client: TestClient, refused: Callable[..., s
     path = "/v2/models/topics/infer"
     headers = {"Inference-Header-Content-Length": "60", "content-type": "application/octet-stream"}
     response = client.post(path, content=b'{"inputs": []}\x03\x00\x00\x00cat', headers=headers)
-    assert response.status_code == 415 and "send JSON" in response.json()["error"]["message"]
+    assert response.status_code == 415 and "send JSON" in response.json()["error"]
     everything = {"inputs": [tensor()], "parameters": {"binary_data_output": True}}
     assert refused(path, everything).startswith("parameters.binary_data_output asks")
     one = {"inputs": [tensor()], "outputs": [{"name": "label", "parameters": {"binary_data": True}}]}

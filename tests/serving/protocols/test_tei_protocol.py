@@ -191,4 +191,4 @@ def test_a_server_without_a_suitable_model_says_what_it_has(client_of: Callable[
     with client_of("words") as client:
         response = client.post("/predict", json={"inputs": "a"})
     assert response.status_code == 422
-    assert "this server has words (masked_lm)" in response.json()["error"]["message"]
+    assert "this server has words (masked_lm)" in response.json()["error"]

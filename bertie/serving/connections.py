@@ -1,0 +1,187 @@
+"""The connections of a server: which are closed because they are slow or too many, and how broken HTTP is refused.
+
+uvicorn waits without end for the head of a request and for a client that doesn't read its answer. Without limits,
+clients that do nothing would take all of the process's file descriptors. The time for a body is the guard's.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from bertie.serving.limits import RequestError
+
+MAX_HEAD = 65_536
+"""Bytes of a request's first line and headers."""
+_SWEEP = 1.0  # seconds between two looks for slow connections
+_SPARE = 128  # file descriptors that the process needs besides connections
+_LEAST = 16
+
+
+@dataclass
+class Room:
+    """All connections of one server, those that wait longest first.
+
+    Args:
+        most: connections at the same time. Beyond it, the connection that has waited longest for a request is closed.
+        head: seconds in which the first line and the headers of a request must arrive.
+        reading: seconds in which a client must read what fits no buffer of this machine.
+        refused: called with the kind of each refusal, for metrics.
+    """
+
+    most: int
+    head: float = 10.0
+    reading: float = 30.0
+    refused: Callable[[str], None] = lambda kind: None
+    waiting: dict[Connection, float] = field(default_factory=dict)
+    """Connections without a request that is being answered, and since when they are."""
+    blocked: dict[Connection, float] = field(default_factory=dict)
+    """Connections whose client doesn't read, and since when."""
+    size: int = 0
+    """Number of open connections."""
+    _is_sweeping: bool = False
+
+    def enter(self, connection: Connection) -> bool:
+        """Add a new connection, and tell whether there is room for it."""
+        self.size += 1
+        if self.size > self.most:
+            oldest = next(iter(self.waiting), None)
+            if oldest is None:
+                return False
+            oldest.give_up(_full())
+        self.waiting[connection] = connection.loop.time()
+        if not self._is_sweeping:
+            self._is_sweeping = True
+            connection.loop.call_later(_SWEEP, self._sweep, connection.loop)
+        return True
+
+    def leave(self, connection: Connection) -> None:
+        """Remove a connection that is closed."""
+        self.size -= 1
+        self.waiting.pop(connection, None)
+        self.blocked.pop(connection, None)
+
+    def _sweep(self, loop: Any) -> None:
+        """Close the connections whose time is over."""
+        now = loop.time()
+        slow = RequestError(408, "too_slow", f"the head of the request didn't arrive within {self.head:g} seconds")
+        for connection, since in list(self.waiting.items()):
+            if now - since < self.head:
+                break  # the others wait for a shorter time
+            connection.give_up(slow)
+        for connection, since in list(self.blocked.items()):
+            if now - since >= self.reading:
+                self.refused("doesnt_read")
+                connection.transport.abort()
+        self._is_sweeping = self.size > 0
+        if self._is_sweeping:
+            loop.call_later(_SWEEP, self._sweep, loop)
+
+
+class Connection(H11Protocol):
+    """One connection.
+
+    Args:
+        *args: as for uvicorn's own class.
+        room: all connections of the server.
+        **more: as for uvicorn's own class.
+    """
+
+    def __init__(self, *args: Any, room: Room, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self._room = room
+
+    def connection_made(self, transport: Any) -> None:
+        """Start to wait for a request."""
+        super().connection_made(transport)
+        transport.set_write_buffer_limits(high=0)  # so that each answer that isn't read is noticed
+        if not self._room.enter(self):
+            self.give_up(_full(), is_new=True)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self._room.leave(self)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Read a part of a request."""
+        super().data_received(data)
+        self._note()
+
+    def on_response_complete(self) -> None:
+        """Start to wait for the next request."""
+        super().on_response_complete()
+        self._note()
+
+    def pause_writing(self) -> None:
+        """Note that the client doesn't read."""
+        self._room.blocked[self] = self.loop.time()
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        """Note that the client has read everything."""
+        self._room.blocked.pop(self, None)
+        super().resume_writing()
+
+    def _note(self) -> None:
+        """Note whether a request is being answered."""
+        is_answering = self.cycle is not None and not self.cycle.response_complete
+        if is_answering or self.transport.is_closing():
+            self._room.waiting.pop(self, None)
+        else:
+            self._room.waiting.setdefault(self, self.loop.time())
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is not HTTP. uvicorn calls this while it handles h11's error."""
+        error = sys.exc_info()[1]
+        said = f"the request is not HTTP/1.1 ({error if isinstance(error, h11.ProtocolError) else msg})"
+        if isinstance(error, h11.ProtocolError) and error.error_status_hint == 431:
+            message = f"the request's first line and headers have more than {MAX_HEAD:,} bytes; send fewer headers"
+            return self.give_up(RequestError(431, "head_too_large", message, limit="head", value=MAX_HEAD))
+        status = 501 if isinstance(error, h11.ProtocolError) and error.error_status_hint == 501 else 400
+        return self.give_up(RequestError(status, "wrong_http", f"{said}; use an HTTP library"))
+
+    def give_up(self, error: RequestError, *, is_new: bool = False) -> None:
+        """Close the connection, and say why to a client that has begun a request.
+
+        Args:
+            error: why.
+            is_new: whether the client may be about to send a request, so that it will read an answer.
+        """
+        self._room.refused(error.kind)
+        self._room.waiting.pop(self, None)
+        is_asking = is_new or bool(self.conn.trailing_data[0]) or self.conn.their_state is h11.ERROR
+        if is_asking and self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            body = json.dumps(error.as_dict()).encode()
+            head = [("content-type", "application/json"), ("content-length", str(len(body))), ("connection", "close")]
+            with suppress(h11.LocalProtocolError):
+                answer = [h11.Response(status_code=error.status, headers=head), h11.Data(body), h11.EndOfMessage()]
+                self.transport.write(b"".join(self.conn.send(event) or b"" for event in answer))
+        self.transport.close()
+
+
+def _full() -> RequestError:
+    message = "too many connections are open; close some, or try again later"
+    return RequestError(503, "too_many_connections", message, retry_after=1.0)
+
+
+def most_connections() -> int:
+    """Raise the process's limit of open files as far as it may, and return how many connections fit in.
+
+    Further descriptors are left to model files and logs.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard == resource.RLIM_INFINITY or soft < hard:
+        with suppress(ValueError, OSError):
+            wanted = 65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+            soft = max(soft, wanted)
+    return max(_LEAST, soft - _SPARE)
