@@ -75,7 +75,7 @@ def explore(predictor: Predictor[Any], name: str, text: str, pair: str | None = 
         raise SettingsError(
             f"{name} is an exported model, whose attention can't be seen; give the folder that it was exported from"
         )
-    encoder = predictor.bundle.model.encoder
+    encoder: Any = predictor.bundle.model.encoder
     heads = encoder.config.num_layers * max(
         part.num_heads for part in encoder.modules() if isinstance(part, SelfAttention)
     )

@@ -25,6 +25,7 @@ from bertie.inference.likelihood import pseudo_log_likelihood
 from bertie.inference.predictor import Predictor, load
 from bertie.inference.render import records
 from bertie.items.choice import Choice
+from bertie.items.text import Text
 from bertie.tasks.classification import Classification
 from bertie.tasks.embedding import Embedding
 from bertie.tasks.features import FeaturesTask
@@ -59,6 +60,7 @@ PREDICT = """
 import json, sys
 import bertie
 from bertie.items.choice import Choice
+from bertie.items.text import Text
 from bertie.items.text import Text
 from bertie.inference.render import records
 for line in sys.stdin:
