@@ -104,12 +104,13 @@ class Facts:
             ValueError: one is wrong.
         """
         numbers = [self.max_length, *(output.width for output in self.outputs.values())]
-        files = RUNTIMES[self.backend][2]
+        files = RUNTIMES[self.backend][2] if self.backend in RUNTIMES else self.sha256
         if (
             not all(isinstance(number, int) and 0 <= number < 2**31 for number in numbers)
             or not all(output.per in get_args(Axis) for output in self.outputs.values())
             or not self.outputs
             or self.inputs not in (INPUTS, INPUTS[:2])
+            or not isinstance(self.backend, str)
             or not isinstance(self.precision, str)
             or set(self.sha256) != set(files)
         ):

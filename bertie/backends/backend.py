@@ -19,12 +19,14 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from bertie.backends._frozen import Facts, Frozen, open_frozen
-from bertie.backends._heads import fits, has_form, hidden_of, restore
+from bertie.backends._frozen import INPUTS, Frozen, Output, open_frozen
+from bertie.backends._frozen import Facts as Facts
+from bertie.backends._heads import HIDDEN, fits, has_form, hidden_of, restore
 from bertie.backends._precision import LIMITS as LIMITS
 from bertie.backends._precision import Precision as Precision
 from bertie.batch import Batch
 from bertie.errors import SettingsError
+from bertie.files.atomic import sha256_file
 from bertie.formats.format import Bundle
 from bertie.tasks.task import TaskModel
 from bertie.version import VERSION
@@ -60,8 +62,8 @@ class Backend(ABC):
         return {"bertie": VERSION, **{package: version(package) for package in (*self.packages, "torch")}}
 
     def freezes_head(self, bundle: Bundle) -> bool:
-        """Tell whether the graph holds the head of a model too."""
-        return has_form(bundle.model.head)
+        """Tell whether the files hold the head of a model too; by default it stays in torch, over the encoder."""
+        return False
 
     @abstractmethod
     def refusal(self, bundle: Bundle, precision: Precision) -> str:
@@ -196,6 +198,22 @@ class FrozenNetwork(TaskModel):
         """Return what the head returns."""
         encoder: Any = self.encoder
         return restore(self._frozen_head[0], encoder.run(batch), batch)
+
+
+def encoder_facts(backend: Backend, bundle: Bundle, path: Path, precision: Precision, *files: str) -> Facts:
+    """Return what `freeze` returns for files that hold an encoder only.
+
+    Args:
+        backend: that wrote the files.
+        bundle: the model.
+        path: folder of the files.
+        precision: of the encoder.
+        *files: their names.
+    """
+    config: Any = bundle.config
+    sums = {name: sha256_file(path / name) for name in files}
+    outputs = {HIDDEN: Output("token", config.hidden_size)}
+    return Facts(backend.name, precision, config.max_positions, INPUTS, outputs, sums)
 
 
 def under_head(encoder: nn.Module, bundle: Bundle) -> TaskModel:

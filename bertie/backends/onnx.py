@@ -36,6 +36,10 @@ class Onnx(Backend):
             return "ONNX Runtime has no bf16 on CPUs"
         return no_graph(bundle)
 
+    def freezes_head(self, bundle: Bundle) -> bool:
+        """Tell whether the head has a form in a graph."""
+        return has_form(bundle.model.head)
+
     def freeze(self, bundle: Bundle, path: Path, precision: Precision, *, hidden: bool = False) -> Facts:
         """Write the graph."""
         content, inputs, outputs = graph(bundle, int8=precision == "int8", hidden=hidden)

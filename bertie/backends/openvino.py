@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from bertie.backends._frozen import RUNTIMES, Facts, sha256
+from bertie.backends._heads import has_form
 from bertie.backends.backend import Backend, Precision, has_bf16
 from bertie.backends.onnx import graph, no_graph
 from bertie.files.atomic import disk_errors
@@ -33,6 +34,10 @@ class OpenVino(Backend):
         if precision == "bf16" and not has_bf16():
             return "this CPU has no bf16, and OpenVINO would run fp32 instead"
         return no_graph(bundle)
+
+    def freezes_head(self, bundle: Bundle) -> bool:
+        """Tell whether the head has a form in a graph."""
+        return has_form(bundle.model.head)
 
     def freeze(self, bundle: Bundle, path: Path, precision: Precision, *, hidden: bool = False) -> Facts:
         """Write the graph in fp32; bf16 is chosen when it is compiled."""

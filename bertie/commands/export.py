@@ -27,6 +27,7 @@ def export(
     max_drop: float = 0.5,
     columns: dict[str, str] | None = None,
     task: str | None = None,
+    settings: dict[str, Any] | None = None,
     texts: Path | None = None,
     threads: int | None = None,
 ) -> Report:
@@ -47,6 +48,7 @@ def export(
         max_drop: largest loss of the task's main score on --dev, in points (hundredths).
         columns: roles of --dev's columns, such as text=body,label=tag; detected when not given.
         task: task of the model; the one it was trained for when not given.
+        settings: settings of the task that replace the model's, here and in the folder, such as truncation=truncate.
         texts: .txt file with texts for the comparison, one per line; --dev's texts or a dozen built-in ones when not
             given.
         threads: CPU threads; all cores when not given.
@@ -75,7 +77,7 @@ def export(
     exporter = load_backend(backend)
     exporter.require()
     set_threads(threads)
-    bundle = read(resolve(model), task=task)
+    bundle = read(resolve(model), task=task, settings=settings)
     exporter.admit(bundle, precision)
     items = None if dev is None else _items(bundle, dev, columns)
     with atomic_folder(out) as folder:

@@ -29,11 +29,13 @@ def export_card(original: str, task: Task, facts: Facts, tokenizer: Tokenizer) -
         tokenizer: of the model.
     """
     front, title, sections = _parts(original, task)
+    runtime = _RUNTIME.get(facts.backend, f"the backend {facts.backend} of bertie")
     what = (
-        f"This folder is an export for {_RUNTIME[facts.backend]}. It can't be trained; for that, use the model that it "
-        "was exported from."
+        f"This folder is an export for {runtime}. It can't be trained; for that, use the model that it was made from."
     )
-    export = (what, _example(facts, tokenizer), f"## Proof of the export\n\n{_proof(facts)}")
+    use = "## Use\n\n" + fenced('import bertie\n\nmodel = bertie.load("PATH")', "python")
+    script = [_example(facts, tokenizer)] if facts.backend in _RUNTIME else []
+    export = (what, use, *script, f"## Proof of the export\n\n{_proof(facts)}")
     return "\n\n".join([*([front] if front else []), title, *export, *sections]) + "\n"
 
 
@@ -52,7 +54,7 @@ def _parts(original: str, task: Task) -> tuple[str, str, list[str]]:
 
 
 def _example(facts: Facts, tokenizer: Tokenizer) -> str:
-    """Return how bertie opens the folder, and a script that runs the graph without bertie."""
+    """Return a script that runs the graph without bertie."""
     inputs = facts.inputs
     rows = ", ".join(f'"{name}": {_ARRAYS[name]}' for name in inputs)
     shape = "[None]" if any(output.per == "choice" for output in facts.outputs.values()) else ""
@@ -82,8 +84,7 @@ def _example(facts: Facts, tokenizer: Tokenizer) -> str:
     if facts.precision == "int8":
         remark += " Its products are ONNX Runtime's own operators, so other runtimes don't run it."
     intro = f"Without bertie, the graph has the inputs {names} (int64) and the outputs {outputs}.{remark}"
-    ours = fenced('import bertie\n\nmodel = bertie.load("PATH")', "python")
-    return f"## Use\n\n{ours}\n\n{intro}\n\n{fenced(common + run + 'print(output.shape)', 'python')}"
+    return f"{intro}\n\n{fenced(common + run + 'print(output.shape)', 'python')}"
 
 
 def _proof(facts: Facts) -> str:

@@ -153,7 +153,8 @@ def test_a_head_without_a_form_stays_in_torch(
     report = export(str(tmp_path / "model"), out)
     assert report.values["outputs"] == "last_hidden_state" and "not in the graph" in report.values["head"]
     assert (out / "head.safetensors").is_file()
-    assert load(out).predict(TEXTS[0]) == pytest.approx(load(tmp_path / "model").predict(TEXTS[0]), abs=1e-4)
+    found, expected = (numbers(load(place).predict(TEXTS)) for place in (out, tmp_path / "model"))
+    assert len(found) > 2 and found == pytest.approx(expected, abs=1e-4)
     (out / "head.safetensors").write_bytes(b"broken")
     with pytest.raises(DataError, match=r"head\.safetensors does not match"):
         load(out)
@@ -181,7 +182,7 @@ def test_an_old_export_says_what_to_do(folders: dict[str, Path], tmp_path: Path)
     config["bertie"]["export"] = {"backend": "onnx", "precision": "exact"}
     (out / "config.json").write_text(json.dumps(config), encoding="utf-8")
     (out / "SHA256SUMS").unlink()
-    with pytest.raises(DataError, match=r"an old version of bertie wrote it; export the model again"):
+    with pytest.raises(DataError, match="export the model again"):
         load(out)
 
 
@@ -240,6 +241,8 @@ def test_dev_tables_that_do_not_fit(folders: dict[str, Path], tmp_path: Path) ->
     table.write_text("text\tlabel\nthe film\tsplendid\n", encoding="utf-8")
     with pytest.raises(DataError, match="splendid"):
         export(str(folders["classification"]), out, dev=table)
+    export(str(folders["classification"]), tmp_path / "short", settings={"max_length": 8})
+    assert load(tmp_path / "short").task.max_length == 8
     for wrong in ({"max_drop": -1.0}, {"max_drop": float("nan")}, {"columns": {"text": "a"}}):
         with pytest.raises(SettingsError, match=r"--max-drop|--columns"):
             export(str(folders["classification"]), out, **wrong)
