@@ -291,7 +291,11 @@ def export(
     *,
     backend: str = ...,
     precision: Literal["exact", "bf16", "int8"] = ...,
+    dev: StrPath | Rows | None = ...,
+    max_drop: float = ...,
+    columns: Mapping[str, str] | None = ...,
     task: str | None = ...,
+    settings: Mapping[str, object] | None = ...,
     texts: StrPath | Rows | str | None = ...,
     threads: int | None = ...,
 ) -> Report: ...
