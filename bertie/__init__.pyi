@@ -7,6 +7,7 @@ from typing import Literal, Protocol, overload
 from bertie.commands._new_model import ModelSettings
 from bertie.commands.check import CheckReport
 from bertie.commands.command import Report
+from bertie.commands.compare import RunComparison
 from bertie.commands.doctor import Diagnosis
 from bertie.commands.evaluate import Scores
 from bertie.commands.finetune import FinetuneReport
@@ -238,6 +239,15 @@ def check(
     settings: Mapping[str, object] | None = ...,
     documents: Literal["blank-line", "file"] = ...,
 ) -> CheckReport: ...
+def compare(
+    runs: Sequence[StrPath],
+    *,
+    out: StrPath | None = ...,
+    test: bool = ...,
+    seed: int = ...,
+    device: str = ...,
+    threads: int | None = ...,
+) -> RunComparison: ...
 def convert(
     source: str,
     out: StrPath,
@@ -407,7 +417,7 @@ def pretrain(
     resume: bool = ...,
     accept_changes: bool = ...,
 ) -> Report: ...
-def run(file: StrPath | Rows, **overrides: object) -> Report: ...
+def run(file: StrPath | Rows | None = ..., **overrides: object) -> Report: ...
 def search(
     model: str,
     file: StrPath | Rows,

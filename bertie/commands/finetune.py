@@ -160,7 +160,7 @@ def finetune(
         if folder.finished:
             progress.note(f"{out} is already finished; nothing to do")
             return _report(folder, folder.values, table.items[0])
-        tables.keep(folder.path)
+        tables.keep(folder)
         gigabytes = freeze_cache if horizon.steps is None or horizon.steps > epoch_steps else 0.0
         activations = _frozen_outputs(network, bundle, table.items, folder, gigabytes, resolved, hardware)
         sizes = {"batch_size": fit.batch_size, "micro_tokens": training.micro_tokens}
