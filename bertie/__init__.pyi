@@ -38,6 +38,7 @@ from bertie.tasks.replaced_token import Detection
 from bertie.tasks.span_classification import FoundSpans
 from bertie.tasks.tagging import Tagged
 from bertie.tasks.task import Task as Task
+from bertie.trackers.tracker import Tracker as Tracker
 from bertie.training.settings import (
     DistillSettings,
     LoraSettings,
@@ -337,6 +338,8 @@ def finetune(
     threads: int | None = ...,
     seed: int = ...,
     seeds: Sequence[int] | None = ...,
+    callbacks: Sequence[Tracker] = ...,
+    track: Sequence[Literal["mlflow", "tensorboard", "wandb"]] = ...,
     split_seed: int | None = ...,
     resume: bool = ...,
     accept_changes: bool = ...,
@@ -414,6 +417,8 @@ def pretrain(
     threads: int | None = ...,
     seed: int = ...,
     seeds: Sequence[int] | None = ...,
+    callbacks: Sequence[Tracker] = ...,
+    track: Sequence[Literal["mlflow", "tensorboard", "wandb"]] = ...,
     resume: bool = ...,
     accept_changes: bool = ...,
 ) -> Report: ...

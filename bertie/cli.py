@@ -49,7 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _dispatch(list(sys.argv[1:] if arguments is None else arguments))
     except SystemExit as stop:  # help was printed
-        return stop.code if isinstance(stop.code, int) and stop.code else _print("", end="")
+        ending = getattr(stop, "ending", "")
+        return stop.code if isinstance(stop.code, int) and stop.code else _print(ending, end="\n" if ending else "")
     except BaseException as error:
         return _explain(error)
 

@@ -1,6 +1,8 @@
 """The commands as Python functions."""
 
-from collections.abc import Callable
+import functools
+import inspect
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from bertie import registry
@@ -10,4 +12,20 @@ from bertie.readers.frames import taking_tables
 
 def python_function(name: str) -> Callable[..., Any]:
     """Return a command as a function whose arguments are checked, and that takes tables in memory for files."""
-    return taking_tables(checked(getattr(registry.load("commands", name), name)))
+    command = taking_tables(checked(getattr(registry.load("commands", name), name)))
+    return _taking_callbacks(command) if "track" in inspect.signature(command).parameters else command
+
+
+def _taking_callbacks(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a training command take `callbacks`: trackers that are objects, which no settings file can hold."""
+
+    @functools.wraps(command)
+    def call(*arguments: Any, callbacks: Sequence[Any] = (), **settings: Any) -> Any:
+        if not callbacks:
+            return command(*arguments, **settings)
+        from bertie.training.tracking import with_callbacks
+
+        with with_callbacks(callbacks):
+            return command(*arguments, **settings)
+
+    return call

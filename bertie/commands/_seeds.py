@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, get_type_hints
 from bertie import config, progress
 from bertie.commands.command import Report
 from bertie.errors import BertieError, Interrupted, SettingsError
+from bertie.trackers.tracker import check
 
 if TYPE_CHECKING:
     from bertie.metrics.spread import Spread
@@ -54,6 +55,7 @@ def with_seeds(settled: Settled = lambda given, first, out: {}) -> Callable[[Cal
     def wrapped(command: Callable[P, Kind]) -> Callable[P, Kind]:  # the command itself always gets `seeds` None
         @functools.wraps(command)
         def call(*args: P.args, **kwargs: P.kwargs) -> Kind:
+            check(kwargs.get("track"))
             if kwargs.get("seeds") is None:
                 return command(*args, **kwargs)
             bound = inspect.signature(command).bind(*args, **kwargs)
