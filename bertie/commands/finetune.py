@@ -310,6 +310,7 @@ def _finish(dev: "DevTable", folder: "RunFolder", position: "RunState", job: "Ru
         num_parameters=sum(value.numel() for value in bundle.model.parameters()),
         steps=position.step,
         reading=said(bundle.extra),
+        classes=dev.found.per_class if dev.found else None,
     )
     write(replace(bundle, card=card, extra={**bundle.extra, "scores": scores}), folder.model, overwrite=True)
     write_report(
