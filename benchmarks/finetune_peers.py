@@ -1,4 +1,4 @@
-"""Which scores does a plain transformers loop reach with the settings of configs/finetune?
+"""Which scores does a plain transformers loop reach with the settings of bertie/recipes/finetune?
 
 The loop uses padded batches of similar length; bf16 autocast if the processor multiplies it natively; AdamW with decay
 0.01, except on biases and norms; gradients clipped to 1; 10 % warm-up and then linear decay to 0. The last weights are
@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-CONFIGS = Path(__file__).parents[1] / "configs" / "finetune"
+CONFIGS = Path(__file__).parents[1] / "bertie" / "recipes" / "finetune"
 CPU = torch.device("cpu")
 IGNORED = -100
 WARMUP, DECAY, CLIP_NORM = 0.1, 0.01, 1.0

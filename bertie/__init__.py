@@ -72,6 +72,10 @@ def __getattr__(name: str) -> Any:
         from bertie.tasks._prediction import Prediction
 
         return Prediction
+    if name == "Tracker":
+        from bertie.trackers.tracker import Tracker
+
+        return Tracker
     if name in _ESTIMATORS:
         from bertie import estimators
 
@@ -90,4 +94,4 @@ def __dir__() -> list[str]:
     """List the commands with the names that are defined here."""
     from bertie.registry import choices
 
-    return sorted({*globals(), *_ITEMS, *_ESTIMATORS, "Prediction", "Task", *choices("commands")})
+    return sorted({*globals(), *_ITEMS, *_ESTIMATORS, "Prediction", "Task", "Tracker", *choices("commands")})

@@ -7,6 +7,7 @@ from typing import Literal, Protocol, overload
 from bertie.commands._new_model import ModelSettings
 from bertie.commands.check import CheckReport
 from bertie.commands.command import Report
+from bertie.commands.compare import RunComparison
 from bertie.commands.doctor import Diagnosis
 from bertie.commands.evaluate import Scores
 from bertie.commands.finetune import FinetuneReport
@@ -37,6 +38,7 @@ from bertie.tasks.replaced_token import Detection
 from bertie.tasks.span_classification import FoundSpans
 from bertie.tasks.tagging import Tagged
 from bertie.tasks.task import Task as Task
+from bertie.trackers.tracker import Tracker as Tracker
 from bertie.training.settings import (
     DistillSettings,
     LoraSettings,
@@ -238,6 +240,15 @@ def check(
     settings: Mapping[str, object] | None = ...,
     documents: Literal["blank-line", "file"] = ...,
 ) -> CheckReport: ...
+def compare(
+    runs: Sequence[StrPath],
+    *,
+    out: StrPath | None = ...,
+    test: bool = ...,
+    seed: int = ...,
+    device: str = ...,
+    threads: int | None = ...,
+) -> RunComparison: ...
 def convert(
     source: str,
     out: StrPath,
@@ -331,6 +342,8 @@ def finetune(
     threads: int | None = ...,
     seed: int = ...,
     seeds: Sequence[int] | None = ...,
+    callbacks: Sequence[Tracker] = ...,
+    track: Sequence[Literal["mlflow", "tensorboard", "wandb"]] = ...,
     split_seed: int | None = ...,
     resume: bool = ...,
     accept_changes: bool = ...,
@@ -408,10 +421,12 @@ def pretrain(
     threads: int | None = ...,
     seed: int = ...,
     seeds: Sequence[int] | None = ...,
+    callbacks: Sequence[Tracker] = ...,
+    track: Sequence[Literal["mlflow", "tensorboard", "wandb"]] = ...,
     resume: bool = ...,
     accept_changes: bool = ...,
 ) -> Report: ...
-def run(file: StrPath | Rows, **overrides: object) -> Report: ...
+def run(file: StrPath | Rows | None = ..., **overrides: object) -> Report: ...
 def search(
     model: str,
     file: StrPath | Rows,

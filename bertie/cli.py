@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # The order of the overview, as users need the commands; those not listed here come last.
 LIFE = (
     *("demo", "check", "train_tokenizer", "prepare_corpus", "advise", "pretrain", "finetune", "evaluate", "predict"),
-    *("search", "serve", "export", "convert", "show", "run", "doctor"),
+    *("compare", "search", "serve", "export", "convert", "show", "run", "doctor"),
 )
 USAGE = """usage: bertie COMMAND [ARGUMENTS] [--FLAGS]
 
@@ -49,7 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _dispatch(list(sys.argv[1:] if arguments is None else arguments))
     except SystemExit as stop:  # help was printed
-        return stop.code if isinstance(stop.code, int) and stop.code else _print("", end="")
+        ending = getattr(stop, "ending", "")
+        return stop.code if isinstance(stop.code, int) and stop.code else _print(ending, end="\n" if ending else "")
     except BaseException as error:
         return _explain(error)
 
@@ -62,7 +63,9 @@ def _dispatch(words: list[str]) -> int:
     name, words = _command_name(words[0]), words[1:]
     if name == "run" and words and not words[0].startswith("-"):
         # The words after the file are flags of the command that the file names.
-        name, words = importlib.import_module("bertie.commands.run").command_of(words[0]), ["--config", *words]
+        run = importlib.import_module("bertie.commands.run")
+        file = run.settings_file(words[0])
+        name, words = run.command_of(file), ["--config", str(file), *words[1:]]
     _share_the_machine()
     function = getattr(registry.load("commands", name), name)
     # Imported here, because the overview and a wrong command name need no parser.

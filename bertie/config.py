@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from bertie import toml
+from bertie import basic, toml
 from bertie.errors import SettingsError
 from bertie.files.atomic import write_text
 from bertie.hints import hint
@@ -43,7 +43,7 @@ def signature(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     Returns:
         Parameters by name, in order; ``annotation`` keeps ``Annotated`` markers. ``**overrides`` is left out.
     """
-    hints = typing.get_type_hints(function, include_extras=True)
+    hints = basic.hints(function)
     return {
         name: parameter.replace(annotation=hints[name])
         for name, parameter in inspect.signature(function).parameters.items()
@@ -79,7 +79,7 @@ def known_keys(function: Callable[..., Any]) -> Mapping[str, Any]:
         for name, annotation in annotations.items():
             keys[prefix + name] = annotation
             if group := group_type(annotation):
-                hints = typing.get_type_hints(group, include_extras=True)
+                hints = basic.hints(group)
                 fields = {field.name: hints[field.name] for field in dataclasses.fields(group) if field.init}
                 visit(f"{prefix}{name}.", fields)
 

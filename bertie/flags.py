@@ -4,13 +4,14 @@
 error message of one line. Flags win over the file that ``--config`` names, and the file over the defaults.
 """
 
+import contextlib
 import dataclasses
 import functools
 import inspect
 import re
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,12 +23,14 @@ from tyro.constructors import (
     UnsupportedTypeAnnotationError,
 )
 
-from bertie import config
+from bertie import basic, config
+from bertie.arguments import before_separator, is_positional, merge_repeated_flags, split_named_arguments, typed_flags
 from bertie.errors import SettingsError
+from bertie.help_texts import argument_help, ending, field_help, introduction, is_layered
 from bertie.wrong_words import readable_errors, refuse_unknown_flags
 
 _LONGEST_RANGE = 10_000
-SECTION = re.compile(r"^(Args|Returns|Raises|Yields|Examples?):\s*$", re.MULTILINE)
+ALL = "--help-all"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,6 +39,12 @@ class Output:
 
     json: bool
     quiet: bool
+
+
+class HelpPrinted(SystemExit):
+    """The help was printed; `ending` is to be printed after it."""
+
+    ending = ""
 
 
 def parse(function: Callable[..., Any], words: list[str]) -> tuple[dict[str, Any], Output]:
@@ -52,17 +61,20 @@ def parse(function: Callable[..., Any], words: list[str]) -> tuple[dict[str, Any
 
     Raises:
         SettingsError: an unknown flag, a missing argument, a wrong value, or a bad settings file.
-        SystemExit: ``--help`` printed the help.
+        HelpPrinted: ``--help`` printed the help; ``--help-all`` prints the flags that it leaves out too.
     """
     command = function.__name__.replace("_", "-")
     parameters = config.signature(function)
-    settings, typed_flags = _read_settings(function, words), _typed_flags(words)
-    words, named = _split_named_arguments(function, words)
-    positional_names = {config.public_name(name) for name, parameter in parameters.items() if _is_positional(parameter)}
+    settings, typed = _read_settings(function, words), typed_flags(words)
+    words, named = split_named_arguments(function, words)
+    positional_names = {config.public_name(name) for name, parameter in parameters.items() if is_positional(parameter)}
     refuse_unknown_flags(function, words, positional_names)
-    words = _merge_repeated_flags(function, words)
-    shape = _argument_class(function, settings | named)
-    with readable_errors(command, words):
+    words = merge_repeated_flags(function, words)
+    every = ALL in before_separator(words)
+    words = ["--help"] if every else words
+    short = not every and is_layered(function) and not {"-h", "--help"}.isdisjoint(before_separator(words))
+    shape = _argument_class(function, settings | named, short=short)
+    with readable_errors(command, words), _with_ending(ending(function, every=not short)):
         marks = (tyro.conf.AvoidSubcommands,)
         parsed: Any = tyro.cli(shape, args=words, prog=f"bertie {command}", config=marks, registry=_constructors())
     values = {name: getattr(parsed, name) for name in parameters}
@@ -74,43 +86,73 @@ def parse(function: Callable[..., Any], words: list[str]) -> tuple[dict[str, Any
     ]
     if empty:  # tyro accepts no words as an empty tuple; a required parameter needs at least one
         raise SettingsError(f"missing: {', '.join(empty)}; see bertie {command} --help")
-    if values.get("seeds") is not None and "seed" not in typed_flags | settings.keys():
+    if values.get("seeds") is not None and "seed" not in typed | settings.keys():
         values.pop("seed", None)  # the default; validate refuses a seed together with seeds
     return config.validate(function, values), Output(json=parsed.json, quiet=parsed.quiet)
 
 
-def _argument_class(function: Callable[..., Any], settings: dict[str, Any]) -> type:
+@contextlib.contextmanager
+def _with_ending(text: str) -> Iterator[None]:
+    """Give the exit after a printed help the text that follows it."""
+    try:
+        yield
+    except SystemExit as stop:
+        if stop.code:
+            raise
+        printed = HelpPrinted(0)
+        printed.ending = text
+        raise printed from None
+
+
+def _argument_class(function: Callable[..., Any], settings: dict[str, Any], *, short: bool = False) -> type:
     """Build the dataclass that tyro fills: a command's parameters and the flags that every command has.
 
-    The settings of a file become defaults.
+    The settings of a file become defaults. A short class, for the short help, has required parameters and basic flags.
     """
-    helps = argument_help(function)
+    helps, marks = argument_help(function), basic.marked(function)
     fields: list[tuple[str, Any, Any]] = []
     for name, parameter in config.signature(function).items():
         required = name not in settings and parameter.default is parameter.empty
+        if short and not (
+            required or config.group_type(parameter.annotation) or name in marks or is_positional(parameter)
+        ):
+            continue
         default = tyro.MISSING if required else settings.get(name, parameter.default)
-        positional = _is_positional(parameter)
+        positional = is_positional(parameter)
         at_least_one = required and positional and typing.get_origin(typing.get_args(parameter.annotation)[0]) is tuple
         details = tyro.conf.arg(
             name=config.public_name(name),
             help=helps.get(name, ""),
             metavar=name.upper() if positional else None,
-            help_behavior_hint="(at least one)" if at_least_one else None,
+            help_behavior_hint="(at least one)" if at_least_one else "" if default is None else None,
         )
         annotation: Any = Annotated[parameter.annotation, details]
-        if group := _group_alternative(parameter):
-            inner: Any = Annotated[group, tyro.conf.arg(name=config.public_name(name))]
-            fields.append((f"{name}_group", inner, default if isinstance(default, group) else group()))
+        kind = config.group_type(parameter.annotation)
+        if short and kind:
+            kind = _short_group(kind)
+            if not is_positional(parameter):
+                if dataclasses.fields(kind):
+                    fields.append((name, Annotated[kind, details], kind()))
+                continue
+        if kind and _group_alternative(parameter):
+            inner: Any = Annotated[kind, tyro.conf.arg(name=config.public_name(name))]
+            fields.append((f"{name}_group", inner, default if isinstance(default, kind) else kind()))
             annotation, default = Annotated[str | None, details], default if isinstance(default, str) else None
         if positional:
             annotation = Annotated[annotation, tyro.conf.Positional]
         fields.append((name, annotation, default))
-    for name, kind, default, text in (
+    for name, own, default, text in (
         ("config", Path | None, None, "Settings file; flags win over it."),
         ("json", bool, False, "Print the result as JSON."),
         ("quiet", bool, False, "Print no progress and no remarks on stderr."),
     ):
-        fields.append((name, Annotated[kind, tyro.conf.arg(help=text)], default))
+        fields.append(
+            (
+                name,
+                Annotated[own, tyro.conf.arg(help=text, help_behavior_hint="" if default is None else None)],
+                default,
+            )
+        )
     shape = dataclasses.make_dataclass(
         function.__name__,
         # A factory, because a dataclass refuses mutable defaults such as dictionaries.
@@ -121,13 +163,26 @@ def _argument_class(function: Callable[..., Any], settings: dict[str, Any]) -> t
         kw_only=True,
         frozen=True,
     )
-    shape.__doc__ = SECTION.split(inspect.getdoc(function) or "")[0]
+    shape.__doc__ = introduction(function)
     return shape
+
+
+def _short_group(group: type) -> Any:
+    """Return a class with the basic fields of a group, for the short help."""
+    texts, marks, kinds = field_help(group), basic.marked(group), basic.hints(group)
+    fields = [
+        (field.name, Annotated[kinds[field.name], tyro.conf.arg(help=texts.get(field.name, ""))], field)
+        for field in dataclasses.fields(group)
+        if field.name in marks
+    ]
+    short = dataclasses.make_dataclass(group.__name__, [(name, kind, field.default) for name, kind, field in fields])
+    short.__doc__ = group.__doc__
+    return short
 
 
 def _group_alternative(parameter: inspect.Parameter) -> type | None:
     """Return the group of a parameter that may be a word or a group: MODEL, or --model.size 4/256; None for others."""
-    return config.group_type(parameter.annotation) if _is_positional(parameter) else None
+    return config.group_type(parameter.annotation) if is_positional(parameter) else None
 
 
 def _word_or_group(parsed: Any, name: str, kind: type, *, before: Any, typed: bool) -> Any:
@@ -234,31 +289,6 @@ def _numbers(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[tuple[int, ...
     )
 
 
-def argument_help(function: Callable[..., Any]) -> dict[str, str]:
-    """Read the description of each parameter in the ``Args`` section of a docstring.
-
-    Args:
-        function: a command function with a Google docstring.
-
-    Returns:
-        One paragraph for each parameter of the section.
-    """
-    parts = SECTION.split(inspect.getdoc(function) or "")  # the text before, then headings and their texts in turn
-    section = dict(zip(parts[1::2], parts[2::2], strict=True)).get("Args", "")
-    helps: dict[str, str] = {}
-    name = ""
-    for line in section.splitlines():
-        if start := re.match(r" {4}\*{0,2}(\w+)(?: \(.*?\))?: *(.*)", line):
-            name, helps[start[1]] = start[1], start[2]
-        elif name and line.strip():
-            helps[name] = f"{helps[name]} {line.strip()}"
-    return helps
-
-
-def _is_positional(parameter: inspect.Parameter) -> bool:
-    return any(isinstance(mark, config.PositionalMarker) for mark in getattr(parameter.annotation, "__metadata__", ()))
-
-
 def _read_settings(function: Callable[..., Any], words: list[str]) -> dict[str, Any]:
     """Read the file that ``--config`` names, if any, and check it against the command."""
     path: str | None = None
@@ -278,69 +308,4 @@ def _read_settings(function: Callable[..., Any], words: list[str]) -> dict[str, 
         raise SettingsError(
             f"{path} holds settings of {command!r}, not of {wanted!r}; repeat it with: bertie run {path}"
         )
-    return config.validate(function, config.left_of_file(settings, _typed_flags(words)), source=path, partial=True)
-
-
-def _typed_flags(words: list[str]) -> set[str]:
-    """Return the names of the parameters whose flags were typed."""
-    flags = words[: words.index("--")] if "--" in words else words
-    return {word.partition("=")[0][2:].replace("-", "_") for word in flags if word.startswith("--")}
-
-
-def _split_named_arguments(function: Callable[..., Any], words: list[str]) -> tuple[list[str], dict[str, Any]]:
-    """Split off positional arguments that are typed as flags, which is allowed together with ``--config``.
-
-    A settings file has a name for every parameter, so ``--config FILE --model MODEL`` overrides its ``model``.
-    """
-    if not any(word.partition("=")[0] == "--config" for word in words):
-        return words, {}
-    parameters = config.signature(function)
-    rest: list[str] = []
-    named: dict[str, Any] = {}
-    remaining = iter(words)
-    for word in remaining:
-        if word == "--":
-            rest += [word, *remaining]
-            break
-        flag, equals, value = word.partition("=")
-        parameter = parameters.get(flag[2:].replace("-", "_")) if flag.startswith("--") else None
-        if parameter is None or not _is_positional(parameter):
-            rest.append(word)
-            continue
-        named[parameter.name] = value if equals else next(remaining, None)
-        if not named[parameter.name]:
-            raise SettingsError(f"{flag} needs a value")
-    return rest, config.validate(function, named, partial=True)
-
-
-def _merge_repeated_flags(function: Callable[..., Any], words: list[str]) -> list[str]:
-    """Merge repeated flags that take several words: `--pair a --pair b` becomes `--pair a b`.
-
-    Numbers of one flag become one word: `--seeds 1 2 3` becomes `--seeds 1,2,3`.
-    """
-    keys = {f"--{key.replace('_', '-')}": annotation for key, annotation in config.known_keys(function).items()}
-    takes_many = {flag for flag, annotation in keys.items() if typing.get_origin(annotation) is tuple}
-    takes_numbers = {flag for flag, annotation in keys.items() if tuple[int, ...] in typing.get_args(annotation)}
-    groups: list[list[str]] = [[]]
-    by_flag: dict[str, list[str]] = {}
-    current = groups[0]
-    for index, word in enumerate(words):
-        if word == "--":
-            groups.append(words[index:])
-            break
-        flag, equals, value = word.partition("=")
-        flag = flag.replace("_", "-")
-        if flag in takes_many:
-            if flag not in by_flag:
-                by_flag[flag] = [flag]
-                groups.append(by_flag[flag])
-            current = by_flag[flag]
-            current += [value] if equals else []
-        elif word.startswith("--"):
-            current = [word]
-            groups.append(current)
-        elif len(current) == 2 and current[0] in takes_numbers and re.fullmatch(r"\d+(-\d+)?,?", word):
-            current[1] = f"{current[1].rstrip(',')},{word.rstrip(',')}"
-        else:
-            current.append(word)
-    return [word for group in groups for word in group]
+    return config.validate(function, config.left_of_file(settings, typed_flags(words)), source=path, partial=True)

@@ -27,10 +27,17 @@ def refuse_unknown_flags(function: Callable[..., Any], words: list[str], places:
         SettingsError: an unknown flag, with the flag that was probably meant, or a switch with a value.
     """
     command = function.__name__.replace("_", "-")
-    kinds: dict[str, Any] = {"config": str, "json": bool, "quiet": bool, "help": bool, **config.known_keys(function)}
+    kinds: dict[str, Any] = {
+        "config": str,
+        "json": bool,
+        "quiet": bool,
+        "help": bool,
+        "help_all": bool,
+        **config.known_keys(function),
+    }
     keys = [key for key, kind in kinds.items() if key in places or not config.group_type(kind)]
     flags = {_flag(key): key for key in keys if key not in places}
-    switches = {_flag(key, no="no-") for key, kind in kinds.items() if kind is bool and key != "help"}
+    switches = {_flag(key, no="no-") for key, kind in kinds.items() if kind is bool and not key.startswith("help")}
 
     def spell(key: str, value: str) -> str:
         if key in places:

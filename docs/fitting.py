@@ -32,10 +32,10 @@ from bertie.training.fitting import rate_in_words
 
 DOCS = Path(__file__).parent
 LEDGER, PAGE = DOCS / "studies" / "fitting.json", DOCS / "measured" / "studies.md"
-CONFIGS = DOCS.parent / "configs" / "finetune"
+CONFIGS = DOCS.parent / "bertie" / "recipes" / "finetune"
 SCRIPT = "docs/fitting.py"
 TASKS = {"sst2": "accuracy", "cola": "matthews", "conll2003": "f1", "pos": "accuracy"}
-"""Task -> its score. Each is a file of configs/finetune, except `pos`, which reads another column of conll2003."""
+"""Task -> its score. Each is a recipe of bertie, except `pos`, which reads another column of conll2003."""
 OTHER = {"pos": ("conll2003", {"words": "0", "tags": "1"})}
 SIZES = (100, 500, 4_000)
 RATES, BATCHES, EPOCHS = (1e-4, 3e-4, 1e-3, 3e-3), (8, 32), (5, 20)

@@ -10,7 +10,7 @@ Three things are measured for each model:
 - its similarities: the correlation of cosines with STS-B's scores, without any training;
 - fine-tuning: SST-2 from 100 and 500 labels, with three seeds and the settings that `bertie finetune` chooses.
 
-DATA is a folder with the files of configs/finetune, at the paths that they have there. A figure in the ledger is not
+DATA is a folder with the files of the recipes, at the paths that they have there. A figure in the ledger is not
 measured again.
 """
 
@@ -158,7 +158,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     running = commands.add_parser("run", help="measure all missing figures")
-    running.add_argument("data", type=Path, help="folder with the data of configs/finetune")
+    running.add_argument("data", type=Path, help="folder with the data of bertie/recipes/finetune")
     running.add_argument("--model", action="append", default=[], metavar="NAME=FOLDER", help="an encoder")
     commands.add_parser("draw", help="draw the table")
     options = parser.parse_args(words)

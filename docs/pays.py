@@ -7,7 +7,7 @@ Each start learns every task from the same items, with the settings that `bertie
 seeds. `--random MODEL` adds a network of MODEL's shape and vocabulary with random weights. `--classical` adds logistic
 regression on hand-written features (`bertie/inference/classical.py`). It needs no seed when it learns from all items;
 from a part of them, each seed draws other items, as for all starts. DATA is a folder with the files of
-configs/finetune, at the paths that they have there. A figure in the ledger is not measured again.
+bertie/recipes/finetune, at the paths that they have there. A figure in the ledger is not measured again.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from docs.fitting import entries_of, pairs
 
 DOCS = Path(__file__).parent
 LEDGER = DOCS / "studies" / "pays.json"
-CONFIGS = DOCS.parent / "configs" / "finetune"
+CONFIGS = DOCS.parent / "bertie" / "recipes" / "finetune"
 PAGES = {"en": DOCS / "measured" / "plateau.md", "zh": DOCS / "measured" / "plateau.zh.md"}
 SCRIPT = "docs/pays.py"
 RANDOM, CLASSICAL = "random weights", "features + logistic regression"
@@ -43,7 +43,7 @@ class Exam:
 
     title: str
     config: str
-    """A file of configs/finetune, for its data, columns and length."""
+    """A file of bertie/recipes/finetune, for its data, columns and length."""
     score: str
     sizes: tuple[int, ...]
     """Numbers of training items; 0 for all."""
@@ -197,7 +197,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     running = commands.add_parser("run", help="measure all missing figures")
-    running.add_argument("data", type=Path, help="folder with the data of configs/finetune")
+    running.add_argument("data", type=Path, help="folder with the data of bertie/recipes/finetune")
     running.add_argument("--model", action="append", default=[], metavar="NAME=FOLDER", help="a pre-trained model")
     running.add_argument("--random", type=Path, help="also measure this model's shape with random weights")
     running.add_argument("--classical", action="store_true", help="also measure logistic regression on features")

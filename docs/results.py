@@ -5,7 +5,7 @@
     python docs/results.py draw                            draw the tables of docs/measured/results.md
 
 A run's settings come from its run.json, with paths reduced to file names. Its name is that of a file in
-configs/finetune. Settings that differ from this file are listed in the entry and in the table. A run replaces an older
+bertie/recipes. Settings that differ from this file are listed in the entry and in the table. A run replaces an older
 one with the same settings and seed.
 """
 
@@ -30,7 +30,7 @@ from bertie.reports.machine import these_versions, this_machine
 DOCS = Path(__file__).parent
 LEDGER = DOCS / "results"
 PAGE = DOCS / "measured" / "results.md"
-CONFIGS = DOCS.parent / "configs" / "finetune"
+CONFIGS = DOCS.parent / "bertie" / "recipes" / "finetune"
 SCRIPT = "docs/results.py"
 OURS = "bertie"
 TARGETS_OF = "minilm"
@@ -99,7 +99,7 @@ def entry_of_run(folder: Path, name: str) -> dict[str, Any]:
     if model is None:
         model = f"random {settings['model.size']}"
         start = [_flag(key, value) for key, value in settings.items() if _is_of_random(key)]
-    command = ["bertie run", f"configs/finetune/{name}.toml", *start, f"--seed {settings.get('seed')}", *flags]
+    command = ["bertie run", name, *start, f"--seed {settings.get('seed')}", *flags]
     return {
         "name": name,
         "by": OURS,
@@ -143,7 +143,7 @@ def _changed(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the run's settings that differ from the data set's file; None for a setting that the run lacks."""
     file = CONFIGS / f"{name}.toml"
     if not file.exists():
-        sys.exit(f"configs/finetune has no {file.name}; give one of {', '.join(sorted(ROWS))}")
+        sys.exit(f"bertie/recipes/finetune has no {file.name}; give one of {', '.join(sorted(ROWS))}")
     fixed = _flat(tomllib.loads(file.read_text(encoding="utf-8")))
     del fixed["command"]
     fixed |= {split: Path(fixed[split]).name for split in ("train", "dev")}

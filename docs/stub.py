@@ -44,6 +44,7 @@ from bertie.items.words import Words as Words
 from bertie.models._padded import TakesPadded
 from bertie.tasks._prediction import Prediction as Prediction
 from bertie.tasks.task import Task as Task
+from bertie.trackers.tracker import Tracker as Tracker
 {imports}
 
 __version__: str
@@ -137,6 +138,8 @@ def parameters(function: Callable[..., Any], written: Types) -> list[str]:
             named_only = True
             lines.append("*")
         default = "" if parameter.default is parameter.empty else " = ..."
+        if name == "track":  # only in Python, see `bertie.commands._python`
+            lines.append("callbacks: Sequence[Tracker] = ...")
         lines.append(f"{public_name(name) if public_name(name) != 'from' else name}: {kind}{default}")
     return lines
 

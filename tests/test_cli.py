@@ -226,7 +226,6 @@ def test_run_repeats_a_written_file(tmp_path: Path, capsys: pytest.CaptureFixtur
         ("taech", "unknown command 'taech'; did you mean 'teach'? (choices: gather-up, run, teach)"),
         ("--teach", "unknown flag --teach before a command; usage: bertie COMMAND [--FLAGS], see bertie --help"),
         ("run nowhere.toml", "nowhere.toml: no such file"),
-        ("run", "missing: FILE; see bertie run --help"),
     ],
 )
 def test_what_the_user_must_change(words: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:

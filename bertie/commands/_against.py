@@ -61,10 +61,10 @@ def compare(parameters: Mapping[str, Any], use: UseSettings) -> Compared:
         "verdict": verdict(comparison, first.name, second.name, len(items)),
         "told_apart": comparison.is_significant,
         "scores": {name: each.first for name, each in comparison.differences.items()},
-        "differences": [_score_row(name, each) for name, each in comparison.differences.items()],
+        "differences": [difference_row(name, each) for name, each in comparison.differences.items()],
     }
     if comparison.over_runs is not None:
-        values["over_runs"] = [_score_row(comparison.main, comparison.over_runs)]
+        values["over_runs"] = [difference_row(comparison.main, comparison.over_runs)]
     if comparison.num_first or comparison.num_second:
         values |= {"model_better_on": comparison.num_first, "against_better_on": comparison.num_second}
         values["rows_model_better"] = [_row_record(row, items) for row in comparison.first_alone[:_MAX_SHOWN]]
@@ -84,7 +84,7 @@ def verdict(result: Comparison, first: str, second: str, num_rows: int) -> str:
 
     def interval(each: Difference) -> str:
         low, high = sorted((sign * each.low, sign * each.high))
-        return f"{format_number(low)} to {format_number(high)}, p {_p(each.p)}"
+        return f"{format_number(low)} to {format_number(high)}, p {p_text(each.p)}"
 
     intervals = f"95 % interval {interval(rows)}"
     if over_seeds is not None:
@@ -111,7 +111,11 @@ def _evaluate_both(parameters: Mapping[str, Any], use: UseSettings) -> tuple[Sid
                 items, first_task = _read_items(predictor, parameters), predictor.task
             check_alike(first_task, predictor.task, (str(parameters["model"]), str(model)))
             predictor.task.check_items(items, parameters["file"])
-            predictions.append(_predictions(predictor, items, parameters, str(model)))
+            predictions.append(
+                predictions_of(
+                    predictor, items, str(model), seed=parameters["seed"], batch_tokens=parameters["batch_tokens"]
+                )
+            )
         sides.append(Side(str(name), predictor.task, predictions))
     return sides[0], sides[1], items
 
@@ -130,7 +134,16 @@ def _read_items(predictor: Any, parameters: Mapping[str, Any]) -> Sequence[Any]:
     return table.items
 
 
-def _predictions(predictor: Any, items: Sequence[Any], parameters: Mapping[str, Any], model: str) -> Sequence[Any]:
+def predictions_of(predictor: Any, items: Sequence[Any], model: str, *, seed: int, batch_tokens: int) -> Sequence[Any]:
+    """Predict labelled items.
+
+    Args:
+        predictor: a loaded model.
+        items: labelled items.
+        model: its name, for the progress bar.
+        seed: seed of masks.
+        batch_tokens: largest number of tokens in a batch.
+    """
     from bertie.inference.evaluate import evaluate
 
     network = predictor.expect(len(items))
@@ -140,14 +153,15 @@ def _predictions(predictor: Any, items: Sequence[Any], parameters: Mapping[str, 
             predictor.task,
             items,
             predictor.tokenizer,
-            max_tokens=parameters["batch_tokens"],
-            seed=parameters["seed"],
+            max_tokens=batch_tokens,
+            seed=seed,
             bar=bar,
         )
     return evaluation.predictions
 
 
-def _score_row(name: str, each: Difference) -> dict[str, Any]:
+def difference_row(name: str, each: Difference) -> dict[str, Any]:
+    """Return one score's difference as figures."""
     return {
         "score": name,
         "model": each.first,
@@ -185,7 +199,8 @@ def _unit(name: str) -> str:
     return " points" if is_share(name) else ""
 
 
-def _p(value: float) -> str:
+def p_text(value: float) -> str:
+    """Return a probability as it follows the letter p: "= 0.03" or "< 0.001"."""
     return "< 0.001" if value < 0.001 else f"= {value:.2g}"
 
 
@@ -214,7 +229,7 @@ def _score_cells(result: Comparison) -> list[list[str]]:
             *(_number_format(name)(value) for value in (one.first, one.second)),
             _number_format(name)(one.difference, sign=True),
             f"{_number_format(name)(one.low)} to {_number_format(name)(one.high)}",
-            _p(one.p).removeprefix("= "),
+            p_text(one.p).removeprefix("= "),
             one.test,
         ]
         for name, one in [*result.differences.items(), *over_seeds]
@@ -252,7 +267,7 @@ def _write_report(
                 "rows": len(items),
             },
             about={
-                "difference": f"95 % interval {write_score(lead.low)} to {write_score(lead.high)}, p {_p(lead.p)}",
+                "difference": f"95 % interval {write_score(lead.low)} to {write_score(lead.high)}, p {p_text(lead.p)}",
                 "model": f"{name_of(result.main)} of {first}",
                 "against": f"{name_of(result.main)} of {second}",
                 "rows": f"{result.num_first:,} better by the model, {result.num_second:,} by the other",

@@ -10,7 +10,9 @@ from bertie import progress
 from bertie.errors import SettingsError
 
 if TYPE_CHECKING:
+    from bertie.corpus.shards import Corpus
     from bertie.formats.format import Bundle
+    from bertie.tasks.task import Task
     from bertie.training.fitting import EncoderFacts, Fit, TaskProfile, UserSettings
     from bertie.training.schedule import RunLength
 
@@ -137,3 +139,25 @@ def _choice_note(chosen: Fit, given: UserSettings, encoder: EncoderFacts, lesson
     if not chosen_texts:
         return ""
     return f"{', '.join(chosen_texts)}: {lesson.num_items:,} examples, {encoder}"
+
+
+def corpus_horizon(
+    corpus: Corpus,
+    objective: Task,
+    steps: int | None,
+    tokens: int | None,
+    epochs: int | None,
+    budget: str | None,
+    *,
+    seed: int,
+    length: int,
+    size: int,
+) -> RunLength:
+    """Return the run's length from the one setting given; epochs are converted to steps."""
+    from bertie.sampling.sampler import Sampler
+    from bertie.training.schedule import RunLength, parse_duration
+
+    if epochs is not None:
+        sampler = Sampler(corpus, seed=seed, length=length, batch_tokens=size, plan=objective.corpus_plan())
+        steps = sum(sampler.num_batches(epoch) for epoch in range(epochs))
+    return RunLength(steps, tokens, None if budget is None else parse_duration(budget))

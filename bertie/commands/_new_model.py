@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from bertie import registry
+from bertie.basic import Basic
 from bertie.errors import SettingsError
 from bertie.tokenizer.reading import load_tokenizer
 
@@ -20,7 +21,7 @@ class ModelSettings:
 
     architecture: str = "bert"
     """A file of bertie/models."""
-    size: str | None = None
+    size: Basic[str | None] = None
     """A named size of the architecture (tiny, mini, small, base, ...), or layers/hidden such as 4/256."""
     num_heads: int | None = None
     """Attention heads of a layer; by default those of the size."""

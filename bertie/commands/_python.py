@@ -1,7 +1,8 @@
 """The commands as Python functions."""
 
 import functools
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from bertie import registry
@@ -22,5 +23,20 @@ def python_function(name: str) -> Callable[..., Any]:
             if found := torch_error(error):
                 raise found from error
             raise
+
+    return _taking_callbacks(call) if "track" in inspect.signature(command).parameters else call
+
+
+def _taking_callbacks(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a training command take `callbacks`: trackers that are objects, which no settings file can hold."""
+
+    @functools.wraps(command)
+    def call(*arguments: Any, callbacks: Sequence[Any] = (), **settings: Any) -> Any:
+        if not callbacks:
+            return command(*arguments, **settings)
+        from bertie.training.tracking import with_callbacks
+
+        with with_callbacks(callbacks):
+            return command(*arguments, **settings)
 
     return call

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, get_type_hints
 from bertie import config, progress
 from bertie.commands.command import Report
 from bertie.errors import BertieError, Interrupted, SettingsError
+from bertie.trackers.tracker import check
 
 if TYPE_CHECKING:
     from bertie.metrics.spread import Spread
@@ -54,6 +55,7 @@ def with_seeds(settled: Settled = lambda given, first, out: {}) -> Callable[[Cal
     def wrapped(command: Callable[P, Kind]) -> Callable[P, Kind]:  # the command itself always gets `seeds` None
         @functools.wraps(command)
         def call(*args: P.args, **kwargs: P.kwargs) -> Kind:
+            check(kwargs.get("track"))
             if kwargs.get("seeds") is None:
                 return command(*args, **kwargs)
             bound = inspect.signature(command).bind(*args, **kwargs)
@@ -103,7 +105,7 @@ def each_seed(
             progress.note(f"seed {seed}, {number} of {len(seeds)}")
             folder = folder_of(out, seed)
             report = _run_seed(command, {**common, "seed": seed, "out": folder}, seeds)
-            runs.append(Run(seed, folder, report, _scores(report, folder)))
+            runs.append(Run(seed, folder, report, scores_of(report.values, folder)))
             common |= settled(common, settings_of(folder) or {}, folder) if number == 1 else {}
     except BaseException:
         if is_new and not any(folder_of(out, seed).exists() for seed in seeds):
@@ -192,11 +194,15 @@ def _run_seed(command: Callable[..., Report], given: dict[str, Any], seeds: Sequ
         raise type(error)(f"seed {seed}: {error}" if len(seeds) > 1 else str(error)) from error
 
 
-def _scores(report: Report, folder: Path) -> dict[str, float]:
-    """Return the scores of a run: those on dev, or else its training figures."""
+def scores_of(values: Mapping[str, Any], folder: Path) -> dict[str, float]:
+    """Return the scores of a run: those on dev, or else its training figures.
+
+    Args:
+        values: the figures of the run.
+        folder: its folder, whose last logged loss is the score of a run without other figures.
+    """
     from bertie.training.journal import read
 
-    values = report.values
     if scores := values.get("scores"):
         return dict(scores)
     for prefix in ("dev_", "train_"):
@@ -213,7 +219,7 @@ def _scores(report: Report, folder: Path) -> dict[str, float]:
     return {"train_loss": last["loss"]} if isinstance(last.get("loss"), float) else {}
 
 
-def _main_score(scores: Mapping[str, float], task: str | None) -> str:
+def main_score(scores: Mapping[str, float], task: str | None) -> str:
     """Return the name of the score that ranks the runs; "" without scores."""
     from bertie.tasks._lookup import task_class
 
@@ -243,7 +249,7 @@ def _combined(runs: Sequence[Run], out: Path, command: str, kind: type[Kind], ta
 
     names = [name for name in runs[0].scores if all(name in run.scores for run in runs)]
     spreads = {name: spread_of([run.scores[name] for run in runs]) for name in names}
-    main = _main_score({name: runs[0].scores[name] for name in names}, task)
+    main = main_score({name: runs[0].scores[name] for name in names}, task)
     best, typical = _rank(runs, main)
     values: dict[str, Any] = {
         "folder": str(out),

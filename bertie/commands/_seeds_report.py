@@ -44,7 +44,7 @@ def write_report(
             title=f"{'Fine-tuning' if command == 'finetune' else 'Pre-training'} {out.name}, {len(runs)} seeds",
             kind="seeds",
             summary={name: spread.mean for name, spread in spreads.items()},
-            about={name: _spread_text(name, spread) for name, spread in spreads.items()},
+            about={name: spread_text(name, spread) for name, spread in spreads.items()},
             runs={f"seed {run.seed}": read(run.folder / "metrics.jsonl") for run in runs},
             tables=_tables(runs, spreads),
             comparisons=[Comparison("Every seed", rows, unit="%" if main in share_scores else "")] if rows else [],
@@ -70,7 +70,8 @@ def _title(name: str) -> str:
     return name_of(name)
 
 
-def _spread_text(name: str, spread: Spread) -> str:
+def spread_text(name: str, spread: Spread) -> str:
+    """Return the spread of a score over seeds in words."""
     if spread.deviation is None:
         return "one seed"
     ends = f"{precise(name, spread.low)} to {precise(name, spread.high)}"

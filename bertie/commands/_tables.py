@@ -22,6 +22,7 @@ from bertie.errors import DataError, SettingsError
 if TYPE_CHECKING:
     from bertie.readers.reading import Table
     from bertie.tasks.task import Task
+    from bertie.training.runfolder import RunFolder
 
 _SPLIT_EPOCH = 0x5917  # keeps this draw independent of the epochs' orders
 _SPLIT = "split.json"
@@ -41,13 +42,16 @@ class Tables:
     split: dict[str, Any] = field(default_factory=dict)
     """The table, the share, the seed, and the line numbers of the held-out rows; empty if no share is held out."""
 
-    def keep(self, folder: Path) -> None:
-        """Write the tables passed from Python and the split to the run folder, so that the run can be repeated."""
-        for name, path in self.copies.items():
-            shutil.copyfile(path, folder / name)
-            progress.note(f"{folder / name}: a copy of the table, so that bertie run {folder} can repeat the run")
+    def keep(self, folder: RunFolder) -> None:
+        """Write the tables passed from Python, the split and the dev items' fingerprint to the folder of a run."""
+        path = folder.path
+        for name, table in self.copies.items():
+            shutil.copyfile(table, path / name)
+            progress.note(f"{path / name}: a copy of the table, so that bertie run {path} can repeat the run")
         if self.split:
-            (folder / _SPLIT).write_text(json.dumps(self.split) + "\n", encoding="utf-8")
+            (path / _SPLIT).write_text(json.dumps(self.split) + "\n", encoding="utf-8")
+        if self.dev:
+            folder.keep("dev_data", fingerprint(self.dev))
 
 
 def read_tables(

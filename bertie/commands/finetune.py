@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from bertie import config, progress
+from bertie.basic import Basic
 from bertie.commands._fitting import horizon_of, origin
 from bertie.commands._new_model import ModelSettings, RandomStart, start_of
 from bertie.commands._seeds import with_seeds
@@ -17,6 +18,7 @@ from bertie.training.settings import (
     LoraSettings,
     OptimizerSettings,
     ScheduleSettings,
+    TrackerName,
     TrainingSettings,
 )
 
@@ -46,21 +48,21 @@ def finetune(
     *,
     train: Path,
     out: Path,
-    task: str = "classification",
+    task: Basic[str] = "classification",
     tokenizer: Path | None = None,
-    dev: Path | None = None,
+    dev: Basic[Path | None] = None,
     train_limit: int | None = None,
     dev_limit: int | None = None,
-    columns: dict[str, str] | None = None,
+    columns: Basic[dict[str, str] | None] = None,
     steps: int | None = None,
-    epochs: int | None = None,
-    budget: str | None = None,
-    batch_size: int | None = None,
-    length: int | None = None,
+    epochs: Basic[int | None] = None,
+    budget: Basic[str | None] = None,
+    batch_size: Basic[int | None] = None,
+    length: Basic[int | None] = None,
     truncation: Literal["truncate", "error", "window"] | None = None,
     stride: int | None = None,
     settings: dict[str, Any] | None = None,
-    learning_rate: float | None = None,
+    learning_rate: Basic[float | None] = None,
     optimizer: OptimizerSettings = OptimizerSettings(),
     schedule: ScheduleSettings = ScheduleSettings(),
     training: TrainingSettings = TrainingSettings(save_every=0),
@@ -71,10 +73,11 @@ def finetune(
     precision: Literal["auto", "fp32", "bf16"] = "auto",
     device: str = "auto",
     threads: int | None = None,
-    seed: int = 0,
-    seeds: tuple[int, ...] | None = None,
+    seed: Basic[int] = 0,
+    seeds: Basic[tuple[int, ...] | None] = None,
+    track: tuple[TrackerName, ...] = (),
     split_seed: int | None = None,
-    resume: bool = False,
+    resume: Basic[bool] = False,
     accept_changes: bool = False,
 ) -> FinetuneReport:
     """Fine-tune a model, pre-trained or with random weights, on labelled data.
@@ -116,11 +119,16 @@ def finetune(
         seed: seed of random weights, the new head, LoRA's updates, the order of items and dropout.
         seeds: several, such as 1,2,3 or 1-5: one run for each in a subfolder of `out`, then mean, deviation, interval.
         split_seed: seed of the share that --dev 20% holds out; when not given, the run's seed, or 0 with --seeds.
+        track: programs that show the figures while the run trains, such as tensorboard (docs/tasks.md).
         resume: continue the run in `out`.
         accept_changes: with --resume: continue although settings or files of the run have changed since it started.
 
     Returns:
         Scores on the dev table.
+
+    Example:
+        bertie finetune bert-base-uncased --train train.csv --dev 20% --out out/reviews
+        bertie predict out/reviews/model "A film to remember."
     """
     parameters = dict(locals())
     from bertie.commands._dev import DevTable
@@ -160,7 +168,7 @@ def finetune(
         if folder.finished:
             progress.note(f"{out} is already finished; nothing to do")
             return _report(folder, folder.values, table.items[0])
-        tables.keep(folder.path)
+        tables.keep(folder)
         gigabytes = freeze_cache if horizon.steps is None or horizon.steps > epoch_steps else 0.0
         activations = _frozen_outputs(network, bundle, table.items, folder, gigabytes, resolved, hardware)
         sizes = {"batch_size": fit.batch_size, "micro_tokens": training.micro_tokens}
@@ -302,6 +310,7 @@ def _finish(dev: "DevTable", folder: "RunFolder", position: "RunState", job: "Ru
         num_parameters=sum(value.numel() for value in bundle.model.parameters()),
         steps=position.step,
         reading=said(bundle.extra),
+        classes=dev.found.per_class if dev.found else None,
     )
     write(replace(bundle, card=card, extra={**bundle.extra, "scores": scores}), folder.model, overwrite=True)
     write_report(

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from bertie import config, progress
+from bertie.basic import Basic
 from bertie.commands._chinese_words import warn_of_single_characters
 from bertie.commands._clozes import guesses, side_by_side
 from bertie.commands._continuing import ContinuedRun, kept_share, peak_for, shortened, train_new_head
 from bertie.commands._first_weights import first_guesses, peak_of, set_first_weights, with_optimizer
+from bertie.commands._fitting import corpus_horizon
 from bertie.commands._held_out import DevCorpus, opened
 from bertie.commands._new_model import ModelSettings, RandomStart
 from bertie.commands._prepared_text import Request, prepared, reusing
@@ -24,7 +26,7 @@ from bertie.commands._yardsticks import Yardsticks, measure_yardsticks, recipe_o
 from bertie.commands.command import Report
 from bertie.config import Positional
 from bertie.errors import DataError, SettingsError
-from bertie.training.settings import DistillSettings, OptimizerSettings, ScheduleSettings, TrainingSettings
+from bertie.training.settings import DistillSettings, OptimizerSettings, ScheduleSettings, TrackerName, TrainingSettings
 
 if TYPE_CHECKING:
     from bertie.corpus.shards import Corpus
@@ -45,23 +47,23 @@ def _like_first_run(parameters: Mapping[str, Any], settings: Mapping[str, Any], 
 def pretrain(
     files: Positional[tuple[str, ...]] = (),
     *,
-    corpus: Path | None = None,
+    corpus: Basic[Path | None] = None,
     out: Path,
     model: ModelSettings = ModelSettings(),
-    from_: str | None = None,
+    from_: Basic[str | None] = None,
     add_words: str | None = None,
-    dev: Path | None = None,
+    dev: Basic[Path | None] = None,
     probe: Path | None = None,
-    vocab_size: int | None = None,
-    task: str | None = None,
-    steps: int | None = None,
+    vocab_size: Basic[int | None] = None,
+    task: Basic[str | None] = None,
+    steps: Basic[int | None] = None,
     tokens: int | None = None,
     epochs: int | None = None,
-    budget: str | None = None,
-    length: int = 128,
+    budget: Basic[str | None] = None,
+    length: Basic[int] = 128,
     stages: str | None = None,
     batch_tokens: int | None = None,
-    learning_rate: float | None = None,
+    learning_rate: Basic[float | None] = None,
     keep: float | None = None,
     mask_rate: float | None = None,
     max_masked: int | None = None,
@@ -74,9 +76,10 @@ def pretrain(
     precision: Literal["auto", "fp32", "bf16"] = "auto",
     device: str = "auto",
     threads: int | None = None,
-    seed: int = 0,
-    seeds: tuple[int, ...] | None = None,
-    resume: bool = False,
+    seed: Basic[int] = 0,
+    seeds: Basic[tuple[int, ...] | None] = None,
+    track: tuple[TrackerName, ...] = (),
+    resume: Basic[bool] = False,
     accept_changes: bool = False,
 ) -> Report:
     """Pre-train an encoder on text or on a prepared corpus, from random weights or from an existing model.
@@ -124,11 +127,16 @@ def pretrain(
         threads: CPU threads; all cores when not given.
         seed: seed of random weights, the order of the text, masks and dropout.
         seeds: several, such as 1,2,3 or 1-5: one run for each in a subfolder of `out`, then mean, deviation, interval.
+        track: programs that show the figures while the run trains, such as tensorboard (docs/tasks.md).
         resume: continue the run in `out`.
         accept_changes: with --resume: continue although settings or files of the run have changed since it started.
 
     Returns:
         The run's figures.
+
+    Example:
+        bertie pretrain texts/*.txt --budget 20m --out out/encoder
+        bertie finetune out/encoder/model --train train.csv --dev 20% --out out/reviews
     """
     parameters = {**locals(), "files": files or None}  # None, as in runs older than this parameter
     from bertie.nn.device import resolve_device, set_threads
@@ -167,7 +175,7 @@ def pretrain(
     parameters |= {"learning_rate": peak, "probe": None if probe_table is None else probe_table.path}
     learner, lesson = with_teacher(network, bundle, distill, seed=seed)
     size = dialled.batch_tokens
-    horizon = _horizon(text, objective, steps, tokens, epochs, budget, seed=seed, length=longest, size=size)
+    horizon = corpus_horizon(text, objective, steps, tokens, epochs, budget, seed=seed, length=longest, size=size)
     facts: dict[str, Any] = {"data": text.fingerprint, "settings_file": config, "prepared": bool(files or add_words)}
     with RunFolder.open(out, "pretrain", parameters, resume=resume, **facts) as folder:
         if folder.finished:
@@ -305,28 +313,6 @@ def _with_positions(schedule: ScheduleSettings, stages: "Sequence[Stage]", bundl
         reason = "the run has one length of sequences" if learned else f"{bundle.architecture} learns no positions"
         raise SettingsError(f"schedule.random_positions has no effect: {reason}; leave it out")
     return replace(schedule, random_positions=None)
-
-
-def _horizon(
-    corpus: "Corpus",
-    objective: "Task",
-    steps: int | None,
-    tokens: int | None,
-    epochs: int | None,
-    budget: str | None,
-    *,
-    seed: int,
-    length: int,
-    size: int,
-) -> "RunLength":
-    """Return the run's length from the one setting given; epochs are converted to steps."""
-    from bertie.sampling.sampler import Sampler
-    from bertie.training.schedule import RunLength, parse_duration
-
-    if epochs is not None:
-        sampler = Sampler(corpus, seed=seed, length=length, batch_tokens=size, plan=objective.corpus_plan())
-        steps = sum(sampler.num_batches(epoch) for epoch in range(epochs))
-    return RunLength(steps, tokens, None if budget is None else parse_duration(budget))
 
 
 def _network(bundle: "Bundle", source: str | None, corpus: "Corpus", *, seed: int) -> "TaskModel":

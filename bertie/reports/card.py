@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from bertie.reports.figures import name_of
+from bertie.reports.machine import these_versions
 from bertie.reports.text import fit
 from bertie.tasks.task import CardText, Task
 from bertie.version import VERSION
@@ -39,6 +40,7 @@ def model_card(
     seed: int | None = None,
     reading: str = "",
     start: str = "",
+    classes: Mapping[str, Mapping[str, float]] | None = None,
 ) -> str:
     """Return the text of the card.
 
@@ -60,6 +62,7 @@ def model_card(
         seed: the seed of the run.
         reading: how the training file was read, in one line.
         start: how random weights were initialized, in one line.
+        classes: the figures of each class on the dev set, by label; None or empty if there are none.
     """
     title = task.card.title or f"A BERT model for {task.name.replace('_', ' ')}"
     described = replace(task.card, title=title)
@@ -73,7 +76,7 @@ def model_card(
         "seed": "" if seed is None else str(seed),
         "data fingerprint": data[:16],
         "training data": reading,
-        "trained with": f"bertie {VERSION}",
+        "trained with": f"bertie {VERSION}, torch {these_versions().get('torch', 'unknown')}",
     }
     parts = [
         _front_matter(task.name, described, measured, name, languages, license_id, base_model, dev_data),
@@ -81,7 +84,7 @@ def model_card(
         f"{described.title}, trained with bertie.{_parameters(num_parameters)}{_labels(labels)}",
         f"## Use\n\n{fenced(_bertie_example(described, languages), 'python')}\n\nThe folder is in the Hugging Face "
         f"format, so transformers loads it too:\n\n{fenced(_transformers_example(described), 'python')}",
-        f"## Scores\n\n{_scores(scores, dev_data)}",
+        f"## Scores\n\n{_scores(scores, dev_data)}{_classes(classes or {})}",
         "## Training\n\n"
         + "\n".join(f"- {fact}: {line(value)}" for fact, value in origin.items() if value)
         + f"\n\n{fenced(command, 'sh')}\n\nThe complete settings in `config.toml`:\n\n{fenced(settings, 'toml')}",
@@ -178,6 +181,25 @@ def _scores(scores: Mapping[str, float], dev_data: str) -> str:
     dataset = line(dev_data or "the dev set of the run")
     remark = f"Measured on {dataset} in one run. Another seed gives other scores."
     return f"{remark}\n\n| score | value |\n| --- | ---: |\n{rows}"
+
+
+def _classes(classes: Mapping[str, Mapping[str, float]]) -> str:
+    """Return a table of the figures of each class; empty without any."""
+    names = list(dict.fromkeys(name for figures in classes.values() for name in figures))
+    if not names:
+        return ""
+    head = " | ".join(line(name_of(name)) for name in names)
+    rows = "\n".join(
+        f"| {line(label)} | {' | '.join(_figure(figures.get(name)) for name in names)} |"
+        for label, figures in classes.items()
+    )
+    return f"\n\n| class | {head} |\n| --- |{' ---: |' * len(names)}\n{rows}"
+
+
+def _figure(value: float | None) -> str:
+    if value is None or not math.isfinite(value):
+        return "–"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
 
 
 def _parameters(count: int | None) -> str:

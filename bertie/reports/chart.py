@@ -34,6 +34,8 @@ class Series:
     """Draw a running mean over the faint values; has no effect on fewer than 30 points."""
     colour: int | None = None
     """0 to 5; by default, the index of the series."""
+    faint: bool = False
+    """Draw a thin, pale line without a legend and values, behind a line that has them."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,8 @@ def lines(
     left = 14 + 6.4 * max(len(name) for name in (*names, x_label))
     frame = _Frame(width, height, left, _x_scale([x for x, _ in real]), y_scale)
     drawn = "".join(_line(frame, colour, part, points) for colour, part, points in kept)
-    last = [(colour, part.name, _last(part, points)) for colour, part, points in kept]
+    named = [each for each in kept if not each[1].faint]
+    last = [(colour, part.name, _last(part, points)) for colour, part, points in named]
     values = ", ".join(f"{name} {y_format(value)}" for _, name, value in last if value is not None)
     compared = "".join(f"; {word} {y_format(y)}" for y, word in levels)
     alternative = f"{title} over {x_label}; last values: {values}{compared}"
@@ -111,7 +114,7 @@ def lines(
         f'<figure class="chart {size}"><figcaption>{safe(title)}{_legend(last, y_format)}</figcaption>'
         f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{safe(alternative)}">'
         f"{_axes(frame, names, x_label)}{_marks(frame, marks)}{drawn}"
-        f"{_levels(frame, levels, y_format)}{_bands(frame, kept, x_label, y_format)}</svg></figure>"
+        f"{_levels(frame, levels, y_format)}{_bands(frame, named, x_label, y_format)}</svg></figure>"
     )
 
 
@@ -179,6 +182,8 @@ def _line(frame: _Frame, colour: int, part: Series, points: Sequence[Point]) -> 
     smooth = _is_smoothed(part, points)
     shown = thin(points)
     drawing = ""
+    if part.faint:
+        return _path(frame, smoothed(points) if smooth else shown, f"raw c{colour}")
     if smooth:
         drawing = _path(frame, shown, f"raw c{colour}")
         shown = smoothed(points)

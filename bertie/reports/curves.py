@@ -39,18 +39,19 @@ def curves(records: Records, summary: Mapping[str, Any]) -> str:
     return f'<div class="charts">{"".join(drawn)}</div>{_evaluations(records)}' if drawn else ""
 
 
-def overlaid(runs: Mapping[str, Records]) -> str:
+def overlaid(runs: Mapping[str, Records], groups: Mapping[str, str] | None = None) -> str:
     """Draw several runs into the same charts, one line per run: dev values if there are any, else training values.
 
     Args:
         runs: records by the run's name.
+        groups: the group of each run, by name; a group of several runs is drawn as its mean over pale lines.
 
     Returns:
         The charts; empty if no run has a figure with values at two or more steps.
     """
     names = list(dict.fromkeys(name for records in runs.values() for name in _ordered(records)))
     ordered = _in_order([name for name in names if name not in _LAST])
-    drawn = [_chart_of_runs(runs, name, size) for name, size in _sized(ordered)]
+    drawn = [_chart_of_runs(runs, groups or {}, name, size) for name, size in _sized(ordered)]
     return f'<div class="charts">{"".join(drawn)}</div>' if drawn else ""
 
 
@@ -107,16 +108,32 @@ def _chart(records: Records, summary: Mapping[str, Any], name: str, size: str) -
     return _lines(name, series, size, marks=marks, across=levels(summary, name))
 
 
-def _chart_of_runs(runs: Mapping[str, Records], name: str, size: str) -> str:
+def _chart_of_runs(runs: Mapping[str, Records], groups: Mapping[str, str], name: str, size: str) -> str:
     """Draw one figure of several runs: dev values if any run has them, else training values."""
     kind = "dev" if any(_points(records, "dev", name) for records in runs.values()) else "train"
-    series = []
+    members: dict[str, list[list[Point]]] = {}
     for run, records in runs.items():
         points = _points(records, kind, name)
         if any(y is not None for _, y in points):
-            series.append(Series(run, points, marked=kind == "dev" and len(points) <= 40, smooth=kind == "train"))
+            members.setdefault(groups.get(run, run), []).append(points)
+    order = list(dict.fromkeys(groups.get(run, run) for run in runs))  # a group has one colour in all charts
+    faint, bold = [], []
+    for group, lines_of_group in members.items():
+        style: dict[str, Any] = {"colour": order.index(group), "smooth": kind == "train"}
+        if len(lines_of_group) > 1:
+            faint += [Series(group, points, faint=True, **style) for points in lines_of_group]
+        middle = _mean_of(lines_of_group)
+        bold.append(Series(group, middle, marked=kind == "dev" and len(middle) <= 40, **style))
     marks = changes(next(iter(runs.values())))
-    return _lines(name, series, size, marks=marks, title=f"{name_of(name)}, {kind}")
+    return _lines(name, [*faint, *bold], size, marks=marks, title=f"{name_of(name)}, {kind}")
+
+
+def _mean_of(members: Sequence[Sequence[Point]]) -> list[Point]:
+    """Return the mean of several lines at the x values that all of them have; a gap where one has a gap."""
+    values = [dict(points) for points in members]
+    shared = [x for x, _ in members[0] if all(x in each for each in values)]
+    rows = [(x, [each[x] for each in values]) for x in shared]
+    return [(x, None if None in ys else math.fsum(y for y in ys if y is not None) / len(ys)) for x, ys in rows]
 
 
 def _lines(

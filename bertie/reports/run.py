@@ -24,9 +24,12 @@ _KINDS = {
     "evaluate": "Evaluation",
     "seeds": "The same run with several seeds",
     "against": "Two models on the same data",
+    "compare": "Runs compared",
     "demo": "From raw text to your own model",
 }
 _SEEDS = "All figures come from a single run. Another seed gives other figures; --seeds 1,2,3 measures the difference."
+_SEEDS_DRAWN = "One line per seed, with dev values if there are any."
+_MEANS = "Dev values if there are any. A bold line over pale ones is the mean of runs that differ by their seeds alone."
 _ONE_RUN = {"pretrain": (_SEEDS,), "finetune": (_SEEDS,)}
 # The figures to show large, most important first; dev values before training values.
 _BIG = (
@@ -69,7 +72,7 @@ class RunReport:
     """Everything that a report shows; empty parts are left out."""
 
     title: str
-    kind: Literal["pretrain", "finetune", "evaluate", "demo", "seeds", "against"]
+    kind: Literal["pretrain", "finetune", "evaluate", "demo", "seeds", "against", "compare"]
     summary: Mapping[str, Any]
     """Figures at the top, by name; the most important ones are shown large."""
     about: Mapping[str, str] = field(default_factory=dict)
@@ -78,6 +81,8 @@ class RunReport:
     """Lines of metrics.jsonl."""
     runs: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     """The records of several runs, by name; their curves are drawn into the same charts."""
+    groups: Mapping[str, str] = field(default_factory=dict)
+    """The group of each of these runs; a group of several is drawn as its mean over pale lines."""
     tables: Sequence[Rows] = ()
     settings: str = ""
     """Text of config.toml."""
@@ -184,8 +189,8 @@ def _curves(run: RunReport) -> str:
     if run.kind in ("evaluate", "against"):
         return ""  # no training
     if run.runs:
-        drawn = overlaid(run.runs) or _missing("No figures were logged.")
-        return section("Curves", drawn, remark="One line per seed, with dev values if there are any.")
+        drawn = overlaid(run.runs, run.groups) or _missing("No figures were logged.")
+        return section("Curves", drawn, remark=_MEANS if run.groups else _SEEDS_DRAWN)
     drawn = curves(run.records, run.summary) or _missing("No figures were logged.")
     return section("Curves", drawn, remark=_about_curves(run))
 

@@ -8,7 +8,7 @@ import json
 import math
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -26,14 +26,15 @@ class Journal:
 
     Args:
         path: the file, created if it doesn't exist. After a crash its last line may be incomplete: `cut` it first.
+        follow: called with each record after it was written.
 
     Raises:
         ResourceError: the disk is full.
         SettingsError: the file can't be written to.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, follow: Callable[[dict[str, Any]], None] = lambda record: None) -> None:
+        self._path, self._follow = path, follow
         self._waiting = b""  # lines that couldn't be written yet
         self._warned = False
         self._sums = _sums(path)
@@ -57,6 +58,7 @@ class Journal:
         line = (json.dumps(_plain(record), allow_nan=False) + "\n").encode()
         self._sums.append(_sum(line))
         self._append(line)
+        self._follow(record)
 
     def sync(self) -> None:
         """Force everything written so far to disk, so that it survives a power cut."""

@@ -34,6 +34,7 @@ from bertie.training.runfolder import RunFolder
 from bertie.training.schedule import RunLength, learning_rate
 from bertie.training.selection import Selection
 from bertie.training.settings import OptimizerSettings, ScheduleSettings, TrainingSettings
+from bertie.training.tracking import tracked
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +116,8 @@ def run(job: RunSpec, folder: RunFolder) -> RunState:
     this.restore()
     with (
         memory_kept(),
-        Journal(folder.metrics) as this.journal,
+        tracked(folder, this.state.step) as followers,
+        Journal(folder.metrics, followers.log) as this.journal,
         interrupts() as stop,
         progress.bar("Training", total=job.horizon.amount, unit=job.horizon.unit) as bar,
     ):

@@ -50,6 +50,9 @@ class RunFolder:
         self.checkpoints = path / "checkpoints"
         self.model = path / "model"
         self.report = path / "report.html"
+        self.command = ""
+        self.settings: Mapping[str, Any] = {}
+        """Settings of this call, by dotted key."""
         self.accepts_changes = False
         """Whether the user accepts what has changed since the run began."""
         self._keeps_checkpoints = False
@@ -94,7 +97,8 @@ class RunFolder:
             folder = cls(path, _lock(path))
         folder.accepts_changes = bool(parameters.get("accept_changes"))
         parameters = {name: value for name, value in parameters.items() if name != "accept_changes"}
-        folder._keeps_checkpoints = flat(parameters).get("training.keep") is not None
+        folder.command, folder.settings = command, flat(parameters)
+        folder._keeps_checkpoints = folder.settings.get("training.keep") is not None
         try:
             if not folder._record_file.exists():
                 folder._begin(command, parameters, data)

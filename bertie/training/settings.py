@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     OptimizerName = str
     Shape = str
     DecayShape = str
+    TrackerName = str
 else:  # a file in one of these folders is a choice
     OptimizerName = Literal[("auto", *registry.choices("optimizers"))]
     Shape = Literal[tuple(registry.choices("schedules"))]
     DecayShape = Literal[tuple(DECAY_SHAPES)]
+    TrackerName = Literal[tuple(registry.choices("trackers"))]
 
 
 def _summaries(folder: str) -> str:

@@ -4,7 +4,7 @@ import inspect
 from typing import Any
 
 from bertie.commands._use import UseSettings, flat, with_use_settings
-from bertie.flags import argument_help
+from bertie.help_texts import argument_help
 
 
 @with_use_settings

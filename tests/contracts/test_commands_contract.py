@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from bertie import cli, config, flags, registry
+from bertie import cli, config, help_texts, registry
 from bertie.commands.command import Report
 
 COMMANDS = registry.choices("commands")
@@ -48,7 +48,7 @@ def test_function_returns_a_report(name: str) -> None:
 def test_every_parameter_is_explained(name: str) -> None:
     function = function_of(name)
     parameters = config.signature(function)
-    assert {parameter for parameter in parameters if not flags.argument_help(function).get(parameter)} == set()
+    assert {parameter for parameter in parameters if not help_texts.argument_help(function).get(parameter)} == set()
     assert not RESERVED & {config.public_name(parameter) for parameter in parameters}
 
 
@@ -100,7 +100,7 @@ def test_defaults_survive_a_file(name: str) -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_shows_every_flag(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main([name.replace("_", "-"), "--help"]) == 0
+    assert cli.main([name.replace("_", "-"), "--help-all"]) == 0
     text = capsys.readouterr().out
     function = function_of(name)
     parameters = config.signature(function)

@@ -38,5 +38,6 @@ def test_every_recipe_works(tmp_path: Path) -> None:
     assert '"model_type": "unsegmented"' in (tmp_path / "out/encoder/model/config.json").read_text(encoding="utf-8")
     assert '"task": "outcome"' in (tmp_path / "out/outcome/model/config.json").read_text(encoding="utf-8")
     assert '"form": "ft"' in (tmp_path / "out/fasttext/model/config.json").read_text(encoding="utf-8")
+    assert "after step" in (tmp_path / "out/tracked/best_loss.txt").read_text()
     assert (tmp_path / "out/halves/encoder.npz").stat().st_size > 0
     assert "half their usual size" in (tmp_path / "out/small/report.html").read_text(encoding="utf-8")

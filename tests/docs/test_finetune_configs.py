@@ -11,7 +11,7 @@ from bertie import config, registry
 from bertie.commands.finetune import finetune
 from bertie.tasks._lookup import task_class
 
-FILES = sorted((Path(__file__).parents[2] / "configs" / "finetune").glob("*.toml"))
+FILES = sorted((Path(__file__).parents[2] / "bertie" / "recipes" / "finetune").glob("*.toml"))
 EACH = pytest.mark.parametrize("file", FILES, ids=[file.stem for file in FILES])
 MADE = {"wiki-title", "wiki-next"}  # by examples/wikipedia_pairs.py; no data set holds them
 COMPLETE = {"task", "train", "dev", "epochs", "batch_size", "length", "truncation", "learning_rate", "out", "seed"}
@@ -45,7 +45,7 @@ def test_it_is_complete_and_valid(file: Path) -> None:
 def test_it_says_what_it_is_and_how_to_run_it(file: Path) -> None:
     text = file.read_text(encoding="utf-8")
     assert "# Licence: " in text and "--train FILE --dev FILE" in text
-    assert f"bertie run configs/finetune/{file.stem}.toml --model MODEL" in text
+    assert f"bertie run {file.stem} --model MODEL" in text
     assert max(map(len, text.splitlines())) <= 120
 
 

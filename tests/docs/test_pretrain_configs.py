@@ -12,7 +12,7 @@ from bertie import config
 from bertie.commands.pretrain import pretrain
 from bertie.commands.run import run
 
-FILES = sorted((Path(__file__).parents[2] / "configs" / "pretrain").glob("*.toml"))
+FILES = sorted((Path(__file__).parents[2] / "bertie" / "recipes" / "pretrain").glob("*.toml"))
 EACH = pytest.mark.parametrize("file", FILES, ids=[file.stem for file in FILES])
 COMPLETE = {"corpus", "out", "task", "steps", "length", "batch_tokens", "learning_rate", "seed", "model", "optimizer"}
 WORDS = ("the dog sat", "a cat ran", "the bird saw it", "fish never slept", "a house in the city")
@@ -25,7 +25,7 @@ def test_it_is_complete_and_says_how_to_run_it(file: Path) -> None:
     found = config.validate(pretrain, settings, source=str(file))
     assert found.keys() >= COMPLETE
     text = file.read_text(encoding="utf-8")
-    assert f"bertie run configs/pretrain/{file.stem}.toml --corpus CORPUS --out {found['out']}" in text
+    assert f"bertie run {file.stem} --corpus CORPUS --out {found['out']}" in text
     assert max(map(len, text.splitlines())) <= 120
 
 

@@ -18,10 +18,10 @@ ROOT = Path(__file__).parents[2]
 
 
 def run_folder(place: Path, name: str, **changed: Any) -> Path:
-    """Make the run.json that a run of configs/finetune/NAME.toml leaves."""
+    """Make the run.json that a run of NAME leaves."""
     parameters = config.signature(finetune)
     settings = {key: part.default for key, part in parameters.items() if part.default is not part.empty}
-    settings |= tomllib.loads((ROOT / "configs" / "finetune" / f"{name}.toml").read_text(encoding="utf-8"))
+    settings |= tomllib.loads((ROOT / "bertie" / "recipes" / "finetune" / f"{name}.toml").read_text(encoding="utf-8"))
     del settings["command"]
     settings |= {
         "model": str(place / "models" / "small"),
@@ -57,13 +57,13 @@ def test_every_entry_is_whole() -> None:
 
 
 def test_every_row_has_a_settings_file() -> None:
-    assert {file.stem for file in (ROOT / "configs" / "finetune").glob("*.toml")} == set(results.ROWS)
+    assert {file.stem for file in (ROOT / "bertie" / "recipes" / "finetune").glob("*.toml")} == set(results.ROWS)
 
 
 def test_a_run_as_its_settings_file_says(tmp_path: Path) -> None:
     found = results.entry_of_run(run_folder(tmp_path, "mrpc", seed=3), "mrpc")
     assert found["changed"] == {} and found["seed"] == 3 and found["minutes"] == 1.5
-    assert found["command"] == "bertie run configs/finetune/mrpc.toml --model small --seed 3"
+    assert found["command"] == "bertie run mrpc --model small --seed 3"
     assert found["settings"]["train"] == "train.tsv.gz" and found["settings"]["columns.text"] == "#1 String"
     assert found["settings"]["learning_rate"] == 1e-4 and found["settings"]["optimizer.weight_decay"] == 0.01
     assert str(tmp_path) not in json.dumps(found) and found["machine"]["precision"] == "bf16"

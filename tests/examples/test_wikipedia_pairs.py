@@ -42,7 +42,7 @@ def pairs(wiki: Path, kind: str) -> list[tuple[str, object]]:
     out = wiki.with_name(f"{kind}.tsv")
     main([kind, str(wiki), "--out", str(out)])
     name = {"title": "wiki-title", "next-sentence": "wiki-next"}[kind]
-    file = Path(__file__).parents[2] / "configs" / "finetune" / f"{name}.toml"
+    file = Path(__file__).parents[2] / "bertie" / "recipes" / "finetune" / f"{name}.toml"
     settings = config.validate(
         finetune, {key: value for key, value in config.read(file).items() if key != "command"}, partial=True
     )

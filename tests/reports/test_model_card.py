@@ -149,3 +149,12 @@ def test_its_examples_run(
     for block in blocks:
         exec(block.replace("PATH", str(tmp_path / "model")), {})
     assert ("Generated(target=" if task in ("generation", "causal_lm") else "torch.Size([1,") in capsys.readouterr().out
+
+
+def test_classes_and_versions() -> None:
+    figures = {"a|b": {"precision": 0.5, "f1": math.nan, "support": 7}, "c": {"precision": 1.0, "f1": 0.25}}
+    text = model_card(task=Classification(labels=("a|b", "c")), command="x", scores={}, settings="", classes=figures)
+    assert "| class | Precision | F1 | Support |\n| --- | ---: | ---: | ---: |\n" in text
+    assert "| a\\|b | 0.5000 | – | 7 |\n| c | 1.0000 | 0.2500 | – |" in text
+    assert re.search(r"- trained with: bertie \S+, torch \d", text)
+    assert "| class |" not in model_card(task=Classification(labels=("c",)), command="x", scores={}, settings="")
