@@ -24,6 +24,7 @@ from bertie.readers.frames import TABLES
 from bertie.tasks._lookup import task_class
 from bertie.tasks._prediction import Prediction
 
+_TYPES = {"Tensor": Any, "Logits": Any}  # of outputs, which tasks import for type checkers only
 STUB = Path(__file__).parents[1] / "bertie" / "__init__.pyi"
 _HEAD = '''"""Signatures of the package, written by ``python docs/stub.py``."""
 
@@ -152,7 +153,7 @@ def loads(written: Types) -> Iterator[str]:
     """Yield one `load` for each type of prediction, and one for a model whose task is its own."""
     names: dict[str, list[str]] = {}
     for name in registry.choices("tasks"):
-        (each,) = get_args(get_type_hints(task_class(name).decode)["return"])
+        (each,) = get_args(get_type_hints(task_class(name).decode, localns=_TYPES)["return"])
         names.setdefault("Prediction" if each is Any else written.of(each), []).append(name)
     for prediction, tasks in names.items():
         if prediction != "Prediction":
