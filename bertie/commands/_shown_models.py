@@ -48,7 +48,8 @@ def describe_model(folder: Path) -> Report:
     tensors = [tensor for file in files for tensor in tensors_of(file).values()]
     labels = settings.get("id2label")
     steps = _sentence_steps(folder)
-    task = ours.get("task") or ("embedding" if steps else _task_of(settings))
+    stored_task = ours.get("task") if isinstance(ours.get("task"), str) else None
+    task = stored_task or ("embedding" if steps else _task_of(settings))
     numbers = sum(number for number, kind in tensors if kind.startswith(_FLOATS))
     values: dict[str, Any] = {
         "kind": "exported model" if export else "model",
@@ -83,7 +84,8 @@ def describe_model(folder: Path) -> Report:
 
 def _title(values: Mapping[str, Any]) -> str:
     """Return a line such as "a BERT model for classification, exported for onnx"."""
-    kind = str(values["model_type"] or (values["architectures"] or ["BERT"])[0])
+    classes = values["architectures"]
+    kind = str(values["model_type"] or (classes[0] if isinstance(classes, list) and classes else "bert"))
     name = {"bert": "BERT", "roberta": "RoBERTa", "distilbert": "DistilBERT", "electra": "ELECTRA", "albert": "ALBERT"}
     task = str(values["task"] or "").replace("_", " ")
     purpose = f" for {task}" if task and task != "features" else " that gives vectors of tokens" if task else ""
@@ -95,7 +97,7 @@ def _facts(values: Mapping[str, Any], ours: Mapping[str, Any], problem: str) -> 
     labels = values["labels"] if values["task"] in ("classification", "tagging", "span_classification") else None
     own = ours.get("settings") if isinstance(ours.get("settings"), dict) else {}
     assert isinstance(own, dict)
-    labels = own.get("labels") or labels
+    labels = own["labels"] if isinstance(own.get("labels"), list) else labels
     heads = values["attention_heads"]
     parts = (
         f"{values['layers']} layers" if values["layers"] else "",
@@ -160,7 +162,8 @@ def _maker(folder: Path, settings: Mapping[str, Any], ours: Mapping[str, Any]) -
         began = run.get("settings", {}) if isinstance(run.get("settings"), dict) else {}
         source = next((f", from {began[name]}" for name in ("model", "from") if isinstance(began.get(name), str)), "")
         seed = f", seed {began['seed']}" if "seed" in began else ""
-        return f"bertie {run.get('command', '')}{source}{seed}; the run is {record.parent}"
+        place = folder.parent if folder.name else record.parent
+        return f"bertie {run.get('command', '')}{source}{seed}; the run is {place}"
     if ours:
         steps, tokens = ours.get("steps"), ours.get("tokens")
         amount = f", {count(tokens)} tokens of training" if isinstance(tokens, int) else ""
@@ -187,7 +190,8 @@ def _sentence_steps(folder: Path) -> list[str]:
     if not (folder / _MODULES).is_file():
         return []
     names = []
-    for step in read_json(folder / _MODULES):
+    listed = read_json(folder / _MODULES)
+    for step in listed if isinstance(listed, list) else [listed]:
         if not isinstance(step, dict) or not isinstance(step.get("type"), str):
             raise DataError(f"{folder / _MODULES} must list steps, each with a type and a path; got {step!r:.100}")
         name = step["type"].rpartition(".")[2]
@@ -235,7 +239,7 @@ def describe_google(folder: Path) -> Report:
         parameters += number
     file = folder / "bert_config.json"
     settings = read_object(file) if file.is_file() else {}
-    values = {
+    values: dict[str, Any] = {
         "kind": "TensorFlow 1 checkpoint",
         "path": str(folder),
         "checkpoint": index.name.removesuffix(".index"),

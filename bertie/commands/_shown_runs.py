@@ -29,7 +29,8 @@ def describe_run(folder: Path) -> Report:
     record = _record(folder)
     latest, num_lines = _latest_metrics(folder / "metrics.jsonl")
     state = state_of(folder)
-    results = record.get("values", {})
+    results = record["values"] if isinstance(record.get("values"), dict) else {}
+    remarks = results.get("remarks")
     values: dict[str, Any] = {
         "kind": "run",
         "path": str(folder),
@@ -49,7 +50,7 @@ def describe_run(folder: Path) -> Report:
         **_inputs(settings),
         "scores": scores_in_words(results.get("scores", {})) if isinstance(results.get("scores"), dict) else "",
         "last measured": "" if "scores" in results else _last(latest.get("dev", {})),
-        "remarks": "; ".join(map(str, results.get("remarks", ()))),
+        "remarks": "; ".join(map(str, remarks)) if isinstance(remarks, list) else "",
         "files": integrity(values["files"]),
         "settings changed": values["files"].get("settings_changed"),
         "all settings": str(folder / "config.toml"),
@@ -178,11 +179,12 @@ def describe_checkpoint(folder: Path) -> Report:
     from bertie.training import checkpoint_files
 
     step, run = checkpoint_files.step_of(folder), folder.absolute().parent.parent
+    files: dict[str, Any] = {"state": WHOLE}
     try:
-        found, files = checkpoint_files.facts(folder), {"state": WHOLE}
+        checkpoint_files.facts(folder)
     except DataError as error:
-        found, files = None, {"state": CHANGED, "changed": [str(error)]}
-    values = {
+        files = {"state": CHANGED, "changed": [str(error)]}
+    values: dict[str, Any] = {
         "kind": "checkpoint",
         "path": str(folder),
         "step": step,
@@ -200,7 +202,7 @@ def describe_checkpoint(folder: Path) -> Report:
             "files": integrity(files),
         },
         next_command=f"bertie run {quoted(run / 'config.toml')} --resume" if values["run"] else None,
-        exit_code=DAMAGED if found is None else 0,
+        exit_code=0 if files["state"] == WHOLE else DAMAGED,
     )
 
 

@@ -37,7 +37,9 @@ def describe_corpus(folder: Path) -> Report:
     paths = [str(one.get("path")) for one in sources if isinstance(one, dict)] if isinstance(sources, list) else []
     languages = statistics.get("documents_by_language")
     unknown, tokens = statistics.get("num_unknown"), manifest.get("num_tokens")
-    has_share = isinstance(unknown, int) and isinstance(tokens, int) and tokens > 0
+    share = ""
+    if isinstance(unknown, int) and isinstance(tokens, int) and tokens > 0:
+        share = f"{100 * unknown / tokens:.3f} %"
     return Description(
         title=f"{folder}: a prepared corpus of {_amount(tokens)} tokens",
         values=values,
@@ -46,7 +48,7 @@ def describe_corpus(folder: Path) -> Report:
             **{name.removeprefix("num_"): value for name, value in figures.items()},
             "languages": some(languages) if isinstance(languages, dict) else None,
             "text": size(statistics["text_bytes"]) if isinstance(statistics.get("text_bytes"), int) else None,
-            "unknown pieces": f"{100 * unknown / tokens:.3f} %" if has_share else None,
+            "unknown pieces": share,
             "vocabulary": manifest.get("vocab_size"),
             "size": size(num_bytes),
             "from": f"{len(paths)} files: {some(paths, 3)}" if len(paths) > 3 else some(paths),
@@ -109,7 +111,7 @@ def is_vocabulary(file: Path) -> bool:
 def describe_vocabulary(file: Path) -> Report:
     """Describe a file with one piece a line."""
     pieces = _pieces(file)
-    values = {
+    values: dict[str, Any] = {
         "kind": "vocabulary",
         "path": str(file),
         "vocab_size": len(pieces),

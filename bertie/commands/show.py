@@ -14,6 +14,7 @@ from bertie.commands.command import Report
 from bertie.config import Positional
 from bertie.errors import DataError, SettingsError
 from bertie.files.checksums import Differences, compare, read_sums, seal
+from bertie.untrusted import check_regular
 
 _IN_MODELS = ("config.json", "README.md", "SHA256SUMS", "modules.json", "bert_config.json", "generation_config.json")
 _IN_RUNS = ("config.toml", "run.json", "metrics.jsonl", "report.html", "seeds.json", ".lock")
@@ -121,6 +122,7 @@ def _describe_file(file: Path) -> Report:
     from bertie.commands import _shown_texts as texts
     from bertie.formats._places import OTHERS
 
+    check_regular(file)
     name, suffix = file.name, file.suffix.lower()
     parts: dict[str, bool] = {
         "config.toml": name in _IN_RUNS,

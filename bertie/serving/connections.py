@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import h11
@@ -24,11 +25,12 @@ MAX_HEAD = 65_536
 _SWEEP = 1.0  # seconds between two looks for slow connections
 _SPARE = 128  # file descriptors that the process needs besides connections
 _LEAST = 16
+_AT_ONCE = 100  # slow connections that are closed together
 
 
 @dataclass
 class Room:
-    """All connections of one server, those that wait longest first.
+    """All connections of one server.
 
     Args:
         most: connections at the same time. Beyond it, the connection that has waited longest for a request is closed.
@@ -41,10 +43,12 @@ class Room:
     head: float = 10.0
     reading: float = 30.0
     refused: Callable[[str], None] = lambda kind: None
-    waiting: dict[Connection, float] = field(default_factory=dict)
-    """Connections without a request that is being answered, and since when they are."""
+    asking: dict[Connection, float] = field(default_factory=dict)
+    """Connections whose next request hasn't arrived in full, and since when, the oldest first."""
+    resting: dict[Connection, None] = field(default_factory=dict)
+    """Connections that are kept open after an answer, the oldest first."""
     blocked: dict[Connection, float] = field(default_factory=dict)
-    """Connections whose client doesn't read, and since when."""
+    """Connections whose client doesn't read, and since when, the oldest first."""
     size: int = 0
     """Number of open connections."""
     _is_sweeping: bool = False
@@ -53,41 +57,59 @@ class Room:
         """Add a new connection, and tell whether there is room for it."""
         self.size += 1
         if self.size > self.most:
-            oldest = next(iter(self.waiting), None)
+            oldest = next(iter(self.asking), None) or next(iter(self.resting), None)
             if oldest is None:
                 return False
             oldest.give_up(_full())
-        self.waiting[connection] = connection.loop.time()
+        self.ask(connection)
         if not self._is_sweeping:
             self._is_sweeping = True
             connection.loop.call_later(_SWEEP, self._sweep, connection.loop)
         return True
 
+    def ask(self, connection: Connection) -> None:
+        """Note that a connection is expected to send a request."""
+        self.resting.pop(connection, None)
+        self.asking.setdefault(connection, connection.loop.time())
+
+    def rest(self, connection: Connection) -> None:
+        """Note that a connection may stay without a request for a while."""
+        self.asking.pop(connection, None)
+        self.resting[connection] = None
+
+    def free(self, connection: Connection) -> None:
+        """Note that a connection's request is being answered, or that it is closing."""
+        self.asking.pop(connection, None)
+        self.resting.pop(connection, None)
+
     def leave(self, connection: Connection) -> None:
         """Remove a connection that is closed."""
         self.size -= 1
-        self.waiting.pop(connection, None)
+        self.free(connection)
         self.blocked.pop(connection, None)
 
     def _sweep(self, loop: Any) -> None:
-        """Close the connections whose time is over."""
-        now = loop.time()
-        slow = RequestError(408, "too_slow", f"the head of the request didn't arrive within {self.head:g} seconds")
-        for connection, since in list(self.waiting.items()):
-            if now - since < self.head:
-                break  # the others wait for a shorter time
-            connection.give_up(slow)
-        for connection, since in list(self.blocked.items()):
-            if now - since >= self.reading:
-                self.refused("doesnt_read")
-                connection.transport.abort()
+        """Close the connections whose time is over, some at a time, so that requests don't wait for that."""
+        now, wait = loop.time(), _SWEEP
+        slow = [one for one, since in islice(self.asking.items(), _AT_ONCE) if now - since >= self.head]
+        for connection in slow:
+            connection.give_up(
+                RequestError(408, "too_slow", f"the headers didn't arrive within {self.head:g} seconds; send faster")
+            )
+        if len(slow) == _AT_ONCE:
+            wait = _SWEEP / 50
+        for connection in [one for one, since in self.blocked.items() if now - since >= self.reading]:
+            self.refused("unread")
+            connection.transport.abort()
         self._is_sweeping = self.size > 0
         if self._is_sweeping:
-            loop.call_later(_SWEEP, self._sweep, loop)
+            loop.call_later(wait, self._sweep, loop)
 
 
 class Connection(H11Protocol):
     """One connection.
+
+    The start of a head is kept here until the head is complete: h11 would read it again for each byte of a slow client.
 
     Args:
         *args: as for uvicorn's own class.
@@ -97,7 +119,7 @@ class Connection(H11Protocol):
 
     def __init__(self, *args: Any, room: Room, **more: Any) -> None:
         super().__init__(*args, **more)
-        self._room = room
+        self._room, self._head = room, bytearray()
 
     def connection_made(self, transport: Any) -> None:
         """Start to wait for a request."""
@@ -113,8 +135,21 @@ class Connection(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read a part of a request."""
+        if self.conn.their_state is h11.IDLE and not self.conn.trailing_data[0]:
+            seen = max(0, len(self._head) - 3)
+            self._head += data
+            if not self._is_complete(seen):
+                self._unset_keepalive_if_required()
+                self._room.ask(self)
+                return
+            data, self._head = bytes(self._head), bytearray()
         super().data_received(data)
         self._note()
+
+    def _is_complete(self, seen: int) -> bool:
+        """Tell whether h11 can decide: the head has ended, is too large, or doesn't look like HTTP at all."""
+        has_ended = self._head.find(b"\n\r\n", seen) >= 0 or self._head.find(b"\n\n", seen) >= 0
+        return has_ended or len(self._head) > MAX_HEAD or not 0x21 <= self._head[0] <= 0x7E
 
     def on_response_complete(self) -> None:
         """Start to wait for the next request."""
@@ -132,12 +167,14 @@ class Connection(H11Protocol):
         super().resume_writing()
 
     def _note(self) -> None:
-        """Note whether a request is being answered."""
+        """Note what the connection does now."""
         is_answering = self.cycle is not None and not self.cycle.response_complete
         if is_answering or self.transport.is_closing():
-            self._room.waiting.pop(self, None)
-        else:
-            self._room.waiting.setdefault(self, self.loop.time())
+            self._room.free(self)
+        elif self.conn.their_state is h11.IDLE and not self.conn.trailing_data[0]:
+            self._room.rest(self)
+        else:  # a head has begun, or the rest of a refused body arrives
+            self._room.ask(self)
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is not HTTP. uvicorn calls this while it handles h11's error."""
@@ -157,8 +194,8 @@ class Connection(H11Protocol):
             is_new: whether the client may be about to send a request, so that it will read an answer.
         """
         self._room.refused(error.kind)
-        self._room.waiting.pop(self, None)
-        is_asking = is_new or bool(self.conn.trailing_data[0]) or self.conn.their_state is h11.ERROR
+        self._room.free(self)
+        is_asking = is_new or self._head or self.conn.trailing_data[0] or self.conn.their_state is h11.ERROR
         if is_asking and self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             body = json.dumps(error.as_dict()).encode()
             head = [("content-type", "application/json"), ("content-length", str(len(body))), ("connection", "close")]

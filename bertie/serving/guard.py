@@ -31,6 +31,8 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Form = Callable[[RequestError], dict[str, Any]]
 """Makes the body of a refusal."""
 
+_PATIENCE, _SLOWEST = 5.0, 240.0
+"""Seconds after which a body must have arrived at so many bytes a second, as in other servers."""
 OPEN_PATHS = ("/live", "/ready")
 """Paths that need no key and no known host, because programs ask them by the address of a container."""
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
@@ -99,7 +101,8 @@ class Guard:
                 async with asyncio.timeout(self._rules.seconds):
                     body = await self._body(scope, headers, receive)
             except TimeoutError as error:
-                raise RequestError(408, "too_slow", "the body didn't arrive in time; send it faster") from error
+                message = f"the body didn't arrive in {self._rules.seconds:g} seconds, at {_SLOWEST:g} bytes a second"
+                raise RequestError(408, "too_slow", f"{message}; send it faster") from error
             await _until_the_client_leaves(self._app, scope, receive, answer.send, body)
         except RequestError as error:
             await answer.refuse(error)
@@ -142,9 +145,11 @@ class Guard:
         length = values.get(b"content-length", b"0")
         if length.isdigit() and len(length) < 19 and int(length) > self._rules.body:
             raise self._too_large(int(length))
-        parts, size, more = [], 0, True
+        parts, size, more, begun = [], 0, True, time.perf_counter()
         while more:
             message = await receive()
+            if (spent := time.perf_counter() - begun) > _PATIENCE and size < spent * _SLOWEST:
+                raise TimeoutError
             if message["type"] == "http.disconnect":
                 raise RequestError(400, "left", "the client left")
             parts.append(message.get("body", b""))

@@ -109,7 +109,11 @@ class Served:
             return self._batcher
 
     async def predict(self, items: Sequence[Any], **settings: Any) -> list[Any]:
-        """Return one prediction for each item.
+        """Return one prediction for each item; see `predict_and_count`."""
+        return (await self.predict_and_count(items, **settings))[0]
+
+    async def predict_and_count(self, items: Sequence[Any], **settings: Any) -> tuple[list[Any], list[int]]:
+        """Return one prediction for each item, and the number of tokens that the model read for it.
 
         Args:
             items: items of the model's task: strings, pairs of strings, or other items.
@@ -143,7 +147,7 @@ class Served:
             spent.inference += request.computing
             spent.queue += queued
             spent.tokenization += max(0.0, done - begun - request.computing - queued)
-        return answers
+        return answers, sizes
 
     def _prepare(self, items: Sequence[Any], settings: dict[str, Any]) -> tuple[list[int], Hashable]:
         """Check the items, and count their tokens."""

@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bertie import config
 from bertie.bulk.parts import Part, opened
 from bertie.commands.export import export
 from bertie.commands.show import show
-from bertie.errors import DataError, SettingsError
+from bertie.errors import BertieError, DataError, SettingsError
 from bertie.formats import google
 from bertie.formats.format import Bundle
 from bertie.formats.huggingface import write
@@ -202,3 +204,54 @@ def test_a_description_loads_no_torch(model: Path, tmp_path: Path) -> None:
     words = [sys.executable, "-c", f"{code}\nassert 'torch' not in sys.modules", *map(str, paths)]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+KEYS = {
+    "config.json": (
+        "architectures",
+        "model_type",
+        "id2label",
+        "bertie",
+        "hidden_size",
+        "n_layers",
+        "transformers_version",
+    ),
+    "manifest.json": ("sources", "statistics", "settings", "num_tokens", "num_documents", "fingerprint"),
+    "modules.json": ("type",),
+    "origin.json": ("the input file", "--task"),
+    "tokenizer_config.json": ("pad_token", "do_lower_case", "tokenizer_class"),
+}
+
+
+@given(st.sampled_from(sorted(KEYS)), st.data())
+def test_any_values_are_shown_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, name: str, data: st.DataObject
+) -> None:
+    values = data.draw(st.dictionaries(st.sampled_from(KEYS[name]), JSON))
+    if "bertie" in values and data.draw(st.booleans()):
+        values["bertie"] = data.draw(st.dictionaries(st.sampled_from(["task", "settings", "scores", "steps"]), JSON))
+    folder = tmp_path_factory.mktemp("any") / "out.parts"
+    folder.mkdir()
+    base = {"manifest.json": {"format": "bertie corpus"}}.get(name, {})
+    if name in ("modules.json", "tokenizer_config.json"):
+        (folder / ("config.json" if name == "modules.json" else "vocab.txt")).write_text("{}")
+    (folder / name).write_text(json.dumps({**base, **values}), encoding="utf-8", errors="surrogatepass")
+    try:
+        assert show(folder).as_text()
+    except BertieError as error:
+        assert str(folder) in str(error)
+
+
+def test_odd_paths(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.txt")
+    (tmp_path / "b.csv").touch()
+    (tmp_path / "c").symlink_to("nowhere")
+    for name, message in (("a.txt", "is a pipe"), ("c", "no such file or folder")):
+        with pytest.raises(SettingsError, match=message):
+            show(tmp_path / name)
+    assert show(tmp_path / "b.csv").values["columns"] == []

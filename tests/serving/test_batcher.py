@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Hashable
 from typing import Any
@@ -14,6 +15,7 @@ from bertie.errors import DataError
 from bertie.serving.batcher import Batched, Batcher, Observer
 from bertie.serving.limits import Limits, RequestError
 
+SCHEDULES = int(os.environ.get("BERTIE_SCHEDULES", "300"))  # 50,000 need -o faulthandler_timeout=0
 LIMITS = Limits(queue=100, batch=20, window=1.0, deadline=50.0)
 
 
@@ -66,7 +68,8 @@ moves = st.one_of(
 )
 
 
-@settings(max_examples=300)
+@pytest.mark.timeout(0 if SCHEDULES > 300 else 240)
+@settings(max_examples=SCHEDULES)
 @given(st.lists(moves, max_size=40), st.floats(0.0, 3.0), st.sets(st.integers(0, 60), max_size=4))
 def test_every_request_is_answered_once_with_its_own_answers(
     schedule: list[Any], seconds: float, poisons: set[int]

@@ -50,6 +50,13 @@ function drawModels() {
   return el("nav", { class: "models", "aria-label": say("models") }, buttons);
 }
 
+// On a narrow page the models are in one row that can be scrolled.
+function showChosen() {
+  const row = document.querySelector(".models");
+  const chosen = row?.querySelector("[aria-pressed=true]");
+  if (chosen) row.scrollLeft = chosen.offsetLeft - row.offsetLeft - (row.clientWidth - chosen.offsetWidth) / 2;
+}
+
 function choose(model) {
   state.model = model;
   history.replaceState(null, "", `#${encodeURIComponent(model.name)}`);
@@ -185,6 +192,7 @@ function drawModel(model) {
     el("section", {}, el("h2", {}, say("pieces")), el("p", { class: "remark" }, say("piecesHint")), el("div", { class: "card" }, pieces)),
     model.attention ? el("section", {}, el("h2", {}, say("attention")), el("p", { class: "remark" }, say("attentionHint")), el("div", { class: "card" }, attention)) : null,
   ].filter(Boolean));
+  showChosen();
   again();
   ask();
   look();

@@ -123,7 +123,7 @@ const spans = {
     if (answer.tags && !answer.spans.length && answer.tags.some((tag) => tag !== "O")) return tagged(answer);
     const kinds = [...new Set(model.labels.map((label) => label.replace(/^[BIES]-/, "")))].sort();
     const colour = (label) => `kind k${Math.max(0, kinds.indexOf(label)) % 6}`;
-    const found = [...answer.spans].sort((one, other) => (other.end - other.start) - (one.end - one.start));
+    const found = [...answer.spans].sort((one, other) => (other.end - other.start) - (one.end - one.start) || other.score - one.score);
     const drawn = marked(text, found.map((span) => ({ ...span, kind: colour(span.label), title: percent(span.score) })));
     const rows = [...answer.spans].sort((one, other) => one.start - other.start).map((span) => el("li", {},
       el("bdi", {}, span.text), el("span", { class: `chip ${colour(span.label)}` }, span.label), el("small", {}, percent(span.score))));
@@ -131,17 +131,31 @@ const spans = {
   },
 };
 
+// The places of the answer and of its runners-up in a passage. Runners-up that overlap are one place.
+function answersIn(context, reply, best) {
+  const kinds = new Array(Array.from(context).length).fill("");
+  const found = best.filter((one) => one.start >= 0);
+  found.forEach((one) => kinds.fill("near", one.start, one.end));
+  if (reply.text) kinds.fill("right", reply.start, reply.end);
+  const places = [];
+  kinds.forEach((kind, at) => {
+    if (kind && kind === kinds[at - 1]) places.at(-1).end = at + 1;
+    else if (kind) places.push({ kind, start: at, end: at + 1 });
+  });
+  const names = (place) => found.filter((one) => one.start < place.end && one.end > place.start)
+    .map((one) => `${one.text} (${percent(one.score)})`).join("\n");
+  return places.map((place) => ({ ...place, title: names(place) }));
+}
+
 const answer = {
   fields: () => [{ name: "question", label: "question", lines: 2 }, { name: "context", label: "context", lines: 7 }],
   items: ({ question, context }) => [{ question, context }],
   seen: ({ question, context }) => ({ text: question, pair: context }),
   draw([reply], { context }) {
     const best = reply.n_best.slice(0, 5);
-    const spansOf = [reply, ...best].filter((one) => one.start >= 0)
-      .map((one, index) => ({ ...one, kind: index === 0 && reply.text ? "right" : "near", title: percent(one.score) }));
     return el("div", {},
       reply.text ? el("p", { class: "verdict" }, el("b", {}, reply.text)) : el("p", { class: "remark" }, say("answerNone")),
-      marked(context, spansOf),
+      marked(context, answersIn(context, reply, best)),
       bars(best.map((one) => ({ name: one.text || say("noAnswer"), score: one.score })),
         { strong: (row) => row.name === (reply.text || say("noAnswer")) }));
   },

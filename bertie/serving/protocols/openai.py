@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse
 from bertie.serving.described import like
 from bertie.serving.hub import Hub, Served
 from bertie.serving.limits import RequestError
-from bertie.serving.protocols._models import check_dimensions, num_tokens, suitable, vectors
+from bertie.serving.protocols._models import check_dimensions, suitable
 from bertie.serving.protocols._payload import (
     STRINGS,
     Ignored,
@@ -90,11 +90,11 @@ class _Handlers:
         """Return one vector for each text."""
         served = await suitable(self.hub, payload.model, "embedding")
         check_dimensions(served, payload.dimensions)
-        rows = await vectors(served, payload.input)
-        tokens = await num_tokens(served, payload.input)
+        predictions, sizes = await served.predict_and_count(payload.input)
+        rows = np.stack([prediction.vector for prediction in predictions])
         encoded = [_base64(row) for row in rows] if payload.encoding_format == "base64" else rows.tolist()
         data = [{"object": "embedding", "index": index, "embedding": one} for index, one in enumerate(encoded)]
-        usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+        usage = {"prompt_tokens": sum(sizes), "total_tokens": sum(sizes)}
         return answer({"object": "list", "data": data, "model": payload.model, "usage": usage})
 
 

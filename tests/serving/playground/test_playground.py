@@ -5,6 +5,7 @@ Without them the tests are skipped; with BERTIE_REQUIRE_BROWSER=1 they fail inst
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -133,15 +134,24 @@ def test_panels_of_other_tasks(open_page: Callable[..., Any]) -> None:
 
 
 def test_answers_are_marked_in_the_passage(open_page: Callable[..., Any]) -> None:
+    answers = [("𝄞 the", 0, 0.6), ("the cat", 2, 0.2), ("cat sat", 6, 0.1), ("dog ran", 40, 0.05)]
+    best = [{"text": text, "start": start, "end": start + len(text), "score": score} for text, start, score in answers]
+    overlapping = {"predictions": [{**best[0], "n_best": best}]}
     page = open_page("answers")
     settled(page)
     passage = "𝄞 the cat sat in the old house, and the dog ran."
     write(page, "question", "was it old")
     write(page, "context", passage)
     expect(page.locator(".result .passage")).to_have_text(passage)
-    best = page.locator(".result .verdict b").text_content()
-    assert page.locator("mark.right").text_content() == best and best in passage
+    found = page.locator(".result .verdict b").text_content()
+    assert page.locator("mark.right").text_content() == found and found in passage
     assert 1 <= page.locator(".result .bar").count() <= 5
+    page.route("**/playground/predict", lambda route: route.fulfill(status=200, body=json.dumps(overlapping)))
+    write(page, "question", "was it old?")
+    expect(page.locator("mark.right")).to_have_text("𝄞 the")
+    assert texts(page, "mark.near") == [" cat sat", "dog ran"] and page.locator(".result .bar").count() == 4
+    assert page.locator("mark.near").first.get_attribute("title") == "the cat (20%)\ncat sat (10%)"
+    expect(page.locator(".result .passage")).to_have_text(passage)
 
 
 def test_the_attention_explorer(open_page: Callable[..., Any]) -> None:
@@ -259,6 +269,8 @@ def test_a_narrow_window_shows_everything(open_page: Callable[..., Any]) -> None
         page.wait_for_selector(".cell >> nth=3")
         wide = page.evaluate("document.documentElement.scrollWidth")
         assert wide <= 360, (name, wide)
+        chosen = page.locator(".models [aria-pressed=true]").bounding_box()
+        assert chosen["x"] >= 0 and chosen["x"] + chosen["width"] <= 360, name
 
 
 def test_errors_are_shown_in_words(open_page: Callable[..., Any], browser: Any) -> None:
