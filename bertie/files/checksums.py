@@ -93,10 +93,15 @@ def compare(folder: Path, sums: Mapping[str, str]) -> Differences:
 
 
 @contextmanager
-def verified(folder: Path) -> Iterator[None]:
+def verified(folder: Path, own: Mapping[str, str] | None = None) -> Iterator[None]:
     """Compare a folder with its checksums, on other threads, while the caller reads it.
 
     If reading fails and a small file has changed, the error names the changed file: it is the likelier cause.
+
+    Args:
+        folder: the folder.
+        own: SHA-256 of files, by name, with which the caller compares these files itself. They are not read here if the
+            folder's checksums are the same.
 
     Raises:
         DataError: a listed file that results depend on is missing or changed.
@@ -105,7 +110,9 @@ def verified(folder: Path) -> Iterator[None]:
     if sums is None:
         yield
         return
-    hashes = _Hashes(folder, {name: digest for name, digest in sums.items() if name not in WITHOUT_EFFECT})
+    compared = {name for name, digest in (own or {}).items() if sums.get(name) == digest and (folder / name).is_file()}
+    skipped = {*WITHOUT_EFFECT, *compared}
+    hashes = _Hashes(folder, {name: digest for name, digest in sums.items() if name not in skipped})
     try:
         yield
     except Exception as error:

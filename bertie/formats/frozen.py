@@ -19,6 +19,7 @@ from bertie.formats._places import HEAD, is_exported
 from bertie.formats._rewritten import relabelled
 from bertie.formats.format import Bundle
 from bertie.tasks._lookup import task_class
+from bertie.untrusted import read_object
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,15 @@ def read(folder: Path, *, task: str | None = None, settings: Mapping[str, Any] |
         SettingsError: the folder was exported for another task.
         DataError: a file is broken, or has changed since it was written.
     """
-    with verified(folder):
+    with verified(folder, _graph_files(folder)):  # opening the graph compares its files
         return _read(folder, task, settings or {})
+
+
+def _graph_files(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 that config.json has of the graph's files; empty if it is broken."""
+    export = read_object(folder / "config.json").get("bertie", {}).get("export")
+    sums = export.get("sha256") if isinstance(export, dict) else None
+    return {name: str(digest) for name, digest in sums.items()} if isinstance(sums, dict) else {}
 
 
 def _read(folder: Path, task: str | None, settings: Mapping[str, Any]) -> Bundle:
