@@ -291,7 +291,11 @@ def export(
     *,
     backend: str = ...,
     precision: Literal["exact", "bf16", "int8"] = ...,
+    dev: StrPath | Rows | None = ...,
+    max_drop: float = ...,
+    columns: Mapping[str, str] | None = ...,
     task: str | None = ...,
+    settings: Mapping[str, object] | None = ...,
     texts: StrPath | Rows | str | None = ...,
     threads: int | None = ...,
 ) -> Report: ...
@@ -444,7 +448,14 @@ def serve(
     device: str = ...,
     threads: int | None = ...,
 ) -> Report: ...
-def show(path: StrPath, *, accept_changes: bool = ...) -> Report: ...
+def show(
+    path: StrPath,
+    *,
+    attention: str | None = ...,
+    attention_pair: str | None = ...,
+    out: StrPath | None = ...,
+    accept_changes: bool = ...,
+) -> Report: ...
 def train_tokenizer(
     files: Sequence[str],
     *,

@@ -152,13 +152,19 @@ def loads(written: Types) -> Iterator[str]:
     """Yield one `load` for each type of prediction, and one for a model whose task is its own."""
     names: dict[str, list[str]] = {}
     for name in registry.choices("tasks"):
-        (each,) = get_args(get_type_hints(task_class(name).decode)["return"])
+        (each,) = get_args(_returned(task_class(name).decode))
         names.setdefault("Prediction" if each is Any else written.of(each), []).append(name)
     for prediction, tasks in names.items():
         if prediction != "Prediction":
             ignored = "  # type: ignore[overload-overlap]" if prediction.startswith("list") else ""
             yield _LOAD.format(task=f"Literal[{', '.join(map(repr, tasks))}]", prediction=prediction, ignored=ignored)
     yield _LOAD.format(task="str | None = ...", prediction="Prediction", ignored="")
+
+
+def _returned(function: Any) -> Any:
+    """Return the type that a function returns; its other types may be known to type checkers only."""
+    alone = types.SimpleNamespace(__annotations__={"return": function.__annotations__["return"]})
+    return get_type_hints(alone, function.__globals__)["return"]
 
 
 def stub() -> str:
