@@ -13,7 +13,7 @@ PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --c
 .PHONY: demo demo-zh test check bench bench-check
 
 # Benchmarks that need no user data, the fastest first; run the others by name.
-BENCH := roofline startup tokenization scaling neighbours generation prepare predict finetune architectures pretrain
+BENCH := roofline startup tokenization scaling neighbours generation prepare predict finetune architectures serving pretrain
 ARGS :=
 
 # Not --dist loadfile: after a crash it would run the crashed test and the rest of its file again and again.

@@ -143,8 +143,8 @@ class Guard:
         """Read the body, within the limit, and check that it is JSON."""
         values = dict(headers)
         length = values.get(b"content-length", b"0")
-        if length.isdigit() and len(length) < 19 and int(length) > self._rules.body:
-            raise self._too_large(int(length))
+        if length.isdigit() and (len(length) > 18 or int(length) > self._rules.body):
+            raise self._too_large(int(length[:18]))
         parts, size, more, begun = [], 0, True, time.perf_counter()
         while more:
             message = await receive()

@@ -28,6 +28,7 @@ NAMES = (
     "evaluation_memory",
     "scaling",
     "neighbours",
+    "serving",
 )
 WORDS = {"evaluation_memory": ["--model", "m", "--data", "d"]}
 
