@@ -57,7 +57,8 @@ def read(folder: Path, *, task: str | None = None, settings: Mapping[str, Any] |
 
 def _graph_files(folder: Path) -> dict[str, str]:
     """Return the SHA-256 that config.json has of the graph's files; empty if it is broken."""
-    export = read_object(folder / "config.json").get("bertie", {}).get("export")
+    ours = read_object(folder / "config.json").get("bertie")
+    export = ours.get("export") if isinstance(ours, dict) else None
     sums = export.get("sha256") if isinstance(export, dict) else None
     return {name: str(digest) for name, digest in sums.items()} if isinstance(sums, dict) else {}
 
