@@ -10,9 +10,10 @@ import ctypes
 import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sized
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Generic, overload
+from typing import Any, Generic, Literal, overload
 
 import torch
 from typing_extensions import TypeVar
@@ -26,6 +27,7 @@ from bertie.formats.huggingface import read, resolve
 from bertie.inference.choose_backend import MANY_ITEMS, Case, choose, load_backend, open_exported
 from bertie.inference.forward import MAX_TOKENS, forward, numbered
 from bertie.inference.parity import hold
+from bertie.inference.same_folder import check_same, mark_of, version_of
 from bertie.items.text import unlabelled
 from bertie.nn.device import resolve_device, say_forked, set_threads
 from bertie.readers.frames import as_texts, is_row, is_table, items_of
@@ -36,6 +38,8 @@ from bertie.tasks.task import TaskModel
 
 P = TypeVar("P", default=Prediction)
 """Type of the predictions: that of the task."""
+Shown = progress.Bar | Literal[False] | None
+"""A bar to advance, False for none, or None for one of the call's own."""
 
 
 class Predictor(Generic[P]):
@@ -81,7 +85,7 @@ class Predictor(Generic[P]):
             "backend": backend,
             "folder": folder,
         }
-        self._source: tuple[Path, dict[str, Any], int] | None = None  # set by `load`
+        self._source: tuple[Path, dict[str, Any], int, str] | None = None  # set by `load`
         self.device = torch.device("cpu") if folder is not None else resolve_device(device)
         if folder is None:
             bundle.model.to(self.device).eval()
@@ -142,10 +146,11 @@ class Predictor(Generic[P]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the settings with the model's folder, or with the weights if they have no folder or have changed."""
-        state = {"task": self.task, "num_cut": self.num_cut}
-        if self._source is not None and self._source[2] == _version(self.bundle):
-            return _opened, (self._source[0], {**self._source[1], "max_tokens": self.max_tokens}), state
-        return _remade, (self.bundle, {**self._settings, "max_tokens": self.max_tokens}), state
+        state, changed = {"task": self.task, "num_cut": self.num_cut}, {"max_tokens": self.max_tokens}
+        if self._source is not None and self._source[2] == version_of(self.bundle.model):
+            folder, settings, _, mark = self._source
+            return _opened, (folder, {**settings, **changed}, mark), state
+        return _remade, (self.bundle, {**self._settings, **changed}), state
 
     def _run_by(self, backend: Backend, precision: Precision, reason: str) -> None:
         """Run the model by a backend. A precision below exact is checked against fp32."""
@@ -165,17 +170,17 @@ class Predictor(Generic[P]):
 
     @overload
     def predict(  # type: ignore[overload-overlap]  # a string is one text, and no sequence of letters
-        self, items: str | tuple[Any, ...], *, columns: None = None, bar: progress.Bar | None = None
+        self, items: str | tuple[Any, ...], *, columns: None = None, bar: Shown = None
     ) -> P: ...
     @overload
     def predict(
-        self, items: Mapping[str, Any], *, columns: Mapping[str, str] | None = None, bar: progress.Bar | None = None
+        self, items: Mapping[str, Any], *, columns: Mapping[str, str] | None = None, bar: Shown = None
     ) -> P | list[P]: ...
     @overload
     def predict(
-        self, items: Iterable[Any], *, columns: Mapping[str, str] | None = None, bar: progress.Bar | None = None
+        self, items: Iterable[Any], *, columns: Mapping[str, str] | None = None, bar: Shown = None
     ) -> list[P]: ...
-    def predict(self, items: Any, *, columns: Mapping[str, str] | None = None, bar: progress.Bar | None = None) -> Any:
+    def predict(self, items: Any, *, columns: Mapping[str, str] | None = None, bar: Shown = None) -> Any:
         """Predict for one item, or for many.
 
         Args:
@@ -183,25 +188,27 @@ class Predictor(Generic[P]):
                 as {"question": ..., "context": ...}. Or many: a list or stream of items, or a table (pandas, polars,
                 Arrow, `datasets`, a list of dictionaries). The roles of a table's columns are detected as in a file.
             columns: column names of a table by role, such as {"text": "body"}. None: detect them.
-            bar: advanced by the number of items done.
+            bar: advanced by the number of items done. None: its own, shown after five seconds. False: none.
 
         Returns:
-            The prediction for one item, or a list of predictions in the order of the items or rows.
+            The prediction for one item, or a list in the order of the items or rows.
 
         Raises:
             DataError: an item can't be used; the message names its number.
         """
         if is_table(items):
-            return list(self.stream(items_of(items, self._read, columns), bar=bar))
-        if is_row(items):
-            return next(self.stream(items_of([items], self._read, columns), bar=bar))
-        if columns is not None:
+            items = items_of(items, self._read, columns)
+        elif is_row(items):
+            return next(self.stream(items_of([items], self._read, columns), bar=bar or None))
+        elif columns is not None:
             raise SettingsError("columns need a table; a list of texts has no columns")
         items = as_texts(items)
-        # A tuple is a pair, which is one item. An object that is not iterable is one item of the task.
+        # A tuple is a pair, which is one item, and so is an object that is not iterable.
         if isinstance(items, str | bytes | tuple | Mapping) or not isinstance(items, Iterable):
-            return next(self.stream([items], bar=bar))
-        return list(self.stream(items, bar=bar))
+            return next(self.stream([items], bar=bar or None))
+        total = len(items) if isinstance(items, Sized) else None
+        with progress.late_bar("Predicting", total=total) if bar is None else nullcontext(bar or None) as shown:
+            return list(self.stream(items, bar=shown))
 
     def _read(self, path: Path, *, columns: Mapping[str, str] | None) -> Table[Any]:
         """Read a file in the same way as the model's training file."""
@@ -249,7 +256,7 @@ class Predictor(Generic[P]):
         """
         if self._source is None:
             raise SettingsError("this model was not loaded from a folder, so it can't be loaded again")
-        folder, settings, _ = self._source
+        folder, settings, *_ = self._source
         same = {name: settings[name] for name in ("device", "threads", "precision", "backend")}
         return load(folder, task=task, max_tokens=self.max_tokens, **same)
 
@@ -276,19 +283,15 @@ class Predictor(Generic[P]):
         )
 
 
-def _opened(folder: Path, settings: dict[str, Any]) -> Predictor[Any]:
-    """Unpickle a predictor whose model is in a folder."""
+def _opened(folder: Path, settings: dict[str, Any], mark: str) -> Predictor[Any]:
+    """Unpickle a predictor whose model is in a folder, which must not have changed."""
+    check_same(folder, mark)
     return load(folder, **settings)
 
 
 def _remade(bundle: Bundle, settings: dict[str, Any]) -> Predictor[Any]:
     """Unpickle a predictor with a pickled model."""
     return Predictor(bundle, **settings)
-
-
-def _version(bundle: Bundle) -> int:
-    """Return a number that grows with every change of the weights in place."""
-    return sum(value._version for value in bundle.model.parameters())
 
 
 def load(
@@ -323,7 +326,7 @@ def load(
     if backend != "auto":
         load_backend(backend).require()
     folder = resolve(path)
-    frozen = exported.is_exported(folder)
+    frozen, mark = exported.is_exported(folder), mark_of(folder)
     open_folder = exported.read if frozen else read
     bundle = open_folder(folder, task=task, settings=settings)  # converts settings from text, such as "32"
     length = getattr(bundle.task, "max_length", 0)
@@ -341,5 +344,5 @@ def load(
         folder=folder if frozen else None,
     )
     arguments = {"task": task, "device": device, "threads": threads, "precision": precision, "backend": backend}
-    predictor._source = folder.absolute(), {**arguments, **settings}, _version(predictor.bundle)
+    predictor._source = folder.absolute(), {**arguments, **settings}, version_of(predictor.bundle.model), mark
     return predictor
