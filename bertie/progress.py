@@ -4,9 +4,10 @@ Results don't pass through here: ``bertie.cli`` prints them on stdout.
 """
 
 import sys
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ _quiet = False
 _has_notes = True
 _display: "Progress | None" = None  # rich's display while a bar is open on the terminal; inner bars share it
 _collected: list[str] | None = None  # receives the warnings instead of stderr
+_open_bars = 0
 _aliases: dict[str, str] = {}  # replacements in every line written, see `renamed`
 
 
@@ -186,11 +188,47 @@ def bar(title: str, *, total: float | None = None, unit: str = "") -> Iterator[B
     Yields:
         A bar to ``advance``.
     """
+    global _open_bars
     bar_class: type[Bar] = Bar
     if not _quiet and sys.stderr is not None:
         bar_class = _TerminalBar if sys.stderr.isatty() else _LineBar
     with bar_class(title, total=total, unit=unit) as shown:
-        yield shown
+        _open_bars += 1
+        try:
+            yield shown
+        finally:
+            _open_bars -= 1
+
+
+@contextmanager
+def late_bar(title: str, *, total: float | None = None, unit: str = "") -> Iterator[Bar]:
+    """Show a bar, as `bar` does, only if the task takes longer than `LINE_INTERVAL_SECONDS`.
+
+    Other threads than the main one show none, and neither does a task inside another that shows one.
+    """
+    if _open_bars or threading.current_thread() is not threading.main_thread():
+        yield Bar(title, total=total, unit=unit)
+        return
+    with ExitStack() as stack:
+        yield _LateBar(stack, title, total=total, unit=unit)
+
+
+class _LateBar(Bar):
+    """Open a bar at the first progress after some seconds."""
+
+    def __init__(self, stack: ExitStack, title: str, *, total: float | None, unit: str) -> None:
+        super().__init__(title, total=total, unit=unit)
+        self._stack = stack
+        self._shown: Bar | None = None
+        self._due = time.monotonic() + LINE_INTERVAL_SECONDS
+
+    def advance(self, amount: float = 1, **figures: str) -> None:
+        super().advance(amount, **figures)
+        if self._shown is not None:
+            self._shown.advance(amount, **figures)
+        elif time.monotonic() >= self._due:
+            self._shown = self._stack.enter_context(bar(self.title, total=self.total, unit=self.unit))
+            self._shown.begin(self.done)
 
 
 def _start_display() -> "Progress":

@@ -10,10 +10,11 @@ import ctypes
 import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sized
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +27,9 @@ from bertie.formats import frozen
 from bertie.formats._places import is_exported
 from bertie.formats.format import Bundle
 from bertie.inference.forward import MAX_TOKENS, forward, numbered
-from bertie.inference.network import described, parameters_of, without_gradients
+from bertie.inference.network import described, without_gradients
 from bertie.inference.opening import open_graph, read_any
+from bertie.inference.same_folder import check_same, mark_of, version_of
 from bertie.items.text import unlabelled
 from bertie.nn.device import check_threads, resolve_device, say_forked, set_threads
 from bertie.readers.frames import as_texts, is_row, is_table, items_of
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
 
 P = TypeVar("P", default=Prediction)
 """Type of the predictions: that of the task."""
+Shown = progress.Bar | Literal[False] | None
+"""A bar to advance, False for none, or None for one of the call's own."""
 
 
 class Predictor(Generic[P]):
@@ -89,7 +93,7 @@ class Predictor(Generic[P]):
             "folder": folder,
             "threads": threads,
         }
-        self._source: tuple[Path, dict[str, Any], int] | None = None  # set by `load`
+        self._source: tuple[Path, dict[str, Any], int, str] | None = None  # set by `load`
         self.device: Any = "cpu" if folder is not None else resolve_device(device)
         if folder is None:
             bundle.model.to(self.device).eval()
@@ -157,10 +161,11 @@ class Predictor(Generic[P]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the settings with the model's folder, or with the weights if they have no folder or have changed."""
-        state = {"task": self.task, "num_cut": self.num_cut}
-        if self._source is not None and self._source[2] == _version(self.bundle):
-            return partial(load, self._source[0], **{**self._source[1], "max_tokens": self.max_tokens}), (), state
-        return partial(Predictor, self.bundle, **{**self._settings, "max_tokens": self.max_tokens}), (), state
+        state, changed = {"task": self.task, "num_cut": self.num_cut}, {"max_tokens": self.max_tokens}
+        if self._source is not None and self._source[2] == version_of(self.bundle.model):
+            folder, settings, _, mark = self._source
+            return _opened, (folder, {**settings, **changed}, mark), state
+        return partial(Predictor, self.bundle, **{**self._settings, **changed}), (), state
 
     def _run_by(self, backend: Backend, precision: Precision, reason: str) -> None:
         """Run the model by a backend. A precision below exact is checked against fp32."""
@@ -182,17 +187,17 @@ class Predictor(Generic[P]):
 
     @overload
     def predict(  # type: ignore[overload-overlap]  # a string is one text, and no sequence of letters
-        self, items: str | tuple[Any, ...], *, columns: None = None, bar: progress.Bar | None = None
+        self, items: str | tuple[Any, ...], *, columns: None = None, bar: Shown = None
     ) -> P: ...
     @overload
     def predict(
-        self, items: Mapping[str, Any], *, columns: Mapping[str, str] | None = None, bar: progress.Bar | None = None
+        self, items: Mapping[str, Any], *, columns: Mapping[str, str] | None = None, bar: Shown = None
     ) -> P | list[P]: ...
     @overload
     def predict(
-        self, items: Iterable[Any], *, columns: Mapping[str, str] | None = None, bar: progress.Bar | None = None
+        self, items: Iterable[Any], *, columns: Mapping[str, str] | None = None, bar: Shown = None
     ) -> list[P]: ...
-    def predict(self, items: Any, *, columns: Mapping[str, str] | None = None, bar: progress.Bar | None = None) -> Any:
+    def predict(self, items: Any, *, columns: Mapping[str, str] | None = None, bar: Shown = None) -> Any:
         """Predict for one item, or for many.
 
         Args:
@@ -200,25 +205,27 @@ class Predictor(Generic[P]):
                 as {"question": ..., "context": ...}. Or many: a list or stream of items, or a table (pandas, polars,
                 Arrow, `datasets`, a list of dictionaries). The roles of a table's columns are detected as in a file.
             columns: column names of a table by role, such as {"text": "body"}. None: detect them.
-            bar: advanced by the number of items done.
+            bar: advanced by the number of items done. None: its own, shown after five seconds. False: none.
 
         Returns:
-            The prediction for one item, or a list of predictions in the order of the items or rows.
+            The prediction for one item, or a list in the order of the items or rows.
 
         Raises:
             DataError: an item can't be used; the message names its number.
         """
         if is_table(items):
-            return list(self.stream(items_of(items, self._read, columns), bar=bar))
-        if is_row(items):
-            return next(self.stream(items_of([items], self._read, columns), bar=bar))
-        if columns is not None:
+            items = items_of(items, self._read, columns)
+        elif is_row(items):
+            return next(self.stream(items_of([items], self._read, columns), bar=bar or None))
+        elif columns is not None:
             raise SettingsError("columns need a table; a list of texts has no columns")
         items = as_texts(items)
-        # A tuple is a pair, which is one item. An object that is not iterable is one item of the task.
+        # A tuple is a pair, which is one item, and so is an object that is not iterable.
         if isinstance(items, str | bytes | tuple | Mapping) or not isinstance(items, Iterable):
-            return next(self.stream([items], bar=bar))
-        return list(self.stream(items, bar=bar))
+            return next(self.stream([items], bar=bar or None))
+        total = len(items) if isinstance(items, Sized) else None
+        with progress.late_bar("Predicting", total=total) if bar is None else nullcontext(bar or None) as shown:
+            return list(self.stream(items, bar=shown))
 
     def _read(self, path: Path, *, columns: Mapping[str, str] | None) -> Table[Any]:
         """Read a file in the same way as the model's training file."""
@@ -266,7 +273,7 @@ class Predictor(Generic[P]):
         """
         if self._source is None:
             raise SettingsError("this model was not loaded from a folder, so it can't be loaded again")
-        folder, settings, _ = self._source
+        folder, settings, *_ = self._source
         same = {name: settings[name] for name in ("device", "threads", "precision", "backend")}
         return load(folder, task=task, max_tokens=self.max_tokens, **same)
 
@@ -291,9 +298,10 @@ class Predictor(Generic[P]):
         )
 
 
-def _version(bundle: Bundle) -> int:
-    """Return a number that grows with every change of the weights in place."""
-    return sum(value._version for value in parameters_of(bundle.model))
+def _opened(folder: Path, settings: dict[str, Any], mark: str) -> Predictor[Any]:
+    """Unpickle a predictor whose model is in a folder, which must not have changed."""
+    check_same(folder, mark)
+    return load(folder, **settings)
 
 
 def load(
@@ -327,6 +335,7 @@ def load(
     """
     check_threads(threads)
     folder, bundle = read_any(path, task=task, device=device, backend=backend, settings=settings)
+    mark = mark_of(folder)
     length = getattr(bundle.task, "max_length", 0)
     if length > bundle.config.max_positions:
         raise SettingsError(f"max_length {length} is more than the {bundle.config.max_positions} positions of {path}")
@@ -344,5 +353,5 @@ def load(
         threads=threads,
     )
     arguments = {"task": task, "device": device, "threads": threads, "precision": precision, "backend": backend}
-    predictor._source = folder.absolute(), {**arguments, **settings}, _version(predictor.bundle)
+    predictor._source = folder.absolute(), {**arguments, **settings}, version_of(predictor.bundle.model), mark
     return predictor

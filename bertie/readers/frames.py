@@ -63,8 +63,19 @@ def as_texts(value: Any) -> Any:
     """Return a single column (a Series, an Arrow or numpy array) as a list, and any other value unchanged.
 
     Raises:
-        DataError: the value is an array of several columns or a set, or an entry is not text.
+        DataError: the value is an array of several columns or a set, or an entry is missing or empty.
     """
+    values = _entries(value)
+    if values is value:
+        return value
+    missing = [number for number, text in enumerate(map(plain, values), 1) if text is None or not str(text).strip()]
+    if missing:
+        raise DataError(f"there is no text in {_rows(missing)} (empty, None or NaN); fill or drop such rows")
+    return values
+
+
+def _entries(value: Any) -> Any:
+    """Return a single column as a list, and any other value unchanged."""
     if isinstance(value, set | frozenset):
         raise DataError("a set has no order, so predictions could not be matched to texts; pass a list")
     if isinstance(value, str | bytes | Mapping | Sequence | Iterator):
@@ -74,11 +85,7 @@ def as_texts(value: Any) -> Any:
     convert = next((name for name in ("to_pylist", "to_list", "tolist") if hasattr(value, name)), None)
     if convert is None:
         return value
-    values = getattr(value, convert)()
-    missing = [number for number, text in enumerate(values, 1) if plain(text) is None]
-    if missing:
-        raise DataError(f"there is no text in {_rows(missing)} (None or NaN); fill or drop such rows")
-    return values
+    return getattr(value, convert)()
 
 
 def write(value: Any, path: Path, *, pairs: bool = False) -> int:
@@ -200,7 +207,7 @@ def items_of(value: Any, read: Callable[..., Any], columns: Mapping[str, str] | 
 def _records(value: Any, *, pairs: bool) -> Iterable[Mapping[Any, Any]]:
     """Return the rows of a table as dictionaries."""
     if isinstance(value, Mapping):
-        columns = {name: list(as_texts(column)) for name, column in value.items()}
+        columns = {name: list(_entries(column)) for name, column in value.items()}
         if len({len(column) for column in columns.values()}) > 1:
             raise DataError("the columns differ in length: " + ", ".join(f"{n} {len(c)}" for n, c in columns.items()))
         return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]

@@ -35,29 +35,24 @@ from bertie.tasks.task import TaskModel
 
 pytestmark = pytest.mark.skipif(library.load("linear") is None, reason="no C++ compiler on this machine")
 
-WORDS = [
+WORDS = (
     "the",
     "a",
     "film",
     "dog",
     "cat",
-    "bird",
     "was",
     "sat",
-    "ran",
     "good",
     "bad",
     "old",
     "new",
     "in",
-    "on",
     "by",
-    "house",
     "river",
-    "city",
     "never",
     "very",
-]
+)
 LONG = {"max_length": 256}
 WINDOWS = {"max_length": 64, "truncation": "window", "stride": 20}
 TASKS: dict[str, tuple[Any, str]] = {
@@ -134,13 +129,13 @@ def differences(predictor: Predictor, kind: str, seed: int, count: int) -> list[
     """Ask for the same items alone and in batches of any size, and describe those with other bits."""
     draw = random.Random(seed)
     items = [item(kind, draw) for _ in range(count)]
-    watched = draw.sample(range(count), min(count, 12))
+    watched = draw.sample(range(count), 8)
     torch.set_num_threads(1)
     alone = {number: bits(predictor.predict([items[number]])[0]) for number in watched}
     found = []
     for threads in THREADS:
         torch.set_num_threads(threads)
-        for size in (2, 3, 7, 64, count):
+        for size in (2, 7, count) if threads < 8 else (count,):
             predictor.max_tokens = draw.choice((50, 700, 4096, 20_000))
             chosen = watched[:1] + watched[1:][: size // 2]
             chosen += draw.sample([number for number in range(count) if number not in chosen], size - len(chosen))
@@ -152,9 +147,14 @@ def differences(predictor: Predictor, kind: str, seed: int, count: int) -> list[
     return found
 
 
-@pytest.mark.parametrize("precision", ["exact", "bf16", "int8"])
 @pytest.mark.parametrize("name", TASKS)
-def test_an_answer_has_the_same_bits_in_any_batch(tiny_tokenizer: Any, name: str, precision: Any) -> None:
+def test_an_answer_has_the_same_bits_in_any_batch(tiny_tokenizer: Any, name: str) -> None:
     task, kind = TASKS[name]
-    predictor = make(task, tiny_tokenizer, precision=precision)
-    assert differences(predictor, kind, seed=len(name), count=200) == []
+    assert differences(make(task, tiny_tokenizer), kind, seed=len(name), count=1000 if name == "classes" else 70) == []
+
+
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
+@pytest.mark.parametrize("name", ["classes, windows", "masks", "answers"])
+def test_it_has_in_lower_precisions(tiny_tokenizer: Any, name: str, precision: Any) -> None:
+    task, kind = TASKS[name]
+    assert differences(make(task, tiny_tokenizer, precision=precision), kind, seed=len(name), count=40) == []

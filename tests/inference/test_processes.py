@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from bertie.errors import DataError, SettingsError
 from bertie.formats.format import Bundle
 from bertie.formats.huggingface import read, write
 from bertie.inference.predictor import Predictor, load
+from bertie.ops.kernels import library
 from bertie.tasks.classification import Classification
 
 TEXTS = ["the film was good", "the dog sat in the house", "a cat"] * 40
@@ -66,6 +68,23 @@ for _ in range(2):
         os._exit(labels() != expected)
     assert os.waitpid(child, 0)[1] == 0
 assert labels() == expected  # and the parent goes on
+""",
+    "fork while another thread predicts": """
+import threading
+stop = threading.Event()
+def work():
+    while not stop.is_set():
+        assert labels() == expected
+busy = threading.Thread(target=work)
+busy.start()
+for _ in range(3):
+    child = os.fork()
+    if not child:
+        os._exit(labels() != expected)
+    assert os.waitpid(child, 0)[1] == 0
+stop.set()
+busy.join()
+assert labels() == expected
 """,
     "a forked process that ends as any does": """
 child = os.fork()
@@ -244,3 +263,31 @@ def test_an_error_of_one_item_leaves_the_predictor_as_it_was(folder: Path) -> No
     with pytest.raises(DataError):
         predictor.predict(["a cat", 3])
     assert predictor.predict(TEXTS[:2]) == expected
+
+
+def test_a_changed_folder_is_noticed_when_a_predictor_is_unpickled(folder: Path, tmp_path: Path) -> None:
+    place = tmp_path / "model"
+    write(read(folder), place)
+    kept = pickle.dumps(load(place))
+    assert pickle.loads(kept).predict("a cat") == load(place).predict("a cat")  # noqa: S301
+    changed = read(folder)
+    with torch.no_grad():
+        next(changed.model.head.parameters()).add_(1.0)
+    write(changed, place, overwrite=True)
+    with pytest.raises(
+        DataError, match=r"has changed since the pickled predictor was loaded; open it with bertie\.load"
+    ):
+        pickle.loads(kept)  # noqa: S301
+
+
+def test_sixteen_threads_share_a_predictor(folder: Path) -> None:
+    calls = [
+        [f"{text} {'of the old dog ' * (number % 15)}" for text in TEXTS[: 1 + number % 9]] for number in range(96)
+    ]
+    alone = load(folder)
+    expected = [alone.predict(texts) for texts in calls]
+    shared = load(folder)
+    with ThreadPoolExecutor(16) as pool:
+        found = list(pool.map(shared.predict, calls))
+    assert found == expected if library.load("linear") is not None else len(found) == len(expected)
+    assert shared.num_cut == alone.num_cut > 0

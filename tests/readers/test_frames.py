@@ -138,8 +138,12 @@ def test_a_single_column(make: Callable[[], Any], film: Predictor) -> None:
 
 
 def test_a_single_column_with_holes(film: Predictor) -> None:
-    for holes in (np.array(["a", None, float("nan")], dtype=object), np.array(["a", "b", None], dtype=object)):
-        with pytest.raises(DataError, match=r"there is no text in rows? .*3 \(None or NaN\)"):
+    for holes in (
+        np.array(["a", None, float("nan")], dtype=object),
+        np.array(["a", "b", None], dtype=object),
+        np.array(["a", "b", " "]),
+    ):
+        with pytest.raises(DataError, match=r"there is no text in rows? .*3 \(empty, None or NaN\)"):
             film.predict(holes)
     with pytest.raises(DataError, match="text 2 is None"):
         film.predict(["the cat", None])
