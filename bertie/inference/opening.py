@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from bertie import progress
 from bertie.backends._frozen import Facts
 from bertie.errors import SettingsError
 from bertie.formats import frozen
@@ -18,7 +19,7 @@ from bertie.nn.device import resolve_device
 def read_any(
     path: str | Path, *, task: str | None, device: str, backend: str, settings: Mapping[str, Any]
 ) -> tuple[Path, Bundle]:
-    """Read a model, whatever the kind of its folder.
+    """Read a model, whatever the kind of its folder, and tell what is to be told of it.
 
     Args:
         path: a local folder or a hub id.
@@ -41,16 +42,27 @@ def read_any(
 
             load_backend(backend).require()
     folder = resolve(path)
+    bundle = _reader(folder)(folder, task=task, settings=settings)
+    length = getattr(bundle.task, "max_length", 0)
+    if length > bundle.config.max_positions:
+        raise SettingsError(f"max_length {length} is more than the {bundle.config.max_positions} positions of {path}")
+    for line in bundle.notes:
+        progress.note(line)
+    return folder, bundle
+
+
+def _reader(folder: Path) -> Callable[..., Bundle]:
+    """Return the function that reads a folder, by its kind."""
     if frozen.is_whole(folder):
-        return folder, frozen.read(folder, task=task, settings=settings)
+        return frozen.read
     require_torch(folder)
     if is_exported(folder):
         from bertie.formats import exported
 
-        return folder, exported.read(folder, task=task, settings=settings)
+        return exported.read
     from bertie.formats.huggingface import read
 
-    return folder, read(folder, task=task, settings=settings)
+    return read
 
 
 def open_graph(

@@ -293,8 +293,7 @@ class Predictor(Generic[P]):
         settings = "".join(f", {name}={value!r}" for name, value in vars(self.task).items())
         return (
             f"Predictor({self.task.name} on {described(self.bundle.model)}, device={self.device}, "
-            f"max_tokens={self.max_tokens}, "
-            f"precision={self.precision}{settings})"
+            f"max_tokens={self.max_tokens}, precision={self.precision}{settings})"
         )
 
 
@@ -335,12 +334,6 @@ def load(
     """
     check_threads(threads)
     folder, bundle = read_any(path, task=task, device=device, backend=backend, settings=settings)
-    mark = mark_of(folder)
-    length = getattr(bundle.task, "max_length", 0)
-    if length > bundle.config.max_positions:
-        raise SettingsError(f"max_length {length} is more than the {bundle.config.max_positions} positions of {path}")
-    for line in bundle.notes:
-        progress.note(line)
     if not frozen.is_whole(folder):
         set_threads(threads)
     predictor = Predictor(
@@ -352,6 +345,6 @@ def load(
         folder=folder if is_exported(folder) else None,
         threads=threads,
     )
-    arguments = {"task": task, "device": device, "threads": threads, "precision": precision, "backend": backend}
-    predictor._source = folder.absolute(), {**arguments, **settings}, version_of(predictor.bundle.model), mark
+    settings |= {"task": task, "device": device, "threads": threads, "precision": precision, "backend": backend}
+    predictor._source = folder.absolute(), settings, version_of(predictor.bundle.model), mark_of(folder)
     return predictor
