@@ -69,7 +69,7 @@ TASKS: dict[str, tuple[Any, str]] = {
     "next sentence": (NextSentence(max_length=512, truncation="truncate"), "pair"),
     "answers": (QuestionAnswering(max_length=64, stride=20, max_query=10, n_best=4, null_threshold=0.0), "pair"),
     "number": (Regression(center=2.5, spread=2.0, **LONG), "text"),
-    "replaced": (ReplacedToken(max_length=512), "text"),
+    "replaced": (ReplacedToken(max_length=512, truncation="truncate"), "text"),
     "spans": (SpanClassification(labels=("LOC", "PER"), max_span=4, max_length=64, stride=20, threshold=0.0), "text"),
     "tags": (Tagging(labels=("O", "B-LOC", "I-LOC"), max_length=64, stride=20), "text"),
 }
