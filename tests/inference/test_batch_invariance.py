@@ -18,6 +18,7 @@ from bertie.formats.format import Bundle
 from bertie.inference.predictor import Predictor
 from bertie.items.choice import Choice
 from bertie.models.bert import BertConfig
+from bertie.models.electra import ElectraConfig
 from bertie.nn.initialize import initialize
 from bertie.ops.kernels import library
 from bertie.tasks.classification import Classification
@@ -68,7 +69,7 @@ TASKS: dict[str, tuple[Any, str]] = {
     "next sentence": (NextSentence(max_length=512, truncation="truncate"), "pair"),
     "answers": (QuestionAnswering(max_length=64, stride=20, max_query=10, n_best=4, null_threshold=0.0), "pair"),
     "number": (Regression(center=2.5, spread=2.0, **LONG), "text"),
-    "replaced": (ReplacedToken(max_length=512), "text"),
+    "replaced": (ReplacedToken(max_length=512, truncation="truncate"), "text"),
     "spans": (SpanClassification(labels=("LOC", "PER"), max_span=4, max_length=64, stride=20, threshold=0.0), "text"),
     "tags": (Tagging(labels=("O", "B-LOC", "I-LOC"), max_length=64, stride=20), "text"),
 }
@@ -115,9 +116,11 @@ def bits(value: Any) -> Any:
 
 
 def make(task: Any, tokenizer: Any, **settings: Any) -> Predictor:
-    config = BertConfig(
+    config: Any = BertConfig(
         tokenizer.vocab_size, hidden_size=128, num_layers=2, num_heads=2, intermediate_size=192, max_positions=512
     )
+    if task.name == "replaced_token":
+        config = ElectraConfig(**{**vars(config), "embedding_size": 64})
     encoder: Any = config.build()
     model: TaskModel = task.network(TaskModel(encoder, task.head(encoder)), seed=0)
     initialize(model, deviation=0.1, generator=torch.Generator().manual_seed(0))
