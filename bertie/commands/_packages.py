@@ -25,11 +25,14 @@ PURPOSES = {
     "onnx": "use models that were exported for ONNX Runtime",
     "openvino": "run models in OpenVINO",
     "serve": "answer requests over HTTP",
+    "mlflow": "let MLflow show the figures of runs",
+    "tensorboard": "let TensorBoard show the figures of runs",
     "torch": "train models, and use models that were not exported",
+    "wandb": "let Weights & Biases show the figures of runs",
     "zh": "mask whole words of Chinese text",
 }
 """What each extra is for, as a clause after "to"."""
-MODULES = {"scikit-learn": "sklearn"}
+MODULES = {"scikit-learn": "sklearn", "mlflow-skinny": "mlflow"}
 """The modules of packages whose name differs in more than its dashes."""
 _SECONDS = 120.0
 _NOT_FOR_USE = {"dev"}
