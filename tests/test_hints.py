@@ -25,7 +25,7 @@ def refusal(command: str, *words: str) -> str:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_flag_in_a_hint_is_one_of_the_command(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        flags.parse(function(command), ["--help"])
+        flags.parse(function(command), ["--help-all"])
     shown = set(re.findall(r"--[a-z][a-z0-9.-]*", capsys.readouterr().out))
     assert "--json" in shown
     keys = config.known_keys(function(command))

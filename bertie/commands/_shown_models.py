@@ -23,7 +23,7 @@ from bertie.commands._shown import (
 from bertie.commands.command import Report
 from bertie.errors import BertieError, DataError, SettingsError
 from bertie.formats._classes import task_of
-from bertie.formats._places import HEAD, weight_files
+from bertie.formats._places import weight_files
 from bertie.readers.reading import learned
 from bertie.untrusted import read_json, read_object
 
@@ -42,7 +42,7 @@ def describe_model(folder: Path) -> Report:
     settings = read_object(inner / "config.json")
     ours = settings.get("bertie")
     ours = ours if isinstance(ours, dict) else {}
-    export = ours.get("export") if (folder / HEAD).is_file() and isinstance(ours.get("export"), dict) else None
+    export = ours.get("export") if isinstance(ours.get("export"), dict) else None
     files = [*sorted(inner.glob("*.safetensors"))]
     weight_files(inner, "model.safetensors")  # an index that names a file that isn't there is refused
     tensors = [tensor for file in files for tensor in tensors_of(file).values()]

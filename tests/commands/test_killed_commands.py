@@ -73,5 +73,5 @@ def test_export(
     model = build_model(task)
     write(Bundle(model, task, tiny_tokenizer, model.encoder.config), tmp_path / "model")
     words = ["export", str(tmp_path / "model"), "--out", str(tmp_path / "out")]
-    kill("bertie.inference.parity:hold", words)
+    kill("bertie.inference.proof:compare_outputs", words)
     again(words, tmp_path / "out", capsys)
