@@ -104,10 +104,11 @@ class Batch:
             """Make the tensors, which Python asks for here only as long as they don't exist."""
             arrays = vars(self).get("_arrays")
             if arrays is not None and name in (*_TENSORS, "targets"):
-                from torch import from_numpy
+                from torch import from_numpy, inference_mode
 
-                made = {each: from_numpy(getattr(arrays, each)) for each in _TENSORS}
-                targets = {each: from_numpy(value) for each, value in arrays.targets.items()}
+                with inference_mode(False):  # the batch may be used in training later
+                    made = {each: from_numpy(getattr(arrays, each)) for each in _TENSORS}
+                    targets = {each: from_numpy(value) for each, value in arrays.targets.items()}
                 vars(self).update(made, targets=targets)
                 vars(self).pop("_arrays", None)
             if name not in vars(self):

@@ -72,7 +72,7 @@ def describe_model(folder: Path) -> Report:
         "bertie": ours,
     }
     values["files"], is_whole = model_files(folder)
-    command, problem = _next(folder, values, is_whole=is_whole, has_weights=bool(files))
+    command, problem = _next(folder, values, is_whole=is_whole, has_weights=bool(files or export))
     return Description(
         title=f"{folder}: {_title(values)}",
         values=values,
