@@ -187,7 +187,7 @@ def _entries(folder: Path) -> dict[str, str]:
                 )
         elif entry.suffix == ".npz":
             found[entry.name] = "search index"
-        elif is_table(entry):
+        elif is_table(entry) and not entry.name.endswith("_config.json"):  # such as that of an adapter
             found[entry.name] = "data table"
     return found
 
