@@ -60,6 +60,8 @@ def _dispatch(words: list[str]) -> int:
         return _print(overview())
     if words[0] == "--version":
         return _print(f"bertie {VERSION}")
+    if words[0] == "--print-completion":
+        return _print(importlib.import_module("bertie.completion").script(words[1:]))
     name, words = _command_name(words[0]), words[1:]
     if name == "run" and words and not words[0].startswith("-"):
         # The words after the file are flags of the command that the file names.
