@@ -16,6 +16,7 @@ from bertie import config, registry
 from bertie.arguments import is_positional
 from bertie.errors import SettingsError
 from bertie.registry import did_you_mean
+from bertie.wrong_words import COMMON
 
 SHELLS = ("bash", "zsh", "fish")
 FLAG = "--print-completion"
@@ -63,8 +64,9 @@ def _parser() -> argparse.ArgumentParser:
         for key, annotation in config.known_keys(function).items():
             if config.group_type(annotation) is None:
                 _add(command, key, annotation, positional=key in positional)
-        for key in ("config", "json", "quiet", "help-all"):
-            _add(command, key, Path if key == "config" else bool, positional=False)
+        for key, kind in COMMON.items():
+            if key != "help":  # argparse adds it
+                _add(command, key, kind, positional=False)
     return parser
 
 

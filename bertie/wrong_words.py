@@ -6,12 +6,15 @@ import itertools
 import os
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from bertie import config, registry
 from bertie.errors import SettingsError
 from bertie.hints import hint, is_known
 
+COMMON: dict[str, Any] = {"config": Path, "json": bool, "quiet": bool, "help": bool, "help_all": bool}
+"""The flags that every command has, and their types."""
 _FEW = 3  # commands that a message names at most
 
 
@@ -27,14 +30,7 @@ def refuse_unknown_flags(function: Callable[..., Any], words: list[str], places:
         SettingsError: an unknown flag, with the flag that was probably meant, or a switch with a value.
     """
     command = function.__name__.replace("_", "-")
-    kinds: dict[str, Any] = {
-        "config": str,
-        "json": bool,
-        "quiet": bool,
-        "help": bool,
-        "help_all": bool,
-        **config.known_keys(function),
-    }
+    kinds: dict[str, Any] = {**COMMON, **config.known_keys(function)}
     keys = [key for key, kind in kinds.items() if key in places or not config.group_type(kind)]
     flags = {_flag(key): key for key in keys if key not in places}
     switches = {_flag(key, no="no-") for key, kind in kinds.items() if kind is bool and not key.startswith("help")}

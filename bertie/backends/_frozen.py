@@ -198,7 +198,9 @@ class Frozen:
             outputs[name] = value[0] if output.per == "choice" or (output.per == "slot" and num_slots) else value
         return outputs
 
-    def packed(self, tokens: Ids, segments: Ids, offsets: Ids, *, slots: Ids | None = None) -> dict[str, Array]:
+    def packed(
+        self, tokens: Ids, segments: Ids, offsets: NDArray[np.integer[Any]], *, slots: Ids | None = None
+    ) -> dict[str, Array]:
         """Run packed sequences, those of similar length together.
 
         Args:

@@ -173,9 +173,9 @@ class FrozenEncoder(nn.Module):
         """Return the outputs of the graph for a packed batch."""
         if batch.causal:
             raise SettingsError("a frozen encoder can't run causal attention; use --backend eager")
-        slots = batch.targets.get("slot.position")
-        arrays = (batch.tokens.numpy(), batch.segments.numpy(), batch.offsets.numpy())
-        found = self._frozen.packed(*arrays, slots=None if slots is None else slots.numpy())
+        arrays = batch.arrays
+        slots = arrays.targets.get("slot.position")
+        found = self._frozen.packed(arrays.tokens, arrays.segments, arrays.offsets, slots=slots)
         return {name: torch.from_numpy(values) for name, values in found.items()}
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertie import progress
-from bertie.commands._against import difference_row, predictions_of, verdict
+from bertie.commands._against import difference_row, p_text, predictions_of, verdict
 from bertie.commands._seeds import main_score
 from bertie.commands._stored_runs import Group, StoredRun
 from bertie.commands._use import UseSettings
@@ -224,8 +224,8 @@ def _over_seeds(first: Group, second: Group, main: str, reason: str) -> Tested:
     except SettingsError as error:  # scipy isn't installed
         return Tested(reason=str(error))
     name = main.replace("_", " ")
-    p = "p < 0.001" if result.p < 0.001 else f"p = {result.p:.2g}"
-    ends = f"95 % interval {result.low:+.4g} to {result.high:+.4g}, {p}, over {len(pairs[0])} and {len(pairs[1])} seeds"
+    numbers = f"{len(pairs[0])} and {len(pairs[1])} seeds"
+    ends = f"95 % interval {result.low:+.4g} to {result.high:+.4g}, p {p_text(result.p)}, over {numbers}"
     amount = f"{first.name} minus {second.name} is {result.difference:+.4g} of {name} ({ends})"
     words = amount if result.is_significant else f"no significant difference over the seeds: {amount}"
     row = _test_row(first.name, second.name, main, result)

@@ -65,6 +65,7 @@ def export(
     from bertie.formats import exported
     from bertie.formats.huggingface import read, resolve
     from bertie.inference.choose_backend import load_backend
+    from bertie.inference.opening import reader_of
     from bertie.nn.device import set_threads
     from bertie.reports.export_card import export_card
 
@@ -88,7 +89,7 @@ def export(
             exported.write_head(bundle, folder)
         card = export_card(bundle.card, bundle.task, facts, bundle.tokenizer)
         exported.write(bundle, folder, export=facts.as_json(), card=card)
-        exported.read(folder)
+        reader_of(folder)(folder)  # what is written can be read, by the reader that predict uses
         seal(folder)
     return Report(
         title=f"{bundle.task.name} exported to {out}",

@@ -18,25 +18,13 @@ from bertie.files.checksums import verified
 from bertie.formats._config import architecture_name, encoder_config, read_config
 from bertie.formats._objective import make_task, stored_task
 from bertie.formats._places import HEAD
-from bertie.formats._places import is_exported as is_exported
 from bertie.formats._rewritten import current
 from bertie.formats.format import Bundle
 from bertie.formats.huggingface import read_tokenizer, write_beside
 from bertie.models.model import architecture
 from bertie.native import native
-from bertie.tasks._lookup import task_class
 from bertie.tasks.task import TaskModel
 from bertie.untrusted import check_regular
-
-
-def facts(bundle: Bundle) -> dict[str, Any]:
-    """Return what config.json says about the graph of an exported bundle; empty for any other."""
-    return dict(bundle.extra.get("export", {}))
-
-
-def precision(bundle: Bundle) -> Any:
-    """Return the precision of an exported bundle; None for any other."""
-    return facts(bundle).get("precision")
 
 
 def write_head(bundle: Bundle, folder: Path) -> None:
@@ -59,7 +47,9 @@ def write(bundle: Bundle, folder: Path, *, export: Mapping[str, Any], card: str)
 
 
 def read(path: str | Path, *, task: str | None = None, settings: Mapping[str, Any] | None = None) -> Bundle:
-    """Read everything but the graph; the bundle holds an encoder of the same shape without weights.
+    """Read a folder whose graph lacks the head: the head with its weights, and an encoder of the same shape without.
+
+    `frozen.read` reads the others.
 
     Args:
         path: the folder.
@@ -85,20 +75,19 @@ def _read(folder: Path, task: str | None, settings: Mapping[str, Any] | None) ->
     name = task or stored_name
     if name is None or stored_name is None:
         raise DataError(f"{folder}/config.json: bertie.task is missing; export the model again")
-    state = _head_weights(folder) if (folder / HEAD).is_file() else None
-    if name != stored_name and (state is not None or not task_class(name).takes_vectors):
+    state = _head_weights(folder)
+    if name != stored_name:
         raise SettingsError(f"{folder} was exported for another task than {name}; export the model with --task {name}")
     tokenizer = read_tokenizer(folder, values, config.vocab_size)
-    named = {f"head.{key}": value for key, value in (state or {}).items()}
+    named = {f"head.{key}": value for key, value in state.items()}
     objective = make_task(name, values, named, config.max_positions, settings or {})
     with torch.device("meta"):
         encoder: Any = config.build()
         head = objective.head(encoder)
-    if state is not None:
-        try:
-            head.load_state_dict(state, assign=True)
-        except RuntimeError as error:
-            raise DataError(f"{folder / HEAD} doesn't fit config.json: {error}") from error
+    try:
+        head.load_state_dict(state, assign=True)
+    except RuntimeError as error:
+        raise DataError(f"{folder / HEAD} doesn't fit config.json: {error}") from error
     head.requires_grad_(False)
     extra = {key: value for key, value in values["bertie"].items() if key not in ("task", "settings", "golden_ids")}
     return Bundle(TaskModel(encoder, head).eval(), objective, tokenizer, config, kind, extra=extra)

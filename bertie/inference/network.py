@@ -55,8 +55,7 @@ class ExportedNetwork:
         if arrays.causal:
             raise SettingsError("an exported model can't run causal attention; use the original model folder")
         slots = arrays.targets.get("slot.position")
-        offsets = arrays.offsets.astype(np.int64)
-        named = self._frozen.packed(arrays.tokens, arrays.segments, offsets, slots=slots)
+        named = self._frozen.packed(arrays.tokens, arrays.segments, arrays.offsets, slots=slots)
         if _VECTORS in named:
             named.setdefault(_HIDDEN, named[_VECTORS])
         return self._task.restored(named, arrays)

@@ -42,7 +42,7 @@ def read_any(
 
             load_backend(backend).require()
     folder = resolve(path)
-    bundle = _reader(folder)(folder, task=task, settings=settings)
+    bundle = reader_of(folder)(folder, task=task, settings=settings)
     length = getattr(bundle.task, "max_length", 0)
     if length > bundle.config.max_positions:
         raise SettingsError(f"max_length {length} is more than the {bundle.config.max_positions} positions of {path}")
@@ -51,8 +51,12 @@ def read_any(
     return folder, bundle
 
 
-def _reader(folder: Path) -> Callable[..., Bundle]:
-    """Return the function that reads a folder, by its kind."""
+def reader_of(folder: Path) -> Callable[..., Bundle]:
+    """Return the function that reads a folder, by its kind.
+
+    Raises:
+        SettingsError: it needs torch, which isn't installed.
+    """
     if frozen.is_whole(folder):
         return frozen.read
     require_torch(folder)

@@ -263,14 +263,16 @@ def _candidates(name: str, permitted: Sequence[Level], command: Sequence[str]) -
     carried = {level.name: prebuilt.package().find(name, level) for level in permitted}
     first: list[Candidate] = []
     last: list[Candidate] = []
+    if command:
+        headers = b"".join(header.read_bytes() for header in build.headers())
+        machine = "\0".join((*build.FLAGS, build.identity(command), levels.processor())).encode()
+        sources = build.source(name).read_bytes()
     for level in permitted:
         if (library := carried[level.name]) is not None:
             key = f"{library.sha256}\0{levels.processor()}".encode()
             first.append(Candidate(name, level, _file(name, level, key), library))
         if command:
-            headers = b"".join(header.read_bytes() for header in build.headers())
-            machine = "\0".join((*build.FLAGS, build.identity(command), levels.processor())).encode()
-            key = b"\0".join((build.source(name).read_bytes(), " ".join(level.flags).encode(), headers + machine))
+            key = b"\0".join((sources, " ".join(level.flags).encode(), headers + machine))
             (first if library is None else last).append(Candidate(name, level, _file(name, level, key)))
     return first + last
 
