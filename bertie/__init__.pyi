@@ -40,6 +40,7 @@ from bertie.tasks.tagging import Tagged
 from bertie.tasks.task import Task as Task
 from bertie.trackers.tracker import Tracker as Tracker
 from bertie.training.settings import (
+    CardSettings,
     DistillSettings,
     LoraSettings,
     OptimizerSettings,
@@ -344,6 +345,7 @@ def finetune(
     seeds: Sequence[int] | None = ...,
     callbacks: Sequence[Tracker] = ...,
     track: Sequence[Literal["mlflow", "tensorboard", "wandb"]] = ...,
+    card: CardSettings | Mapping[str, object] = ...,
     split_seed: int | None = ...,
     resume: bool = ...,
     accept_changes: bool = ...,
@@ -423,6 +425,7 @@ def pretrain(
     seeds: Sequence[int] | None = ...,
     callbacks: Sequence[Tracker] = ...,
     track: Sequence[Literal["mlflow", "tensorboard", "wandb"]] = ...,
+    card: CardSettings | Mapping[str, object] = ...,
     resume: bool = ...,
     accept_changes: bool = ...,
 ) -> Report: ...

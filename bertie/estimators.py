@@ -5,8 +5,8 @@ pairs of texts: tuples, or an array or a table of two columns. An estimator pick
 pickle has the same content as what `save` writes.
 
 scikit-learn's `check_estimator` skips most of its checks for estimators of text, as it does for TfidfVectorizer: they
-fit arrays of numbers. tests/test_estimators.py runs those that apply: construction, parameters, cloning and tags. What
-doesn't apply: numbers in X (NaN, sparse and Fortran arrays, `n_features_in_`, types of numbers).
+fit arrays of numbers. tests/test_estimators.py runs those that apply: construction, parameters, cloning, tags and
+use before `fit`. What doesn't apply: numbers in X (NaN, sparse and Fortran arrays, `n_features_in_`, types of numbers).
 What isn't supported: `sample_weight` (`settings={"class_weights": "balanced"}` weighs classes), several outputs, and a
 classifier with a single class.
 """

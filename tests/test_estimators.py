@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from sklearn.base import clone
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import NotFittedError, SkipTestWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -39,6 +39,7 @@ APPLYING = (
     "check_set_params",
     "check_parameters_default_constructible",
     "check_do_not_raise_errors_in_init_or_set_params",
+    "check_estimators_unfitted",
 )
 
 
@@ -193,7 +194,27 @@ def test_what_the_others_refuse(model: Path) -> None:
 def test_checks_of_sklearn_that_apply_to_text(model: Path, name: str) -> None:
     for check in APPLYING:
         getattr(estimator_checks, check)(name, getattr(bertie, name)(str(model)))
+    with pytest.warns(SkipTestWarning, match="Can't test estimator"):  # its checks of arrays of numbers
+        results = estimator_checks.check_estimator(getattr(bertie, name)(str(model)), on_skip=None)
+    assert {result["status"] for result in results} == {"passed"}
     assert name in dir(bertie)
+
+
+@pytest.mark.parametrize(("name", "method"), [("Classifier", "predict_proba"), ("Regressor", "predict")])
+def test_checks_of_sklearn_on_texts_in_place_of_numbers(model: Path, name: str, method: str) -> None:
+    labels = [float(kind == "good") for kind in KINDS] if name == "Regressor" else KINDS
+    texts, before = [*TEXTS], [*TEXTS]
+    new = getattr(bertie, f"Bert{name}")(model, epochs=2, max_length=16, threads=1)
+    parameters = {**new.get_params()}
+    fitted = new.fit(texts, labels)
+    assert fitted is new and new.get_params() == parameters and texts == before
+    attributes = {**vars(fitted)}
+    answers = getattr(fitted, method)(texts)
+    assert vars(fitted) == attributes
+    one_by_one = np.concatenate([getattr(fitted, method)([text]) for text in texts])
+    np.testing.assert_allclose(one_by_one, answers, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(getattr(fitted, method)(texts[::-1])[::-1], answers, rtol=0, atol=1e-5)
+    np.testing.assert_array_equal(getattr(fitted.fit(texts, labels), method)(texts), answers)
 
 
 def test_scikit_learn_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from bertie import progress
+from bertie.commands._card import about
 from bertie.commands._continuing import ContinuedRun, Effect
 from bertie.commands._yardsticks import Yardsticks
 from bertie.commands.command import Report
@@ -108,12 +109,9 @@ def _write_model(
 
     scores = {name: value for name, value in values.items() if name.startswith("dev_")}
     card = model_card(
+        **{**about(folder), "data": data.fingerprint},
         task=bundle.task,
-        command=f"bertie run {folder.config}",
         scores=scores,
-        settings=folder.config.read_text(encoding="utf-8"),
-        data=data.fingerprint,
-        name=folder.path.name,
         num_parameters=sum(value.numel() for value in bundle.model.parameters()),
         steps=position.step,
         tokens=position.tokens,

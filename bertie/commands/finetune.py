@@ -14,6 +14,7 @@ from bertie.commands.command import Report
 from bertie.config import Positional
 from bertie.errors import DataError, SettingsError
 from bertie.training.settings import (
+    CardSettings,
     DistillSettings,
     LoraSettings,
     OptimizerSettings,
@@ -76,6 +77,7 @@ def finetune(
     seed: Basic[int] = 0,
     seeds: Basic[tuple[int, ...] | None] = None,
     track: tuple[TrackerName, ...] = (),
+    card: CardSettings = CardSettings(),
     split_seed: int | None = None,
     resume: Basic[bool] = False,
     accept_changes: bool = False,
@@ -120,6 +122,7 @@ def finetune(
         seeds: several, such as 1,2,3 or 1-5: one run for each in a subfolder of `out`, then mean, deviation, interval.
         split_seed: seed of the share that --dev 20% holds out; when not given, the run's seed, or 0 with --seeds.
         track: programs that show the figures while the run trains, such as tensorboard (docs/tasks.md).
+        card: licence and languages that the model card names.
         resume: continue the run in `out`.
         accept_changes: with --resume: continue although settings or files of the run have changed since it started.
 
@@ -269,6 +272,7 @@ def _frozen_outputs(
 
 def _finish(dev: "DevTable", folder: "RunFolder", position: "RunState", job: "RunSpec") -> dict[str, Any]:
     """Measure a finished run, write its model and report, and return its figures."""
+    from bertie.commands._card import about
     from bertie.commands._finetuned import notes, remarks
     from bertie.commands._reading import carried, said
     from bertie.formats.huggingface import write
@@ -295,14 +299,11 @@ def _finish(dev: "DevTable", folder: "RunFolder", position: "RunState", job: "Ru
     records = read(folder.metrics)
     values |= remarks(job, position, records, dev)
     bundle = dev.bundle
-    settings, command = folder.config.read_text(encoding="utf-8"), f"bertie run {folder.config}"
-    scores, saved = values.get("scores", {}), config.read(folder.config)
+    run, scores, saved = about(folder), values.get("scores", {}), config.read(folder.config)
     card = model_card(
+        **run,
         task=bundle.task,
-        command=command,
         scores=scores,
-        settings=settings,
-        name=folder.path.name,
         base_model="" if isinstance(saved["model"], dict) or Path(saved["model"]).exists() else saved["model"],
         dev_data=_dev_name(saved) if dev.items else "",
         seed=saved["seed"],
@@ -320,8 +321,8 @@ def _finish(dev: "DevTable", folder: "RunFolder", position: "RunState", job: "Ru
             kind="finetune",
             summary={**{key: value for key, value in values.items() if key not in ("scores", "remarks")}, **scores},
             records=records,
-            settings=settings,
-            command=command,
+            settings=run["settings"],
+            command=run["command"],
             findings=dev_findings,
             notes=notes(values, said(bundle.extra)),
         ),

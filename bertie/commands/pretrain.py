@@ -26,7 +26,14 @@ from bertie.commands._yardsticks import Yardsticks, measure_yardsticks, recipe_o
 from bertie.commands.command import Report
 from bertie.config import Positional
 from bertie.errors import DataError, SettingsError
-from bertie.training.settings import DistillSettings, OptimizerSettings, ScheduleSettings, TrackerName, TrainingSettings
+from bertie.training.settings import (
+    CardSettings,
+    DistillSettings,
+    OptimizerSettings,
+    ScheduleSettings,
+    TrackerName,
+    TrainingSettings,
+)
 
 if TYPE_CHECKING:
     from bertie.corpus.shards import Corpus
@@ -79,6 +86,7 @@ def pretrain(
     seed: Basic[int] = 0,
     seeds: Basic[tuple[int, ...] | None] = None,
     track: tuple[TrackerName, ...] = (),
+    card: CardSettings = CardSettings(),
     resume: Basic[bool] = False,
     accept_changes: bool = False,
 ) -> Report:
@@ -128,6 +136,7 @@ def pretrain(
         seed: seed of random weights, the order of the text, masks and dropout.
         seeds: several, such as 1,2,3 or 1-5: one run for each in a subfolder of `out`, then mean, deviation, interval.
         track: programs that show the figures while the run trains, such as tensorboard (docs/tasks.md).
+        card: licence and languages that the model card names.
         resume: continue the run in `out`.
         accept_changes: with --resume: continue although settings or files of the run have changed since it started.
 

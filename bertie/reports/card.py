@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from bertie.reports.examples import examples, widget
 from bertie.reports.figures import name_of
 from bertie.reports.machine import these_versions
 from bertie.reports.text import fit
@@ -83,7 +84,7 @@ def model_card(
         f"# {line(name or described.title)}",
         f"{described.title}, trained with bertie.{_parameters(num_parameters)}{_labels(labels)}",
         f"## Use\n\n{fenced(_bertie_example(described, languages), 'python')}\n\nThe folder is in the Hugging Face "
-        f"format, so transformers loads it too:\n\n{fenced(_transformers_example(described), 'python')}",
+        f"format, so transformers loads it too:\n\n{fenced(_transformers_example(described, languages), 'python')}",
         f"## Scores\n\n{_scores(scores, dev_data)}{_classes(classes or {})}",
         "## Training\n\n"
         + "\n".join(f"- {fact}: {line(value)}" for fact, value in origin.items() if value)
@@ -114,6 +115,7 @@ def _front_matter(
         lines.append(f"pipeline_tag: {described.pipeline}")
     if base_model:
         lines.append(f"base_model: {_quoted(base_model)}")
+    lines += widget(described, languages)
     lines += ["tags:", "- bert", f"- {_quoted(task)}"]
     if scores:
         dataset = _quoted(dev_data or "held-out data")
@@ -132,24 +134,24 @@ def _front_matter(
 
 
 def _bertie_example(described: CardText, languages: Sequence[str]) -> str:
-    example = "This is a text."
-    if described.pipeline == "fill-mask" or described.item == "masked text":
-        example = "北京是中国的首[MASK]。" if list(languages) == ["zh"] else "Paris is the [MASK] of France."
+    said = examples(languages)
+    masked = described.pipeline == "fill-mask" or described.item == "masked text"
     argument = {
         # A tuple is a pair of texts, which is one item.
-        "pair": f'("{example}", "This is another text.")',
-        "question": '("Where was she born?", "She was born in Paris in 1903.")',
-        "choices": 'bertie.Choice("She opened the door", ("and went in.", "and it was blue."))',
-    }.get(described.item, f'"{example}"')
+        "pair": f'("{said.masked if masked else said.text}", "{said.second}")',
+        "question": f'("{said.question}", "{said.passage}")',
+        "choices": f'bertie.Choice("{said.start}", ("{said.endings[0]}", "{said.endings[1]}"))',
+    }.get(described.item, f'"{said.masked if masked else said.text}"')
     return f'import bertie\n\nmodel = bertie.load("PATH")\nprint(model.predict({argument}))'
 
 
-def _transformers_example(described: CardText) -> str:
+def _transformers_example(described: CardText, languages: Sequence[str]) -> str:
+    said = examples(languages)
     arguments = {
-        "pair": '"This is a text.", "This is another text."',
-        "question": '"Where was she born?", "She was born in Paris in 1903."',
-        "choices": '["She opened the door"] * 2, ["and went in.", "and it was blue."], padding=True',
-    }.get(described.item, '"This is a text."')
+        "pair": f'"{said.text}", "{said.second}"',
+        "question": f'"{said.question}", "{said.passage}"',
+        "choices": f'["{said.start}"] * 2, ["{said.endings[0]}", "{said.endings[1]}"], padding=True',
+    }.get(described.item, f'"{said.text}"')
     call = f'tokenizer({arguments}, return_tensors="pt")'
     inputs = f"**{call}"
     if described.item == "choices":

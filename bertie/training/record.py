@@ -16,7 +16,10 @@ from bertie.files.atomic import write_text
 from bertie.files.checksums import has_own_sum, with_own_sum
 from bertie.untrusted import parse_json, read_bytes
 
-FREE = frozenset({"resume", "accept_changes", "out", "quiet", "track", "training.keep", "training.save_every"})
+FREE = frozenset(
+    {"resume", "accept_changes", "out", "quiet", "track", "training.keep", "training.save_every"}
+    | {"card.license", "card.language"}
+)
 """Settings that may differ when a run is resumed: none of them changes the weights."""
 MACHINE = frozenset({"threads", "device"})
 """Settings of the machine. They may differ when a run is resumed, but change the last bits of the weights."""

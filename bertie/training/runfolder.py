@@ -112,6 +112,11 @@ class RunFolder:
             raise
         return folder
 
+    @property
+    def data(self) -> str:
+        """The fingerprint of the training data."""
+        return str(self._record["data"])
+
     def _begin(self, command: str, parameters: Mapping[str, Any], data: str) -> None:
         # A process killed before this point leaves only its lock and perhaps a part of run.json.
         known = (self.checkpoints.name, PREPARED)

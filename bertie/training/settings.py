@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
@@ -183,6 +184,26 @@ class TrainingSettings:
     def selects(self) -> bool:
         """Whether dev scores decide which weights are kept or when the run ends."""
         return self.best or self.patience is not None
+
+
+@dataclass(frozen=True)
+class CardSettings:
+    """What the model card says that only you know."""
+
+    license: str | None = None
+    """The hub's id of the model's licence, such as apache-2.0; when not given, the card names no licence."""
+    language: tuple[str, ...] = ()
+    """Languages of the text, such as en or zh; when not given, the card names none."""
+
+    def __post_init__(self) -> None:
+        if self.license is not None and not re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", self.license):
+            raise SettingsError(
+                f"card.license {self.license!r} is no id of a licence; use one of the hub's, such as apache-2.0, mit, "
+                "cc-by-4.0 or other"
+            )
+        for code in self.language:
+            if not re.fullmatch(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*", code):
+                raise SettingsError(f"card.language {code!r} is no code of a language; use one such as en, zh or pt-BR")
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bertie import registry
+from bertie.errors import SettingsError
 from bertie.reports.card import model_card
 from bertie.tasks._card import CardText
 from bertie.tasks._lookup import task_class
@@ -149,6 +150,49 @@ def test_its_examples_run(
     for block in blocks:
         exec(block.replace("PATH", str(tmp_path / "model")), {})
     assert ("Generated(target=" if task in ("generation", "causal_lm") else "torch.Size([1,") in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("task", registry.choices("tasks"))
+def test_the_widget_has_an_input_of_the_language(task: str, language: str) -> None:
+    text = card(task=registry.load("tasks", task).TASK(max_length=64), languages=[language], scores={})
+    data = ModelCard(text).data
+    widget = data.to_dict().get("widget")
+    words = str(widget or "") + "".join(re.findall(r"predict\((.*)\)|tokenizer\((.*), return", text)[0])
+    assert bool(re.search(r"[\u4e00-\u9fff]", words)) == (language == "zh")
+    if data.pipeline_tag == "fill-mask":
+        assert "[MASK]" in widget[0]["text"]
+    elif data.pipeline_tag == "question-answering":
+        assert set(widget[0]) == {"text", "context"}
+    elif data.pipeline_tag == "sentence-similarity":
+        assert len(widget[0]["sentences"]) == 2
+    elif data.pipeline_tag == "text-classification":
+        assert list(widget[0]) == ["text"]
+
+
+def test_the_user_says_licence_and_language(build_model: Any, tiny_tokenizer: "Tokenizer", tmp_path: Path) -> None:
+    import bertie
+    from bertie.formats.format import Bundle
+    from bertie.formats.huggingface import write
+    from bertie.tasks.features import FeaturesTask
+
+    network = build_model(FeaturesTask())
+    write(Bundle(network, FeaturesTask(), tiny_tokenizer, network.encoder.config), tmp_path / "base")
+    rows = [{"text": word, "label": word} for word in ("cat", "dog")]
+    said: dict[str, Any] = {"task": "classification", "train": rows, "steps": 1, "length": 16, "threads": 1}
+    model = str(tmp_path / "base")
+    bertie.finetune(model, **said, card={"license": "mit", "language": ["en", "zh"]}, out=tmp_path / "said")
+    bertie.finetune(model, **said, out=tmp_path / "silent")
+    spoken, silent = (ModelCard.load(tmp_path / name / "model" / "README.md") for name in ("said", "silent"))
+    assert spoken.data.license == "mit" and spoken.data.language == ["en", "zh"]
+    assert silent.data.license is None and silent.data.language is None
+    hashes = {re.search(r"- data fingerprint: ([0-9a-f]{16})\n", one.text)[1] for one in (spoken, silent)}  # type: ignore[index]
+    assert len(hashes) == 1
+    again = bertie.finetune(model, **said, card={"license": "apache-2.0"}, out=tmp_path / "said", resume=True)
+    assert again.exit_code == 0  # a card's setting doesn't change the weights
+    for wrong in ({"license": "My Licence"}, {"language": ["English"]}):
+        with pytest.raises(SettingsError, match=r"card\.l"):
+            bertie.finetune(model, **said, card=wrong, out=tmp_path / "wrong")
 
 
 def test_classes_and_versions() -> None:
