@@ -3,7 +3,6 @@
 The card states only what was measured. It omits what is unknown, such as a licence.
 """
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -11,7 +10,7 @@ from dataclasses import replace
 from bertie.reports.examples import examples, widget
 from bertie.reports.figures import name_of
 from bertie.reports.machine import these_versions
-from bertie.reports.text import fit
+from bertie.reports.text import fit, quoted
 from bertie.tasks.task import CardText, Task
 from bertie.version import VERSION
 
@@ -107,27 +106,27 @@ def _front_matter(
     """Return the YAML front matter that the hub reads. Strings are quoted as in JSON, which YAML accepts."""
     lines = ["---"]
     if languages:
-        lines += ["language:", *(f"- {_quoted(language)}" for language in languages)]
+        lines += ["language:", *(f"- {quoted(language)}" for language in languages)]
     if license_id:
-        lines.append(f"license: {_quoted(license_id)}")
+        lines.append(f"license: {quoted(license_id)}")
     lines.append("library_name: bertie")
     if described.pipeline:
         lines.append(f"pipeline_tag: {described.pipeline}")
     if base_model:
-        lines.append(f"base_model: {_quoted(base_model)}")
+        lines.append(f"base_model: {quoted(base_model)}")
     lines += widget(described, languages)
-    lines += ["tags:", "- bert", f"- {_quoted(task)}"]
+    lines += ["tags:", "- bert", f"- {quoted(task)}"]
     if scores:
-        dataset = _quoted(dev_data or "held-out data")
+        dataset = quoted(dev_data or "held-out data")
         lines += [
-            *("model-index:", f"- name: {_quoted(name or described.title)}", "  results:", "  - task:"),
-            f"      type: {described.pipeline or _quoted(task)}",
+            *("model-index:", f"- name: {quoted(name or described.title)}", "  results:", "  - task:"),
+            f"      type: {described.pipeline or quoted(task)}",
             *("    dataset:", f"      name: {dataset}", f"      type: {dataset}", "    metrics:"),
         ]
         for key, value in scores.items():
             lines += [
-                f"    - type: {_quoted(key.removeprefix('dev_'))}",
-                f"      name: {_quoted(name_of(key.removeprefix('dev_')))}",
+                f"    - type: {quoted(key.removeprefix('dev_'))}",
+                f"      name: {quoted(name_of(key.removeprefix('dev_')))}",
                 f"      value: {value:.6f}",  # YAML reads 1e-05 as a string
             ]
     return "\n".join([*lines, "---"])
@@ -227,7 +226,3 @@ def fenced(text: str, language: str) -> str:
     while fence in text:
         fence += "`"
     return f"{fence}{language}\n{text.strip()}\n{fence}"
-
-
-def _quoted(text: str) -> str:
-    return json.dumps(fit(text), ensure_ascii=False)

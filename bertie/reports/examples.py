@@ -1,9 +1,9 @@
 """Example inputs of a model card, in the language of the model: for its lines of code and for the hub's widget."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bertie.reports.text import quoted
 from bertie.tasks.task import CardText
 
 _TEXTS = ("text-classification", "token-classification", "text-generation", "text2text-generation")
@@ -67,14 +67,10 @@ def widget(described: CardText, languages: Sequence[str]) -> list[str]:
         fields = {"text": said.text}
     elif described.pipeline == "sentence-similarity":
         return [
-            *("widget:", f"- source_sentence: {_quoted(said.text)}", "  sentences:"),
-            *(f"  - {_quoted(text)}" for text in (said.second, said.passage)),
+            *("widget:", f"- source_sentence: {quoted(said.text)}", "  sentences:"),
+            *(f"  - {quoted(text)}" for text in (said.second, said.passage)),
         ]
     else:
         return []
-    lines = [f"{key}: {_quoted(text)}" for key, text in fields.items()]
+    lines = [f"{key}: {quoted(text)}" for key, text in fields.items()]
     return ["widget:", f"- {lines[0]}", *(f"  {line}" for line in lines[1:])]
-
-
-def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)

@@ -3,6 +3,7 @@
 Escaped text may be inserted between tags and into quoted attributes.
 """
 
+import json
 from collections.abc import Sequence
 from html import escape
 
@@ -21,6 +22,11 @@ _ENDINGS = {"s", "t", "re", "ve", "ll", "d", "m", "em"}
 def fit(text: object) -> str:
     """Convert a value to text without the characters that are invalid in a page or a settings file."""
     return str(text).translate(_UNFIT)
+
+
+def quoted(text: str) -> str:
+    """Return the text as a quoted string of JSON, which is one of YAML too; characters that no file holds are shown."""
+    return json.dumps(fit(text), ensure_ascii=False)
 
 
 def safe(text: object) -> str:

@@ -81,8 +81,9 @@ def test_hostile_text_takes_linear_time(language: str, piece: str) -> None:
         assert without_spaces("".join(split(text, language=language))) == without_spaces(text)
         return time.process_time() - begun
 
-    # Quadratic work would take 64 times as long, not 8; what is below a tenth of a second says nothing.
-    assert seconds(160_000) < max(0.1, 24 * seconds(20_000))
+    # Quadratic work takes 64 times as long in every attempt, not 8. A busy neighbour can spoil one attempt, so the best
+    # of several counts. Less than a tenth of a second says nothing.
+    assert any(seconds(160_000) < max(0.1, 24 * seconds(20_000)) for _ in range(5))
 
 
 def test_sentence_of_a_million_characters() -> None:

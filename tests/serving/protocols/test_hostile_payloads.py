@@ -64,9 +64,14 @@ def test_bodies_that_are_no_objects(refused: Callable[..., str], path: str) -> N
     for content in (b"[]", b'"a"', b"3", b"null"):
         assert refused(path, content=content) == "the body must be a JSON object"
     many = b"{" + b",".join(b'"k%d":1' % number for number in range(100_000)) + b"}"
-    begun = time.process_time()
-    assert "unknown key 'k0'" in refused(path, content=many)
-    assert time.process_time() - begun < 2
+
+    def seconds() -> float:
+        begun = time.process_time()
+        assert "unknown key 'k0'" in refused(path, content=many)
+        return time.process_time() - begun
+
+    # Quadratic work takes minutes. A busy neighbour can spoil one attempt, so the best of several counts.
+    assert any(seconds() < 2 for _ in range(5))
 
 
 def test_texts_may_hold_any_character(client: TestClient) -> None:
