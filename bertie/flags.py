@@ -31,6 +31,12 @@ from bertie.wrong_words import readable_errors, refuse_unknown_flags
 
 _LONGEST_RANGE = 10_000
 ALL = "--help-all"
+COMMON: tuple[tuple[str, Any, Any, str], ...] = (
+    ("config", Path | None, None, "Settings file; flags win over it."),
+    ("json", bool, False, "Print the result as JSON."),
+    ("quiet", bool, False, "Print no progress and no remarks on stderr."),
+)
+"""Name, type, default and help of the flags that every command has."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -141,11 +147,7 @@ def _argument_class(function: Callable[..., Any], settings: dict[str, Any], *, s
         if positional:
             annotation = Annotated[annotation, tyro.conf.Positional]
         fields.append((name, annotation, default))
-    for name, own, default, text in (
-        ("config", Path | None, None, "Settings file; flags win over it."),
-        ("json", bool, False, "Print the result as JSON."),
-        ("quiet", bool, False, "Print no progress and no remarks on stderr."),
-    ):
+    for name, own, default, text in COMMON:
         fields.append(
             (
                 name,
