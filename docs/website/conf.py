@@ -19,6 +19,7 @@ nitpick_ignore_regex = [("py:.*", r".*")]  # names in signatures; links in text 
 
 myst_enable_extensions = ["attrs_inline", "colon_fence"]
 myst_fence_as_directive = ["math"]  # GitHub's form of formulas
+myst_url_schemes = {"http": None, "https": None, "mailto": None, "built": "{{path}}"}
 myst_heading_anchors = 6  # the same anchors as on GitHub
 suppress_warnings = ["myst.header"]  # a page may begin below the first level
 

@@ -21,7 +21,9 @@ def prose(text: str) -> str:
 
 def _plain(text: str) -> str:
     escaped = re.sub(r"([*<|])", r"\\\1", text)
-    return _PAGE.sub(lambda page: page[0] if not _exists(page[1]) else f"[{page[0]}](/{page[1]}.md{page[2] or ''})", escaped)
+    return _PAGE.sub(
+        lambda page: page[0] if not _exists(page[1]) else f"[{page[0]}](/{page[1]}.md{page[2] or ''})", escaped
+    )
 
 
 def _exists(page: str) -> bool:

@@ -6,7 +6,17 @@ from fnmatch import fnmatch
 _CHINESE = "中文"
 _SECTIONS = {
     "Start": ["overview", "installation", "tutorial", "README"],
-    "How-to": ["tasks", "custom_head", "chinese", "show", "export", "serving", "serving_protocols", "howto/*", "extending"],
+    "How-to": [
+        "tasks",
+        "custom_head",
+        "chinese",
+        "show",
+        "export",
+        "serving",
+        "serving_protocols",
+        "howto/*",
+        "extending",
+    ],
     "Reference": [
         "reference/commands/index",
         "reference/settings",

@@ -30,7 +30,9 @@ def _page() -> Iterator[str]:
     stub = ast.parse(STUB.read_text(encoding="utf-8"))
     package = ast.parse((STUB.parent / "__init__.py").read_text(encoding="utf-8"))
     docs = {node.name: _doc(node) for node in package.body if isinstance(node, ast.FunctionDef)}
-    defined = {node.name: node for node in stub.body if isinstance(node, ast.FunctionDef)}  # of `load`, the most general
+    defined = {
+        node.name: node for node in stub.body if isinstance(node, ast.FunctionDef)
+    }  # of `load`, the most general
     modules = {
         alias.asname or alias.name: node.module or ""
         for node in stub.body
@@ -151,7 +153,9 @@ def _class(name: str, module: str, note: str = "") -> str:
         parts += [_field(field, text) for field, text in _fields(each)]
     for method in _functions(node):
         if not method.name.startswith("_") and not _is_overload(method):
-            is_property = any(ast.unparse(mark) in ("property", "functools.cached_property") for mark in method.decorator_list)
+            is_property = any(
+                ast.unparse(mark) in ("property", "functools.cached_property") for mark in method.decorator_list
+            )
             if is_property:
                 parts.append(_block("py:attribute", f"{method.name}", _described(_doc(method))))
             else:
@@ -173,7 +177,9 @@ def _exported() -> set[str]:
 def _find(name: str, module: str) -> tuple[ast.ClassDef, list[ast.ClassDef]]:
     """Return a class, and its bases in the same file whose names are private."""
     source = (registry.PACKAGE.parent / module.replace(".", "/")).with_suffix(".py")
-    classes = {node.name: node for node in ast.parse(source.read_text(encoding="utf-8")).body if isinstance(node, ast.ClassDef)}
+    classes = {
+        node.name: node for node in ast.parse(source.read_text(encoding="utf-8")).body if isinstance(node, ast.ClassDef)
+    }
     bases = [classes[base.id] for base in classes[name].bases if isinstance(base, ast.Name) and base.id in classes]
     return classes[name], bases
 

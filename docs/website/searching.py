@@ -37,7 +37,7 @@ function splitQuery(query) {{
 }}
 """
 
-    def split(self, input: str) -> list[str]:
+    def split(self, input: str) -> list[str]:  # noqa: A002  # the name in Sphinx
         """Return the words of a text; of Chinese, each character and each pair of neighbours."""
         words: list[str] = []
         for part in _PART.findall(input):

@@ -1,4 +1,4 @@
-"""Reference of settings: the groups that commands share, the settings of each task, and the words that a setting takes."""
+"""Reference of settings: groups that commands share, the settings of each task, and the words that a setting takes."""
 
 from collections.abc import Iterator
 from dataclasses import fields
@@ -36,7 +36,7 @@ def _settings() -> Iterator[str]:
     yield "# Settings"
     yield (
         "A setting has one name in three places: `--training.log-every 50` as a flag, `log_every = 50` below "
-        "`[training]` in a settings file, and `training={\"log_every\": 50}` in Python. Flags win over the file that "
+        '`[training]` in a settings file, and `training={"log_every": 50}` in Python. Flags win over the file that '
         "`--config` names, and the file wins over the defaults."
     )
     yield "## A settings file"
@@ -47,9 +47,11 @@ def _settings() -> Iterator[str]:
         "[recipes](words.md#recipes):"
     )
     yield f"```toml\n{recipes()['sst2'].read_text(encoding='utf-8').strip()}\n```"
-    yield "The parameters of each command are on its page: " + ", ".join(
-        f"[{name}](commands/{name}.md)" for name in known
-    ) + ". The groups and the settings of the tasks are below."
+    yield (
+        "The parameters of each command are on its page: "
+        + ", ".join(f"[{name}](commands/{name}.md)" for name in known)
+        + ". The groups and the settings of the tasks are below."
+    )
     takers: dict[tuple[str, type], list[str]] = {}
     for name, function in known.items():
         for group, kind in commands.groups(function).items():
@@ -91,7 +93,10 @@ def _task_settings(task: Any) -> list[commands.Setting]:
         if hasattr(base, "__dataclass_fields__"):
             texts |= help_texts.field_help(base)
     hints = basic.hints(task)
-    return [commands.Setting(each.name, hints[each.name], each.default, text=texts.get(each.name, "")) for each in fields(task)]
+    return [
+        commands.Setting(each.name, hints[each.name], each.default, text=texts.get(each.name, ""))
+        for each in fields(task)
+    ]
 
 
 def _words() -> Iterator[str]:

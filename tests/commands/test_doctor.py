@@ -75,7 +75,7 @@ def test_failed_and_lacking_kernels() -> None:
 
 def test_every_extra_has_a_purpose_and_every_package_its_module() -> None:
     extras = PROJECT["optional-dependencies"]
-    assert set(_packages.PURPOSES) == set(extras) - {"dev"}
+    assert set(_packages.PURPOSES) == set(extras) - {"dev", "docs"}
     texts = [*PROJECT["dependencies"], *(text for extra in _packages.PURPOSES for text in extras[extra])]
     wanted = requirements(texts)
     assert len(wanted) == len(texts)
