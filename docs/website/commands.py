@@ -167,8 +167,8 @@ def _contents(known: dict[str, Callable[..., Any]]) -> Iterator[str]:
     rows = (entry.strip().split(" ", 1) for entry in codes.split(", ") if entry)
     yield markup.table(["code", "meaning"], ([code, markup.prose(meaning)] for code, meaning in rows))
     yield (
-        "`bertie --version` prints the version, and `bertie --print-completion bash|zsh|fish` a script by which a shell "
-        "completes commands and flags ([installation](../../installation.md#completion-in-the-shell))."
+        "`bertie --version` prints the version, and `bertie --print-completion bash|zsh|fish` a script by which a "
+        "shell completes commands and flags ([installation](../../installation.md#completion-in-the-shell))."
     )
 
 

@@ -44,8 +44,8 @@ def _page() -> Iterator[str]:
     ]
     yield "# Python"
     yield (
-        "`import bertie` loads no large package; names resolve on first use. `bertie/__init__.pyi` has these signatures "
-        "for type checkers and editors."
+        "`import bertie` loads no large package; names resolve on first use. `bertie/__init__.pyi` has these "
+        "signatures for type checkers and editors."
     )
     yield "## Models"
     for name in sorted(_MODELS, reverse=True):
@@ -54,8 +54,8 @@ def _page() -> Iterator[str]:
     yield "## Commands"
     yield (
         "Every command is a function. It returns a report: `report.values` has the figures that `--json` prints, and "
-        "`print(report)` shows them. A path may be a string, a group of settings a dictionary, and a file of rows a table "
-        "in memory: a list of dictionaries, a dictionary of columns, or a data frame."
+        "`print(report)` shows them. A path may be a string, a group of settings a dictionary, and a file of rows a "
+        "table in memory: a list of dictionaries, a dictionary of columns, or a data frame."
     )
     for name, function in commands.functions().items():
         intro = f"{help_texts.introduction(function).strip()}\n\n"
