@@ -10,7 +10,7 @@ from bertie.version import VERSION
 project = "bertie"
 release = version = VERSION
 language = "en"
-extensions = ["myst_parser", "docs.website.formulas", "docs.website.searching"]
+extensions = ["myst_parser", "docs.website.formulas", "docs.website.chinese", "docs.website.searching"]
 source_suffix = {".md": "markdown"}
 root_doc = "index"
 smartquotes = False  # "--flag" must keep its two hyphens
@@ -33,5 +33,6 @@ html_show_copyright = False
 html_search_language = "en+zh"
 html_math_renderer = "mathml"
 html_last_updated_fmt = None
+highlight_language = "text"  # of blocks that name no language
 pygments_style, pygments_dark_style = "friendly", "github-dark"
 html_theme_options = {"top_of_page_buttons": [], "navigation_with_keys": False}

@@ -6,6 +6,7 @@ from fnmatch import fnmatch
 _CHINESE = "中文"
 _SECTIONS = {
     "Start": ["overview", "installation", "tutorial", "README"],
+    _CHINESE: ["index.zh", "overview.zh", "chinese.zh", "explanation/README.zh", "explanation/*.zh", "measured/*.zh"],
     "How-to": [
         "tasks",
         "custom_head",
@@ -32,7 +33,6 @@ _SECTIONS = {
         *(f"explanation/{name}" for name in ("packing", "plateau", "performance")),
     ],
     "Measurements": ["measured/README", "measured/results", "measured/benchmarks", "measured/studies"],
-    _CHINESE: ["index.zh", "overview.zh", "chinese.zh", "explanation/README.zh"],
     "Project": ["project/*"],
 }
 _FOLDERS = {

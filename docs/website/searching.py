@@ -16,9 +16,10 @@ from sphinx.application import Sphinx
 from sphinx.search.en import SearchEnglish
 from sphinx.util.typing import ExtensionMetadata
 
-_HAN = "\\u3400-\\u4dbf\\u4e00-\\u9fff\\uf900-\\ufaff"
-_PART = re.compile(f"[{_HAN}]+|[^\\W{_HAN}]+")
-_IS_HAN = re.compile(f"[{_HAN}]")
+from docs.website.chinese import HAN
+
+_PART = re.compile(f"[{HAN}]+|[^\\W{HAN}]+")
+_IS_HAN = re.compile(f"[{HAN}]")
 _TEXTS = "_static/texts.js"
 
 
@@ -29,9 +30,9 @@ class SearchEnglishAndChinese(SearchEnglish):
     language_name = "English"  # names the stemmer in the scripts
     js_splitter_code = f"""
 function splitQuery(query) {{
-  const parts = query.match(/[{_HAN}]+|[^\\s\\p{{P}}\\p{{S}}{_HAN}]+(?:_+[^\\s\\p{{P}}\\p{{S}}{_HAN}]+)*/gu) || [];
+  const parts = query.match(/[{HAN}]+|[^\\s\\p{{P}}\\p{{S}}{HAN}]+(?:_+[^\\s\\p{{P}}\\p{{S}}{HAN}]+)*/gu) || [];
   return parts.flatMap((part) => {{
-    if (!/[{_HAN}]/.test(part) || part.length < 3) return [part];
+    if (!/[{HAN}]/.test(part) || part.length < 3) return [part];
     return Array.from({{ length: part.length - 1 }}, (_, at) => part.slice(at, at + 2));
   }});
 }}
@@ -72,9 +73,7 @@ def _write(app: Sphinx, error: Exception | None) -> None:
 
 
 def _page(app: Sphinx, name: str, template: str, context: dict[str, Any], doctree: nodes.document | None) -> None:
-    """State a page's language, and give the search page the texts."""
-    if name.endswith(".zh"):
-        context["language"] = "zh-CN"
+    """Give the search page the texts."""
     if name == "search":
         app.add_js_file("texts.js")
         app.add_js_file("search_from_disk.js")

@@ -100,7 +100,7 @@ def _task_settings(task: Any) -> list[commands.Setting]:
 
 
 def _words() -> Iterator[str]:
-    yield "# Words"
+    yield "# Words that settings take"
     yield (
         "Values of settings that are names. Each is a file of the folder of that name in the package: a new file is a "
         "new word ([extending bertie](../extending.md))."
