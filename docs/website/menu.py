@@ -4,9 +4,13 @@ from collections.abc import Iterable, Mapping
 from fnmatch import fnmatch
 
 _CHINESE = "中文"
+_EXPLANATION = [
+    *(f"explanation/{name}" for name in ("README", "attention", "encoder", "decoder", "pretraining", "finetuning")),
+    *(f"explanation/{name}" for name in ("packing", "plateau", "performance")),
+]
 _SECTIONS = {
     "Start": ["overview", "installation", "tutorial", "README"],
-    _CHINESE: ["index.zh", "overview.zh", "chinese.zh", "explanation/README.zh", "explanation/*.zh", "measured/*.zh"],
+    _CHINESE: ["index.zh", "overview.zh", "chinese.zh", *(f"{name}.zh" for name in _EXPLANATION)],
     "How-to": [
         "tasks",
         "custom_head",
@@ -27,11 +31,7 @@ _SECTIONS = {
         "reference/glossary",
         "reference/architecture",
     ],
-    "Explanation": [
-        "explanation/README",
-        *(f"explanation/{name}" for name in ("attention", "encoder", "decoder", "pretraining", "finetuning")),
-        *(f"explanation/{name}" for name in ("packing", "plateau", "performance")),
-    ],
+    "Explanation": _EXPLANATION,
     "Measurements": ["measured/README", "measured/results", "measured/benchmarks", "measured/studies"],
     "Project": ["project/*"],
 }
