@@ -44,7 +44,8 @@ def plain(python: str, kind: str) -> Server:
 
 def infinity(python: str) -> Server:
     """Return infinity-emb."""
-    words = ("-m", "infinity_emb.infinity_server", "v2", "--model-id", "{model}", "--served-model-name", NAME)
+    start = "from infinity_emb.cli import cli; cli()"  # its modules have no main
+    words = ("-c", start, "v2", "--model-id", "{model}", "--served-model-name", NAME)
     more = ("--device", "cpu", "--engine", "torch", "--no-bettertransformer", "--no-model-warmup", "--dtype", "float32")
     return Server(python, (*words, *more, "--url-prefix", "/v1", "--port", "{port}", "--log-level", "error"))
 

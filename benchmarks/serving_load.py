@@ -119,7 +119,7 @@ def idle(load: Load) -> Figures:
     memory, result = load.server.rss_mb(), {}
     for kind in slow_clients.KINDS:
         with slow_clients.opened(load.server.port, load.options.connections, kind) as clients:
-            held, peak = load.server.files(), load.server.rss_mb()
+            held, peak = settled(load.server), load.server.rss_mb()
             during = load.sent(rate=rate, seconds=seconds, connections=1000)
             result[kind] = {
                 "answers": during["answers"],
@@ -132,8 +132,19 @@ def idle(load: Load) -> Figures:
     return {"rate": rate, "without": before["milliseconds"].get("200"), "memory_mb": memory, "with": result}
 
 
+def settled(server: servers.Running) -> int:
+    """Wait until the server has accepted all connections that clients have opened; return its number of open files."""
+    before = -1
+    for _ in range(60):
+        if (now := server.files()) <= before:
+            break
+        before = now
+        time.sleep(0.5)
+    return server.files()
+
+
 def many(load: Load) -> Figures:
-    """Ask as often as asked for, by 32 connections, and compare the memory of the second half with the first tenth."""
+    """Ask as often as asked for, by 32 connections, and note the growth of the memory after the first tenth."""
     memory, done, part = list[float](), 0, 5.0 if load.options.smoke else 30.0
     answers: dict[str, int] = {}
     begun, cpu = time.monotonic(), load.server.cpu_seconds()

@@ -34,7 +34,7 @@ class Head:
         starts = [row.line for row in found]
         with open_text(path) as stream:
             lines = list(islice(stream, starts[-1] - 1 if len(found) > count else None))
-        ends = [*starts[1:], len(lines) + 1]
+        ends = [*starts, len(lines) + 1][1:]
         spans = zip(found, starts, ends, strict=True)
         rows = [(start, lines[start - 1 : end - 1]) for row, start, end in spans if not row.error and start < end]
         return cls(path, lines[: starts[0] - 1] if starts else lines, rows, len(found[:count]))

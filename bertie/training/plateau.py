@@ -11,8 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bertie.optimizers.optimizer import optimizer_class
-
 Records = Sequence[Mapping[str, Any]]
 
 BELOW = 0.5
@@ -71,6 +69,9 @@ def last_loss(records: Records) -> float | None:
 
 def advice(recipe: Recipe) -> list[str]:
     """List what a run on the plateau could change, as flags where possible. Leave out what it does already."""
+    # Optimizers load torch, and help texts are printed without it.
+    from bertie.optimizers.optimizer import optimizer_class
+
     changes, for_matrices = [], optimizer_class(recipe.optimizer).for_matrices
     if recipe.start == "paper":
         changes.append("--model.start neighbours")

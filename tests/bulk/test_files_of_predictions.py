@@ -226,6 +226,10 @@ def test_truncated_texts_are_counted_and_python_tables_are_taken(film: str, tmp_
         (["--file", "no.csv", "--out", "out.csv"], "no such file"),
         (["--file", "in.txt.csv", "--out", "out.csv", "--columns", "text=x"], "in.txt.csv has no column 'x'"),
         (["--file", "empty.txt", "--out", "out.csv"], "holds no rows"),
+        (["--file", "empty.csv", "--out", "out.csv"], "empty.csv is empty"),
+        (["--file", "empty.tsv", "--out", "out.csv"], "empty.tsv is empty"),
+        (["--file", "empty.jsonl", "--out", "out.csv"], "empty.jsonl is empty"),
+        (["--file", "header.csv", "--out", "out.csv"], "header.csv holds no rows"),
         (["--file", "hub:a:train", "--out", "out.csv"], "--out reads a file"),
     ],
 )
@@ -238,7 +242,8 @@ def test_refusals_leave_nothing(
     message: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for name, text in (("in.txt", "good\n"), ("in.txt.csv", "text\ngood\n"), ("in.json", "[]"), ("empty.txt", "")):
+    files = {"in.txt": "good\n", "in.txt.csv": "text\ngood\n", "in.json": "[]", "header.csv": "text\n"}
+    for name, text in {**files, **{f"empty.{suffix}": "" for suffix in ("txt", "csv", "tsv", "jsonl")}}.items():
         Path(name).write_text(text)
     before = sorted(Path().iterdir())
     assert main(["predict", film, *words]) in (2, 3)

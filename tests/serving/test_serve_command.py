@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -105,6 +107,25 @@ def test_keys_come_from_a_file_and_the_environment(tmp_path: Path, monkeypatch: 
         file.write_text(content, encoding="utf-8")
         with pytest.raises(SettingsError, match=message):
             read_keys(file)
+
+
+def test_answers_are_sent_at_once() -> None:
+    """With Nagle's algorithm, the second part of an answer waits 40 ms for the client's acknowledgement."""
+
+    async def accepted() -> int:
+        found = asyncio.get_running_loop().create_future()
+
+        def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            found.set_result(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        async with await asyncio.start_server(connected, sock=listening):
+            _, writer = await asyncio.open_connection(*listening.getsockname()[:2])
+            writer.close()
+            return int(await found)
+
+    with listen("127.0.0.1", 0) as listening:
+        assert asyncio.run(accepted()) != 0
 
 
 def test_wrong_wishes_are_refused_before_a_model_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
