@@ -14,6 +14,7 @@ extensions = ["myst_parser", "docs.website.formulas", "docs.website.chinese", "d
 source_suffix = {".md": "markdown"}
 root_doc = "index"
 smartquotes = False  # "--flag" must keep its two hyphens
+toc_object_entries_show_parents = "hide"
 maximum_signature_line_length = 90
 nitpick_ignore_regex = [("py:.*", r".*")]  # names in signatures; links in text are checked by myst
 

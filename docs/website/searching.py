@@ -54,12 +54,18 @@ def _collect(app: Sphinx, doctree: nodes.document, name: str) -> None:
 
 def _text(node: nodes.Node) -> str:
     """Return the text below a node as HTML, with the identifiers that results lead to, as the search expects a page."""
+    names: list[str] = []
+    title = ""
     if isinstance(node, addnodes.desc):  # a flag or a name of Python: its signature has the identifier
-        names = [name for signature in node.findall(addnodes.desc_signature) for name in signature["ids"]][:1]
-    else:
-        names = node["ids"][:1] if isinstance(node, nodes.section) else []
+        signature = next(iter(node.findall(addnodes.desc_signature)))
+        names, title = signature["ids"], signature.astext().partition("(")[0]
+    elif isinstance(node, nodes.section):
+        names = node["ids"]
+        if not isinstance(node.parent, nodes.document):  # the title of the page leads to the page
+            title = node[node.first_child_matching_class(nodes.title) or 0].astext()
     if names:
-        return f'<section id="{html.escape(names[0])}">{"".join(map(_text, node.children))}</section>'
+        attributes = f'id="{html.escape(names[0])}" data-title="{html.escape(title)}"'
+        return f"<section {attributes}>{''.join(map(_text, node.children))}</section>"
     if any(True for _ in node.findall(lambda each: isinstance(each, nodes.section | addnodes.desc))):
         return "".join(map(_text, node.children))
     return f"{html.escape(node.astext())}\n"
@@ -76,7 +82,7 @@ def _page(app: Sphinx, name: str, template: str, context: dict[str, Any], doctre
     """Give the search page the texts."""
     if name == "search":
         app.add_js_file("texts.js")
-        app.add_js_file("search_from_disk.js")
+        app.add_js_file("search_sections.js")
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:

@@ -24,14 +24,14 @@ MISSING = [name for name in ("sphinx", "furo", "myst_parser", "latex2mathml") if
 LOADS = {"img": "src", "script": "src", "iframe": "src", "source": "src", "link": "href", "object": "data"}
 """Elements that make a browser load a file, and their attribute."""
 SEARCHES = {
-    "no answer threshold": "tasks.html",
-    "掩码": "explanation/pretraining.zh.html",
-    "整词掩码": "chinese.zh.html",
-    "plateau": "explanation/plateau.html",
-    "--freeze-cache": "reference/commands/finetune.html",
-    "BertClassifier": "reference/python.html",
+    "no answer threshold": "tasks.html#8-question-answering",
+    "掩码": "explanation/pretraining.zh.html#",
+    "整词掩码": "chinese.zh.html#",
+    "plateau": "explanation/plateau.html#",
+    "--freeze-cache": "reference/commands/finetune.html#cmdoption-bertie-finetune-freeze-cache",
+    "BertClassifier": "reference/python.html#bertie.BertClassifier",
 }
-"""What is searched for, and a page that has it."""
+"""What is searched for, and the beginning of a result's address: the page, and the section or name on it."""
 
 
 class Page(html.parser.HTMLParser):
@@ -193,10 +193,15 @@ def test_search_finds_words_of_both_languages_from_disk(site: Path, window: Any)
     for words, page in SEARCHES.items():
         window.goto((site / "index.html").as_uri())
         window.goto(f"{(site / 'search.html').as_uri()}?q={words}")
-        window.wait_for_selector("ul.search p.context")
+        window.wait_for_function("/found \\d+ page/.test(document.querySelector('#search-results').innerText)")
+        window.wait_for_function(
+            "document.querySelectorAll('li.kind-text').length === document.querySelectorAll('.kind-text p').length"
+        )
         found = window.eval_on_selector_all("ul.search a", "all => all.map(a => a.href)")
-        places = [unquote(urlsplit(link).path).removeprefix(f"{site}/") for link in found]
-        assert page in places, (words, places)
+        places = [unquote(link).removeprefix(f"{site.as_uri()}/") for link in found]
+        assert [place for place in places if place.startswith(page)], (words, places)
+        quoted = window.eval_on_selector_all("ul.search p.context", "all => all.map(p => p.innerText)")
+        assert any(words.split()[-1] in text for text in quoted), (words, quoted)
     assert window.faults == []
     assert [place for place in window.requests if not place.startswith(("file:", "data:"))] == []
 
