@@ -54,6 +54,8 @@ def _collect(app: Sphinx, doctree: nodes.document, name: str) -> None:
 
 def _text(node: nodes.Node) -> str:
     """Return the text below a node as HTML, with the identifiers that results lead to, as the search expects a page."""
+    if isinstance(node, nodes.raw | nodes.comment | nodes.math_block):
+        return ""
     names: list[str] = []
     title = ""
     if isinstance(node, addnodes.desc):  # a flag or a name of Python: its signature has the identifier
@@ -66,7 +68,8 @@ def _text(node: nodes.Node) -> str:
     if names:
         attributes = f'id="{html.escape(names[0])}" data-title="{html.escape(title)}"'
         return f"<section {attributes}>{''.join(map(_text, node.children))}</section>"
-    if any(True for _ in node.findall(lambda each: isinstance(each, nodes.section | addnodes.desc))):
+    apart = nodes.section | addnodes.desc | nodes.raw | nodes.comment | nodes.math_block
+    if any(True for _ in node.findall(lambda each: isinstance(each, apart))):
         return "".join(map(_text, node.children))
     return f"{html.escape(node.astext())}\n"
 
