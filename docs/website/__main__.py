@@ -1,46 +1,55 @@
-"""Build the site: python -m docs.website [--out FOLDER]. Needs `pip install 'bertie[docs]'`, which `make docs` does."""
+"""Build the site: python -m docs.website [--out FOLDER]. `make docs` also installs what that needs."""
 
 import argparse
-import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from sphinx.cmd.build import build_main
+try:
+    from sphinx.cmd.build import build_main
+except ModuleNotFoundError:
+    raise SystemExit("docs.website: Sphinx is missing; type: make docs, or pip install '.[docs,torch]'") from None
 
+from bertie.errors import BertieError, SettingsError
+from bertie.files.atomic import atomic_folder
 from docs.website import sources
 from docs.website.staging import ROOT, stage
 
 HERE = Path(__file__).parent
 
 
-def build(out: Path) -> int:
-    """Build the site. Any warning stops the build: a dead link, a page that no menu names, broken markup.
+def build(out: Path) -> None:
+    """Build the site. It appears as a whole, in place of an older one, or not at all.
 
     Args:
-        out: folder for the site; its parts that are no longer made are removed.
+        out: folder for the site; if it exists, it must be empty or have a site.
 
-    Returns:
-        The exit code of Sphinx.
+    Raises:
+        SettingsError: the folder has other files, or Sphinx warned: of a dead link, or of broken markup.
     """
-    pages, doctrees = out.parent / f"{out.name}-pages", out.parent / f"{out.name}-doctrees"
-    shutil.rmtree(out, ignore_errors=True)
-    shown = stage(pages)
-    words = ["-b", "html", "-c", str(HERE), "-d", str(doctrees), "--quiet", "--fail-on-warning", "--nitpicky"]
-    code = build_main([*words, str(pages), str(out)])
-    for path in sorted(shown):
-        sources.write(out, path)
-    (out / ".buildinfo").unlink(missing_ok=True)
-    return code
+    if out.exists() and not (out / "searchindex.js").is_file() and (not out.is_dir() or any(out.iterdir())):
+        raise SettingsError(f"--out {out} has other files than a site; choose another folder")
+    with TemporaryDirectory(prefix="bertie-docs-") as scratch, atomic_folder(out, replace=True) as site:
+        pages = Path(scratch) / "pages"
+        shown = stage(pages)
+        places = ["-c", str(HERE), "-d", f"{scratch}/doctrees", str(pages), str(site)]
+        if code := build_main(["-b", "html", "--quiet", "--fail-on-warning", "--nitpicky", *places]):
+            raise SettingsError(f"Sphinx ended with {code}; correct what it names above, no site was written")
+        for path in sorted(shown):
+            sources.write(site, path)
+        (site / ".buildinfo").unlink(missing_ok=True)
 
 
 def main() -> int:
     """Build the site in the folder that is given, and say how to open it."""
-    parser = argparse.ArgumentParser(prog="python -m docs.website", description=__doc__)
-    parser.add_argument("--out", type=Path, default=ROOT / "out" / "docs", help="folder for the site")
+    parser = argparse.ArgumentParser(prog="python -m docs.website", description="Build the documentation as a site.")
+    parser.add_argument("--out", type=Path, default=ROOT / "out" / "docs", help="folder for the site (out/docs)")
     out = parser.parse_args().out.resolve()
-    code = build(out)
-    if code == 0:
-        print(f"Open {out / 'index.html'} in a browser. It needs no server, and its search neither.")
-    return code
+    try:
+        build(out)
+    except BertieError as error:
+        raise SystemExit(f"error: {error}") from None
+    print(f"Open {out / 'index.html'} in a browser. It needs no server, and its search neither.")
+    return 0
 
 
 if __name__ == "__main__":

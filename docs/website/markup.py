@@ -9,18 +9,19 @@ from typing import Annotated, Any, Literal, Union
 
 _ROOT = Path(__file__).parents[2]
 _CODE = re.compile(r"(``[^`]+``|`[^`]+`)")
+_FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9.-]*[a-z0-9]")
 _PAGE = re.compile(r"docs/([\w/]+)\.md(#[\w-]+)?")
 _WORDS = {int: "INT", float: "FLOAT", str: "STR", Path: "PATH"}
 
 
 def prose(text: str) -> str:
-    """Return a text of help or of a docstring as Markdown: its `code` stays, and names of pages become links."""
+    """Return a text of help or of a docstring as Markdown: `code` stays, flags become code, and pages become links."""
     parts = _CODE.split(text)
     return "".join(part if index % 2 else _plain(part) for index, part in enumerate(parts))
 
 
 def _plain(text: str) -> str:
-    escaped = re.sub(r"([*<|])", r"\\\1", text)
+    escaped = _FLAG.sub(r"`\g<0>`", re.sub(r"([*<|])", r"\\\1", text))
     return _PAGE.sub(
         lambda page: page[0] if not _exists(page[1]) else f"[{page[0]}](/{page[1]}.md{page[2] or ''})", escaped
     )

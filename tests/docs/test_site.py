@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from bertie import config, registry
+from bertie.errors import SettingsError
 from docs.website import commands, menu, staging
 
 ROOT = Path(__file__).parents[2]
@@ -24,7 +25,7 @@ MISSING = [name for name in ("sphinx", "furo", "myst_parser", "latex2mathml") if
 LOADS = {"img": "src", "script": "src", "iframe": "src", "source": "src", "link": "href", "object": "data"}
 """Elements that make a browser load a file, and their attribute."""
 SEARCHES = {
-    "no answer threshold": "tasks.html#8-question-answering",
+    "no answer threshold": "tasks.html#question-answering",
     "掩码": "explanation/pretraining.zh.html#",
     "整词掩码": "chinese.zh.html#",
     "plateau": "explanation/plateau.html#",
@@ -164,6 +165,33 @@ def test_a_dead_link_stops_the_build(tmp_path: Path, monkeypatch: pytest.MonkeyP
         list(staging._linked(page, "page.md", set(), set()))
 
 
+def test_a_folder_with_other_files_is_not_replaced(tmp_path: Path) -> None:
+    if MISSING:
+        pytest.skip(f"{', '.join(MISSING)} not installed")
+    from docs.website.__main__ import build
+
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(SettingsError, match="has other files than a site"):
+        build(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_warning_leaves_no_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if MISSING:
+        pytest.skip(f"{', '.join(MISSING)} not installed")
+    from docs.website import __main__ as website
+
+    def stage(folder: Path) -> set[str]:
+        folder.mkdir()
+        (folder / "index.md").write_text("# Title\n\n[there](nowhere.md)\n")
+        return set()
+
+    monkeypatch.setattr(website, "stage", stage)
+    with pytest.raises(SettingsError, match="no site was written"):
+        website.build(tmp_path / "site")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_links_are_alive_and_nothing_comes_from_another_host(site: Path, pages: dict[Path, Page]) -> None:
     dead, loaded = [], []
     for path, page in pages.items():
@@ -189,7 +217,7 @@ def test_links_are_alive_and_nothing_comes_from_another_host(site: Path, pages: 
     assert "<math" in formula and "\\frac" not in formula
 
 
-def test_search_finds_words_of_both_languages_from_disk(site: Path, window: Any) -> None:
+def test_search_finds_words_of_both_languages_from_disk(site: Path, pages: dict[Path, Page], window: Any) -> None:
     for words, page in SEARCHES.items():
         window.goto((site / "index.html").as_uri())
         window.goto(f"{(site / 'search.html').as_uri()}?q={words}")
@@ -200,6 +228,8 @@ def test_search_finds_words_of_both_languages_from_disk(site: Path, window: Any)
         found = window.eval_on_selector_all("ul.search a", "all => all.map(a => a.href)")
         places = [unquote(link).removeprefix(f"{site.as_uri()}/") for link in found]
         assert [place for place in places if place.startswith(page)], (words, places)
+        addresses = [urlsplit(place) for place in places]
+        assert [place for place in addresses if place.fragment not in pages[site / place.path].identifiers | {""}] == []
         quoted = window.eval_on_selector_all("ul.search p.context", "all => all.map(p => p.innerText)")
         assert any(words.split()[-1] in text for text in quoted), (words, quoted)
     assert window.faults == []
