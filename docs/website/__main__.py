@@ -1,6 +1,7 @@
 """Build the site: python -m docs.website [--out FOLDER]. `make docs` also installs what that needs."""
 
 import argparse
+import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -10,7 +11,6 @@ except ModuleNotFoundError:
     raise SystemExit("docs.website: Sphinx is missing; type: make docs, or pip install '.[docs,torch]'") from None
 
 from bertie.errors import BertieError, SettingsError
-from bertie.files.atomic import atomic_folder
 from docs.website import sources
 from docs.website.staging import ROOT, stage
 
@@ -28,8 +28,10 @@ def build(out: Path) -> None:
     """
     if out.exists() and not (out / "searchindex.js").is_file() and (not out.is_dir() or any(out.iterdir())):
         raise SettingsError(f"--out {out} has other files than a site; choose another folder")
-    with TemporaryDirectory(prefix="bertie-docs-") as scratch, atomic_folder(out, replace=True) as site:
-        pages = Path(scratch) / "pages"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    # Not files.atomic, which waits until each of hundreds of files is on the disk: a site can be built again.
+    with TemporaryDirectory(prefix=".docs-", dir=out.parent) as scratch:
+        pages, site = Path(scratch) / "pages", Path(scratch) / "site"
         shown = stage(pages)
         places = ["-c", str(HERE), "-d", f"{scratch}/doctrees", str(pages), str(site)]
         if code := build_main(["-b", "html", "--quiet", "--fail-on-warning", "--nitpicky", *places]):
@@ -37,6 +39,9 @@ def build(out: Path) -> None:
         for path in sorted(shown):
             sources.write(site, path)
         (site / ".buildinfo").unlink(missing_ok=True)
+        if out.exists():
+            shutil.rmtree(out)
+        site.rename(out)
 
 
 def main() -> int:
