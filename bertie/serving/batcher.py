@@ -22,6 +22,7 @@ Predict = Callable[[list[Any], Hashable], Sequence[Any]]
 """Maps items and the settings of their group to one answer for each item."""
 _WATCH = 0.1  # seconds between two looks of the watchdog
 _MEMORY = 0.8  # weight of the past in the speed
+_BETWEEN_SWEEPS = 0.05  # seconds between two sweeps of a full queue for requests that nobody waits for any more
 
 
 @dataclass
@@ -70,7 +71,8 @@ class Batcher:
         self._waiting = Waiting(batch=limits.batch, window=limits.window)
         self._computing: list[Entry] = []
         self._changed = threading.Condition(threading.RLock())
-        self._closing = self._closed = False
+        self._closing = self._closed = self._is_full = False
+        self._swept = -math.inf
         self._speed = 0.0  # tokens a second, over the last batches
         self.last_answer = -math.inf
         """When a batch was last computed without an error of the model."""
@@ -109,19 +111,41 @@ class Batcher:
             )
         if self._closing:
             raise RequestError(503, "closing", "the server is shutting down; ask another one", retry_after=5.0)
+        if (error := self.overload()) is not None:
+            raise error
         with self._changed:
-            if self.tokens + tokens > self.limits.queue:
-                self._waiting.sweep(self._clock())
+            now = self._clock()
+            # A sweep reads all that wait, so it is not done for each of thousands of refusals a second.
+            if self.tokens + tokens > self.limits.queue and not 0.0 <= now - self._swept < _BETWEEN_SWEEPS:
+                self._waiting.sweep(now)
+                self._swept = now
             waiting = self.tokens
-        if waiting + tokens > self.limits.queue:
-            raise RequestError(
-                429,
-                "busy",
-                f"{waiting:,} tokens wait, and the server lets at most {self.limits.queue:,} wait; try again later",
-                limit="queue",
-                value=waiting + tokens,
-                retry_after=self._seconds(waiting),
-            )
+            self._is_full = waiting + tokens > self.limits.queue
+        if self._is_full:
+            raise self._busy(waiting, waiting + tokens)
+
+    def overload(self) -> RequestError | None:
+        """Return the refusal that any request would get now, or None. This is quick.
+
+        After a request found no room, others are refused until a part of the queue is done. So most of the requests
+        that come in an overload are refused before anything is read or encoded.
+        """
+        if not self._is_full:
+            return None
+        waiting = self.tokens
+        drained = min(self.limits.batch, self.limits.queue // 8)
+        self._is_full = waiting > self.limits.queue - drained
+        return self._busy(waiting, waiting + 1) if self._is_full else None
+
+    def _busy(self, waiting: int, value: int) -> RequestError:
+        return RequestError(
+            429,
+            "busy",
+            f"{waiting:,} tokens wait, and the server lets at most {self.limits.queue:,} wait; try again later",
+            limit="queue",
+            value=value,
+            retry_after=self._seconds(waiting),
+        )
 
     def submit(self, items: Sequence[Any], sizes: Sequence[int], group: Hashable = ()) -> Request:
         """Add a request to the queue. Its `future` will hold one answer for each item.

@@ -73,10 +73,16 @@ def listen(host: str, port: int) -> socket.socket:
 
 def server_of(hub: Hub, rules: Rules, metrics: Metrics) -> uvicorn.Server:
     """Return a server for a hub; its `run` returns after `should_exit` is set, or after a signal."""
-    room = Room(most_connections(), refused=lambda kind: metrics.failures.labels(kind).inc())
+    app = build(hub, rules, metrics)
+    room = Room(
+        most_connections(),
+        refused=lambda kind: metrics.failures.labels(kind).inc(),
+        overload=hub.overload,
+        answer=app.quick_refusal,
+    )
     connection: Any = partial(Connection, room=room)  # uvicorn calls it as it would call the class
     config = uvicorn.Config(
-        build(hub, rules, metrics),
+        app,
         http=connection,
         lifespan="on",
         ws="none",
