@@ -22,6 +22,7 @@ Predict = Callable[[list[Any], Hashable], Sequence[Any]]
 """Maps items and the settings of their group to one answer for each item."""
 _WATCH = 0.1  # seconds between two looks of the watchdog
 _MEMORY = 0.8  # weight of the past in the speed
+_MANY = 1024  # tokens of a batch that shows how fast the model is
 _BETWEEN_SWEEPS = 0.05  # seconds between two sweeps of a full queue for requests that nobody waits for any more
 
 
@@ -73,7 +74,7 @@ class Batcher:
         self._changed = threading.Condition(threading.RLock())
         self._closing = self._closed = self._is_full = False
         self._swept = -math.inf
-        self._speed = 0.0  # tokens a second, over the last batches
+        self._speed = 0.0  # tokens a second, over the last batches that were large or fast
         self.last_answer = -math.inf
         """When a batch was last computed without an error of the model."""
         self.restarts = 0
@@ -116,33 +117,44 @@ class Batcher:
         with self._changed:
             now = self._clock()
             # A sweep reads all that wait, so it is not done for each of thousands of refusals a second.
-            if self.tokens + tokens > self.limits.queue and not 0.0 <= now - self._swept < _BETWEEN_SWEEPS:
+            is_full = self.tokens + tokens > self.limits.queue or self.tokens >= self._most()
+            if is_full and not 0.0 <= now - self._swept < _BETWEEN_SWEEPS:
                 self._waiting.sweep(now)
                 self._swept = now
             waiting = self.tokens
-            self._is_full = waiting + tokens > self.limits.queue
+            self._is_full = waiting + tokens > self.limits.queue or waiting >= self._most()
         if self._is_full:
-            raise self._busy(waiting, waiting + tokens)
+            raise self._busy(waiting, tokens)
 
     def overload(self) -> RequestError | None:
         """Return the refusal that any request would get now, or None. This is quick.
 
-        After a request found no room, others are refused until a part of the queue is done. So most of the requests
-        that come in an overload are refused before anything is read or encoded.
+        After a request was refused, others are too until a part of the queue is done. So most of the requests that
+        come in an overload are refused before anything is read or encoded.
         """
         if not self._is_full:
             return None
-        waiting = self.tokens
-        drained = min(self.limits.batch, self.limits.queue // 8)
-        self._is_full = waiting > self.limits.queue - drained
-        return self._busy(waiting, waiting + 1) if self._is_full else None
+        waiting, most = self.tokens, self._most()
+        self._is_full = waiting > most - min(self.limits.batch, most // 8)
+        return self._busy(waiting, 1) if self._is_full else None
 
-    def _busy(self, waiting: int, value: int) -> RequestError:
+    def _most(self) -> int:
+        """Return the tokens that may wait before a further request; at most `limits.wait` seconds of work."""
+        in_time = int(self.limits.wait * self._speed) if self._speed else self.limits.queue
+        return min(self.limits.queue, max(_MANY, in_time))
+
+    def _busy(self, waiting: int, tokens: int) -> RequestError:
+        """Return the refusal of a request of so many tokens."""
+        if waiting + tokens > self.limits.queue or self._most() == self.limits.queue:
+            said, limit, value = f"the server lets at most {self.limits.queue:,} wait", "queue", float(waiting + tokens)
+        else:
+            value = round(waiting / self._speed, 1)
+            said, limit = f"which takes about {value:g} seconds, more than the server's {self.limits.wait:g}", "wait"
         return RequestError(
             429,
             "busy",
-            f"{waiting:,} tokens wait, and the server lets at most {self.limits.queue:,} wait; try again later",
-            limit="queue",
+            f"{waiting:,} tokens wait, {said}; try again later",
+            limit=limit,
             value=value,
             retry_after=self._seconds(waiting),
         )
@@ -187,7 +199,8 @@ class Batcher:
         tokens = sum(entry.size for entry in entries)
         if seconds > 0:
             speed = tokens / seconds
-            self._speed = _MEMORY * self._speed + (1.0 - _MEMORY) * speed if self._speed else speed
+            if tokens >= _MANY or speed > self._speed:  # small batches are slow, and a full queue gives large ones
+                self._speed = _MEMORY * self._speed + (1.0 - _MEMORY) * speed if self._speed else speed
         waited = [begun - entry.request.arrived for entry in entries]
         self._observer.batch(Batched(tokens, len(entries), waited, seconds))
         return True

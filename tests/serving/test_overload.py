@@ -74,6 +74,36 @@ def test_a_full_queue_refuses_until_a_part_is_done() -> None:
     batcher.submit(["a"], [1])
 
 
+def test_the_queue_is_bounded_by_the_time_that_it_takes() -> None:
+    now = [0.0]
+
+    def predict(items: list[Any], group: Any) -> list[Any]:
+        now[0] += len(items) / 2 if len(items) > 1 else 0.2
+        return items
+
+    limits = Limits(queue=1_000_000, batch=4000, window=0.0, wait=2.0, deadline=1000.0)
+    batcher = Batcher(predict, limits, clock=lambda: now[0], threads=False)
+    batcher.submit(["a"], [20])
+    assert batcher.step(), "a small batch is slow, at 100 tokens a second"
+    batcher.submit(["a"] * 4, [1000] * 4)
+    with pytest.raises(RequestError, match="about 40 seconds, more than the server's 2; try again later"):
+        batcher.submit(["a"], [1])
+    assert batcher.step(), "and a large one shows 2,000 tokens a second"
+    for _ in range(30):
+        batcher.submit(["a"] * 4, [1000] * 4)
+        assert batcher.step()
+    batcher.submit(["a"] * 100, [1000] * 100)  # what is large waits by itself, and is not refused for its own size
+    with pytest.raises(RequestError) as found:
+        batcher.submit(["a"], [1])
+    assert (found.value.status, found.value.limit) == (429, "wait")
+    assert found.value.value == pytest.approx(50.0, rel=0.01)
+    assert found.value.retry_after is not None
+    while batcher.overload() is not None:
+        assert batcher.step()
+    assert 2000 <= batcher.tokens <= 4000
+    batcher.submit(["a"], [1])
+
+
 def test_refusals_of_an_overload_keep_the_connection(
     predictors: Any, serve_models: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
