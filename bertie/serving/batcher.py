@@ -72,7 +72,9 @@ class Batcher:
         self._waiting = Waiting(batch=limits.batch, window=limits.window)
         self._computing: list[Entry] = []
         self._changed = threading.Condition(threading.RLock())
-        self._closing = self._closed = self._is_full = False
+        self._closing = self._closed = self._is_overloaded = False
+        self._credit = 0.0  # tokens of requests that may try in an overload
+        self._mean = 0.0  # tokens of a request, over the last ones
         self._swept = -math.inf
         self._speed = 0.0  # tokens a second, over the last batches that were large or fast
         self.last_answer = -math.inf
@@ -112,8 +114,6 @@ class Batcher:
             )
         if self._closing:
             raise RequestError(503, "closing", "the server is shutting down; ask another one", retry_after=5.0)
-        if (error := self.overload()) is not None:
-            raise error
         with self._changed:
             now = self._clock()
             # A sweep reads all that wait, so it is not done for each of thousands of refusals a second.
@@ -122,21 +122,29 @@ class Batcher:
                 self._waiting.sweep(now)
                 self._swept = now
             waiting = self.tokens
-            self._is_full = waiting + tokens > self.limits.queue or waiting >= self._most()
-        if self._is_full:
-            raise self._busy(waiting, tokens)
+            if waiting + tokens <= self.limits.queue and waiting < self._most():
+                return
+            if not self._is_overloaded:
+                self._is_overloaded, self._credit = True, 0.0
+        raise self._busy(waiting, tokens)
 
     def overload(self) -> RequestError | None:
-        """Return the refusal that any request would get now, or None. This is quick.
+        """Return the refusal of a request before it is read, or None if it may try.
 
-        After a request was refused, others are too until a part of the queue is done. So most of the requests that
-        come in an overload are refused before anything is read or encoded.
+        After a request found no room, as many may try as the model has computed since. So in an overload most requests
+        are refused before anything is parsed or encoded, which would take the processor from those that get answers.
         """
-        if not self._is_full:
+        if not self._is_overloaded:
             return None
-        waiting, most = self.tokens, self._most()
-        self._is_full = waiting > most - min(self.limits.batch, most // 8)
-        return self._busy(waiting, 1) if self._is_full else None
+        with self._changed:
+            waiting = self.tokens
+            self._is_overloaded = waiting > self._most() // 2
+            if not self._is_overloaded:
+                return None
+            if self._credit >= self._mean:
+                self._credit -= self._mean
+                return None
+        return self._busy(waiting, 1)
 
     def _most(self) -> int:
         """Return the tokens that may wait before a further request; at most `limits.wait` seconds of work."""
@@ -176,8 +184,10 @@ class Batcher:
             request.finish()
             return request
         with self._changed:
-            self.check_room(sum(request.sizes))
+            size = sum(request.sizes)
+            self.check_room(size)
             self._waiting.add(request)
+            self._mean = _MEMORY * self._mean + (1.0 - _MEMORY) * size if self._mean else size
             self._changed.notify_all()
         return request
 
@@ -197,6 +207,7 @@ class Batcher:
             self._computing = []
             self._changed.notify_all()
         tokens = sum(entry.size for entry in entries)
+        self._credit = min(self._credit, self.limits.batch) + tokens
         if seconds > 0:
             speed = tokens / seconds
             if tokens >= _MANY or speed > self._speed:  # small batches are slow, and a full queue gives large ones

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import signal
 import socket
@@ -111,5 +112,8 @@ def run(hub: Hub, rules: Rules, listening: socket.socket) -> dict[str, Any]:
         The number of requests and of failures.
     """
     metrics = Metrics()
+    # The garbage collector would look at all that libraries and models hold, again and again.
+    gc.collect()
+    gc.freeze()
     server_of(hub, rules, metrics).run(sockets=[listening])
     return {"requests": metrics.total("bertie_requests"), "failures": metrics.total("bertie_failures")}
