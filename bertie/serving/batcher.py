@@ -71,6 +71,7 @@ class Batcher:
         self._observer = observer or Observer()
         self._waiting = Waiting(batch=limits.batch, window=limits.window)
         self._computing: list[Entry] = []
+        self._computed = 0  # their tokens
         self._changed = threading.Condition(threading.RLock())
         self._closing = self._closed = self._is_overloaded = False
         self._credit = 0.0  # tokens of requests that may try in an overload
@@ -91,7 +92,7 @@ class Batcher:
     def tokens(self) -> int:
         """Tokens that wait or are computed."""
         with self._changed:
-            return self._waiting.tokens + sum(entry.size for entry in self._computing if entry.is_open)
+            return self._waiting.tokens + self._computed
 
     @property
     def is_working(self) -> bool:
@@ -196,6 +197,7 @@ class Batcher:
         with self._changed:
             self._computing = self._waiting.take(self._clock(), hurry=self._closing)
             entries = self._computing
+            self._computed = sum(entry.size for entry in entries)
         if not entries:
             return False
         begun = self._clock()
@@ -204,7 +206,7 @@ class Batcher:
         self._answer(entries)
         seconds = self._clock() - begun
         with self._changed:
-            self._computing = []
+            self._computing, self._computed = [], 0
             self._changed.notify_all()
         tokens = sum(entry.size for entry in entries)
         self._credit = min(self._credit, self.limits.batch) + tokens
@@ -296,7 +298,7 @@ class Batcher:
         error = RequestError(503, "worker_died", "the prediction broke off; try again", retry_after=1.0)
         for entry in self._computing:
             entry.request.finish(error)
-        self._computing = []
+        self._computing, self._computed = [], 0
         self.restarts += 1
         self._worker = threading.Thread(target=self._work, name="bertie-worker", daemon=True)
         self._worker.start()
