@@ -30,7 +30,7 @@ _KINDS = {404: "no_such_route", 405: "wrong_method"}
 _ADVICE = {404: "there is no such route; GET /docs lists all", 405: "the route takes another method; see GET /docs"}
 
 
-def build(hub: Hub, rules: Rules, metrics: Metrics | None = None, *, protocols: tuple[str, ...] | None = None) -> App:
+def build(hub: Hub, rules: Rules, metrics: Metrics | None = None, *, protocols: tuple[str, ...] | None = None) -> Guard:
     """Make the app of a server.
 
     Args:

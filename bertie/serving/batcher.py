@@ -22,6 +22,8 @@ Predict = Callable[[list[Any], Hashable], Sequence[Any]]
 """Maps items and the settings of their group to one answer for each item."""
 _WATCH = 0.1  # seconds between two looks of the watchdog
 _MEMORY = 0.8  # weight of the past in the speed
+_MANY = 1024  # tokens of a batch that shows how fast the model is
+_BETWEEN_SWEEPS = 0.05  # seconds between two sweeps of a full queue for requests that nobody waits for any more
 
 
 @dataclass
@@ -69,9 +71,13 @@ class Batcher:
         self._observer = observer or Observer()
         self._waiting = Waiting(batch=limits.batch, window=limits.window)
         self._computing: list[Entry] = []
+        self._computed = 0  # their tokens
         self._changed = threading.Condition(threading.RLock())
-        self._closing = self._closed = False
-        self._speed = 0.0  # tokens a second, over the last batches
+        self._closing = self._closed = self._is_overloaded = False
+        self._credit = 0.0  # tokens of requests that may try in an overload
+        self._mean = 0.0  # tokens of a request, over the last ones
+        self._swept = -math.inf
+        self._speed = 0.0  # tokens a second, over the last batches that were large or fast
         self.last_answer = -math.inf
         """When a batch was last computed without an error of the model."""
         self.restarts = 0
@@ -86,7 +92,7 @@ class Batcher:
     def tokens(self) -> int:
         """Tokens that wait or are computed."""
         with self._changed:
-            return self._waiting.tokens + sum(entry.size for entry in self._computing if entry.is_open)
+            return self._waiting.tokens + self._computed
 
     @property
     def is_working(self) -> bool:
@@ -110,18 +116,57 @@ class Batcher:
         if self._closing:
             raise RequestError(503, "closing", "the server is shutting down; ask another one", retry_after=5.0)
         with self._changed:
-            if self.tokens + tokens > self.limits.queue:
-                self._waiting.sweep(self._clock())
+            now = self._clock()
+            # A sweep reads all that wait, so it is not done for each of thousands of refusals a second.
+            is_full = self.tokens + tokens > self.limits.queue or self.tokens >= self._most()
+            if is_full and not 0.0 <= now - self._swept < _BETWEEN_SWEEPS:
+                self._waiting.sweep(now)
+                self._swept = now
             waiting = self.tokens
-        if waiting + tokens > self.limits.queue:
-            raise RequestError(
-                429,
-                "busy",
-                f"{waiting:,} tokens wait, and the server lets at most {self.limits.queue:,} wait; try again later",
-                limit="queue",
-                value=waiting + tokens,
-                retry_after=self._seconds(waiting),
-            )
+            if waiting + tokens <= self.limits.queue and waiting < self._most():
+                return
+            if not self._is_overloaded:
+                self._is_overloaded, self._credit = True, 0.0
+        raise self._busy(waiting, tokens)
+
+    def overload(self) -> RequestError | None:
+        """Return the refusal of a request before it is read, or None if it may try.
+
+        After a request found no room, as many may try as the model has computed since. So in an overload most requests
+        are refused before anything is parsed or encoded, which would take the processor from those that get answers.
+        """
+        if not self._is_overloaded:
+            return None
+        with self._changed:
+            waiting = self.tokens
+            self._is_overloaded = waiting > self._most() // 2
+            if not self._is_overloaded:
+                return None
+            if self._credit >= self._mean:
+                self._credit -= self._mean
+                return None
+        return self._busy(waiting, 1)
+
+    def _most(self) -> int:
+        """Return the tokens that may wait before a further request; at most `limits.wait` seconds of work."""
+        in_time = int(self.limits.wait * self._speed) if self._speed else self.limits.queue
+        return min(self.limits.queue, max(_MANY, in_time))
+
+    def _busy(self, waiting: int, tokens: int) -> RequestError:
+        """Return the refusal of a request of so many tokens."""
+        if waiting + tokens > self.limits.queue or self._most() == self.limits.queue:
+            said, limit, value = f"the server lets at most {self.limits.queue:,} wait", "queue", float(waiting + tokens)
+        else:
+            value = round(waiting / self._speed, 1)
+            said, limit = f"which takes about {value:g} seconds, more than the server's {self.limits.wait:g}", "wait"
+        return RequestError(
+            429,
+            "busy",
+            f"{waiting:,} tokens wait, {said}; try again later",
+            limit=limit,
+            value=value,
+            retry_after=self._seconds(waiting),
+        )
 
     def submit(self, items: Sequence[Any], sizes: Sequence[int], group: Hashable = ()) -> Request:
         """Add a request to the queue. Its `future` will hold one answer for each item.
@@ -140,8 +185,10 @@ class Batcher:
             request.finish()
             return request
         with self._changed:
-            self.check_room(sum(request.sizes))
+            size = sum(request.sizes)
+            self.check_room(size)
             self._waiting.add(request)
+            self._mean = _MEMORY * self._mean + (1.0 - _MEMORY) * size if self._mean else size
             self._changed.notify_all()
         return request
 
@@ -150,6 +197,7 @@ class Batcher:
         with self._changed:
             self._computing = self._waiting.take(self._clock(), hurry=self._closing)
             entries = self._computing
+            self._computed = sum(entry.size for entry in entries)
         if not entries:
             return False
         begun = self._clock()
@@ -158,12 +206,14 @@ class Batcher:
         self._answer(entries)
         seconds = self._clock() - begun
         with self._changed:
-            self._computing = []
+            self._computing, self._computed = [], 0
             self._changed.notify_all()
         tokens = sum(entry.size for entry in entries)
+        self._credit = min(self._credit, self.limits.batch) + tokens
         if seconds > 0:
             speed = tokens / seconds
-            self._speed = _MEMORY * self._speed + (1.0 - _MEMORY) * speed if self._speed else speed
+            if tokens >= _MANY or speed > self._speed:  # small batches are slow, and a full queue gives large ones
+                self._speed = _MEMORY * self._speed + (1.0 - _MEMORY) * speed if self._speed else speed
         waited = [begun - entry.request.arrived for entry in entries]
         self._observer.batch(Batched(tokens, len(entries), waited, seconds))
         return True
@@ -248,7 +298,7 @@ class Batcher:
         error = RequestError(503, "worker_died", "the prediction broke off; try again", retry_after=1.0)
         for entry in self._computing:
             entry.request.finish(error)
-        self._computing = []
+        self._computing, self._computed = [], 0
         self.restarts += 1
         self._worker = threading.Thread(target=self._work, name="bertie-worker", daemon=True)
         self._worker.start()

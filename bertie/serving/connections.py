@@ -7,6 +7,7 @@ clients that do nothing would take all of the process's file descriptors. The ti
 from __future__ import annotations
 
 import json
+import re
 import resource
 import sys
 from collections.abc import Callable
@@ -22,6 +23,10 @@ from bertie.serving.limits import RequestError
 
 MAX_HEAD = 65_536
 """Bytes of a request's first line and headers."""
+_POST = re.compile(rb"POST (/[!-~]{0,1000}) HTTP/1\.1")
+_HEADER = re.compile(rb"([A-Za-z0-9-]+): ?([^\r\n]*)")
+_SIZE = re.compile(rb"[0-9]{1,5}")  # larger bodies are not kept here
+_UNUSUAL = {b"origin", b"expect", b"transfer-encoding", b"upgrade", b"x-request-id"}
 _SWEEP = 1.0  # seconds between two looks for slow connections
 _SPARE = 128  # file descriptors that the process needs besides connections
 _LEAST = 16
@@ -37,12 +42,16 @@ class Room:
         head: seconds in which the first line and the headers of a request must arrive.
         reading: seconds in which a client must read what fits no buffer of this machine.
         refused: called with the kind of each refusal, for metrics.
+        overload: returns the refusal of every request while the models have too much to do, or None.
+        answer: returns the whole answer to a request at a path that is refused, and counts it.
     """
 
     most: int
     head: float = 10.0
     reading: float = 30.0
     refused: Callable[[str], None] = lambda kind: None
+    overload: Callable[[], RequestError | None] = lambda: None
+    answer: Callable[[str, RequestError], bytes] = lambda path, error: b""
     asking: dict[Connection, float] = field(default_factory=dict)
     """Connections whose next request hasn't arrived in full, and since when, the oldest first."""
     resting: dict[Connection, None] = field(default_factory=dict)
@@ -119,7 +128,7 @@ class Connection(H11Protocol):
 
     def __init__(self, *args: Any, room: Room, **more: Any) -> None:
         super().__init__(*args, **more)
-        self._room, self._head = room, bytearray()
+        self._room, self._head, self._has_head = room, bytearray(), False
 
     def connection_made(self, transport: Any) -> None:
         """Start to wait for a request."""
@@ -138,13 +147,33 @@ class Connection(H11Protocol):
         if self.conn.their_state is h11.IDLE and not self.conn.trailing_data[0]:
             seen = max(0, len(self._head) - 3)
             self._head += data
-            if not self._is_complete(seen):
+            self._has_head = self._has_head or self._is_complete(seen)
+            if not self._has_head:
                 self._unset_keepalive_if_required()
                 self._room.ask(self)
                 return
-            data, self._head = bytes(self._head), bytearray()
+            if (error := self._room.overload()) is not None and self._is_refused(error):
+                return
+            data, self._head, self._has_head = bytes(self._head), bytearray(), False
         super().data_received(data)
         self._note()
+
+    def _is_refused(self, error: RequestError) -> bool:
+        """Refuse a plain request without h11, as soon as its body is there. False: h11 must read the request."""
+        plain = path_of_plain(self._head)
+        if plain is None:
+            return False
+        path, missing = plain
+        self._unset_keepalive_if_required()
+        if missing:
+            self._room.ask(self)
+            return True
+        self._head, self._has_head = bytearray(), False
+        self.transport.write(self._room.answer(path, error))
+        # As after any answer. h11 has seen nothing of the request, and waits for the next one.
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+        self._room.rest(self)
+        return True
 
     def _is_complete(self, seen: int) -> bool:
         """Tell whether h11 can decide: the head has ended, is too large, or doesn't look like HTTP at all."""
@@ -203,6 +232,26 @@ class Connection(H11Protocol):
                 answer = [h11.Response(status_code=error.status, headers=head), h11.Data(body), h11.EndOfMessage()]
                 self.transport.write(b"".join(self.conn.send(event) or b"" for event in answer))
         self.transport.close()
+
+
+def path_of_plain(data: bytes | bytearray) -> tuple[str, int] | None:
+    """Return the path of a POST request that asks for nothing unusual, and how many bytes of its body are missing.
+
+    None: it is anything else. In doubt it is None, and then h11 reads the request.
+
+    Args:
+        data: the bytes since the last answer, with a whole head.
+    """
+    head, _, body = data.partition(b"\r\n\r\n")
+    line, *lines = head.split(b"\r\n")
+    first, headers = _POST.fullmatch(line), [_HEADER.fullmatch(line) for line in lines]
+    values = {header[1].lower(): header[2] for header in headers if header is not None}
+    is_plain = len(values) == len(lines) and not _UNUSUAL & values.keys()  # none is broken, and none comes twice
+    stays = values.get(b"connection", b"keep-alive").lower() == b"keep-alive"
+    length = values.get(b"content-length", b"")
+    if first is None or not is_plain or not stays or not _SIZE.fullmatch(length) or int(length) < len(body):
+        return None
+    return first[1].decode("ascii"), int(length) - len(body)
 
 
 def _full() -> RequestError:

@@ -16,6 +16,7 @@ import uuid
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 from bertie.errors import DataError
@@ -36,6 +37,7 @@ _PATIENCE, _SLOWEST = 5.0, 240.0
 OPEN_PATHS = ("/live", "/ready")
 """Paths that need no key and no known host, because programs ask them by the address of a container."""
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
+_ALWAYS = {"x-content-type-options": "nosniff", "cache-control": "no-store"}
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::[0-9]{1,5})?")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _JSON = re.compile(rb"application/(?:[\w.-]+\+)?json\s*(?:;\s*charset=\"?utf-8\"?\s*)?", re.IGNORECASE)
@@ -108,6 +110,15 @@ class Guard:
             await answer.refuse(error)
         finally:
             self._count(scope, answer.status, time.perf_counter() - answer.begun, answer.kind)
+
+    def quick_refusal(self, path: str, error: RequestError) -> bytes:
+        """Count a request as refused, and return the whole answer; the request's own headers are not looked at."""
+        self._count({}, error.status, 0.0, error.kind)
+        body = _body_of(error, self._form_of(path))
+        headers = {**_headers_of_body(body), **headers_of(error), **_ALWAYS, "x-request-id": uuid.uuid4().hex}
+        lines = [f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        return "\r\n".join([*lines, "", ""]).encode() + body
 
     def _check_host(self, headers: Sequence[tuple[bytes, bytes]]) -> None:
         """Check the name by which the client asks: a web page may let its own name point to this machine."""
@@ -198,7 +209,7 @@ class _Answer:
                 "queue": self.times.queue,
                 "inference": self.times.inference,
             }
-            more = {"x-request-id": self.id, "x-content-type-options": "nosniff", "cache-control": "no-store"}
+            more = {"x-request-id": self.id, **_ALWAYS}
             more |= {f"x-{name}-time": f"{1000.0 * seconds:.1f}" for name, seconds in spent.items()}
             if self.origin:
                 more |= {"access-control-allow-origin": self.origin, "vary": "origin"}
@@ -212,8 +223,8 @@ class _Answer:
         if self._has_started:
             return
         self.kind = error.kind
-        body = json.dumps(self.form(error), ensure_ascii=False).encode("utf-8", "replace")
-        headers = {"content-type": "application/json", "content-length": str(len(body)), **headers_of(error)}
+        body = _body_of(error, self.form)
+        headers = {**_headers_of_body(body), **headers_of(error)}
         start = {
             "type": "http.response.start",
             "status": error.status,
@@ -232,6 +243,14 @@ class _Answer:
         ]
         await self.send({"type": "http.response.start", "status": 204, "headers": allowed})
         await self.send({"type": "http.response.body", "body": b""})
+
+
+def _body_of(error: RequestError, form: Form) -> bytes:
+    return json.dumps(form(error), ensure_ascii=False).encode("utf-8", "replace")
+
+
+def _headers_of_body(body: bytes) -> dict[str, str]:
+    return {"content-type": "application/json", "content-length": str(len(body))}
 
 
 def headers_of(error: RequestError) -> dict[str, str]:

@@ -131,6 +131,8 @@ class Served:
                 limit="inputs",
                 value=len(items),
             )
+        if self._batcher is not None:
+            self._batcher.check_room(1)  # a full queue refuses before a thread is asked and anything is encoded
         if self._preparing >= _PREPARING:
             raise RequestError(429, "busy", "too many requests at once; try again later", retry_after=1.0)
         self._preparing += 1
@@ -154,7 +156,6 @@ class Served:
         from bertie.serving.computing import group_of, sizes_of, too_long
 
         try:
-            self.batcher.check_room(1)  # a full queue refuses before anything is encoded
             group = group_of(self.predictor, settings)
             number = too_long(items, self.limits.characters)
             if number is not None:
@@ -194,6 +195,11 @@ class Served:
     def restarts(self) -> int:
         """Workers that died and were replaced."""
         return sum(batcher.restarts for batcher in self._batchers())
+
+    def overload(self) -> RequestError | None:
+        """Return the refusal that any request to the model would get now, or None."""
+        errors = [batcher.overload() for batcher in self._batchers()]
+        return errors[0] if errors and None not in errors else None
 
     def _batchers(self) -> list[Batcher]:
         with self._lock:
@@ -246,6 +252,15 @@ class Hub:
             name = name[:100]
             raise RequestError(404, "no_such_model", f"no model {name!r}; {did_you_mean(name, self.models)}")
         return self.models[name]
+
+    def overload(self) -> RequestError | None:
+        """Return the refusal that a request to any model would get now, or None."""
+        error = None
+        for model in self.models.values():
+            error = model.overload()
+            if error is None:
+                return None
+        return error
 
     async def is_ready(self) -> dict[str, bool]:
         """Tell for each model whether its worker computes."""

@@ -23,6 +23,8 @@ class Limits:
     """Tokens of a batch."""
     window: float = 0.004
     """Seconds that a batch waits for further items."""
+    wait: float = 4.0
+    """Seconds that a request may have to wait for the work before it, as estimated from the last batches."""
     deadline: float = 30.0
     """Seconds after which a request that has no answer is given up."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import signal
 import socket
@@ -73,10 +74,16 @@ def listen(host: str, port: int) -> socket.socket:
 
 def server_of(hub: Hub, rules: Rules, metrics: Metrics) -> uvicorn.Server:
     """Return a server for a hub; its `run` returns after `should_exit` is set, or after a signal."""
-    room = Room(most_connections(), refused=lambda kind: metrics.failures.labels(kind).inc())
+    app = build(hub, rules, metrics)
+    room = Room(
+        most_connections(),
+        refused=lambda kind: metrics.failures.labels(kind).inc(),
+        overload=hub.overload,
+        answer=app.quick_refusal,
+    )
     connection: Any = partial(Connection, room=room)  # uvicorn calls it as it would call the class
     config = uvicorn.Config(
-        build(hub, rules, metrics),
+        app,
         http=connection,
         lifespan="on",
         ws="none",
@@ -105,5 +112,8 @@ def run(hub: Hub, rules: Rules, listening: socket.socket) -> dict[str, Any]:
         The number of requests and of failures.
     """
     metrics = Metrics()
+    # The garbage collector would look at all that libraries and models hold, again and again.
+    gc.collect()
+    gc.freeze()
     server_of(hub, rules, metrics).run(sockets=[listening])
     return {"requests": metrics.total("bertie_requests"), "failures": metrics.total("bertie_failures")}
