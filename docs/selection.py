@@ -97,7 +97,9 @@ def _select(files: list[Path], separator: str, **settings: Any) -> tuple[Selecti
             folder=Path(folder) / "fingerprints",
             num_processes=1,
         )
-        return selection, time.process_time() - began
+        seconds = time.process_time() - began
+        selection.store.close()
+        return selection, seconds
 
 
 def score(path: Path, similarity: float) -> None:
@@ -131,9 +133,8 @@ def score(path: Path, similarity: float) -> None:
     total = sum(planted[kind] for kind in KINDS)
     hits = sum(map(len, found.values()))
     print(f"recall {hits / total:.4f}; dropped {hits + other}, of these not planted {other}")
-    print(
-        f"below the similarity {len(wrong)}, lowest {min(wrong, default=1):.3f}; precision {1 - len(wrong) / (hits + other):.4f}"
-    )
+    precision = 1 - len(wrong) / (hits + other)
+    print(f"below the similarity {len(wrong)}, lowest {min(wrong, default=1):.3f}; precision {precision:.4f}")
 
 
 def memory(pattern: str, paragraphs: bool) -> None:

@@ -36,7 +36,7 @@ def prepare_corpus(
     words: Literal["auto", "none", "jieba"] = "auto",
     user_dictionary: Path | None = None,
     duplicates: DuplicatesSetting = "keep",
-    similarity: float = 0.8,
+    similarity: float = 0.7,
     only_languages: tuple[str, ...] = (),
     test_sets: tuple[Path, ...] = (),
     leaks: LeaksSetting = "report",

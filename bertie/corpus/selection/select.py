@@ -49,7 +49,7 @@ class SelectSettings:
     """``exact`` drops documents whose text equals an earlier one without regard to case, white space and Unicode form;
     ``near`` also those that are similar to an earlier one."""
 
-    similarity: float = 0.8
+    similarity: float = 0.7
     """The least Jaccard similarity of near duplicates, between 0.3 and 1."""
 
     languages: tuple[str, ...] = ()

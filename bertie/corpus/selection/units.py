@@ -16,7 +16,7 @@ _WITHOUT_SPACES = (
     "\U00020000-\U0003ffff"
 )
 _ASCII_UNIT = re.compile(r"[a-z0-9_]+")
-_UNIT = re.compile(rf"[{_WITHOUT_SPACES}]|(?:(?![{_WITHOUT_SPACES}])\w)+")
+_UNIT = re.compile(rf"[{_WITHOUT_SPACES}]|[^\W{_WITHOUT_SPACES}]+")
 
 
 def normalized(text: str) -> str:
