@@ -136,6 +136,20 @@ def test_one_command_at_a_time(text: Text, tmp_path: Path) -> None:
     assert len(decision(first, text)[0]) == 71
 
 
+def test_files_of_the_user_are_left_alone(text: Text, tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    folder.mkdir()
+    (folder / "000000.npz").write_text("mine")
+    for request in (None, "{}", "{"):
+        if request is not None:
+            (folder / "request.json").write_text(request)
+        with pytest.raises(SettingsError, match="exists and holds other files"):
+            selected(text, folder)
+        assert (folder / "000000.npz").read_text() == "mine"
+    (folder / "000000.npz").unlink()  # a command was killed while it wrote its first file
+    assert len(decision(selected(text, folder), text)[0]) == 71
+
+
 def test_a_failure_keeps_what_was_compared(
     text: Text, tmp_path: Path, vocabulary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

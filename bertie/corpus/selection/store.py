@@ -27,8 +27,9 @@ from bertie.corpus.selection.fingerprints import DIGEST_BYTES, Fingerprints, dig
 from bertie.errors import DataError, SettingsError
 from bertie.files.atomic import write_bytes, write_text
 from bertie.files.lock import hold
-from bertie.untrusted import read_json
+from bertie.untrusted import read_object
 
+_FORMAT = "bertie fingerprints"
 _REQUEST, _LOCK = "request.json", "lock"
 _PIECE_DOCUMENTS = 20_000  # at most 13 MB in memory
 _PIECE_CHUNKS = 100  # 50 million characters, some seconds of work
@@ -43,7 +44,7 @@ class Store:
         request: what determines the fingerprints, as JSON gives it back; pieces of another request are removed.
 
     Raises:
-        SettingsError: another process uses the folder.
+        SettingsError: another process uses the folder, or it holds files of the user.
     """
 
     def __init__(self, folder: Path, request: dict[str, Any]) -> None:
@@ -120,9 +121,13 @@ class Store:
 
     def _reuse(self, request: dict[str, Any]) -> list[int]:
         """Return the number of documents of each piece that can be used again; remove the others."""
-        found: Any = None
+        request = {"format": _FORMAT, **request}
+        found: dict[str, Any] = {}
+        names = [path.name for path in self.folder.iterdir() if path.name != _LOCK]
         with contextlib.suppress(DataError, SettingsError):
-            found = read_json(self.folder / _REQUEST)
+            found = read_object(self.folder / _REQUEST)
+        if found.get("format") != _FORMAT and not all(name.startswith(_REQUEST) for name in names):
+            raise SettingsError(f"{self.folder} exists and holds other files; remove it, or choose another --out")
         sizes: list[int] = []
         if found == request:
             with contextlib.suppress(DataError):
