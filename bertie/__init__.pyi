@@ -387,6 +387,12 @@ def prepare_corpus(
     text_column: str | None = ...,
     words: Literal["auto", "none", "jieba"] = ...,
     user_dictionary: StrPath | None = ...,
+    duplicates: Literal["keep", "exact", "near"] = ...,
+    similarity: float = ...,
+    only_languages: Sequence[str] = ...,
+    test_sets: Sequence[StrPath] = ...,
+    leaks: Literal["report", "drop"] = ...,
+    list_dropped: bool = ...,
     processes: int | None = ...,
 ) -> Report: ...
 def pretrain(

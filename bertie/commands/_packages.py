@@ -24,6 +24,7 @@ PURPOSES = {
     "export": "export models for ONNX Runtime",
     "onnx": "use models that were exported for ONNX Runtime",
     "openvino": "run models in OpenVINO",
+    "selection": "drop near duplicates and other languages from a corpus",
     "serve": "answer requests over HTTP",
     "mlflow": "let MLflow show the figures of runs",
     "tensorboard": "let TensorBoard show the figures of runs",

@@ -46,6 +46,8 @@ def describe_corpus(folder: Path) -> Report:
         facts={
             "made by": "bertie prepare-corpus",
             **{name.removeprefix("num_"): value for name, value in figures.items()},
+            "dropped": _dropped(statistics.get("dropped_documents")),
+            "test sets": _test_sets(manifest.get("selection")),
             "languages": some(languages) if isinstance(languages, dict) else None,
             "text": size(statistics["text_bytes"]) if isinstance(statistics.get("text_bytes"), int) else None,
             "unknown pieces": share,
@@ -58,6 +60,25 @@ def describe_corpus(folder: Path) -> Report:
         },
         next_command=f"bertie pretrain --corpus {quoted(folder)} --model.size mini --out OUT",
         exit_code=0 if is_whole else DAMAGED,
+    )
+
+
+def _dropped(counts: Any) -> str | None:
+    """Return the number of documents dropped for each reason; None if there are none."""
+    if not isinstance(counts, dict) or not counts:
+        return None
+    return ", ".join(f"{str(reason).replace('_', ' ')} {_amount(number)}" for reason, number in counts.items())
+
+
+def _test_sets(selection: Any) -> str | None:
+    """Return how many rows of test sets occur in the text; None if none was looked for."""
+    found = selection.get("test_sets") if isinstance(selection, dict) else None
+    if not isinstance(found, list) or not found:
+        return None
+    sets = [one for one in found if isinstance(one, dict)]
+    return ", ".join(
+        f"{_amount(one.get('rows_found'))} of {_amount(one.get('rows'))} rows of {one.get('path')} occur in the text"
+        for one in sets
     )
 
 

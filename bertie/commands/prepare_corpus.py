@@ -13,6 +13,7 @@ from bertie.commands.command import Report
 from bertie.config import Positional
 from bertie.corpus.prepare import PrepareSettings, prepare
 from bertie.corpus.segmentation import is_installed
+from bertie.corpus.selection.select import DuplicatesSetting, LeaksSetting, SelectSettings
 from bertie.corpus.sentences import CHINESE
 from bertie.corpus.shards import Corpus
 from bertie.errors import DataError
@@ -34,6 +35,12 @@ def prepare_corpus(
     text_column: str | None = None,
     words: Literal["auto", "none", "jieba"] = "auto",
     user_dictionary: Path | None = None,
+    duplicates: DuplicatesSetting = "keep",
+    similarity: float = 0.7,
+    only_languages: tuple[str, ...] = (),
+    test_sets: tuple[Path, ...] = (),
+    leaks: LeaksSetting = "report",
+    list_dropped: bool = False,
     processes: int | None = None,
 ) -> Report:
     """Turn raw text into a corpus of sentences as token ids, ready for pretrain.
@@ -52,6 +59,14 @@ def prepare_corpus(
         words: how to mark Chinese words, so that pretrain can mask whole words: auto (in Chinese documents, if rjieba
             is installed), jieba (in documents of any language) or none.
         user_dictionary: file with your own Chinese words, one per line, optionally followed by a frequency.
+        duplicates: keep; exact (drop a document with the same text as an earlier one, whatever their case, white space
+            and Unicode form); or near (drop similar ones, too).
+        similarity: the least share of common runs of five words that makes two documents near duplicates.
+        only_languages: codes of the languages to keep, such as en zh; documents in others are dropped.
+        test_sets: tables whose rows to look for in the documents.
+        leaks: report the rows of test sets that occur in documents, or also drop these documents.
+        list_dropped: list the documents dropped for these reasons in OUT/dropped.jsonl: file, line, reason, and the
+            copy that was kept.
         processes: number of processes, without effect on the result; one per core when not given, fewer for little
             text.
 
@@ -67,8 +82,19 @@ def prepare_corpus(
         words=words,
         user_dictionary=user_dictionary,
     )
+    select = SelectSettings(
+        duplicates=duplicates, similarity=similarity, languages=only_languages, test_sets=test_sets, leaks=leaks
+    )
     started = time.perf_counter()
-    corpus = prepare(list(files), tokenizer=tokenizer, out=out, settings=settings, num_processes=processes)
+    corpus = prepare(
+        list(files),
+        tokenizer=tokenizer,
+        out=out,
+        settings=settings,
+        num_processes=processes,
+        select=select,
+        list_dropped=list_dropped,
+    )
     seconds = time.perf_counter() - started
     values = _figures(corpus, seconds)
     _warn(corpus, values, words)
@@ -84,6 +110,7 @@ def _figures(corpus: Corpus, seconds: float) -> dict[str, Any]:
     statistics = corpus.manifest["statistics"]
     return {
         "documents": corpus.num_documents,
+        "dropped_documents": statistics["dropped_documents"],
         "documents_by_language": statistics["documents_by_language"],
         "sentences": corpus.num_sentences,
         "tokens": corpus.num_tokens,
@@ -97,8 +124,17 @@ def _figures(corpus: Corpus, seconds: float) -> dict[str, Any]:
         "megabytes_per_second": statistics["text_bytes"] / 1e6 / seconds,
         "tokens_per_second": corpus.num_tokens / seconds,
         "fingerprint": corpus.fingerprint,
+        **_leaks(corpus),
         **({"words_by": corpus.manifest["words"]["segmenter"]} if corpus.has_words else {}),
     }
+
+
+def _leaks(corpus: Corpus) -> dict[str, Any]:
+    """Return what was found of the test sets: a table of the sets, and one of examples."""
+    found = corpus.manifest.get("selection", {}).get("test_sets", [])
+    examples = [{"test_set": one["path"], **example} for one in found for example in one["examples"]]
+    sets = [{name: value for name, value in one.items() if name != "examples"} for one in found]
+    return {name: rows for name, rows in {"test_sets": sets, "leaks": examples}.items() if rows}
 
 
 def _random_next_share(corpus: Corpus) -> float | None:

@@ -10,7 +10,17 @@ from itertools import chain
 from pathlib import Path
 
 from bertie import progress
-from bertie.corpus.plain_text import DocumentEnd, Part, Separator, is_wiki, join_wrapped, plain_parts, wiki_parts
+from bertie.corpus.plain_text import (
+    DocumentEnd,
+    Part,
+    Place,
+    Separator,
+    is_wiki,
+    join_wrapped,
+    numbered,
+    plain_parts,
+    wiki_parts,
+)
 from bertie.errors import DataError, SettingsError
 from bertie.files.compression import format_suffix
 from bertie.files.text import BadUtf8, TextStream, expand, open_text, shorten
@@ -35,6 +45,9 @@ class Document:
     continues: bool = False
     """Whether this is a further part of the previous document. Long documents come in parts to bound the memory."""
 
+    line: int = 0
+    """The line of the file where the document begins, from 1; the row of a table without lines."""
+
 
 @dataclass
 class Tally:
@@ -51,6 +64,9 @@ class Tally:
 
     text_column: str | None = None
     """The detected text column of the last table; None if no column was detected."""
+
+    num_documents: int = 0
+    """Documents with text."""
 
     num_empty: int = 0
     """Skipped documents without text, such as a title alone or a row with an empty column."""
@@ -100,34 +116,56 @@ def read_documents(
     """
     tally = tally if tally is not None else Tally()
     files = text_files(paths)
-    num_documents = 0
+    begin = tally.num_documents
     for path in files:
-        size = path.stat().st_size
-        tally.sources.append((str(path), size))
-        bytes_before, replaced_before, documents_before = tally.bytes_read, tally.num_replaced, num_documents
-        named = {} if text_column is None else {"text": text_column}
-        with (
-            open_text(path, bad_utf8=bad_utf8)
-            if _is_plain(path)
-            else open_rows(path, columns=named, bad_utf8=bad_utf8, ask="--text-column ")
-        ) as source:
-            if isinstance(source, Rows):
-                parts = _row_parts(source, path, column=text_column, join_lines=join_lines, tally=tally)
-            else:
-                parts = _text_parts(source, path, separator=separator, join_lines=join_lines, tally=tally)
-            for document in _assemble(parts, str(path), tally):
-                num_documents += not document.continues
-                tally.bytes_read = bytes_before + source.position
-                yield document
-            tally.num_replaced += source.num_replaced
-        tally.bytes_read = bytes_before + size
-        if num_documents == documents_before:
+        before = tally.num_documents
+        yield from read_file(
+            path,
+            bad_utf8=bad_utf8,
+            separator=separator,
+            text_column=text_column,
+            join_lines=join_lines,
+            tally=tally,
+        )
+        if tally.num_documents == before:
             progress.warn(f"{path} contains no text")
-        if tally.num_replaced > replaced_before:
-            count = tally.num_replaced - replaced_before
-            progress.warn(f"{path}: {count} byte sequences are not UTF-8 and were replaced by U+FFFD")
-    if num_documents == 0:
+    if tally.num_documents == begin:
         raise DataError(f"no text found in {len(files)} files; the first is {files[0]}")
+
+
+def read_file(
+    path: Path,
+    *,
+    bad_utf8: BadUtf8,
+    separator: Separator,
+    text_column: str | None,
+    join_lines: bool,
+    tally: Tally,
+) -> Iterator[Document]:
+    """Read the documents of one file; it may have none. See `read_documents` for the arguments and errors."""
+    size = path.stat().st_size
+    tally.sources.append((str(path), size))
+    bytes_before, replaced_before = tally.bytes_read, tally.num_replaced
+    named = {} if text_column is None else {"text": text_column}
+    place = Place()
+    with (
+        open_text(path, bad_utf8=bad_utf8)
+        if _is_plain(path)
+        else open_rows(path, columns=named, bad_utf8=bad_utf8, ask="--text-column ")
+    ) as source:
+        if isinstance(source, Rows):
+            parts = _row_parts(source, path, column=text_column, join_lines=join_lines, tally=tally, place=place)
+        else:
+            parts = _text_parts(source, path, separator=separator, join_lines=join_lines, tally=tally, place=place)
+        for document in _assemble(parts, str(path), tally, place):
+            tally.num_documents += not document.continues
+            tally.bytes_read = bytes_before + source.position
+            yield document
+        tally.num_replaced += source.num_replaced
+    tally.bytes_read = bytes_before + size
+    if tally.num_replaced > replaced_before:
+        count = tally.num_replaced - replaced_before
+        progress.warn(f"{path}: {count} byte sequences are not UTF-8 and were replaced by U+FFFD")
 
 
 def text_files(paths: str | Path | Iterable[str | Path]) -> list[Path]:
@@ -144,18 +182,22 @@ def _is_plain(path: Path) -> bool:
 
 
 def _text_parts(
-    stream: TextStream, path: Path, *, separator: Separator, join_lines: bool, tally: Tally
+    stream: TextStream, path: Path, *, separator: Separator, join_lines: bool, tally: Tally, place: Place
 ) -> Iterator[Part]:
     first = next(stream, "")
     lines: Iterable[str] = chain([first], stream)
     if is_wiki(first):
-        return wiki_parts(lines, name=str(path))
+        return wiki_parts(numbered(lines, place), name=str(path))
     if join_lines:
-        lines = join_wrapped(lines, found=partial(tally.count_wrapped, str(path)))
+        lines = join_wrapped(lines, found=partial(tally.count_wrapped, str(path)), place=place)
+    else:
+        lines = numbered(lines, place)
     return plain_parts(lines, separator=separator)
 
 
-def _row_parts(table: Rows, path: Path, *, column: str | None, join_lines: bool, tally: Tally) -> Iterator[Part]:
+def _row_parts(
+    table: Rows, path: Path, *, column: str | None, join_lines: bool, tally: Tally, place: Place
+) -> Iterator[Part]:
     if not table.columns:
         return
     if column is None:
@@ -166,6 +208,7 @@ def _row_parts(table: Rows, path: Path, *, column: str | None, join_lines: bool,
     elif column not in table.columns:
         raise SettingsError(f"{path}: no column {column!r}; {did_you_mean(column, table.columns)}")
     for line, (text,) in table.rows([column]):
+        place.line = line
         if text is None or (isinstance(text, str) and not text.strip()):
             tally.num_empty += 1
             continue
@@ -189,22 +232,24 @@ def _find_column(columns: list[str], path: Path) -> str:
     )
 
 
-def _assemble(parts: Iterator[Part], source: str, tally: Tally) -> Iterator[Document]:
+def _assemble(parts: Iterator[Part], source: str, tally: Tally, place: Place) -> Iterator[Document]:
     """Collect paragraphs into documents, and split very long documents into parts."""
     paragraphs: list[str] = []
-    num_characters = 0
+    num_characters = line = 0
     continues = False
     for part in parts:
         if isinstance(part, DocumentEnd):
             if paragraphs:
-                yield Document(paragraphs, source, continues)
+                yield Document(paragraphs, source, continues, line)
             else:
                 tally.num_empty += 1
             paragraphs, num_characters, continues = [], 0, False
             continue
         if paragraphs and num_characters + len(part) > PART_CHARACTERS:
-            yield Document(paragraphs, source, continues)
+            yield Document(paragraphs, source, continues, line)
             paragraphs, num_characters, continues = [], 0, True
+        if not paragraphs and not continues:
+            line = place.line
         paragraphs.append(part)
         num_characters += len(part)
     assert not paragraphs, "the last part is a DocumentEnd"

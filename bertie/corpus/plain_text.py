@@ -8,6 +8,7 @@ import html
 import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Literal
 
 from bertie import progress
@@ -29,6 +30,20 @@ class DocumentEnd:
 
 END = DocumentEnd()
 Part = str | DocumentEnd
+
+
+@dataclass
+class Place:
+    """Where the last line that a reader has passed on begins."""
+
+    line: int = 0
+    """From 1."""
+
+
+def numbered(lines: Iterable[str], place: Place) -> Iterator[str]:
+    """Yield lines, and write the number of each into `place`."""
+    for place.line, line in enumerate(lines, 1):
+        yield line
 
 
 def plain_parts(lines: Iterable[str], *, separator: Separator) -> Iterator[Part]:
@@ -103,7 +118,7 @@ def wiki_parts(lines: Iterable[str], *, name: str) -> Iterator[Part]:
         progress.warn(f"{name}: {num_outside} lines outside <doc ...> and </doc> were left out")
 
 
-def join_wrapped(lines: Iterable[str], *, found: Callable[[int], None]) -> Iterator[str]:
+def join_wrapped(lines: Iterable[str], *, found: Callable[[int], None], place: Place | None = None) -> Iterator[str]:
     """Join hard-wrapped lines, so that sentences are complete again; leave other text unchanged.
 
     The first lines decide whether the text is wrapped. A line continues on the next line in two cases: if the next
@@ -113,33 +128,40 @@ def join_wrapped(lines: Iterable[str], *, found: Callable[[int], None]) -> Itera
     Args:
         lines: the lines of one file.
         found: called with the width if the text is wrapped.
+        place: receives the number of the first original line of each line yielded.
 
     Yields:
         Joined lines, and the original blank lines.
     """
+    place = Place() if place is None else place
     stream = iter(lines)
     sample = list(itertools.islice(stream, _SAMPLE_LINES))
     width = wrapped_width(sample)
     lines = itertools.chain(sample, stream)
     if width is None:
-        yield from lines
+        yield from numbered(lines, place)
         return
     found(width)
     parts: list[str] = []
     last = ""
-    for line in lines:
+    begin = 0
+    for number, line in enumerate(lines, 1):
         if parts and (len(parts) >= _MAX_JOINED_LINES or not _continues(last, line, width)):
+            place.line = begin
             yield "".join(parts)
             parts = []
         if not line.strip():
+            place.line = number
             yield ""
             continue
+        begin = begin if parts else number
         text = line.strip()
         # Chinese lines are joined without a space.
         glue = "" if not parts or (_IDEOGRAPH.match(parts[-1][-1]) and _IDEOGRAPH.match(text)) else " "
         parts.append(glue + text)
         last = line.rstrip()
     if parts:
+        place.line = begin
         yield "".join(parts)
 
 

@@ -4,7 +4,6 @@ The bytes written don't depend on the number of processes. ``corpus.shards`` des
 ``bertie.sampling`` draws pairs and masks later.
 """
 
-import shutil
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -28,11 +27,13 @@ from bertie.corpus.segmentation import (
     segmenter,
     warn_of_unfound,
 )
+from bertie.corpus.selection.select import SelectSettings
+from bertie.corpus.selection.step import dropped_documents, selecting
 from bertie.corpus.sentences import AUTO, CHINESE, Mode, check_language, detect_language, split
-from bertie.corpus.shards import TOKENIZER_FOLDER, Corpus, CorpusWriter, TokenBlock
-from bertie.errors import DataError, ResourceError, SettingsError
+from bertie.corpus.shards import DROPPED, TOKENIZER_FOLDER, Corpus, CorpusWriter, TokenBlock
+from bertie.corpus.space import check_space
+from bertie.errors import DataError, SettingsError
 from bertie.files.atomic import atomic_folder
-from bertie.files.compression import COMPRESSIONS
 from bertie.files.text import BadUtf8
 from bertie.runners.local import available_processes, run
 from bertie.tokenizer.reading import load_tokenizer
@@ -43,8 +44,6 @@ _CHUNK_CHARACTERS = 500_000
 _SHOWN_CHARACTERS = 100  # of a text that can't be split
 _LEAST_MEGABYTES_PER_PROCESS = 4  # a process takes half a second to start
 _OF_WORDS = ("words", "user_dictionary")  # settings that the manifest lists only if words were found
-# A lower bound of the bytes on disk per byte of input; compressed input expands first.
-_LEAST_GROWTH, _LEAST_GROWTH_COMPRESSED = 0.4, 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +103,8 @@ def prepare(
     settings: PrepareSettings | None = None,
     num_processes: int | None = None,
     take: Callable[[int], bool] | None = None,
+    select: SelectSettings | None = None,
+    list_dropped: bool = False,
 ) -> Corpus:
     """Create a corpus folder from raw text.
 
@@ -114,6 +115,8 @@ def prepare(
         settings: how to read text and split it.
         num_processes: number of processes; by default one per processor, fewer for little text.
         take: returns whether to take a document, by its number from 0; by default all are taken.
+        select: which documents to drop; not together with `take`.
+        list_dropped: whether to list the dropped documents in dropped.jsonl, see `Selection.list_dropped`.
 
     Returns:
         The new corpus, opened.
@@ -133,26 +136,30 @@ def prepare(
         num_megabytes = sum(path.stat().st_size for path in files) // 10**6
         num_processes = min(available_processes(), 1 + num_megabytes // _LEAST_MEGABYTES_PER_PROCESS)
     with atomic_folder(out) as folder:
-        _check_space(files, folder, out)
+        check_space(files, folder, out)
         save_tokenizer(loaded, folder / TOKENIZER_FOLDER)
         tally = Tally()
-        writer = CorpusWriter(folder, vocab_size=loaded.vocab_size)
-        try:
+        with (
+            selecting(files, select, asdict(settings), out, num_processes) as selected,
+            closing(CorpusWriter(folder, vocab_size=loaded.vocab_size)) as writer,
+        ):
+            take = take if selected is None else selected.take
             statistics = _write(writer, files, folder / TOKENIZER_FOLDER, settings, chosen, tally, num_processes, take)
+            statistics["dropped_documents"] = dropped_documents(statistics, tally, writer, selected)
             if not writer.num_tokens:
                 raise DataError(f"no tokens found in {len(files)} files; the first is {files[0]}")
+            if selected is not None and list_dropped:
+                selected.list_dropped(folder / DROPPED)
             writer.finish(
                 {
                     "tokenizer_fingerprint": loaded.fingerprint,
-                    "statistics": statistics
-                    | {"num_replaced": tally.num_replaced, "num_wrapped_texts": tally.num_wrapped},
+                    "statistics": statistics,
                     "settings": {name: value for name, value in asdict(settings).items() if name not in _OF_WORDS},
                     "sources": [{"path": path, "bytes": size} for path, size in tally.sources],
                 }
                 | _words_in_manifest(writer, chosen)
+                | ({} if selected is None else {"selection": selected.manifest()})
             )
-        finally:
-            writer.close()
     return Corpus.open(out)
 
 
@@ -195,6 +202,7 @@ def _write(
             position = positions.popleft()
             bar.advance((position - shown) / 1e6, tokens=f"{writer.num_tokens:,}")
             shown = position
+    writer.end_document()
     return {
         "text_bytes": num_text_bytes,
         "documents_by_language": dict(sorted(languages.items())),
@@ -202,6 +210,9 @@ def _write(
         "longest_sentence": writer.longest_sentence,
         "num_unknown": num_unknown,
         "num_unsplit": num_unsplit,
+        "num_replaced": tally.num_replaced,
+        "num_wrapped_texts": tally.num_wrapped,
+        "documents_read": tally.num_documents + tally.num_empty,
     } | ({"num_unsegmented": num_uncut} if num_uncut else {})
 
 
@@ -325,17 +336,3 @@ class _Encode:
 def _encoder(tokenizer: str) -> TextEncoder:
     # Kept as long as the process, with its cache of words.
     return TextEncoder(load_tokenizer(tokenizer))
-
-
-def _check_space(files: list[Path], folder: Path, out: Path) -> None:
-    """Raise an error before hours of work if the corpus can't fit on the disk; the estimate is a lower bound."""
-    needed = sum(
-        path.stat().st_size * (_LEAST_GROWTH_COMPRESSED if path.suffix in COMPRESSIONS else _LEAST_GROWTH)
-        for path in files
-    )
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise ResourceError(
-            f"not enough space for {out}: at least {needed / 1e6:,.0f} MB needed, {free / 1e6:,.0f} MB free; "
-            "free some space or write to another disk"
-        )

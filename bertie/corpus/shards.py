@@ -7,6 +7,7 @@ A corpus folder holds::
     sentences.bin   int64: the first token of each sentence, and the end of the last one
     documents.bin   int64: the first sentence of each document, and the end of the last one
     words.bin       only if Chinese words were segmented: one bit per token, set if it continues the previous word
+    dropped.jsonl   only if asked for: the documents that were read but are not in the corpus, see corpus.selection
     tokenizer/      the files of the tokenizer of the corpus
 
 All numbers are little-endian. A corpus contains no special tokens and suits any objective: pairs and masks are drawn
@@ -36,6 +37,7 @@ FORMAT = "bertie corpus"
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 TOKENIZER_FOLDER = "tokenizer"
+DROPPED = "dropped.jsonl"
 TOKENS, SENTENCES, DOCUMENTS, WORDS = "tokens.bin", "sentences.bin", "documents.bin", "words.bin"
 _OFFSETS = np.dtype("<i8")
 _OFFSETS_AT_ONCE = 1 << 20
@@ -109,13 +111,17 @@ class CorpusWriter:
         self.num_sentences += len(block.sentence_lengths)
         self.longest_sentence = max(self.longest_sentence, int(block.sentence_lengths.max(initial=0)))
 
+    def end_document(self) -> None:
+        """Count the last document; only then are the counts of documents complete."""
+        self._add_boundaries(np.array([self.num_sentences]))
+
     def finish(self, manifest: dict[str, Any]) -> None:
         """Complete all files, and write the manifest last. It also lists the tokenizer's files if they are present.
 
         Args:
             manifest: entries that the writer doesn't know: ``tokenizer_fingerprint``, settings, sources, statistics.
         """
-        self._add_boundaries(np.array([self.num_sentences]))
+        self.end_document()
         self._word_bits.finish()
         files = {name: file.finish() for name, file in self._files.items()}
         for path in sorted((self._folder / TOKENIZER_FOLDER).glob("*")):

@@ -79,6 +79,9 @@ def test_warnings(tmp_path: Path, tokenizer: Path, capsys: pytest.CaptureFixture
         (["nowhere.txt"], 2, "no such file"),
         (["text.pdf"], 2, "known suffixes are .txt"),
         (["text.txt", "--language", "enlish"], 2, "--language 'enlish' is unknown"),
+        (["text.txt", "--similarity", "2"], 2, "--similarity must be between 0.3 and 1; got 2"),
+        (["text.txt", "--leaks", "drop"], 2, "name them with --test-sets FILE"),
+        (["text.txt", "--test-sets", "nowhere.tsv"], 2, "nowhere.tsv: no such test set"),
         (["text.txt", "--processes", "0"], 2, "--processes must be at least 1; got 0"),
         (["empty.txt"], 3, "no text found in 1 files"),
         (["bad.txt"], 3, "bad.txt:1: byte 0xff at offset 4 is not UTF-8"),
@@ -98,6 +101,25 @@ def test_what_goes_wrong(
     assert found[0] == code
     assert message in " ".join(found[2].split())
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_dropped_documents_are_shown(tmp_path: Path, tokenizer: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path, STORY, "The dog ran. The dog sat. The cat ran.", STORY.upper())
+    (tmp_path / "test.tsv").write_text("text\nthe dog ran the dog sat\nno dog ever sat on a cat\n")
+    out = tmp_path / "corpus"
+    words = ["--tokenizer", tokenizer, "--out", out, "--duplicates", "exact", "--test-sets", tmp_path / "test.tsv"]
+    code, output, _ = run(capsys, path, *words, "--list-dropped")
+    assert code == 0
+    lines = [" ".join(line.split()) for line in output.splitlines()]
+    assert "documents 2" in lines and "dropped documents.exact duplicate 1" in lines
+    assert f"{tmp_path / 'test.tsv'} 2 0 1 1 1" in lines
+    assert f"{tmp_path / 'test.tsv'} 2 1.0000 the dog ran the dog sat {path}:3" in lines
+    listed = json.loads((out / "dropped.jsonl").read_text())
+    assert (listed["file"], listed["line"], listed["kept"]) == (str(path), 5, {"file": str(path), "line": 1})
+    assert main(["show", str(out)]) == 0
+    shown = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "dropped exact duplicate 1" in shown
+    assert f"test sets 1 of 2 rows of {tmp_path / 'test.tsv'} occur in the text" in shown
 
 
 def test_works_without_torch(tmp_path: Path, tokenizer: Path) -> None:

@@ -81,6 +81,8 @@ def test_text_to_corpus(tmp_path: Path, vocabulary: Path) -> None:
         "num_unsplit": 0,
         "num_replaced": 0,
         "num_wrapped_texts": 0,
+        "documents_read": 3,
+        "dropped_documents": {"without_tokens": 1},
     }
     tokenizer = load_tokenizer(vocabulary)
     assert corpus.tokenizer_fingerprint == tokenizer.fingerprint == load_tokenizer(corpus.tokenizer_path).fingerprint
