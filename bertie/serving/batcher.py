@@ -22,7 +22,7 @@ Predict = Callable[[list[Any], Hashable], Sequence[Any]]
 """Maps items and the settings of their group to one answer for each item."""
 _WATCH = 0.1  # seconds between two looks of the watchdog
 _MEMORY = 0.8  # weight of the past in the speed
-_MANY = 1024  # tokens of a batch that shows how fast the model is
+_MANY = 512  # tokens of a batch that shows how fast the model is
 _BETWEEN_SWEEPS = 0.05  # seconds between two sweeps of a full queue for requests that nobody waits for any more
 
 
@@ -92,7 +92,9 @@ class Batcher:
     def tokens(self) -> int:
         """Tokens that wait or are computed."""
         with self._changed:
-            return self._waiting.tokens + self._computed
+            # Items are answered in order, so the last one tells whether the batch is still computed.
+            is_computing = bool(self._computing) and self._computing[-1].is_open
+            return self._waiting.tokens + (self._computed if is_computing else 0)
 
     @property
     def is_working(self) -> bool:
@@ -150,7 +152,7 @@ class Batcher:
     def _most(self) -> int:
         """Return the tokens that may wait before a further request; at most `limits.wait` seconds of work."""
         in_time = int(self.limits.wait * self._speed) if self._speed else self.limits.queue
-        return min(self.limits.queue, max(_MANY, in_time))
+        return min(self.limits.queue, max(self.limits.batch, in_time))
 
     def _busy(self, waiting: int, tokens: int) -> RequestError:
         """Return the refusal of a request of so many tokens."""
@@ -212,7 +214,8 @@ class Batcher:
         self._credit = min(self._credit, self.limits.batch) + tokens
         if seconds > 0:
             speed = tokens / seconds
-            if tokens >= _MANY or speed > self._speed:  # small batches are slow, and a full queue gives large ones
+            # Small batches are slow, and a full queue gives large ones.
+            if tokens >= _MANY or 0.0 < self._speed < speed:
                 self._speed = _MEMORY * self._speed + (1.0 - _MEMORY) * speed if self._speed else speed
         waited = [begun - entry.request.arrived for entry in entries]
         self._observer.batch(Batched(tokens, len(entries), waited, seconds))

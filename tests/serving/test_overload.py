@@ -95,11 +95,11 @@ def test_the_queue_is_bounded_by_the_time_that_it_takes() -> None:
     limits = Limits(queue=1_000_000, batch=4000, window=0.0, wait=2.0, deadline=1000.0)
     batcher = Batcher(predict, limits, clock=lambda: now[0], threads=False)
     batcher.submit(["a"], [20])
-    assert batcher.step(), "a small batch is slow, at 100 tokens a second"
-    batcher.submit(["a"] * 4, [1000] * 4)
-    with pytest.raises(RequestError, match="about 40 seconds, more than the server's 2; try again later"):
-        batcher.submit(["a"], [1])
-    assert batcher.step(), "and a large one shows 2,000 tokens a second"
+    assert batcher.step(), "100 tokens a second, but a small batch says little"
+    for _ in range(10):
+        batcher.submit(["a"] * 4, [1000] * 4)
+    while batcher.step():
+        pass
     for _ in range(30):
         batcher.submit(["a"] * 4, [1000] * 4)
         assert batcher.step()
