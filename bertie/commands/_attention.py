@@ -81,4 +81,6 @@ def check_free(file: Path) -> None:
             with file.open("rb") as stream:
                 is_ours = is_page(stream.read(_START_BYTES).decode("utf-8", "replace"))
         if not is_ours:
-            raise SettingsError(f"{file} exists already and is no page of bertie show; remove it, or name another by --out")
+            raise SettingsError(
+                f"{file} exists already and is no page of bertie show; remove it, or name another by --out"
+            )

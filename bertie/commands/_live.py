@@ -78,7 +78,9 @@ def _stages(run: Path) -> Iterator[Stage]:
         except BertieError as error:
             progress.warn(f"{error}; the page leaves it out")
             continue
-        weights = {key.removeprefix("model."): value for key, value in found.tensors.items() if key.startswith("model.")}
+        weights = {
+            key.removeprefix("model."): value for key, value in found.tensors.items() if key.startswith("model.")
+        }
         yield Stage(found.step, weights)
 
 

@@ -1,20 +1,17 @@
 """Put a small masked language model into one HTML file that computes: `bertie show MODEL --live`.
 
 The page holds the vocabulary, the weights and, if the run kept checkpoints, the weights at some of its steps. Its
-JavaScript (`serving/live`) cuts texts into pieces, runs the encoder and explains every number. The page loads nothing;
-its security policy allows only the script and the style sheet that it holds. All text of a model is shown as text nodes.
+JavaScript (`serving/live`) cuts texts into pieces, runs the encoder and explains every number. The page loads nothing,
+and its security policy allows only the script and the style sheet that it holds. All text of a model is shown as text nodes.
 
-Weights are stored as whole numbers with one scale for each row of a matrix. The finest numbers that fit are chosen, and
-what the rounding changes is measured on some sentences.
+`live_weights.py` stores the weights, rounded. What the rounding changes is measured on some sentences.
 
-Shapes: V vocabulary, H hidden, R rows of a matrix, C columns.
+Shapes: V vocabulary.
 """
 
 from __future__ import annotations
 
-import base64
 import copy
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,32 +27,21 @@ from bertie.errors import DataError, SettingsError
 from bertie.inference.attention import attention_of, tokens_of
 from bertie.inference.predictor import Predictor
 from bertie.nn.heads import TokenLogits
+from bertie.serving.live_weights import MAX_BYTES, ROOM, Grade, Shapes, fitting, round_weights, thinned
+from bertie.serving.live_weights import stage as packed_stage
 from bertie.serving.page_models import FOLDER, described
 from bertie.serving.standalone import one_file
 
-MAX_BYTES = 5_000_000
-"""A page is smaller than this."""
 MAX_TOKENS = 48
 """Tokens of the longest text that the page takes."""
-MAX_STAGES = 12
-"""Checkpoints that the page shows at most, the finished model not counted."""
-_ROOM = MAX_BYTES - 200_000  # without scripts, styles and what is small
 _LIVE = Path(__file__).parent / "live"
 _SCRIPTS = (
     *(FOLDER / f"{name}.js" for name in ("dom", "words", "attention", "frame", "panels")),
-    *(_LIVE / f"{name}.js" for name in ("wordpiece", "encoder", "weights", "words_live", "formulas", "learning", "live")),
+    *(
+        _LIVE / f"{name}.js"
+        for name in ("wordpiece", "encoder", "weights", "words_live", "formulas", "learning", "live")
+    ),
 )
-Shapes = list[list[Any]]
-"""Name and sizes of each tensor of the page."""
-Grade = tuple[int, int]
-"""Largest whole number of a row in queries, keys, values and positions, and in other matrices. Heads that look sharply
-at a neighbour multiply an error, so theirs are finer."""
-_FINE: tuple[Grade, ...] = ((32767, 32767), (32767, 2047), (2047, 127), (127, 127), (127, 63))
-"""Grades from which that of the finished model is chosen, the finest first."""
-_COARSE: tuple[Grade, ...] = ((2047, 127), (2047, 63), (2047, 31))
-"""Those of the checkpoints before it."""
-_SHARP = (".attention.qkv.weight", "embeddings.position.weight")
-_BYTE = 127  # larger numbers take two bytes
 _TEXTS = {
     "en": ("The president of the United {} met the prime {} of Japan.", "She opened the {} and walked into the room."),
     "zh": ("北京是中国的{}都，也是全国的政治中心。", "今天天气很{}，我们去公园散步。"),
@@ -124,11 +110,19 @@ def live_page(
     check(predictor, name)
     model: Any = predictor.bundle.model
     shapes, final = _tensors(model.state_dict(), predictor)
-    room = _ROOM - _vocabulary_bytes(predictor)
-    grade, packed = _fitting(final, shapes, room, has_stages=bool(stages), name=name)
-    chosen, stage_bits = _chosen(stages, shapes, room - len(packed), predictor, last_step)
+    room = ROOM - _vocabulary_bytes(predictor)
+    grade, packed = fitting(final, shapes, room, has_stages=bool(stages), name=name)
+    chosen: list[dict[str, Any]] = []
+    if stages:
+        chosen = thinned(
+            [stage.step for stage in stages],
+            lambda place: _arrays(stages[place], shapes, predictor),
+            shapes,
+            room - len(packed),
+            last_step or 0,
+        )
     guesses, attention = _differences(predictor, grade)
-    last = _stage(last_step, packed, grade)
+    last = packed_stage(last_step, packed, grade)
     bits = last["bits"]
     data = {
         "model": described(name, predictor),
@@ -144,7 +138,7 @@ def live_page(
     if len(content.encode()) >= MAX_BYTES:
         raise SettingsError(f"{name} is too large for a page of {MAX_BYTES / 1e6:.0f} MB; show a smaller model")
     steps = tuple(stage["step"] for stage in chosen)
-    return LivePage(content, bits, guesses, attention, steps, stage_bits)
+    return LivePage(content, bits, guesses, attention, steps, chosen[0]["bits"] if steps else None)
 
 
 def check(predictor: Predictor[Any], name: str) -> None:
@@ -214,7 +208,7 @@ def _vocabulary_bytes(predictor: Predictor[Any]) -> int:
 
 
 def _tensors(state: Mapping[str, Tensor], predictor: Predictor[Any]) -> tuple[Shapes, list[NDArray[Any]]]:
-    """Return names and shapes of the tensors that the page needs, and the tensors in that order."""
+    """Return names and sizes of the tensors that the page needs, and the tensors in that order."""
     model: Any = predictor.bundle.model
     config: Any = predictor.bundle.config
     wanted = [key for key in model.encoder.state_dict() if not key.startswith("embeddings.segment")]
@@ -230,92 +224,19 @@ def _tensors(state: Mapping[str, Tensor], predictor: Predictor[Any]) -> tuple[Sh
     return [[key, *array.shape] for key, array in zip(parts, arrays, strict=True)], arrays
 
 
-def _rounded(matrix: NDArray[Any], levels: int) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return a scale for each row, (R,), and whole numbers from -levels to levels, (R, C)."""
-    scales = (np.abs(matrix).max(1) / levels).astype("<f4")
-    return scales, np.rint(matrix / np.where(scales > 0, scales, 1)[:, None]).clip(-levels, levels).astype("<i2")
-
-
-def _level(name: str, grade: Grade) -> int:
-    return grade[0] if name.endswith(_SHARP) else grade[1]
-
-
-def _bits(grade: Grade) -> list[int]:
-    return [(2 * level + 1).bit_length() for level in grade]
-
-
-def _pack(arrays: Sequence[NDArray[Any]], shapes: Shapes, grade: Grade) -> str:
-    """Return all tensors as text; see `serving/live/weights.js`."""
-    parts: list[bytes] = []
-    for (name, *_), array in zip(shapes, arrays, strict=True):
-        if array.ndim == 1:
-            parts.append(array.astype("<f4").tobytes())
-            continue
-        level = _level(name, grade)
-        scales, whole = _rounded(array, level)
-        parts.append(scales.tobytes())
-        if level > _BYTE:
-            parts += [(whole >> 8).astype("i1").tobytes(), (whole & 255).astype("u1").tobytes()]
-        else:
-            parts.append(whole.astype("i1").tobytes())
-    return base64.b64encode(zlib.compress(b"".join(parts), 9)).decode()
-
-
-def _stage(step: int | None, packed: str, grade: Grade) -> dict[str, Any]:
-    """Return what the page holds of the model at a step."""
-    wide = [level > _BYTE for level in grade]
-    return {"step": step, "bytes": packed, "bits": _bits(grade), "wide": wide}
-
-
-def _fitting(
-    arrays: Sequence[NDArray[Any]], shapes: Shapes, room: int, *, has_stages: bool, name: str
-) -> tuple[Grade, str]:
-    """Return the finest grade with which the finished model fits, and its packed tensors.
+def _arrays(stage: Stage, shapes: Shapes, predictor: Predictor[Any]) -> list[NDArray[Any]]:
+    """Return the tensors of a checkpoint.
 
     Raises:
-        SettingsError: it doesn't fit.
+        DataError: they are not those of the model.
     """
-    numbers = sum(array.size for array in arrays)
-    for part, grades in ((0.6, _FINE[1:2]), (1.0, _FINE[1:])) if has_stages else ((1.0, _FINE),):
-        for grade in grades:
-            if numbers * _bits(grade)[1] / 8 <= 1.2 * part * room:  # packing a far too large model would take long
-                packed = _pack(arrays, shapes, grade)
-                if len(packed) <= part * room:
-                    return grade, packed
-    raise SettingsError(
-        f"{name} has {numbers / 1e6:.1f} million weights, too many for a page of {MAX_BYTES / 1e6:.0f} MB, which holds "
-        "about 4 million; show a smaller model. --attention shows where a large one looks"
-    )
-
-
-def _chosen(
-    stages: Sequence[Stage], shapes: Shapes, room: int, predictor: Predictor[Any], last_step: int | None
-) -> tuple[list[dict[str, Any]], list[int] | None]:
-    """Return the checkpoints that fit, packed, and the bits of their weights.
-
-    Their steps are spread evenly on a logarithmic scale, because a model learns most in the beginning. The finest grade
-    is taken with which all fit; with the coarsest, fewer are kept.
-    """
-    if not stages:
-        return [], None
-    sample = _tensors(stages[-1].state, predictor)
-    if sample[0] != shapes:
-        raise DataError(f"the checkpoint of step {stages[-1].step} has other tensors than the model")
-    count, grade = 0, _COARSE[-1]
-    for grade in _COARSE:
-        count = min(len(stages), MAX_STAGES, int(room / (1.05 * len(_pack(sample[1], shapes, grade)))))
-        if count == min(len(stages), MAX_STAGES):
-            break
-    steps = [stage.step for stage in stages]
-    wanted = np.geomspace(max(1, steps[0]), last_step or steps[-1] + 1, count + 1)[:-1] if count else []
-    kept = sorted({int(np.abs(np.asarray(steps) - step).argmin()) for step in wanted})
-    packed = [
-        _stage(steps[place], _pack(_tensors(stages[place].state, predictor)[1], shapes, grade), grade)
-        for place in kept
-    ]
-    while packed and sum(len(stage["bytes"]) for stage in packed) > room:
-        packed.pop()
-    return packed, _bits(grade) if packed else None
+    try:
+        found, arrays = _tensors(stage.state, predictor)
+    except KeyError as error:
+        raise DataError(f"the checkpoint of step {stage.step} has no {error}, which the model has") from error
+    if found != shapes:
+        raise DataError(f"the checkpoint of step {stage.step} has tensors of other sizes than the model")
+    return arrays
 
 
 def _differences(predictor: Predictor[Any], grade: Grade) -> tuple[float, float]:
@@ -346,16 +267,6 @@ def _probabilities(predictor: Predictor[Any], text: str) -> Tensor:
         hidden = model.encoder(shown.batch.to(predictor.device))
         logits = model.head.token_logits(hidden[place : place + 1]).materialise()
     return logits[0].float().softmax(-1).cpu()
-
-
-def round_weights(model: Any, grade: Grade) -> None:
-    """Round the matrices of a network as the page stores them, in place."""
-    segments = getattr(model.encoder.embeddings.segment, "weight", None)
-    with torch.no_grad():
-        for name, value in model.named_parameters():
-            if value.ndim == 2 and value is not segments:
-                scales, whole = _rounded(value.float().cpu().numpy(), _level(name, grade))
-                value.copy_(torch.from_numpy(whole * scales[:, None]))
 
 
 def _line(file: str, start: str) -> dict[str, Any]:

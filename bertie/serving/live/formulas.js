@@ -27,7 +27,7 @@ function products(one, other, names) {
   return el("details", {}, el("summary", {}, title), table(["", ...names, tell("product")], rows.slice(0, MOST)));
 }
 
-const steps = (lines) => el("div", { class: "steps" }, lines.map(([left, right]) => el("p", {}, el("code", {}, left), el("code", {}, ` = ${right}`))));
+const steps = (lines) => el("div", { class: "sums" }, lines.map(([left, right]) => el("p", {}, el("code", {}, left), el("code", {}, ` = ${right}`))));
 
 function code(lines, names) {
   return [el("h3", {}, tell("code")), ...names.map((name) => el("figure", { class: "line" },
@@ -36,7 +36,7 @@ function code(lines, names) {
 
 function article(title, sub, said, formula, ...rest) {
   return el("div", {}, el("h2", {}, title), sub ? el("p", { class: "habits" }, sub) : null, el("p", {}, said),
-    el("p", { class: "formula" }, formula), rest);
+    el("p", { class: "formula" }, formula), rest.flat());
 }
 
 // An attention weight: how much token `from` looks at token `to` in a head.
@@ -68,7 +68,7 @@ export function ofGuess(found, lines, id, token) {
   return article(tell("guessTitle", token), null, tell("guessSaid"), "p = exp(z) / Σ exp(z),  z = h · e + b",
     el("h3", {}, tell("values")), steps([
       ["h · e", short(product)], [`z = ${short(product)} + ${short(bias[id])}`, short(logits[id])],
-      ["exp(z)", short(Math.exp(logits[id]))], [`Σ exp(z), ${logits.length}`, short(sum)],
+      ["exp(z)", short(Math.exp(logits[id]))], ["Σ exp(z)", short(sum)],
       [`p = ${short(Math.exp(logits[id]))} / ${short(sum)}`, `${short(probabilities[id])} (${percent(probabilities[id])})`]]),
     products(transformed, row(id), [tell("vector"), tell("output")]),
     code(lines, ["transform", "logit", "probability"]));

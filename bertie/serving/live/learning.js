@@ -28,7 +28,7 @@ export function drawSlider({ stages, curve }, chosen, move) {
     slider.setAttribute("aria-valuetext", label(at));
     move(at);
   });
-  return el("div", { class: "slider" }, el("div", {}, slider, said));
+  return el("div", { class: "steps" }, slider, said);
 }
 
 // The loss during the run, with a dot for each stored step.

@@ -117,8 +117,7 @@ function startQuiz() {
   state.hidden.splice(at, 0, tokens[index].text);
   tokens[index].text = MASK;
   state.quiz = { at, said: null };
-  put(tokens.map((token) => token.text).join(""));
-  document.getElementById("yours")?.focus();
+  put(tokens.map((token) => token.text).join("")).then(() => document.getElementById("yours")?.focus());
 }
 
 function drawQuiz() {
@@ -208,7 +207,11 @@ const fail = (error) => {
   if (!loaded.size) places.result.replaceChildren(el("p", { class: "alert", role: "alert" }, tell("broken")));
   throw error;
 };
-const again = () => ask().then(drawStages).catch(fail);
+const again = () => {
+  const asked = ask();
+  asked.then(drawStages).catch(fail);
+  return asked;
+};
 
 // Move to a stage, by the slider or from elsewhere.
 function move(stage) {
@@ -224,6 +227,7 @@ function moveTo(stage) {
 }
 
 function put(text) {
+  if (text !== state.text) state.at.from = undefined;
   state.text = text;
   document.getElementById("field-text").value = text;
   drawSentence();
@@ -249,7 +253,7 @@ function section(title, hint, ...content) {
 
 function drawForm() {
   const field = el("textarea", { id: "field-text", rows: 3, spellcheck: false });
-  field.addEventListener("input", () => { state.hidden = []; state.quiz = null; state.text = field.value; drawSentence(); again(); });
+  field.addEventListener("input", () => { state.hidden = []; state.quiz = null; state.at.from = undefined; state.text = field.value; drawSentence(); again(); });
   const chips = begins().map(({ name, text }) => el("button", { type: "button", lang: name === "zh" ? "zh-Hans" : "en", onclick: () => choose(text) }, text.replace(/[⟨⟩]/g, "")));
   return el("div", { class: "form" }, el("label", { htmlFor: "field-text" }, say("text")), field,
     el("div", { class: "act" }, el("button", { type: "button", class: "primary", onclick: startQuiz }, tell("quiz")), places.status),
@@ -258,7 +262,8 @@ function drawForm() {
 
 function draw() {
   drawFrame(`${model.name} · ${tell("live")}`, tell("live"), tell("alone"), draw);
-  for (const name of ["under", "result", "pieces", "attention", "vectors", "curve", "best", "slider"]) places[name] = el("div", { id: name, class: name });
+  for (const name of ["under", "result", "pieces", "attention", "vectors", "curve", "best", "slider"]) places[name] = el("div", { id: name });
+  places.result.className = "result";
   places.result.setAttribute("aria-live", "polite");
   places.status = el("span", { class: "status", role: "status" });
   const coarse = stages.length > 1 ? tell("coarse", stages[0].bits) : "";
