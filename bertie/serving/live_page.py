@@ -1,8 +1,8 @@
 """Put a small masked language model into one HTML file that computes: `bertie show MODEL --live`.
 
 The page holds the vocabulary, the weights and, if the run kept checkpoints, the weights at some of its steps. Its
-JavaScript (`serving/live`) cuts texts into pieces, runs the encoder and explains every number. The page loads nothing,
-and its security policy allows only the script and the style sheet that it holds. All text of a model is shown as text nodes.
+JavaScript (`serving/live`) cuts texts into pieces, runs the encoder and explains every number. It loads nothing,
+and its security policy allows only the script and the style sheet that it holds. A model's text is shown as text nodes.
 
 `live_weights.py` stores the weights, rounded. What the rounding changes is measured on some sentences.
 
@@ -22,19 +22,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-import bertie
 from bertie.errors import DataError, SettingsError
 from bertie.inference.attention import attention_of, tokens_of
 from bertie.inference.predictor import Predictor
 from bertie.nn.heads import TokenLogits
-from bertie.serving.live_weights import MAX_BYTES, ROOM, Grade, Shapes, fitting, round_weights, thinned
+from bertie.serving.live_weights import MAX_BYTES, Grade, Shapes, fitting, round_weights, thinned
 from bertie.serving.live_weights import stage as packed_stage
 from bertie.serving.page_models import FOLDER, described
 from bertie.serving.standalone import one_file
 
 MAX_TOKENS = 48
 """Tokens of the longest text that the page takes."""
+_SPARE = 10_000  # bytes for what surrounds the weights of each step
 _LIVE = Path(__file__).parent / "live"
+_PACKAGE = Path(__file__).parents[1]
 _SCRIPTS = (
     *(FOLDER / f"{name}.js" for name in ("dom", "words", "attention", "frame", "panels")),
     *(
@@ -110,7 +111,17 @@ def live_page(
     check(predictor, name)
     model: Any = predictor.bundle.model
     shapes, final = _tensors(model.state_dict(), predictor)
-    room = ROOM - _vocabulary_bytes(predictor)
+    data: dict[str, Any] = {
+        "model": described(name, predictor),
+        "config": _config(predictor),
+        "tokenizer": _tokenizer(predictor),
+        "shapes": shapes,
+        "stages": [],
+        "curve": [list(point) for point in curve],
+        "differences": [0.0, 0.0],
+        "lines": {key: _line(*place) for key, place in _LINES.items()},
+    }
+    room = MAX_BYTES - _SPARE - len(_page(data).encode())
     grade, packed = fitting(final, shapes, room, has_stages=bool(stages), name=name)
     chosen: list[dict[str, Any]] = []
     if stages:
@@ -121,24 +132,11 @@ def live_page(
             room - len(packed),
             last_step or 0,
         )
-    guesses, attention = _differences(predictor, grade)
     last = packed_stage(last_step, packed, grade)
-    bits = last["bits"]
-    data = {
-        "model": described(name, predictor),
-        "config": _config(predictor),
-        "tokenizer": _tokenizer(predictor),
-        "shapes": shapes,
-        "stages": [*chosen, last],
-        "curve": [list(point) for point in curve],
-        "differences": [guesses, attention],
-        "lines": {key: _line(*place) for key, place in _LINES.items()},
-    }
-    content = one_file(_SCRIPTS, [FOLDER / "style.css", _LIVE / "live.css"], data)
-    if len(content.encode()) >= MAX_BYTES:
-        raise SettingsError(f"{name} is too large for a page of {MAX_BYTES / 1e6:.0f} MB; show a smaller model")
+    guesses, attention = _differences(predictor, grade)
+    content = _page({**data, "stages": [*chosen, last], "differences": [guesses, attention]})
     steps = tuple(stage["step"] for stage in chosen)
-    return LivePage(content, bits, guesses, attention, steps, chosen[0]["bits"] if steps else None)
+    return LivePage(content, last["bits"], guesses, attention, steps, chosen[0]["bits"] if steps else None)
 
 
 def check(predictor: Predictor[Any], name: str) -> None:
@@ -158,8 +156,8 @@ def check(predictor: Predictor[Any], name: str) -> None:
         )
     if not predictor.task.fills_masks or type(getattr(model.head, "token_logits", None)) is not TokenLogits:
         raise SettingsError(
-            f"{name} is a model for {predictor.task.name}, which guesses no hidden words; give a masked language model, "
-            "such as one that bertie pretrain made. --attention shows where other models look"
+            f"{name} is a model for {predictor.task.name}, which guesses no hidden words; give a masked "
+            "language model, such as one that bertie pretrain made. --attention shows where other models look"
         )
     if not predictor.tokenizer.is_plain:
         raise SettingsError(
@@ -181,7 +179,7 @@ def _config(predictor: Predictor[Any]) -> dict[str, Any]:
 
 def _length(predictor: Predictor[Any]) -> int:
     config: Any = predictor.bundle.config
-    return min(MAX_TOKENS, config.max_positions, getattr(predictor.task, "max_length", MAX_TOKENS))
+    return min(MAX_TOKENS, int(config.max_positions), int(getattr(predictor.task, "max_length", MAX_TOKENS)))
 
 
 def _tokenizer(predictor: Predictor[Any]) -> dict[str, Any]:
@@ -203,12 +201,12 @@ def _tokenizer(predictor: Predictor[Any]) -> dict[str, Any]:
     }
 
 
-def _vocabulary_bytes(predictor: Predictor[Any]) -> int:
-    return sum(4 + 6 * len(token) for token in predictor.tokenizer.tokens)  # a character takes up to six in JSON
+def _page(data: Mapping[str, Any]) -> str:
+    return one_file(_SCRIPTS, [FOLDER / "style.css", _LIVE / "live.css"], data)
 
 
 def _tensors(state: Mapping[str, Tensor], predictor: Predictor[Any]) -> tuple[Shapes, list[NDArray[Any]]]:
-    """Return names and sizes of the tensors that the page needs, and the tensors in that order."""
+    """Return the tensors that the page needs, and before them their names and sizes."""
     model: Any = predictor.bundle.model
     config: Any = predictor.bundle.config
     wanted = [key for key in model.encoder.state_dict() if not key.startswith("embeddings.segment")]
@@ -265,13 +263,13 @@ def _probabilities(predictor: Predictor[Any], text: str) -> Tensor:
     place = [token.id for token in shown.tokens].index(predictor.tokenizer.mask)
     with torch.inference_mode():
         hidden = model.encoder(shown.batch.to(predictor.device))
-        logits = model.head.token_logits(hidden[place : place + 1]).materialise()
+        logits: Tensor = model.head.token_logits(hidden[place : place + 1]).materialise()
     return logits[0].float().softmax(-1).cpu()
 
 
 def _line(file: str, start: str) -> dict[str, Any]:
     """Return a line of bertie's own code by its beginning: its place and text."""
-    lines = (Path(bertie.__file__).parent / file).read_text(encoding="utf-8").splitlines()
+    lines = (_PACKAGE / file).read_text(encoding="utf-8").splitlines()
     for number, line in enumerate(lines, 1):
         if line.strip().startswith(start):
             return {"place": f"bertie/{file}:{number}", "code": line.strip()}

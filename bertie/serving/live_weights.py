@@ -20,7 +20,6 @@ from bertie.errors import SettingsError
 
 MAX_BYTES = 5_000_000
 """A page is smaller than this."""
-ROOM = MAX_BYTES - 200_000  # without scripts, styles and what is small
 MAX_STAGES = 12
 """Checkpoints that the page shows at most, the finished model not counted."""
 Shapes = list[list[Any]]
@@ -30,7 +29,7 @@ Grade = tuple[int, int]
 at a neighbour multiply an error, so theirs are finer."""
 _FINE: tuple[Grade, ...] = ((32767, 32767), (32767, 2047), (2047, 127), (127, 127), (127, 63))
 """Grades from which that of the finished model is chosen, the finest first."""
-_COARSE: tuple[Grade, ...] = ((2047, 127), (2047, 63), (2047, 31))
+_COARSE: tuple[Grade, ...] = ((2047, 127), (2047, 63), (2047, 31), (1023, 15))
 """Those of the checkpoints before it."""
 _SHARP = (".attention.qkv.weight", "embeddings.position.weight")
 _BYTE = 127  # larger numbers take two bytes
@@ -64,7 +63,9 @@ def pack(arrays: Sequence[NDArray[Any]], shapes: Shapes, grade: Grade) -> str:
             parts += [(whole >> 8).astype("i1").tobytes(), (whole & 255).astype("u1").tobytes()]
         else:
             parts.append(whole.astype("i1").tobytes())
-    return base64.b64encode(zlib.compress(b"".join(parts), 9)).decode()
+    # Weights repeat nothing, so matches only cost: the code of each number by its frequency is shorter alone.
+    deflate = zlib.compressobj(9, strategy=zlib.Z_HUFFMAN_ONLY)
+    return base64.b64encode(b"".join((*map(deflate.compress, parts), deflate.flush()))).decode()
 
 
 def stage(step: int | None, packed: str, grade: Grade) -> dict[str, Any]:
@@ -113,7 +114,7 @@ def thinned(
     sample = arrays_of(len(steps) - 1)
     count, grade = 0, _COARSE[-1]
     for grade in _COARSE:
-        count = min(most, int(room / (1.05 * len(pack(sample, shapes, grade)))))
+        count = min(most, int(room / (1.02 * len(pack(sample, shapes, grade)))))
         if count == most:
             break
     left = list(range(len(steps)))

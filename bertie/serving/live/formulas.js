@@ -49,7 +49,7 @@ export function ofWeight({ run, tokens }, lines, [layer, head], from, to) {
   const sum = scores.reduce((total, score) => total + Math.exp(score), 0);
   const product = dot(query, part(keys[to]));
   return article(tell("weightTitle", layer + 1, head + 1), tell("looks", tokens[from].token, tokens[to].token), tell("weightSaid"),
-    "w = exp(s) / Σ exp(s),  s = q · k / √D",
+    "w = exp(s) / Σ exp(s)\ns = q · k / √D",
     el("h3", {}, tell("values")), steps([
       ["q · k", short(product)], [`s = ${short(product)} / √${width}`, short(scores[to])],
       ["exp(s)", short(Math.exp(scores[to]))], ["Σ exp(s)", short(sum)],
@@ -65,7 +65,7 @@ export function ofGuess(found, lines, id, token) {
   const { transformed, logits, probabilities, row, bias } = found;
   const product = dot(transformed, row(id));
   const sum = logits.reduce((total, logit) => total + Math.exp(logit), 0);
-  return article(tell("guessTitle", token), null, tell("guessSaid"), "p = exp(z) / Σ exp(z),  z = h · e + b",
+  return article(tell("guessTitle", token), null, tell("guessSaid"), "p = exp(z) / Σ exp(z)\nz = h · e + b",
     el("h3", {}, tell("values")), steps([
       ["h · e", short(product)], [`z = ${short(product)} + ${short(bias[id])}`, short(logits[id])],
       ["exp(z)", short(Math.exp(logits[id]))], ["Σ exp(z)", short(sum)],

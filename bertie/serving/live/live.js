@@ -19,7 +19,7 @@ const TOP = 5; // guesses that are shown for a hidden word
 const main = document.getElementById("main");
 const cut = wordPiece(tokenizer);
 const loaded = new Map(); // the tensors of each stage that was unpacked
-const state = { text: "", hidden: [], stage: stages.length - 1, quiz: null, at: {}, token: 0, level: config.layers };
+const state = { text: "", hidden: [], stage: stages.length - 1, quiz: null, at: {}, token: null, level: config.layers };
 const places = {}; // the parts of the page that are drawn again
 let answer = null; // all numbers of the last computation
 let turn = 0;
@@ -144,7 +144,7 @@ function drawGuesses() {
 
 // The vector of a token after a layer: a coloured cell for each number.
 function drawVectors() {
-  state.token = Math.min(state.token, answer.tokens.length - 1);
+  state.token = Math.min(state.token ?? state.at.from, answer.tokens.length - 1);
   const pick = (name, labels, chosen, choose) => el("div", { class: "switch", role: "group", "aria-label": name }, labels.map((label, at) =>
     el("button", { type: "button", "aria-pressed": String(at === chosen), onclick: () => { choose(at); drawVectors(); focusOn(name, at); } }, el("bdi", {}, label))));
   const focusOn = (name, at) => places.vectors.querySelector(`[aria-label="${name}"]`).children[at].focus();
@@ -227,7 +227,7 @@ function moveTo(stage) {
 }
 
 function put(text) {
-  if (text !== state.text) state.at.from = undefined;
+  if (text !== state.text) state.at.from = state.token = undefined;
   state.text = text;
   document.getElementById("field-text").value = text;
   drawSentence();
@@ -241,7 +241,6 @@ function begins() {
 
 function choose(example) {
   state.quiz = null;
-  state.at.from = undefined;
   const { text, hidden } = masked(example, MASK);
   state.hidden = hidden;
   put(text);
@@ -253,7 +252,7 @@ function section(title, hint, ...content) {
 
 function drawForm() {
   const field = el("textarea", { id: "field-text", rows: 3, spellcheck: false });
-  field.addEventListener("input", () => { state.hidden = []; state.quiz = null; state.at.from = undefined; state.text = field.value; drawSentence(); again(); });
+  field.addEventListener("input", () => { state.hidden = []; state.quiz = null; state.at.from = state.token = undefined; state.text = field.value; drawSentence(); again(); });
   const chips = begins().map(({ name, text }) => el("button", { type: "button", lang: name === "zh" ? "zh-Hans" : "en", onclick: () => choose(text) }, text.replace(/[⟨⟩]/g, "")));
   return el("div", { class: "form" }, el("label", { htmlFor: "field-text" }, say("text")), field,
     el("div", { class: "act" }, el("button", { type: "button", class: "primary", onclick: startQuiz }, tell("quiz")), places.status),
