@@ -32,7 +32,7 @@ def main(run: Path) -> None:
         file = Path(folder) / "live.html"
         show(run, live=True, out=file)
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        for name, width, height, scheme in (("live-light", 1100, 1190, "light"), ("live-narrow", 360, 740, "dark")):
+        for name, width, height, scheme in (("live-light", 1100, 1320, "light"), ("live-narrow", 360, 740, "dark")):
             tab = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme).new_page()
             tab.goto(file.as_uri())
             tab.wait_for_selector("#best .bar >> nth=0")

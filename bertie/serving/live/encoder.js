@@ -29,7 +29,9 @@ const add = (one, other) => one.map((value, index) => value + other[index]);
 
 // y = W x + b
 function linear(vector, matrix, bias) {
-  return Float64Array.from({ length: matrix.rows }, (_, row) => dot(vector, matrix.values, 0, matrix.columns, row * matrix.columns) + bias[row]);
+  const result = new Float64Array(matrix.rows);
+  for (let row = 0; row < matrix.rows; row += 1) result[row] = dot(vector, matrix.values, 0, matrix.columns, row * matrix.columns) + bias[row];
+  return result;
 }
 
 // y = (x - mean) / sqrt(variance + epsilon) * gain + bias

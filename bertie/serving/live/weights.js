@@ -1,7 +1,10 @@
 // The stored weights: deflated bytes in base64. A row of a matrix is whole numbers and one scale; vectors are floats.
 
 function fromBase64(text) {
-  return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+  const characters = atob(text);
+  const bytes = new Uint8Array(characters.length);
+  for (let at = 0; at < bytes.length; at += 1) bytes[at] = characters.charCodeAt(at);
+  return bytes;
 }
 
 async function inflate(bytes) {
@@ -32,8 +35,8 @@ export async function unpack({ bytes, wide }, shapes) {
     const high = take(Int8Array, rows * columns);
     const low = isWide(name) ? take(Uint8Array, rows * columns) : null;
     const values = new Float32Array(rows * columns);
-    for (let at = 0; at < values.length; at += 1) {
-      values[at] = (low ? high[at] * 256 + low[at] : high[at]) * scales[Math.floor(at / columns)];
+    for (let row = 0, at = 0; row < rows; row += 1) {
+      for (const end = at + columns; at < end; at += 1) values[at] = (low ? high[at] * 256 + low[at] : high[at]) * scales[row];
     }
     tensors[name] = { rows, columns, values };
   }
