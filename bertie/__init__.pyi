@@ -477,6 +477,7 @@ def show(
     *,
     attention: str | None = ...,
     attention_pair: str | None = ...,
+    live: bool = ...,
     out: StrPath | None = ...,
     accept_changes: bool = ...,
 ) -> Report: ...

@@ -26,15 +26,12 @@ def attention_page(model: Path, text: str, pair: str | None, out: Path | None) -
         if value is not None and not value.strip():
             raise SettingsError(f'{flag} has no text; give one, such as {flag} "The cat sat on the mat."')
     file = _DEFAULT if out is None else out
-    _check_free(file)
+    check_free(file)
     from bertie.files.atomic import write_text
-    from bertie.formats.huggingface import resolve
     from bertie.inference.predictor import load
     from bertie.serving.standalone import explore, page
 
-    is_run = (model / "model" / "config.json").is_file() and not (model / "config.json").is_file()
-    folder = resolve(model / "model" if is_run else model)
-    name = folder.absolute().parent.name if folder.name in ("model", "") else folder.name
+    folder, name = model_of(model)
     explored = explore(load(folder), name, text, pair)
     shown, (layers, heads) = explored.shown, explored.weights.shape[:2]
     if shown.cut:
@@ -57,7 +54,16 @@ def attention_page(model: Path, text: str, pair: str | None, out: Path | None) -
     )
 
 
-def _check_free(file: Path) -> None:
+def model_of(path: Path) -> tuple[Path, str]:
+    """Return a model folder and its name for readers; a run stands for the model that it made."""
+    from bertie.formats.huggingface import resolve
+
+    is_run = (path / "model" / "config.json").is_file() and not (path / "config.json").is_file()
+    folder = resolve(path / "model" if is_run else path)
+    return folder, folder.absolute().parent.name if folder.name in ("model", "") else folder.name
+
+
+def check_free(file: Path) -> None:
     """Check that a file may be written: there is none, or it is a page of an earlier call.
 
     Raises:
@@ -75,4 +81,6 @@ def _check_free(file: Path) -> None:
             with file.open("rb") as stream:
                 is_ours = is_page(stream.read(_START_BYTES).decode("utf-8", "replace"))
         if not is_ours:
-            raise SettingsError(f"{file} exists already and is no attention page; remove it, or name another by --out")
+            raise SettingsError(
+                f"{file} exists already and is no page of bertie show; remove it, or name another by --out"
+            )

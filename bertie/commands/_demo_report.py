@@ -44,6 +44,8 @@ class Outcome:
     """The first model fine-tuned from the pre-trained encoder."""
     seconds: float
     processor_seconds: float
+    live_page: Path | None = None
+    """The page that holds the encoder, if there is one."""
 
 
 def remark(outcome: Outcome) -> str:
@@ -140,10 +142,16 @@ def report(outcome: Outcome, masked: Sequence[MaskedSentence]) -> Report:
     remarks = [line for line in (masks_remark(outcome.life), conclusion) if line]
     for line in remarks:
         progress.note(line)
+    if outcome.live_page is not None:
+        progress.note(
+            f"Open {outcome.live_page} in a browser: the encoder is in the page. Hide words, guess before it does, and "
+            "look at every number."
+        )
     parts = {"masks": sentences[:_NUM_SHOWN], "ways": methods}
+    pages = {"report": str(page)} | ({} if outcome.live_page is None else {"live_page": str(outcome.live_page)})
     return Report(
         title="From raw text to a fine-tuned model",
-        values={**values, **parts, "remarks": remarks, "report": str(page)},
+        values={**values, **parts, "remarks": remarks, **pages},
         next_command=_next_command(outcome.model, files.samples),
     )
 

@@ -1,5 +1,6 @@
 """Run all steps on real text, offline, in minutes: vocabulary, corpus, pre-training, fine-tuning, report."""
 
+import shutil
 import time
 from collections.abc import Mapping
 from functools import partial
@@ -10,6 +11,7 @@ from bertie import config, progress
 from bertie.commands._demo_files import DemoFiles, gather
 from bertie.commands._demo_report import CLASSICAL, PRETRAINED, RANDOM, Outcome, report
 from bertie.commands._held_out import is_held_out
+from bertie.commands._live import write_live_page
 from bertie.commands._new_model import ModelSettings
 from bertie.commands._seeds import checked_seeds
 from bertie.commands.command import Report
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 _LENGTH = 64
 _EVALUATE_EVERY = 300  # steps; they take some seconds
 _DEV_TOKENS = 40_000
+_SAVE_EVERY, _KEPT = 50, 60  # steps, and checkpoints until the live page is written; some 10 MB each
 _HELD_OUT_EVERY = 20  # every 20th document is held out from pre-training
 
 
@@ -45,6 +48,8 @@ def demo(
     seeds: tuple[int, ...] = (1, 2, 3),
 ) -> Report:
     """Run all steps on real text, offline, in minutes: vocabulary, corpus, pre-training, fine-tuning, report.
+
+    At the end it also writes live.html, a page that holds the pre-trained encoder and shows how it learned.
 
     Without files of your own, the demo reads news and sentences with marked names from installed pip packages, in
     English, or in Chinese with --language zh.
@@ -104,6 +109,7 @@ def demo(
         model=model,
         seconds=time.monotonic() - started,
         processor_seconds=time.process_time() - used,
+        live_page=_live_page(folder),
     )
     return report(outcome, _masked(folder, held_out or folder / "corpus"))
 
@@ -155,8 +161,27 @@ def _pretrain(folder: Path, held_out: Path | None, *, size: str, budget: str) ->
         mask_rate=0.3,
         settings={"mask_rate_end": 0.15},
         optimizer=OptimizerSettings("muon"),
-        training=TrainingSettings(save_every=0, evaluate_every=None if held_out is None else _EVALUATE_EVERY),
+        training=TrainingSettings(
+            save_every=_SAVE_EVERY, keep=_KEPT, evaluate_every=None if held_out is None else _EVALUATE_EVERY
+        ),
     )
+
+
+def _live_page(folder: Path) -> Path | None:
+    """Write the page that holds the encoder and shows how it learned; None if the encoder is too large for one.
+
+    The checkpoints are removed afterwards.
+    """
+    page = folder / "live.html"
+    try:
+        with progress.without_notes():
+            write_live_page(folder / "encoder", page)
+    except SettingsError as error:
+        progress.warn(f"no live page: {error}")
+        return None
+    finally:
+        shutil.rmtree(folder / "encoder" / "checkpoints", ignore_errors=True)
+    return page
 
 
 def _finetune(folder: Path, files: DemoFiles, *, size: str, epochs: int | None) -> tuple[dict[str, list[float]], Path]:

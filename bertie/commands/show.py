@@ -1,7 +1,7 @@
 """Describe anything that bertie makes or reads: what it is, how it was made, its figures, and what to type next.
 
 It compares files with their checksums, and reads small text files and the headers of weight files. It loads no model,
-but for --attention.
+but for --attention and --live.
 """
 
 from collections.abc import Callable, Iterator
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bertie import progress
 from bertie.commands._attention import attention_page
+from bertie.commands._live import write_live_page
 from bertie.commands._shown import Description, quoted
 from bertie.commands.command import Report
 from bertie.config import Positional
@@ -27,6 +28,7 @@ def show(
     *,
     attention: str | None = None,
     attention_pair: str | None = None,
+    live: bool = False,
     out: Path | None = None,
     accept_changes: bool = False,
 ) -> Report:
@@ -34,14 +36,17 @@ def show(
 
     It knows runs (also running or stopped ones), models of any program, exported models, checkpoints, prepared corpora,
     tokenizers, search indexes, unfinished files of predictions, TensorFlow checkpoints, data tables, and folders of
-    these. With --attention it writes one HTML file that shows how a model reads a text.
+    these. With --attention it writes one HTML file that shows how a model reads a text, and with --live
+    one that holds a small masked language model and computes with it.
 
     Args:
-        path: the folder or file; with --attention a model, the run that made it, or a hub id.
+        path: the folder or file; with --attention or --live a model, the run that made it, or a hub id.
         attention: a text; its pieces, and where each head of each layer looks, are written to --out as a page that
             loads nothing from elsewhere.
         attention_pair: the second text of a pair, or the passage of a question.
-        out: the page to write, attention.html when not given; an earlier page is replaced.
+        live: write a page that holds the model itself: type a sentence, hide words, see the guesses and every number
+            behind them change. A run that kept checkpoints (--training.keep) shows how it learned.
+        out: the page to write, attention.html or live.html when not given; an earlier page is replaced.
         accept_changes: accept a model's current files, and rewrite their checksums (SHA256SUMS).
 
     Returns:
@@ -52,13 +57,18 @@ def show(
         SettingsError: the path doesn't exist, or has no files that bertie can read.
         DataError: one of its files is broken.
     """
+    if live:
+        if accept_changes or attention is not None or attention_pair is not None:
+            raise SettingsError("--live can be combined with --out alone; leave out the other flags")
+        return write_live_page(path, out)
     if attention is not None:
         if accept_changes:
             raise SettingsError("--accept-changes and --attention can't be combined; give one of them")
         return attention_page(path, attention, attention_pair, out)
-    for flag, value in (("--attention-pair", attention_pair), ("--out", out)):
-        if value is not None:
-            raise SettingsError(f'{flag} requires --attention "a text"; add it, or leave out {flag}')
+    if attention_pair is not None:
+        raise SettingsError('--attention-pair requires --attention "a text"; add it, or leave out --attention-pair')
+    if out is not None:
+        raise SettingsError('--out requires --attention "a text" or --live; add one of them, or leave out --out')
     work = path.with_name(f"{path.name}.parts") if path.name else path
     if not path.exists() and (work / "origin.json").is_file():
         path = work  # the file of predictions isn't there yet

@@ -13,7 +13,9 @@ import hashlib
 import json
 import math
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,8 +36,8 @@ MAX_WEIGHTS = 1_700_000 // 2 * 3 // 4
 """Weights that the page holds at most: two bytes each, as base64, are less than 1.7 MB."""
 _SCRIPTS = ("dom", "words", "attention", "frame", "panels", "explorer")
 """Each file imports only from those before it."""
-_IMPORT = re.compile(r'^import (\{[^}]*\}) from "\./(\w+)\.js";', re.MULTILINE)
-_EXPORT = re.compile(r"^export (?:function|const) (\w+)", re.MULTILINE)
+_IMPORT = re.compile(r'^import (\{[^}]*\}) from "\.{1,2}/(?:playground/)?(\w+)\.js";', re.MULTILINE)
+_EXPORT = re.compile(r"^export (?:(?:async )?function|const) (\w+)", re.MULTILINE)
 _GENERATOR = '<meta name="generator" content="bertie">'
 _ALONE, _ALONE_OR_PAIR = {"fill", "spans", "replaced", "writing"}, {"classes", "number"}
 """Panels that draw a prediction for one text, and for a text or a pair."""
@@ -103,25 +105,39 @@ def _prediction(predictor: Predictor[Any], panel: str, text: str, pair: str | No
 
 def page(explored: Explored) -> str:
     """Return the page."""
-    files = {path.name: path.read_text(encoding="utf-8") for path in FOLDER.iterdir()}
-    style, script = files["style.css"], "\n".join(_as_scope(name, files[f"{name}.js"]) for name in _SCRIPTS)
+    return one_file([FOLDER / f"{name}.js" for name in _SCRIPTS], [FOLDER / "style.css"], _data(explored))
+
+
+def one_file(scripts: Sequence[Path], styles: Sequence[Path], data: Mapping[str, Any]) -> str:
+    """Return a page in one file, which loads nothing.
+
+    Args:
+        scripts: files of JavaScript; each imports only from those before it.
+        styles: style sheets, in order.
+        data: what JSON can hold; the page's scripts find it in the element "shown".
+    """
+    style = "".join(path.read_text(encoding="utf-8") for path in styles)
+    names = [path.stem for path in scripts]
+    script = "\n".join(
+        _as_scope(path.stem, path.read_text(encoding="utf-8"), names[:number]) for number, path in enumerate(scripts)
+    )
     policy = (
         f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; img-src data:; "
         "base-uri 'none'; form-action 'none'"
     )
-    icon = base64.b64encode(files["icon.svg"].encode()).decode()
+    icon = base64.b64encode((FOLDER / "icon.svg").read_bytes()).decode()
     parts = {
         '<meta charset="utf-8">': f'<meta charset="utf-8">\n<meta http-equiv="Content-Security-Policy" '
         f'content="{policy}">\n{_GENERATOR}',
         "playground/icon.svg": f"data:image/svg+xml;base64,{icon}",
         '<link rel="stylesheet" href="playground/style.css">': f"<style>{style}</style>",
         '<script type="module" src="playground/app.js"></script>\n': "",
-        "</body>": f'<script type="application/json" id="shown">{_as_json(explored)}</script>\n'
+        "</body>": f'<script type="application/json" id="shown">{_as_json(data)}</script>\n'
         f'<script type="module">{script}</script>\n</body>',
         "<title>bertie playground</title>": "<title>bertie</title>",
         ">playground</span>": "></span>",
     }
-    shell = files["index.html"]
+    shell = (FOLDER / "index.html").read_text(encoding="utf-8")
     for old, new in parts.items():
         if shell.count(old) != 1:
             raise AssertionError(f"index.html must have {old} once")
@@ -134,9 +150,8 @@ def is_page(start: str) -> bool:
     return _GENERATOR in start
 
 
-def _as_scope(name: str, module: str) -> str:
+def _as_scope(name: str, module: str, before: Sequence[str]) -> str:
     """Return a module as a constant of its name, which holds what the module exports, for a page with all modules."""
-    before = _SCRIPTS[: _SCRIPTS.index(name)]
     if strangers := [other for _, other in _IMPORT.findall(module) if other not in before]:
         raise AssertionError(f"{name}.js imports {strangers[0]}.js, which the page doesn't hold before it")
     exported = ", ".join(_EXPORT.findall(module))
@@ -148,11 +163,10 @@ def _hash(content: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}"
 
 
-def _as_json(explored: Explored) -> str:
-    """Return the page's data as JSON without a character that could end the script element which holds it."""
+def _data(explored: Explored) -> dict[str, Any]:
     weights = explored.weights.double().numpy()
     shares = np.rint(weights * 65535).astype("<u2")
-    data = {
+    return {
         "model": explored.model,
         "text": explored.text,
         "pair": explored.pair,
@@ -162,5 +176,9 @@ def _as_json(explored: Explored) -> str:
         "cut": explored.shown.cut,
         "weights": {"shape": list(shares.shape[:3]), "shares": base64.b64encode(shares.tobytes()).decode()},
     }
+
+
+def _as_json(data: Mapping[str, Any]) -> str:
+    """Return JSON without a character that could end the script element which holds it."""
     text = json.dumps(data, allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

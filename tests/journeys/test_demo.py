@@ -69,6 +69,9 @@ def test_the_whole_life_with_labels(tmp_path: Path) -> None:
     page = (out / "report.html").read_text(encoding="utf-8")
     for part in ("Effect of pre-training", "By class", "Predictions for unlabelled texts", "bertie demo"):
         assert part in page
+    assert values["live_page"] == str(out / "live.html")
+    assert '"step"' in (out / "live.html").read_text(encoding="utf-8")
+    assert not (out / "encoder" / "checkpoints").exists()
     with pytest.raises(SettingsError, match="exists"):
         demo(out=out)
 

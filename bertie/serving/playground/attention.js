@@ -7,7 +7,7 @@ export function drawPieces(answer) {
   const row = el("ol", { class: "pieces" });
   for (const token of answer.tokens) {
     const isPiece = token.side !== null;
-    const piece = el("span", { title: isPiece ? say("range", token.start, token.end, token.id) : undefined },
+    const piece = el("span", { title: isPiece && token.end ? say("range", token.start, token.end, token.id) : undefined },
       el("bdi", {}, token.token), el("small", {}, token.id));
     const kind = isPiece ? `side${token.side}` : "special";
     if (isPiece && !token.starts && row.lastChild.className === kind) row.lastChild.append(piece);
@@ -77,29 +77,39 @@ function drawLines(weights, only) {
   return drawing;
 }
 
-// One head: the tokens twice, and lines from each to those it looks at.
-function drawHead(weights, tokens, at) {
+// One head: the tokens twice, and lines from each to those it looks at. With `state.explain` the numbers are buttons, and
+// the chosen token, `state.from`, stays chosen.
+function drawHead(weights, tokens, at, state) {
+  const { explain } = state;
   const from = tokens.map((token) => el("button", { type: "button", class: token.side === null ? "token special" : "token" }, el("bdi", {}, token.token)));
-  const to = tokens.map((token) => el("li", { class: token.side === null ? "token special" : "token" }, el("bdi", {}, token.token), el("small", {})));
+  const to = tokens.map((token, index) => el("li", { class: token.side === null ? "token special" : "token" }, el("bdi", {}, token.token),
+    explain ? el("button", { type: "button", class: "number", onclick: () => explain(at, state.from, index) }) : el("small", {})));
   const middle = el("div", { class: "between" }, drawLines(weights, null));
-  let pinned = null;
+  let pinned = explain ? state.from : null;
+  const pin = (index) => { pinned = index; if (explain) state.from = index; show(index); };
   const show = (only) => {
     middle.replaceChildren(drawLines(weights, only));
     from.forEach((node, index) => node.classList.toggle("chosen", index === only));
     to.forEach((node, index) => {
       const share = only === null ? 0 : weights[only][index];
       sized(node, "--share", share);
-      node.lastChild.textContent = share >= 0.02 ? percent(share) : "";
+      node.lastChild.textContent = share >= 0.02 || (explain && only !== null) ? percent(share) : "";
+      if (explain) {
+        node.lastChild.disabled = only === null;
+        node.lastChild.setAttribute("aria-label", `${tokens[index].token}: ${percent(share)}`);
+      }
     });
   };
   from.forEach((node, index) => {
     node.addEventListener("mouseenter", () => show(index));
     node.addEventListener("mouseleave", () => show(pinned));
-    node.addEventListener("focus", () => { pinned = index; show(index); });
-    node.addEventListener("blur", () => { pinned = null; show(null); });
-    node.addEventListener("keydown", (event) => { if (event.key === "Escape") { pinned = null; show(null); } });
+    node.addEventListener("focus", () => pin(index));
+    node.addEventListener("click", () => pin(index)); // a tap doesn't move the focus in every browser
+    if (!explain) node.addEventListener("blur", () => pin(null));
+    node.addEventListener("keydown", (event) => { if (event.key === "Escape") pin(null); });
   });
-  arrows(from, 1);
+  arrows(from, 1, pinned ?? 0);
+  if (pinned !== null) show(pinned);
   const most = habits(weights, tokens).slice(0, 3).filter(([, share]) => share >= 0.05);
   return el("div", { class: "headview" },
     el("h3", {}, say("at", at[0] + 1, at[1] + 1)),
@@ -120,7 +130,7 @@ export function drawAttention(answer, state) {
   const choose = (layer, head) => {
     [state.layer, state.head] = [layer, head];
     cells.forEach((cell) => cell.setAttribute("aria-pressed", String(cell.dataset.at === `${layer}.${head}`)));
-    view.replaceChildren(drawHead(layers[layer][head], tokens, [layer, head]));
+    view.replaceChildren(drawHead(layers[layer][head], tokens, [layer, head], state));
   };
   const grid = sized(el("div", { class: "heads", role: "group", "aria-label": say("grid") }), "--columns", columns);
   grid.append(el("span", { class: "corner" }), ...Array.from({ length: columns }, (_, head) => el("span", { class: "edge" }, head + 1)));

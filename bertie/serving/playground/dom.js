@@ -36,19 +36,21 @@ export function number(value, digits = 0) {
   return new Intl.NumberFormat(document.documentElement.lang, { maximumFractionDigits: digits }).format(value);
 }
 
-// A list of names with bars. `pick` makes each row a button.
-export function bars(rows, { pick, strong } = {}) {
+// A list of names with bars. `pick` makes each row a button, and `explain` each number.
+export function bars(rows, { pick, strong, explain } = {}) {
   const list = el("ul", { class: "bars" });
   for (const [index, row] of rows.entries()) {
+    const share = row.score === null ? "–" : percent(row.score);
     const parts = [
       sized(el("i", { "aria-hidden": "true" }), "--share", row.score ?? 0),
       el("bdi", {}, row.name),
-      el("small", {}, row.score === null ? "–" : percent(row.score)),
+      explain ? null : el("small", {}, share),
     ];
     const kind = (strong ? strong(row) : index === 0) ? "bar best" : "bar";
     list.append(el("li", {}, pick
       ? el("button", { type: "button", class: kind, onclick: () => pick(row) }, parts)
-      : el("div", { class: kind }, parts)));
+      : el("div", { class: kind }, parts), explain
+      ? el("button", { type: "button", class: "number", "aria-label": `${row.name}: ${share}`, onclick: () => explain(row) }, share) : null));
   }
   return list;
 }

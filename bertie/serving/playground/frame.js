@@ -35,12 +35,12 @@ export function drawFrame(title, heading, footer, redraw) {
     choices(say("theme"), [[say("light"), !isDark(), paint("light")], [say("dark"), isDark(), paint("dark")]]));
 }
 
-// Take the language and the colours that the user chose before, else those of the browser, and draw the page.
-export function begin(redraw) {
+// Take the language and the colours that the user chose before, else those of the page or the browser, and draw the page.
+export function begin(redraw, language = navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en") {
   const theme = remembered("theme");
   if (theme === "light" || theme === "dark") document.documentElement.dataset.theme = theme;
   const spoken = remembered("language");
-  setLanguage(spoken === "en" || spoken === "zh" ? spoken : navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en");
+  setLanguage(spoken === "en" || spoken === "zh" ? spoken : language);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
   redraw();
 }

@@ -30,7 +30,7 @@ const justText = {
 };
 
 // The parts of a sentence: words, masks, and what is between.
-function parts(text, mask) {
+export function parts(text, mask) {
   const escaped = mask.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
   const cut = new RegExp(
     `(?<mask>${escaped})|(?<word>\\p{Script=Han}|(?:(?!\\p{Script=Han})[\\p{L}\\p{M}\\p{N}])+`
@@ -88,8 +88,9 @@ const fill = {
     };
     return el("div", { class: "columns" }, guesses.map((rows, at) => el("section", {},
       guesses.length > 1 ? el("h3", {}, say("mask", at + 1)) : null,
-      bars(rows.map((row) => ({ name: row.token, score: row.score })),
-        { pick: use.write ? (row) => put(at, row.name) : undefined }))));
+      bars(rows.map((row) => ({ name: row.token, score: row.score, id: row.token_id })),
+        { pick: use.write ? (row) => put(at, row.name) : undefined, explain: use.explain && ((row) => use.explain(at, row.id)) }),
+      use.remark?.(at))));
   },
 };
 

@@ -8,16 +8,20 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from bertie.formats.format import Bundle, new
 from bertie.inference.predictor import Predictor
 from bertie.models.bert import BertConfig
 from bertie.serving.hub import Hub, Served
 from bertie.serving.limits import Limits
+from bertie.serving.live_page import Stage, live_page
 from bertie.tasks.classification import Classification
 from bertie.tasks.embedding import Embedding
 from bertie.tasks.features import FeaturesTask
@@ -30,6 +34,30 @@ from bertie.tasks.tagging import Tagging
 from bertie.tokenizer.tokenizer import SPECIALS, Tokenizer
 
 CHINESE = "北京是中国的首都，也全政治心。今天气很好我们去公园散步家主席会见了法总统"
+WORDS = (
+    *(
+        "the",
+        "a",
+        "cat",
+        "dog",
+        "sat",
+        "ran",
+        "old",
+        "new",
+        "house",
+        "tree",
+        "in",
+        "on",
+        "under",
+        "river",
+        "café",
+        "naive",
+    ),
+    *("president", "of", "united", "states", "met", "prime", "minister", "japan", "she", "opened", "door", "and", "it"),
+    *("walked", "into", "room", "was", "is", "very", "good", "bad", "year", "city", "water", "king", "queen", "went"),
+)
+LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
+PIECES = (*LETTERS, *".,!?'-()$", *(f"##{letter}" for letter in LETTERS))
 MODELS: dict[str, Any] = {
     "fill": MaskedLM(max_length=64),
     "films": Classification(labels=("bad", "<b>good</b>"), max_length=64),
@@ -114,3 +142,83 @@ def browser() -> Iterator[Any]:
         running = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         yield running
         running.close()
+
+
+def make_model(seed: int, tokens: Sequence[str], **settings: Any) -> Predictor[Any]:
+    """Return a model with random weights as large as trained ones, so that its guesses and heads are clear."""
+    tokenizer = Tokenizer.build([*SPECIALS, *dict.fromkeys(tokens)], lowercase=True)
+    shape = {"num_layers": 2, "num_heads": 2, "intermediate_size": 128, "max_positions": 64, **settings}
+    config = BertConfig(tokenizer.vocab_size, 64, **shape)
+    bundle = new(config, MaskedLM(max_length=64), tokenizer, seed)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for value in bundle.model.parameters():
+            value.add_(torch.randn(value.shape, generator=generator) * (0.15 if value.ndim == 2 else 0.1))
+    return Predictor(replace(bundle, model=bundle.model.eval()))
+
+
+@pytest.fixture(scope="session")
+def make_live() -> Callable[..., Predictor[Any]]:
+    """Return what makes a model for the live page: (seed, tokens, **settings)."""
+    return make_model
+
+
+@pytest.fixture(scope="session")
+def both() -> dict[str, Predictor[Any]]:
+    """Return an English and a Chinese model for the live page."""
+    chinese = make_model(2, list(CHINESE), activation="gelu_tanh", tied=False)
+    return {"en": make_model(1, [*WORDS, *PIECES]), "zh": chinese}
+
+
+@pytest.fixture(scope="session")
+def stages_of() -> Callable[[Predictor[Any], int], list[Stage]]:
+    """Return what makes checkpoints of a model: its weights, smaller at first."""
+
+    def make(predictor: Predictor[Any], count: int) -> list[Stage]:
+        state = predictor.bundle.model.state_dict()
+        shares = [(number + 1) / (count + 1) for number in range(count)]
+        return [
+            Stage(10 * number, {key: value * share for key, value in state.items()})
+            for number, share in enumerate(shares, 1)
+        ]
+
+    return make
+
+
+@pytest.fixture
+def open_live(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """Return what writes and opens the page of a model; errors in the console and requests fail the test."""
+    contexts, wrong = [], []
+
+    def go(
+        predictor: Predictor[Any], *, width: int = 1100, name: str = "model", settings: Any = None, **more: Any
+    ) -> Any:
+        file = tmp_path / f"page{len(contexts)}.html"
+        file.write_text(live_page(predictor, name, **more).content, encoding="utf-8")
+        context = browser.new_context(viewport={"width": width, "height": 800}, **(settings or {}))
+        contexts.append(context)
+        tab = context.new_page()
+        tab.set_default_timeout(15_000)
+        tab.on("request", lambda request: None if request.url == file.as_uri() else wrong.append(request.url))
+        tab.on("console", lambda message: wrong.append(message.text) if message.type in ("error", "warning") else None)
+        tab.on("pageerror", lambda error: wrong.append(str(error)))
+        tab.goto(file.as_uri())
+        tab.wait_for_selector(".value")
+        return tab
+
+    yield go
+    for context in contexts:
+        context.close()
+    assert [one for one in wrong if not one.startswith("data:image/svg")] == []
+
+
+@pytest.fixture
+def ask() -> Callable[[Any, str], None]:
+    """Return what writes a text into a live page, and waits until the page has read it."""
+
+    def write(tab: Any, text: str) -> None:
+        tab.evaluate("document.querySelector('#pieces').firstChild.dataset.seen = 'yes'")
+        tab.fill("#field-text", text)
+        tab.wait_for_function("!document.querySelector('#pieces').firstChild.dataset.seen")
+
+    return write

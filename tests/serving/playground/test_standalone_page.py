@@ -144,7 +144,7 @@ def test_wrong_uses_are_refused(
     show(tmp_path / "run" / "model", attention="the cat")  # a page is replaced
     assert stored(Path("attention.html").read_text(encoding="utf-8"))["text"] == "the cat"
     Path("attention.html").write_text("<p>mine</p>")
-    with pytest.raises(SettingsError, match="exists already and is no attention page"):
+    with pytest.raises(SettingsError, match="exists already and is no page of bertie show"):
         show(tmp_path / "run", attention="the cat")
     assert Path("attention.html").read_text() == "<p>mine</p>"
 

@@ -1,0 +1,73 @@
+// The words of the live page, in English and Chinese; those that it shares with the playground are in words.js.
+
+import { currentLanguage } from "./words.js";
+
+const WORDS = {
+  en: {
+    live: "live page", alone: "The model is in this file and computes in your browser. The page loads nothing, and sends nothing.",
+    hint: "Click a word to hide it. Click a guess to put it in, or a percentage to see how it was computed.",
+    quiz: "Let me guess first", quizNone: "No word of this text is a single piece of the vocabulary.",
+    quizHint: "A word is hidden. What was it?", yours: "Your guess", show: "Show the model's guesses",
+    was: (word) => `The word was “${word}”`, said: (word) => `You said “${word}”`, same: "You are right.",
+    place: (place, all) => `place ${place} of ${all}`, noPiece: "not a single piece of the vocabulary",
+    learned: "How it learned", learnedHint: "Move the slider through the run: the guesses, the heads and the vectors below are those of the model at that step.",
+    step: (step) => `Step ${step}`, finished: "finished model", loss: (loss) => `loss ${loss}`,
+    slider: "Step of the run", best: "The best guess for the first hidden word at each step",
+    curve: "Loss on hidden pieces during the run: it falls when the guesses get better.",
+    coarse: ([sharp, bits]) => `Weights of the earlier steps are rounded to ${bits} bits (${sharp} where heads compute their queries and keys) to save space, so their guesses are near those of the run, not equal.`,
+    lookHint: "Choose a head, then a token on the left. Click a percentage to see how it was computed.",
+    vectors: "The vectors", vectorsHint: "Each token is a list of numbers, and each layer computes new ones. Click a number to see how.",
+    level: "Layer", embedding: "embeddings", token: "Token", component: (index) => `Number ${index}`,
+    about: "This page", bits: ([sharp, bits], guesses, attention) => `Each weight is stored in ${bits} bits (${sharp} where heads compute their queries and keys). On some sentences this changes a guess's probability by ${guesses} at most, and an attention weight by ${attention}.`,
+    close: "Close", code: "The lines of bertie that compute it",
+    weightTitle: (layer, head) => `Attention weight: layer ${layer}, head ${head}`,
+    looks: (from, to) => `How much “${from}” looks at “${to}”`,
+    weightSaid: "The query of the first token is multiplied with the key of each token. The products are divided by the square root of the head's size, and the softmax turns them into weights that sum to 1.",
+    guessTitle: (word) => `Probability of “${word}”`,
+    guessSaid: "The head's vector at the hidden word is multiplied with the output vector of each piece of the vocabulary. The softmax turns the sums into probabilities.",
+    componentTitle: (index, token) => `Number ${index} of the vector of “${token}”`,
+    summed: "The vectors of the piece, its place and its segment are added. LayerNorm subtracts the mean of all numbers, divides by their deviation, and applies its gain and bias.",
+    layered: "The output of the feed-forward part is added to the vector that attention made. LayerNorm subtracts the mean of all numbers, divides by their deviation, and applies its gain and bias.",
+    terms: { word: "piece", place: "place", segment: "segment", attended: "after attention", fed: "feed-forward part" },
+    values: "The values", products: (count) => `All ${count} products`, largest: (count) => `The ${count} largest of all products`,
+    query: "query", key: "key", product: "product", vector: "vector", output: "output vector", allTokens: "All tokens",
+    mean: "mean", variance: "variance", gain: "gain", bias: "bias", sum: "sum", score: "score", weight: "weight",
+    broken: "This browser can't unpack the weights. Use a newer one.", tooLong: (count) => `The text is too long: ${count} pieces are left out.`,
+  },
+  zh: {
+    live: "活页", alone: "模型就在这个文件里，在你的浏览器中计算。本页不加载也不发送任何内容。",
+    hint: "点击一个词把它遮住；点击一个猜测把它填入；点击百分数看它是怎样算出来的。",
+    quiz: "我先猜", quizNone: "这段文本里没有哪个词恰好是词表中的一个词片。",
+    quizHint: "有一个词被遮住了。它是什么？", yours: "你的猜测", show: "显示模型的猜测",
+    was: (word) => `原词是“${word}”`, said: (word) => `你猜的是“${word}”`, same: "猜对了。",
+    place: (place, all) => `在 ${all} 个词片中排第 ${place}`, noPiece: "不是词表中的单个词片",
+    learned: "它是怎样学会的", learnedHint: "移动滑块，走过整个训练：下面的猜测、注意力头和向量都是模型在那一步的。",
+    step: (step) => `第 ${step} 步`, finished: "训练完的模型", loss: (loss) => `损失 ${loss}`,
+    slider: "训练的步数", best: "每一步对第一个遮住的词的最佳猜测",
+    curve: "训练中被遮住的词片上的损失：猜得越好，损失越低。",
+    coarse: ([sharp, bits]) => `为了节省空间，早期各步的权重舍入到 ${bits} 位（计算查询和键的部分为 ${sharp} 位），所以它们的猜测与训练时接近，但不完全相等。`,
+    lookHint: "先选一个头，再选左边的一个词元。点击百分数看它是怎样算出来的。",
+    vectors: "向量", vectorsHint: "每个词元是一串数，每一层算出新的一串。点击一个数看它是怎样算出来的。",
+    level: "层", embedding: "嵌入", token: "词元", component: (index) => `第 ${index} 个数`,
+    about: "关于本页", bits: ([sharp, bits], guesses, attention) => `每个权重用 ${bits} 位存放（计算查询和键的部分为 ${sharp} 位）。在一些句子上，这使猜测的概率最多改变 ${guesses}，使注意力权重最多改变 ${attention}。`,
+    close: "关闭", code: "bertie 中计算它的代码",
+    weightTitle: (layer, head) => `注意力权重：第 ${layer} 层第 ${head} 头`,
+    looks: (from, to) => `“${from}”对“${to}”看多少`,
+    weightSaid: "第一个词元的查询向量与每个词元的键向量相乘，乘积除以头的宽度的平方根，再由 softmax 变成总和为 1 的权重。",
+    guessTitle: (word) => `“${word}”的概率`,
+    guessSaid: "输出头在遮住处的向量与词表中每个词片的输出向量相乘，再由 softmax 变成概率。",
+    componentTitle: (index, token) => `“${token}”的向量的第 ${index} 个数`,
+    summed: "词片、位置和片段的向量相加。LayerNorm 减去所有数的平均值，除以它们的标准差，再乘以增益并加上偏置。",
+    layered: "前馈部分的输出加到注意力之后的向量上。LayerNorm 减去所有数的平均值，除以它们的标准差，再乘以增益并加上偏置。",
+    terms: { word: "词片", place: "位置", segment: "片段", attended: "注意力之后", fed: "前馈部分" },
+    values: "其中的数值", products: (count) => `全部 ${count} 个乘积`, largest: (count) => `所有乘积中最大的 ${count} 个`,
+    query: "查询", key: "键", product: "乘积", vector: "向量", output: "输出向量", allTokens: "所有词元",
+    mean: "平均值", variance: "方差", gain: "增益", bias: "偏置", sum: "和", score: "分数", weight: "权重",
+    broken: "这个浏览器无法解开权重，请换用较新的浏览器。", tooLong: (count) => `文本太长：有 ${count} 个词片未计入。`,
+  },
+};
+
+export function tell(name, ...values) {
+  const word = WORDS[currentLanguage()][name];
+  return typeof word === "function" ? word(...values) : word;
+}
