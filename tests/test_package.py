@@ -95,7 +95,7 @@ def test_every_extra_is_used() -> None:
     extras = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
     apart = {"dev", "docs"}  # for work on bertie itself
     packages = [each for name, members in extras.items() if name not in apart for each in members]
-    wanted = [re.split("[^a-z-]", each)[0] for each in packages]
+    wanted = [re.split("[^a-z0-9-]", each)[0] for each in packages]
     used = imports(root / "bertie")
     if "torch.utils.tensorboard" in (root / "bertie" / "trackers" / "tensorboard.py").read_text(encoding="utf-8"):
         used.add("tensorboard")  # torch's writer imports it
