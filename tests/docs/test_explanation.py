@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -16,6 +17,7 @@ from bertie.tasks.masked_lm import MaskedLM
 from bertie.tokenizer.tokenizer import Tokenizer
 from docs import explain
 from examples import explanation_pictures as pictures
+from examples.learning_pictures import runs_of
 
 ROOT = Path(__file__).parents[2]
 PAGES = ROOT / "docs" / "explanation"
@@ -60,7 +62,7 @@ def test_snippets_run(name: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_both_languages_show_the_same() -> None:
-    assert len(ENGLISH) == 8
+    assert len(ENGLISH) == 9
     for name in ENGLISH:
         one, other = read(name), read(chinese(name))
         assert code(one) == code(other), name
@@ -98,6 +100,27 @@ def test_pictures_are_what_the_script_draws() -> None:
     for name, svg in drawn.items():
         sheet = ET.fromstring(svg)
         assert len(svg) < 50_000 and sheet.find("{http://www.w3.org/2000/svg}title") is not None, name
+
+
+@pytest.mark.parametrize("name", ["learning.md", "learning.zh.md"])
+def test_figures_of_learning_are_those_of_the_runs(name: str) -> None:
+    page = " ".join(read(name).split())
+    for case, start in (("BERT", "neighbours"), ("RoFormer", "neighbours"), ("BERT", "paper"), ("RoFormer", "paper")):
+        runs = [run for run in runs_of("plateau") if (run["case"], run["start"]) == (case, start)]
+        ends = [run["points"][-1][1] for run in runs]
+        assert f"{mean(ends):.2f}" in page and f"{min(ends):.2f}" in page and f"{max(ends):.2f}" in page
+        below = [run["unigram"] - end for run, end in zip(runs, ends, strict=True)]
+        assert max(below) < 0.4 if start == "paper" else min(below) > 1
+    for start in ("Wikipedia, 15 M tokens", "random weights"):
+        wanted = ("entities", 500, start)
+        scores = [run["score"] for run in runs_of("pays") if (run["task"], run["size"], run["start"]) == wanted]
+        assert f"{mean(scores):.1f} ± {stdev(scores):.1f}" in page
+    for label in ("tiny, 1.5 M", "tiny, 1.5 M, 4,096 a step", "tiny, 1.5 M, 2,048 a step", "tiny, 5 M"):
+        (loss,) = (run["dev"]["mask_loss"] for run in runs_of("scaling") if run["label"] == label)
+        assert f"{loss:.2f}" in page, label
+    paper = [run["dev"] for run in runs_of("beginning") if run["label"].startswith("bertie, paper")]
+    assert min(dev["mask_cosine"] for dev in paper) >= 0.998
+    assert {f"{dev['mask_accuracy']:.3f}" for dev in paper} == {"0.037"}
 
 
 def test_heads_of_a_model_of_your_own(
