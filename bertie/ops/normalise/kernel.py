@@ -42,9 +42,7 @@ def takes(residual: Tensor, branch: Tensor, weight: Tensor) -> bool:
     )
 
 
-def settings(
-    residual: Tensor, *, rate: float, first: int, second: int, epsilon: float, begin: int = 0
-) -> Settings:
+def settings(residual: Tensor, *, rate: float, first: int, second: int, epsilon: float, begin: int = 0) -> Settings:
     """Return the settings of a call.
 
     `first` and `second` are the key words of dropout, signed; `begin` is the number of the step's rows before these.
