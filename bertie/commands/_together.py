@@ -66,9 +66,9 @@ def _run(command: Callable[..., Kind], group: Connected, args: Any, kwargs: Any)
 
 def _end(group: Connected, error: Exception) -> None:
     """Let the process that failed first print its error, and end the others without a message."""
-    from bertie.training.parallel import Lost
+    from bertie.training.parallel import LostError
 
-    if isinstance(error, Lost):
+    if isinstance(error, LostError):
         # torchrun ends the processes as soon as one is gone, which would cut off the message.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         until = time.monotonic() + _PATIENCE

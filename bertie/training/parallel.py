@@ -29,7 +29,7 @@ _FOR_EVER = timedelta(days=30)  # `Watch` ends a process that waits too long, an
 _FAILURE, _RUNNING, _FINISHED = "failure", "running", "finished"
 
 
-class Lost(ResourceError):
+class LostError(ResourceError):
     """The connection to another process broke."""
 
 
@@ -170,8 +170,8 @@ class Connected(Group):
         if odd := [rank for rank, each in enumerate(sums) if each != sums[0]]:
             hosts = self.exchange(self.host)
             raise DataError(
-                f"the weights of process {odd[0]} on {hosts[odd[0]]} differ from those of process 0 on {hosts[0]}, so no "
-                "checkpoint was written; use machines with the same processor, the same torch and the same number of "
+                f"the weights of process {odd[0]} on {hosts[odd[0]]} differ from those of process 0 on {hosts[0]}, so "
+                "no checkpoint was written; use machines with the same processor, the same torch and the same number of "
                 "threads, and run the command again with --resume"
             )
         return True
@@ -201,15 +201,15 @@ class Connected(Group):
         """Wait until the leader has prepared or finished the run.
 
         Raises:
-            Lost: the leader failed.
+            LostError: the leader failed.
         """
         try:
             while not self.store.check([_FINISHED]) and (finished or not self.store.check([_RUNNING])):
                 if self.failed():
-                    raise Lost("the leader failed")
+                    raise LostError("the leader failed")
                 time.sleep(0.05)
         except RuntimeError as error:
-            raise Lost("the connection to the leader broke") from error
+            raise LostError("the connection to the leader broke") from error
 
     def close(self) -> None:
         """End the connections. Processes that wait for this one get an error."""
@@ -222,7 +222,7 @@ class Connected(Group):
         try:
             getattr(torch.distributed, name)(*arguments)
         except RuntimeError as error:
-            raise Lost(
+            raise LostError(
                 f"process {self.rank} lost its connection to another process, which was killed or failed, in step "
                 f"{self.step + 1} ({str(error).partition(chr(10))[0]:.200}); torchrun begins again at the newest "
                 "checkpoint if --max-restarts allows it, else run the command again with --resume"

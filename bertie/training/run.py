@@ -316,7 +316,7 @@ class _Run:
         agree = partial(self.group.agree, common)
         try:
             checkpoint.save(self.folder.checkpoints, step=step, tensors=tensors, state=state, keep=keep, agree=agree)
-        except parallel.Lost:
+        except parallel.LostError:
             raise
         except ResourceError as error:
             self.group.agree({}, written=False)

@@ -76,4 +76,5 @@ class Clock:
         self._before, self._start = before, time.monotonic()
 
     def __call__(self) -> float:
+        """Return the seconds."""
         return self._before + time.monotonic() - self._start

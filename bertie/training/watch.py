@@ -1,7 +1,7 @@
 """Name a process of a parallel run that stands still: its host, its step, and the lines of code where it is.
 
 A thread of every process reports twice a second what its process does. When a process has waited for longer than
-`training.stall_after`, its thread compares these reports, prints the one that stands still, and ends its own process, so
+`training.stall_after`, its thread compares these reports, prints the one that stands still, and ends its process, so
 that torchrun ends the others and begins again. A report that no longer changes is that of a process that is stopped.
 """
 

@@ -75,5 +75,7 @@ def test_a_killed_process_is_started_again_and_the_model_is_that_of_one_process(
 
 
 def test_a_last_batch_of_one_item_leaves_a_process_without_work(lone: Path) -> None:
-    words = "finetune one/model --train train.csv --dev train.csv --epochs 2 --batch-size 4 --learning-rate 1e-3".split()
+    words = (
+        "finetune one/model --train train.csv --dev train.csv --epochs 2 --batch-size 4 --learning-rate 1e-3".split()
+    )
     assert_same(run(lone, *words, out="tuned"), run(lone, *words, out="tuned_together", processes=2))
