@@ -13,10 +13,21 @@ from safetensors.torch import load_file
 
 from bertie.training.journal import read
 
-COMMON = [*"--device cpu --threads 1 --training.log-every 1 --seed 3".split()]
+COMMON = [*["--device", "cpu", "--threads", "1", "--training.log-every", "1", "--seed", "3"]]
 PRETRAIN = [
-    *"pretrain text.txt --vocab-size 300 --model.size tiny --model.dropout 0.1 --batch-tokens 256".split(),
-    *"--length 64 --steps 12 --training.save-every 3".split(),
+    *[
+        "pretrain",
+        "text.txt",
+        "--vocab-size",
+        "300",
+        "--model.size",
+        "tiny",
+        "--model.dropout",
+        "0.1",
+        "--batch-tokens",
+        "256",
+    ],
+    *["--length", "64", "--steps", "12", "--training.save-every", "3"],
 ]
 
 
@@ -75,7 +86,18 @@ def test_a_killed_process_is_started_again_and_the_model_is_that_of_one_process(
 
 
 def test_a_last_batch_of_one_item_leaves_a_process_without_work(lone: Path) -> None:
-    words = (
-        "finetune one/model --train train.csv --dev train.csv --epochs 2 --batch-size 4 --learning-rate 1e-3".split()
-    )
+    words = [
+        "finetune",
+        "one/model",
+        "--train",
+        "train.csv",
+        "--dev",
+        "train.csv",
+        "--epochs",
+        "2",
+        "--batch-size",
+        "4",
+        "--learning-rate",
+        "1e-3",
+    ]
     assert_same(run(lone, *words, out="tuned"), run(lone, *words, out="tuned_together", processes=2))
