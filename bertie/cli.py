@@ -74,6 +74,8 @@ def _dispatch(words: list[str]) -> int:
     parameters, output = importlib.import_module("bertie.flags").parse(function, words)
     progress.set_quiet(output.quiet)
     report: Report = function(**parameters)
+    if os.environ.get("RANK", "0") != "0" and "TORCHELASTIC_RUN_ID" in os.environ:
+        return report.exit_code  # torchrun started several processes, and the first prints
     width = {"width": shutil.get_terminal_size().columns} if sys.stdout and sys.stdout.isatty() else {}
     code = _print(fit_json(report.as_json()) if output.json else fit(report.as_text(**width))) or report.exit_code
     if report.next_command and not (output.json or output.quiet):

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from bertie.reports.run import Comparison
     from bertie.starts.start import StartReport
     from bertie.tasks.task import TaskModel
-    from bertie.training.run import RunSpec
     from bertie.training.runfolder import RunFolder
     from bertie.training.schedule import Stage
     from bertie.training.settings import OptimizerSettings
+    from bertie.training.spec import RunSpec
 
 _HEAD_KEY, _LOSS_KEY = "begun", "loss_before"  # keys in the run's record
 _DEFAULT_KEEP = 0.5  # share of the given weights that an encoder with a new head keeps
@@ -43,8 +43,8 @@ def further_batch(parameters: Mapping[str, Any], longest: int, *, compares_items
         longest: tokens of the longest sequence.
         compares_items: whether the objective compares the sequences of a batch.
     """
+    from bertie.training.duration import parse_duration
     from bertie.training.scaling import USUAL_BATCH
-    from bertie.training.schedule import parse_duration
 
     seconds = 0.0 if parameters["budget"] is None else parse_duration(parameters["budget"])
     is_long = (parameters["tokens"] or 0) >= _MANY_TOKENS or seconds >= _LONG

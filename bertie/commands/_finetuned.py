@@ -9,7 +9,7 @@ from bertie import progress
 
 if TYPE_CHECKING:
     from bertie.commands._dev import DevTable
-    from bertie.training.run import RunSpec, RunState
+    from bertie.training.spec import RunSpec, RunState
 
 
 def remarks(job: RunSpec, position: RunState, records: Sequence[Mapping[str, Any]], dev: DevTable) -> dict[str, Any]:

@@ -34,7 +34,8 @@ def horizon_of(bundle: Bundle, num_items: int, parameters: dict[str, Any]) -> tu
         SettingsError: an invalid batch size, length or time, or several of --steps, --epochs and --budget.
         DataError: the resumed run has a damaged run.json.
     """
-    from bertie.training.schedule import RunLength, parse_duration
+    from bertie.training.duration import parse_duration
+    from bertie.training.schedule import RunLength
 
     batch_size, epochs, steps, budget = (parameters[name] for name in ("batch_size", "epochs", "steps", "budget"))
     if batch_size is not None and batch_size < 1:
@@ -155,7 +156,8 @@ def corpus_horizon(
 ) -> RunLength:
     """Return the run's length from the one setting given; epochs are converted to steps."""
     from bertie.sampling.sampler import Sampler
-    from bertie.training.schedule import RunLength, parse_duration
+    from bertie.training.duration import parse_duration
+    from bertie.training.schedule import RunLength
 
     if epochs is not None:
         sampler = Sampler(corpus, seed=seed, length=length, batch_tokens=size, plan=objective.corpus_plan())

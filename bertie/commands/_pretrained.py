@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from bertie.formats.format import Bundle
     from bertie.starts.start import StartReport
     from bertie.tasks.task import Task, TaskModel
-    from bertie.training.run import RunSpec, RunState
     from bertie.training.runfolder import RunFolder
     from bertie.training.schedule import Stage
+    from bertie.training.spec import RunSpec, RunState
 
 _PROGRESS = {"kind", "step", "seconds", "tokens", "tokens_per_second", "learning_rate", "gradient_norm", "length"}
 """Keys of metrics.jsonl other than the figures of the task."""
@@ -53,6 +53,7 @@ def finish(
 
     records = read(folder.metrics)
     values = _figures(folder, records, position)
+    values |= position.chosen
     values["epochs"] = round(position.tokens / max(1, data.num_tokens), 4)
     values |= counted.values(records) | dict(expected or {})
     _write_model(bundle, network, folder, position, data, values, begun)

@@ -200,8 +200,9 @@ def choose_size(
         SettingsError: an unknown size, or an invalid length.
         DataError: the record of the resumed run is damaged.
     """
+    from bertie.training.duration import parse_duration
     from bertie.training.runfolder import settings_of
-    from bertie.training.schedule import RunLength, parse_duration
+    from bertie.training.schedule import RunLength
 
     seconds = None if parameters["budget"] is None else parse_duration(parameters["budget"])
     if parameters["epochs"] is None:

@@ -44,6 +44,8 @@ class Tables:
 
     def keep(self, folder: RunFolder) -> None:
         """Write the tables passed from Python, the split and the dev items' fingerprint to the folder of a run."""
+        if not folder.writes:
+            return
         path = folder.path
         for name, table in self.copies.items():
             shutil.copyfile(table, path / name)

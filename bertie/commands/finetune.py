@@ -10,6 +10,7 @@ from bertie.commands._fitting import horizon_of, origin
 from bertie.commands._new_model import ModelSettings, RandomStart, start_of
 from bertie.commands._seeds import with_seeds
 from bertie.commands._teacher import with_teacher
+from bertie.commands._together import together
 from bertie.commands.command import Report
 from bertie.config import Positional
 from bertie.errors import DataError, SettingsError
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
     from bertie.readers.reading import Table
     from bertie.tasks.task import Task, TaskModel
     from bertie.training.activations import Activations
-    from bertie.training.run import RunSpec, RunState
     from bertie.training.runfolder import RunFolder
+    from bertie.training.spec import RunSpec, RunState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +44,7 @@ class FinetuneReport(Report):
         return dict(self.values.get("scores", {}))
 
 
+@together
 @with_seeds()
 def finetune(
     model: Positional[str | ModelSettings | None] = None,
@@ -138,10 +140,12 @@ def finetune(
     from bertie.commands._tables import fingerprint, read_tables
     from bertie.nn.device import resolve_device, set_threads
     from bertie.tasks._lookup import task_class
+    from bertie.training import parallel
     from bertie.training.feed import table_feed
     from bertie.training.precision import resolve
-    from bertie.training.run import RunSpec, run
+    from bertie.training.run import run
     from bertie.training.runfolder import RunFolder
+    from bertie.training.spec import RunSpec
     from bertie.training.trainable import choose
 
     if training.selects and dev is None:
@@ -172,9 +176,11 @@ def finetune(
             progress.note(f"{out} is already finished; nothing to do")
             return _report(folder, folder.values, table.items[0])
         tables.keep(folder)
-        gigabytes = freeze_cache if horizon.steps is None or horizon.steps > epoch_steps else 0.0
+        shared = parallel.group().size > 1
+        again = horizon.steps is None or horizon.steps > epoch_steps
+        gigabytes = freeze_cache if again and not shared else 0.0
         activations = _frozen_outputs(network, bundle, table.items, folder, gigabytes, resolved, hardware)
-        sizes = {"batch_size": fit.batch_size, "micro_tokens": training.micro_tokens}
+        sizes = {"batch_size": fit.batch_size, "micro_tokens": training.micro_tokens, "workers": parallel.group().size}
         job = RunSpec(
             model=learner,
             task=lesson,

@@ -22,6 +22,7 @@ from bertie.commands._recipe import choose_recipe, earlier_choices, fit_to_corpu
 from bertie.commands._seeds import with_seeds
 from bertie.commands._size_choice import choose_size, expected
 from bertie.commands._teacher import with_teacher
+from bertie.commands._together import together
 from bertie.commands._yardsticks import Yardsticks, measure_yardsticks, recipe_of
 from bertie.commands.command import Report
 from bertie.config import Positional
@@ -41,8 +42,8 @@ if TYPE_CHECKING:
     from bertie.tasks.task import Task, TaskModel
     from bertie.tokenizer.tokenizer import Tokenizer
     from bertie.training.loop import StepBatches
-    from bertie.training.run import RunSpec
     from bertie.training.schedule import RunLength, Stage
+    from bertie.training.spec import RunSpec
 
 
 def _like_first_run(parameters: Mapping[str, Any], settings: Mapping[str, Any], out: Path) -> dict[str, Any]:
@@ -50,6 +51,7 @@ def _like_first_run(parameters: Mapping[str, Any], settings: Mapping[str, Any], 
     return {**earlier_choices(parameters, settings), **reusing(parameters, out)}
 
 
+@together
 @with_seeds(_like_first_run)
 def pretrain(
     files: Positional[tuple[str, ...]] = (),
@@ -149,6 +151,7 @@ def pretrain(
     """
     parameters = {**locals(), "files": files or None}  # None, as in runs older than this parameter
     from bertie.nn.device import resolve_device, set_threads
+    from bertie.training import parallel
     from bertie.training.feed import corpus_feed
     from bertie.training.precision import resolve
     from bertie.training.run import run
@@ -195,6 +198,7 @@ def pretrain(
         yardsticks = measure_yardsticks(text, held_out, bundle, longest, recipe_of(bundle, start, optimizer, peak))
         expected_losses = expected(dialled, {} if held_out is None else yardsticks.figures, folder)
         sizes: dict[str, Any] = {"stages": stage_list, "batch_tokens": size, "micro_tokens": training.micro_tokens}
+        sizes["workers"] = parallel.group().size
         feed = partial(corpus_feed, text, objective, tokenizer, **sizes, schedule=schedule, seed=seed)
         job = _job(learner, lesson, feed, horizon, parameters, hardware, held_out, yardsticks)
         begun = set_first_weights(start, network, bundle, text, folder, seed=seed)
@@ -217,7 +221,8 @@ def _check_settings(
     budget: str | None,
 ) -> None:
     """Refuse settings that pre-training doesn't have, before reading any text."""
-    from bertie.training.schedule import RunLength, parse_duration
+    from bertie.training.duration import parse_duration
+    from bertie.training.schedule import RunLength
 
     if training.selects or training.evaluate_each_epoch:
         raise SettingsError("training.best, .patience and .evaluate_each_epoch are only for finetune; leave them out")
@@ -242,7 +247,7 @@ def _job(
     yardsticks: Yardsticks,
 ) -> "RunSpec":
     """Build the run's job from its decided settings."""
-    from bertie.training.run import RunSpec
+    from bertie.training.spec import RunSpec
 
     return RunSpec(
         model=learner,

@@ -19,7 +19,7 @@ from bertie.models.bert import Bert, BertConfig, embeddings_of
 from bertie.models.model import Architecture, Use
 from bertie.nn.feedforward import Activation
 from bertie.ops.attention.attend import Layout
-from bertie.ops.dropout.op import Noise, mix64
+from bertie.ops.dropout.op import Noise
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class Albert(Bert):
     def through(self, block: nn.Module, hidden: Tensor, layout: Layout, noise: Noise | None, relation: Any) -> Tensor:
         """Run a group on (T, H) several times; every round draws its own dropout."""
         for number in range(self.num_rounds):
-            hidden = block(hidden, layout, None if noise is None else Noise(mix64(noise.key, number)))
+            hidden = block(hidden, layout, None if noise is None else noise.apart(number))
         return hidden
 
 

@@ -160,6 +160,7 @@ class Decoder(nn.Module):
         """
         if self.training and noise is None:
             noise = Noise.draw()
+        noise = None if noise is None else noise.on_target()
         hidden = pad_rows(self.embeddings(target, noise), step=128)
         memory = pad_rows(memory, step=128)
         layout, cross = Layout.of(replace(target, causal=True)), Layout.cross(target, source)

@@ -58,7 +58,9 @@ class ClassifierPooler(nn.Module):
     def forward(self, hidden: Tensor, batch: Batch, noise: Noise | None = None) -> Tensor:
         """Map (T, H) to (B, H)."""
         first = hidden[batch.starts]
-        return self.activation(self.transform(first if self.dropout is None else self.dropout(first, noise)))
+        return self.activation(
+            self.transform(first if self.dropout is None else self.dropout(first, noise, "sequence"))
+        )
 
 
 class TokenLogits(nn.Module):

@@ -225,5 +225,5 @@ class DisentangledBlock(BiasedBlock):
     def bias(self, vectors: Tensor, relative: RelativeVectors, noise: Noise | None) -> Bias:
         """Return the bias of this layer's scores, from the (R, H) vectors of the distances."""
         attention: Any = self.attention
-        bias: Bias = attention.bias(self.relative_dropout(vectors, noise), relative)
+        bias: Bias = attention.bias(self.relative_dropout(vectors, noise, "none"), relative)
         return bias

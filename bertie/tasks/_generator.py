@@ -13,7 +13,7 @@ from torch import Tensor
 
 from bertie.batch import Batch
 from bertie.nn.logits import Logits
-from bertie.ops.dropout.op import Noise, mix64
+from bertie.ops.dropout.op import Noise
 from bertie.tasks._network import TaskModel
 from bertie.tasks._outputs import ReplacedTokenOutputs
 
@@ -53,7 +53,7 @@ class ReplacedTokenModel(TaskModel):
         if "slot.draw" not in batch.targets:
             return super().forward(batch, noise)
         # The dropout sites of both networks have the same numbers, so the generator gets another key.
-        guesses = self.generator(batch, None if noise is None else Noise(mix64(noise.key, 1)))
+        guesses = self.generator(batch, None if noise is None else noise.apart(1))
         drawn = sample(guesses, batch.targets["slot.draw"], self.task.temperature)
         filled = replace(batch, tokens=batch.tokens.index_copy(0, batch.targets["slot.position"], drawn))
         return ReplacedTokenOutputs(guesses, drawn, super().forward(filled, noise))

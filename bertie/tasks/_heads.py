@@ -40,7 +40,7 @@ class ClassificationHead(nn.Module):
 
     def forward(self, hidden: Tensor, batch: Batch, noise: Noise | None) -> Tensor:
         """Map (T, H) to (B, C)."""
-        logits: Tensor = self.classifier(self.dropout(self.pooler(hidden, batch, noise), noise))
+        logits: Tensor = self.classifier(self.dropout(self.pooler(hidden, batch, noise), noise, "sequence"))
         return logits
 
 
@@ -62,7 +62,7 @@ class RegressionHead(nn.Module):
 
     def forward(self, hidden: Tensor, batch: Batch, noise: Noise | None) -> Tensor:
         """Map (T, H) to (B,)."""
-        values: Tensor = self.classifier(self.dropout(self.pooler(hidden, batch, noise), noise))
+        values: Tensor = self.classifier(self.dropout(self.pooler(hidden, batch, noise), noise, "sequence"))
         return values.squeeze(1)
 
 
@@ -112,7 +112,7 @@ class MultipleChoiceHead(nn.Module):
 
     def forward(self, hidden: Tensor, batch: Batch, noise: Noise | None) -> Tensor:
         """Map (T, H) to (B,)."""
-        scores: Tensor = self.classifier(self.dropout(self.pooler(hidden, batch, noise), noise))
+        scores: Tensor = self.classifier(self.dropout(self.pooler(hidden, batch, noise), noise, "sequence"))
         return scores.squeeze(1)
 
 

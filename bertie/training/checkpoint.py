@@ -11,7 +11,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,15 @@ class Checkpoint:
     path: Path
 
 
-def save(folder: Path, *, step: int, tensors: dict[str, Tensor], state: dict[str, Any], keep: int = 2) -> Path:
+def save(
+    folder: Path,
+    *,
+    step: int,
+    tensors: dict[str, Tensor],
+    state: dict[str, Any],
+    keep: int = 2,
+    agree: Callable[[], object] = lambda: None,
+) -> Path:
     """Write one checkpoint and remove the oldest ones.
 
     Args:
@@ -51,6 +59,7 @@ def save(folder: Path, *, step: int, tensors: dict[str, Tensor], state: dict[str
         tensors: by name, on any device. No two may share memory.
         state: everything else, as values that JSON can hold.
         keep: number of checkpoints to keep, including this one.
+        agree: called before the folder gets its name. If it raises an error, there is no new checkpoint.
 
     Returns:
         The new folder.
@@ -70,6 +79,7 @@ def save(folder: Path, *, step: int, tensors: dict[str, Tensor], state: dict[str
             entries[name] = _write(partial / name, serialize_tensors(part))
         entries[STATE] = _write(partial / STATE, json.dumps(state).encode())
         _write(partial / MANIFEST, as_manifest(step, entries))
+        agree()
     for old in [*saved(folder)[:-keep], *folder.glob("step-*.damaged")]:
         _remove(old)
     return target

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from bertie import progress
@@ -45,6 +46,7 @@ def corpus_feed(
     progress: Progress,
     state: dict[str, Any],
     schedule: ScheduleSettings = STEADY,
+    workers: int = 1,
 ) -> Iterator[StepBatches]:
     """Yield the draws of pre-training without end, continuing from `state`, or from the start if it is empty.
 
@@ -61,6 +63,7 @@ def corpus_feed(
         state: `state` of an earlier draw.
         schedule: whether the batch grows at first, and whether sequences of short stages begin at random positions. A
             growing batch is joined from consecutive smaller batches.
+        workers: processes that share each batch.
 
     Raises:
         SettingsError: a batch is too small for one instance.
@@ -96,8 +99,8 @@ def corpus_feed(
         if varies:
             after["length"] = stages[number].length
         epoch, index = samplers[number].locate(stage_step - 1)
-        micro = [batch] if task.compares_items else batch.split(micro_tokens)
-        yield StepBatches(micro, after, f"epoch {epoch}, batch {index}, stage {number}")
+        micro, owners = _divided(batch, task, micro_tokens, workers)
+        yield StepBatches(micro, after, f"epoch {epoch}, batch {index}, stage {number}", owners)
 
 
 def table_feed(
@@ -110,6 +113,7 @@ def table_feed(
     seed: int,
     state: dict[str, Any],
     activations: Activations | None = None,
+    workers: int = 1,
 ) -> Iterator[StepBatches]:
     """Yield the draws of fine-tuning without end, in a new order each epoch. The last batch of an epoch may be smaller.
 
@@ -123,6 +127,7 @@ def table_feed(
         seed: decides the order.
         state: `state` of an earlier draw; empty to begin.
         activations: cached outputs of frozen layers, to add to each batch.
+        workers: processes that share each batch.
     """
     step = state.get("step", 0)
     per_epoch = -(-len(items) // batch_size)
@@ -139,8 +144,31 @@ def table_feed(
         if activations is not None:
             batch = activations.attach(batch, chosen)
         step += 1
-        parts = [batch] if task.compares_items else batch.split(micro_tokens)
-        yield StepBatches(parts, {"step": step}, f"epoch {epoch}, batch {index}")
+        parts, owners = _divided(batch, task, micro_tokens, workers)
+        yield StepBatches(parts, {"step": step}, f"epoch {epoch}, batch {index}", owners)
+
+
+def _divided(batch: Batch, task: Task, micro_tokens: int, workers: int) -> tuple[list[Batch], tuple[int, ...]]:
+    """Divide a batch among processes by tokens, in order, and each share into micro-batches.
+
+    Returns:
+        The micro-batches and the process of each. A process may have none.
+    """
+    if task.compares_items:
+        return [batch], ()
+    if workers == 1:
+        return batch.split(micro_tokens), ()
+    arrays = batch.arrays
+    middles = (arrays.offsets[1:] + arrays.offsets[:-1]) / 2
+    owners = (middles * workers / arrays.offsets[-1]).astype(np.int64)
+    if any(name.startswith("item.") for name in arrays.targets):
+        _, first = np.unique(arrays.rows, return_index=True)
+        owners = owners[first][arrays.rows]  # sequences of an item stay together
+    shares = [(worker, np.flatnonzero(owners == worker)) for worker in range(workers)]
+    micro = [
+        (worker, part) for worker, share in shares if len(share) for part in batch.select(share).split(micro_tokens)
+    ]
+    return [part for _, part in micro], tuple(worker for worker, _ in micro)
 
 
 class _Truncation:

@@ -83,6 +83,20 @@ class Journal:
             self._warned = True
 
 
+class Silent:
+    """The journal of a process that writes none."""
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Do nothing."""
+
+    def sync(self) -> None:
+        """Do nothing."""
+
+    def sums(self) -> str:
+        """Return no checksums."""
+        return ""
+
+
 def read(path: Path) -> list[dict[str, Any]]:
     """Return the records up to the first incomplete line; none if there is no file."""
     return [record for _, record in _records(path)]

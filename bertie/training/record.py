@@ -18,6 +18,7 @@ from bertie.untrusted import parse_json, read_bytes
 
 FREE = frozenset(
     {"resume", "accept_changes", "out", "quiet", "track", "training.keep", "training.save_every"}
+    | {"training.stall_after"}
     | {"card.license", "card.language"}
 )
 """Settings that may differ when a run is resumed: none of them changes the weights."""

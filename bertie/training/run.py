@@ -6,95 +6,33 @@ It logs, evaluates, saves and stops. The commands decide what is trained on whic
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import torch
-from torch import nn
 
 from bertie import progress
-from bertie.errors import DataError, Interrupted, ResourceError
+from bertie.errors import DataError, Interrupted, ResourceError, SettingsError
 from bertie.nn.device import memory_kept
 from bertie.optimizers.optimizer import Optimizer
 from bertie.sampling.loader import prefetch
-from bertie.tasks.task import Task
-from bertie.training import checkpoint
+from bertie.training import checkpoint, parallel
 from bertie.training import journal as journals
 from bertie.training.average import Average
-from bertie.training.feed import Progress
 from bertie.training.interrupt import Stop, interrupts
-from bertie.training.journal import Journal
-from bertie.training.loop import Step, StepBatches, train
-from bertie.training.optimizer import build, frozen_digest, restore_tensors, state_tensors
+from bertie.training.journal import Journal, Silent
+from bertie.training.loop import Step, train
+from bertie.training.optimizer import build, restore_tensors, state_tensors
 from bertie.training.precision import compute
 from bertie.training.runfolder import RunFolder
 from bertie.training.schedule import RunLength, learning_rate
 from bertie.training.selection import Selection
-from bertie.training.settings import OptimizerSettings, ScheduleSettings, TrainingSettings
+from bertie.training.spec import Clock, RunSpec, RunState
 from bertie.training.tracking import tracked
-
-
-@dataclass(frozen=True, eq=False)
-class RunSpec:
-    """The model, task, data and settings of a run."""
-
-    model: nn.Module
-    task: Task
-    feed: Callable[[Progress, dict[str, Any]], Iterator[StepBatches]]
-    """Yields draws without end, starting from a state."""
-    horizon: RunLength
-    peak: float
-    """Learning rate at the end of the warm-up."""
-    optimizer: OptimizerSettings
-    schedule: ScheduleSettings
-    training: TrainingSettings
-    precision: Literal["fp32", "bf16"]
-    device: torch.device
-    seed: int
-    evaluate: Callable[[Mapping[str, Any]], dict[str, float]] | None = None
-    """(state of the feed) -> figures on the dev set."""
-    watch: Callable[[Mapping[str, Any], float], str] = lambda record, done: ""
-    """(logged line, share of the run that is done) -> warning, or ""."""
-    keep: float = 0.0
-    """Share of the first weights in the weights that are evaluated and saved."""
-    epoch_steps: int | None = None
-    """Steps of an epoch of the training table; None for a corpus, whose epochs differ in length."""
-
-    @cached_property
-    def frozen(self) -> str:
-        """Digest of the frozen weights, which are in no checkpoint."""
-        return frozen_digest(self.model)
-
-
-@dataclass
-class RunState:
-    """The state of a run."""
-
-    step: int = 0
-    tokens: int = 0
-    seconds: float = 0.0
-    """Time of earlier processes; after the run, of the whole run."""
-    feed: dict[str, Any] = field(default_factory=dict)
-    window: list[dict[str, float]] = field(default_factory=list)
-    """Figures of the steps since the last logged step."""
-    timed_tokens: int = 0
-    timed_seconds: float = 0.0
-    """Tokens and time from which the next line's tokens per second are counted, without evaluations and saves."""
-    chosen: dict[str, Any] = field(default_factory=dict)
-    """Decisions by dev scores, for the run's figures."""
-
-
-class _Clock:
-    """Counts the seconds of the whole run, including earlier processes."""
-
-    def __init__(self, before: float) -> None:
-        self._before, self._start = before, time.monotonic()
-
-    def __call__(self) -> float:
-        return self._before + time.monotonic() - self._start
+from bertie.training.watch import Watch
 
 
 def run(job: RunSpec, folder: RunFolder) -> RunState:
@@ -108,27 +46,35 @@ def run(job: RunSpec, folder: RunFolder) -> RunState:
         The state at the end. The model has its final weights: the last, the averaged, or the best ones.
 
     Raises:
+        Followed: this process isn't the leader of its group, and the training is done.
         Interrupted: a signal came. Everything up to here is saved.
         DataError: a loss or gradient isn't finite, or a file of the run doesn't fit.
+        SettingsError: several processes can't share the task.
     """
+    group = parallel.group()
+    group.announce()
+    job = replace(job, horizon=_same_length(job, group))
     job.model.to(job.device)
     this = _Run(job, folder)
-    this.restore()
-    with (
-        memory_kept(),
-        tracked(folder, this.state.step) as followers,
-        Journal(folder.metrics, followers.log) as this.journal,
-        interrupts() as stop,
-        progress.bar("Training", total=job.horizon.amount, unit=job.horizon.unit) as bar,
-    ):
+    with ExitStack() as stack:
+        if isinstance(group, parallel.Connected):
+            stack.enter_context(Watch(group, job.training.stall_seconds))
+        this.restore()
+        group.copy_weights(job.model)
+        stack.enter_context(memory_kept())
+        if group.leads:
+            followers = stack.enter_context(tracked(folder, this.state.step))
+            this.journal = stack.enter_context(Journal(folder.metrics, followers.log))
+        stop = stack.enter_context(interrupts())
+        bar = stack.enter_context(progress.bar("Training", total=job.horizon.amount, unit=job.horizon.unit))
         bar.begin(this.reached())
         # On a table the head is new: a measurement before the first step is of use only in a dev curve.
         if job.evaluate is not None and this.state.step == 0 and (job.epoch_steps is None or job.training.watches):
             this.evaluate()
-            this.clock = _Clock(this.state.seconds)  # so that this doesn't use up the warm-up of a short budget
+            this.clock = Clock(this.state.seconds)  # so that this doesn't use up the warm-up of a short budget
         saved = this.state.step
         this.time_from_here()
-        for step in () if this.selection.exhausted else this.steps():
+        for step in () if this.selection.exhausted else this.steps(stop):
             done = this.take(step)
             measure = job.evaluate is not None and (done or _evaluation_due(job, step.number))
             if step.number % job.training.log_every == 0 or done or measure:
@@ -140,13 +86,27 @@ def run(job: RunSpec, folder: RunFolder) -> RunState:
                 this.evaluate()
                 done = done or this.selection.exhausted
                 this.time_from_here()
-            if done or stop.requested or _due(step.number, job.training.save_every):
+            stop.requested = next((said[1] for said in step.notes if said[1]), None)  # the same in every process
+            if done or stop.requested or this.save_due():
                 saved = this.state.step if this.save() else saved
                 this.time_from_here()
             _stop(stop, folder, saved, done=done)
             if done:
                 break
+    if not group.leads:
+        raise parallel.Followed
     return this.finish()
+
+
+def _same_length(job: RunSpec, group: parallel.Group) -> RunLength:
+    """Return the leader's length of the run, whose budget may be shorter by the time of its preparations."""
+    if group.size > 1 and job.task.compares_items:
+        raise SettingsError(
+            "this task's loss compares all items of a batch, which several processes can't share yet; run it in one "
+            "process, without torchrun"
+        )
+    length = job.horizon
+    return RunLength(*group.from_leader([length.steps, length.tokens, length.seconds]))
 
 
 def _due(step: int, every: int | None) -> bool:
@@ -166,7 +126,7 @@ def _stop(stop: Stop, folder: RunFolder, saved: int, *, done: bool) -> None:
 class _Run:
     """A run in progress: its parts, and what each of its steps does with them."""
 
-    journal: Journal
+    journal: Journal | Silent = Silent()
     """Open during the run."""
 
     def __init__(self, job: RunSpec, folder: RunFolder) -> None:
@@ -175,17 +135,28 @@ class _Run:
         self.average = Average(job.model, job.optimizer.ema, keep=job.keep)
         self.selection = Selection(job.training, job.task.criterion)
         self.state = RunState()
-        self.clock = _Clock(0.0)
+        self.clock = Clock(0.0)
+        self.group = parallel.group()
+        self.agreed_seconds = 0.0
+        """The leader's clock at the last step."""
+        self.waiting = parallel.Waiting(self.group)
 
     def restore(self) -> None:
         """Load the newest valid checkpoint, cut the journal back to it, and start the clock."""
-        newest = checkpoint.load_newest(self.folder.checkpoints)
-        if newest is not None:
-            _check_journal(self.folder, newest.state.get("journal", ""))
-        journals.cut(self.folder.metrics, step=-1 if newest is None else newest.step)
+        newest = None
+        if self.group.leads:
+            newest = checkpoint.load_newest(self.folder.checkpoints)
+            if newest is not None:
+                _check_journal(self.folder, newest.state.get("journal", ""))
+            journals.cut(self.folder.metrics, step=-1 if newest is None else newest.step)
+        name = self.group.from_leader(None if newest is None else newest.path.name)
+        if newest is None and name is not None:
+            newest = checkpoint.load(self.folder.checkpoints / str(name))
         if newest is not None:
             self._restore_from(newest)
-        self.clock = _Clock(self.state.seconds)
+        self.clock = Clock(self.state.seconds)
+        self.agreed_seconds = self.group.from_leader(self.state.seconds)
+        self.saved_seconds = self.agreed_seconds
 
     def _restore_from(self, newest: checkpoint.Checkpoint) -> None:
         state = newest.state
@@ -208,7 +179,18 @@ class _Run:
 
     def fraction(self, step: int, tokens: int) -> float:
         """Return the share of the run that is done after so many steps and tokens, now."""
-        return self.job.horizon.fraction(step=step, tokens=tokens, seconds=self.clock())
+        return self.job.horizon.fraction(step=step, tokens=tokens, seconds=self.seconds())
+
+    def seconds(self) -> float:
+        """Return the time by which all processes decide."""
+        return self.clock() if self.group.size == 1 else self.agreed_seconds
+
+    def save_due(self) -> bool:
+        """Return whether a checkpoint is due after this step."""
+        every = self.job.training.save_seconds
+        if every is None:
+            return _due(self.state.step, int(self.job.training.save_every))
+        return self.seconds() - self.saved_seconds >= every
 
     def reached(self) -> float:
         """Return how far the run is, in the unit of its length."""
@@ -218,13 +200,14 @@ class _Run:
         """Count the next line's tokens per second from here."""
         self.state.timed_tokens, self.state.timed_seconds = self.state.tokens, self.clock()
 
-    def steps(self) -> Iterator[Step]:
+    def steps(self, stop: Stop) -> Iterator[Step]:
         """Draw batches and train; yield no step if the run is done already."""
         job, state = self.job, self.state
         if self.fraction(state.step, state.tokens) >= 1.0:
             return
         draws: Any = job.feed(self.fraction, state.feed)
-        if job.device.type != "cpu":
+        # A stage decided by the clock must be decided at the same moment in all processes.
+        if job.device.type != "cpu" and (self.group.size == 1 or job.horizon.unit != "seconds"):
             # Not on a CPU: a second thread that builds tensors starts a second pool of threads, which halves the speed,
             # and drawing a batch takes only about a hundredth of a step.
             draws = prefetch(draws)
@@ -240,6 +223,8 @@ class _Run:
                 device=job.device,
                 seed=job.seed,
                 start=state.step,
+                group=self.group,
+                note=lambda: [self.clock(), stop.requested, self.group.waited],
             )
         finally:
             draws.close()
@@ -247,6 +232,8 @@ class _Run:
     def take(self, step: Step) -> bool:
         """Take a finished step into the state; return whether the run is done."""
         state = self.state
+        self.agreed_seconds = step.notes[0][0]
+        self.waiting.add(step.notes)
         self.average.update(self.job.model, step.number)
         state.step, state.feed = step.number, step.state
         state.tokens += step.tokens
@@ -294,14 +281,18 @@ class _Run:
         """Measure the dev set, log the figures and compare them with earlier ones."""
         job, state = self.job, self.state
         assert job.evaluate is not None
+        self.group.enter("evaluation")
         with self.average.applied(job.model), compute(job.precision, job.device):
-            figures = job.evaluate(state.feed)
-            self.selection.consider(state.step, figures, job.model)
+            figures = job.evaluate(state.feed) if self.group.leads else {}
+            shared = self.group.from_leader({name: repr(float(value)) for name, value in figures.items()})
+            self.selection.consider(state.step, {name: float(value) for name, value in shared.items()}, job.model)
         place = {"step": state.step, "seconds": round(self.clock(), 3), "tokens": state.tokens}
         self.journal.write({"kind": "dev", **place, **figures})
 
     def save(self) -> bool:
         """Write a checkpoint and return whether that worked. On a full disk, warn and continue the run."""
+        self.group.enter("saving")
+        self.saved_seconds = self.seconds()
         self.journal.sync()
         tensors = {
             **state_tensors(self.job.model, self.optimizer),
@@ -319,9 +310,16 @@ class _Run:
             "journal": self.journal.sums(),
         }
         step, keep = self.state.step, self.job.training.keep or 2
+        common = {name: value for name, value in tensors.items() if not name.startswith("random.")}
+        if not self.group.leads:
+            return self.group.agree(common)
+        agree = partial(self.group.agree, common)
         try:
-            checkpoint.save(self.folder.checkpoints, step=step, tensors=tensors, state=state, keep=keep)
+            checkpoint.save(self.folder.checkpoints, step=step, tensors=tensors, state=state, keep=keep, agree=agree)
+        except parallel.LostError:
+            raise
         except ResourceError as error:
+            self.group.agree({}, written=False)
             progress.warn(f"no checkpoint at step {step}: {error}")
             return False
         return True
@@ -332,6 +330,7 @@ class _Run:
         state.seconds = self.clock()
         unfinished = self.job.horizon.fraction(step=state.step, tokens=state.tokens, seconds=state.seconds) < 1.0
         state.chosen = self.selection.facts(ended_early=self.selection.exhausted and unfinished)
+        state.chosen |= self.waiting.facts()
         self.average.apply(self.job.model)
         self.selection.apply(self.job.model)
         return state

@@ -21,11 +21,14 @@ from bertie import progress
 from bertie.errors import DataError, SettingsError
 from bertie.files.atomic import disk_errors, sha256_file
 from bertie.files.lock import hold
+from bertie.training import parallel
 from bertie.training import record as records
 from bertie.training.record import DATA, flat, shown
 
 _ACCEPT = "--accept-changes"
 _RECORD = "run.json"
+LAUNCH = ".launch"
+"""The file with the id of the torchrun command that began the run."""
 PREPARED = "prepared"
 """The subfolder of corpora that a run has prepared itself."""
 
@@ -43,7 +46,7 @@ class SettingsFile(Protocol):
 class RunFolder:
     """A run's folder, locked by this process until it is closed. A context manager, made by `open`."""
 
-    def __init__(self, path: Path, lock: IO[str]) -> None:
+    def __init__(self, path: Path, lock: IO[str] | None) -> None:
         self.path, self._lock = path, lock
         self.config = path / "config.toml"
         self.metrics = path / "metrics.jsonl"
@@ -73,7 +76,8 @@ class RunFolder:
     ) -> "RunFolder":
         """Create a run's folder, or open an existing one.
 
-        With `resume` a missing folder is created, so the same command can begin a run and resume it.
+        With `resume` a missing folder is created, so the same command can begin a run and resume it. Of several
+        processes that train together, only the leader holds the lock and writes.
 
         Args:
             path: the folder.
@@ -94,7 +98,9 @@ class RunFolder:
             refuse_occupied(path, but=PREPARED if prepared else None)
         with disk_errors(path):
             path.mkdir(parents=True, exist_ok=True)
-            folder = cls(path, _lock(path))
+            folder = cls(path, _lock(path) if parallel.group().leads else None)
+        if folder.writes and (launch := os.environ.get("TORCHELASTIC_RUN_ID")):
+            (path / LAUNCH).write_text(launch, encoding="utf-8")
         folder.accepts_changes = bool(parameters.get("accept_changes"))
         parameters = {name: value for name, value in parameters.items() if name != "accept_changes"}
         folder.command, folder.settings = command, flat(parameters)
@@ -102,15 +108,24 @@ class RunFolder:
         try:
             if not folder._record_file.exists():
                 folder._begin(command, parameters, data)
-            elif folder._resume(command, parameters, data, settings_file.read):
+            elif folder._resume(command, parameters, data, settings_file.read) and folder.writes:
                 folder.config.unlink(missing_ok=True)
-            if not folder.config.exists():
+            if folder.writes and not folder.config.exists():
                 settings_file.write(folder.config, command=command, parameters={**parameters, "resume": False})
                 folder._write_record({**folder._record, "config": flat(settings_file.read(folder.config))})
         except BaseException:
-            folder._lock.close()
+            folder._release()
             raise
         return folder
+
+    @property
+    def writes(self) -> bool:
+        """Whether this process may write to the folder."""
+        return self._lock is not None
+
+    def _release(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
 
     @property
     def data(self) -> str:
@@ -205,7 +220,7 @@ class RunFolder:
             )
 
     def _write_record(self, record: dict[str, Any]) -> None:
-        self._record = records.write(self._record_file, record)
+        self._record = records.write(self._record_file, record) if self.writes else record
 
     @property
     def finished(self) -> bool:
@@ -245,7 +260,7 @@ class RunFolder:
         self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Release the lock. The operating system does so too when the process is killed."""
-        self._lock.close()
+        self._release()
 
 
 def settings_of(path: Path) -> dict[str, Any] | None:

@@ -13,6 +13,7 @@ from bertie import registry
 from bertie.errors import SettingsError
 from bertie.schedules.schedule import Schedule, schedule_class
 from bertie.schedules.trapezoid import DECAY_SHAPES
+from bertie.training.duration import parse_duration
 
 if TYPE_CHECKING:
     OptimizerName = str
@@ -142,6 +143,14 @@ def _used(group: str, choice: str) -> list[str]:
     return registry.settings_used(getattr(registry.load(f"{group}s", choice), group.upper()))
 
 
+def _seconds(name: str, text: str) -> float:
+    """Parse a duration of the group `training`."""
+    try:
+        return parse_duration(text)
+    except SettingsError as error:
+        raise SettingsError(f"training.{name}: {error}") from error
+
+
 @dataclass(frozen=True)
 class TrainingSettings:
     """How a run is logged, evaluated and saved."""
@@ -156,24 +165,41 @@ class TrainingSettings:
     """Keep the weights with the best dev score instead of the last ones."""
     patience: int | None = None
     """End the run early after so many evaluations in a row without a better score; when not given, never."""
-    save_every: int = 200
-    """Steps between two checkpoints; 0: only at the end."""
+    save_every: int | str = 200
+    """Steps between two checkpoints, or a time such as 10m; 0: only at the end."""
     keep: int | None = None
     """Checkpoints to keep, also after the run; when not given, two during the run and none afterwards."""
     micro_tokens: int = 16384
     """The most tokens of a forward pass; a larger update is split and its gradients are added."""
+    stall_after: str = "10m"
+    """With several processes: time after which one that stands still is named and the run ends."""
 
     def __post_init__(self) -> None:
+        if isinstance(self.save_every, str) and self.save_every.isdecimal():
+            object.__setattr__(self, "save_every", int(self.save_every))
+        for name, text in (("save_every", self.save_every), ("stall_after", self.stall_after)):
+            if isinstance(text, str) and not _seconds(name, text) > 0.0:
+                raise SettingsError(f"training.{name} must be longer than no time; got {text}")
         least = {"log_every": 1, "save_every": 0, "keep": 1, "micro_tokens": 1, "evaluate_every": 1, "patience": 1}
         for name, lowest in least.items():
             value = getattr(self, name)
-            if value is not None and value < lowest:
+            if isinstance(value, int) and value < lowest:
                 raise SettingsError(f"training.{name} must be at least {lowest}; got {value}")
         if self.selects and not self.watches:
             raise SettingsError(
                 f"training.{'best' if self.best else 'patience'} compares evaluations during a run; choose how often "
                 "with --training.evaluate-every STEPS or --training.evaluate-each-epoch"
             )
+
+    @property
+    def save_seconds(self) -> float | None:
+        """Seconds between two checkpoints; None if steps are counted."""
+        return _seconds("save_every", self.save_every) if isinstance(self.save_every, str) else None
+
+    @property
+    def stall_seconds(self) -> float:
+        """`stall_after` in seconds."""
+        return _seconds("stall_after", self.stall_after)
 
     @property
     def watches(self) -> bool:

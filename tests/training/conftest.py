@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from bertie.tasks.task import TaskModel
     from bertie.training.activations import Activations
-    from bertie.training.run import RunState
+    from bertie.training.spec import RunState
 
 EVERY_THIRD = TrainingSettings(save_every=3, log_every=2)
 PLAIN, NO_LORA, LINEAR = OptimizerSettings(), LoraSettings(), ScheduleSettings()
@@ -84,9 +84,10 @@ class AidedRun:
         from bertie.training.distillation import Distilled, DistilledModel
         from bertie.training.feed import table_feed
         from bertie.training.journal import read
-        from bertie.training.run import RunSpec, run
+        from bertie.training.run import run
         from bertie.training.runfolder import RunFolder
         from bertie.training.schedule import RunLength
+        from bertie.training.spec import RunSpec
         from bertie.training.trainable import choose
 
         task = Classification(labels=("no", "yes"), max_length=16, truncation="window")

@@ -80,13 +80,12 @@ def attend(
         (T, N, D), in the dtype of `query`.
     """
     if bias is not None:
-        keys = (noise or Noise.draw()).at(site) if dropout > 0.0 else (0, 0)
+        keys = _dropout_of(noise, site) if dropout > 0.0 else (0, 0, 0, 0)
         settings = settings_of(layout.key_offsets, causal, -1 if window is None else window, dropout, *keys)
         factor = 1.0 / math.sqrt(query.shape[-1]) if scale is None else scale
         return biased(query, key, value, layout.query_offsets, layout.key_offsets, settings, bias, factor)
     if query.is_cuda and query.dtype in _HALF and dropout == 0.0:
         return _flash(query, key, value, layout, causal=causal, window=window)
-    first, second = (noise or Noise.draw()).at(site) if dropout > 0.0 else (0, 0)
     output = packed_attention(
         query,
         key,
@@ -96,11 +95,16 @@ def attend(
         causal,
         -1 if window is None else window,
         dropout,
-        first,
-        second,
+        *(_dropout_of(noise, site) if dropout > 0.0 else (0, 0, 0, 0)),
     )
     assert isinstance(output, Tensor)
     return output
+
+
+def _dropout_of(noise: Noise | None, site: int) -> tuple[int, int, int, int]:
+    """Return both key words of a site, and the place of the micro-batch: queries before it, longest sequence."""
+    noise = noise or Noise.draw()
+    return *noise.at(site), noise.place.tokens, noise.place.longest
 
 
 def _flash(query: Tensor, key: Tensor, value: Tensor, layout: Layout, *, causal: bool, window: int | None) -> Tensor:

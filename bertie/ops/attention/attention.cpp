@@ -18,6 +18,7 @@ struct Layout {
     int32_t causal, window;                      // window -1: none
     int32_t words;                               // hash words for the keys of one query
     uint32_t first, second;                      // key words of the dropout
+    uint32_t begin;                              // queries of the step before these, for dropout
     double rate;
     int32_t threads;
 
@@ -154,7 +155,7 @@ struct Drops {
           draws((int16_t*)scratch(11, own.row / 2 + 2 * LANES)) {}
 
     void draw(int place, Range among) {
-        const uint32_t query = (uint32_t)(task.query_begin + place) * task.layout.heads + task.head;
+        const uint32_t query = (task.layout.begin + task.query_begin + place) * task.layout.heads + task.head;
         for (int key = among.begin / (2 * LANES) * (2 * LANES); key < among.end; key += 2 * LANES)
             dropout.draw(query * task.layout.words + key / 2, draws + key);
     }

@@ -201,6 +201,7 @@ def _kept(group: _Group, heads: int, settings: Settings) -> Tensor:
         rate=settings.dropout,
         first=settings.first,
         second=settings.second,
+        begin=settings.begin,
     )
     return keep.flatten(0, 1)
 

@@ -33,6 +33,7 @@ class Layout(ctypes.Structure):
         ("words", ctypes.c_int32),
         ("first", ctypes.c_uint32),
         ("second", ctypes.c_uint32),
+        ("begin", ctypes.c_uint32),
         ("rate", ctypes.c_double),
         ("threads", ctypes.c_int32),
     )
@@ -52,6 +53,8 @@ class Settings:
     """Second key word of dropout, signed."""
     words: int
     """Hash words for the keys of one query."""
+    begin: int = 0
+    """Queries of the step before these, for dropout."""
 
 
 def takes(query: Tensor) -> bool:
@@ -120,6 +123,7 @@ def describe(
         settings.words,
         settings.first & 0xFFFFFFFF,
         settings.second & 0xFFFFFFFF,
+        settings.begin & 0xFFFFFFFF,
         settings.dropout,
         torch.get_num_threads(),
     )

@@ -18,18 +18,28 @@ from bertie.ops.attention import kernel
 # Schemas instead of the decorator `custom_op`, which loads the whole compiler at the first call and takes two seconds.
 _ARGUMENTS = (
     "Tensor query, Tensor key, Tensor value, Tensor query_offsets, Tensor key_offsets, "
-    "bool causal, int window, float dropout, int first, int second"
+    "bool causal, int window, float dropout, int first, int second, int begin, int longest"
 )
 torch.library.define("bertie::packed_attention", f"({_ARGUMENTS}) -> Tensor")
 torch.library.define("bertie::packed_attention_backward", f"(Tensor gradient, {_ARGUMENTS}) -> Tensor[]")
 
 
 def settings_of(
-    key_offsets: Tensor, causal: bool, window: int, dropout: float, first: int, second: int
+    key_offsets: Tensor,
+    causal: bool,
+    window: int,
+    dropout: float,
+    first: int,
+    second: int,
+    begin: int = 0,
+    longest: int = 0,
 ) -> kernel.Settings:
-    """Return the settings of both passes; dropout needs the number of hash words a query, one for two keys."""
-    words = (int(key_offsets.diff().max()) + 1) // 2 if dropout > 0.0 else 0
-    return kernel.Settings(causal, window, dropout, first, second, words)
+    """Return the settings of both passes; dropout needs the number of hash words a query, one for two keys.
+
+    `begin` and `longest` are the place of the micro-batch in its step (`ops/dropout`).
+    """
+    words = ((longest or int(key_offsets.diff().max())) + 1) // 2 if dropout > 0.0 else 0
+    return kernel.Settings(causal, window, dropout, first, second, words, begin)
 
 
 @torch.library.impl("bertie::packed_attention", "CompositeExplicitAutograd")
@@ -44,9 +54,11 @@ def _forward(
     dropout: float,
     first: int,
     second: int,
+    begin: int,
+    longest: int,
 ) -> Tensor:
     """Attend as `attention.attend`; `window` -1 means none, `first` and `second` are the key words of dropout."""
-    settings = settings_of(key_offsets, causal, window, dropout, first, second)
+    settings = settings_of(key_offsets, causal, window, dropout, first, second, begin, longest)
     path = kernel.forward if kernel.takes(query) else groups.forward
     return path(query, key, value, query_offsets, key_offsets, settings)
 
@@ -69,9 +81,11 @@ def _backward(
     dropout: float,
     first: int,
     second: int,
+    begin: int,
+    longest: int,
 ) -> list[Tensor]:
     """Return the gradients of query, key and value."""
-    settings = settings_of(key_offsets, causal, window, dropout, first, second)
+    settings = settings_of(key_offsets, causal, window, dropout, first, second, begin, longest)
     path = kernel.backward if kernel.takes(query) else groups.backward
     return path(gradient, query, key, value, query_offsets, key_offsets, settings)
 
@@ -89,7 +103,7 @@ def _setup(ctx: torch.autograd.function.FunctionCtx, inputs: tuple[object, ...],
 def _differentiate(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> tuple[Tensor | None, ...]:
     differentiate = torch.ops.bertie.packed_attention_backward.default
     results = differentiate(gradient.contiguous(), *ctx.saved_tensors, *ctx.settings)  # type: ignore[attr-defined]
-    return (*results, *([None] * 7))
+    return (*results, *([None] * 9))
 
 
 torch.library.register_autograd("bertie::packed_attention", _differentiate, setup_context=_setup)

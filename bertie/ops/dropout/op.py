@@ -1,13 +1,15 @@
-"""Dropout as a stateless hash of (seed, step, micro-batch, site, index).
+"""Dropout as a stateless hash of (seed, step, site, index). The index is a place in the batch of the whole step.
 
-It has no state that a resume would need, and any number of workers draws the same masks. torch's own CPU dropout draws
-its numbers on one thread and takes as long as some fifty additions. This one is a handful of element-wise integer
+It has no state that a resume would need, and any number of micro-batches and workers draws the same masks.
+torch's own CPU dropout draws its numbers on one thread and takes as long as some fifty additions. This one is a handful of element-wise integer
 operations. Tests check its statistical quality; it needs no cryptographic quality.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +18,7 @@ _MASK = (1 << 64) - 1
 # Constants of lowbias32 as signed 32-bit integers: torch multiplies int32 modulo 2**32, as uint32 would.
 _FIRST, _SECOND = 0x7FEB352D, 0x846CA68B - (1 << 32)
 _words: dict[torch.device, Tensor] = {}
+Axis = Literal["token", "sequence", "none"]
 
 
 def mix64(*parts: int) -> int:
@@ -29,11 +32,43 @@ def mix64(*parts: int) -> int:
     return state
 
 
-class Noise:
-    """The key of the dropout draws of one forward pass, a hash of (seed, step, micro-batch)."""
+@dataclass(frozen=True)
+class Place:
+    """The place of a micro-batch in the batch of its step. With it, draws don't depend on how the batch is divided."""
 
-    def __init__(self, seed: int, step: int = 0, micro_batch: int = 0) -> None:
+    tokens: int = 0
+    """Tokens of the step before this micro-batch."""
+    sequences: int = 0
+    """Sequences of the step before this micro-batch."""
+    longest: int = 0
+    """Tokens of the longest sequence of the step; 0 for that of this micro-batch."""
+    target_tokens: int = 0
+    """`tokens` of the decoder's side."""
+
+
+class Noise:
+    """The key of the dropout draws of one forward pass, a hash of (seed, step, micro-batch).
+
+    Args:
+        seed: of the run.
+        step: number of updates before this one.
+        micro_batch: distinguishes passes of one step that have no `place`.
+        place: of the micro-batch in its step.
+    """
+
+    def __init__(self, seed: int, step: int = 0, micro_batch: int = 0, *, place: Place = Place()) -> None:
         self.key = mix64(seed, step, micro_batch)
+        self.place = place
+
+    def apart(self, number: int) -> Noise:
+        """Return another key for the same micro-batch, for a second network or round with the same sites."""
+        return Noise(mix64(self.key, number), place=self.place)
+
+    def on_target(self) -> Noise:
+        """Return the same key with the place of the decoder's side."""
+        other = Noise.__new__(Noise)
+        other.key, other.place = self.key, replace(self.place, tokens=self.place.target_tokens)
+        return other
 
     @classmethod
     def draw(cls) -> Noise:
@@ -58,8 +93,10 @@ def _scramble(word: Tensor, shift: int) -> Tensor:
     return word.bitwise_xor_(word.bitwise_right_shift(shift).bitwise_and_((1 << (32 - shift)) - 1))
 
 
-def _indices(count: int, device: torch.device) -> Tensor:
-    """Return (count,) int32 hashed indices. They depend on no key, so the longest table so far is kept."""
+def _indices(count: int, device: torch.device, begin: int = 0) -> Tensor:
+    """Return (count,) int32 hashed indices from `begin`. They depend on no key, so the longest table is kept."""
+    if begin:
+        return _hashed(torch.arange(begin, begin + count, device=device).to(torch.int32))  # modulo 2**32
     table = _words.get(device)
     if table is None or table.shape[0] < count:
         table = _words[device] = _hashed(torch.arange(max(count, 1 << 16), dtype=torch.int32, device=device))
@@ -78,7 +115,7 @@ def _lanes(words: Tensor, second: int, rate: float) -> Tensor:
 
 
 def attention_mask(
-    queries: Tensor, *, heads: int, num_keys: int, words: int, rate: float, first: int, second: int
+    queries: Tensor, *, heads: int, num_keys: int, words: int, rate: float, first: int, second: int, begin: int = 0
 ) -> Tensor:
     """Draw the boolean mask of the attention weights that dropout keeps.
 
@@ -86,21 +123,24 @@ def attention_mask(
         queries: (G, Q) rows of the queries in the packed batch.
         heads: N.
         num_keys: S, even; keys are counted from the start of their sequence.
-        words: half the keys of the batch's longest sequence, rounded up.
+        words: half the keys of the step's longest sequence, rounded up.
         rate: probability of False, in steps of 2**-16.
         first: first key word of the site.
         second: second key word of the site.
+        begin: queries of the step before this micro-batch.
 
     Returns:
         (G, N, Q, S).
     """
-    rows = queries[:, None] * heads + torch.arange(heads, device=queries.device)[:, None]  # (G, N, Q)
+    rows = (queries[:, None] + begin) * heads + torch.arange(heads, device=queries.device)[:, None]  # (G, N, Q)
     index = (rows * words)[..., None] + torch.arange(num_keys // 2, device=queries.device)
     hashed = _hashed(index.to(torch.int32))  # modulo 2**32, like the whole hash
     return _lanes(hashed.bitwise_xor_(first), second, rate).view(*index.shape[:-1], num_keys)
 
 
-def keep_mask(shape: tuple[int, ...], rate: float, noise: Noise, site: int, device: torch.device) -> Tensor:
+def keep_mask(
+    shape: tuple[int, ...], rate: float, noise: Noise, site: int, device: torch.device, *, axis: Axis = "token"
+) -> Tensor:
     """Draw the boolean mask of the values that dropout keeps.
 
     Args:
@@ -109,11 +149,15 @@ def keep_mask(shape: tuple[int, ...], rate: float, noise: Noise, site: int, devi
         noise: the key of this forward pass.
         site: number of the dropout in the network, different for every dropout of a model.
         device: of the mask.
+        axis: what the first axis runs along, which decides how much of the step comes before.
     """
     first, second = noise.at(site)
     count = math.prod(shape)
-    lanes = _lanes(_indices((count + 1) // 2, device).bitwise_xor(first), second, rate)
-    return lanes[:count].view(shape)
+    before = {"token": noise.place.tokens, "sequence": noise.place.sequences, "none": 0}[axis]
+    begin, odd = divmod(before * math.prod(shape[1:]), 2)
+    indices = _indices((odd + count + 1) // 2, device, begin)
+    lanes = _lanes(indices.bitwise_xor(first), second, rate)
+    return lanes[odd : odd + count].view(shape)
 
 
 class _Drop(torch.autograd.Function):
@@ -144,11 +188,17 @@ class Dropout(nn.Module):
         super().__init__()
         self.rate, self.site = rate, site
 
-    def forward(self, values: Tensor, noise: Noise | None) -> Tensor:
-        """Map values to the same shape. In training mode, without `noise`, draw a key from torch's generator."""
+    def forward(self, values: Tensor, noise: Noise | None, axis: Axis = "token") -> Tensor:
+        """Map values to the same shape. In training mode, without `noise`, draw a key from torch's generator.
+
+        Args:
+            values: of any shape.
+            noise: key of the draws.
+            axis: what the first axis of the values runs along.
+        """
         if self.rate == 0.0 or not self.training:
             return values
-        keep = keep_mask(tuple(values.shape), self.rate, noise or Noise.draw(), self.site, values.device)
+        keep = keep_mask(tuple(values.shape), self.rate, noise or Noise.draw(), self.site, values.device, axis=axis)
         dropped: Tensor = _Drop.apply(values, keep, 1.0 / (1.0 - self.rate))  # type: ignore[no-untyped-call]
         return dropped
 

@@ -22,6 +22,7 @@ class Settings(ctypes.Structure):
     _fields_ = (
         ("rows", ctypes.c_int64),
         ("size", ctypes.c_int64),
+        ("begin", ctypes.c_int64),
         ("first", ctypes.c_uint32),
         ("second", ctypes.c_uint32),
         ("rate", ctypes.c_double),
@@ -41,10 +42,13 @@ def takes(residual: Tensor, branch: Tensor, weight: Tensor) -> bool:
     )
 
 
-def settings(residual: Tensor, *, rate: float, first: int, second: int, epsilon: float) -> Settings:
-    """Return the settings of a call; `first` and `second` are the key words of dropout, signed."""
+def settings(residual: Tensor, *, rate: float, first: int, second: int, epsilon: float, begin: int = 0) -> Settings:
+    """Return the settings of a call.
+
+    `first` and `second` are the key words of dropout, signed; `begin` is the number of the step's rows before these.
+    """
     words = first & 0xFFFFFFFF, second & 0xFFFFFFFF
-    return Settings(*residual.shape, *words, rate, epsilon, torch.get_num_threads())
+    return Settings(*residual.shape, begin, *words, rate, epsilon, torch.get_num_threads())
 
 
 def forward(settings: Settings, residual: Tensor, branch: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

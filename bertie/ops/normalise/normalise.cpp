@@ -10,6 +10,7 @@
 
 struct Settings {
     int64_t rows, size;  // T, H; H is a multiple of 2 * LANES
+    int64_t begin;       // rows of the step before these, for dropout
     uint32_t first, second;
     double rate, epsilon;
     int32_t threads;
@@ -38,7 +39,7 @@ struct Row {
     void draw(int64_t row, int16_t* draws) const {
         if (settings.rate <= 0) return;
         const Dropout dropout{settings.first, settings.second};
-        const uint32_t word = (uint32_t)(row * settings.size / 2);
+        const uint32_t word = (uint32_t)((settings.begin + row) * settings.size / 2);
         for (int at = 0; at < settings.size; at += 2 * LANES) dropout.draw(word + at / 2, draws + at);
     }
 

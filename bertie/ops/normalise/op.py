@@ -40,7 +40,9 @@ def add_and_normalise(
         normalised: Tensor = norm(residual + dropout(branch, noise))
         return normalised
     rate = dropout.rate if dropout.training else 0.0
-    first, second = (noise or Noise.draw()).at(dropout.site) if rate > 0.0 else (0, 0)
-    settings = kernel.settings(residual, rate=rate, first=first, second=second, epsilon=norm.eps)
+    noise = (noise or Noise.draw()) if rate > 0.0 else None
+    first, second = noise.at(dropout.site) if noise else (0, 0)
+    begin = noise.place.tokens if noise else 0
+    settings = kernel.settings(residual, rate=rate, first=first, second=second, begin=begin, epsilon=norm.eps)
     fused: Tensor = _AddNorm.apply(residual, branch, norm.weight, norm.bias, settings)  # type: ignore[no-untyped-call]
     return fused
