@@ -103,7 +103,8 @@ class Connected(Group):
     """Processes that torchrun started, connected by gloo for values on the CPU and by NCCL for those on GPUs."""
 
     def __init__(self) -> None:
-        from torch.distributed import PrefixStore, init_process_group
+        from torch.distributed import init_process_group
+        from torch.distributed.distributed_c10d import PrefixStore
         from torch.distributed.rendezvous import rendezvous
 
         super().__init__(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
@@ -171,8 +172,8 @@ class Connected(Group):
             hosts = self.exchange(self.host)
             raise DataError(
                 f"the weights of process {odd[0]} on {hosts[odd[0]]} differ from those of process 0 on {hosts[0]}, so "
-                "no checkpoint was written; use machines with the same processor, the same torch and the same number of "
-                "threads, and run the command again with --resume"
+                "no checkpoint was written; use machines with the same processor, torch and number of threads, and run "
+                "the command again with --resume"
             )
         return True
 
@@ -180,7 +181,7 @@ class Connected(Group):
         """Set a key in the store, which only the first process does."""
         try:
             mine = f"{self.rank}: {message}"
-            return self.store.compare_set(_FAILURE, "", mine).decode() == mine
+            return bool(self.store.compare_set(_FAILURE, "", mine).decode() == mine)
         except RuntimeError:  # torchrun has ended the store
             return self.leads
 

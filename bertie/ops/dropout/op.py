@@ -1,8 +1,8 @@
 """Dropout as a stateless hash of (seed, step, site, index). The index is a place in the batch of the whole step.
 
-It has no state that a resume would need, and any number of micro-batches and workers draws the same masks.
-torch's own CPU dropout draws its numbers on one thread and takes as long as some fifty additions. This one is a handful of element-wise integer
-operations. Tests check its statistical quality; it needs no cryptographic quality.
+It has no state that a resume would need, and any number of micro-batches and processes draws the same masks. torch's
+own CPU dropout draws its numbers on one thread and takes as long as some fifty additions. This one is a handful of
+element-wise integer operations. Tests check its statistical quality; it needs no cryptographic quality.
 """
 
 from __future__ import annotations
