@@ -140,7 +140,6 @@ def finetune(
     from bertie.commands._tables import fingerprint, read_tables
     from bertie.nn.device import resolve_device, set_threads
     from bertie.tasks._lookup import task_class
-    from bertie.training import parallel
     from bertie.training.feed import table_feed
     from bertie.training.precision import resolve
     from bertie.training.run import run
@@ -161,8 +160,7 @@ def finetune(
     bundle = _start_bundle(start, task_type, task, table, {**task_settings, **(settings or {})}, seed=seed)
     if dev is not None:
         bundle.task.check_items(dev_items, dev)
-    hardware = resolve_device(device)
-    resolved = resolve(precision, hardware)
+    resolved = resolve(precision, hardware := resolve_device(device))
     parameters |= {"threads": set_threads(threads), "precision": resolved, "device": hardware.type, **tables.names}
     horizon, epoch_steps, fit = horizon_of(bundle, len(table.items), parameters)
     parameters |= asdict(fit)
@@ -176,11 +174,9 @@ def finetune(
             progress.note(f"{out} is already finished; nothing to do")
             return _report(folder, folder.values, table.items[0])
         tables.keep(folder)
-        shared = parallel.group().size > 1
-        again = horizon.steps is None or horizon.steps > epoch_steps
-        gigabytes = freeze_cache if again and not shared else 0.0
+        gigabytes = freeze_cache if horizon.steps is None or horizon.steps > epoch_steps else 0.0
         activations = _frozen_outputs(network, bundle, table.items, folder, gigabytes, resolved, hardware)
-        sizes = {"batch_size": fit.batch_size, "micro_tokens": training.micro_tokens, "workers": parallel.group().size}
+        sizes = {"batch_size": fit.batch_size, "micro_tokens": training.micro_tokens}
         job = RunSpec(
             model=learner,
             task=lesson,
@@ -260,9 +256,10 @@ def _frozen_outputs(
     `gigabytes` limits the disk space. It is 0 for a run of one epoch, which would read no output again.
     """
     from bertie.training.activations import remember
+    from bertie.training.parallel import group
     from bertie.training.trainable import FrozenModel
 
-    if not isinstance(network, FrozenModel) or gigabytes <= 0.0:
+    if not isinstance(network, FrozenModel) or gigabytes <= 0.0 or group().size > 1:
         return None
     return remember(
         network,
@@ -304,8 +301,7 @@ def _finish(dev: "DevTable", folder: "RunFolder", position: "RunState", job: "Ru
         dev_findings = findings(evaluation, dev.bundle.task, dev.items)
     records = read(folder.metrics)
     values |= remarks(job, position, records, dev)
-    bundle = dev.bundle
-    run, scores, saved = about(folder), values.get("scores", {}), config.read(folder.config)
+    bundle, run, scores, saved = dev.bundle, about(folder), values.get("scores", {}), config.read(folder.config)
     card = model_card(
         **run,
         task=bundle.task,

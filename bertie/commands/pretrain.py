@@ -151,7 +151,6 @@ def pretrain(
     """
     parameters = {**locals(), "files": files or None}  # None, as in runs older than this parameter
     from bertie.nn.device import resolve_device, set_threads
-    from bertie.training import parallel
     from bertie.training.feed import corpus_feed
     from bertie.training.precision import resolve
     from bertie.training.run import run
@@ -198,7 +197,6 @@ def pretrain(
         yardsticks = measure_yardsticks(text, held_out, bundle, longest, recipe_of(bundle, start, optimizer, peak))
         expected_losses = expected(dialled, {} if held_out is None else yardsticks.figures, folder)
         sizes: dict[str, Any] = {"stages": stage_list, "batch_tokens": size, "micro_tokens": training.micro_tokens}
-        sizes["workers"] = parallel.group().size
         feed = partial(corpus_feed, text, objective, tokenizer, **sizes, schedule=schedule, seed=seed)
         job = _job(learner, lesson, feed, horizon, parameters, hardware, held_out, yardsticks)
         begun = set_first_weights(start, network, bundle, text, folder, seed=seed)

@@ -25,6 +25,7 @@ from bertie.tasks.task import Task
 from bertie.tokenizer.tokenizer import Tokenizer
 from bertie.training.activations import Activations
 from bertie.training.loop import StepBatches
+from bertie.training.parallel import group
 from bertie.training.schedule import BATCH_PARTS, Stage, batch_parts, stage_at
 from bertie.training.settings import ScheduleSettings
 
@@ -46,7 +47,6 @@ def corpus_feed(
     progress: Progress,
     state: dict[str, Any],
     schedule: ScheduleSettings = STEADY,
-    workers: int = 1,
 ) -> Iterator[StepBatches]:
     """Yield the draws of pre-training without end, continuing from `state`, or from the start if it is empty.
 
@@ -63,7 +63,6 @@ def corpus_feed(
         state: `state` of an earlier draw.
         schedule: whether the batch grows at first, and whether sequences of short stages begin at random positions. A
             growing batch is joined from consecutive smaller batches.
-        workers: processes that share each batch.
 
     Raises:
         SettingsError: a batch is too small for one instance.
@@ -99,7 +98,7 @@ def corpus_feed(
         if varies:
             after["length"] = stages[number].length
         epoch, index = samplers[number].locate(stage_step - 1)
-        micro, owners = _divided(batch, task, micro_tokens, workers)
+        micro, owners = _divided(batch, task, micro_tokens)
         yield StepBatches(micro, after, f"epoch {epoch}, batch {index}, stage {number}", owners)
 
 
@@ -113,7 +112,6 @@ def table_feed(
     seed: int,
     state: dict[str, Any],
     activations: Activations | None = None,
-    workers: int = 1,
 ) -> Iterator[StepBatches]:
     """Yield the draws of fine-tuning without end, in a new order each epoch. The last batch of an epoch may be smaller.
 
@@ -127,7 +125,6 @@ def table_feed(
         seed: decides the order.
         state: `state` of an earlier draw; empty to begin.
         activations: cached outputs of frozen layers, to add to each batch.
-        workers: processes that share each batch.
     """
     step = state.get("step", 0)
     per_epoch = -(-len(items) // batch_size)
@@ -144,18 +141,19 @@ def table_feed(
         if activations is not None:
             batch = activations.attach(batch, chosen)
         step += 1
-        parts, owners = _divided(batch, task, micro_tokens, workers)
+        parts, owners = _divided(batch, task, micro_tokens)
         yield StepBatches(parts, {"step": step}, f"epoch {epoch}, batch {index}", owners)
 
 
-def _divided(batch: Batch, task: Task, micro_tokens: int, workers: int) -> tuple[list[Batch], tuple[int, ...]]:
-    """Divide a batch among processes by tokens, in order, and each share into micro-batches.
+def _divided(batch: Batch, task: Task, micro_tokens: int) -> tuple[list[Batch], tuple[int, ...]]:
+    """Divide a batch among the processes of the run by tokens, in order, and each share into micro-batches.
 
     Returns:
         The micro-batches and the process of each. A process may have none.
     """
     if task.compares_items:
         return [batch], ()
+    workers = group().size
     if workers == 1:
         return batch.split(micro_tokens), ()
     arrays = batch.arrays

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[2] / "bertie"
 
 # Subject: (what naming it looks like, the files that may).
 KNOWN = {
-    "torch.distributed": (r"^torch\.distributed\b", []),
+    "torch.distributed": (r"^torch\.distributed\b", ["training/parallel.py"]),
     "autocast": (r"(^|\.)autocast$", ["training/precision.py"]),
     "attention kernels": (
         r"^torch\.nn\.attention\b|(^|\.)(scaled_dot_product_attention|varlen_attn)$",

@@ -207,7 +207,7 @@ def test_evaluating_first_does_not_spoil_training() -> None:
 def test_the_operator_is_well_defined(dropout: float) -> None:
     layout = self_layout([6, 21])
     parts = [part.requires_grad_() for part in inputs(layout)]
-    settings = (layout.query_offsets, layout.key_offsets, True, 3, dropout, 1, 2)
+    settings = (layout.query_offsets, layout.key_offsets, True, 3, dropout, 1, 2, 5, 40)
     torch.library.opcheck(torch.ops.bertie.packed_attention.default, (*parts, *settings))
 
 
