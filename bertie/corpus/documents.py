@@ -76,6 +76,7 @@ def read_documents(
     text_column: str | None = None,
     join_lines: bool = True,
     tally: Tally | None = None,
+    may_be_empty: bool = False,
 ) -> Iterator[Document]:
     """Read the documents of text files and tables, file by file, sorted by file name.
 
@@ -90,6 +91,7 @@ def read_documents(
         text_column: the column of tables that holds the text; detected by its name if None.
         join_lines: whether to join hard-wrapped lines; False if each line is one sentence.
         tally: counts to update while reading.
+        may_be_empty: whether to accept that no file contains text.
 
     Yields:
         Documents with at least one paragraph.
@@ -126,7 +128,7 @@ def read_documents(
         if tally.num_replaced > replaced_before:
             count = tally.num_replaced - replaced_before
             progress.warn(f"{path}: {count} byte sequences are not UTF-8 and were replaced by U+FFFD")
-    if num_documents == 0:
+    if num_documents == 0 and not may_be_empty:
         raise DataError(f"no text found in {len(files)} files; the first is {files[0]}")
 
 
