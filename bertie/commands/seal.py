@@ -30,6 +30,12 @@ def seal(out: Positional[Path]) -> Report:
         from bertie.corpus.slices import seal as join
 
         report = corpus_report(join(sealed), time.perf_counter() - started, words=sealed.origin["--words"])
+    elif sealed.command == "predict":
+        from bertie.bulk.slices import seal as join_predictions
+        from bertie.commands.predict import predicted_file_report
+
+        report = predicted_file_report(f"Predictions {out}", out, join_predictions(sealed))
+        report.values["seconds"] = time.perf_counter() - started
     else:
         raise SettingsError(f"these are slices of {sealed.command}, which this version of bertie can't join")
     sealed.remove()

@@ -9,6 +9,7 @@ Source: Moritz et al. 2018, Ray: A Distributed Framework for Emerging AI Applica
 import os
 from collections import deque
 from collections.abc import Generator, Iterable
+from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
@@ -48,7 +49,7 @@ def run(work: Work[Item, Result], items: Iterable[Item], *, address: str | None)
     ray = _connected(address)
     try:
         apply = ray.remote(num_cpus=1, max_retries=_MOST_RETRIES)(_apply)
-        sent, folder = ray.put(work), str(Path.cwd())
+        sent, folder = [ray.put(work)], str(Path.cwd())
         waiting: deque[Any] = deque()
         for item in items:
             while len(waiting) >= _ITEMS_IN_FLIGHT_PER_PROCESSOR * _num_processors(ray):
@@ -60,11 +61,18 @@ def run(work: Work[Item, Result], items: Iterable[Item], *, address: str | None)
         ray.shutdown()
 
 
-def _apply(work: Work[Item, Result], item: Item, folder: str) -> Result:
+def _apply(sent: list[Any], item: Any, folder: str) -> Any:
+    """Apply the work to an item, in a process of the cluster."""
     os.chdir(folder)  # relative paths mean the same files as in the command
     # The processes already use all processors; the Rust tokenizer would start as many threads in each of them.
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    return work(item)
+    return _work(sent[0])(item)
+
+
+@lru_cache(maxsize=1)
+def _work(reference: Any) -> Any:
+    # Kept, because work may hold a model, which takes seconds to load.
+    return import_module("ray").get(reference)
 
 
 def _connected(address: str | None) -> Any:
