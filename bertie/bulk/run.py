@@ -29,7 +29,7 @@ from bertie.inference.search import fingerprint
 from bertie.readers.frames import is_written
 from bertie.readers.hub import is_dataset
 from bertie.readers.reading import Reading, learned
-from bertie.runners.runner import Place
+from bertie.runners._place import Place
 from bertie.untrusted import check_regular
 from bertie.version import VERSION
 

@@ -17,7 +17,7 @@ from bertie.commands.command import UNBOUNDED_WIDTH, Report
 from bertie.config import Positional
 from bertie.errors import DataError, SettingsError
 from bertie.items.choice import Choice
-from bertie.runners.runner import Place
+from bertie.runners._place import Place
 from bertie.runners.slice import Slice, command_line
 
 if TYPE_CHECKING:
@@ -59,8 +59,25 @@ class Predictions(Report):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictedFile(Predictions):
-    """The figures of a file of predictions. The predictions themselves are in the file only."""
+class PredictedSlice(Predictions):
+    """The figures of a slice of a file of predictions. The predictions themselves are in files only."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the figures."""
+        return Report.as_dict(self)
+
+    def as_json(self) -> str:
+        """Return the figures as one line of JSON."""
+        return Report.as_json(self)
+
+    def as_text(self, width: int = UNBOUNDED_WIDTH) -> str:
+        """Return the figures as text."""
+        return Report.as_text(self, width)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictedFile(PredictedSlice):
+    """The figures of a whole file of predictions."""
 
     @property
     def rows(self) -> int:
@@ -76,18 +93,6 @@ class PredictedFile(Predictions):
     def seconds(self) -> float:
         """Time of this call."""
         return float(self.values["seconds"])
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the figures."""
-        return Report.as_dict(self)
-
-    def as_json(self) -> str:
-        """Return the figures as one line of JSON."""
-        return Report.as_json(self)
-
-    def as_text(self, width: int = UNBOUNDED_WIDTH) -> str:
-        """Return the figures as text."""
-        return Report.as_text(self, width)
 
 
 @with_use_settings
@@ -112,7 +117,7 @@ def predict(
     of: int | None = None,
     address: str | None = None,
     use: UseSettings,
-) -> Predictions | Report:
+) -> Predictions:
     """Predict with a model: labels, tokens for [MASK], choices, vectors, for texts from arguments, stdin or a file.
 
     Without texts and file, standard input is read, one text per line. A tab separates the two texts of a pair, or a
@@ -187,7 +192,7 @@ def predict(
 
 def _predicted_file(
     predictor: "Predictor", answer: Callable[..., list[Any]], file: Path, out: Path, parameters: dict[str, Any]
-) -> Report:
+) -> Predictions:
     """Predict for all rows of a file, and write them into another."""
     from bertie.bulk.run import Job, predict_file
 
@@ -202,7 +207,7 @@ def _predicted_file(
         started, place = time.monotonic(), Slice.chosen(parameters["index"], parameters["of"])
         typed = command_line(COMMAND, (parameters["model"],), _changed_flags(flags))
         is_new = predict_slice(predictor, answer, job, place, typed)
-        return slice_report(out, place, time.monotonic() - started, is_new=is_new)
+        return PredictedSlice(**vars(slice_report(out, place, time.monotonic() - started, is_new=is_new)))
     values = predict_file(predictor, answer, job, resume=parameters["resume"], place=parameters["place"])
     return predicted_file_report(title, out, values)
 

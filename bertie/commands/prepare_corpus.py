@@ -18,7 +18,7 @@ from bertie.corpus.sentences import CHINESE
 from bertie.corpus.shards import Corpus
 from bertie.corpus.slices import COMMAND, prepare_slice
 from bertie.errors import DataError
-from bertie.runners.runner import Place
+from bertie.runners._place import Place
 from bertie.runners.slice import Slice, command_line
 
 _PLAN_LENGTH = 128

@@ -23,8 +23,8 @@ from bertie.errors import DataError, ResourceError, SettingsError
 from bertie.files.atomic import atomic_folder
 from bertie.files.compression import COMPRESSIONS
 from bertie.files.text import BadUtf8
+from bertie.runners._place import Place
 from bertie.runners.local import available_processes
-from bertie.runners.runner import Place
 from bertie.tokenizer.reading import load_tokenizer
 from bertie.tokenizer.writing import save_tokenizer
 
