@@ -366,6 +366,10 @@ def predict(
     answer_length: int | None = ...,
     likelihood: bool = ...,
     scoring: Literal["masked", "causal"] | None = ...,
+    runner: Literal["local", "slice", "ray"] = ...,
+    index: int | None = ...,
+    of: int | None = ...,
+    address: str | None = ...,
     length: int | None = ...,
     truncation: Literal["truncate", "error", "window"] | None = ...,
     settings: Mapping[str, object] | None = ...,
@@ -394,6 +398,10 @@ def prepare_corpus(
     leaks: Literal["report", "drop"] = ...,
     list_dropped: bool = ...,
     processes: int | None = ...,
+    runner: Literal["local", "slice", "ray"] = ...,
+    index: int | None = ...,
+    of: int | None = ...,
+    address: str | None = ...,
 ) -> Report: ...
 def pretrain(
     files: Sequence[str] = ...,
@@ -436,6 +444,7 @@ def pretrain(
     accept_changes: bool = ...,
 ) -> Report: ...
 def run(file: StrPath | Rows | None = ..., **overrides: object) -> Report: ...
+def seal(out: StrPath) -> Report: ...
 def search(
     model: str,
     file: StrPath | Rows,

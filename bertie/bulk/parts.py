@@ -71,8 +71,20 @@ class Work:
 
     def add(self, part: Part, answers: Sequence[Mapping[str, Any]]) -> None:
         """Write a part, with the fields of each row's prediction or its `error`."""
-        lines = [json.dumps(value, ensure_ascii=True, allow_nan=False) for value in (asdict(part), *answers)]
-        write_bytes(self._file(len(self.parts)), "".join(f"{line}\n" for line in lines).encode("ascii"))
+        write_bytes(self._file(len(self.parts)), part_bytes(part, answers))
+        self.parts.append(part)
+
+    def add_bytes(self, content: bytes) -> None:
+        """Write a part that `part_bytes` made.
+
+        Raises:
+            DataError: it is damaged, or not the next part.
+        """
+        number = len(self.parts)
+        write_bytes(self._file(number), content)
+        part = self._head(number)
+        if part.first != self.num_rows:
+            raise self._damaged(number)
         self.parts.append(part)
 
     def answers(self, number: int) -> list[dict[str, Any]]:
@@ -118,6 +130,12 @@ class Work:
 
     def _damaged(self, number: int) -> DataError:
         return DataError(f"{self._file(number)} is damaged; remove {self.folder} and predict again without --resume")
+
+
+def part_bytes(part: Part, answers: Sequence[Mapping[str, Any]]) -> bytes:
+    """Return the content of a part's file."""
+    lines = [json.dumps(value, ensure_ascii=True, allow_nan=False) for value in (asdict(part), *answers)]
+    return "".join(f"{line}\n" for line in lines).encode("ascii")
 
 
 @contextmanager

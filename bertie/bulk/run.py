@@ -6,9 +6,10 @@ one. The parts hold predictions only; to join them, the input is read a second t
 
 import hashlib
 import time
-from collections.abc import Generator, Iterator, Mapping
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from bertie.inference.search import fingerprint
 from bertie.readers.frames import is_written
 from bertie.readers.hub import is_dataset
 from bertie.readers.reading import Reading, learned
+from bertie.runners._place import Place
 from bertie.untrusted import check_regular
 from bertie.version import VERSION
 
@@ -35,6 +37,8 @@ PART_ROWS = 1024
 """Most rows of a part."""
 PART_CHARACTERS = 1 << 20
 """A part ends when its rows have so many characters."""
+INPUT = "the input file"
+"""The name of what tells the input file from others, in an origin."""
 _HEAD_BYTES = 1 << 20
 _SHOWN_ERRORS = 5
 
@@ -51,7 +55,9 @@ class Job:
     """All settings that change a prediction, by their flag."""
 
 
-def predict_file(predictor: Predictor[Any], answer: Answer, job: Job, *, resume: bool) -> dict[str, Any]:
+def predict_file(
+    predictor: Predictor[Any], answer: Answer, job: Job, *, resume: bool, place: Place | None = None
+) -> dict[str, Any]:
     """Predict for all rows of a file.
 
     Args:
@@ -59,6 +65,7 @@ def predict_file(predictor: Predictor[Any], answer: Answer, job: Job, *, resume:
         answer: predicts for some items.
         job: the files and settings.
         resume: whether to continue a run that was stopped.
+        place: where to run; by default in this process.
 
     Returns:
         Figures: rows, errors, the first errors, truncated items, seconds.
@@ -74,7 +81,7 @@ def predict_file(predictor: Predictor[Any], answer: Answer, job: Job, *, resume:
         raise SettingsError(f"{job.file}: --out reads a file; save the split as a file first, such as .parquet")
     check_regular(job.file)
     writers.check(job.out)
-    origin = _origin(predictor, job)
+    origin = origin_of(predictor, job)
     with parts.opened(job.out, origin, resume=resume) as work:
         summary = parts.finished(job.out)
         begun = work.num_rows
@@ -84,8 +91,8 @@ def predict_file(predictor: Predictor[Any], answer: Answer, job: Job, *, resume:
             if begun:
                 progress.note(f"continuing after {begun:,} rows")
             try:
-                _predict(predictor, answer, job, work)
-                summary = _join(job, work, origin, learned(predictor.bundle.extra))
+                _predict(predictor, answer, job, work, place or Place())
+                summary = join(job, work, origin, learned(predictor.bundle.extra))
             except KeyboardInterrupt:
                 raise Interrupted(f"stopped after {work.num_rows:,} rows; continue with --resume") from None
             except ResourceError as error:
@@ -96,37 +103,83 @@ def predict_file(predictor: Predictor[Any], answer: Answer, job: Job, *, resume:
     return {**summary, "seconds": seconds, "rows_per_second": predicted / seconds}
 
 
-def _predict(predictor: Predictor[Any], answer: Answer, job: Job, work: Work) -> None:
+@dataclass(frozen=True)
+class PartWork:
+    """The work of one process: it predicts for the rows of a part."""
+
+    predictor: Predictor[Any]
+    answer: Answer
+    file: Path
+    columns: Mapping[str, str] | None
+    keeps_kinds: bool
+    """Whether a part holds the kinds of the file's own columns."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle without the reader, whose temporary files are of one process."""
+        return PartWork, (self.predictor, self.answer, self.file, self.columns, self.keeps_kinds)
+
+    @cached_property
+    def reader(self) -> ItemReader:
+        """The reader of the rows, opened at first use."""
+        self.predictor.expect(None)  # so that the backend doesn't depend on where a run is resumed
+        return ItemReader(self.predictor.task, self.file, self.columns, learned(self.predictor.bundle.extra))
+
+    def __call__(self, shard: tuple[int, list[Row]]) -> tuple[Part, list[dict[str, Any]]]:
+        """Predict for the rows of a part; the first value is the number of its first row."""
+        first, some = shard
+        reader, cut = self.reader, self.predictor.num_cut
+        answered = answers(self.predictor, self.answer, reader, some)
+        part = Part(
+            first=first,
+            rows=len(some),
+            errors=sum("error" in one for one in answered),
+            cut=self.predictor.num_cut - cut,
+            own=widened({}, (row.values for row in some)) if self.keeps_kinds else {},
+            added=widened({}, (one.get("fields", {}) for one in answered)),
+        )
+        return part, answered
+
+
+def _predict(predictor: Predictor[Any], answer: Answer, job: Job, work: Work, place: Place) -> None:
     """Write the parts that are missing."""
-    like = learned(predictor.bundle.extra)
-    total = _num_rows(job, like)
-    predictor.expect(None)  # so that the backend doesn't depend on where a run is resumed
+    total = num_rows(job, learned(predictor.bundle.extra))
     with (
-        ItemReader(predictor.task, job.file, job.columns, like) as reader,
-        open_source(job.file, job.columns or {}, like) as source,
+        shards(predictor, answer, job) as (of_part, every),
         progress.bar("Predicting", total=total, unit="rows") as bar,
+        closing(place.run(of_part, every(work.num_rows), num_processes=1)) as results,
     ):
-        keeps_kinds = source.num_rows is None
-        rows = source.rows(reader.needed)
-        for _ in islice(rows, work.num_rows):
-            pass
         bar.begin(work.num_rows)
-        while some := _next_part(rows):
-            cut = predictor.num_cut
-            answered = answers(predictor, answer, reader, some)
-            part = Part(
-                first=work.num_rows,
-                rows=len(some),
-                errors=sum("error" in one for one in answered),
-                cut=predictor.num_cut - cut,
-                own=widened({}, (row.values for row in some)) if keeps_kinds else {},
-                added=widened({}, (one.get("fields", {}) for one in answered)),
-            )
+        for part, answered in results:
             work.add(part, answered)
-            bar.advance(len(some), errors=f"{work.num_errors:,}")
+            bar.advance(part.rows, errors=f"{work.num_errors:,}")
 
 
-def _num_rows(job: Job, like: Reading | None) -> int:
+@contextmanager
+def shards(
+    predictor: Predictor[Any], answer: Answer, job: Job
+) -> Iterator[tuple[PartWork, Callable[[int], Iterator[tuple[int, list[Row]]]]]]:
+    """Open the input file; give the work on a part, and a function that reads the parts after so many rows.
+
+    Raises:
+        SettingsError: the file can't be opened, lacks a column, or has items of several rows.
+        DataError: the columns can't be recognised.
+    """
+    with open_source(job.file, job.columns or {}, learned(predictor.bundle.extra)) as source:
+        of_part = PartWork(predictor, answer, job.file, job.columns, source.num_rows is None)
+        with of_part.reader as reader:
+
+            def every(first: int) -> Iterator[tuple[int, list[Row]]]:
+                rows = source.rows(reader.needed)
+                for _ in islice(rows, first):
+                    pass
+                while some := _next_part(rows):
+                    yield first, some
+                    first += len(some)
+
+            yield of_part, every
+
+
+def num_rows(job: Job, like: Reading | None) -> int:
     """Count the rows. Reading the whole file also finds a broken end before hours of work."""
     with open_source(job.file, job.columns or {}, like) as source:
         return sum(1 for _ in source.rows()) if source.num_rows is None else source.num_rows
@@ -142,7 +195,7 @@ def _next_part(rows: Iterator[Row]) -> list[Row]:
     return some
 
 
-def _join(job: Job, work: Work, origin: Mapping[str, Any], like: Reading | None) -> dict[str, Any]:
+def join(job: Job, work: Work, origin: Mapping[str, Any], like: Reading | None) -> dict[str, Any]:
     """Write the rows with their predictions into one file, and give it its name."""
     _check_unchanged(job, origin)
     if not work.parts:
@@ -191,17 +244,17 @@ def _blocks(job: Job, work: Work, source: Source, *, in_tables: bool) -> Generat
         yield some
 
 
-def _origin(predictor: Predictor[Any], job: Job) -> dict[str, Any]:
+def origin_of(predictor: Predictor[Any], job: Job) -> dict[str, Any]:
     """Return what the predictions depend on, by the name that an error uses."""
     return {
         "the version of bertie": VERSION,
-        "the input file": _state(job.file),
+        INPUT: state(job.file),
         "the model": fingerprint(predictor),
         **{name: value if value is None else str(value) for name, value in job.settings.items()},
     }
 
 
-def _state(file: Path) -> dict[str, Any]:
+def state(file: Path) -> dict[str, Any]:
     """Return what tells a file from a changed one, without reading all of a large file."""
     if is_written(file):  # a Python table, written anew for each call
         return {"sha256": sha256_file(file)}
@@ -217,7 +270,7 @@ def _check_unchanged(job: Job, origin: Mapping[str, Any]) -> None:
     Raises:
         SettingsError: it did.
     """
-    if origin["the input file"] != _state(job.file):
+    if origin[INPUT] != state(job.file):
         raise _changed(job)
 
 

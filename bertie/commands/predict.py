@@ -1,5 +1,7 @@
 """Predict with a model: labels, tokens for [MASK], choices, vectors, for texts from arguments, stdin or a file."""
 
+import inspect
+import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -8,17 +10,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from bertie import progress
+from bertie.commands._slices import slice_report
 from bertie.commands._stdin import lines_of_stdin, refuse_names, refuse_table
 from bertie.commands._use import UseSettings, flat, with_use_settings
 from bertie.commands.command import UNBOUNDED_WIDTH, Report
 from bertie.config import Positional
 from bertie.errors import DataError, SettingsError
 from bertie.items.choice import Choice
+from bertie.runners._place import Place
+from bertie.runners.slice import Slice, command_line
 
 if TYPE_CHECKING:
     from bertie.inference.predictor import Predictor
     from bertie.tasks._prediction import Prediction
 
+_OF_PLACE = ("runner", "index", "of", "address")
 _MANY = 200  # from this number of texts on, a progress bar is shown
 
 
@@ -53,8 +59,25 @@ class Predictions(Report):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictedFile(Predictions):
-    """The figures of a file of predictions. The predictions themselves are in the file only."""
+class PredictedSlice(Predictions):
+    """The figures of a slice of a file of predictions. The predictions themselves are in files only."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the figures."""
+        return Report.as_dict(self)
+
+    def as_json(self) -> str:
+        """Return the figures as one line of JSON."""
+        return Report.as_json(self)
+
+    def as_text(self, width: int = UNBOUNDED_WIDTH) -> str:
+        """Return the figures as text."""
+        return Report.as_text(self, width)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictedFile(PredictedSlice):
+    """The figures of a whole file of predictions."""
 
     @property
     def rows(self) -> int:
@@ -70,18 +93,6 @@ class PredictedFile(Predictions):
     def seconds(self) -> float:
         """Time of this call."""
         return float(self.values["seconds"])
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the figures."""
-        return Report.as_dict(self)
-
-    def as_json(self) -> str:
-        """Return the figures as one line of JSON."""
-        return Report.as_json(self)
-
-    def as_text(self, width: int = UNBOUNDED_WIDTH) -> str:
-        """Return the figures as text."""
-        return Report.as_text(self, width)
 
 
 @with_use_settings
@@ -101,6 +112,10 @@ def predict(
     answer_length: int | None = None,
     likelihood: bool = False,
     scoring: Literal["masked", "causal"] | None = None,
+    runner: Literal["local", "slice", "ray"] = "local",
+    index: int | None = None,
+    of: int | None = None,
+    address: str | None = None,
     use: UseSettings,
 ) -> Predictions:
     """Predict with a model: labels, tokens for [MASK], choices, vectors, for texts from arguments, stdin or a file.
@@ -129,6 +144,11 @@ def predict(
             a pseudo-log-likelihood; pieces to the right in the same word are masked too.
         scoring: the context that predicts each piece in a likelihood: all other pieces (masked) or those before it
             (causal); by default as the model was trained.
+        runner: with --out: local (this process), slice (one of several parts, by --index and --of; bertie seal joins
+            them) or ray (a Ray cluster); without effect on the result.
+        index: which slice, from 0; by default as Slurm or Kubernetes numbers the jobs of an array.
+        of: number of slices; by default as Slurm sets it.
+        address: the Ray cluster: auto, or HOST:PORT; a new one of this machine when not given.
         use: settings that predict, evaluate and search share.
 
     Returns:
@@ -148,6 +168,12 @@ def predict(
         raise SettingsError("--resume requires --out; predictions that are printed can't be resumed")
     if out is not None and (file is None or texts or pair):
         raise SettingsError("--out requires --file, and no texts; it writes the rows of a file with their predictions")
+    place = Place(runner=runner, index=index, of=of, address=address)
+    place.check()
+    if runner != "local" and out is None:
+        raise SettingsError(f"--runner {runner} requires --file and --out")
+    if runner == "slice" and resume:
+        raise SettingsError("--resume has no effect with --runner slice; a slice that was stopped is made again")
     parameters = {**locals()}
     predictor = use.load(model, task=task, top_k=top_k)
     if out is not None and file is not None:
@@ -166,22 +192,49 @@ def predict(
 
 def _predicted_file(
     predictor: "Predictor", answer: Callable[..., list[Any]], file: Path, out: Path, parameters: dict[str, Any]
-) -> PredictedFile:
+) -> Predictions:
     """Predict for all rows of a file, and write them into another."""
     from bertie.bulk.run import Job, predict_file
 
-    flags = flat(predict, {name: parameters[name] for name in parameters if name != "answer"})
-    without_effect = ("model", "texts", "pair", "file", "out", "resume", "threads")
+    flags = flat(predict, {name: parameters[name] for name in parameters if name not in ("answer", "place")})
+    without_effect = ("model", "texts", "pair", "file", "out", "resume", "threads", *_OF_PLACE)
     settings = {f"--{name.replace('_', '-')}": value for name, value in flags.items() if name not in without_effect}
     job = Job(file, out, parameters["columns"], settings)
-    values = predict_file(predictor, answer, job, resume=parameters["resume"])
+    title = f"{predictor.task.name} by {parameters['model']}: {out}"
+    if parameters["runner"] == "slice":
+        from bertie.bulk.slices import COMMAND, predict_slice
+
+        started, place = time.monotonic(), Slice.chosen(parameters["index"], parameters["of"])
+        typed = command_line(COMMAND, (parameters["model"],), _changed_flags(flags))
+        is_new = predict_slice(predictor, answer, job, place, typed)
+        return PredictedSlice(**vars(slice_report(out, place, time.monotonic() - started, is_new=is_new)))
+    values = predict_file(predictor, answer, job, resume=parameters["resume"], place=parameters["place"])
+    return predicted_file_report(title, out, values)
+
+
+def _changed_flags(flags: dict[str, Any]) -> dict[str, Any]:
+    """Return the flags of a call that differ from their defaults, without those of a runner."""
+    defaults = {name: parameter.default for name, parameter in inspect.signature(predict).parameters.items()}
+    return {
+        name: value for name, value in flags.items() if name not in ("model", *_OF_PLACE) and value != defaults[name]
+    }
+
+
+def predicted_file_report(title: str, out: Path, values: dict[str, Any]) -> PredictedFile:
+    """Return the report of a file of predictions, after a warning if rows have no prediction.
+
+    Args:
+        title: its title.
+        out: the file.
+        values: the figures.
+    """
     if values["errors"]:
         progress.warn(
             f"{values['errors']:,} of {values['rows']:,} rows have no prediction; the column error of {out} says why. "
             f"The first: {values['first_errors'][0]}"
         )
     code = DataError.exit_code if values["errors"] else 0
-    return PredictedFile(title=f"{predictor.task.name} by {parameters['model']}: {out}", values=values, exit_code=code)
+    return PredictedFile(title=title, values=values, exit_code=code)
 
 
 def _answering_function(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bertie import progress
+from bertie.commands._slices import changed, slice_report
 from bertie.commands.command import Report
 from bertie.config import Positional
 from bertie.corpus.prepare import PrepareSettings, prepare
@@ -16,7 +17,10 @@ from bertie.corpus.segmentation import is_installed
 from bertie.corpus.selection.select import DuplicatesSetting, LeaksSetting, SelectSettings
 from bertie.corpus.sentences import CHINESE
 from bertie.corpus.shards import Corpus
-from bertie.errors import DataError
+from bertie.corpus.slices import COMMAND, prepare_slice
+from bertie.errors import DataError, SettingsError
+from bertie.runners._place import Place
+from bertie.runners.slice import Slice, command_line
 
 _PLAN_LENGTH = 128
 _MANY_UNKNOWN = 0.05
@@ -42,6 +46,10 @@ def prepare_corpus(
     leaks: LeaksSetting = "report",
     list_dropped: bool = False,
     processes: int | None = None,
+    runner: Literal["local", "slice", "ray"] = "local",
+    index: int | None = None,
+    of: int | None = None,
+    address: str | None = None,
 ) -> Report:
     """Turn raw text into a corpus of sentences as token ids, ready for pretrain.
 
@@ -69,6 +77,11 @@ def prepare_corpus(
             copy that was kept.
         processes: number of processes, without effect on the result; one per core when not given, fewer for little
             text.
+        runner: local (processes of this machine), slice (one of several parts, by --index and --of; bertie seal joins
+            them) or ray (a Ray cluster); without effect on the result.
+        index: which slice, from 0; by default as Slurm or Kubernetes numbers the jobs of an array.
+        of: number of slices; by default as Slurm sets it.
+        address: the Ray cluster: auto, or HOST:PORT; a new one of this machine when not given.
 
     Returns:
         Counts, speed, and the share of next-sentence pairs that must be random.
@@ -85,18 +98,49 @@ def prepare_corpus(
     select = SelectSettings(
         duplicates=duplicates, similarity=similarity, languages=only_languages, test_sets=test_sets, leaks=leaks
     )
+    place = Place(runner=runner, index=index, of=of, address=address)
+    place.check()
     started = time.perf_counter()
+    if runner == "slice":
+        if select.selects or list_dropped:
+            raise SettingsError(
+                "slices can't drop documents, because each is compared with all others; leave out --duplicates, "
+                "--only-languages, --test-sets and --list-dropped, or prepare all at once, without --runner slice"
+            )
+        chosen = Slice.chosen(index, of)
+        flags = {"tokenizer": tokenizer, "out": out, **changed(settings), "processes": processes}
+        is_new = prepare_slice(
+            list(files),
+            tokenizer=tokenizer,
+            out=out,
+            settings=settings,
+            place=chosen,
+            typed=command_line(COMMAND, files, flags),
+            num_processes=processes,
+        )
+        return slice_report(out, chosen, time.perf_counter() - started, is_new=is_new)
     corpus = prepare(
         list(files),
         tokenizer=tokenizer,
         out=out,
         settings=settings,
         num_processes=processes,
+        place=place,
         select=select,
         list_dropped=list_dropped,
     )
-    seconds = time.perf_counter() - started
-    values = _figures(corpus, seconds)
+    return corpus_report(corpus, time.perf_counter() - started, words=words)
+
+
+def corpus_report(corpus: Corpus, seconds: float, *, words: str) -> Report:
+    """Return the figures of a new corpus, after warnings about what is unusual in it.
+
+    Args:
+        corpus: the corpus.
+        seconds: how long it took to write it.
+        words: the setting of this name.
+    """
+    values, out = _figures(corpus, seconds), corpus.path
     _warn(corpus, values, words)
     quoted_out = shlex.quote(str(out))
     return Report(

@@ -92,6 +92,7 @@ def read_documents(
     text_column: str | None = None,
     join_lines: bool = True,
     tally: Tally | None = None,
+    may_be_empty: bool = False,
 ) -> Iterator[Document]:
     """Read the documents of text files and tables, file by file, sorted by file name.
 
@@ -106,6 +107,7 @@ def read_documents(
         text_column: the column of tables that holds the text; detected by its name if None.
         join_lines: whether to join hard-wrapped lines; False if each line is one sentence.
         tally: counts to update while reading.
+        may_be_empty: whether to accept that no file contains text.
 
     Yields:
         Documents with at least one paragraph.
@@ -129,7 +131,7 @@ def read_documents(
         )
         if tally.num_documents == before:
             progress.warn(f"{path} contains no text")
-    if tally.num_documents == begin:
+    if tally.num_documents == begin and not may_be_empty:
         raise DataError(f"no text found in {len(files)} files; the first is {files[0]}")
 
 

@@ -4,44 +4,31 @@ The bytes written don't depend on the number of processes. ``corpus.shards`` des
 ``bertie.sampling`` draws pairs and masks later.
 """
 
-from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from functools import lru_cache
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from bertie import progress
-from bertie.corpus.documents import Document, Tally, read_documents, text_files
-from bertie.corpus.encoding import TextEncoder
+from bertie.corpus.chunks import Encode, Encoded, chunks
+from bertie.corpus.documents import Tally, read_documents, text_files
 from bertie.corpus.plain_text import Separator
-from bertie.corpus.segmentation import (
-    Segmentation,
-    Words,
-    has_words,
-    segmentation,
-    segmenter,
-    warn_of_unfound,
-)
+from bertie.corpus.segmentation import Segmentation, Words, segmentation, warn_of_unfound
 from bertie.corpus.selection.select import SelectSettings
-from bertie.corpus.selection.step import dropped_documents, selecting
-from bertie.corpus.sentences import AUTO, CHINESE, Mode, check_language, detect_language, split
-from bertie.corpus.shards import DROPPED, TOKENIZER_FOLDER, Corpus, CorpusWriter, TokenBlock
+from bertie.corpus.selection.step import Selecting, dropped_documents, selecting
+from bertie.corpus.sentences import AUTO, Mode, check_language
+from bertie.corpus.shards import DROPPED, TOKENIZER_FOLDER, Corpus, CorpusWriter
 from bertie.corpus.space import check_space
 from bertie.errors import DataError, SettingsError
 from bertie.files.atomic import atomic_folder
 from bertie.files.text import BadUtf8
-from bertie.runners.local import available_processes, run
+from bertie.runners._place import Place
+from bertie.runners.local import available_processes
 from bertie.tokenizer.reading import load_tokenizer
 from bertie.tokenizer.writing import save_tokenizer
 
-# Large enough that sending a chunk to another process is cheap, small enough to occupy many processes.
-_CHUNK_CHARACTERS = 500_000
-_SHOWN_CHARACTERS = 100  # of a text that can't be split
 _LEAST_MEGABYTES_PER_PROCESS = 4  # a process takes half a second to start
 _OF_WORDS = ("words", "user_dictionary")  # settings that the manifest lists only if words were found
 
@@ -72,27 +59,14 @@ class PrepareSettings:
     user_dictionary: Path | None = None
     """A file with additional Chinese words, one per line."""
 
-
-@dataclass(frozen=True)
-class _Chunk:
-    """Some documents, or parts of documents, for one call of another process."""
-
-    parts: list[list[str]]
-    languages: list[str]
-    continues: list[bool]
-
-
-@dataclass(frozen=True)
-class _Encoded:
-    """A chunk as ids, with its counts."""
-
-    block: TokenBlock
-    num_unknown: int
-    num_text_bytes: int
-    unsplit: list[str]
-    """Beginnings of the paragraphs that the sentence splitter failed on; each is kept as one sentence."""
-    uncut: list[str]
-    """Beginnings of the sentences that the word segmenter failed on; each of their characters counts as a word."""
+    def reading(self) -> dict[str, Any]:
+        """Return the arguments of ``read_documents``."""
+        return {
+            "bad_utf8": self.bad_utf8,
+            "separator": self.documents,
+            "text_column": self.text_column,
+            "join_lines": self.sentences == "split",
+        }
 
 
 def prepare(
@@ -102,6 +76,7 @@ def prepare(
     out: Path,
     settings: PrepareSettings | None = None,
     num_processes: int | None = None,
+    place: Place | None = None,
     take: Callable[[int], bool] | None = None,
     select: SelectSettings | None = None,
     list_dropped: bool = False,
@@ -114,6 +89,7 @@ def prepare(
         out: the folder to create; it is written atomically.
         settings: how to read text and split it.
         num_processes: number of processes; by default one per processor, fewer for little text.
+        place: where to run; by default processes of this machine.
         take: returns whether to take a document, by its number from 0; by default all are taken.
         select: which documents to drop; not together with `take`.
         list_dropped: whether to list the dropped documents in dropped.jsonl, see `Selection.list_dropped`.
@@ -130,63 +106,111 @@ def prepare(
     settings = settings or PrepareSettings()
     check_language(settings.language)
     files = text_files(paths)
-    chosen = _segmentation(settings)
+    chosen = chosen_segmentation(settings)
     loaded = load_tokenizer(tokenizer)
-    if num_processes is None:
-        num_megabytes = sum(path.stat().st_size for path in files) // 10**6
-        num_processes = min(available_processes(), 1 + num_megabytes // _LEAST_MEGABYTES_PER_PROCESS)
     with atomic_folder(out) as folder:
         check_space(files, folder, out)
         save_tokenizer(loaded, folder / TOKENIZER_FOLDER)
         tally = Tally()
-        with (
-            selecting(files, select, asdict(settings), out, num_processes) as selected,
-            closing(CorpusWriter(folder, vocab_size=loaded.vocab_size)) as writer,
-        ):
+        number = processes_for(files, num_processes)
+        with selecting(files, select, asdict(settings), out, number) as selected:
             take = take if selected is None else selected.take
-            statistics = _write(writer, files, folder / TOKENIZER_FOLDER, settings, chosen, tally, num_processes, take)
-            statistics["dropped_documents"] = dropped_documents(statistics, tally, writer, selected)
-            if not writer.num_tokens:
-                raise DataError(f"no tokens found in {len(files)} files; the first is {files[0]}")
+            documents = read_documents(files, **settings.reading(), tally=tally)
+            encode = Encode(str((folder / TOKENIZER_FOLDER).resolve()), settings.sentences, chosen)
+            items = chunks(documents, language=settings.language, tally=tally, take=take)
+            with closing((place or Place()).run(encode, items, num_processes=number)) as encoded:
+                write_corpus(
+                    folder,
+                    encoded,
+                    fingerprint=loaded.fingerprint,
+                    vocab_size=loaded.vocab_size,
+                    settings=asdict(settings),
+                    words=words_entry(chosen),
+                    read=lambda: tally,
+                    selected=selected,
+                    total=sum(path.stat().st_size for path in files) / 1e6,
+                    shown=f"{len(files)} files; the first is {files[0]}",
+                )
             if selected is not None and list_dropped:
                 selected.list_dropped(folder / DROPPED)
-            writer.finish(
-                {
-                    "tokenizer_fingerprint": loaded.fingerprint,
-                    "statistics": statistics,
-                    "settings": {name: value for name, value in asdict(settings).items() if name not in _OF_WORDS},
-                    "sources": [{"path": path, "bytes": size} for path, size in tally.sources],
-                }
-                | _words_in_manifest(writer, chosen)
-                | ({} if selected is None else {"selection": selected.manifest()})
-            )
     return Corpus.open(out)
 
 
-def _write(
-    writer: CorpusWriter,
-    files: list[Path],
-    tokenizer: Path,
-    settings: PrepareSettings,
-    chosen: Segmentation | None,
-    tally: Tally,
-    num_processes: int,
-    take: Callable[[int], bool] | None,
-) -> dict[str, Any]:
+def processes_for(files: list[Path], num_processes: int | None) -> int:
+    """Return the number of processes: the given one, or one per processor and fewer for little text."""
+    if num_processes is not None:
+        return num_processes
+    num_megabytes = sum(path.stat().st_size for path in files) // 10**6
+    return min(available_processes(), 1 + num_megabytes // _LEAST_MEGABYTES_PER_PROCESS)
+
+
+def write_corpus(
+    folder: Path,
+    encoded_chunks: Iterable[Encoded],
+    *,
+    fingerprint: str,
+    vocab_size: int,
+    settings: Mapping[str, Any],
+    words: Mapping[str, Any] | None,
+    read: Callable[[], Tally],
+    total: float,
+    shown: str,
+    selected: Selecting | None = None,
+) -> None:
+    """Write all files of a corpus but the tokenizer's.
+
+    Args:
+        folder: an empty folder, or one with the tokenizer.
+        encoded_chunks: the chunks in order.
+        fingerprint: of the tokenizer.
+        vocab_size: of the tokenizer.
+        settings: the fields of `PrepareSettings`.
+        words: see `words_entry`.
+        read: called after the last chunk; returns what was read.
+        total: size of the files in megabytes, for progress.
+        shown: names the files in errors.
+        selected: the selection of documents, if any.
+
+    Raises:
+        DataError: there are no tokens.
+        ResourceError: the disk is full.
+    """
+    writer = CorpusWriter(folder, vocab_size=vocab_size)
+    try:
+        statistics = _write(writer, encoded_chunks, total)
+        tally = read()
+        statistics |= {
+            "num_replaced": tally.num_replaced,
+            "num_wrapped_texts": tally.num_wrapped,
+            "documents_read": tally.num_documents + tally.num_empty,
+        }
+        statistics["dropped_documents"] = dropped_documents(statistics, tally, writer, selected)
+        if not writer.num_tokens:
+            raise DataError(f"no tokens found in {shown}")
+        writer.finish(
+            {
+                "tokenizer_fingerprint": fingerprint,
+                "statistics": statistics,
+                "settings": {name: value for name, value in settings.items() if name not in _OF_WORDS},
+                "sources": [{"path": path, "bytes": size} for path, size in tally.sources],
+            }
+            | _words_in_manifest(writer, words)
+            | ({} if selected is None else {"selection": selected.manifest()})
+        )
+    finally:
+        writer.close()
+
+
+def _write(writer: CorpusWriter, encoded_chunks: Iterable[Encoded], total: float) -> dict[str, Any]:
     """Write all blocks in order, and return the statistics."""
-    num_unknown = num_text_bytes = num_unsplit = num_uncut = 0
+    num_unknown = num_text_bytes = num_unsplit = num_uncut = shown = 0
     languages: Counter[str] = Counter()
-    positions: deque[int] = deque()
-    work = _Encode(str(tokenizer), settings.sentences, chosen)
-    chunks = _chunks(files, settings, tally, languages, positions, take)
-    total = sum(path.stat().st_size for path in files) / 1e6
-    shown = 0
-    results = closing(run(work, chunks, num_processes=num_processes))
-    with progress.bar("Preparing", total=total, unit="MB") as bar, results as encoded_chunks:
+    with progress.bar("Preparing", total=total, unit="MB") as bar:
         for encoded in encoded_chunks:
             writer.append(encoded.block)
             num_unknown += encoded.num_unknown
             num_text_bytes += encoded.num_text_bytes
+            languages.update(encoded.languages)
             if encoded.unsplit and not num_unsplit:
                 progress.warn(
                     f"the sentence splitter failed on a text ({encoded.unsplit[0]!r:.80}); it is kept as one sentence "
@@ -199,9 +223,8 @@ def _write(
                     "characters counts as a word (later such sentences are only counted)"
                 )
             num_uncut += len(encoded.uncut)
-            position = positions.popleft()
-            bar.advance((position - shown) / 1e6, tokens=f"{writer.num_tokens:,}")
-            shown = position
+            bar.advance((encoded.bytes_read - shown) / 1e6, tokens=f"{writer.num_tokens:,}")
+            shown = encoded.bytes_read
     writer.end_document()
     return {
         "text_bytes": num_text_bytes,
@@ -210,13 +233,10 @@ def _write(
         "longest_sentence": writer.longest_sentence,
         "num_unknown": num_unknown,
         "num_unsplit": num_unsplit,
-        "num_replaced": tally.num_replaced,
-        "num_wrapped_texts": tally.num_wrapped,
-        "documents_read": tally.num_documents + tally.num_empty,
     } | ({"num_unsegmented": num_uncut} if num_uncut else {})
 
 
-def _segmentation(settings: PrepareSettings) -> Segmentation | None:
+def chosen_segmentation(settings: PrepareSettings) -> Segmentation | None:
     """Decide how to segment Chinese words, before any text is read.
 
     Raises:
@@ -231,108 +251,19 @@ def _segmentation(settings: PrepareSettings) -> Segmentation | None:
     return chosen
 
 
-def _words_in_manifest(writer: CorpusWriter, chosen: Segmentation | None) -> dict[str, Any]:
-    """Return the manifest's entry on the segmentation of words; empty if no words were segmented."""
-    if chosen is None or not writer.has_words:
-        if chosen is not None and chosen.dictionary is not None:
-            hint = "" if chosen.everywhere else " in Chinese documents; --words jieba segments all documents"
-            progress.warn(f"{chosen.dictionary.path} was not used: no Chinese words were found{hint}")
-        return {}
+def words_entry(chosen: Segmentation | None) -> dict[str, Any] | None:
+    """Return the manifest's entry on the segmentation of words; None without segmentation."""
+    if chosen is None:
+        return None
     dictionary = None if chosen.dictionary is None else asdict(chosen.dictionary)
-    return {"words": {"segmenter": chosen.name, "everywhere": chosen.everywhere, "user_dictionary": dictionary}}
+    return {"segmenter": chosen.name, "everywhere": chosen.everywhere, "user_dictionary": dictionary}
 
 
-def _chunks(
-    files: list[Path],
-    settings: PrepareSettings,
-    tally: Tally,
-    languages: Counter[str],
-    positions: deque[int],
-    take: Callable[[int], bool] | None,
-) -> Iterator[_Chunk]:
-    """Collect documents into chunks; count languages, and append the bytes read for each chunk to `positions`."""
-    documents = read_documents(
-        files,
-        bad_utf8=settings.bad_utf8,
-        separator=settings.documents,
-        text_column=settings.text_column,
-        join_lines=settings.sentences == "split",
-        tally=tally,
-    )
-    chunk = _Chunk([], [], [])
-    num_characters = 0
-    language, number = settings.language, -1
-    for document in documents:
-        number += not document.continues
-        if take is not None and not take(number):
-            continue
-        if not document.continues:
-            language = _language(document, settings)
-            languages[language] += 1
-        chunk.parts.append(document.paragraphs)
-        chunk.languages.append(language)
-        chunk.continues.append(document.continues)
-        num_characters += sum(map(len, document.paragraphs))
-        if num_characters >= _CHUNK_CHARACTERS:
-            positions.append(tally.bytes_read)
-            yield chunk
-            chunk, num_characters = _Chunk([], [], []), 0
-    if chunk.parts:
-        positions.append(tally.bytes_read)
-        yield chunk
-
-
-def _language(document: Document, settings: PrepareSettings) -> str:
-    return detect_language(document.paragraphs) if settings.language == AUTO else settings.language
-
-
-@dataclass(frozen=True)
-class _Encode:
-    """The work of one process: it turns a chunk of documents into a block of ids."""
-
-    tokenizer: str
-    mode: Mode
-    segmentation: Segmentation | None = None
-
-    def __call__(self, chunk: _Chunk) -> _Encoded:
-        """Split and encode a chunk; drop sentences without a token."""
-        encoder = _encoder(self.tokenizer)
-        sentences: list[str] = []
-        unsplit: list[str] = []
-        uncut: list[str] = []
-        ends = []
-        chosen: list[bool] = []
-        for paragraphs, language in zip(chunk.parts, chunk.languages, strict=True):
-            for paragraph in paragraphs:
-                sentences += split(paragraph, language=language, mode=self.mode, unsplit=unsplit)
-            segmented = self._segments(language)
-            chosen += [segmented and has_words(sentence) for sentence in sentences[len(chosen) :]]
-            ends.append(len(sentences))
-        goes_on = None
-        if self.segmentation is not None and any(chosen):
-            finder = segmenter(self.segmentation)
-            tokens, lengths, goes_on = encoder.encode_with_words(sentences, finder, chosen, uncut)
-        else:
-            tokens, lengths = encoder.encode(sentences)
-        num_kept = np.concatenate([[0], np.cumsum(lengths > 0)])
-        block = TokenBlock(
-            tokens=tokens,
-            sentence_lengths=lengths[lengths > 0],
-            num_sentences=np.diff(num_kept[[0, *ends]]),
-            continues=np.array(chunk.continues),
-            goes_on=goes_on,
-        )
-        num_text_bytes = sum(len(paragraph.encode()) for paragraph in chain.from_iterable(chunk.parts))
-        num_unknown = int(np.count_nonzero(tokens == encoder.tokenizer.unknown))
-        shown = ([text[:_SHOWN_CHARACTERS] for text in texts] for texts in (unsplit, uncut))
-        return _Encoded(block, num_unknown, num_text_bytes, *shown)
-
-    def _segments(self, language: str) -> bool:
-        """Return whether to segment words in the documents of a language."""
-        return self.segmentation is not None and (self.segmentation.everywhere or language == CHINESE)
-
-
-@lru_cache(maxsize=1)
-def _encoder(tokenizer: str) -> TextEncoder:
-    # Kept as long as the process, with its cache of words.
-    return TextEncoder(load_tokenizer(tokenizer))
+def _words_in_manifest(writer: CorpusWriter, words: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the manifest's entry on the segmentation of words; empty if no words were segmented."""
+    if words is None or not writer.has_words:
+        if words is not None and words["user_dictionary"] is not None:
+            hint = "" if words["everywhere"] else " in Chinese documents; --words jieba segments all documents"
+            progress.warn(f"{words['user_dictionary']['path']} was not used: no Chinese words were found{hint}")
+        return {}
+    return {"words": words}

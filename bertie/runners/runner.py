@@ -1,10 +1,11 @@
 """The contract of ``runners/``: a job applies work to a stream of items and yields the results in order.
 
-Every other file of this folder has a function of this form::
+``local`` and ``ray`` have a function of this form::
 
-    def run(work: Work[Item, Result], items: Iterable[Item], *, num_processes: int) -> Iterator[Result]: ...
+    def run(work: Work[Item, Result], items: Iterable[Item], ...) -> Iterator[Result]: ...
 
-It guarantees:
+``slice`` doesn't run anything itself: it stores the results of some numbered items, which a ``run`` yields, in files,
+and reads the stored results of all slices in order. All three guarantee:
 
 - Work is applied to each item exactly once, and the results come in the order of the items.
 - Only a bounded number of items is in memory.

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from bertie.corpus import prepare as room
+from bertie.corpus import chunks as room
 from bertie.corpus import shards
 from bertie.corpus.prepare import PrepareSettings, prepare
 from bertie.corpus.shards import Corpus

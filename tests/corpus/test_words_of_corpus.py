@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bertie.corpus import prepare as preparing
+from bertie.corpus import chunks as preparing
 from bertie.corpus import segmentation
 from bertie.corpus.prepare import PrepareSettings, prepare
 from bertie.corpus.shards import Corpus, CorpusWriter, TokenBlock
