@@ -1,6 +1,8 @@
 """What the commands share that run a slice of their job."""
 
+import inspect
 import shlex
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,12 @@ from bertie.runners.slice import Slice, folder_of, num_complete
 def changed(settings: Any) -> dict[str, Any]:
     """Return the fields of settings that differ from their defaults."""
     return {one.name: value for one in fields(settings) if (value := getattr(settings, one.name)) != one.default}
+
+
+def changed_flags(command: Callable[..., Any], flags: dict[str, Any], *, without: tuple[str, ...]) -> dict[str, Any]:
+    """Return the flags of a call that differ from the command's defaults, without some of them."""
+    defaults = {name: parameter.default for name, parameter in inspect.signature(command).parameters.items()}
+    return {name: value for name, value in flags.items() if name not in without and value != defaults[name]}
 
 
 def slice_report(out: Path, place: Slice, seconds: float, *, is_new: bool) -> Report:

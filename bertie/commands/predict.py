@@ -1,6 +1,5 @@
 """Predict with a model: labels, tokens for [MASK], choices, vectors, for texts from arguments, stdin or a file."""
 
-import inspect
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -10,18 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from bertie import progress
-from bertie.commands._slices import slice_report
 from bertie.commands._stdin import lines_of_stdin, refuse_names, refuse_table
 from bertie.commands._use import UseSettings, flat, with_use_settings
 from bertie.commands.command import UNBOUNDED_WIDTH, Report
 from bertie.config import Positional
 from bertie.errors import DataError, SettingsError
 from bertie.items.choice import Choice
-from bertie.runners._place import Place
-from bertie.runners.slice import Slice, command_line
 
 if TYPE_CHECKING:
     from bertie.inference.predictor import Predictor
+    from bertie.runners._place import Place
     from bertie.tasks._prediction import Prediction
 
 _OF_PLACE = ("runner", "index", "of", "address")
@@ -168,10 +165,10 @@ def predict(
         raise SettingsError("--resume requires --out; predictions that are printed can't be resumed")
     if out is not None and (file is None or texts or pair):
         raise SettingsError("--out requires --file, and no texts; it writes the rows of a file with their predictions")
-    place = Place(runner=runner, index=index, of=of, address=address)
-    place.check()
     if runner != "local" and out is None:
         raise SettingsError(f"--runner {runner} requires --file and --out")
+    if (runner, index, of, address) != ("local", None, None, None):
+        _place(locals()).check()
     if runner == "slice" and resume:
         raise SettingsError("--resume has no effect with --runner slice; a slice that was stopped is made again")
     parameters = {**locals()}
@@ -196,28 +193,30 @@ def _predicted_file(
     """Predict for all rows of a file, and write them into another."""
     from bertie.bulk.run import Job, predict_file
 
-    flags = flat(predict, {name: parameters[name] for name in parameters if name not in ("answer", "place")})
+    flags = flat(predict, {name: parameters[name] for name in parameters if name != "answer"})
     without_effect = ("model", "texts", "pair", "file", "out", "resume", "threads", *_OF_PLACE)
     settings = {f"--{name.replace('_', '-')}": value for name, value in flags.items() if name not in without_effect}
     job = Job(file, out, parameters["columns"], settings)
     title = f"{predictor.task.name} by {parameters['model']}: {out}"
     if parameters["runner"] == "slice":
         from bertie.bulk.slices import COMMAND, predict_slice
+        from bertie.commands._slices import changed_flags, slice_report
+        from bertie.runners.slice import Slice, command_line
 
         started, place = time.monotonic(), Slice.chosen(parameters["index"], parameters["of"])
-        typed = command_line(COMMAND, (parameters["model"],), _changed_flags(flags))
+        typed = command_line(
+            COMMAND, (parameters["model"],), changed_flags(predict, flags, without=("model", *_OF_PLACE))
+        )
         is_new = predict_slice(predictor, answer, job, place, typed)
         return PredictedSlice(**vars(slice_report(out, place, time.monotonic() - started, is_new=is_new)))
-    values = predict_file(predictor, answer, job, resume=parameters["resume"], place=parameters["place"])
+    values = predict_file(predictor, answer, job, resume=parameters["resume"], place=_place(parameters))
     return predicted_file_report(title, out, values)
 
 
-def _changed_flags(flags: dict[str, Any]) -> dict[str, Any]:
-    """Return the flags of a call that differ from their defaults, without those of a runner."""
-    defaults = {name: parameter.default for name, parameter in inspect.signature(predict).parameters.items()}
-    return {
-        name: value for name, value in flags.items() if name not in ("model", *_OF_PLACE) and value != defaults[name]
-    }
+def _place(parameters: dict[str, Any]) -> "Place":
+    from bertie.runners._place import Place
+
+    return Place(**{name: parameters[name] for name in _OF_PLACE})
 
 
 def predicted_file_report(title: str, out: Path, values: dict[str, Any]) -> PredictedFile:
