@@ -38,8 +38,10 @@ def _versions() -> Line:
 
         parts.append(f"torch {torch.__version__}")
         if torch.version.cuda:
-            nccl = ".".join(map(str, torch.cuda.nccl.version())) if torch.cuda.is_available() else "not loaded"
-            parts += [f"CUDA {torch.version.cuda}", f"NCCL {nccl}"]
+            parts.append(f"CUDA {torch.version.cuda}")
+            if torch.cuda.is_available():
+                version: tuple[int, ...] = torch.cuda.nccl.version()  # type: ignore[no-untyped-call]
+                parts.append(f"NCCL {'.'.join(map(str, version))}")
     return Line("cluster", "ok", f"must be the same on every machine: {', '.join(parts)}")
 
 

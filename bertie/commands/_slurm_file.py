@@ -100,7 +100,7 @@ def _training_file(job: Job, slurm: SlurmSettings) -> str:
         "--open-mode=append",
     ]
     torchrun, bertie = training_words(job, job.source, "HEAD", "JOB")
-    shell = shlex.join(torchrun)
+    shell = " \\\n    ".join(shlex.join(words) for words in (torchrun[:3], torchrun[3:6], torchrun[6:]))
     shell = shell.replace("--rdzv-endpoint=HEAD", f'--rdzv-endpoint="$head:{job.port}"')
     shell = shell.replace("--rdzv-id=JOB", '--rdzv-id="$SLURM_JOB_ID"')
     body = _TRAINING.format(

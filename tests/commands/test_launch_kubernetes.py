@@ -1,4 +1,4 @@
-"""`bertie launch kubernetes`: the YAML is read by another library, has fields that the API knows, and holds any text."""
+"""`bertie launch kubernetes`: the YAML has only fields that the API knows, and holds any text."""
 
 import json
 import tomllib

@@ -1,4 +1,4 @@
-"""`bertie launch slurm`: the files are right for sbatch and bash, and really run, with programs that stand for Slurm's."""
+"""`bertie launch slurm`: sbatch and bash read the files rightly, and they run, with stand-ins for Slurm's programs."""
 
 import os
 import shlex
