@@ -6,7 +6,6 @@ The file is made in ``_slurm_file`` and ``_kubernetes_file``.
 from typing import Any, Literal
 
 from bertie import config, registry
-from bertie.basic import Basic
 from bertie.commands._kubernetes_file import KubernetesSettings, kubernetes_file
 from bertie.commands._launch_job import SLICED, TRAINING, Job, check, name_from, refuse_line_ends
 from bertie.commands._recipe_files import settings_file
@@ -22,14 +21,14 @@ def launch(
     file: Positional[str],
     flags: Positional[tuple[str, ...]] = (),
     *,
-    out: Basic[str | None] = None,
-    name: Basic[str | None] = None,
-    nodes: Basic[int] = 1,
-    gpus: Basic[int] = 0,
+    out: str | None = None,
+    name: str | None = None,
+    nodes: int = 1,
+    gpus: int = 0,
     processes: int | None = None,
-    cpus: Basic[int] = 8,
-    memory: Basic[int | None] = None,
-    slices: Basic[int | None] = None,
+    cpus: int = 8,
+    memory: int | None = None,
+    slices: int | None = None,
     grace: int = 300,
     restarts: int = 10,
     port: int = 29400,
