@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Literal, Protocol, overload
 
+from bertie.commands._kubernetes_file import KubernetesSettings
 from bertie.commands._new_model import ModelSettings
+from bertie.commands._slurm_file import SlurmSettings
 from bertie.commands.check import CheckReport
 from bertie.commands.command import Report
 from bertie.commands.compare import RunComparison
@@ -350,6 +352,25 @@ def finetune(
     resume: bool = ...,
     accept_changes: bool = ...,
 ) -> FinetuneReport: ...
+def launch(
+    engine: Literal["slurm", "kubernetes"],
+    file: str | Rows,
+    flags: Sequence[str] = ...,
+    *,
+    out: str | None = ...,
+    name: str | None = ...,
+    nodes: int = ...,
+    gpus: int = ...,
+    processes: int | None = ...,
+    cpus: int = ...,
+    memory: int | None = ...,
+    slices: int | None = ...,
+    grace: int = ...,
+    restarts: int = ...,
+    port: int = ...,
+    slurm: SlurmSettings | Mapping[str, object] = ...,
+    kubernetes: KubernetesSettings | Mapping[str, object] = ...,
+) -> Report: ...
 def predict(
     model: str,
     texts: Sequence[str] | Rows | str = ...,

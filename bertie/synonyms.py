@@ -225,5 +225,8 @@ COMMANDS = {
     "environment": "doctor",
     "repeat": "run",
     "resume": "run",
+    "submit": "launch",
+    "slurm": "launch",
+    "kubernetes": "launch",
 }
 """bertie's commands by other tools' names for them."""

@@ -29,17 +29,19 @@ def doctor() -> Diagnosis:
     """Say what this installation has, what is broken or missing, and what to do about it.
 
     It looks at the packages and their versions, the processor, memory and their limits, the C++ kernels and why each
-    runs as it does, the GPU, the backends, and the space on disk. Kernels that this machine doesn't have yet are built
-    and checked. Nothing else changes.
+    runs as it does, the GPU, the backends, the space on disk, and what several machines need to work together: address,
+    port, shared memory and open files. Kernels that this machine doesn't have yet are built and checked. Nothing else
+    changes.
 
     Returns:
         Lines with the state ok, note or problem, and a remedy. The exit code is 3 if there is a problem.
     """
     lines = package_lines()
     try:
+        from bertie.commands._cluster import cluster_lines
         from bertie.commands._equipment import equipment_lines
 
-        lines += equipment_lines()
+        lines += [*equipment_lines(), *cluster_lines()]
     except ImportError as error:
         what = f"the machine can't be examined, because {error.name or 'a package'} can't be imported: {error}"
         lines.append(Line("machine", "problem", what, "install bertie again, in a new environment"))
