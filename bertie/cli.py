@@ -26,11 +26,7 @@ if TYPE_CHECKING:
 # The order of the overview, as users need the commands; those not listed here come last.
 LIFE = (
     *("demo", "check", "train_tokenizer", "prepare_corpus", "advise", "pretrain", "finetune", "evaluate", "predict"),
-<<<<<<< HEAD
-    *("seal", "compare", "search", "serve", "export", "convert", "show", "run", "doctor"),
-=======
-    *("compare", "search", "serve", "export", "convert", "show", "run", "launch", "doctor"),
->>>>>>> launch
+    *("seal", "compare", "search", "serve", "export", "convert", "show", "run", "launch", "doctor"),
 )
 USAGE = """usage: bertie COMMAND [ARGUMENTS] [--FLAGS]
 
