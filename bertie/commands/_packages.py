@@ -25,6 +25,7 @@ PURPOSES = {
     "onnx": "use models that were exported for ONNX Runtime",
     "openvino": "run models in OpenVINO",
     "selection": "drop near duplicates and other languages from a corpus",
+    "ray": "prepare corpora and predict on a Ray cluster",
     "serve": "answer requests over HTTP",
     "mlflow": "let MLflow show the figures of runs",
     "tensorboard": "let TensorBoard show the figures of runs",

@@ -1,4 +1,4 @@
-"""Several processes under torchrun train the model of one process, also after a kill and with another number."""
+"""Several processes under torchrun train the model of one process, also after one of them was killed."""
 
 import os
 import random
@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from bertie.training.journal import read
 
-COMMON = [*["--device", "cpu", "--threads", "1", "--training.log-every", "1", "--seed", "3"]]
+COMMON = ["--device", "cpu", "--threads", "1", "--training.log-every", "1", "--seed", "3"]
 PRETRAIN = [
     *[
         "pretrain",
@@ -72,17 +72,28 @@ def lone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def begin(folder: Path, out: str, processes: int) -> "subprocess.Popen[bytes]":
+    """Start a run of several processes, and return after some of its steps."""
+    torchrun = subprocess.Popen(
+        command(*PRETRAIN, out=out, processes=processes), cwd=folder, env=environment(), stderr=subprocess.DEVNULL
+    )
+    while torchrun.poll() is None and not any(row["step"] >= 4 for row in read(folder / out / "metrics.jsonl")):
+        time.sleep(0.01)
+    return torchrun
+
+
 def test_a_killed_process_is_started_again_and_the_model_is_that_of_one_process(lone: Path) -> None:
-    with subprocess.Popen(
-        command(*PRETRAIN, out="two", processes=2), cwd=lone, env=environment(), stderr=subprocess.DEVNULL
-    ) as torchrun:
-        metrics = lone / "two" / "metrics.jsonl"
-        while torchrun.poll() is None and not any(row["step"] >= 4 for row in read(metrics)):
-            time.sleep(0.01)
-        lock = lone / "two" / ".lock"
-        os.kill(int(lock.read_text()), signal.SIGKILL)
+    with begin(lone, "two", 2) as torchrun:
+        os.kill(int((lone / "two" / ".lock").read_text()), signal.SIGKILL)
         assert torchrun.wait() == 0
     assert_same(lone / "one", lone / "two")
+
+
+def test_one_process_continues_what_two_began(lone: Path) -> None:
+    with begin(lone, "fewer", 2) as torchrun:
+        torchrun.terminate()
+        assert torchrun.wait() != 0
+    assert_same(lone / "one", run(lone, *PRETRAIN, "--resume", out="fewer"))
 
 
 def test_a_last_batch_of_one_item_leaves_a_process_without_work(lone: Path) -> None:
