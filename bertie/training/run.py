@@ -86,11 +86,12 @@ def run(job: RunSpec, folder: RunFolder) -> RunState:
                 this.evaluate()
                 done = done or this.selection.exhausted
                 this.time_from_here()
-            stop.requested = next((said[1] for said in step.notes if said[1]), None)  # the same in every process
-            if done or stop.requested or this.save_due():
+            # Several processes stop after the step in which they told each other of the signal.
+            asked = stop.requested if group.size == 1 else next((said[1] for said in step.notes if said[1]), None)
+            if done or asked or this.save_due():
                 saved = this.state.step if this.save() else saved
                 this.time_from_here()
-            _stop(stop, folder, saved, done=done)
+            _stop(asked, folder, saved, done=done)
             if done:
                 break
     if not group.leads:
@@ -117,10 +118,10 @@ def _evaluation_due(job: RunSpec, step: int) -> bool:
     return _due(step, job.training.evaluate_every) or (job.training.evaluate_each_epoch and _due(step, job.epoch_steps))
 
 
-def _stop(stop: Stop, folder: RunFolder, saved: int, *, done: bool) -> None:
-    """Stop the run if a signal came."""
-    if stop.requested and not done:
-        raise Interrupted(f"{stop.requested}: saved at step {saved}; resume it with --resume --out {folder.path}")
+def _stop(asked: str | None, folder: RunFolder, saved: int, *, done: bool) -> None:
+    """Stop the run if a signal of this name came."""
+    if asked and not done:
+        raise Interrupted(f"{asked}: saved at step {saved}; resume it with --resume --out {folder.path}")
 
 
 class _Run:
