@@ -66,7 +66,8 @@ def test_every_number_explains_itself(
     assert "bertie/tasks/masked_lm.py:" in tab.locator("dialog").text_content()
     assert "scores = softmax(logit_table(outputs, some))  # (rows, V)" in tab.locator("dialog pre").all_text_contents()
     tab.keyboard.press("Escape")
-    assert tab.locator("dialog").count() == 0 and tab.evaluate("document.activeElement.className") == "number"
+    tab.wait_for_selector("dialog", state="detached")  # it leaves the page a moment after it closes
+    assert tab.evaluate("document.activeElement.className") == "number"
 
     tab.locator(".cell").nth(2).click()
     tab.locator(".bipartite button.token").nth(1).click()
@@ -77,6 +78,7 @@ def test_every_number_explains_itself(
     assert found["q · k"] / math.sqrt(32) == pytest.approx(found["s"], abs=1e-4)
     assert tab.locator("dialog h2").text_content() == "Attention weight: layer 2, head 1"
     tab.click("dialog >> text=Close")
+    tab.wait_for_selector("dialog", state="detached")
 
     for level in (0, 2):
         tab.locator("#vectors .switch").nth(1).locator("button").nth(level).click()
@@ -85,6 +87,7 @@ def test_every_number_explains_itself(
         y = (found["x"] - found["m"]) / math.sqrt(found["v"] + found["ε"]) * found["g"] + found["b"]
         assert y == pytest.approx(found["y"], abs=1e-4)
         tab.keyboard.press("Escape")
+        tab.wait_for_selector("dialog", state="detached")
 
 
 def test_readers_guess_before_the_model(
