@@ -168,6 +168,7 @@ def test_the_page_works_with_the_keyboard_and_fits_a_phone(
     tab.keyboard.press("Enter")
     assert tab.evaluate("document.querySelector('dialog').scrollWidth <= 360")
     tab.keyboard.press("Escape")
+    tab.wait_for_selector("dialog", state="detached")
     tab_to(".cell")
     tab.keyboard.press("End")
     assert tab.locator(".headview h3").text_content() == "Layer 2, head 2"
@@ -180,6 +181,7 @@ def test_the_page_works_with_the_keyboard_and_fits_a_phone(
     tab.keyboard.press("Enter")
     assert tab.locator("dialog h2").text_content().startswith("Number 2 of the vector")
     tab.keyboard.press("Escape")
+    tab.wait_for_selector("dialog", state="detached")
     tab_to("#stage")
     tab.keyboard.press("ArrowLeft")
     assert tab.locator("#slider output").text_content().startswith("Step 20")
