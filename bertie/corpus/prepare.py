@@ -113,7 +113,7 @@ def prepare(
         save_tokenizer(loaded, folder / TOKENIZER_FOLDER)
         tally = Tally()
         number = processes_for(files, num_processes)
-        with selecting(files, select, asdict(settings), out, number) as selected:
+        with selecting(files, select, settings.reading(), out, number) as selected:
             take = take if selected is None else selected.take
             documents = read_documents(files, **settings.reading(), tally=tally)
             encode = Encode(str((folder / TOKENIZER_FOLDER).resolve()), settings.sentences, chosen)

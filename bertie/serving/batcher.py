@@ -120,16 +120,19 @@ class Batcher:
         with self._changed:
             now = self._clock()
             # A sweep reads all that wait, so it is not done for each of thousands of refusals a second.
-            is_full = self.tokens + tokens > self.limits.queue or self.tokens >= self._most()
-            if is_full and not 0.0 <= now - self._swept < _BETWEEN_SWEEPS:
+            if not self._has_room(tokens) and not 0.0 <= now - self._swept < _BETWEEN_SWEEPS:
                 self._waiting.sweep(now)
                 self._swept = now
-            waiting = self.tokens
-            if waiting + tokens <= self.limits.queue and waiting < self._most():
+            if self._has_room(tokens):
                 return
             if not self._is_overloaded:
                 self._is_overloaded, self._credit = True, 0.0
+            waiting = self.tokens
         raise self._busy(waiting, tokens)
+
+    def _has_room(self, tokens: int) -> bool:
+        waiting = self.tokens
+        return waiting + tokens <= self.limits.queue and waiting < self._most()
 
     def overload(self) -> RequestError | None:
         """Return the refusal of a request before it is read, or None if it may try.
@@ -199,7 +202,7 @@ class Batcher:
         with self._changed:
             self._computing = self._waiting.take(self._clock(), hurry=self._closing)
             entries = self._computing
-            self._computed = sum(entry.size for entry in entries)
+            tokens = self._computed = sum(entry.size for entry in entries)
         if not entries:
             return False
         begun = self._clock()
@@ -210,7 +213,6 @@ class Batcher:
         with self._changed:
             self._computing, self._computed = [], 0
             self._changed.notify_all()
-        tokens = sum(entry.size for entry in entries)
         self._credit = min(self._credit, self.limits.batch) + tokens
         if seconds > 0:
             speed = tokens / seconds

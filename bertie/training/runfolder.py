@@ -19,7 +19,7 @@ import torch
 
 from bertie import progress
 from bertie.errors import DataError, SettingsError
-from bertie.files.atomic import disk_errors, sha256_file
+from bertie.files.atomic import disk_errors, sha256_file, write_text
 from bertie.files.lock import hold
 from bertie.training import parallel
 from bertie.training import record as records
@@ -100,7 +100,7 @@ class RunFolder:
             path.mkdir(parents=True, exist_ok=True)
             folder = cls(path, _lock(path) if parallel.group().leads else None)
         if folder.writes and (launch := os.environ.get("TORCHELASTIC_RUN_ID")):
-            (path / LAUNCH).write_text(launch, encoding="utf-8")
+            write_text(path / LAUNCH, launch)
         folder.accepts_changes = bool(parameters.get("accept_changes"))
         parameters = {name: value for name, value in parameters.items() if name != "accept_changes"}
         folder.command, folder.settings = command, flat(parameters)

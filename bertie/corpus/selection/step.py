@@ -7,7 +7,6 @@ them again.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,6 @@ from bertie.corpus.selection.fingerprints import HASHES, algorithm
 from bertie.corpus.selection.select import Selection, SelectSettings, select
 from bertie.corpus.selection.units import SHINGLE
 from bertie.corpus.shards import CorpusWriter
-
-_READING = ("bad_utf8", "documents", "text_column", "sentences")  # settings that decide what a document is
 
 
 @dataclass(frozen=True)
@@ -75,7 +72,7 @@ def selecting(
     Args:
         files: the files of the text.
         settings: which documents to drop; nothing is done if that is None or drops and reports nothing.
-        reading: the settings of the corpus.
+        reading: arguments of `read_file`.
         out: the corpus folder.
         num_processes: number of processes.
 
@@ -88,18 +85,11 @@ def selecting(
     if settings is None or not settings.selects:
         yield None
         return
-    read = partial(
-        read_file,
-        bad_utf8=reading["bad_utf8"],
-        separator=reading["documents"],
-        text_column=reading["text_column"],
-        join_lines=reading["sentences"] == "split",
-    )
     folder = out.with_name(f"{out.name}.selection")
     selection = select(
         files,
-        read=lambda path, tally: read(path, tally=tally),
-        reading={name: reading[name] for name in _READING},
+        read=lambda path, tally: read_file(path, **reading, tally=tally),
+        reading=reading,
         settings=settings,
         folder=folder,
         num_processes=num_processes,

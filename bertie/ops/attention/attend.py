@@ -79,8 +79,8 @@ def attend(
     Returns:
         (T, N, D), in the dtype of `query`.
     """
+    keys = _dropout_of(noise, site) if dropout > 0.0 else (0, 0, 0, 0)
     if bias is not None:
-        keys = _dropout_of(noise, site) if dropout > 0.0 else (0, 0, 0, 0)
         settings = settings_of(layout.key_offsets, causal, -1 if window is None else window, dropout, *keys)
         factor = 1.0 / math.sqrt(query.shape[-1]) if scale is None else scale
         return biased(query, key, value, layout.query_offsets, layout.key_offsets, settings, bias, factor)
@@ -95,7 +95,7 @@ def attend(
         causal,
         -1 if window is None else window,
         dropout,
-        *(_dropout_of(noise, site) if dropout > 0.0 else (0, 0, 0, 0)),
+        *keys,
     )
     assert isinstance(output, Tensor)
     return output

@@ -31,8 +31,8 @@ def settings_of(
     dropout: float,
     first: int,
     second: int,
-    begin: int = 0,
-    longest: int = 0,
+    begin: int,
+    longest: int,
 ) -> kernel.Settings:
     """Return the settings of both passes; dropout needs the number of hash words a query, one for two keys.
 

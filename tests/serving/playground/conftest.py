@@ -5,6 +5,7 @@ Without a browser its tests are skipped; with BERTIE_REQUIRE_BROWSER=1 they fail
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import threading
@@ -186,16 +187,12 @@ def stages_of() -> Callable[[Predictor[Any], int], list[Stage]]:
 
 
 @pytest.fixture
-def open_live(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
-    """Return what writes and opens the page of a model; errors in the console and requests fail the test."""
+def open_file(browser: Any) -> Iterator[Callable[..., Any]]:
+    """Return what opens a file. Errors in the console, and requests for anything else, fail the test."""
     contexts, wrong = [], []
 
-    def go(
-        predictor: Predictor[Any], *, width: int = 1100, name: str = "model", settings: Any = None, **more: Any
-    ) -> Any:
-        file = tmp_path / f"page{len(contexts)}.html"
-        file.write_text(live_page(predictor, name, **more).content, encoding="utf-8")
-        context = browser.new_context(viewport={"width": width, "height": 800}, **(settings or {}))
+    def go(file: Path, *, ready: str = ".cell >> nth=3", width: int = 1100, height: int = 800, **settings: Any) -> Any:
+        context = browser.new_context(viewport={"width": width, "height": height}, **{"locale": "en-US", **settings})
         contexts.append(context)
         tab = context.new_page()
         tab.set_default_timeout(15_000)
@@ -203,13 +200,46 @@ def open_live(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
         tab.on("console", lambda message: wrong.append(message.text) if message.type in ("error", "warning") else None)
         tab.on("pageerror", lambda error: wrong.append(str(error)))
         tab.goto(file.as_uri())
-        tab.wait_for_selector(".value")
+        tab.wait_for_selector(ready)
         return tab
 
     yield go
     for context in contexts:
         context.close()
     assert [one for one in wrong if not one.startswith("data:image/svg")] == []
+
+
+@pytest.fixture
+def open_live(open_file: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
+    """Return what writes the page of a model and opens it by `open_file`."""
+    numbers = itertools.count()
+
+    def go(
+        predictor: Predictor[Any], *, width: int = 1100, name: str = "model", settings: Any = None, **more: Any
+    ) -> Any:
+        file = tmp_path / f"page{next(numbers)}.html"
+        file.write_text(live_page(predictor, name, **more).content, encoding="utf-8")
+        return open_file(file, ready=".value", width=width, **(settings or {}))
+
+    return go
+
+
+@pytest.fixture
+def tabbing() -> Callable[[Any, int], Callable[[str], None]]:
+    """Return what makes `tab_to` for a page: it presses Tab, at most so often, until an element has the focus."""
+
+    def make(page: Any, most: int) -> Callable[[str], None]:
+        def tab_to(selector: str) -> None:
+            for _ in range(most):
+                page.keyboard.press("Tab")
+                if page.evaluate("selector => document.activeElement.matches(selector)", selector):
+                    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none", selector
+                    return
+            pytest.fail(f"no tab leads to {selector}")
+
+        return tab_to
+
+    return make
 
 
 @pytest.fixture

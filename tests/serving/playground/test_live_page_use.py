@@ -141,20 +141,16 @@ def test_hostile_texts_are_only_texts(
 
 
 def test_the_page_works_with_the_keyboard_and_fits_a_phone(
-    both: dict[str, Predictor[Any]], open_live: Callable[..., Any], stages_of: Callable[..., Any]
+    both: dict[str, Predictor[Any]],
+    open_live: Callable[..., Any],
+    stages_of: Callable[..., Any],
+    tabbing: Callable[..., Any],
 ) -> None:
     stages = stages_of(both["en"], 2)
     tab = open_live(both["en"], width=360, stages=stages, last_step=30, curve=[(1, 2.0), (30, 1.0)])
     assert tab.evaluate("document.documentElement.scrollWidth") <= 360
 
-    def tab_to(selector: str) -> None:
-        for _ in range(90):
-            tab.keyboard.press("Tab")
-            if tab.evaluate("selector => document.activeElement.matches(selector)", selector):
-                assert tab.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none", selector
-                return
-        pytest.fail(f"no tab leads to {selector}")
-
+    tab_to = tabbing(tab, 90)
     tab_to("#switches button")
     tab_to("#field-text")
     tab.keyboard.press("Control+A")

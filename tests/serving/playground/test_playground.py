@@ -188,21 +188,13 @@ def test_hostile_text_is_only_text(open_page: Callable[..., Any], hostile_texts:
     assert page.locator("main :is(script, img, iframe, style, math, a), main svg:not(.lines)").count() == 0
 
 
-def test_everything_works_with_the_keyboard(open_page: Callable[..., Any]) -> None:
+def test_everything_works_with_the_keyboard(open_page: Callable[..., Any], tabbing: Callable[..., Any]) -> None:
     page = open_page("fill")
     settled(page)
     page.wait_for_selector(".cell >> nth=3")
 
-    def tab_to(selector: str) -> None:
-        for _ in range(60):
-            page.keyboard.press("Tab")
-            if page.evaluate("selector => document.activeElement.matches(selector)", selector):
-                outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
-                assert outline != "none", selector
-                return
-        pytest.fail(f"no tab leads to {selector}")
-
     page.evaluate("document.activeElement.blur()")
+    tab_to = tabbing(page, 60)
     tab_to("#switches button")
     tab_to(".models button")
     tab_to("#field-text")

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,29 +49,6 @@ def make_page(playground_hub: Hub, tmp_path: Path) -> Callable[..., Path]:
         return file
 
     return make
-
-
-@pytest.fixture
-def open_file(browser: Any) -> Iterator[Callable[..., Any]]:
-    """Return what opens a file. Errors in the console, and requests for anything else, fail the test."""
-    contexts, wrong = [], []
-
-    def go(file: Path, *, width: int = 1100, height: int = 800, **settings: Any) -> Any:
-        context = browser.new_context(viewport={"width": width, "height": height}, **{"locale": "en-US", **settings})
-        contexts.append(context)
-        tab = context.new_page()
-        tab.set_default_timeout(15_000)
-        tab.on("request", lambda request: None if request.url == file.as_uri() else wrong.append(request.url))
-        tab.on("console", lambda message: wrong.append(message.text) if message.type in ("error", "warning") else None)
-        tab.on("pageerror", lambda error: wrong.append(str(error)))
-        tab.goto(file.as_uri())
-        tab.wait_for_selector(".cell >> nth=3")
-        return tab
-
-    yield go
-    for context in contexts:
-        context.close()
-    assert [one for one in wrong if not one.startswith("data:image/svg")] == []
 
 
 @pytest.mark.parametrize("pair", [None, PAIR])
@@ -201,17 +178,12 @@ def test_hostile_texts_are_only_texts(
         assert tab.locator("main :is(script, img, iframe, style, math, a), main svg:not(.lines)").count() == 0
 
 
-def test_the_page_works_with_the_keyboard(make_page: Callable[..., Path], open_file: Callable[..., Any]) -> None:
+def test_the_page_works_with_the_keyboard(
+    make_page: Callable[..., Path], open_file: Callable[..., Any], tabbing: Callable[..., Any]
+) -> None:
     tab = open_file(make_page("films", "the cat sat"))
 
-    def tab_to(selector: str) -> None:
-        for _ in range(20):
-            tab.keyboard.press("Tab")
-            if tab.evaluate("selector => document.activeElement.matches(selector)", selector):
-                assert tab.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none", selector
-                return
-        pytest.fail(f"no tab leads to {selector}")
-
+    tab_to = tabbing(tab, 20)
     tab_to("#switches button")
     tab_to(".cell")
     tab.keyboard.press("End")
