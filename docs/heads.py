@@ -1,4 +1,6 @@
-"""Measure which heads appear when in a pre-training: python docs/heads.py LABEL RUN TEXT
+"""Measure which heads appear when in a pre-training, at the checkpoints that a run kept.
+
+    python docs/heads.py LABEL RUN TEXT
 
 RUN is a run folder with kept checkpoints (`--training.keep`), of an encoder of BERT's kind. TEXT is a file of held-out
 text, whose first long lines are read. For each checkpoint and each layer, docs/studies/heads.json gets the weights of
@@ -67,9 +69,7 @@ def measure(encoder: Any, batches: Sequence[Batch]) -> list[dict[str, float]]:
                 sums[layer, 1] += _diagonal(weights, 1)
                 sums[layer, 2] += (weights * same)[:, again].sum((1, 2))
     share = sums / torch.tensor([len(batches), len(batches), max(1, repeats)])[None, :, None]
-    return [
-        {"neighbour": round(float(layer[:2].max()), 4), "same": round(float(layer[2].max()), 4)} for layer in share
-    ]
+    return [{"neighbour": round(float(layer[:2].max()), 4), "same": round(float(layer[2].max()), 4)} for layer in share]
 
 
 def _diagonal(weights: Tensor, offset: int) -> Tensor:

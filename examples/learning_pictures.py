@@ -116,6 +116,33 @@ def leaving(say: Say) -> Drawing:
     return sheet
 
 
+def appearing(say: Say) -> Drawing:
+    """Draw how much the head that looks most at a neighbour looks at it, at the checkpoints of runs of both starts."""
+    sheet = Drawing(700, 390, say("Heads that look at a neighbour", "看邻居的头"))
+    axes = Axes(sheet, 60, 84, 610, 252, (0, 1), (0, 1))
+    axes.frame(
+        (0, 0.2, 0.4, 0.6, 0.8, 1),
+        (0, 0.25, 0.5, 0.75, 1),
+        say("million tokens", "百万词元"),
+        say("weight on one neighbour, mean over the tokens", "对一个邻居的权重，各词元的平均"),
+    )
+    names = []
+    for start, layer, colour in (
+        ("neighbours", 0, BLUE),
+        ("neighbours", 1, GREEN),
+        ("paper", 0, ORANGE),
+        ("paper", 1, PLUM),
+    ):
+        chosen = [run["points"] for run in runs_of("heads") if run["label"].startswith(f"{start}, seed")]
+        for points in chosen:
+            places = [axes.at(min(point["tokens"] / 1e6, 1), point["layers"][layer]["neighbour"]) for point in points]
+            sheet.line(places, colour=colour, arrow=False)
+        seeds = say(f"{len(chosen)} seeds", f"{len(chosen)} 个种子")
+        names.append((say(f"{start}, layer {layer + 1}, {seeds}", f"{start}，第 {layer + 1} 层，{seeds}"), colour))
+    legend(sheet, [(30, 24), (30, 46), (370, 24), (370, 46)], names)
+    return sheet
+
+
 def collapse(say: Say) -> Drawing:
     """Draw how alike the vectors at different [MASK]s are, and the share of [MASK]s that is right."""
     sheet = Drawing(700, 390, say("Cosine of the vectors at different [MASK]s", "不同 [MASK] 处向量的余弦"))

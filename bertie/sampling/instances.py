@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from bertie.corpus.shards import Corpus
 from bertie.sampling.plan import Plan
 from bertie.sampling.random import stream
-from bertie.sampling.sampler import Sampler
+from bertie.sampling.sampler import Sampler, shares
 from bertie.tokenizer.tokenizer import Tokenizer
 
 _MASKS = 0x3A5C  # the purpose of the instances' keys: to draw masks
@@ -61,12 +61,62 @@ def joined(parts: Sequence[Instances]) -> Instances:
     )
 
 
-def draw_instances(
-    sampler: Sampler, step: int, tokenizer: Tokenizer, *, rank: int = 0, num_ranks: int = 1
-) -> Instances:
-    """Gather the instances of a step, or one process's part of them."""
-    epoch, chosen = sampler.instances(step, rank=rank, num_ranks=num_ranks)
+def draw_instances(sampler: Sampler, step: int, tokenizer: Tokenizer) -> Instances:
+    """Gather the instances of a step."""
+    epoch, chosen = sampler.instances(step)
     return gather(sampler.corpus, sampler.plan(epoch), chosen, tokenizer, seed=sampler.seed, epoch=epoch)
+
+
+@dataclass(frozen=True)
+class Share:
+    """The instances of one process, as part of a batch."""
+
+    instances: Instances | None
+    """None if the process has none."""
+    first_key: NDArray[np.uint64]
+    """(1,) key of the batch's first instance."""
+    tokens_before: int
+    """Tokens of the batch before the share."""
+    sequences_before: int
+    """Instances of the batch before the share."""
+    longest: int
+    """Tokens of the batch's longest instance."""
+    num_tokens: int
+    """Tokens of the whole batch."""
+
+
+def draw_share(sampler: Sampler, steps: Sequence[int], tokenizer: Tokenizer, *, rank: int, num_ranks: int) -> Share:
+    """Gather one process's instances of a batch that is made of several steps of the sampler.
+
+    The lengths of the others are known from the plan, so nothing else of them is read.
+
+    Args:
+        sampler: of the corpus.
+        steps: consecutive steps, at least one.
+        tokenizer: tokenizer whose [CLS] and [SEP] are inserted.
+        rank: number of the process, from 0.
+        num_ranks: number of processes.
+    """
+    located = [sampler.instances(step) for step in steps]
+    lengths = np.concatenate([sampler.plan(epoch).lengths[numbers] for epoch, numbers in located])
+    edges = shares(lengths, num_ranks)
+    first, last = int(edges[rank]), int(edges[rank + 1])
+    parts, start = [], 0
+    for epoch, numbers in located:
+        own = numbers[max(0, first - start) : max(0, last - start)]
+        if len(own):
+            plan = sampler.plan(epoch)
+            parts.append(gather(sampler.corpus, plan, own, tokenizer, seed=sampler.seed, epoch=epoch))
+        start += len(numbers)
+    epoch, numbers = located[0]
+    return Share(
+        instances=joined(parts) if parts else None,
+        first_key=stream(sampler.seed, _MASKS, epoch, numbers[:1]),
+        tokens_before=int(lengths[:first].sum()),
+        sequences_before=first,
+        longest=int(lengths.max()),
+        num_tokens=int(lengths.sum()),
+    )
 
 
 def gather(

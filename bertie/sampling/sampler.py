@@ -1,8 +1,8 @@
-"""Choose the instances of each step: a pure function of (corpus, seed, step, number of processes).
+"""Choose the instances of each step: a pure function of (corpus, seed, step).
 
 The plan of an epoch is cut, in its order, into batches of at most `batch_tokens` tokens. The last two batches of an
 epoch share their tokens evenly, so that no update rests on a handful of sequences. Batches are the same for any number
-of processes. Each process takes its own part of them.
+of processes; `shares` divides them.
 """
 
 from collections.abc import Callable
@@ -68,27 +68,11 @@ class Sampler:
         epoch = int(np.searchsorted(self._first_steps, step, side="right")) - 1
         return epoch, step - self._first_steps[epoch]
 
-    def instances(self, step: int, *, rank: int = 0, num_ranks: int = 1) -> tuple[int, NDArray[np.int64]]:
-        """Return the epoch of a step and the numbers of its instances in that epoch's plan.
-
-        Args:
-            step: number of the step, from 0.
-            rank: number of the process, from 0. Its part is consecutive and has about as many tokens as any other.
-            num_ranks: number of processes that share the batch.
-
-        Raises:
-            SettingsError: the step has fewer instances than processes.
-        """
+    def instances(self, step: int) -> tuple[int, NDArray[np.int64]]:
+        """Return the epoch of a step and the numbers of its instances in that epoch's plan."""
         epoch, batch = self.locate(step)
-        plan, edges = self._epoch(epoch)
-        numbers = np.arange(edges[batch], edges[batch + 1])
-        if len(numbers) < num_ranks:
-            raise SettingsError(
-                f"step {step} has {len(numbers)} sequences for {num_ranks} processes; raise --batch-tokens above "
-                f"{self.batch_tokens}, or use fewer processes"
-            )
-        parts = _shares(plan.lengths[numbers], num_ranks)
-        return epoch, numbers[parts[rank] : parts[rank + 1]]
+        edges = self._epoch(epoch)[1]
+        return epoch, np.arange(edges[batch], edges[batch + 1])
 
     def _epoch(self, epoch: int) -> tuple[Plan, NDArray[np.int64]]:
         if epoch not in self._epochs:
@@ -114,10 +98,15 @@ def _edges(lengths: NDArray[np.int64], budget: int) -> NDArray[np.int64]:
     return np.asarray(edges, np.int64)
 
 
-def _shares(lengths: NDArray[np.int64], num_parts: int) -> NDArray[np.int64]:
-    """Cut a batch into consecutive parts of about equally many tokens, none of them empty: edges of the parts."""
-    middles = np.cumsum(lengths) - lengths / 2
+def shares(lengths: NDArray[np.int64], num_parts: int) -> NDArray[np.int64]:
+    """Cut a batch into consecutive parts of about equally many tokens: edges of the parts.
+
+    No part is empty, unless there are fewer instances than parts; then the last parts are.
+    """
     inner = np.arange(1, num_parts)
+    if len(lengths) < num_parts:
+        return np.minimum(np.arange(num_parts + 1), len(lengths))
+    middles = np.cumsum(lengths) - lengths / 2
     edges = np.searchsorted(middles, lengths.sum() * inner / num_parts)
     edges = np.maximum.accumulate(np.maximum(edges, inner) - inner) + inner  # each edge above the one before ...
     edges = np.minimum(edges, len(lengths) - num_parts + inner)  # ... and an instance left for each later part

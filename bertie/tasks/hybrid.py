@@ -74,6 +74,10 @@ class Hybrid(MaskedLM):
         """Tell for each key whether it makes a batch causal if it is the batch's first key."""
         return uniform(stream(keys, _MODE)) < self.causal_rate
 
+    def of_step(self, first_key: Keys) -> Self:
+        """Return the task with masked batches only, or with causal batches only, as the step's first key decides."""
+        return replace(self, causal_rate=float(self.draws_causal(first_key).any()))
+
     def objectives(self) -> Sequence[Self]:
         """Return the task with masked batches only and with causal batches only; itself if it has one kind only."""
         if self.causal_rate in (0.0, 1.0):

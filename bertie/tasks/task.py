@@ -247,6 +247,11 @@ class Task(ABC, Generic[ItemT, OutputsT, PredictionT]):
         del done
         return self
 
+    def of_step(self, first_key: Keys) -> Self:
+        """Return the task of one step of pre-training, by the key (1,) of the first instance of its whole batch."""
+        del first_key
+        return self
+
     def objectives(self) -> Sequence[Task[ItemT, OutputsT, PredictionT]]:
         """Return the tasks to evaluate, each on the whole dev corpus: one for each objective that a run draws from."""
         return (self,)

@@ -17,14 +17,15 @@ from bertie import progress
 from bertie.batch import Batch
 from bertie.corpus.shards import Corpus
 from bertie.errors import SettingsError
-from bertie.sampling.instances import draw_instances, joined
+from bertie.ops.dropout.op import Place
+from bertie.sampling.instances import draw_share
 from bertie.sampling.positions import first_positions
 from bertie.sampling.random import permutation
 from bertie.sampling.sampler import Sampler
 from bertie.tasks.task import Task
 from bertie.tokenizer.tokenizer import Tokenizer
 from bertie.training.activations import Activations
-from bertie.training.loop import StepBatches
+from bertie.training.loop import StepBatches, longest_of
 from bertie.training.parallel import group
 from bertie.training.schedule import BATCH_PARTS, Stage, batch_parts, stage_at
 from bertie.training.settings import ScheduleSettings
@@ -88,18 +89,23 @@ def corpus_feed(
             length = stages[number].length
             samplers = {number: Sampler(corpus, seed=seed, length=length, batch_tokens=size, plan=task.corpus_plan())}
         parts = range(stage_step, stage_step + (batch_parts(done, schedule) if grows else 1))
-        instances = joined([draw_instances(samplers[number], part, tokenizer) for part in parts])
-        batch = task.at(done).encode(instances, tokenizer, instances.keys)
-        if schedule.random_positions and stages[number].length < longest:
-            first = first_positions(instances.keys[batch.rows.numpy()], batch.lengths.numpy(), longest=longest)
-            batch = batch.begun_at(torch.from_numpy(first))
-        step, stage_step, tokens = step + 1, parts.stop, tokens + batch.num_tokens
+        share = draw_share(samplers[number], parts, tokenizer, rank=group().rank, num_ranks=group().size)
+        micro: list[Batch] = []
+        if (instances := share.instances) is not None:
+            batch = task.at(done).of_step(share.first_key).encode(instances, tokenizer, instances.keys)
+            if schedule.random_positions and stages[number].length < longest:
+                first = first_positions(instances.keys[batch.rows.numpy()], batch.lengths.numpy(), longest=longest)
+                batch = batch.begun_at(torch.from_numpy(first))
+            micro = [batch] if task.compares_items else batch.split(micro_tokens)
+        drawn = share.num_tokens if group().size > 1 else sum(part.num_tokens for part in micro)
+        step, stage_step, tokens = step + 1, parts.stop, tokens + drawn
         after = {"step": step, "tokens": tokens, "stage": number, "stage_step": stage_step}
         if varies:
             after["length"] = stages[number].length
         epoch, index = samplers[number].locate(stage_step - 1)
-        micro, owners = _divided(batch, task, micro_tokens)
-        yield StepBatches(micro, after, f"epoch {epoch}, batch {index}, stage {number}", owners)
+        place = Place(share.tokens_before, share.sequences_before, share.longest)
+        origin = f"epoch {epoch}, batch {index}, stage {number}"
+        yield StepBatches(micro, after, origin, place, drawn)
 
 
 def table_feed(
@@ -141,32 +147,34 @@ def table_feed(
         if activations is not None:
             batch = activations.attach(batch, chosen)
         step += 1
-        parts, owners = _divided(batch, task, micro_tokens)
-        yield StepBatches(parts, {"step": step}, f"epoch {epoch}, batch {index}", owners)
+        micro, place = _own_part(batch, task, micro_tokens)
+        yield StepBatches(micro, {"step": step}, f"epoch {epoch}, batch {index}", place, batch.num_tokens)
 
 
-def _divided(batch: Batch, task: Task, micro_tokens: int) -> tuple[list[Batch], tuple[int, ...]]:
-    """Divide a batch among the processes of the run by tokens, in order, and each share into micro-batches.
+def _own_part(batch: Batch, task: Task, micro_tokens: int) -> tuple[list[Batch], Place]:
+    """Divide a batch among the processes of the run by tokens, in order, and take the part of this process.
 
     Returns:
-        The micro-batches and the process of each. A process may have none.
+        Its micro-batches, none if it has no part, and their place in the batch.
     """
     if task.compares_items:
-        return [batch], ()
-    workers = group().size
+        return [batch], Place(longest=longest_of([batch]))
+    workers, longest = group().size, longest_of([batch])
     if workers == 1:
-        return batch.split(micro_tokens), ()
+        return batch.split(micro_tokens), Place(longest=longest)
     arrays = batch.arrays
     middles = (arrays.offsets[1:] + arrays.offsets[:-1]) / 2
     owners = (middles * workers / arrays.offsets[-1]).astype(np.int64)
     if any(name.startswith("item.") for name in arrays.targets):
         _, first = np.unique(arrays.rows, return_index=True)
         owners = owners[first][arrays.rows]  # sequences of an item stay together
-    shares = [(worker, np.flatnonzero(owners == worker)) for worker in range(workers)]
-    micro = [
-        (worker, part) for worker, share in shares if len(share) for part in batch.select(share).split(micro_tokens)
-    ]
-    return [part for _, part in micro], tuple(worker for worker, _ in micro)
+    own, before = np.flatnonzero(owners == group().rank), np.flatnonzero(owners < group().rank)
+    others = batch.select(before) if len(before) else None
+    target = None if others is None else others.target
+    place = Place(
+        0 if others is None else others.num_tokens, len(before), longest, 0 if target is None else target.num_tokens
+    )
+    return batch.select(own).split(micro_tokens) if len(own) else [], place
 
 
 class _Truncation:

@@ -7,7 +7,7 @@ the loss is divided once, by its count over all micro-batches of the step, which
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -26,16 +26,23 @@ from bertie.training.precision import compute
 
 @dataclass(frozen=True)
 class StepBatches:
-    """The micro-batches of one step, and the state of the feed after them."""
+    """One process's micro-batches of a step, and the state of the feed after the step."""
 
     batches: list[Batch]
-    """Of all processes, in the order of the step's batch."""
+    """In the order of the step's batch; empty if the process has nothing to compute."""
     state: dict[str, Any] = field(default_factory=dict)
     """What the feed needs to continue from here."""
     origin: str = ""
     """Names the data for an error message ("epoch 2, batch 17")."""
-    owners: tuple[int, ...] = ()
-    """The process that computes each micro-batch; empty: process 0 computes all."""
+    place: Place | None = None
+    """Place of the first micro-batch in the step's batch, if other processes have parts of it."""
+    tokens: int | None = None
+    """Tokens of the whole batch, if other processes have parts of it."""
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of the step, of all processes."""
+        return sum(batch.num_tokens for batch in self.batches) if self.tokens is None else self.tokens
 
 
 @dataclass(frozen=True)
@@ -97,9 +104,8 @@ def train(
     for number, draw in enumerate(draws, start):
         model.train()
         group.enter("computing", number)
-        sums = _accumulate(
-            model, task, draw, number=number, precision=precision, device=device, seed=seed, rank=group.rank
-        )
+        counts = total_counts(group.exchange(_counts(task, draw.batches)))
+        sums = _accumulate(model, task, draw, counts, number=number, precision=precision, device=device, seed=seed)
         written = {name: (repr(value), repr(count)) for name, (value, count) in sums.items()}
         messages = group.exchange([written, note()], ends_step=True)
         group.sum_gradients(model)
@@ -120,35 +126,47 @@ def train(
         with compute(precision, device):  # for Muon's products; the rest of an update is elementwise, in fp32
             optimizer.step()
         model.zero_grad()
-        tokens = sum(batch.num_tokens for batch in draw.batches)
-        yield Step(number + 1, tokens, learning_rate, norm, figures, draw.state, [said for _, said in messages])
+        yield Step(
+            number + 1, draw.num_tokens, learning_rate, norm, figures, draw.state, [said for _, said in messages]
+        )
+
+
+def _counts(task: Task, batches: Iterable[Batch]) -> dict[str, float]:
+    """Add up the counts of the loss terms."""
+    return total_counts(task.counts(batch) for batch in batches)
+
+
+def total_counts(each: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """Add up counts by name. They are whole numbers, so the order doesn't matter."""
+    counts: dict[str, float] = {}
+    for some in each:
+        for name, count in some.items():
+            counts[name] = counts.get(name, 0.0) + count
+    return counts
 
 
 def _accumulate(
     model: nn.Module,
     task: Task,
     draw: StepBatches,
+    counts: Mapping[str, float],
     *,
     number: int,
     precision: Literal["fp32", "bf16"],
     device: torch.device,
     seed: int,
-    rank: int,
 ) -> dict[str, tuple[float, float]]:
-    """Add up the gradients of this process's micro-batches and return the sum and the count of each figure."""
-    counts: dict[str, float] = {}
-    for batch in draw.batches:
-        for name, count in task.counts(batch).items():
-            counts[name] = counts.get(name, 0.0) + count
+    """Add up the gradients of this process's micro-batches and return the sum and the count of each figure.
+
+    Each term of the loss is divided by its count over all processes.
+    """
     sums: dict[str, tuple[float, float]] = {}
 
     def add(name: str, value: float, count: float) -> None:
         before = sums.get(name, (0.0, 0.0))
         sums[name] = (before[0] + value, before[1] + count)
 
-    for (batch, place), owner in zip(_places(draw.batches), draw.owners or [rank] * len(draw.batches), strict=True):
-        if owner != rank:
-            continue
+    for batch, place in _places(draw):
         moved = batch.to(device)
         with compute(precision, device):
             loss = task.loss(model(moved, Noise(seed, number, place=place)), moved)
@@ -164,12 +182,17 @@ def _accumulate(
     return sums
 
 
-def _places(batches: list[Batch]) -> Iterator[tuple[Batch, Place]]:
+def _places(draw: StepBatches) -> Iterator[tuple[Batch, Place]]:
     """Yield each micro-batch with its place in the step, by which dropout is drawn."""
-    targets = [batch.target for batch in batches if batch.target is not None]
-    longest = max((batch.max_length for batch in (*batches, *targets)), default=0)
-    tokens, sequences, target_tokens = 0, 0, 0
-    for batch in batches:
-        yield batch, Place(tokens, sequences, longest, target_tokens)
+    place = draw.place or Place(longest=longest_of(draw.batches))
+    tokens, sequences, target_tokens = place.tokens, place.sequences, place.target_tokens
+    for batch in draw.batches:
+        yield batch, Place(tokens, sequences, place.longest, target_tokens)
         tokens, sequences = tokens + batch.num_tokens, sequences + len(batch)
         target_tokens += 0 if batch.target is None else batch.target.num_tokens
+
+
+def longest_of(batches: Iterable[Batch]) -> int:
+    """Return the tokens of the longest sequence, those of a decoder's side included."""
+    sides = [side for batch in batches for side in (batch, batch.target) if side is not None]
+    return max((side.max_length for side in sides), default=0)

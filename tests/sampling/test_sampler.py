@@ -1,7 +1,7 @@
 """Batches as a function of their step, and the tokens they are made of."""
 
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bertie.errors import SettingsError
-from bertie.sampling.instances import draw_instances
-from bertie.sampling.sampler import Sampler, _edges, _shares
+from bertie.sampling.instances import draw_instances, draw_share, joined
+from bertie.sampling.sampler import Sampler, _edges, shares
 
 
 def test_an_epoch_sees_every_instance_once_and_no_batch_is_too_large(generated: Any) -> None:
@@ -43,7 +43,7 @@ def test_no_batch_of_an_epoch_is_tiny(lengths: list[int], budget: int) -> None:
 @given(lengths=st.lists(st.integers(4, 128), min_size=1, max_size=60), data=st.data())
 def test_parts_of_a_batch(lengths: list[int], data: st.DataObject) -> None:
     num_parts = data.draw(st.integers(1, len(lengths)) | st.just(len(lengths)))
-    edges = _shares(np.asarray(lengths), num_parts).tolist()
+    edges = shares(np.asarray(lengths), num_parts).tolist()
     assert edges[0] == 0
     assert edges[-1] == len(lengths)
     assert len(edges) == num_parts + 1
@@ -54,27 +54,37 @@ def test_parts_of_a_batch(lengths: list[int], data: st.DataObject) -> None:
 
 
 def test_no_part_is_empty_beside_a_long_sequence() -> None:
-    assert _shares(np.array([128, 4, 4]), 3).tolist() == [0, 1, 2, 3]
-    assert _shares(np.array([4, 4, 128]), 3).tolist() == [0, 1, 2, 3]
-    assert _shares(np.array([128, 4, 4, 4]), 2).tolist() == [0, 1, 4]
+    assert shares(np.array([128, 4, 4]), 3).tolist() == [0, 1, 2, 3]
+    assert shares(np.array([4, 4, 128]), 3).tolist() == [0, 1, 2, 3]
+    assert shares(np.array([128, 4, 4, 4]), 2).tolist() == [0, 1, 4]
 
 
-@pytest.mark.parametrize("num_ranks", [1, 2, 3, 8])
-def test_any_number_of_processes_sees_the_same_batches(generated: Any, tiny_tokenizer: Any, num_ranks: int) -> None:
+@pytest.mark.parametrize("steps", [1, 3])
+@pytest.mark.parametrize("num_ranks", [1, 2, 3, 8, 60])
+def test_any_number_of_processes_sees_the_same_batches(
+    generated: Any, tiny_tokenizer: Any, num_ranks: int, steps: int
+) -> None:
     sampler = Sampler(generated, seed=1, length=64, batch_tokens=1024, plan="pairs")
-    for step in (0, 7, sampler.num_batches(0)):
-        whole = draw_instances(sampler, step, tokenizer=tiny_tokenizer)
-        parts = [draw_instances(sampler, step, tiny_tokenizer, rank=n, num_ranks=num_ranks) for n in range(num_ranks)]
+    for step in (0, 7, sampler.num_batches(0) - 1):
+        some = range(step, step + steps)
+        whole = joined([draw_instances(sampler, each, tiny_tokenizer) for each in some])
+        each = [draw_share(sampler, some, tiny_tokenizer, rank=n, num_ranks=num_ranks) for n in range(num_ranks)]
+        parts = [share.instances for share in each if share.instances is not None]
         for name in ("tokens", "segments", "labels", "keys"):
             together = np.concatenate([getattr(part, name) for part in parts])
             assert np.array_equal(together, getattr(whole, name))
+        assert len(parts) == min(num_ranks, len(whole))
         assert max(len(part.tokens) for part in parts) <= len(whole.tokens) / num_ranks + 64
+        for share, before in zip(each, accumulate(map(len, parts), initial=0), strict=False):
+            assert share.sequences_before == before
+            assert share.tokens_before == whole.offsets[before]
+        assert {(share.num_tokens, share.longest, int(share.first_key[0])) for share in each} == {
+            (len(whole.tokens), int(np.diff(whole.offsets).max()), int(whole.keys[0]))
+        }
 
 
-def test_more_processes_than_sequences(generated: Any) -> None:
-    sampler = Sampler(generated, seed=1, length=64, batch_tokens=64, plan="pairs")
-    with pytest.raises(SettingsError, match=r"for 99 processes; raise --batch-tokens above 64"):
-        sampler.instances(0, rank=0, num_ranks=99)
+def test_processes_without_a_sequence() -> None:
+    assert shares(np.array([5, 9]), 4).tolist() == [0, 1, 2, 2, 2]
 
 
 def test_a_step_means_the_same_however_it_is_reached(generated: Any) -> None:

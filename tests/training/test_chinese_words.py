@@ -11,7 +11,7 @@ import pytest
 from bertie.commands._chinese_words import warn_of_single_characters
 from bertie.corpus.prepare import PrepareSettings, prepare
 from bertie.corpus.shards import Corpus
-from bertie.sampling.instances import draw_instances, joined
+from bertie.sampling.instances import draw_instances, draw_share, joined
 from bertie.sampling.sampler import Sampler
 from bertie.tasks.masked_lm import MaskedLM
 from bertie.tasks.pretraining import Pretraining
@@ -86,7 +86,8 @@ def test_words_are_hidden_together(
 def test_parts_of_a_step_are_the_step(corpora: dict[str, Corpus], tokenizer: Tokenizer) -> None:
     sampler = Sampler(corpora["words"], seed=1, length=64, batch_tokens=2048, plan="texts")
     whole = draw_instances(sampler, 2, tokenizer)
-    parts = [draw_instances(sampler, 2, tokenizer, rank=rank, num_ranks=2) for rank in range(2)]
+    shares = [draw_share(sampler, [2], tokenizer, rank=rank, num_ranks=2) for rank in range(2)]
+    parts = [share.instances for share in shares if share.instances is not None]
     task = MaskedLM(masking="word")
     told = {}
     for instances in (whole, *parts, joined(parts)):

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from bertie.training.journal import read
 
-COMMON = ["--device", "cpu", "--threads", "1", "--training.log-every", "1", "--seed", "3"]
+COMMON = ["--device", "cpu", "--threads", "1", "--precision", "fp32", "--training.log-every", "1", "--seed", "3"]
 PRETRAIN = [
     *[
         "pretrain",
