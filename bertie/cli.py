@@ -33,6 +33,8 @@ USAGE = """usage: bertie COMMAND [ARGUMENTS] [--FLAGS]
 A complete BERT system: from raw text to a vocabulary, an encoder, fine-tuned models and scores.
 
 """
+SHARED = {"pretrain", "finetune", "doctor"}
+"""Commands whose work several processes of torchrun can share."""
 RESOURCE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EIO, errno.EFBIG}
 
 
@@ -68,19 +70,39 @@ def _dispatch(words: list[str]) -> int:
         run = importlib.import_module("bertie.commands.run")
         file = run.settings_file(words[0])
         name, words = run.command_of(file), ["--config", str(file), *words[1:]]
+    if name not in SHARED and _num_processes() > 1:
+        return _refuse_to_share(name)
     _share_the_machine()
     function = getattr(registry.load("commands", name), name)
     # Imported here, because the overview and a wrong command name need no parser.
     parameters, output = importlib.import_module("bertie.flags").parse(function, words)
     progress.set_quiet(output.quiet)
     report: Report = function(**parameters)
-    if os.environ.get("RANK", "0") != "0" and "TORCHELASTIC_RUN_ID" in os.environ:
+    if _num_processes() > 1 and os.environ.get("RANK", "0") != "0":
         return report.exit_code  # torchrun started several processes, and the first prints
     width = {"width": shutil.get_terminal_size().columns} if sys.stdout and sys.stdout.isatty() else {}
     code = _print(fit_json(report.as_json()) if output.json else fit(report.as_text(**width))) or report.exit_code
     if report.next_command and not (output.json or output.quiet):
         progress.note(f"next: {report.next_command}")
     return code
+
+
+def _num_processes() -> int:
+    """Return the number of processes that torchrun started; 1 without it."""
+    size = os.environ.get("WORLD_SIZE", "1") if "TORCHELASTIC_RUN_ID" in os.environ else "1"
+    return int(size) if size.isdecimal() else 1
+
+
+def _refuse_to_share(name: str) -> int:
+    """Refuse a command that every process would do as a whole; the first process says so."""
+    if os.environ.get("RANK", "0") != "0":
+        return 2
+    shown = name.replace("_", "-")
+    runner = f", or divide it by bertie {shown} --runner slice" if name in ("prepare_corpus", "predict") else ""
+    raise SettingsError(
+        f"torchrun started {_num_processes()} processes, and each would do all the work of bertie {shown}; run it "
+        f"without torchrun{runner}. Only pretrain and finetune share their work among processes"
+    )
 
 
 def _share_the_machine(state: Path = Path("/proc/loadavg")) -> None:
