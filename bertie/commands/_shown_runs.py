@@ -106,16 +106,24 @@ def _progress(folder: Path, state: str, values: Mapping[str, Any], settings: Map
         seconds = results.get("seconds")
         took = f" in {seconds:,.0f} seconds" if isinstance(seconds, int | float) else ""
         return f"finished after {results.get('steps', '?')} steps{took}"
-    step = values.get("last_train", {}).get("step", 0)
-    goal = next(
-        (f" of {settings[name]} {name}" for name in ("steps", "tokens", "epochs", "budget") if name in settings), ""
-    )
+    last = values.get("last_train", {})
     holder = ""
     if state == "running":
         holder = f" (process {(folder / '.lock').read_text(encoding='utf-8', errors='replace').strip()[:20]})"
     saved = values["checkpoints"]
     kept = f"; the newest checkpoint is {saved[-1]}" if saved else "; without a checkpoint it begins again"
-    return f"{state}{holder} at step {step}{goal if goal else ''}{kept}"
+    return f"{state}{holder} at step {last.get('step', 0)}{_goal(last, settings)}{kept}"
+
+
+def _goal(last: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+    """Return the length of a run, as it was given; tokens with those that are done."""
+    if "steps" in settings:
+        return f" of {settings['steps']} steps"
+    if isinstance(tokens := settings.get("tokens"), int) and isinstance(done := last.get("tokens", 0), int):
+        return f", with {done:,} of {tokens:,} tokens"
+    if "epochs" in settings:
+        return f" of {settings['epochs']} epochs"
+    return f" of a run of {settings['budget']}" if "budget" in settings else ""
 
 
 def _last(line: Mapping[str, Any]) -> str:

@@ -61,6 +61,21 @@ def test_a_run_that_goes_on_or_was_killed(tmp_path: Path) -> None:
     assert "unfinished at step 7 of 100 steps; without a checkpoint it begins again" in report.as_text()
 
 
+def test_the_length_of_a_run_as_it_was_given(tmp_path: Path) -> None:
+    settings = {
+        "tokens": 33_000_000,
+        "epochs": 2,
+        "budget": "20m",
+    }
+    said = ("at step 7, with 1,234 of 33,000,000 tokens;", "at step 7 of 2 epochs;", "at step 7 of a run of 20m;")
+    for (name, value), words in zip(settings.items(), said, strict=True):
+        opening: dict[str, Any] = {"resume": False, "data": "x", "settings_file": config}
+        with RunFolder.open(tmp_path / name, "pretrain", {name: value}, **opening) as folder:
+            with Journal(folder.metrics) as lines:
+                lines.write({"kind": "train", "step": 7, "tokens": 1234, "loss": 2.0})
+        assert words in show(tmp_path / name).as_text()
+
+
 def test_a_checkpoint(tmp_path: Path) -> None:
     saved = checkpoint.save(tmp_path / "checkpoints", step=2, tensors={"a": torch.arange(9)}, state={})
     (tmp_path / "config.toml").write_text('command = "pretrain"\n')
