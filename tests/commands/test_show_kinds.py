@@ -70,9 +70,9 @@ def test_the_length_of_a_run_as_it_was_given(tmp_path: Path) -> None:
     said = ("at step 7, with 1,234 of 33,000,000 tokens;", "at step 7 of 2 epochs;", "at step 7 of a run of 20m;")
     for (name, value), words in zip(settings.items(), said, strict=True):
         opening: dict[str, Any] = {"resume": False, "data": "x", "settings_file": config}
-        with RunFolder.open(tmp_path / name, "pretrain", {name: value}, **opening) as folder:
-            with Journal(folder.metrics) as lines:
-                lines.write({"kind": "train", "step": 7, "tokens": 1234, "loss": 2.0})
+        run = RunFolder.open(tmp_path / name, "pretrain", {name: value}, **opening)
+        with run as folder, Journal(folder.metrics) as lines:
+            lines.write({"kind": "train", "step": 7, "tokens": 1234, "loss": 2.0})
         assert words in show(tmp_path / name).as_text()
 
 
