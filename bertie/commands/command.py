@@ -80,6 +80,35 @@ class Report:
         lines = [self.title, *capture.get().splitlines()]
         return "\n".join(line.rstrip() for line in lines).rstrip()
 
+    def _repr_html_(self) -> str:
+        """Return the report as a notebook shows it: the figures, the loss over a run, a link to the run's page."""
+        from bertie.tasks import _html
+
+        parts = [f"<b>{_html.safe(self.title)}</b>"]
+        if self.text is not None:
+            return f'{parts[0]}<pre style="background:none">{_html.safe(self.text)}</pre>'
+        singles, records = _split(self.as_table())
+        page = singles.pop("report", "")
+        named = {name.replace("_", " "): value for name, value in singles.items()}
+        parts += [_loss_curve(self.values), _html.figures(named)]
+        for name, rows in records.items():
+            parts += [f"<div>{_html.safe(name.replace('_', ' '))}</div>", _html.table_of(rows)]
+        if page.endswith(".html"):
+            parts.append(f'<a href="{_html.safe(page)}" target="_blank">{_html.safe(page)}</a>')
+        return "".join(parts)
+
+
+def _loss_curve(values: dict[str, Any]) -> str:
+    """Return the training loss of a run that has just ended, as a small picture; empty for other reports."""
+    folder = values.get("folder")
+    if not isinstance(folder, str) or not (Path(folder) / "metrics.jsonl").is_file():
+        return ""
+    from bertie.tasks import _html
+    from bertie.training.journal import read
+
+    steps = [row for row in read(Path(folder) / "metrics.jsonl") if row.get("kind") == "train"]
+    return _html.curve("training loss", [(row["step"], row["loss"]) for row in steps])
+
 
 def _split(values: dict[str, Any], prefix: str = "") -> tuple[dict[str, str], dict[str, list[dict[str, Any]]]]:
     """Split figures into single ones, as text, and lists of records; groups are flattened to dotted names."""

@@ -29,6 +29,7 @@ from bertie.formats.format import Bundle
 from bertie.inference.forward import MAX_TOKENS, forward, numbered
 from bertie.inference.network import described, without_gradients
 from bertie.inference.opening import open_graph, read_any
+from bertie.inference.predictions import Predictions, shown
 from bertie.inference.same_folder import check_same, mark_of, version_of
 from bertie.items.text import unlabelled
 from bertie.nn.device import check_threads, resolve_device, say_forked, set_threads
@@ -216,16 +217,17 @@ class Predictor(Generic[P]):
         if is_table(items):
             items = items_of(items, self._read, columns)
         elif is_row(items):
-            return next(self.stream(items_of([items], self._read, columns), bar=bar or None))
+            (item,) = items_of([items], self._read, columns)
+            return shown(item, next(self.stream([item], bar=bar or None)))
         elif columns is not None:
             raise SettingsError("columns need a table; a list of texts has no columns")
         items = as_texts(items)
         # A tuple is a pair, which is one item, and so is an object that is not iterable.
         if isinstance(items, str | bytes | tuple | Mapping) or not isinstance(items, Iterable):
-            return next(self.stream([items], bar=bar or None))
+            return shown(items, next(self.stream([items], bar=bar or None)))
         total = len(items) if isinstance(items, Sized) else None
-        with progress.late_bar("Predicting", total=total) if bar is None else nullcontext(bar or None) as shown:
-            return list(self.stream(items, bar=shown))
+        with progress.late_bar("Predicting", total=total) if bar is None else nullcontext(bar or None) as advanced:
+            return Predictions(self.stream(items, bar=advanced), items)
 
     def _read(self, path: Path, *, columns: Mapping[str, str] | None) -> Table[Any]:
         """Read a file in the same way as the model's training file."""

@@ -77,6 +77,12 @@ class Prediction(dict[str, Any]):
         """
         return field_table(items, predictions, width)
 
+    def _repr_html_(self) -> str:
+        """Return the prediction as a notebook shows it, with its item if it was predicted for that item alone."""
+        from bertie.tasks._html import page
+
+        return page([getattr(self, "_item", None)], [self])
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Copy and pickle the fields only, not the dictionary."""
         return type(self), tuple(getattr(self, part.name) for part in fields(self))  # type: ignore[arg-type]
