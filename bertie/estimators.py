@@ -62,6 +62,8 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         from bertie.formats.huggingface import write
 
         check_is_fitted(self, "predictor_")
+        if addresses.address_of(path):
+            raise SettingsError(f"{path}: save to a local folder, and copy it with the store's own tool")
         if Path(path).exists():
             raise SettingsError(f"{path} exists already; remove it or choose another name")
         write(self.predictor_.bundle, path)
@@ -71,10 +73,11 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         from bertie.formats.huggingface import read, resolve
         from bertie.inference.predictor import Predictor
         from bertie.nn.device import set_threads
+        from bertie.storage.inputs import local
 
         with _spoken(self.verbose):
             set_threads(self.threads)
-            return Predictor(read(resolve(folder), **more), device=self.device, max_tokens=self.batch_tokens)
+            return Predictor(read(resolve(local(folder)), **more), device=self.device, max_tokens=self.batch_tokens)
 
     def _predict(self, texts: Any) -> list[Any]:
         """Return a prediction for each text."""

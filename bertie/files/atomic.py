@@ -27,6 +27,8 @@ _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR,
 _NO_FSYNC = {errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.EACCES, errno.EPERM}
 _SECONDS_TO_WRITE_A_FILE = 3600
 _WAITS = (0.01, 0.05, 0.2)
+listeners: list[Callable[[Path], None]] = []
+"""Called with each file or folder that was written completely."""
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -71,6 +73,7 @@ def write_bytes(path: str | Path, content: bytes) -> None:
                 partial.unlink(missing_ok=True)
             raise
         _fsync_folder(path.parent)
+    _tell(path)
 
 
 @contextmanager
@@ -112,6 +115,7 @@ def atomic_folder(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
             if lock is not None:
                 os.close(lock)
         _fsync_folder(path.parent)
+    _tell(path)
 
 
 def publish(partial: Path, path: Path) -> None:
@@ -159,6 +163,11 @@ def disk_errors(path: str | Path) -> Iterator[None]:
         if error.errno in _REFUSED:
             raise SettingsError(f"can't write {path}: {error.strerror}; choose another path") from error
         raise
+
+
+def _tell(path: Path) -> None:
+    for listener in listeners:
+        listener(path)
 
 
 def _must_not_exist(path: Path) -> None:
