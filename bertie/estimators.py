@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bertie import progress
+from bertie import addresses, progress
 from bertie.commands._python import python_function
 from bertie.errors import DataError, SettingsError, missing_extra
 from bertie.items.text import Text

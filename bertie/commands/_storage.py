@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -75,13 +76,14 @@ def run_command(command: Callable[..., Kind], parameters: Mapping[str, Any], nam
     _refuse(name, parameters)
     from bertie.storage.outputs import pushed_meanwhile
 
+    resumable = "resume" in inspect.signature(command).parameters
     try:
         local = {key: value if key in _OUTPUTS else _local(key, value) for key, value in parameters.items()}
-        outputs = _outputs(name, parameters)
+        outputs = _outputs(name, parameters, resumable=resumable)
         local |= {key: output.path for key, output in outputs.items() if key in local}
         with ExitStack() as stack:
-            stack.enter_context(_uploaded(list(outputs.values()), resumable=bool("resume" in parameters)))
-            if outputs and "resume" in parameters:
+            stack.enter_context(_uploaded(list(outputs.values()), resumable=resumable))
+            if outputs and resumable:
                 stack.enter_context(pushed_meanwhile([each for key, each in outputs.items() if key in _live(name)]))
             return _renamed(command(**local))
     except BertieError as error:
@@ -176,33 +178,32 @@ def _refuse(name: str, parameters: Mapping[str, Any]) -> None:
         raise SettingsError("under torchrun, --out must be a folder that all processes share; copy it afterwards")
 
 
-def _outputs(name: str, parameters: Mapping[str, Any]) -> dict[str, Output]:
+def _outputs(name: str, parameters: Mapping[str, Any], *, resumable: bool) -> dict[str, Output]:
     """Open the outputs that are addresses, by parameter; OUT.parts as "parts"."""
     from bertie.storage.outputs import Output
 
     found: dict[str, Output] = {}
-    resumable, resume = "resume" in parameters, bool(parameters.get("resume"))
+    resume = bool(parameters.get("resume"))
     for key in _OUTPUTS & parameters.keys():
         address = addresses.address_of(parameters[key])
         if address is None:
             continue
         if addresses.is_pattern(address):
             raise SettingsError(f"--{key} {address} is a pattern; give one address")
-        beside = (name, key) in _BESIDE
+        beside, replace = (name, key) in _BESIDE, (name, key) in _REPLACED
         advice = "resume it with --resume, or choose another --out" if resumable else f"choose another --{key}"
         found[key] = Output(address)
-        found[key].open(resume=resume and not beside, replace=(name, key) in _REPLACED, advice=advice)
+        folder = not beside and not replace
+        found[key].open(folder=folder, resume=resume and folder, replace=replace, advice=advice)
         if beside:
             found["parts"] = Output(f"{address}.parts")
-            found["parts"].open(resume=resume, advice=advice)
+            found["parts"].open(folder=True, resume=resume, advice=advice)
     return found
 
 
 @contextmanager
 def _uploaded(outputs: list[Output], *, resumable: bool) -> Iterator[None]:
     """Upload outputs at the end: complete ones if the command ended well, else the state of a run."""
-    import shutil
-
     from bertie.storage.outputs import failed
 
     try:
@@ -222,10 +223,7 @@ def _uploaded(outputs: list[Output], *, resumable: bool) -> Iterator[None]:
                 raise failed(output, error) from error
     finally:
         for output in outputs:
-            if output.path.is_dir():
-                shutil.rmtree(output.path, ignore_errors=True)
-            else:
-                output.path.unlink(missing_ok=True)
+            output.release()
 
 
 def _push_state(output: Output) -> None:
@@ -243,13 +241,8 @@ def _renamed(result: Kind) -> Kind:
     """Return a report in which local copies have their addresses."""
     if not isinstance(result, Report):
         return result
-    return dataclasses.replace(
-        result,
-        title=addresses.shown(result.title),
-        values=_shown(result.values),
-        next_command=_shown(result.next_command),
-        text=_shown(result.text),
-    )
+    named = {field.name: _shown(getattr(result, field.name)) for field in dataclasses.fields(result) if field.init}
+    return dataclasses.replace(result, **named)
 
 
 def _shown(value: Any) -> Any:
@@ -260,6 +253,6 @@ def _shown(value: Any) -> Any:
         return value if text == str(value) else text
     if isinstance(value, dict):
         return {_shown(key): _shown(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
+    if type(value) in (list, tuple):
         return type(value)(_shown(each) for each in value)
     return value

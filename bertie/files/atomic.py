@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bertie import progress
+from bertie import addresses, progress
 from bertie.errors import ResourceError, SettingsError
 from bertie.files.lock import hold
 
@@ -36,13 +36,13 @@ def write_text(path: str | Path, text: str) -> None:
 
     Args:
         path: the file; missing parent folders are created.
-        text: its new content.
+        text: its new content; local copies of addresses get their addresses.
 
     Raises:
         ResourceError: the disk is full.
         SettingsError: the path can't be written to.
     """
-    write_bytes(path, text.encode("utf-8"))
+    write_bytes(path, addresses.shown(text).encode("utf-8"))
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:

@@ -1,7 +1,8 @@
 """Fetch files, folders and patterns by address into the cache, and give the path of the local copy."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,7 +14,8 @@ from bertie.storage.mark import MARK, Mark
 from bertie.storage.store import Item
 
 T = TypeVar("T")
-THREADS = 8
+_THREADS = 8
+_SHOWN_BYTES = 1_000_000
 
 
 def local(value: T) -> T:
@@ -126,15 +128,29 @@ def _bring(wanted: list[Wanted], address: str) -> None:
         for each in wanted:
             cache.bring(each)
         return
-    with (
-        progress.bar(f"Fetching {address}", total=sum(each.item.size for each in wanted) / 1e6, unit="MB") as bar,
-        ThreadPoolExecutor(THREADS) as pool,
-    ):
-        jobs = {pool.submit(cache.bring, each): each for each in wanted}
+    by_name = {each.address: each for each in wanted}
+    with moving(f"Fetching {address}", sum(each.item.size for each in wanted)) as advance:
+        each_of(list(by_name), lambda name: cache.bring(by_name[name]), lambda name: advance(by_name[name].item.size))
+
+
+@contextmanager
+def moving(title: str, num_bytes: int, *, shown: bool = True) -> Iterator[Callable[[int], None]]:
+    """Give a function that counts bytes; a bar shows them if they are more than a megabyte."""
+    if not shown or num_bytes < _SHOWN_BYTES:
+        yield lambda count: None
+        return
+    with progress.bar(title, total=num_bytes / 1e6, unit="MB") as bar:
+        yield lambda count: bar.advance(count / 1e6)
+
+
+def each_of(names: list[str], action: Callable[[str], None], done: Callable[[str], None]) -> None:
+    """Run an action for each name, several at a time; after an error no further ones begin."""
+    with ThreadPoolExecutor(_THREADS) as pool:
+        jobs = {pool.submit(action, name): name for name in names}
         try:
             for job in as_completed(jobs):
                 job.result()
-                bar.advance(jobs[job].item.size / 1e6)
+                done(jobs[job])
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise

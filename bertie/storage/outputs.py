@@ -5,11 +5,12 @@ loses the steps since the last checkpoint. Every upload of several files is a st
 new files, the mark that lists them, and only then the removal of files that the state no longer has.
 """
 
+import contextlib
 import os
 import secrets
+import shutil
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from bertie.errors import BertieError, ResourceError, SettingsError
 from bertie.files import atomic
 from bertie.files.atomic import sha256_file
 from bertie.storage import cache, mark, store
-from bertie.storage.inputs import THREADS, committed, refuse_outside
+from bertie.storage.inputs import committed, each_of, moving, refuse_outside
 from bertie.storage.mark import MARK, Mark
 
 PAUSE_SECONDS = 5.0
@@ -42,17 +43,18 @@ class Output:
         self.path = addresses.place(address)
         """The local file or folder that the command writes to."""
         self._owner = secrets.token_hex(8)
-        self._began = False
+        self._claimed = False
         self._complete = False
         self._entries: dict[str, dict[str, Any]] = {}  # files in the store: bytes and SHA-256
         self._garbage: set[str] = set()  # names that earlier uploads left
         self._stamps: dict[str, tuple[int, ...]] = {}  # of the local files when they were uploaded
         self._lock = threading.Lock()
 
-    def open(self, *, resume: bool = False, replace: bool = False, advice: str = "choose another name") -> None:
-        """Look what the store has, and bring it back to resume.
+    def open(self, *, folder: bool, resume: bool = False, replace: bool = False, advice: str = "remove it") -> None:
+        """Look what the store has, and bring it back to resume. A folder's mark is written before hours of work.
 
         Args:
+            folder: whether the command writes a folder.
             resume: whether to continue what is there.
             replace: whether to replace what is there.
             advice: what to do if something is there.
@@ -74,6 +76,9 @@ class Output:
             raise SettingsError(f"{self.address} exists already; {advice}")
         if resume and items and not half:
             self._bring_back(items, before)
+        if folder and (before is not None or not items):
+            self._write_mark(pending=sorted(self._garbage), complete=self._complete)
+            self._claimed = True
 
     def _bring_back(self, items: dict[str, store.Item], before: Mark | None) -> None:
         if set(items) == {""}:
@@ -83,16 +88,15 @@ class Output:
         items.pop("", None)
         refuse_outside(items, self.address)
         chosen, _ = committed(self.address, items)
+
         # Not from the cache: the run goes on writing to these files.
-        total = sum(item.size for item in chosen.values()) / 1e6
-        with progress.bar(f"Fetching {self.address}", total=total, unit="MB") as bar:
+        def get(name: str) -> None:
+            file = self.path / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            store.download(f"{self.address}/{name}", file, size=chosen[name].size)
 
-            def get(name: str) -> None:
-                file = self.path / name
-                file.parent.mkdir(parents=True, exist_ok=True)
-                store.download(f"{self.address}/{name}", file, size=chosen[name].size)
-
-            _each(get, list(chosen), lambda name: bar.advance(chosen[name].size / 1e6))
+        with moving(f"Fetching {self.address}", sum(item.size for item in chosen.values())) as advance:
+            each_of(list(chosen), get, lambda name: advance(chosen[name].size))
         if before is not None:
             self._complete = before.complete
             self._entries = {name: before.files[name] for name in chosen if name in before.files}
@@ -127,17 +131,17 @@ class Output:
         files = files_of(self.path)
         changed = [name for name, file in files.items() if self._stamps.get(name) != _stamp(file)]
         gone = (self._garbage | set(self._entries)) - set(files)
-        if not changed and not gone and self._complete >= complete:
+        if not (files or self._entries) or (not changed and not gone and self._complete >= complete):
             return
         self._check_owner()
         self._complete = False
         self._write_mark(pending=[*changed, *gone], complete=False)
-        self._began = True
-        sizes = {name: files[name].stat().st_size / 1e6 for name in changed if files[name].exists()}
+        self._claimed = True
+        sizes = {name: files[name].stat().st_size for name in changed if files[name].exists()}
         first = [name for name in changed if name.rpartition("/")[2] not in _LAST]
-        with _bar(f"Uploading {self.address}", sum(sizes.values()), shown=complete) as advance:
+        with moving(f"Uploading {self.address}", sum(sizes.values()), shown=complete) as advance:
             for names in (first, sorted(set(changed) - set(first))):
-                _each(lambda name: self._send(name, files[name]), names, lambda name: advance(sizes.get(name, 0.0)))
+                each_of(names, lambda name: self._send(name, files[name]), lambda name: advance(sizes.get(name, 0)))
         self._entries = {name: self._entries[name] for name in files}
         self._garbage = gone
         self._write_mark(pending=sorted(gone), complete=complete)
@@ -157,7 +161,7 @@ class Output:
         self._entries[name], self._stamps[name] = entry, stamp
 
     def _check_owner(self) -> None:
-        if not self._began:
+        if not self._claimed:
             return
         found = mark.read(self.address)
         if found is None or found.owner != self._owner:
@@ -182,8 +186,20 @@ class Output:
     def remove_everywhere(self) -> None:
         """Remove the files that this output has in the store, and the mark."""
         store.remove(f"{self.address}/{name}" for name in sorted({*self._entries, *self._garbage}))
-        if self._began or self._entries or self._garbage:
+        if self._claimed:
             store.remove([f"{self.address}/{MARK}"])
+
+    def release(self) -> None:
+        """Remove the mark of a folder of which nothing was uploaded, and the local files."""
+        if self._claimed and not self._entries and not self._garbage:
+            with contextlib.suppress(BertieError):  # an error of the command matters more
+                found = mark.read(self.address)
+                if found is not None and found.owner == self._owner and not found.files and not found.pending:
+                    store.remove([f"{self.address}/{MARK}"])
+        if self.path.is_dir():
+            shutil.rmtree(self.path, ignore_errors=True)
+        else:
+            self.path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -260,26 +276,3 @@ def _stamp(file: Path) -> tuple[int, ...]:
     except FileNotFoundError:
         raise _VanishedError from None
     return facts.st_ino, facts.st_size, facts.st_mtime_ns
-
-
-def _each(action: Callable[[str], None], names: list[str], done: Callable[[str], None]) -> None:
-    """Run an action for each name, several at a time; after an error no further ones begin."""
-    with ThreadPoolExecutor(THREADS) as pool:
-        jobs = {pool.submit(action, name): name for name in names}
-        try:
-            for job in as_completed(jobs):
-                job.result()
-                done(jobs[job])
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
-
-
-@contextmanager
-def _bar(title: str, total: float, *, shown: bool) -> Iterator[Callable[[float], None]]:
-    """Give a function that advances a bar in megabytes, or does nothing in the background."""
-    if not shown:
-        yield lambda amount: None
-        return
-    with progress.bar(title, total=total, unit="MB") as bar:
-        yield bar.advance

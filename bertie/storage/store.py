@@ -201,7 +201,7 @@ def _may_pass(error: Exception) -> bool:
     settled = FileNotFoundError | PermissionError | IsADirectoryError | NotADirectoryError | ImportError | ValueError
     if isinstance(error, settled) or _lacks_login(error):
         return False
-    return not (isinstance(error, OSError) and error.errno in _FULL_DISK)
+    return not (isinstance(error, OSError) and error.errno in _FULL_DISK | {errno.EINVAL})
 
 
 def _lacks_login(error: Exception) -> bool:
@@ -217,6 +217,8 @@ def _explained(error: Exception, address: str) -> BertieError:
     said = redacted((str(error).strip() or type(error).__name__).splitlines()[0])[:300]
     if isinstance(error, OSError) and error.errno in _FULL_DISK:
         return ResourceError(f"can't fetch {address}: {error.strerror}; free some space, or set BERTIE_CACHE")
+    if isinstance(error, OSError) and error.errno == errno.EINVAL:
+        return SettingsError(f"{address}: {said}; check the address")
     if _lacks_login(error):
         return SettingsError(f"{address}: no credentials ({said}); {_LOGIN}")
     if isinstance(error, PermissionError):
