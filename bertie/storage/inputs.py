@@ -63,12 +63,13 @@ def fetch(address: str) -> Path:
     return target
 
 
-def committed(address: str, items: Mapping[str, Item]) -> tuple[dict[str, Item], dict[str, str]]:
+def committed(address: str, items: Mapping[str, Item], *, told: bool = True) -> tuple[dict[str, Item], dict[str, str]]:
     """Choose the objects of a folder that belong to it, by the mark of its upload.
 
     Args:
         address: the folder.
         items: all objects in it, by name.
+        told: whether to note that the folder is of an unfinished run.
 
     Returns:
         The objects, and the checksums that can be checked, by name. All objects if bertie didn't upload the folder.
@@ -99,7 +100,7 @@ def committed(address: str, items: Mapping[str, Item]) -> tuple[dict[str, Item],
         changed = [name for name, entry in names.items() if plain[name].size != entry["bytes"]]
         if changed:
             raise DataError(f"{address} is damaged: the size of {mark.some(changed)} has changed; upload it again")
-    else:
+    elif told:
         progress.note(f"{address} belongs to a run that isn't finished; its last complete state is used")
     if others := sorted(set(plain) - set(names) - set(pending)):
         progress.note(f"{address}: left out, because they were not uploaded with it: {mark.some(others)}")

@@ -45,6 +45,7 @@ class Output:
         self._owner = secrets.token_hex(8)
         self._claimed = False
         self._complete = False
+        self._settled = True  # whether the mark lists what was uploaded
         self._entries: dict[str, dict[str, Any]] = {}  # files in the store: bytes and SHA-256
         self._garbage: set[str] = set()  # names that earlier uploads left
         self._stamps: dict[str, tuple[int, ...]] = {}  # of the local files when they were uploaded
@@ -87,7 +88,7 @@ class Output:
             return
         items.pop("", None)
         refuse_outside(items, self.address)
-        chosen, _ = committed(self.address, items)
+        chosen, _ = committed(self.address, items, told=False)
 
         # Not from the cache: the run goes on writing to these files.
         def get(name: str) -> None:
@@ -131,10 +132,12 @@ class Output:
         files = files_of(self.path)
         changed = [name for name, file in files.items() if self._stamps.get(name) != _stamp(file)]
         gone = (self._garbage | set(self._entries)) - set(files)
-        if not (files or self._entries) or (not changed and not gone and self._complete >= complete):
+        settled = self._settled and not changed and not gone and self._complete >= complete
+        if settled or not (files or self._entries):
             return
         self._check_owner()
-        self._complete = False
+        self._complete = self._settled = False
+        self._garbage.update(changed)
         self._write_mark(pending=[*changed, *gone], complete=False)
         self._claimed = True
         sizes = {name: files[name].stat().st_size for name in changed if files[name].exists()}
@@ -145,7 +148,7 @@ class Output:
         self._entries = {name: self._entries[name] for name in files}
         self._garbage = gone
         self._write_mark(pending=sorted(gone), complete=complete)
-        self._complete = complete
+        self._complete, self._settled = complete, True
         if gone:
             store.remove(f"{self.address}/{name}" for name in sorted(gone))
             self._garbage = set()
