@@ -56,9 +56,13 @@ def remote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FailingS
     monkeypatch.setattr(store, "_WAITS", (0.0, 0.0, 0.0))
     made = FailingStore()
     monkeypatch.setattr(store, "_opened", lambda scheme: made if scheme == "memory" else fsspec.filesystem(scheme))
-    for held in (MemoryFileSystem.store, MemoryFileSystem.pseudo_dirs):
-        held.clear()
+    _empty()
     yield made
-    for held in (MemoryFileSystem.store, MemoryFileSystem.pseudo_dirs):
-        held.clear()
+    _empty()
     addresses.set_folder(None)
+
+
+def _empty() -> None:
+    """Empty the one store in memory that fsspec has."""
+    MemoryFileSystem.store.clear()
+    MemoryFileSystem.pseudo_dirs[:] = [""]
