@@ -110,6 +110,7 @@ def overview() -> str:
         USAGE
         + "\n".join(lines)
         + "\n\nbertie COMMAND --help lists a command's arguments and flags. In Python: bertie.COMMAND(...)."
+        + "\nFiles and folders may be addresses of object stores, such as s3://bucket/corpus."
     )
 
 

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bertie import addresses, progress
+from bertie import progress
 from bertie.commands._python import python_function
 from bertie.errors import DataError, SettingsError, missing_extra
 from bertie.items.text import Text
@@ -62,8 +62,6 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         from bertie.formats.huggingface import write
 
         check_is_fitted(self, "predictor_")
-        if addresses.address_of(path):
-            raise SettingsError(f"{path}: save to a local folder, and copy it with the store's own tool")
         if Path(path).exists():
             raise SettingsError(f"{path} exists already; remove it or choose another name")
         write(self.predictor_.bundle, path)

@@ -152,8 +152,12 @@ def disk_errors(path: str | Path) -> Iterator[None]:
 
     Raises:
         ResourceError: the disk or the user's quota is full.
-        SettingsError: no permission, a read-only disk, or an invalid name.
+        SettingsError: no permission, a read-only disk, an invalid name, or the address of an object.
     """
+    if address := addresses.address_of(path):
+        raise SettingsError(
+            f"{address} can't be written from here; write a local file, and copy it with the store's tool"
+        )
     try:
         yield
     except OSError as error:

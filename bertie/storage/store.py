@@ -63,7 +63,11 @@ def items(address: str) -> dict[str, Item]:
         with contextlib.suppress(FileNotFoundError):
             found = store.find(address, detail=True)
         root = store._strip_protocol(address)
-        return {_relative(name, root): _item(facts) for name, facts in found.items() if facts.get("type") == "file"}
+        return {
+            _relative(name, root): _item(facts)
+            for name, facts in found.items()
+            if facts.get("type") == "file" and not name.endswith("/")  # some tools write objects that stand for folders
+        }
 
     return _attempt(look, address)
 

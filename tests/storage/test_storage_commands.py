@@ -215,6 +215,19 @@ def test_a_text_that_looks_like_an_address_stays_a_text(corpus: str, capsys: Any
     assert "memory" in capsys.readouterr().out
 
 
+def test_models_to_serve_keep_their_names(remote: Any) -> None:
+    from bertie.commands._storage import _local
+
+    remote.pipe("/b/m/config.json", b"{}")
+    named, plain, hub = _local("models", ("films=memory://b/m", "memory://b/m", "films=owner/model"))
+    assert named == f"films={plain}" and (Path(plain) / "config.json").is_file()
+    assert hub == "films=owner/model"
+    distill = _local(
+        "distill", config.validate(bertie.pretrain, {"distill": {"teacher": "memory://b/m"}}, partial=True)["distill"]
+    )
+    assert distill.teacher == plain
+
+
 def test_job_files_keep_addresses(remote: Any, tmp_path: Path, capsys: Any) -> None:
     (tmp_path / "c.toml").write_text('command = "pretrain"\ncorpus = "s3://b/corpus"\nout = "runs"\nsteps = 2\n')
     assert main(["launch", "slurm", str(tmp_path / "c.toml")]) in (0, 2)

@@ -226,6 +226,13 @@ def test_a_store_that_fails_does_not_stop_a_run(remote: Any, monkeypatch: Any, c
             pass
 
 
+def test_files_are_never_written_to_a_folder_named_like_a_scheme(remote: Any) -> None:
+    for path in ("memory://b/x", Path("memory://b/x")):
+        with pytest.raises(SettingsError, match="memory://b/x can't be written from here"):
+            write_bytes(path, b"1")
+    assert not Path("memory:").exists()
+
+
 def test_a_claim_without_content_goes(remote: Any) -> None:
     output = opened()
     assert json.loads(remote.cat(f"/b/corpus/{MARK}"))["complete"] is False
