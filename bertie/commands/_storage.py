@@ -37,8 +37,8 @@ _NEVER = {
     "demo": "it writes a folder to look around in",
     "doctor": "it examines this machine",
 }
-_PASSED_ON = frozenset({"launch"})
-"""Commands that only write addresses down, for commands on other machines."""
+_PASSED_ON = frozenset({"launch", "run"})
+"""Commands that pass addresses on: launch writes them into a job file, run calls another command."""
 
 
 def taking_addresses(command: Callable[P, Kind]) -> Callable[P, Kind]:
@@ -167,11 +167,13 @@ def _refuse(name: str, parameters: Mapping[str, Any]) -> None:
         raise SettingsError(f"{spoken} takes no addresses of object stores, because {_NEVER[name]}; give a local path")
     if name == "search" and _is_address("index", parameters.get("index")):
         raise SettingsError("--index needs a local file, because it may be read and written; the other files may not")
+    if name == "show" and parameters.get("accept_changes"):
+        raise SettingsError("--accept-changes writes to the folder that it shows; give a local folder")
     writes = any(_is_address(key, parameters.get(key)) for key in _OUTPUTS)
     runner = parameters.get("runner", "local")
     if runner == "ray" or (runner == "slice" and writes):
         raise SettingsError(
-            f"--runner {runner} needs folders that all machines share in place of {flag.replace('_', '-')}; give local "
+            f"--runner {runner} needs folders that all machines share in place of {flag.strip('_')}; give local "
             "paths, and copy the result"
         )
     if writes and int(os.environ.get("WORLD_SIZE", "1")) > 1:
@@ -234,7 +236,7 @@ def _push_state(output: Output) -> None:
         if output.path.is_dir():
             output.push(complete=False)
     except BertieError as error:
-        progress.warn(str(failed(output, error)))
+        progress.warn(str(failed(output, error, complete=False)))
 
 
 def _renamed(result: Kind) -> Kind:

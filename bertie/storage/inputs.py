@@ -41,7 +41,7 @@ def fetch(address: str) -> Path:
     cache.copies()
     target = addresses.place(address)
     if addresses.is_pattern(address):
-        found = store.matching(address)
+        found = {name: item for name, item in store.matching(address).items() if not name.endswith(f"/{MARK}")}
         if not found:
             raise SettingsError(f"no object matches {address}")
         _bring([Wanted(each, item, addresses.place(each)) for each, item in sorted(found.items())], address)

@@ -173,8 +173,8 @@ class Output:
     def _write_mark(self, *, pending: list[str] | None = None, complete: bool) -> None:
         mark.write(self.address, Mark(complete, self._entries, tuple(pending or ()), self._owner))
 
-    def keep_unsent(self) -> Path | None:
-        """Keep a complete output whose upload failed; return where it is now, with a mark for a copy by other tools."""
+    def keep_unsent(self, *, complete: bool) -> Path | None:
+        """Keep an output whose upload failed; return where it is now, with a mark for a copy by other tools."""
         if not self.path.exists():
             return None
         path = cache.unsent(self.path)
@@ -183,7 +183,7 @@ class Output:
             entries = {
                 name: {"bytes": file.stat().st_size, "sha256": sha256_file(file)} for name, file in names.items()
             }
-            (path / MARK).write_bytes(mark.content(Mark(complete=True, files=entries)))
+            (path / MARK).write_bytes(mark.content(Mark(complete, entries)))
         return path
 
     def remove_everywhere(self) -> None:
@@ -243,9 +243,9 @@ def _push_or_warn(output: Output) -> None:
         progress.warn(f"not uploaded: {error}. The run goes on; the upload is tried again after the next checkpoint")
 
 
-def failed(output: Output, error: BertieError) -> ResourceError:
+def failed(output: Output, error: BertieError, *, complete: bool = True) -> ResourceError:
     """Return the error for an output that was computed but couldn't be uploaded; the output is kept."""
-    address, path = output.address, output.keep_unsent()
+    address, path = output.address, output.keep_unsent(complete=complete)
     return ResourceError(
         f"{error}. What was computed is kept in {path}; copy it to {address} with the store's own tool, such as "
         "aws s3 cp --recursive or gcloud storage cp --recursive"

@@ -143,6 +143,34 @@ def test_a_stopped_run_goes_on_from_its_checkpoint_in_the_store(
     bertie.pretrain(out="memory://b/run", resume=True, **wishes)  # finished: nothing to do
 
 
+def test_several_seeds(corpus: str, texts: Any) -> None:
+    given: dict[str, Any] = {"corpus": corpus, "out": "memory://b/runs", "steps": 2, "seeds": (1, 2), **SHAPE}
+    bertie.pretrain(**given)
+    weights = texts.cat("/b/runs/seed-2/model/model.safetensors")
+    texts.rm_file("/b/runs/seed-2/model/model.safetensors")
+    with pytest.raises(DataError, match=r"the store has no seed-2/model/model\.safetensors"):
+        bertie.pretrain(resume=True, **given)
+    texts.pipe("/b/runs/seed-2/model/model.safetensors", weights)
+    bertie.pretrain(resume=True, **given)
+    assert bertie.load("memory://b/runs/seed-2/model")
+
+
+def test_a_state_that_cannot_be_uploaded_is_kept(
+    corpus: str, texts: Any, tmp_path: Path, break_off: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    wishes: dict[str, Any] = {"corpus": corpus, "steps": 8, "training": {"save_every": 2}, **SHAPE}
+    texts.failures["put_file"] = 10_000
+    break_off(at=6, out="memory://b/run", **wishes)
+    texts.failures["put_file"] = 0
+    (kept,) = (tmp_path / "cache" / "unsent").glob("*/run")
+    assert f"kept in {kept}" in capsys.readouterr().err
+    for file in kept.rglob("*"):
+        if file.is_file():
+            texts.pipe(f"/b/run/{file.relative_to(kept).as_posix()}", file.read_bytes())
+    bertie.pretrain(out="memory://b/run", resume=True, **wishes)
+    assert bertie.load("memory://b/run/model")
+
+
 def test_an_output_that_cannot_be_uploaded_is_kept(corpus: str, texts: Any, tmp_path: Path) -> None:
     texts.failures["put_file"] = 10_000
     with pytest.raises(ResourceError, match="What was computed is kept in") as caught:
@@ -190,6 +218,7 @@ def test_predictions_go_on_after_the_parts_in_the_store(
     [
         (["seal", "memory://b/out"], "shared folder"),
         (["demo", "--out", "memory://b/out"], "takes no addresses"),
+        (["show", "memory://b/m", "--accept-changes"], "give a local folder"),
         (["search", "model", "texts.txt", "q", "--index", "memory://b/i"], "--index needs a local file"),
         (["prepare-corpus", "a.txt", "--tokenizer", "t", "--out", "memory://b/c", "--runner", "slice"], "share"),
         (["prepare-corpus", "memory://b/a.txt", "--tokenizer", "t", "--out", "c", "--runner", "ray"], "share"),

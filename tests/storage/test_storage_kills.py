@@ -66,6 +66,7 @@ def wait_for(ready: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_killed_during_an_upload(machine: Machine, prepare_sentences: Callable[..., Path]) -> None:
     corpus = prepare_sentences(("cat", "dog", "sat"), count=30, lengths=(3, 6), document=6)
     source = corpus.parent
@@ -83,6 +84,7 @@ def test_killed_during_an_upload(machine: Machine, prepare_sentences: Callable[.
     machine.run(*words)
 
 
+@pytest.mark.slow
 def test_killed_while_it_trains(machine: Machine, prepare_sentences: Callable[..., Path]) -> None:
     corpus = prepare_sentences(("cat", "dog", "sat"), count=120, lengths=(3, 6), document=6)
     words = ["pretrain", "--corpus", str(corpus), "--steps", "400", "--training.save-every", "40", *SHAPE]
