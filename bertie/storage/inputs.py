@@ -77,7 +77,7 @@ def committed(address: str, items: Mapping[str, Item], *, told: bool = True) -> 
     Raises:
         DataError: the upload didn't end, or objects are missing or have another size.
     """
-    found, inner = mark.find(address)
+    found, inner = mark.find(address, has_own=MARK in items)
     plain = {name: item for name, item in items.items() if name.rpartition("/")[2] != MARK}
     if found is None:
         return plain, {}

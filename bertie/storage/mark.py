@@ -91,13 +91,20 @@ def is_inside(name: str) -> bool:
     return not PurePosixPath(name).is_absolute() and not any(part in ("", ".", "..") for part in parts)
 
 
-def find(address: str) -> tuple[Mark | None, str]:
-    """Return the mark of the nearest folder at or above an address, and the address's place in it."""
+def find(address: str, *, has_own: bool) -> tuple[Mark | None, str]:
+    """Return the mark of the nearest folder at or above an address, and the address's place in it.
+
+    Args:
+        address: the folder.
+        has_own: whether the folder has a mark of its own.
+    """
+    if has_own:
+        return read(address), ""
     scheme, _, rest = address.partition("://")
     parts = rest.split("/")
-    for depth in range(len(parts), 0, -1):
+    for depth in range(len(parts) - 1, 0, -1):
         # A user who may read a part of a bucket only is denied what is above it.
-        mark = read(f"{scheme}://{'/'.join(parts[:depth])}", may_be_denied=depth < len(parts))
+        mark = read(f"{scheme}://{'/'.join(parts[:depth])}", may_be_denied=True)
         if mark is not None:
             inner = "/".join(parts[depth:])
             return mark, inner and f"{inner}/"
