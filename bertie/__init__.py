@@ -20,7 +20,8 @@ def load(path: str | os.PathLike[str], task: Any = None, **settings: Any) -> Any
     """Load a model for prediction.
 
     Args:
-        path: a local model folder, or a hub id such as ``bert-base-uncased``.
+        path: a local model folder, an address such as ``s3://bucket/model``, or a hub id such as
+            ``bert-base-uncased``.
         task: name of a task, or a ``bertie.Task``; read from the model's settings when None.
         **settings: passed to ``bertie.inference.predictor.load`` (device, batch size, ...).
 
@@ -32,15 +33,17 @@ def load(path: str | os.PathLike[str], task: Any = None, **settings: Any) -> Any
         DataError: the folder holds no model that bertie can read.
     """
     from bertie.inference.predictor import load as open_model
+    from bertie.storage.inputs import local
 
-    return open_model(path, task=task, **settings)
+    return open_model(local(path), task=task, **settings)
 
 
 def encoder(path: str | os.PathLike[str]) -> Any:
     """Load the encoder of a model, to use it inside your own torch module.
 
     Args:
-        path: a local model folder, or a hub id such as ``bert-base-uncased``.
+        path: a local model folder, an address such as ``s3://bucket/model``, or a hub id such as
+            ``bert-base-uncased``.
 
     Returns:
         A ``torch.nn.Module``: ``encoder(input_ids, attention_mask=...)`` gives ``last_hidden_state`` and
@@ -51,8 +54,9 @@ def encoder(path: str | os.PathLike[str]) -> Any:
         DataError: the folder holds no model that bertie can read.
     """
     from bertie.inference.encoder import encoder as open_encoder
+    from bertie.storage.inputs import local
 
-    return open_encoder(path)
+    return open_encoder(local(path))
 
 
 def __getattr__(name: str) -> Any:

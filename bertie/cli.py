@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bertie import progress, registry
+from bertie import addresses, progress, registry
 from bertie.errors import BertieError, Interrupted, ResourceError, SettingsError, torch_error
 from bertie.synonyms import COMMANDS
 from bertie.terminal import fit, fit_json
@@ -77,7 +77,7 @@ def _dispatch(words: list[str]) -> int:
     # Imported here, because the overview and a wrong command name need no parser.
     parameters, output = importlib.import_module("bertie.flags").parse(function, words)
     progress.set_quiet(output.quiet)
-    report: Report = function(**parameters)
+    report: Report = importlib.import_module("bertie.commands._storage").run_command(function, parameters, name)
     if _num_processes() > 1 and os.environ.get("RANK", "0") != "0":
         return report.exit_code  # torchrun started several processes, and the first prints
     width = {"width": shutil.get_terminal_size().columns} if sys.stdout and sys.stdout.isatty() else {}
@@ -132,6 +132,7 @@ def overview() -> str:
         USAGE
         + "\n".join(lines)
         + "\n\nbertie COMMAND --help lists a command's arguments and flags. In Python: bertie.COMMAND(...)."
+        + "\nFiles and folders may be addresses of object stores, such as s3://bucket/corpus."
     )
 
 
@@ -170,7 +171,7 @@ def _explain(error: BaseException) -> int:
     if user_error is None:
         print("error: this is a bug in bertie; please report it with the lines above", file=sys.stderr)
         return 1
-    print(fit(f"error: {user_error}"), file=sys.stderr)
+    print(fit(addresses.shown(f"error: {user_error}")), file=sys.stderr)
     return user_error.exit_code
 
 

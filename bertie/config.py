@@ -16,10 +16,11 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from bertie import basic, toml
+from bertie import addresses, basic, toml
 from bertie.errors import SettingsError
 from bertie.files.atomic import write_text
 from bertie.hints import hint
+from bertie.storage.inputs import local
 from bertie.untrusted import read_toml
 from bertie.version import VERSION
 
@@ -104,6 +105,7 @@ def plain(value: Any, key: str = "value") -> Any:
     if isinstance(value, str):
         if any("\ud800" <= character <= "\udfff" for character in value):  # undecodable bytes of a file's name
             raise SettingsError(f"{key}: {value!r:.80} is not valid UTF-8")
+        addresses.check(value)
         return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = [field.name for field in dataclasses.fields(value) if field.init]
@@ -188,7 +190,7 @@ def read(path: str | Path) -> dict[str, Any]:
     """Read a settings file.
 
     Args:
-        path: a TOML file, or a run folder that holds a ``config.toml``.
+        path: a TOML file, or a run folder that holds a ``config.toml``; also by address.
 
     Returns:
         The file's settings as plain values, with ``command`` if the file names one.
@@ -196,7 +198,7 @@ def read(path: str | Path) -> dict[str, Any]:
     Raises:
         SettingsError: the file doesn't exist, can't be read, or isn't TOML.
     """
-    file = Path(path)
+    file = local(Path(path))
     if file.is_dir():
         file = file / "config.toml"
     return read_toml(file)
@@ -220,7 +222,8 @@ def write(path: str | Path, *, command: str, parameters: Mapping[str, Any]) -> N
 def render(*, command: str, parameters: Mapping[str, Any]) -> str:
     """Return the text of a settings file: ``command = "..."``, then the keys, then a table for each group."""
     values = {public_name(name): plain(value, name) for name, value in parameters.items()}
-    return f"# bertie {VERSION}; repeat with: bertie run FILE\n" + toml.dumps({"command": command, **values})
+    text = f"# bertie {VERSION}; repeat with: bertie run FILE\n" + toml.dumps({"command": command, **values})
+    return addresses.shown(text)
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -71,10 +71,11 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         from bertie.formats.huggingface import read, resolve
         from bertie.inference.predictor import Predictor
         from bertie.nn.device import set_threads
+        from bertie.storage.inputs import local
 
         with _spoken(self.verbose):
             set_threads(self.threads)
-            return Predictor(read(resolve(folder), **more), device=self.device, max_tokens=self.batch_tokens)
+            return Predictor(read(resolve(local(folder)), **more), device=self.device, max_tokens=self.batch_tokens)
 
     def _predict(self, texts: Any) -> list[Any]:
         """Return a prediction for each text."""

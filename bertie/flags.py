@@ -23,7 +23,7 @@ from tyro.constructors import (
     UnsupportedTypeAnnotationError,
 )
 
-from bertie import basic, config
+from bertie import addresses, basic, config
 from bertie.arguments import before_separator, is_positional, merge_repeated_flags, split_named_arguments, typed_flags
 from bertie.errors import SettingsError
 from bertie.help_texts import argument_help, ending, field_help, introduction, is_layered
@@ -70,6 +70,8 @@ def parse(function: Callable[..., Any], words: list[str]) -> tuple[dict[str, Any
         HelpPrinted: ``--help`` printed the help; ``--help-all`` prints the flags that it leaves out too.
     """
     command = function.__name__.replace("_", "-")
+    for word in words:
+        addresses.check(word.partition("=")[2] if word.startswith("--") else word)
     parameters = config.signature(function)
     settings, typed = _read_settings(function, words), typed_flags(words)
     words, named = split_named_arguments(function, words)

@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from bertie import addresses
 from bertie.terminal import fit
 
 if TYPE_CHECKING:
@@ -261,6 +262,7 @@ def _figures(bar: Bar) -> str:
 def _write(line: str) -> None:
     for text, name in _aliases.items():
         line = line.replace(text, name)
+    line = addresses.shown(line)
     if sys.stderr is None:  # the parent process closed it; print would write to stdout instead
         return
     # If the reader of stderr closes the pipe, a run of hours must continue.

@@ -25,6 +25,8 @@ PURPOSES = {
     "onnx": "use models that were exported for ONNX Runtime",
     "openvino": "run models in OpenVINO",
     "selection": "drop near duplicates and other languages from a corpus",
+    "s3": "use s3:// addresses",
+    "gcs": "use gs:// addresses",
     "ray": "prepare corpora and predict on a Ray cluster",
     "serve": "answer requests over HTTP",
     "mlflow": "let MLflow show the figures of runs",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from bertie import registry
+from bertie.commands._storage import taking_addresses
 from bertie.config import checked
 from bertie.errors import torch_error
 from bertie.readers.frames import taking_tables
@@ -13,7 +14,7 @@ from bertie.readers.frames import taking_tables
 
 def python_function(name: str) -> Callable[..., Any]:
     """Return a command as a function whose arguments are checked, and that takes tables in memory for files."""
-    command = taking_tables(checked(getattr(registry.load("commands", name), name)))
+    command = taking_tables(checked(taking_addresses(getattr(registry.load("commands", name), name))))
 
     @functools.wraps(command)
     def call(*args: Any, **kwargs: Any) -> Any:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bertie import progress
 from bertie.errors import SettingsError
+from bertie.storage.inputs import local
 
 FOLDER = Path(__file__).parents[1] / "recipes"
 
@@ -35,12 +36,12 @@ def settings_file(word: str | Path) -> Path:
     """Return the settings file for a word: that of a path, or else the recipe of this name.
 
     Args:
-        word: a settings file, a folder with a config.toml, or the name of a recipe.
+        word: a settings file, a folder with a config.toml, an address of one, or the name of a recipe.
 
     Raises:
         SettingsError: there is neither.
     """
-    path, known = Path(word), recipes()
+    path, known = local(Path(word)), recipes()
     recipe = known.get(str(word))
     if path.is_file() or (path / "config.toml").is_file():
         if recipe is not None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from bertie import config, registry
 from bertie.commands._recipe_files import FOLDER, recipes, settings_file, summary
+from bertie.commands._storage import run_command
 from bertie.commands.command import Report
 from bertie.config import Positional
 from bertie.errors import SettingsError
@@ -43,7 +44,7 @@ def run(file: Positional[Path | None] = None, **overrides: Any) -> Report:
     settings = {key: value for key, value in config.read(file).items() if key != "command"}
     settings = config.left_of_file(settings, {key for key, value in changes.items() if value is not None})
     values = config.validate(function, config.merged(settings, changes), source=str(file))
-    report: Report = function(**values)
+    report: Report = run_command(function, values, name)
     return report
 
 

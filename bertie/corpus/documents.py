@@ -9,7 +9,7 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
-from bertie import progress
+from bertie import addresses, progress
 from bertie.corpus.plain_text import (
     DocumentEnd,
     Part,
@@ -146,7 +146,7 @@ def read_file(
 ) -> Iterator[Document]:
     """Read the documents of one file; it may have none. See `read_documents` for the arguments and errors."""
     size = path.stat().st_size
-    tally.sources.append((str(path), size))
+    tally.sources.append((addresses.shown(str(path)), size))
     bytes_before, replaced_before = tally.bytes_read, tally.num_replaced
     named = {} if text_column is None else {"text": text_column}
     place = Place()

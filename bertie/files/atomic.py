@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bertie import progress
+from bertie import addresses, progress
 from bertie.errors import ResourceError, SettingsError
 from bertie.files.lock import hold
 
@@ -27,6 +27,8 @@ _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR,
 _NO_FSYNC = {errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.EACCES, errno.EPERM}
 _SECONDS_TO_WRITE_A_FILE = 3600
 _WAITS = (0.01, 0.05, 0.2)
+listeners: list[Callable[[Path], None]] = []
+"""Called with each file or folder that was written completely."""
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -34,13 +36,13 @@ def write_text(path: str | Path, text: str) -> None:
 
     Args:
         path: the file; missing parent folders are created.
-        text: its new content.
+        text: its new content; local copies of addresses get their addresses.
 
     Raises:
         ResourceError: the disk is full.
         SettingsError: the path can't be written to.
     """
-    write_bytes(path, text.encode("utf-8"))
+    write_bytes(path, addresses.shown(text).encode("utf-8"))
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
@@ -71,6 +73,7 @@ def write_bytes(path: str | Path, content: bytes) -> None:
                 partial.unlink(missing_ok=True)
             raise
         _fsync_folder(path.parent)
+    _tell(path)
 
 
 @contextmanager
@@ -112,6 +115,7 @@ def atomic_folder(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
             if lock is not None:
                 os.close(lock)
         _fsync_folder(path.parent)
+    _tell(path)
 
 
 def publish(partial: Path, path: Path) -> None:
@@ -148,8 +152,12 @@ def disk_errors(path: str | Path) -> Iterator[None]:
 
     Raises:
         ResourceError: the disk or the user's quota is full.
-        SettingsError: no permission, a read-only disk, or an invalid name.
+        SettingsError: no permission, a read-only disk, an invalid name, or the address of an object.
     """
+    if address := addresses.address_of(path):
+        raise SettingsError(
+            f"{address} can't be written from here; write a local file, and copy it with the store's tool"
+        )
     try:
         yield
     except OSError as error:
@@ -159,6 +167,11 @@ def disk_errors(path: str | Path) -> Iterator[None]:
         if error.errno in _REFUSED:
             raise SettingsError(f"can't write {path}: {error.strerror}; choose another path") from error
         raise
+
+
+def _tell(path: Path) -> None:
+    for listener in listeners:
+        listener(path)
 
 
 def _must_not_exist(path: Path) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bertie import addresses
 from bertie.errors import DataError
 from bertie.files.atomic import write_text
 from bertie.files.checksums import has_own_sum, with_own_sum
@@ -97,7 +98,7 @@ def read(file: Path) -> dict[str, Any]:
 
 def write(file: Path, record: Mapping[str, Any]) -> dict[str, Any]:
     """Write run.json with a checksum, and return the record that `read` would return."""
-    kept: dict[str, Any] = parse_json(json.dumps(record), str(file), data=True)
+    kept: dict[str, Any] = parse_json(addresses.shown(json.dumps(record)), str(file), data=True)
     sealed = with_own_sum(kept)
     write_text(file, json.dumps(sealed, indent=1) + "\n")
     return sealed
@@ -117,9 +118,9 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         if isinstance(value, Mapping):
             settings.update(flat(value, f"{key}."))
         elif isinstance(value, os.PathLike):
-            settings[key] = str(Path(value).resolve())  # "out/corpus" equals its absolute path
+            settings[key] = addresses.shown(str(Path(value).resolve()))  # "out/corpus" equals its absolute path
         elif value is not None:
-            settings[key] = parse_json(json.dumps(value), key, data=True)
+            settings[key] = parse_json(addresses.shown(json.dumps(value)), key, data=True)
     return settings
 
 

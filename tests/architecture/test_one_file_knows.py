@@ -29,6 +29,7 @@ KNOWN = {
     "the Rust tokenizers": (r"^tokenizers\b", ["tokenizer/*.py"]),
     "sentence rules": (r"^sentencex\b", ["corpus/sentences.py"]),
     "Chinese words": (r"^rjieba\b", ["corpus/segmentation.py"]),
+    "object stores": (r"^(fsspec|s3fs|gcsfs)\b", ["storage/store.py"]),
     "the hub": (r"^huggingface_hub\b", ["formats/*.py"]),
     "files of torch's own": (r"^torch\.(load|save)$", ["formats/*.py"]),
     "pickle": (r"^(pickle|marshal|shelve|dill|cloudpickle|joblib)\b", []),
