@@ -217,13 +217,12 @@ class Predictor(Generic[P]):
         if is_table(items):
             items = items_of(items, self._read, columns)
         elif is_row(items):
-            (item,) = items_of([items], self._read, columns)
+            item = items_of([items], self._read, columns)[0]
             return shown(item, next(self.stream([item], bar=bar or None)))
         elif columns is not None:
             raise SettingsError("columns need a table; a list of texts has no columns")
         items = as_texts(items)
-        # A tuple is a pair, which is one item, and so is an object that is not iterable.
-        if isinstance(items, str | bytes | tuple | Mapping) or not isinstance(items, Iterable):
+        if isinstance(items, str | bytes | tuple | Mapping) or not isinstance(items, Iterable):  # a tuple is a pair
             return shown(items, next(self.stream([items], bar=bar or None)))
         total = len(items) if isinstance(items, Sized) else None
         with progress.late_bar("Predicting", total=total) if bar is None else nullcontext(bar or None) as advanced:
@@ -275,9 +274,8 @@ class Predictor(Generic[P]):
         """
         if self._source is None:
             raise SettingsError("this model was not loaded from a folder, so it can't be loaded again")
-        folder, settings, *_ = self._source
-        same = {name: settings[name] for name in ("device", "threads", "precision", "backend")}
-        return load(folder, task=task, max_tokens=self.max_tokens, **same)
+        same = {name: self._source[1][name] for name in ("device", "threads", "precision", "backend")}
+        return load(self._source[0], task=task, max_tokens=self.max_tokens, **same)
 
     def count_cut(self, cut: NDArray[np.int64] | None) -> None:
         """Count truncated items, and warn at the first one only: a loop over single texts would warn each time."""
