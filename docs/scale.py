@@ -142,7 +142,6 @@ def dry(corpus: Path, size: str, processes: int, tokens: int) -> dict[str, Any]:
     """
     import torch
 
-    from bertie.corpus.shards import Corpus
     from bertie.formats.format import new
     from bertie.models.bert import BertConfig
     from bertie.tasks.masked_lm import MaskedLM
@@ -151,7 +150,6 @@ def dry(corpus: Path, size: str, processes: int, tokens: int) -> dict[str, Any]:
     from bertie.training.loop import train
     from bertie.training.optimizer import build, state_tensors
     from bertie.training.parallel import Group
-    from bertie.training.schedule import Stage
     from bertie.training.settings import OptimizerSettings
 
     class Alone(Group):
@@ -162,39 +160,16 @@ def dry(corpus: Path, size: str, processes: int, tokens: int) -> dict[str, Any]:
 
     group = Alone(0, processes)
     feed.group = lambda: group
-    prepared, task = Corpus.open(corpus), MaskedLM(max_length=LENGTH)
-    tokenizer = load_tokenizer(corpus / "tokenizer")
-    config = BertConfig.sized(size, vocab_size=VOCABULARY)
-    model = new(config, task, tokenizer, seed=0).model
+    task, tokenizer = MaskedLM(max_length=LENGTH), load_tokenizer(corpus / "tokenizer")
+    model = new(BertConfig.sized(size, vocab_size=VOCABULARY), task, tokenizer, seed=0).model
     optimizer = build(model, OptimizerSettings(name="muon"))
-    draws = feed.corpus_feed(
-        prepared,
-        task,
-        tokenizer,
-        stages=(Stage(LENGTH, 1.0),),
-        batch_tokens=processes * tokens,
-        micro_tokens=tokens,
-        seed=0,
-        progress=lambda step, seen: 0.0,
-        state={},
-    )
+    draws = _draws(corpus, task, tokenizer, processes * tokens, tokens)
     first = next(draws)
     started = time.process_time()
-    own = next(draws)
+    next(draws)
     drawing = time.process_time() - started
-    steps = train(
-        model,
-        task,
-        [first],
-        optimizer=optimizer,
-        rate=lambda step: 1e-4,
-        clip_norm=1.0,
-        precision="bf16",
-        device=torch.device("cpu"),
-        seed=0,
-        group=group,
-    )
-    step = next(iter(steps))
+    options: dict[str, Any] = {"optimizer": optimizer, "rate": lambda step: 1e-4, "clip_norm": 1.0, "precision": "bf16"}
+    step = next(iter(train(model, task, [first], **options, device=torch.device("cpu"), seed=0, group=group)))
     weights = sum(value.numel() for value in model.parameters())
     held = sum(value.numel() * value.element_size() for value in state_tensors(model, optimizer).values())
     return {
@@ -202,11 +177,23 @@ def dry(corpus: Path, size: str, processes: int, tokens: int) -> dict[str, Any]:
         "tokens_of_the_step": step.tokens,
         "own_tokens": sum(batch.num_tokens for batch in first.batches),
         "drawing_milliseconds": round(1e3 * drawing, 1),
-        "drawn_tokens_of_a_step": own.num_tokens,
         "weights_and_optimizer_megabytes": round(held / 1e6),
         "gradients_and_their_buffer_megabytes": round(3 * 4 * weights / 1e6),
         "peak_megabytes": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3),
     }
+
+
+def _draws(corpus: Path, task: Any, tokenizer: Any, batch_tokens: int, micro_tokens: int) -> Any:
+    """Return the draws of a pre-training run."""
+    from bertie.corpus.shards import Corpus
+    from bertie.training.feed import corpus_feed
+    from bertie.training.schedule import Stage
+
+    sizes = {"batch_tokens": batch_tokens, "micro_tokens": micro_tokens}
+    stages = (Stage(LENGTH, 1.0),)
+    return corpus_feed(
+        Corpus.open(corpus), task, tokenizer, stages=stages, **sizes, seed=0, progress=lambda step, seen: 0.0, state={}
+    )
 
 
 def main(words: Sequence[str] | None = None) -> None:
