@@ -21,19 +21,19 @@ UNK, CLS, SEP, MASK, FIRST = range(5)  # FIRST is the number of the commonest wo
 V, S, H, N, D, LAYERS, BATCH, MASKS = 2000, 32, 64, 4, 16, 2, 32, 5  # V words, S tokens in every input, H = N heads x D
 
 
-def read_text(file: str | None) -> tuple[Array, Array, list[str]]:
+def read_text(file: str | None) -> tuple[Array, Array, Array]:
     """Read a file, or Python's manual and its library's comments; return text, held-out text and the vocabulary."""
-    paths = sorted(Path(sysconfig.get_path("stdlib")).rglob("*.py"))
-    sources = [path.read_text("utf-8", "replace") for path in paths if not re.search("test|-packages", str(path))]
-    texts = [*topics.values(), *("\n".join(re.findall(r'"""[^"]+"""|# .*', source)) for source in sources)]
-    texts = re.split(r"\n\s*\n", Path(file).read_text(encoding="utf-8")) if file else texts
+    paths = Path(sysconfig.get_path("stdlib")).rglob("*.py")
+    paths = sorted(path for path in paths if not re.search(r"\Wtests?\W|_test\W|-packages|encodings", str(path)))
+    texts = [*topics.values(), *("\n".join(re.findall(r'"""[^"]+"""|# .*', path.read_text("utf-8"))) for path in paths)]
+    texts = re.findall("(?s).{1,5000}", Path(file).read_text("utf-8")) if file else texts  # every tenth is held out
     documents = [re.findall(r"[^\W\d_]+|[.,:()]", text.lower()) for text in texts]
     common = Counter(word for words in documents for word in words).most_common(V - FIRST)
-    vocabulary = ["[UNK]", "[CLS]", "[SEP]", "[MASK]", *(word for word, _ in common)]
+    vocabulary = ["[UNK]", "[CLS]", "[SEP]", "[MASK]", *(word for word, _ in common), *["[unused]"] * V][:V]
     number = {word: place for place, word in enumerate(vocabulary)}
     parts = [words for n, words in enumerate(documents) if n % 10], documents[::10]
     text, held_out = (np.array([number.get(word, UNK) for words in part for word in words]) for part in parts)
-    return text, held_out, vocabulary
+    return text, held_out, np.array(vocabulary)
 
 
 def draw_pairs(text: Array, rng: np.random.Generator, all_masked: bool = False) -> tuple[Array, ...]:
@@ -186,8 +186,9 @@ def first_weights(rng: np.random.Generator, frequency: Array | None = None) -> d
     w["token_logits.bias"] = np.zeros(V) if frequency is None else np.log(frequency)
     if frequency is not None:
         f = (np.arange(D // 2) + 0.5) * np.pi / (D // 2)  # the last D columns hold the position p: sin fp and cos fp
-        waves = np.concatenate([wave(np.outer(np.arange(S), f)) for wave in (np.sin, np.cos)], 1)
-        w["embeddings.position.weight"] = 0.03 * np.pad(waves, ((0, 0), (H - D, 0)))
+        angles = np.outer(np.arange(S), f)
+        w["embeddings.position.weight"], w["embeddings.segment.weight"] = np.zeros((S, H)), np.zeros((2, H))
+        w["embeddings.position.weight"][:, -D:] = 0.03 * np.concatenate([np.sin(angles), np.cos(angles)], 1)
         w["embeddings.word.weight"][:, -D:] *= 0.3
         for block in (f"blocks.{layer}.attention" for layer in range(LAYERS)):
             w[f"{block}.qkv.weight"][2 * H :] *= 50 / H**0.5  # values and outputs large enough to be heard
@@ -219,12 +220,12 @@ def fine_tune(w: dict[str, Array], text: Array, held_out: Array, seed: int) -> t
 def main() -> None:
     """Pre-train, fill masks, and compare classifiers; print everything and write nothing."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--text", help="your own text, in which a blank line ends a document")
+    parser.add_argument("--text", help="your own text; 100,000 words or more")
     parser.add_argument("--start", choices=["neighbours", "paper"], default="neighbours", help="first weights")
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    text, held_out, vocabulary = read_text(options.text)
+    text, held_out, words = read_text(options.text)
     rng, frequency = np.random.default_rng(options.seed), (np.bincount(text, minlength=V) + 0.1) / len(text)
     tests = [draw_pairs(held_out, np.random.default_rng(n), all_masked=True) for n in range(8)]
     unigram = -np.log(frequency[np.concatenate([test[4] for test in tests])]).mean()
@@ -233,13 +234,12 @@ def main() -> None:
     for step in bert.adam(options.steps, 3e-3):
         if step % 100 == 1 or step == options.steps:
             loss = np.mean([bert.learn("next_sentence", *test)[1] for test in tests])
-            bar, where = "#" * int(16 * (loss - 3)), "on the plateau" if loss > unigram - 0.5 else ""
+            bar, where = "#" * int(10 * (loss - 3)), "on the plateau" if loss > unigram - 0.5 else "off the plateau"
             print(f"step {step:4}, {time.process_time():3.0f} s, loss {loss:.2f} {bar:50} {where}", flush=True)
         bert.learn("next_sentence", *draw_pairs(text, rng))
     bert.learn("next_sentence", *tests[0])
     for place, target, guess in [*zip(*tests[0][3:], bert.guesses.argmax(1), strict=True)][::16]:
-        around = " ".join(vocabulary[token] for token in tests[0][0].ravel()[max(0, place - 6) : place + 7])
-        print(f"{around}\n    guess: {vocabulary[guess]}, hidden: {vocabulary[target]}")
+        print(*words[tests[0][0].ravel()[max(0, place - 5) : place + 6]], "|", words[guess], f"({words[target]})")
     for name, w in (("pre-trained", bert.w), ("random", first_weights(rng)), ("begun", first_weights(rng, frequency))):
         scores = [fine_tune(w, text, held_out, seed) for seed in (1, 2, 3)]
         print(f"{name:12}", *(f"{100 * right:.1f} %" for right, _ in scores))
