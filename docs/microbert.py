@@ -1,4 +1,4 @@
-"""Run examples/microbert.py from both starts and several seeds, and record what it prints in docs/studies/microbert.json.
+"""Run examples/microbert.py from both starts with several seeds; record what it prints in docs/studies/microbert.json.
 
     python docs/microbert.py                     # six runs, one after the other, on one core
     python docs/microbert.py --from OUTPUT ...   # files of what the script printed, each named START-SEED.txt
