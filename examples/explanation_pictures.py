@@ -21,7 +21,7 @@ import numpy as np
 
 from examples.architecture_pictures import heads, representation, stacks
 from examples.drawing import BLUE, GREEN, INK, LINE, ORANGE, PALE, PLUM, SOFT, Drawing, grid, mix
-from examples.learning_pictures import appearing, collapse, gain, leaving
+from examples.learning_pictures import appearing, collapse, gain, leaving, microbert
 from examples.plain_transformer import sinusoids
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
@@ -276,6 +276,7 @@ PICTURES: dict[str, Callable[[Say], Drawing]] = {
     "appearing": appearing,
     "collapse": collapse,
     "gain": gain,
+    "microbert": microbert,
 }
 
 

@@ -1,4 +1,4 @@
-"""The pictures of docs/explanation/learning.md, drawn from the runs in docs/studies."""
+"""The pictures of docs/explanation/learning.md and microbert.md, drawn from the runs in docs/studies."""
 
 from __future__ import annotations
 
@@ -140,6 +140,33 @@ def appearing(say: Say) -> Drawing:
         seeds = say(f"{len(chosen)} seeds", f"{len(chosen)} 个种子")
         names.append((say(f"{start}, layer {layer + 1}, {seeds}", f"{start}，第 {layer + 1} 层，{seeds}"), colour))
     legend(sheet, [(30, 24), (30, 46), (370, 24), (370, 46)], names)
+    return sheet
+
+
+def microbert(say: Say) -> Drawing:
+    """Draw the loss at held-out masks of examples/microbert.py from both starts, one line a seed."""
+    sheet = Drawing(
+        700, 380, say("Loss of examples/microbert.py from both starts", "examples/microbert.py 两种起点的损失")
+    )
+    runs = runs_of("microbert")
+    axes = Axes(sheet, 60, 64, 610, 262, (0, 1200), (4.5, 6.5))
+    axes.frame(range(0, 1201, 200), (4.5, 5, 5.5, 6, 6.5), say("steps", "步数"), say("loss", "损失"))
+    unigram = runs[0]["unigram"]
+    for height, words in (
+        (unigram, say("word frequencies alone", "只看词频")),
+        (unigram - 0.5, say("half a nat below: off the plateau", "低 0.5：离开平台期")),
+    ):
+        sheet.line([axes.at(0, height), axes.at(1200, height)], colour=LINE, arrow=False)
+        sheet.text(*axes.at(1200, height + 0.04), words, size=12, anchor="end", colour=SOFT)
+    names = []
+    for start, colour in (("neighbours", BLUE), ("paper", ORANGE)):
+        chosen = [run for run in runs if run["start"] == start]
+        for run in chosen:
+            inside = [axes.at(step, loss) for step, _, loss in run["points"] if loss <= axes.y[1]]
+            sheet.line(inside, colour=colour, arrow=False)
+        ends = ", ".join(f"{run['points'][-1][2]:.2f}" for run in chosen)
+        names.append((say(f"{start}; at the end {ends}", f"{start}；最后 {ends}"), colour))
+    legend(sheet, [(30, 24), (370, 24)], names)
     return sheet
 
 

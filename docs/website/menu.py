@@ -6,7 +6,7 @@ from fnmatch import fnmatch
 _CHINESE = "中文"
 _EXPLANATION = [
     *(f"explanation/{name}" for name in ("README", "attention", "encoder", "decoder", "pretraining", "finetuning")),
-    *(f"explanation/{name}" for name in ("packing", "plateau", "performance")),
+    *(f"explanation/{name}" for name in ("packing", "plateau", "learning", "microbert", "performance")),
 ]
 _SECTIONS = {
     "Start": ["overview", "installation", "tutorial", "README"],

@@ -62,7 +62,7 @@ def test_snippets_run(name: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_both_languages_show_the_same() -> None:
-    assert len(ENGLISH) == 9
+    assert len(ENGLISH) == 10
     for name in ENGLISH:
         one, other = read(name), read(chinese(name))
         assert code(one) == code(other), name
@@ -121,6 +121,20 @@ def test_figures_of_learning_are_those_of_the_runs(name: str) -> None:
     paper = [run["dev"] for run in runs_of("beginning") if run["label"].startswith("bertie, paper")]
     assert min(dev["mask_cosine"] for dev in paper) >= 0.998
     assert {f"{dev['mask_accuracy']:.3f}" for dev in paper} == {"0.037"}
+
+
+@pytest.mark.parametrize("name", ["microbert.md", "microbert.zh.md"])
+def test_figures_of_microbert_are_those_of_the_runs(name: str) -> None:
+    page, runs = read(name), runs_of("microbert")
+    for run in runs:
+        assert f"{run['points'][-1][2]:.2f}" in page and f"{run['unigram']:.2f}" in page
+        left = [(step, seconds) for step, seconds, loss in run["points"] if loss < run["unigram"] - 0.5]
+        assert bool(left) == (run["start"] == "neighbours")
+        if left:
+            assert f"{left[0][0]}" in page and left[0][1] < 60
+        shown = run["scores"] if run["start"] == "neighbours" else {"pre-trained": run["scores"].get("pre-trained", [])}
+        assert all(f"{score:.1f}" in page for scores in shown.values() for score in scores)
+    assert {run["start"] for run in runs} == {"neighbours", "paper"} and runs[0]["cpu"] in page
 
 
 def test_heads_of_a_model_of_your_own(
