@@ -137,6 +137,9 @@ def appearing(say: Say) -> Drawing:
         for points in chosen:
             places = [axes.at(min(point["tokens"] / 1e6, 1), point["layers"][layer]["neighbour"]) for point in points]
             sheet.line(places, colour=colour, arrow=False)
+        if start == "neighbours":
+            (before,) = [run["points"][0] for run in runs_of("heads") if run["label"].startswith(f"{start}, before")]
+            dot(sheet, axes.at(0, before["layers"][layer]["neighbour"]), colour)
         seeds = say(f"{len(chosen)} seeds", f"{len(chosen)} 个种子")
         names.append((say(f"{start}, layer {layer + 1}, {seeds}", f"{start}，第 {layer + 1} 层，{seeds}"), colour))
     legend(sheet, [(30, 24), (30, 46), (370, 24), (370, 46)], names)

@@ -115,6 +115,17 @@ def test_figures_of_learning_are_those_of_the_runs(name: str) -> None:
         wanted = ("entities", 500, start)
         scores = [run["score"] for run in runs_of("pays") if (run["task"], run["size"], run["start"]) == wanted]
         assert f"{mean(scores):.1f} ± {stdev(scores):.1f}" in page
+    by_start = {start: [run for run in runs_of("heads") if run["label"].startswith(start)] for start in ("n", "p")}
+    (before,) = [run["points"][0]["layers"] for run in by_start["n"] if "before" in run["label"]]
+    assert all(f"{layer['neighbour']:.2f}" in page for layer in before)
+    runs = [run["points"] for run in by_start["n"] if "seed" in run["label"] and "before" not in run["label"]]
+    assert len(runs) == len(by_start["p"]) == 3
+    for number in (3, -1):
+        weights = [points[number]["layers"][0]["neighbour"] for points in runs]
+        assert f"{min(weights):.2f}" in page and f"{max(weights):.2f}" in page
+    assert max(layer["neighbour"] for points in runs for layer in points[0]["layers"]) <= 0.1
+    beside = [layer["neighbour"] for run in by_start["p"] for point in run["points"] for layer in point["layers"]]
+    assert max(beside) < 0.02
     for label in ("tiny, 1.5 M", "tiny, 1.5 M, 4,096 a step", "tiny, 1.5 M, 2,048 a step", "tiny, 5 M"):
         (loss,) = (run["dev"]["mask_loss"] for run in runs_of("scaling") if run["label"] == label)
         assert f"{loss:.2f}" in page, label
