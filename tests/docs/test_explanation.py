@@ -126,6 +126,9 @@ def test_figures_of_learning_are_those_of_the_runs(name: str) -> None:
     assert max(layer["neighbour"] for points in runs for layer in points[0]["layers"]) <= 0.1
     beside = [layer["neighbour"] for run in by_start["p"] for point in run["points"] for layer in point["layers"]]
     assert max(beside) < 0.02
+    for rate in ("15 %", "30 to 15 %", "60 to 15 %", "90 to 15 %"):
+        masks = [run["dev"]["mask_loss"] for run in runs_of("masks") if run["label"].startswith(f"{rate}, seed")]
+        assert len(masks) == 3 and f"{mean(masks):.2f}" in page and f"± {stdev(masks):.2f}" in page
     for label in ("tiny, 1.5 M", "tiny, 1.5 M, 4,096 a step", "tiny, 1.5 M, 2,048 a step", "tiny, 5 M"):
         (loss,) = (run["dev"]["mask_loss"] for run in runs_of("scaling") if run["label"] == label)
         assert f"{loss:.2f}" in page, label
