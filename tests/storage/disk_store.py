@@ -52,5 +52,7 @@ if __name__ == "__main__":
     DiskStore.root, DiskStore.seconds = Path(sys.argv[1]), float(sys.argv[2])
     fsspec.register_implementation("memory", DiskStore, clobber=True)
     from bertie.cli import main
+    from bertie.storage import outputs
 
+    outputs.PAUSE_SECONDS = 0.1  # between two uploads of a run's state; runs here are short
     sys.exit(main(sys.argv[3:]))

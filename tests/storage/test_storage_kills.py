@@ -5,8 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -42,13 +41,15 @@ class Machine:
         assert process.returncode == code, output + errors
         return output + errors
 
-    @contextmanager
-    def killed(self, *words: str, seconds: float) -> Iterator[None]:
-        """Kill a command when the context ends."""
+    def kill(self, *words: str, seconds: float, ready: Callable[[], object]) -> None:
+        """Kill a command as soon as `ready` says so."""
         process = self._begin(*words, seconds=seconds)
         try:
-            yield
-            assert process.poll() is None, "it ended before it was killed"
+            until = time.monotonic() + 100
+            while not ready():
+                assert process.poll() is None, "it ended before it was killed"
+                assert time.monotonic() < until, "nothing happened"
+                time.sleep(0.01)
         finally:
             process.kill()
             process.communicate()
@@ -59,13 +60,6 @@ def machine(tmp_path: Path) -> Machine:
     return Machine(tmp_path)
 
 
-def wait_for(ready: Callable[[], object]) -> None:
-    until = time.monotonic() + 100
-    while not ready():
-        assert time.monotonic() < until, "nothing happened"
-        time.sleep(0.02)
-
-
 @pytest.mark.slow
 def test_killed_during_an_upload(machine: Machine, prepare_sentences: Callable[..., Path]) -> None:
     corpus = prepare_sentences(("cat", "dog", "sat"), count=30, lengths=(3, 6), document=6)
@@ -73,8 +67,7 @@ def test_killed_during_an_upload(machine: Machine, prepare_sentences: Callable[.
     words = ["prepare-corpus", str(source / "text.txt"), "--tokenizer", str(source / "tokenizer"), "--processes", "1"]
     words += ["--out", "memory://b/corpus", "--sentences", "line"]
     folder = machine.store / "b" / "corpus"
-    with machine.killed(*words, seconds=1.5):
-        wait_for(lambda: (folder / "tokens.bin").exists())
+    machine.kill(*words, seconds=1.5, ready=lambda: (folder / "tokens.bin").exists())
     assert not (folder / "manifest.json").exists()
     shown = machine.run("pretrain", "--corpus", "memory://b/corpus", "--out", "memory://b/run", "--steps", "2", code=3)
     assert "memory://b/corpus is incomplete" in shown and "missing are manifest.json" in shown
@@ -87,7 +80,7 @@ def test_killed_during_an_upload(machine: Machine, prepare_sentences: Callable[.
 @pytest.mark.slow
 def test_killed_while_it_trains(machine: Machine, prepare_sentences: Callable[..., Path]) -> None:
     corpus = prepare_sentences(("cat", "dog", "sat"), count=120, lengths=(3, 6), document=6)
-    words = ["pretrain", "--corpus", str(corpus), "--steps", "400", "--training.save-every", "40", *SHAPE]
+    words = ["pretrain", "--corpus", str(corpus), "--steps", "1500", "--training.save-every", "50", *SHAPE]
     machine.run(*words, "--out", "memory://b/whole")
     folder = machine.store / "b" / "run"
 
@@ -95,8 +88,7 @@ def test_killed_while_it_trains(machine: Machine, prepare_sentences: Callable[..
         mark = folder / MARK
         return mark.exists() and "checkpoints/" in "".join(json.loads(mark.read_bytes())["files"])
 
-    with machine.killed(*words, "--out", "memory://b/run", seconds=0.1):
-        wait_for(has_checkpoint)
+    machine.kill(*words, "--out", "memory://b/run", seconds=0.02, ready=has_checkpoint)
     assert "resume it with --resume" in machine.run(*words, "--out", "memory://b/run", code=2)
     machine.run(*words, "--out", "memory://b/run", "--resume")
     weights = [machine.store / "b" / name / "model" / "model.safetensors" for name in ("whole", "run")]
