@@ -158,7 +158,7 @@ def _pretrain(folder: Path, held_out: Path | None, *, size: str, budget: str) ->
         length=_LENGTH,
         batch_tokens=4096,
         learning_rate=6e-3,
-        mask_rate=0.3,
+        mask_rate=0.5,
         settings={"mask_rate_end": 0.15},
         optimizer=OptimizerSettings("muon"),
         training=TrainingSettings(
